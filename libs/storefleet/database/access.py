@@ -1,0 +1,202 @@
+"""Tenants, their people, sessions and API tokens; only hashes of secrets are kept."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from storefleet.database.pool import Connection, Record
+from storefleet.models import OWNER_SCOPES, Caller
+
+_CALLER = "t.id AS tenant_id, t.name AS tenant_name, u.id AS user_id, u.email, u.operator"
+SESSIONS_CHANNEL = "storefleet_sessions"
+
+
+async def add_tenant(
+    conn: Connection,
+    *,
+    tenant_id: str,
+    name: str,
+    user_id: str,
+    email: str,
+    password_hash: str,
+    operator: bool,
+) -> None:
+    """A tenant and its owner; the driver's unique violation on the e-mail is the caller's to explain."""
+    await conn.execute("INSERT INTO tenants (id, name) VALUES ($1, $2)", tenant_id, name)
+    await conn.execute(
+        "INSERT INTO users (id, tenant_id, email, password_hash, operator) VALUES ($1, $2, $3, $4, $5)",
+        user_id,
+        tenant_id,
+        email,
+        password_hash,
+        operator,
+    )
+
+
+async def email_known(conn: Connection, email: str) -> bool:
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1))", email))
+
+
+async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
+    """`id, password_hash` of the account."""
+    return await conn.fetchrow("SELECT id, password_hash FROM users WHERE lower(email) = lower($1)", email)
+
+
+async def sign_in_pause(conn: Connection, account: str, *, attempts: int, pause: timedelta) -> float:
+    """Seconds for which this account name has to wait; 0 when it may try."""
+    return float(
+        await conn.fetchval(
+            "SELECT coalesce(max(extract(epoch FROM last_at + $3::interval - now())), 0) FROM sign_in_failures"
+            " WHERE account = lower($1) AND failures >= $2 AND last_at + $3::interval > now()",
+            account,
+            attempts,
+            pause,
+        )
+    )
+
+
+async def count_sign_in_failure(conn: Connection, account: str, *, pause: timedelta) -> None:
+    """One more; the count begins anew when the last one is older than the pause."""
+    await conn.execute(
+        "INSERT INTO sign_in_failures (account, failures, last_at) VALUES (lower($1), 1, now())"
+        " ON CONFLICT (account) DO UPDATE SET last_at = now(), failures ="
+        " CASE WHEN sign_in_failures.last_at + $2::interval < now() THEN 1 ELSE sign_in_failures.failures + 1 END",
+        account,
+        pause,
+    )
+
+
+async def forget_sign_in_failures(conn: Connection, account: str) -> None:
+    await conn.execute("DELETE FROM sign_in_failures WHERE account = lower($1)", account)
+
+
+async def add_session(conn: Connection, *, hash_: bytes, user_id: str, csrf: str, lasts: timedelta) -> None:
+    await conn.execute(
+        "INSERT INTO sessions (hash, user_id, csrf, expires_at) VALUES ($1, $2, $3, now() + $4::interval)",
+        hash_,
+        user_id,
+        csrf,
+        lasts,
+    )
+
+
+async def end_session(conn: Connection, hash_: bytes) -> None:
+    """Sign out, and tell the notifiers at once."""
+    await conn.execute("DELETE FROM sessions WHERE hash = $1", hash_)
+    await conn.execute(f"SELECT pg_notify('{SESSIONS_CHANNEL}', $1)", f"session:{hash_.hex()}")
+
+
+async def session_caller(conn: Connection, hash_: bytes) -> Caller | None:
+    record = await conn.fetchrow(
+        f"SELECT {_CALLER}, s.csrf FROM sessions s JOIN users u ON u.id = s.user_id JOIN tenants t ON t.id = u.tenant_id"
+        " WHERE s.hash = $1 AND s.expires_at > now()",
+        hash_,
+    )
+    if record is None:
+        return None
+    scopes = {*OWNER_SCOPES, *(("operator",) if record["operator"] else ())}
+    return Caller(**dict(record), scopes=frozenset(scopes), session_hash=hash_)
+
+
+async def add_token(
+    conn: Connection,
+    *,
+    token_id: str,
+    tenant_id: str,
+    user_id: str,
+    name: str,
+    prefix: str,
+    hash_: bytes,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+) -> Record:
+    return await conn.fetchrow(
+        "INSERT INTO tokens (id, tenant_id, user_id, name, prefix, hash, scopes, expires_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id, name, prefix, scopes, created_at, expires_at, last_used_at",
+        token_id,
+        tenant_id,
+        user_id,
+        name,
+        prefix,
+        hash_,
+        list(scopes),
+        expires_at,
+    )
+
+
+async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
+    record = await conn.fetchrow(
+        f"SELECT {_CALLER}, k.id AS token_id, k.scopes, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'"
+        " AS stale FROM tokens k JOIN users u ON u.id = k.user_id JOIN tenants t ON t.id = k.tenant_id"
+        " WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())",
+        hash_,
+    )
+    if record is None:
+        return None
+    if record["stale"]:  # once a minute is exact enough, and keeps reads from writing
+        await conn.execute("UPDATE tokens SET last_used_at = now() WHERE id = $1", record["token_id"])
+    return Caller(**{**dict(record), "scopes": frozenset(record["scopes"])})
+
+
+async def token_valid(conn: Connection, token_id: str) -> bool:
+    return bool(
+        await conn.fetchval(
+            "SELECT true FROM tokens WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+            token_id,
+        )
+    )
+
+
+async def tokens(conn: Connection, *, tenant_id: str) -> list[dict[str, Any]]:
+    return [
+        dict(record)
+        for record in await conn.fetch(
+            "SELECT id, name, prefix, scopes, created_at, expires_at, last_used_at FROM tokens"
+            " WHERE tenant_id = $1 AND revoked_at IS NULL ORDER BY created_at DESC LIMIT 200",
+            tenant_id,
+        )
+    ]
+
+
+async def revoke_token(conn: Connection, *, tenant_id: str, token_id: str) -> bool:
+    """Whether there was one; the notifiers hear of it."""
+    hash_ = await conn.fetchval(
+        "UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL RETURNING hash",
+        tenant_id,
+        token_id,
+    )
+    if hash_ is not None:
+        await conn.execute(f"SELECT pg_notify('{SESSIONS_CHANNEL}', $1)", f"token:{token_id}")
+    return hash_ is not None
+
+
+async def audit(
+    conn: Connection, *, tenant_id: str, actor: str, action: str, target: str, request_id: str | None
+) -> None:
+    await conn.execute(
+        "INSERT INTO audit (tenant_id, actor, action, target, request_id) VALUES ($1, $2, $3, $4, $5)",
+        tenant_id,
+        actor,
+        action,
+        target,
+        request_id,
+    )
+
+
+async def purge(conn: Connection) -> None:
+    await conn.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
+    await conn.execute("DELETE FROM sign_in_failures WHERE last_at < now() - interval '1 day'")
+    await conn.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '1 day'")
+
+
+async def lock_emails(conn: Connection) -> None:
+    """One new account at a time, so that an e-mail is asked for and taken in one go."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtext('storefleet accounts'))")
+
+
+async def replace_password(conn: Connection, *, email: str, password_hash: str) -> Record:
+    return await conn.fetchrow(
+        "UPDATE users SET password_hash = $2 WHERE lower(email) = lower($1) RETURNING id, tenant_id",
+        email,
+        password_hash,
+    )

@@ -1,0 +1,20 @@
+"""Tenants, stores, operations, the outbox, and what guards them."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    for statement in script.split("\n--;\n"):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    raise RuntimeError("The first revision cannot be undone; restore a backup instead.")

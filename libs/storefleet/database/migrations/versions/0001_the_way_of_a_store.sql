@@ -1,0 +1,248 @@
+CREATE TABLE tenants (
+    id          text PRIMARY KEY,
+    name        text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
+    created_at  timestamptz NOT NULL DEFAULT now()
+)
+--;
+CREATE TABLE users (
+    id             text PRIMARY KEY,
+    tenant_id      text NOT NULL REFERENCES tenants,
+    email          text NOT NULL,
+    password_hash  text NOT NULL,
+    operator       boolean NOT NULL DEFAULT false,
+    created_at     timestamptz NOT NULL DEFAULT now()
+)
+--;
+CREATE UNIQUE INDEX users_email ON users (lower(email))
+--;
+-- The pause after failed sign-ins counts per account name, known or not, so that it tells nobody which accounts exist.
+CREATE TABLE sign_in_failures (
+    account    text PRIMARY KEY,
+    failures   integer NOT NULL,
+    last_at    timestamptz NOT NULL
+)
+--;
+CREATE TABLE sessions (
+    hash        bytea PRIMARY KEY,
+    user_id     text NOT NULL REFERENCES users ON DELETE CASCADE,
+    csrf        text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL
+)
+--;
+CREATE TABLE tokens (
+    id            text PRIMARY KEY,
+    tenant_id     text NOT NULL REFERENCES tenants,
+    user_id       text NOT NULL REFERENCES users ON DELETE CASCADE,
+    name          text NOT NULL,
+    prefix        text NOT NULL,
+    hash          bytea NOT NULL UNIQUE,
+    scopes        text[] NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    expires_at    timestamptz,
+    last_used_at  timestamptz,
+    revoked_at    timestamptz
+)
+--;
+CREATE INDEX tokens_tenant ON tokens (tenant_id, created_at DESC)
+--;
+CREATE TABLE stores (
+    id              text PRIMARY KEY,
+    tenant_id       text NOT NULL REFERENCES tenants,
+    name            text NOT NULL,
+    engine          text NOT NULL,
+    engine_version  text NOT NULL,
+    parameters      jsonb NOT NULL,
+    state           text NOT NULL CHECK (state IN
+                        ('requested', 'provisioning', 'ready', 'failed', 'deleting', 'deleted')),
+    url             text,
+    admin_url       text,
+    failure         jsonb,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    ready_at        timestamptz,
+    deleted_at      timestamptz,
+    version         bigint NOT NULL DEFAULT 1
+)
+--;
+-- A name is a host name, so it is unique among the live stores of all tenants.
+CREATE UNIQUE INDEX stores_live_name ON stores (name) WHERE state <> 'deleted'
+--;
+CREATE INDEX stores_of_tenant ON stores (tenant_id, created_at DESC, id DESC)
+--;
+CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE state <> 'deleted'
+--;
+CREATE TABLE operations (
+    id                text PRIMARY KEY,
+    number            bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    tenant_id         text NOT NULL,
+    store_id          text NOT NULL REFERENCES stores ON DELETE CASCADE,
+    kind              text NOT NULL CHECK (kind IN ('create', 'delete')),
+    state             text NOT NULL DEFAULT 'queued' CHECK (state IN
+                          ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    error             jsonb,
+    attempt           integer NOT NULL DEFAULT 1,
+    cancel_requested  boolean NOT NULL DEFAULT false,
+    request_id        text,
+    requested_by      text NOT NULL,
+    fence             bigint NOT NULL DEFAULT 0,
+    lease_owner       text,
+    lease_until       timestamptz,
+    run_after         timestamptz NOT NULL DEFAULT now(),
+    announced_at      timestamptz,
+    deadline          timestamptz NOT NULL,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    started_at        timestamptz,
+    finished_at       timestamptz
+)
+--;
+CREATE INDEX operations_of_store ON operations (store_id, number DESC)
+--;
+CREATE INDEX operations_of_tenant ON operations (tenant_id, number DESC)
+--;
+CREATE INDEX operations_open ON operations (store_id, number) WHERE state IN ('queued', 'running')
+--;
+CREATE INDEX operations_due ON operations (run_after) WHERE state = 'queued'
+--;
+CREATE INDEX operations_leased ON operations (lease_until) WHERE state = 'running'
+--;
+-- Two operations of one store never run together, whatever a worker believes.
+CREATE UNIQUE INDEX operations_one_runs ON operations (store_id) WHERE state = 'running'
+--;
+CREATE TABLE steps (
+    operation_id  text NOT NULL REFERENCES operations ON DELETE CASCADE,
+    position      integer NOT NULL,
+    name          text NOT NULL,
+    title         text NOT NULL,
+    state         text NOT NULL DEFAULT 'pending' CHECK (state IN
+                      ('pending', 'running', 'succeeded', 'failed', 'cancelled')),
+    started_at    timestamptz,
+    finished_at   timestamptz,
+    message       text NOT NULL DEFAULT '',
+    PRIMARY KEY (operation_id, position)
+)
+--;
+-- Commands, events and dead letters on their way to the bus; events stay as the history that sockets replay.
+CREATE TABLE outbox (
+    number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id            text NOT NULL UNIQUE,
+    kind          text NOT NULL CHECK (kind IN ('command', 'event', 'dead_letter', 'raw')),
+    subject       text NOT NULL,
+    type          text NOT NULL,
+    tenant_id     text,
+    store_id      text,
+    operation_id  text,
+    time          timestamptz NOT NULL DEFAULT now(),
+    data          jsonb NOT NULL,
+    seq           bigint UNIQUE,
+    published_at  timestamptz
+)
+--;
+CREATE INDEX outbox_waiting ON outbox (number) WHERE published_at IS NULL
+--;
+CREATE INDEX outbox_of_tenant ON outbox (tenant_id, seq) WHERE kind = 'event'
+--;
+CREATE INDEX outbox_of_store ON outbox (store_id, number DESC) WHERE kind = 'event'
+--;
+CREATE INDEX outbox_time ON outbox (time) WHERE published_at IS NOT NULL
+--;
+-- One row: who relays, until when, and the last number given to an event.
+CREATE TABLE relay (
+    single       boolean PRIMARY KEY DEFAULT true CHECK (single),
+    owner        text,
+    lease_until  timestamptz,
+    last_seq     bigint NOT NULL DEFAULT 0,
+    first_seq    bigint NOT NULL DEFAULT 1
+)
+--;
+INSERT INTO relay DEFAULT VALUES
+--;
+-- Takes or renews the lease, numbers the waiting events in the order of their rows, and returns the next batch.
+-- The update of the one row makes deposed relays wait and then lose; `held` is false for whoever is not the owner.
+CREATE FUNCTION relay_take(me text, lease interval, batch integer)
+RETURNS TABLE (held boolean, number bigint, id text, kind text, subject text, type text, tenant_id text, store_id text,
+    operation_id text, "time" timestamptz, data jsonb, seq bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    base bigint;
+    given bigint;
+BEGIN
+    UPDATE relay SET owner = me, lease_until = now() + lease
+        WHERE owner IS NULL OR owner = me OR lease_until < now()
+        RETURNING last_seq INTO base;
+    IF NOT FOUND THEN
+        held := false;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    WITH waiting AS (
+        SELECT number, seq, kind FROM outbox WHERE published_at IS NULL ORDER BY number LIMIT batch
+    ), numbered AS (
+        SELECT number, base + row_number() OVER (ORDER BY number) AS seq
+        FROM waiting WHERE kind = 'event' AND seq IS NULL
+    ), changed AS (
+        UPDATE outbox SET seq = numbered.seq FROM numbered WHERE outbox.number = numbered.number RETURNING 1
+    )
+    SELECT count(*) INTO given FROM changed;
+    IF given > 0 THEN
+        UPDATE relay SET last_seq = base + given;
+    END IF;
+    RETURN QUERY SELECT true, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data, seq
+        FROM outbox WHERE published_at IS NULL ORDER BY number LIMIT batch;
+END $$
+--;
+CREATE TABLE idempotency_keys (
+    scope         text NOT NULL,
+    key           text NOT NULL,
+    request_hash  bytea NOT NULL,
+    status        integer NOT NULL,
+    location      text NOT NULL,
+    body          jsonb NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (scope, key)
+)
+--;
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at)
+--;
+CREATE TABLE dead_letters (
+    id            text PRIMARY KEY,
+    tenant_id     text,
+    store_id      text,
+    operation_id  text,
+    reason        text NOT NULL,
+    detail        text NOT NULL,
+    subject       text NOT NULL,
+    payload       bytea NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    replayed_at   timestamptz
+)
+--;
+CREATE INDEX dead_letters_age ON dead_letters (created_at DESC, id DESC)
+--;
+CREATE TABLE audit (
+    number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    time       timestamptz NOT NULL DEFAULT now(),
+    tenant_id  text NOT NULL,
+    actor      text NOT NULL,
+    action     text NOT NULL,
+    target     text NOT NULL,
+    request_id text,
+    detail     jsonb NOT NULL DEFAULT '{}'
+)
+--;
+CREATE INDEX audit_of_tenant ON audit (tenant_id, number DESC)
+--;
+-- The local runtime's desired and observed state: the node runs the processes, as a kubelet does.
+CREATE TABLE placements (
+    store_id        text PRIMARY KEY,
+    operation_id    text NOT NULL,
+    engine          text NOT NULL,
+    engine_version  text NOT NULL,
+    port            integer NOT NULL UNIQUE,
+    desired         text NOT NULL DEFAULT 'stopped' CHECK (desired IN ('running', 'stopped')),
+    observed        text NOT NULL DEFAULT 'stopped' CHECK (observed IN ('stopped', 'starting', 'running', 'crashing')),
+    pid             integer,
+    restarts        integer NOT NULL DEFAULT 0,
+    message         text NOT NULL DEFAULT '',
+    observed_at     timestamptz NOT NULL DEFAULT now(),
+    created_at      timestamptz NOT NULL DEFAULT now()
+)

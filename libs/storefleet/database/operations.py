@@ -1,0 +1,272 @@
+"""Rows of operations and their steps: claimed under a lease, written under a fence."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from storefleet.database.pool import Connection, Record
+from storefleet.errors import LeaseLost
+from storefleet.models import Failure, Operation, Step
+
+_COLUMNS = (
+    "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id, deadline, run_after,"
+    " created_at, started_at, finished_at"
+)
+
+CANCEL_CHANNEL = "storefleet_cancel"
+
+
+class Due(NamedTuple):
+    """What the scan found: `finding` is due, expired or unannounced."""
+
+    operation: Operation
+    finding: str
+
+
+def from_record(record: Record, steps: Sequence[Step] = ()) -> Operation:
+    return Operation.model_validate({**dict(record), "steps": tuple(steps)})
+
+
+async def steps_of(conn: Connection, operation_id: str) -> list[Step]:
+    records = await conn.fetch(
+        "SELECT name, title, state, started_at, finished_at, message FROM steps WHERE operation_id = $1 ORDER BY position",
+        operation_id,
+    )
+    return [Step.model_validate(dict(record)) for record in records]
+
+
+async def find(conn: Connection, *, tenant_id: str, operation_id: str) -> Operation | None:
+    record = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM operations WHERE tenant_id = $1 AND id = $2",
+        tenant_id,
+        operation_id,
+    )
+    return from_record(record, await steps_of(conn, operation_id)) if record else None
+
+
+async def latest_of_stores(conn: Connection, store_ids: Sequence[str]) -> dict[str, Operation]:
+    """The newest operation of each store, with its steps."""
+    records = await conn.fetch(
+        f"SELECT DISTINCT ON (store_id) {_COLUMNS} FROM operations WHERE store_id = ANY($1)"
+        " ORDER BY store_id, number DESC",
+        list(store_ids),
+    )
+    steps: dict[str, list[Step]] = {record["id"]: [] for record in records}
+    for row in await conn.fetch(
+        "SELECT operation_id, name, title, state, started_at, finished_at, message FROM steps"
+        " WHERE operation_id = ANY($1) ORDER BY operation_id, position",
+        list(steps),
+    ):
+        steps[row["operation_id"]].append(Step.model_validate(dict(row)))
+    return {record["store_id"]: from_record(record, steps[record["id"]]) for record in records}
+
+
+async def open_of_store(conn: Connection, store_id: str) -> list[Operation]:
+    """The operations that have not ended, oldest first."""
+    records = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running') ORDER BY number",
+        store_id,
+    )
+    return [from_record(record, await steps_of(conn, record["id"])) for record in records]
+
+
+async def listed(
+    conn: Connection,
+    *,
+    tenant_id: str,
+    store_id: str | None,
+    state: str | None,
+    limit: int,
+    starting_after: str | None,
+) -> tuple[list[Operation], bool]:
+    records = await conn.fetch(
+        f"SELECT {_COLUMNS} FROM operations WHERE tenant_id = $1 AND ($2::text IS NULL OR store_id = $2)"
+        " AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR number <"
+        " (SELECT number FROM operations WHERE id = $4 AND tenant_id = $1)) ORDER BY number DESC LIMIT $5",
+        tenant_id,
+        store_id,
+        state,
+        starting_after,
+        limit + 1,
+    )
+    page = [from_record(record, await steps_of(conn, record["id"])) for record in records[:limit]]
+    return page, len(records) > limit
+
+
+async def add(
+    conn: Connection,
+    *,
+    operation_id: str,
+    tenant_id: str,
+    store_id: str,
+    kind: str,
+    request_id: str | None,
+    by: str,
+    deadline: timedelta,
+    announced: bool,
+) -> Operation:
+    """A queued operation; `announced` when its command goes out in the same transaction."""
+    record = await conn.fetchrow(
+        "INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, now() + $7::interval, CASE WHEN $8 THEN now() END)"
+        f" RETURNING {_COLUMNS}",
+        operation_id,
+        tenant_id,
+        store_id,
+        kind,
+        request_id,
+        by,
+        deadline,
+        announced,
+    )
+    return from_record(record)
+
+
+async def claim(conn: Connection, operation_id: str, *, owner: str, lease: timedelta) -> Operation | None:
+    """Take the operation under a fresh fence, if it is due, unowned, and the oldest open one of its store."""
+    record = await conn.fetchrow(
+        f"""
+        WITH before AS (SELECT state AS state_before FROM operations WHERE id = $1)
+        UPDATE operations o SET state = 'running', fence = fence + 1, lease_owner = $2,
+            lease_until = now() + $3::interval, started_at = coalesce(started_at, now())
+        FROM before WHERE id = $1 AND run_after <= now()
+          AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
+          AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id
+              AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))
+        RETURNING {_COLUMNS}, state_before = 'running' AS taken_over""",
+        operation_id,
+        owner,
+        lease,
+    )
+    return from_record(record, await steps_of(conn, operation_id)) if record else None
+
+
+async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timedelta) -> bool:
+    """Extend the lease; returns whether a cancel was requested; raises LeaseLost."""
+    cancel = await conn.fetchval(
+        "UPDATE operations SET lease_until = now() + $3::interval WHERE id = $1 AND fence = $2 AND state = 'running'"
+        " RETURNING cancel_requested",
+        operation_id,
+        fence,
+        lease,
+    )
+    if cancel is None:
+        raise LeaseLost(operation_id)
+    return bool(cancel)
+
+
+async def hold(conn: Connection, operation_id: str, *, fence: int) -> bool:
+    """Lock the row for a write under this fence; returns whether a cancel was requested; raises LeaseLost."""
+    cancel = await conn.fetchval(
+        "SELECT cancel_requested FROM operations WHERE id = $1 AND fence = $2 AND state = 'running' FOR UPDATE",
+        operation_id,
+        fence,
+    )
+    if cancel is None:
+        raise LeaseLost(operation_id)
+    return bool(cancel)
+
+
+async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> bool:
+    """Lock the row; whether it is still under this fence with nobody's valid lease on it."""
+    return bool(
+        await conn.fetchval(
+            "SELECT true FROM operations WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running')"
+            " AND (lease_until IS NULL OR lease_until < now()) FOR UPDATE",
+            operation_id,
+            fence,
+        )
+    )
+
+
+async def save_steps(conn: Connection, operation_id: str, steps: Sequence[Step]) -> None:
+    """Write these steps as the operation's steps."""
+    await conn.execute(
+        """
+        INSERT INTO steps (operation_id, position, name, title, state, started_at, finished_at, message)
+        SELECT $1, s.* FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+            $7::timestamptz[], $8::text[]) s
+        ON CONFLICT (operation_id, position) DO UPDATE SET name = excluded.name, title = excluded.title,
+            state = excluded.state, started_at = excluded.started_at, finished_at = excluded.finished_at,
+            message = excluded.message
+        WHERE (steps.state, steps.started_at, steps.finished_at, steps.message)
+            IS DISTINCT FROM (excluded.state, excluded.started_at, excluded.finished_at, excluded.message)""",
+        operation_id,
+        list(range(1, len(steps) + 1)),
+        [step.name for step in steps],
+        [step.title for step in steps],
+        [step.state for step in steps],
+        [step.started_at for step in steps],
+        [step.finished_at for step in steps],
+        [step.message for step in steps],
+    )
+
+
+async def end(conn: Connection, operation: Operation, *, state: str, error: Failure | None) -> Operation:
+    """Close the operation under its fence; raises LeaseLost."""
+    record = await conn.fetchrow(
+        "UPDATE operations SET state = $3, error = $4, finished_at = now(), lease_owner = NULL, lease_until = NULL"
+        f" WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running') RETURNING {_COLUMNS}",
+        operation.id,
+        operation.fence,
+        state,
+        error.model_dump() if error else None,
+    )
+    if record is None:
+        raise LeaseLost(operation.id)
+    return from_record(record, operation.steps)
+
+
+async def requeue(conn: Connection, operation: Operation, *, delay: timedelta, attempt: int) -> Operation:
+    """Give the operation back, to be taken after `delay`; raises LeaseLost."""
+    record = await conn.fetchrow(
+        "UPDATE operations SET state = 'queued', run_after = now() + $3::interval, attempt = $4, announced_at = NULL,"
+        f" lease_owner = NULL, lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING {_COLUMNS}",
+        operation.id,
+        operation.fence,
+        delay,
+        attempt,
+    )
+    if record is None:
+        raise LeaseLost(operation.id)
+    return from_record(record, operation.steps)
+
+
+async def request_cancel(conn: Connection, operation_id: str) -> None:
+    """Ask the worker to stop; it hears at once, or sees it at its next look."""
+    await conn.execute("UPDATE operations SET cancel_requested = true WHERE id = $1", operation_id)
+    await conn.execute(f"SELECT pg_notify('{CANCEL_CHANNEL}', $1)", operation_id)
+
+
+async def mark_announced(conn: Connection, operation_ids: Sequence[str]) -> None:
+    await conn.execute("UPDATE operations SET announced_at = now() WHERE id = ANY($1)", list(operation_ids))
+
+
+async def next_of_store(conn: Connection, store_id: str) -> Operation | None:
+    """The oldest open operation, which is the one that may run."""
+    record = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running')"
+        " ORDER BY number LIMIT 1",
+        store_id,
+    )
+    return from_record(record) if record else None
+
+
+async def due(conn: Connection, *, announce_after: timedelta, limit: int = 200) -> list[Due]:
+    """Lock what should be running and is not: due again, expired, or announced to nobody."""
+    records = await conn.fetch(
+        f"""
+        SELECT {_COLUMNS}, CASE WHEN state = 'running' THEN 'expired'
+            WHEN announced_at IS NULL THEN 'due' ELSE 'unannounced' END AS finding
+        FROM operations o WHERE (
+            (state = 'queued' AND run_after <= now()
+                AND (announced_at IS NULL OR announced_at < greatest(run_after, now() - $1::interval)))
+            OR (state = 'running' AND lease_until < now()
+                AND (announced_at IS NULL OR announced_at < greatest(lease_until, now() - $1::interval))))
+          AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id
+              AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))
+        ORDER BY run_after LIMIT $2 FOR UPDATE SKIP LOCKED""",
+        announce_after,
+        limit,
+    )
+    return [Due(from_record(record), record["finding"]) for record in records]

@@ -1,0 +1,117 @@
+"""The pool: connections with a limit on every wait, and one place where the driver's errors become ours."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from storefleet import logs
+from storefleet.errors import DatabaseAway
+
+log = logs.get(__name__)
+
+type_codec = {"encoder": json.dumps, "decoder": json.loads, "schema": "pg_catalog"}
+
+Connection = Any  # an asyncpg connection; its stubs and the pool's proxy do not agree on a type
+Record = asyncpg.Record
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.exceptions.OperatorInterventionError,  # shutting down, starting up, terminated, statement timeout
+    asyncpg.exceptions.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.exceptions.PostgresSystemError,
+    asyncpg.exceptions.TransactionRollbackError,  # a deadlock's victim may simply come again
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every way of being away into DatabaseAway."""
+    try:
+        yield
+    except _AWAY as error:
+        raise DatabaseAway("The database does not answer at the moment; try again in a few seconds.") from error
+
+
+async def _prepare(connection: Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, **type_codec)
+
+
+class Database:
+    """A pool of connections to the platform's database."""
+
+    def __init__(self, url: str, *, connections: int = 10, timeout: float = 5) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._connections = connections
+        self._pool: Any = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Database"]:
+        """Open without a connection: a database that is away now may come later."""
+        self._pool = asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._connections,
+            max_inactive_connection_lifetime=60,
+            command_timeout=self._timeout,
+            timeout=self._timeout,
+            init=_prepare,
+            server_settings={"application_name": "storefleet", "idle_in_transaction_session_timeout": "30000"},
+        )
+        await self._pool
+        try:
+            yield self
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._pool.close(), timeout=3)
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection outside a transaction; raises DatabaseAway."""
+        with translated():
+            async with self._pool.acquire(timeout=self._timeout) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Borrow a connection inside a transaction; raises DatabaseAway."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def check(self) -> None:
+        """Raise DatabaseAway if it does not answer."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    async def listen(self, channel: str, heard: Callable[[str], Awaitable[None] | None]) -> None:
+        """Call `heard` with every payload, and with "" after each (re)connect; runs until cancelled."""
+        while True:
+            try:
+                await self._listen_once(channel, heard)
+            except (*_AWAY, asyncpg.PostgresError) as error:
+                log.warning("listen_lost", channel=channel, error=str(error))
+                await asyncio.sleep(0.5)
+
+    async def _listen_once(self, channel: str, heard: Callable[[str], Awaitable[None] | None]) -> None:
+        connection = await asyncpg.connect(self._url, timeout=self._timeout)
+        payloads: asyncio.Queue[str | None] = asyncio.Queue()
+        try:
+            connection.add_termination_listener(lambda *_: payloads.put_nowait(None))
+            await connection.add_listener(channel, lambda *args: payloads.put_nowait(str(args[3])))
+            payloads.put_nowait("")
+            while (payload := await payloads.get()) is not None:
+                result = heard(payload)
+                if result is not None:
+                    await result
+        finally:
+            connection.terminate()

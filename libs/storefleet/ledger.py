@@ -1,0 +1,243 @@
+"""Every transition of an operation, each one transaction: the operation, its steps, its store, the event, the next command.
+
+The store's row is locked first, everywhere, so that transitions of one store follow each other and never deadlock.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from storefleet import metrics
+from storefleet.database import dead_letters, operations, outbox, stores
+from storefleet.database.pool import Connection, Database
+from storefleet.errors import CancelRequested, LeaseLost
+from storefleet.failpoints import effect
+from storefleet.models import Failure, Operation, Step, Store, now
+from storefleet.runtimes.base import Outcome, RuntimeStep
+
+Plans = Mapping[str, Callable[[Store], Sequence[RuntimeStep]]]
+
+
+def cancelled_failure() -> Failure:
+    """What a store shows whose creation was taken back."""
+    return Failure(
+        code="cancelled",
+        detail="The creation was cancelled before it was complete.",
+        next="Retry to go on from there, or delete the store.",
+    )
+
+
+class Ledger:
+    """Writes what a worker does. Every method but `claim` raises LeaseLost when the fence has moved on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self, operation_id: str, *, store_id: str, owner: str, lease: timedelta, plans: Plans
+    ) -> tuple[Store, Operation] | None:
+        """Take the operation if it is to be worked on now; None when there is nothing to do."""
+        with effect("claim"):
+            async with self._database.transaction() as conn:
+                store = await stores.locked(conn, store_id)
+                if store is None:
+                    return None
+                operation = await operations.claim(conn, operation_id, owner=owner, lease=lease)
+                if operation is None or operation.kind not in plans:
+                    return None
+                if operation.cancel_requested:
+                    await self._cancel(conn, store, operation)
+                    return None
+                planned = _planned(operation.steps, plans[operation.kind](store))
+                operation = operation.model_copy(update={"steps": _begin_next(planned)})
+                await operations.save_steps(conn, operation.id, operation.steps)
+                event = "store.step"
+                if operation.kind == "create" and store.state != "provisioning":
+                    store = await stores.change(conn, store.id, state="provisioning", failure=None)
+                    event = "store.provisioning"
+                await outbox.add(conn, outbox.event(event, store, operation))
+        return store, operation
+
+    async def renew(self, operation: Operation, lease: timedelta) -> bool:
+        """Extend the lease; returns whether a cancel was requested."""
+        async with self._database.connection() as conn:
+            return await operations.renew(conn, operation.id, fence=operation.fence, lease=lease)
+
+    async def say(self, operation: Operation, position: int, message: str) -> Operation:
+        """Show what the running step waits for."""
+        async with self._database.transaction() as conn:
+            store = await self._hold(conn, operation)
+            changed = _with_step(operation, position, message=message)
+            return await self._progress(conn, store, changed)
+
+    async def step_started(self, operation: Operation, position: int) -> Operation:
+        async with self._database.transaction() as conn:
+            store = await self._hold(conn, operation)
+            changed = _with_step(operation, position, state="running", started_at=now())
+            return await self._progress(conn, store, changed)
+
+    async def step_done(self, operation: Operation, position: int, outcome: Outcome, *, last: bool) -> Operation:
+        """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
+        with effect("finish_operation" if last else "record_step"):
+            async with self._database.transaction() as conn:
+                store = await self._hold(conn, operation, heed_cancel=operation.kind == "create")
+                changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)
+                changed = changed.model_copy(update={"steps": _begin_next(changed.steps)})
+                await operations.save_steps(conn, changed.id, changed.steps)
+                if last:
+                    return await self._succeed(conn, store, changed, outcome)
+                if outcome.address is not None:
+                    store = await stores.change(
+                        conn, store.id, url=outcome.address.url, admin_url=outcome.address.admin_url
+                    )
+                await outbox.add(conn, outbox.event("store.step", store, changed))
+                return changed
+
+    async def failed(self, operation: Operation, failure: Failure, *, dead_letter: bool) -> Operation:
+        """Close the operation with its reason; one that gave up becomes a dead letter too."""
+        with effect("fail_operation"):
+            async with self._database.transaction() as conn:
+                store = await self._hold(conn, operation)
+                changed = _close_running(operation, "failed", failure.detail)
+                await operations.save_steps(conn, changed.id, changed.steps)
+                changed = await operations.end(conn, changed, state="failed", error=failure)
+                await self._store_failed(conn, store, changed, failure)
+                if dead_letter:
+                    metrics.DEAD_LETTERS.labels("exhausted").inc()
+                    await dead_letters.add(
+                        conn,
+                        reason="exhausted",
+                        detail=f"{failure.code}: {failure.detail}",
+                        subject=outbox.command(changed).subject,
+                        payload=b"",
+                        tenant_id=changed.tenant_id,
+                        store_id=changed.store_id,
+                        operation_id=changed.id,
+                    )
+                return changed
+
+    async def cancelled(self, operation: Operation) -> Operation:
+        """Close the operation because a person took it back."""
+        with effect("cancel_operation"):
+            async with self._database.transaction() as conn:
+                store = await self._hold(conn, operation)
+                return await self._cancel(conn, store, operation)
+
+    async def cancelled_without_worker(self, operation: Operation) -> None:
+        """Close a cancelled operation whose worker let its lease expire; raises LeaseLost when it is back."""
+        async with self._database.transaction() as conn:
+            store = await stores.locked(conn, operation.store_id)
+            if store is None or not await operations.abandoned(conn, operation.id, fence=operation.fence):
+                raise LeaseLost(operation.id)
+            steps = tuple(await operations.steps_of(conn, operation.id))
+            await self._cancel(conn, store, operation.model_copy(update={"steps": steps}))
+
+    async def give_back(
+        self,
+        operation: Operation,
+        *,
+        delay: float,
+        message: str | None = None,
+        failed_attempt: bool = False,
+        announce: bool = False,
+    ) -> Operation:
+        """Back into the queue, to be taken again after `delay` seconds."""
+        async with self._database.transaction() as conn:
+            store = await self._hold(conn, operation)
+            position = next((n for n, s in enumerate(operation.steps) if s.state == "running"), None)
+            changed = operation
+            if message is not None and position is not None:
+                changed = _with_step(operation, position, message=message)
+                await operations.save_steps(conn, changed.id, changed.steps)
+            attempt = operation.attempt + (1 if failed_attempt else 0)
+            changed = await operations.requeue(conn, changed, delay=timedelta(seconds=delay), attempt=attempt)
+            if message is not None:
+                await outbox.add(conn, outbox.event("store.step", store, changed))
+            if announce:
+                await outbox.add(conn, outbox.command(changed))
+                await operations.mark_announced(conn, [changed.id])
+            return changed
+
+    async def _hold(self, conn: Connection, operation: Operation, *, heed_cancel: bool = False) -> Store:
+        store = await stores.locked(conn, operation.store_id)
+        if store is None:
+            raise LeaseLost(operation.id)
+        if await operations.hold(conn, operation.id, fence=operation.fence) and heed_cancel:
+            raise CancelRequested
+        return store
+
+    async def _progress(self, conn: Connection, store: Store, operation: Operation) -> Operation:
+        await operations.save_steps(conn, operation.id, operation.steps)
+        await outbox.add(conn, outbox.event("store.step", store, operation))
+        return operation
+
+    async def _succeed(self, conn: Connection, store: Store, operation: Operation, outcome: Outcome) -> Operation:
+        operation = await operations.end(conn, operation, state="succeeded", error=None)
+        if operation.kind == "create":
+            address = {"url": outcome.address.url, "admin_url": outcome.address.admin_url} if outcome.address else {}
+            store = await stores.change(conn, store.id, state="ready", ready_at=now(), failure=None, **address)
+            event = "store.ready"
+        else:
+            store = await stores.change(conn, store.id, state="deleted", deleted_at=now(), failure=None)
+            event = "store.deleted"
+        await outbox.add(conn, outbox.event(event, store, operation))
+        await announce_next(conn, store.id)
+        return operation
+
+    async def _cancel(self, conn: Connection, store: Store, operation: Operation) -> Operation:
+        changed = _close_running(operation, "cancelled", "Cancelled")
+        await operations.save_steps(conn, changed.id, changed.steps)
+        changed = await operations.end(conn, changed, state="cancelled", error=None)
+        metrics.OPERATIONS.labels(changed.kind, "cancelled").inc()
+        await self._store_failed(conn, store, changed, cancelled_failure())
+        return changed
+
+    async def _store_failed(self, conn: Connection, store: Store, operation: Operation, failure: Failure) -> None:
+        """The store shows the failure, unless it is to be deleted anyway; then whatever waits goes on."""
+        if operation.kind == "create" and store.state == "deleting":
+            await outbox.add(conn, outbox.event("store.step", store, operation))
+        else:
+            store = await stores.change(conn, store.id, state="failed", failure=failure)
+            await outbox.add(conn, outbox.event("store.failed", store, operation))
+        await announce_next(conn, store.id)
+
+
+async def announce_next(conn: Connection, store_id: str) -> None:
+    """The operation that waited for the one that has just ended."""
+    waiting = await operations.next_of_store(conn, store_id)
+    if waiting is not None and waiting.state == "queued":
+        await outbox.add(conn, outbox.command(waiting))
+        await operations.mark_announced(conn, [waiting.id])
+
+
+def _planned(kept: Sequence[Step], plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:
+    """The plan's steps, with the state that earlier runs have left."""
+    known = {step.name: step for step in kept}
+    return tuple(known.get(step.name) or Step(name=step.name, title=step.title) for step in plan)
+
+
+def _begin_next(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Mark the first unfinished step as running."""
+    changed = list(steps)
+    for position, step in enumerate(changed):
+        if step.state != "succeeded":
+            changed[position] = step.model_copy(
+                update={"state": "running", "started_at": step.started_at or now(), "finished_at": None}
+            )
+            break
+    return tuple(changed)
+
+
+def _with_step(operation: Operation, position: int, **fields: object) -> Operation:
+    steps = list(operation.steps)
+    steps[position] = steps[position].model_copy(update=fields)
+    return operation.model_copy(update={"steps": tuple(steps)})
+
+
+def _close_running(operation: Operation, state: str, message: str) -> Operation:
+    steps = tuple(
+        step.model_copy(update={"state": state, "finished_at": now(), "message": message})
+        if step.state == "running"
+        else step
+        for step in operation.steps
+    )
+    return operation.model_copy(update={"steps": steps})

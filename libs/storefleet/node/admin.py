@@ -1,0 +1,40 @@
+"""The first sign-in: a tenant, its owner and a token, made once and told in `admin.json` whenever the platform is ready."""
+
+from typing import Any
+
+from storefleet.database import access
+from storefleet.database.pool import Database
+from storefleet.node.files import read_json, write_json
+from storefleet.node.state import State
+from storefleet.settings import Settings
+
+EMAIL = "admin@storefleet.localhost"
+
+
+async def ensure_owner(database: Database, *, settings: Settings, state: State) -> dict[str, Any]:
+    """Tenant, e-mail, password and token of the first owner; new secrets when the kept ones are lost."""
+    path = state.secrets("node") / "admin.json"
+    kept = read_json(path)
+    async with database.connection() as conn:
+        known = await access.email_known(conn, EMAIL)
+    if known and kept:
+        return kept
+    from storefleet import accounts  # brings the password hasher, which only this one time is needed here
+
+    made = await accounts.ensure_first_tenant(database, settings, email=EMAIL)
+    if made is None:
+        made = await accounts.replace_first_secrets(database, email=EMAIL)
+    owner = {"tenant": made.tenant_id, "email": made.email, "password": made.password, "token": made.token}
+    write_json(path, owner)
+    return owner
+
+
+def tell(owner: dict[str, Any], *, settings: Settings, state: State) -> dict[str, Any]:
+    """Write `admin.json`, whose presence says that the platform is ready."""
+    content = {"url": settings.gateway_url, "live_url": settings.live_url, **owner}
+    write_json(state.admin, content)
+    return content
+
+
+def untell(state: State) -> None:
+    state.admin.unlink(missing_ok=True)

@@ -1,0 +1,34 @@
+"""Loopback ports: is one free, and which one does a server keep."""
+
+import errno
+import random
+import socket
+
+from storefleet.node.failure import NodeError
+
+#: Below the range from which the kernel takes ports for outgoing connections, so that a kept one stays free.
+FIRST, LAST = 23_000, 31_999
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise NodeError(f"The address {host} port {port} cannot be used: {error.strerror}.") from None
+    return True
+
+
+def keep_or_choose(kept: int | None) -> int:
+    """The port used last time, or another one when it is new or somebody else has it by now."""
+    if kept is not None and is_free(kept):
+        return kept
+    for _ in range(200):
+        port = random.randint(FIRST, LAST)  # noqa: S311 - any free one will do
+        if is_free(port):
+            return port
+    raise NodeError(f"No free port between {FIRST} and {LAST} was found on 127.0.0.1.")

@@ -1,0 +1,191 @@
+"""The embedded PostgreSQL: made once, started from the wheel's own programs, its roles brought to what they should be."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from storefleet.node.accounts import Account
+from storefleet.node.failure import NodeError
+from storefleet.node.files import give_folder, kept_secret, share_folder, write_file
+from storefleet.node.launch import Child, last_line, run_to_end
+from storefleet.node.sql import Connection, connect, run
+from storefleet.node.supervisor import Status
+from storefleet.node.wheels import postgres_folder
+
+SUPERUSER = "postgres"
+PLATFORM_ROLE = PLATFORM_DATABASE = "storefleet"
+STORES_ROLE = "storefleet_stores"
+MAINTENANCE_DATABASE = "postgres"
+
+#: Fifty stores with five connections each, four services, and room for people who look.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "400",
+    "password_encryption": "scram-sha-256",
+    "shared_buffers": "64MB",
+    "huge_pages": "off",
+    "io_method": "sync",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_worker_processes": "4",
+    "max_logical_replication_workers": "0",
+    "autovacuum_max_workers": "2",
+    "autovacuum_naptime": "3min",  # each of fifty databases gets a visit of its own within it
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "512MB",
+    "recovery_init_sync_method": "syncfs",
+    "logging_collector": "off",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_min_error_statement": "panic",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+ACCESS = f"host all all 127.0.0.1/32 scram-sha-256\n# nothing else: no sockets, no trust, not even for {SUPERUSER}\n"
+
+
+class Postgres:
+    """One cluster in `folder`, on a loopback port; only the node knows the superuser's password."""
+
+    name = "postgres"
+
+    def __init__(
+        self, *, folder: Path, secrets: Path, records: Path, log: Path, port: int, account: Account | None
+    ) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._secrets = secrets
+        self._records = records
+        self._log = log
+        self._port = port
+        self._account = account
+        self._programs = postgres_folder()
+
+    def url(self, role: str, database: str) -> str:
+        return f"postgresql://{role}:{quote(self._password(role))}@127.0.0.1:{self._port}/{database}"
+
+    async def prepare(self) -> None:
+        """Make the cluster when there is none, and write its settings."""
+        share_folder(self._folder, self._account)
+        if not self._data.exists():
+            await self._initialise()
+        lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, "port": str(self._port)}.items()]
+        write_file(self._folder / "postgresql.conf", "\n".join(lines) + "\n", readers=self._account)
+        write_file(self._folder / "pg_hba.conf", ACCESS, readers=self._account)
+
+    def child(self) -> Child:
+        files = {"config_file": "postgresql.conf", "hba_file": "pg_hba.conf"}
+        options = [f"--{name}={self._folder / file}" for name, file in files.items()]
+        return Child(
+            name=self.name,
+            argv=(str(self._programs / "bin" / "postgres"), "-D", str(self._data), *options),
+            cwd=self._folder,
+            log=self._log,
+            rank=0,
+            account=self._account,
+            reach=self._reach(),
+            endings=((signal.SIGINT, 8.0), (signal.SIGQUIT, 4.0)),
+            before=self._forget_dead_owner,
+        )
+
+    async def ready(self, status: Callable[[], Status | None]) -> None:
+        """Wait until it answers; raises NodeError with its own last words when it does not come up."""
+        while True:
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
+                connection = await self._connect()
+                await connection.close()
+                return
+            seen = status()
+            if seen is None or seen.restarts > 4:
+                raise NodeError(f"PostgreSQL does not start: {last_line(self._log)} (more in {self._log}).")
+            await asyncio.sleep(0.02)
+
+    async def ensure_roles(self) -> None:
+        """Bring roles, the platform's database and who may connect to what they should be."""
+        connection = await self._connect()
+        try:
+            await _ensure_role(connection, PLATFORM_ROLE, self._password(PLATFORM_ROLE), "NOCREATEDB NOCREATEROLE")
+            await _ensure_role(connection, STORES_ROLE, self._password(STORES_ROLE), "CREATEDB CREATEROLE")
+            await run(connection, "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE)
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", PLATFORM_DATABASE):
+                await run(connection, "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE)
+            for database in (PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
+                await run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+            await run(connection, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE)
+        finally:
+            await connection.close()
+
+    def _password(self, role: str) -> str:
+        return kept_secret(self._secrets / f"postgres_{role}")
+
+    def _reach(self) -> tuple[Path, ...]:
+        libraries = self._programs.parent.with_name(f"{self._programs.parent.name}.libs")
+        return (self._folder, self._programs.parent, *((libraries,) if libraries.exists() else ()))
+
+    async def _connect(self) -> Connection:
+        try:
+            return await connect(self.url(SUPERUSER, MAINTENANCE_DATABASE))
+        except asyncpg.InvalidPasswordError:
+            raise NodeError(
+                f"PostgreSQL refuses the node's password ({self._secrets / f'postgres_{SUPERUSER}'}): put the file that "
+                f"belongs to {self._data} back, or move both folders away to begin anew."
+            ) from None
+
+    async def _initialise(self) -> None:
+        """Make the cluster beside its place and move it there whole, so that an interrupted one is never used."""
+        fresh, password = self._folder / "data.new", self._folder / "password.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        give_folder(fresh, self._account)
+        write_file(password, self._password(SUPERUSER), readers=self._account)
+        begin = self._log.stat().st_size if self._log.exists() else 0
+        options = (
+            *("--auth=scram-sha-256", f"--pwfile={password}", f"--username={SUPERUSER}"),
+            *("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            "--no-instructions",
+        )
+        child = Child(
+            name="initdb",
+            argv=(str(self._programs / "bin" / "initdb"), "-D", str(fresh), *options),
+            cwd=self._folder,
+            log=self._log,
+            account=self._account,
+            reach=self._reach(),
+        )
+        try:
+            code = await run_to_end(child, records=self._records, timeout=120)
+        finally:
+            password.unlink(missing_ok=True)
+        if code != 0:
+            raise NodeError(f"PostgreSQL could not be set up: {_complaint(self._log, begin)} (more in {self._log}).")
+        fresh.rename(self._data)
+
+    async def _forget_dead_owner(self) -> None:
+        """Remove the lock file of a killed server when its number now belongs to another program."""
+        lock = self._data / "postmaster.pid"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int(lock.read_text(encoding="ascii").split()[0])
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if os.fsencode(self._data) not in arguments:
+                lock.unlink()
+
+
+def _complaint(log: Path, begin: int) -> str:
+    """The error among what initdb wrote; its last line only says what it removes."""
+    lines = log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()
+    errors = [line.strip() for line in lines if "FATAL" in line or "error:" in line or "Refused" in line]
+    return errors[-1] if errors else last_line(log)
+
+
+async def _ensure_role(connection: Connection, role: str, password: str, rights: str) -> None:
+    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+    verb = "ALTER" if known else "CREATE"
+    await run(connection, f"{verb} ROLE %I LOGIN NOSUPERUSER {rights} PASSWORD %L", role, password)

@@ -1,0 +1,51 @@
+"""Brings the platform's schema up to date in a process of its own: its tools are large, and rarely needed."""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+import asyncpg
+
+from storefleet import database
+from storefleet.node.failure import NodeError
+from storefleet.node.launch import Child, last_line, run_to_end
+from storefleet.node.sql import connect
+from storefleet.settings import load
+
+TIMEOUT = 300.0
+
+
+async def is_current(url: str) -> bool:
+    """Whether the newest revision, which comes last in the order of their file names, has been applied."""
+    versions = Path(database.__file__).parent / "migrations" / "versions"
+    newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+    connection = await connect(url)
+    try:
+        with contextlib.suppress(asyncpg.UndefinedTableError):
+            return bool(await connection.fetchval("SELECT version_num FROM alembic_version") == newest)
+        return False
+    finally:
+        await connection.close()
+
+
+async def ensure(url: str, *, env: dict[str, str], records: Path, log: Path) -> None:
+    """Migrate when there is something to do; `env` names the folder with the database's address."""
+    if await is_current(url):
+        return
+    argv = (sys.executable, "-m", "storefleet.node.schema")
+    code = await run_to_end(
+        Child(name="migrate", argv=argv, cwd=Path.cwd(), log=log, env=env), records=records, timeout=TIMEOUT
+    )
+    if code != 0:
+        raise NodeError(f"The database could not be brought up to date: {last_line(log)} (more in {log}).")
+
+
+def main() -> None:
+    from storefleet.database.migrate import migrate
+
+    asyncio.run(migrate(load().database_url.get_secret_value()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Keeps the streams and consumers on the bus: made at the start, and again whenever the server may have lost them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from storefleet import logs
+from storefleet.bus import Bus
+from storefleet.errors import BusAway
+from storefleet.node.failure import NodeError
+
+log = logs.get(__name__)
+
+EVERY = 10.0
+PATIENCE = 20.0
+
+
+class Streams:
+    """Holds a connection as the one user that may make streams."""
+
+    def __init__(self, url: str, *, replicas: int) -> None:
+        self._bus = Bus(url, name="node", replicas=replicas)
+        self._lost = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator["Streams"]:
+        async with self._bus.opened():
+            yield self
+
+    async def first(self) -> None:
+        """Make them; raises NodeError when the bus does not answer in time."""
+        last: BusAway | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    try:
+                        await self._bus.ensure_streams()
+                    except BusAway as error:
+                        last = error
+                        await asyncio.sleep(0.02)
+                    else:
+                        return
+        raise NodeError(f"NATS does not answer: {last} Check the address, the user and its permissions.")
+
+    def lost(self) -> None:
+        """The server was started again: look at once."""
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Look again every ten seconds, until cancelled."""
+        while True:
+            self._lost.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), EVERY)
+            await self._again()
+
+    async def _again(self) -> None:
+        while True:
+            try:
+                await self._bus.ensure_streams()
+            except BusAway as error:
+                log.warning("streams_unknown", error=str(error))
+                await asyncio.sleep(0.3)
+            else:
+                return

@@ -1,0 +1,86 @@
+"""`storefleet up`: the whole platform in the foreground, until Ctrl-C, SIGTERM or `storefleet down`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from typing import TextIO
+
+from storefleet import engines, logs
+from storefleet.engines import EngineError
+from storefleet.node import admin, services
+from storefleet.node.accounts import find_account
+from storefleet.node.failure import NodeError
+from storefleet.node.node import Node
+from storefleet.node.processes import end_leftovers
+from storefleet.node.state import State
+from storefleet.node.terminal import Terminal
+from storefleet.settings import Settings
+
+log = logs.get(__name__)
+
+
+def up(settings: Settings) -> int:
+    """Run until told to stop; returns the exit code, having told a person why it is not 0."""
+    began, terminal, state = time.monotonic(), Terminal(), State(settings.state_dir)
+    os.umask(0o077)
+    try:
+        asyncio.run(_up(settings, state, terminal, began))
+    except (NodeError, EngineError) as error:
+        terminal.problem(str(error))
+        return 1
+    except Exception as error:
+        log.exception("node_crashed")
+        what = f"{type(error).__name__}: {error}"[:200]
+        terminal.problem(f"stopped by an unexpected error ({what}); all of it is in {state.log('up')}.")
+        return 1
+    terminal.quiet()
+    return 0
+
+
+async def _up(settings: Settings, state: State, terminal: Terminal, began: float) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    account = find_account()
+    state.make(account)
+    with _alone(state), state.log("up").open("a", encoding="utf-8") as lines:
+        logs.configure("node", settings.log_level, lines)
+        state.check()
+        admin.untell(state)
+        if ended := await end_leftovers(state.records):
+            log.warning("leftovers_ended", names=ended)
+        services.check_ports(settings)
+        catalogue = engines.load(settings.engines_path)
+        node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say)
+        await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
+
+
+def _alone(state: State) -> TextIO:
+    """The lock on the state folder; raises NodeError when another `up` holds it."""
+    lock = state.lock()
+    if lock is None:
+        running = state.running()
+        who = f"process {running.pid}" if running else "another process"
+        raise NodeError(f"Storefleet runs already on {state.folder} ({who}): stop it with `make down` first.")
+    state.write_node(ports=state.read_node().get("ports", {}))
+    return lock
+
+
+async def _live(node: Node, state: State, terminal: Terminal, began: float) -> None:
+    async with node.running() as told:
+        seconds = time.monotonic() - began
+        log.info("ready", seconds=round(seconds, 2))
+        terminal.ready(told, seconds=seconds, file=str(state.admin))
+        await node.watch()
+
+
+async def _until(stop: asyncio.Event, life: asyncio.Task[None]) -> None:
+    """Let it live until the word comes; then it takes everything down in its own order."""
+    word = asyncio.create_task(stop.wait())
+    await asyncio.wait({life, word}, return_when=asyncio.FIRST_COMPLETED)
+    word.cancel()
+    life.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await life

@@ -1,0 +1,17 @@
+"""Places where stores run: a small protocol and its implementations."""
+
+from storefleet.database.pool import Database
+from storefleet.engines import Engines
+from storefleet.runtimes.base import Runtime
+from storefleet.settings import Settings
+
+
+def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime:
+    """The runtime that the settings name; its libraries are imported only now."""
+    if settings.runtime == "simulated":
+        from storefleet.runtimes.simulated import SimulatedRuntime
+
+        return SimulatedRuntime(settings=settings)
+    from storefleet.runtimes.local import LocalRuntime
+
+    return LocalRuntime(settings=settings, database=database, engines=engines)

@@ -1,0 +1,1 @@
+"""Takes intentions in (HTTP API, dashboard) and relays the outbox to the bus."""

@@ -1,0 +1,1 @@
+"""Tells browsers what happened, in order, from where they left off."""

@@ -1,0 +1,135 @@
+"""The live feed, whole and in order: what the bus brings, with gaps filled from the database."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from storefleet import logs
+from storefleet.database import outbox
+from storefleet.database.pool import Database
+from storefleet.errors import DatabaseAway
+from storefleet.messages import UnreadableMessage, decode
+from storefleet.models import Event
+
+log = logs.get(__name__)
+
+_POLL = 1.0
+_BREATH = 200
+
+
+class Listener(Protocol):
+    """Somebody who hears one tenant's events."""
+
+    tenant_id: str
+
+    async def hear(self, seq: int, frame: str) -> None: ...
+
+
+def frame_of(event: Event) -> str:
+    """The event as sockets write it."""
+    shape = event.to_json()
+    shape.pop("id")
+    return json.dumps(shape, separators=(",", ":"))
+
+
+class Hub:
+    """One task hands every event to the listeners of its tenant; `watermark` is the last number handed on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: dict[str, set[Listener]] = defaultdict(set)
+        self._heard: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue(maxsize=10_000)
+        self._behind = False
+        self.watermark = 0
+
+    def join(self, listener: Listener) -> None:
+        self._listeners[listener.tenant_id].add(listener)
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners[listener.tenant_id].discard(listener)
+
+    def listeners(self) -> Iterable[Listener]:
+        return [listener for group in self._listeners.values() for listener in group]
+
+    def heard(self, body: bytes) -> None:
+        """A message of the live subject; what cannot be kept now is read from the database later."""
+        try:
+            envelope = decode(body)
+            item = (int(envelope["seq"]), str(envelope["tenantid"]), _frame(envelope))
+        except (UnreadableMessage, KeyError, TypeError, ValueError) as error:
+            log.warning("live_message_unreadable", error=str(error))
+            return
+        if not self._heard.full():
+            self._heard.put_nowait(item)
+
+    async def run(self) -> None:
+        await self._begin()
+        while True:
+            try:
+                seq, tenant_id, frame = await asyncio.wait_for(self._heard.get(), timeout=_POLL)
+            except TimeoutError:
+                await self._look()
+                continue
+            if seq > self.watermark + 1:
+                await self._fill(seq - 1)
+            if seq == self.watermark + 1:
+                await self._hand_on(seq, tenant_id, frame)
+
+    async def _begin(self) -> None:
+        while True:
+            try:
+                async with self._database.connection() as conn:
+                    self.watermark = await outbox.last_seq(conn)
+            except DatabaseAway:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _look(self) -> None:
+        """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
+        try:
+            async with self._database.connection() as conn:
+                last = await outbox.last_seq(conn)
+        except DatabaseAway:
+            return
+        if last > self.watermark and self._behind:
+            await self._fill(last)
+        self._behind = last > self.watermark
+
+    async def _fill(self, until: int) -> None:
+        """Read what is missing up to and with `until`, and hand it on."""
+        log.info("gap_filled", after=self.watermark, until=until)
+        while self.watermark < until:
+            try:
+                async with self._database.connection() as conn:
+                    events = await outbox.between(conn, tenant_id=None, after=self.watermark, until=until)
+            except DatabaseAway:
+                await asyncio.sleep(0.3)
+                continue
+            for event in events:
+                await self._hand_on(event.seq or 0, event.tenant_id, frame_of(event))
+            if not events:
+                self.watermark = until
+
+    async def _hand_on(self, seq: int, tenant_id: str, frame: str) -> None:
+        self.watermark = seq
+        for number, listener in enumerate(tuple(self._listeners.get(tenant_id, ())), start=1):
+            await listener.hear(seq, frame)
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+
+
+def _frame(envelope: dict[str, Any]) -> str:
+    return json.dumps(
+        {
+            "seq": envelope["seq"],
+            "type": envelope["type"],
+            "time": envelope["time"],
+            "store_id": envelope["storeid"],
+            "operation_id": envelope.get("operationid"),
+            "data": envelope["data"],
+        },
+        separators=(",", ":"),
+    )

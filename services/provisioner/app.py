@@ -1,0 +1,47 @@
+"""Wires the provisioner: database, bus, runtime, and one worker for creations."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from storefleet import engines, runtimes
+from storefleet.bus import Bus
+from storefleet.database.pool import Database
+from storefleet.settings import Settings
+from storefleet.web import background, keep, make_app, run
+from storefleet.worker import Worker
+
+SERVICE = "provisioner"
+
+
+def create_app(settings: Settings) -> web.Application:
+    database = Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
+    bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
+    runtime = runtimes.make(settings, database=database, engines=engines.load(settings.engines_path))
+    worker = Worker(
+        service=SERVICE,
+        plans={"create": runtime.create_steps},
+        database=database,
+        bus=bus,
+        settings=settings,
+    )
+
+    @asynccontextmanager
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(database.opened())
+            await stack.enter_async_context(bus.opened())
+            await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(background(worker.run(), name="worker"))
+            yield
+
+    app = make_app(
+        settings, service=SERVICE, needs={"database": database.check, "bus": bus.check, "runtime": runtime.check}
+    )
+    app.cleanup_ctx.append(keep(running))
+    return app
+
+
+def main() -> None:
+    run(create_app, service=SERVICE, port=lambda settings: settings.provisioner_port)

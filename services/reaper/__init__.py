@@ -1,0 +1,1 @@
+"""Takes stores away, and sends again what nobody works on."""

@@ -1,0 +1,50 @@
+"""Wires the reaper: a worker for deletions, and the clock that finds what nobody works on."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from services.reaper.sweep import Sweep
+from storefleet import engines, runtimes
+from storefleet.bus import Bus
+from storefleet.database.pool import Database
+from storefleet.settings import Settings
+from storefleet.web import background, keep, make_app, run
+from storefleet.worker import Worker
+
+SERVICE = "reaper"
+
+
+def create_app(settings: Settings) -> web.Application:
+    database = Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
+    bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
+    runtime = runtimes.make(settings, database=database, engines=engines.load(settings.engines_path))
+    worker = Worker(
+        service=SERVICE,
+        plans={"delete": runtime.delete_steps},
+        database=database,
+        bus=bus,
+        settings=settings,
+    )
+    sweep = Sweep(database=database, settings=settings)
+
+    @asynccontextmanager
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(database.opened())
+            await stack.enter_async_context(bus.opened())
+            await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(background(sweep.run(), name="sweep"))
+            await stack.enter_async_context(background(worker.run(), name="worker"))
+            yield
+
+    app = make_app(
+        settings, service=SERVICE, needs={"database": database.check, "bus": bus.check, "runtime": runtime.check}
+    )
+    app.cleanup_ctx.append(keep(running))
+    return app
+
+
+def main() -> None:
+    run(create_app, service=SERVICE, port=lambda settings: settings.reaper_port)
