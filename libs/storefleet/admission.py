@@ -1,4 +1,7 @@
-"""Takes intentions in: one code for HTTP, pages and messages. What it accepts is in the database, whole, when it returns."""
+"""Takes intentions in: one code for HTTP, pages and messages.
+
+What it accepts is in the database, whole, when it returns.
+"""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """The door to NATS JetStream: connect, publish, pull, follow; the one place with an ack policy.
 
-nats-py's own `fetch` waits out its whole timeout over a server restart, so pulling is done here with idle heartbeats and a
-new pull after every reconnect.
+nats-py's own `fetch` waits out its whole timeout over a server restart, so pulling is done here with idle heartbeats
+and a new pull after every reconnect.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ class Callers:
         raise Forbidden("The request comes from another site.", code="foreign_origin")
 
     def check_page(self, request: web.Request) -> None:
-        """Raise Forbidden unless the Origin is a gateway's page on the host that this request names (a websocket's rule)."""
+        """Raise Forbidden unless the Origin is a page of the gateway on the host that this websocket names."""
         origin = request.headers.get("Origin", "")
         if origin not in self._origins or urlsplit(origin).hostname != request.url.host:
             raise Forbidden("A session may listen only from a page of the dashboard.", code="foreign_origin")

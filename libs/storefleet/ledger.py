@@ -1,4 +1,4 @@
-"""Every transition of an operation, each one transaction: the operation, its steps, its store, the event, the next command.
+"""Every transition of an operation, each one transaction: operation, steps, store, event, the next command.
 
 The store's row is locked first, everywhere, so that transitions of one store follow each other and never deadlock.
 """

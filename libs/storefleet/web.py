@@ -1,4 +1,4 @@
-"""What every service's HTTP side shares: request ids, errors as problems, health, metrics, the way to start and to stop."""
+"""What every service's HTTP side shares: request ids, errors as problems, health, metrics, starting and stopping."""
 
 import asyncio
 import json

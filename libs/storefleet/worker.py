@@ -299,7 +299,7 @@ class Run:
         await self._record(lambda: self._ledger.give_back(self._operation, delay=delay, message=reason))
 
     async def _check(self) -> None:
-        """Right before an effect on the world: is the operation still ours, and wanted?"""
+        """Ask, right before an effect on the world, whether the operation is still ours, and wanted."""
         await self._record(self._renew)
 
     async def _say(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP API, `/api/v1`: reads and writes of one tenant's stores; long work answers 202 with an operation (AIP-151)."""
+"""The HTTP API, `/api/v1`: one tenant's stores; long work answers 202 with an operation (AIP-151)."""
 
 import asyncio
 import time

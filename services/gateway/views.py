@@ -46,7 +46,7 @@ def _summary(event: Event) -> str:
         failure = event.data["store"].get("failure") or {}
         return f"Failed: {failure.get('detail', 'no reason was given')}"
     if event.type != "store.step":
-        return _SENTENCES.get(event.type, event.type)
+        return str(_SENTENCES.get(event.type, event.type))
     steps = event.data.get("operation", {}).get("steps", [])
     done = [step for step in steps if step["state"] == "succeeded"]
     running = [step for step in steps if step["state"] == "running"]
@@ -55,7 +55,7 @@ def _summary(event: Event) -> str:
     if done:
         return f"{done[-1]['title']}: {done[-1]['message'] or 'done'}"
     if running:
-        return running[0]["title"]
+        return str(running[0]["title"])
     return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else "Waiting"
 
 

@@ -43,9 +43,9 @@ class Socket:
             return
         if self._transport is None or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() > self._backlog:  # type: ignore[attr-defined]
+        if self._transport.get_write_buffer_size() > self._backlog:
             metrics.SOCKETS_CUT.inc()
-            self._transport.abort()  # type: ignore[attr-defined]
+            self._transport.abort()
             return
         await self.write(seq, frame)
 

@@ -1,4 +1,4 @@
-"""The reaper's clock: every second it sends again what is due, expired or announced to nobody; hourly it forgets the old."""
+"""The reaper's clock: every second it sends again what is due, expired or unannounced; hourly it forgets the old."""
 
 import asyncio
 import time

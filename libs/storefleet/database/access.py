@@ -39,7 +39,10 @@ async def email_known(conn: Connection, email: str) -> bool:
 
 async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
     """`id, password_hash` of the account."""
-    return await conn.fetchrow("SELECT id, password_hash FROM users WHERE lower(email) = lower($1)", email)
+    record: Record | None = await conn.fetchrow(
+        "SELECT id, password_hash FROM users WHERE lower(email) = lower($1)", email
+    )
+    return record
 
 
 async def sign_in_pause(conn: Connection, account: str, *, attempts: int, pause: timedelta) -> float:
@@ -88,7 +91,8 @@ async def end_session(conn: Connection, hash_: bytes) -> None:
 
 async def session_caller(conn: Connection, hash_: bytes) -> Caller | None:
     record = await conn.fetchrow(
-        f"SELECT {_CALLER}, s.csrf FROM sessions s JOIN users u ON u.id = s.user_id JOIN tenants t ON t.id = u.tenant_id"
+        f"SELECT {_CALLER}, s.csrf FROM sessions s"
+        " JOIN users u ON u.id = s.user_id JOIN tenants t ON t.id = u.tenant_id"
         " WHERE s.hash = $1 AND s.expires_at > now()",
         hash_,
     )
@@ -110,9 +114,10 @@ async def add_token(
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> Record:
-    return await conn.fetchrow(
+    record: Record = await conn.fetchrow(
         "INSERT INTO tokens (id, tenant_id, user_id, name, prefix, hash, scopes, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id, name, prefix, scopes, created_at, expires_at, last_used_at",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        " RETURNING id, name, prefix, scopes, created_at, expires_at, last_used_at",
         token_id,
         tenant_id,
         user_id,
@@ -122,11 +127,13 @@ async def add_token(
         list(scopes),
         expires_at,
     )
+    return record
 
 
 async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
     record = await conn.fetchrow(
-        f"SELECT {_CALLER}, k.id AS token_id, k.scopes, k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'"
+        f"SELECT {_CALLER}, k.id AS token_id, k.scopes,"
+        " k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'"
         " AS stale FROM tokens k JOIN users u ON u.id = k.user_id JOIN tenants t ON t.id = k.tenant_id"
         " WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())",
         hash_,
@@ -141,7 +148,8 @@ async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
 async def token_valid(conn: Connection, token_id: str) -> bool:
     return bool(
         await conn.fetchval(
-            "SELECT true FROM tokens WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+            "SELECT true FROM tokens WHERE id = $1 AND revoked_at IS NULL"
+            " AND (expires_at IS NULL OR expires_at > now())",
             token_id,
         )
     )
@@ -195,8 +203,9 @@ async def lock_emails(conn: Connection) -> None:
 
 
 async def replace_password(conn: Connection, *, email: str, password_hash: str) -> Record:
-    return await conn.fetchrow(
+    record: Record = await conn.fetchrow(
         "UPDATE users SET password_hash = $2 WHERE lower(email) = lower($1) RETURNING id, tenant_id",
         email,
         password_hash,
     )
+    return record

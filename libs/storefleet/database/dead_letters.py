@@ -61,12 +61,13 @@ async def listed(
 
 
 async def find(conn: Connection, *, tenant_id: str | None, letter_id: str, lock: bool = False) -> Record | None:
-    return await conn.fetchrow(
+    record: Record | None = await conn.fetchrow(
         f"SELECT {_COLUMNS} FROM dead_letters WHERE id = $1 AND ($2::text IS NULL OR tenant_id = $2)"
         f"{' FOR UPDATE' if lock else ''}",
         letter_id,
         tenant_id,
     )
+    return record
 
 
 async def mark_replayed(conn: Connection, letter_id: str) -> None:

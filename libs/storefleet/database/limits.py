@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 
 
 async def hold_tenant(conn: Connection, tenant_id: str) -> None:
-    """One admission at a time per tenant. A statement of its own, so that the next one sees what was committed meanwhile."""
+    """One admission at a time per tenant; a statement of its own, so that the next one sees what was committed."""
     await conn.execute("SELECT 1 FROM tenants WHERE id = $1 FOR UPDATE", tenant_id)
 
 
@@ -31,7 +31,8 @@ async def admit(conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: 
     record = await conn.fetchrow(
         """
         SELECT count(*) AS in_hour,
-            (SELECT count(*) FROM (SELECT 1 FROM stores WHERE tenant_id = $1 AND state <> 'deleted' LIMIT $3) l) AS live,
+            (SELECT count(*) FROM
+                (SELECT 1 FROM stores WHERE tenant_id = $1 AND state <> 'deleted' LIMIT $3) l) AS live,
             extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8 AS wait
         FROM (SELECT created_at FROM stores WHERE tenant_id = $1 AND created_at > clock_timestamp() - interval '1 hour'
             ORDER BY created_at DESC LIMIT $2) newest""",
@@ -58,7 +59,8 @@ async def keep_answer(
     conn: Connection, *, scope: str, key: str, request_hash: bytes, location: str, body: dict[str, Any]
 ) -> None:
     await conn.execute(
-        "INSERT INTO idempotency_keys (scope, key, request_hash, status, location, body) VALUES ($1, $2, $3, 202, $4, $5)"
+        "INSERT INTO idempotency_keys (scope, key, request_hash, status, location, body)"
+        " VALUES ($1, $2, $3, 202, $4, $5)"
         " ON CONFLICT (scope, key) DO UPDATE SET request_hash = excluded.request_hash, body = excluded.body,"
         " location = excluded.location, created_at = now()",
         scope,

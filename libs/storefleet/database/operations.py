@@ -29,7 +29,8 @@ def from_record(record: Record, steps: Sequence[Step] = ()) -> Operation:
 
 async def steps_of(conn: Connection, operation_id: str) -> list[Step]:
     records = await conn.fetch(
-        "SELECT name, title, state, started_at, finished_at, message FROM steps WHERE operation_id = $1 ORDER BY position",
+        "SELECT name, title, state, started_at, finished_at, message FROM steps WHERE operation_id = $1"
+        " ORDER BY position",
         operation_id,
     )
     return [Step.model_validate(dict(record)) for record in records]
@@ -221,7 +222,8 @@ async def requeue(conn: Connection, operation: Operation, *, delay: timedelta, a
     """Give the operation back, to be taken after `delay`; raises LeaseLost."""
     record = await conn.fetchrow(
         "UPDATE operations SET state = 'queued', run_after = now() + $3::interval, attempt = $4, announced_at = NULL,"
-        f" lease_owner = NULL, lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING {_COLUMNS}",
+        " lease_owner = NULL, lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running'"
+        f" RETURNING {_COLUMNS}",
         operation.id,
         operation.fence,
         delay,

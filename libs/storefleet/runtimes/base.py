@@ -34,8 +34,8 @@ async def _silent(_message: str) -> None:
 class Work:
     """What a step works on, and its line to the operation that runs it.
 
-    `check` raises LeaseLost or CancelRequested when the operation is not ours any more: to be called right before an effect on
-    the world. `say` shows what the step waits for.
+    `check` raises LeaseLost or CancelRequested when the operation is not ours any more: to be called right before an
+    effect on the world. `say` shows what the step waits for.
     """
 
     store: Store

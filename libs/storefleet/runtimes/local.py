@@ -1,6 +1,7 @@
 """Stores as plain processes on this machine: no isolation, and it says so.
 
-The runtime writes files, databases and the desired state; the node (`storefleet up`) runs the processes and says what it sees.
+The runtime writes files, databases and the desired state; the node (`storefleet up`) runs the processes and says what
+it sees.
 """
 
 import asyncio

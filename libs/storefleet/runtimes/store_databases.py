@@ -30,8 +30,9 @@ class StoreDatabases:
 
     @asynccontextmanager
     async def session(self, name: str) -> AsyncIterator["StoreSession"]:
-        """Work on one store's database, alone. Only the lease's owner comes here, so whoever else holds the lock is deposed
-        and its session is ended. Raises RuntimeAway.
+        """Work on one store's database, alone; raises RuntimeAway.
+
+        Only the lease's owner comes here, so whoever else holds the lock is deposed, and its session is ended.
         """
         async with self._connected(self._url) as connection:
             await self._take_lock(connection, name)
@@ -64,7 +65,8 @@ class StoreDatabases:
         while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name):
             await connection.execute(
                 "SELECT pg_terminate_backend(pid, 1000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND pid <> pg_backend_pid()"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, 0)",
                 name,
             )
