@@ -77,7 +77,7 @@ class Ledger:
 
     async def step_done(self, operation: Operation, position: int, outcome: Outcome, *, last: bool) -> Operation:
         """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
-        with effect("finish_operation" if last else "record_step"):
+        with effect(f"record_{operation.steps[position].name}"):
             async with self._database.transaction() as conn:
                 store = await self._hold(conn, operation, heed_cancel=operation.kind == "create")
                 changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)

@@ -30,9 +30,7 @@ def find_account(name: str = NAME) -> Account | None:
         _make(name)
         entry = pwd.getpwnam(name)
     if entry.pw_uid == 0:
-        raise NodeError(
-            f"The user {name} has the number of root; give it another one, or run as a normal user."
-        )
+        raise NodeError(f"The user {name} has the number of root; give it another one, or run as a normal user.")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 

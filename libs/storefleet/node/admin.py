@@ -1,4 +1,4 @@
-"""The first sign-in: a tenant, its owner and a token, made once and told in `admin.json` whenever the platform is ready."""
+"""The first sign-in: a tenant, its owner, a token; made once, told in `admin.json` whenever the platform is ready."""
 
 from typing import Any
 

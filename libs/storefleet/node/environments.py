@@ -1,6 +1,7 @@
 """An engine's own environment on this machine: a copy of its source and, when it asks for one, a locked venv.
 
-Each is built once per content, into a folder named after version and content, and found through `<version>.json` beside it.
+Each is built once per content, into a folder named after version and content; `<version>.json` beside it names the
+template that belongs to it.
 """
 
 import hashlib
@@ -56,7 +57,13 @@ class Environment:
         """The variables of every process of the engine."""
         folder = self.python.parent
         plain = {"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
-        return {**plain, "PYTHONPATH": str(self.source), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
+        return {
+            **plain,
+            "PYTHONPATH": str(self.source),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
 
     def command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(part.replace("{python}", str(self.python)) for part in argv)
@@ -183,5 +190,7 @@ def _folder_of(engine: Engine) -> Path:
 def _source_of(engine: Engine) -> Path:
     source = _folder_of(engine) / "src"
     if not source.is_dir():
-        raise NodeError(f"The engine {engine.name} has no source folder {source}: correct `local.source` in its engine.yaml.")
+        raise NodeError(
+            f"The engine {engine.name} has no source folder {source}: correct `local.source` in its engine.yaml."
+        )
     return source

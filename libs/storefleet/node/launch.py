@@ -125,9 +125,7 @@ def _spawn(child: Child, token: str) -> tuple[subprocess.Popen[bytes], int]:
         try:
             user = (child.account.uid, child.account.gid) if child.account else None
             reach = [str(path) for path in child.reach]
-            argv = confine.command(
-                child.argv, cwd=str(child.cwd), go=go, umask=child.umask, user=user, reach=reach
-            )
+            argv = confine.command(child.argv, cwd=str(child.cwd), go=go, umask=child.umask, user=user, reach=reach)
             process = subprocess.Popen(
                 argv,
                 env={**child.env, TOKEN_VARIABLE: token},

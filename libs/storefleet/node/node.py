@@ -24,7 +24,7 @@ from storefleet.node.postgres import (
     Postgres,
 )
 from storefleet.node.services import SERVICES
-from storefleet.node.sql import connect
+from storefleet.node.sql import place_of
 from storefleet.node.state import State
 from storefleet.node.stores import Stores
 from storefleet.node.streams import Streams
@@ -48,7 +48,7 @@ class Node:
         self._account = account
         self._say = say
         self._places = Places(state.folder)
-        self._supervisor = Supervisor(records=state.records, changed=self._saw)
+        self._supervisor = Supervisor(records=state.records, changed=self._saw, backoff=settings.restart_backoff)
         self._environments: dict[tuple[str, str], Environment] = {}
         self._stores: Stores | None = None
         self._streams: Streams | None = None
@@ -154,7 +154,9 @@ class Node:
                 log=self._state.log("migrate"),
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise NodeError(f"The database does not answer: {error}. Check the address, the user and its password.") from None
+            raise NodeError(
+                f"The database at {place_of(url)} does not answer as it should: {error}. Check address, user, password."
+            ) from None
 
     async def _start_bus(self, stack: contextlib.AsyncExitStack) -> None:
         if self._nats is not None:
@@ -249,6 +251,7 @@ class Node:
     async def _stop_work(self) -> None:
         """Services first, while the stores still answer them; then the stores."""
         self._say("stopping")
+        admin.untell(self._state)
         await asyncio.gather(*(self._supervisor.stop(service) for service in SERVICES))
         for task in (*self._tasks, *self._helpers):
             task.cancel()

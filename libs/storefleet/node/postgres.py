@@ -1,8 +1,9 @@
-"""The embedded PostgreSQL: made once, started from the wheel's own programs, its roles brought to what they should be."""
+"""The embedded PostgreSQL: made once, run from the wheel's own programs, its roles brought to what they should be."""
 
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -121,6 +122,8 @@ class Postgres:
             for database in (PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
                 await run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
             await run(connection, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE)
+        except asyncpg.PostgresError as error:
+            raise NodeError(f"PostgreSQL could not be set up: {error} (more in {self._log}).") from None
         finally:
             await connection.close()
 
@@ -136,8 +139,8 @@ class Postgres:
             return await connect(self.url(SUPERUSER, MAINTENANCE_DATABASE))
         except asyncpg.InvalidPasswordError:
             raise NodeError(
-                f"PostgreSQL refuses the node's password ({self._secrets / f'postgres_{SUPERUSER}'}): put the file that "
-                f"belongs to {self._data} back, or move both folders away to begin anew."
+                f"PostgreSQL refuses the node's password ({self._secrets / f'postgres_{SUPERUSER}'}): put the "
+                f"file that belongs to {self._data} back, or move both folders away to begin anew."
             ) from None
 
     async def _initialise(self) -> None:
@@ -169,6 +172,9 @@ class Postgres:
         fresh.rename(self._data)
 
     async def _forget_dead_owner(self) -> None:
+        await asyncio.to_thread(self._drop_lock)
+
+    def _drop_lock(self) -> None:
         """Remove the lock file of a killed server when its number now belongs to another program."""
         lock = self._data / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -180,9 +186,8 @@ class Postgres:
 
 def _complaint(log: Path, begin: int) -> str:
     """The error among what initdb wrote; its last line only says what it removes."""
-    lines = log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()
-    errors = [line.strip() for line in lines if "FATAL" in line or "error:" in line or "Refused" in line]
-    return errors[-1] if errors else last_line(log)
+    errors = re.findall(r"(?:FATAL|PANIC|error): +(.+)", log.read_bytes()[begin:].decode("utf-8", "replace"))
+    return errors[-1].strip() if errors else last_line(log)
 
 
 async def _ensure_role(connection: Connection, role: str, password: str, rights: str) -> None:

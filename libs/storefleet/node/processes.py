@@ -11,7 +11,7 @@ from pathlib import Path
 
 from storefleet.node.files import read_json, write_json
 
-TOKEN_VARIABLE = "STOREFLEET_CHILD"  # noqa: S105 - names a process, opens nothing
+TOKEN_VARIABLE = "STOREFLEET_CHILD"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,9 +61,7 @@ def record_path(folder: Path, name: str) -> Path:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    write_json(
-        record_path(folder, record.name), asdict(record), durable=False
-    )  # worth nothing after a reboot
+    write_json(record_path(folder, record.name), asdict(record), durable=False)  # worth nothing after a reboot
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -81,9 +79,13 @@ async def end_leftovers(folder: Path) -> list[str]:
     for _, group in groupby(records, key=lambda record: record.rank):
         names = await asyncio.gather(*(_end(record) for record in group))
         ended += [name for name in names if name]
+    _forget(folder)
+    return ended
+
+
+def _forget(folder: Path) -> None:
     for path in folder.glob("*.json"):
         path.unlink(missing_ok=True)
-    return ended
 
 
 async def _end(record: Record) -> str | None:
@@ -103,7 +105,7 @@ async def _end(record: Record) -> str | None:
 
 async def _gone(identity: Identity, timeout: float) -> bool:
     give_up = time.monotonic() + timeout
-    while identity.alive and time.monotonic() < give_up:
+    while identity.alive and time.monotonic() < give_up:  # noqa: ASYNC110 - it is nobody's child, nothing tells us
         await asyncio.sleep(0.02)
     return not identity.alive
 

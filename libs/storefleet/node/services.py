@@ -83,9 +83,7 @@ def environment(service: str, *, settings: Settings, state: State, account: Acco
     return {**PLAIN_ENVIRONMENT, **python, **chosen, **own}
 
 
-async def wait_until_ready(
-    service: str, *, settings: Settings, log: Path, status: Callable[[], Status | None]
-) -> None:
+async def wait_until_ready(service: str, *, settings: Settings, log: Path, status: Callable[[], Status | None]) -> None:
     """Poll /readyz; raises NodeError with the service's own last words when it does not come up."""
     try:
         async with asyncio.timeout(READY_TIMEOUT):
@@ -99,12 +97,14 @@ async def wait_until_ready(
                 await asyncio.sleep(0.05)
     except TimeoutError:
         _, said = await ask(settings, service)
-        raise NodeError(f"The {service} is not ready after {READY_TIMEOUT:.0f} s: {said[:300]} (more in {log}).") from None
+        raise NodeError(
+            f"The {service} is not ready after {READY_TIMEOUT:.0f} s: {said[:300]} (more in {log})."
+        ) from None
 
 
 async def ask(settings: Settings, service: str, path: str = "/readyz") -> tuple[int, str]:
     """Status and body of one of the service's health pages; status 0 when it does not answer."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     try:
         async with asyncio.timeout(3):
             reader, writer = await asyncio.open_connection(host, port_of(service, settings))

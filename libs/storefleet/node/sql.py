@@ -1,10 +1,16 @@
-"""What the node says to PostgreSQL beyond the platform's own queries: roles and databases, whose names are no parameters."""
+"""What the node says to PostgreSQL beyond the platform's queries: about roles and databases by name."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
 Connection = Any  # an asyncpg connection; its stubs and its pool's proxy do not agree on a type
+
+
+def place_of(url: str) -> str:
+    """Host and port of a URL, without its secrets."""
+    return urlsplit(url.partition(",")[0]).netloc.rpartition("@")[2]
 
 
 async def connect(url: str, *, database: str | None = None, timeout: float = 10) -> Connection:

@@ -67,14 +67,16 @@ class State:
         except OSError as error:
             raise NodeError(f"The state folder {self.folder} cannot be made: {error.strerror}.") from None
 
-    def check(self) -> None:
-        """Refuse what could only fail later: another user's folder, a full disk."""
-        owner = self.folder.stat().st_uid
-        if owner != os.geteuid():
+    def check_owner(self) -> None:
+        """Refuse another user's folder before anything in it is touched."""
+        if self.folder.exists() and (owner := self.folder.stat().st_uid) != os.geteuid():
             raise NodeError(
                 f"The state folder {self.folder} belongs to user number {owner}, and this is number {os.geteuid()}: "
                 "run as that user, or choose another folder with STOREFLEET_STATE_DIR."
             )
+
+    def check_room(self) -> None:
+        """Refuse a disk on which everything would soon fail."""
         free = shutil.disk_usage(self.folder).free
         if free < ENOUGH:
             raise NodeError(

@@ -109,9 +109,7 @@ class Stores:
     async def _write(self, conn: Connection, row: Placement, store: "_Store") -> None:
         observed, pid, restarts, message = store.observed()
         if (row.observed, row.pid, row.restarts, row.message) != (observed, pid, restarts, message):
-            await placements.observe(
-                conn, row.store_id, observed=observed, pid=pid, restarts=restarts, message=message
-            )
+            await placements.observe(conn, row.store_id, observed=observed, pid=pid, restarts=restarts, message=message)
 
 
 class _Store:

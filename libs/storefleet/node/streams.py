@@ -8,17 +8,19 @@ from storefleet import logs
 from storefleet.bus import Bus
 from storefleet.errors import BusAway
 from storefleet.node.failure import NodeError
+from storefleet.node.sql import place_of
 
 log = logs.get(__name__)
 
 EVERY = 10.0
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 
 class Streams:
     """Holds a connection as the one user that may make streams."""
 
     def __init__(self, url: str, *, replicas: int) -> None:
+        self._place = place_of(url)
         self._bus = Bus(url, name="node", replicas=replicas)
         self._lost = asyncio.Event()
 
@@ -29,18 +31,20 @@ class Streams:
 
     async def first(self) -> None:
         """Make them; raises NodeError when the bus does not answer in time."""
-        last: BusAway | None = None
+        last = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while True:
                     try:
                         await self._bus.ensure_streams()
                     except BusAway as error:
-                        last = error
+                        last = str(error)
                         await asyncio.sleep(0.02)
                     else:
                         return
-        raise NodeError(f"NATS does not answer: {last} Check the address, the user and its permissions.")
+        raise NodeError(
+            f"NATS at {self._place} does not answer as it should: {last} Check address, user and permissions."
+        )
 
     def lost(self) -> None:
         """The server was started again: look at once."""

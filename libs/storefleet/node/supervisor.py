@@ -18,7 +18,7 @@ from storefleet.node.processes import Identity, record_path, send
 
 State = Literal["starting", "running", "waiting", "stopped"]
 LOG_LIMIT = 10 * 1024 * 1024
-BACKOFF_FIRST, BACKOFF_MOST, STEADY_AFTER = 0.1, 5.0, 10.0
+BACKOFF_FIRST, STEADY_AFTER = 0.1, 10.0
 
 
 @dataclass
@@ -35,8 +35,9 @@ class Status:
 class _Kept:
     """One child's life: a task that starts it again until it is told to stop."""
 
-    def __init__(self, child: Child, *, records: Path, changed: Callable[[str], None]) -> None:
+    def __init__(self, child: Child, *, records: Path, changed: Callable[[str], None], backoff: float) -> None:
         self.child = child
+        self._backoff = backoff
         self.status = Status()
         self._records = records
         self._changed = changed
@@ -69,7 +70,7 @@ class _Kept:
             self._see("waiting", message=reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(delay * 2, BACKOFF_MOST)
+            delay = min(delay * 2, self._backoff)
         self._see("stopped")
 
     async def _run_once(self) -> str:
@@ -101,7 +102,11 @@ class _Kept:
 class Supervisor:
     """Keeps children equal to what was asked for. `changed` is called with a name whenever its status differs."""
 
-    def __init__(self, *, records: Path, changed: Callable[[str], None] = lambda _name: None) -> None:
+    def __init__(
+        self, *, records: Path, changed: Callable[[str], None] = lambda _name: None, backoff: float = 5.0
+    ) -> None:
+        """Take `backoff`: the longest pause before a child is started again, seconds."""
+        self._backoff = backoff
         self._records = records
         self._changed = changed
         self._kept: dict[str, _Kept] = {}
@@ -110,7 +115,7 @@ class Supervisor:
         """Begin to keep a child; one of the same name must have been stopped before."""
         if child.name in self._kept:
             raise ValueError(f"{child.name} is kept already")
-        self._kept[child.name] = _Kept(child, records=self._records, changed=self._changed)
+        self._kept[child.name] = _Kept(child, records=self._records, changed=self._changed, backoff=self._backoff)
 
     async def stop(self, name: str) -> None:
         """End a child and forget it; nothing happens when there is none."""
@@ -140,9 +145,7 @@ class Supervisor:
     async def watch(self) -> None:
         """Keep the logs small, for as long as it runs; raises what a child's task could not handle."""
         while True:
-            tasks = [
-                kept.task for kept in self._kept.values() if kept.task.done() and not kept.task.cancelled()
-            ]
+            tasks = [kept.task for kept in self._kept.values() if kept.task.done() and not kept.task.cancelled()]
             for task in tasks:
                 task.result()
             await asyncio.to_thread(trim_logs, {kept.child.log for kept in self._kept.values()})

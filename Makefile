@@ -1,0 +1,85 @@
+# Storefleet. `make up` and `make test` are all that a newcomer needs; `make help` lists the rest.
+
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+ASSETS := services/gateway/static/dist/manifest.json
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
+NODE := $(shell command -v node)
+UMASK := umask 022 &&
+
+.PHONY: help up down test check bench clean assets chromium lock
+
+help:
+	@echo "make up      bring the platform up here, in the foreground"
+	@echo "make down    stop it from another terminal"
+	@echo "make test    every test, on real servers and a real browser"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make bench   measure, and write docs-ready tables and JSON"
+	@echo "make clean   stop, then remove everything that was built or kept here (stores too)"
+
+up: ; @$(MAKE) --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up
+
+down:
+	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
+
+test: $(VENV)/dev.stamp assets chromium
+	$(BIN)/pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp assets
+	$(BIN)/python -m tests.bench
+
+clean: down
+	rm -rf .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python's venv module is missing: install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) …"
+	@$(UMASK) $(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: requirements/runtime.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "Installing Python packages …"
+	@$(UMASK) $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@$(UMASK) $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/runtime.stamp
+	@echo "Installing what the tests need …"
+	@$(UMASK) $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The dashboard's stylesheet, script and icons; Node comes from a wheel where the machine has none.
+ifeq ($(NODE),)
+assets: $(VENV)/node.stamp
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/build-assets.py
+
+$(VENV)/node.stamp: requirements/node.txt | $(VENV)/runtime.stamp
+	@echo "Installing Node …"
+	@$(UMASK) $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt
+	@touch $@
+else
+assets:
+	@$(PYTHON) scripts/build-assets.py
+endif
+
+chromium:
+ifeq ($(CHROMIUM),)
+	@[ "$$(id -u)" = 0 ] || { echo "The browser tests need Chromium: apt-get install chromium (as root)." >&2; exit 1; }
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium
+endif
+
+# Renews the locks after an edit of requirements/*.in (needs uv).
+lock:
+	cd requirements && for set in runtime dev node; do \
+	  uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    --python-version 3.11 --universal $$set.in -o $$set.txt || exit 1; done

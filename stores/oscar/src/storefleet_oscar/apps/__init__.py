@@ -1,0 +1,1 @@
+"""Our forks of Oscar's applications, each found by Oscar through its label."""

@@ -1,0 +1,1 @@
+"""The checkout with cash on delivery as its way to pay."""

@@ -1,0 +1,1 @@
+"""Shipping at a flat rate."""

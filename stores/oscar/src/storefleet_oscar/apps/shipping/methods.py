@@ -1,0 +1,12 @@
+"""The ways a parcel goes out."""
+
+from decimal import Decimal
+
+from oscar.apps.shipping import methods
+
+
+class Standard(methods.FixedPrice):  # type: ignore[misc]
+    code = "standard"
+    name = "Standard delivery"
+    description = "3 to 5 working days, paid with the goods at the door"
+    charge_excl_tax = charge_incl_tax = Decimal("4.90")

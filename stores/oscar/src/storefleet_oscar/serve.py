@@ -1,0 +1,78 @@
+"""`serve`: one interpreter that brings the store up to its configuration, then answers requests until SIGTERM."""
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import django
+from gunicorn.app.base import BaseApplication
+
+from storefleet_oscar import configuration, logs
+from storefleet_oscar.configuration import Store
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the worker's heartbeat file has no name there
+
+
+class StoreServer(BaseApplication):  # type: ignore[misc]
+    """gunicorn in this process: one worker, four threads, on loopback."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Set the shop up, in the worker: the master stays small, and shares little with it when it does not."""
+        from storefleet_oscar.wsgi import Shop
+
+        prepare(self._store)
+        shop = Shop()
+        gc.freeze()
+        gc.enable()
+        return shop
+
+    def _settings(self) -> dict[str, Any]:
+        shared = SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)
+        return {
+            "bind": f"127.0.0.1:{self._store.port}",
+            "proc_name": f"store {self._store.store_id}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": 4,
+            "worker_connections": 200,
+            "backlog": 128,
+            "timeout": 90,  # longer than the wait for a database at start
+            "graceful_timeout": 3,
+            "keepalive": 5,
+            "worker_tmp_dir": str(SHARED_MEMORY if shared else self._store.data_dir),
+            "control_socket_disable": True,
+            "logger_class": logs.AccessLog,
+            "accesslog": "-",
+            "errorlog": "-",
+        }
+
+
+def serve() -> int:
+    store = configuration.current()
+    logs.configure()
+    for folder in (store.data_dir / "uploads", store.mail_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    StoreServer(store).run()
+    return 0
+
+
+def prepare(store: Store) -> None:
+    """Load Django and Oscar, and converge."""
+    django.setup()
+    logs.adopt("haystack")
+    from django.db import connections
+
+    from storefleet_oscar.converge import converge, wait_for_database
+
+    wait_for_database()
+    converge(store)
+    connections.close_all()  # they belong to this thread, and requests are answered by others

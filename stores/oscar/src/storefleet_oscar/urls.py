@@ -1,0 +1,11 @@
+"""Oscar's own addresses, under a home page that shows products."""
+
+from django.apps import apps
+from django.urls import URLPattern, URLResolver, include, path
+
+from storefleet_oscar.views import HomeView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", HomeView.as_view(), name="home"),
+    path("", include(apps.get_app_config("oscar").urls[0])),
+]

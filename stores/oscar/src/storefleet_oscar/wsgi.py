@@ -1,0 +1,38 @@
+"""The shop as a WSGI application, each request with an id and none with a boundless body."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
+
+from storefleet_oscar.logs import request_id
+
+#: A product picture fits; nobody fills the disk through a form.
+BODY_LIMIT = 16 * 1024 * 1024
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,80}")
+
+
+class Shop:
+    def __init__(self) -> None:
+        self._django = WSGIHandler()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        identifier = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        environ["storefleet.request_id"] = identifier
+        request_id.set(identifier)
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            return start_response(status, [*headers, ("X-Request-Id", identifier)], *more)
+
+        if _length(environ) > BODY_LIMIT:
+            start("413 Content Too Large", [("Content-Type", "text/plain"), ("Connection", "close")])
+            return [b"The request is too large.\n"]
+        return self._django(environ, start)
+
+
+def _length(environ: dict[str, Any]) -> int:
+    text = environ.get("CONTENT_LENGTH") or "0"
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,147 @@
+"""Kill -9 before and after every effect of create, delete, cancel and failure: the same end as without.
+
+The list of failpoints is what runs visit, and it has to be all that the source holds.
+"""
+
+import ast
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import names_left
+from tests.support.platform import ROOT, Client, Platform, running
+
+SCENARIOS = ("create", "delete", "cancel", "fail")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def platform(folder: Path) -> Iterator[Platform]:
+    settings = {
+        "failpoint_file": folder / "armed",
+        "failpoint_log": folder / "visited",
+        "lease": 1.2,
+        "scan_interval": 0.2,
+        "announce_after": 1,
+        "restart_backoff": 0.2,
+        "stores_per_hour": 10_000,
+    }
+    with running(folder / "state", **settings) as platform:
+        yield platform
+
+
+class Story:
+    """Runs one scenario to its end; `arm` is called right before the part that is to be killed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._count = 0
+
+    async def run(self, scenario: str, arm: Callable[[], object]) -> str:
+        """Returns the id of the store, which is still there unless the scenario deletes it."""
+        self._count += 1
+        store_id: str = await getattr(self, f"_{scenario}")(f"{scenario}-{self._count}", arm)
+        return store_id
+
+    async def _create(self, name: str, arm: Callable[[], object]) -> str:
+        arm()
+        store = await self._client.made(name)
+        assert store["state"] == "ready"
+        _, listing = await self._client.insist("GET", f"stores?q={name}")
+        assert [each["id"] for each in listing["data"]] == [store["id"]]
+        return str(store["id"])
+
+    async def _delete(self, name: str, arm: Callable[[], object]) -> str:
+        store = await self._client.made(name)
+        arm()
+        await self.gone(store["id"])
+        return str(store["id"])
+
+    async def _cancel(self, name: str, arm: Callable[[], object]) -> str:
+        answer = await self._client.create(name, parameters={"delay": 3})
+        await self._running(answer["operation"]["id"])
+        arm()
+        await self._client.insist("POST", f"operations/{answer['operation']['id']}/cancel")
+        operation = await self._client.ended(answer["operation"]["id"])
+        assert operation["state"] == "cancelled", operation
+        return str(answer["store"]["id"])
+
+    async def _fail(self, name: str, arm: Callable[[], object]) -> str:
+        arm()
+        answer = await self._client.create(name, parameters={"crash": True})
+        operation = await self._client.ended(answer["operation"]["id"])
+        assert operation["state"] == "failed", operation
+        assert operation["error"]["code"] == "store_crashes", operation
+        return str(answer["store"]["id"])
+
+    async def _running(self, operation_id: str) -> None:
+        while True:
+            _, operation = await self._client.insist("GET", f"operations/{operation_id}")
+            if any(step["name"] == "start" and step["state"] == "running" for step in operation["steps"]):
+                return
+
+    async def gone(self, store_id: str) -> None:
+        answer = await self._client.delete(store_id)
+        operation = await self._client.ended(answer["operation"]["id"])
+        assert operation["state"] == "succeeded", operation
+        assert (await self._client.insist("GET", f"stores/{store_id}"))[1]["state"] == "deleted"
+
+
+@pytest.fixture(scope="module")
+async def story(platform: Platform) -> AsyncIterator[Story]:
+    async with Client(platform) as client:
+        yield Story(client)
+
+
+async def test_every_effect_survives_a_kill(platform: Platform, story: Story, folder: Path) -> None:
+    points = {scenario: await _visited_by(scenario, story, folder / "visited") for scenario in SCENARIOS}
+    every = {point for visited in points.values() for point in visited}
+    assert every == _in_source(every)
+    for scenario in SCENARIOS:
+        for point in sorted(points[scenario] - _killed_elsewhere(scenario, points)):
+            store_id = await story.run(scenario, lambda point=point: (folder / "armed").write_text(point))
+            assert not (folder / "armed").exists(), f"{point} was not visited again in {scenario}"
+            await story.gone(store_id)
+    assert platform.leftovers() == []
+    assert await names_left(platform) == []
+    assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
+
+
+def _killed_elsewhere(scenario: str, points: dict[str, set[str]]) -> set[str]:
+    """Cancel and failure begin like a creation: only what is their own is killed there."""
+    return points["create"] if scenario in ("cancel", "fail") else set()
+
+
+async def _visited_by(scenario: str, story: Story, log: Path) -> set[str]:
+    """What the part of the scenario that is to be killed visits."""
+    store_id = await story.run(scenario, lambda: log.write_text(""))
+    visited = set(log.read_text().split())
+    await story.gone(store_id)
+    return visited
+
+
+def _in_source(visited: set[str]) -> set[str]:
+    """Every failpoint that the source holds; those with a step's name in them are taken from the steps that ran."""
+    names: set[str] = set()
+    for folder in ("libs", "services"):
+        for path in (ROOT / folder).rglob("*.py"):
+            names |= set(_effects(ast.parse(path.read_text()), visited))
+    return {f"{name}:{side}" for name in names for side in ("before", "after")}
+
+
+def _effects(tree: ast.AST, visited: set[str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect":
+            argument = node.args[0]
+            if isinstance(argument, ast.Constant):
+                yield str(argument.value)
+            elif isinstance(argument, ast.JoinedStr):
+                prefix = str(getattr(argument.values[0], "value", ""))
+                yield from {point.partition(":")[0] for point in visited if point.startswith(prefix)}
+
+

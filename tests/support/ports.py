@@ -1,0 +1,21 @@
+"""Loopback ports that nobody else gets while a test runs."""
+
+import socket
+
+
+class Ports:
+    """Holds ports by binding without listening: a server that sets SO_REUSEADDR, as all of ours do, may still listen there."""
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def take(self) -> int:
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        self._held.append(held)
+        return int(held.getsockname()[1])
+
+    def close(self) -> None:
+        while self._held:
+            self._held.pop().close()
