@@ -194,7 +194,7 @@ def run(command: list[str], *, cwd: Path, timeout: int) -> None:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "NODE_DISABLE_COMPILE_CACHE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

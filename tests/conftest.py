@@ -54,3 +54,11 @@ async def servers(log_lines: LogLines) -> AsyncIterator[Servers]:
 async def world(servers: Servers, tmp_path: Path) -> AsyncIterator[World]:
     async with made_world(servers, tmp_path) as made:
         yield made
+
+
+@pytest_asyncio.fixture(scope="module")
+async def platform(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """All four services on one database for a whole module, for tests that only need names of their own."""
+    async with made_world(servers, tmp_path_factory.mktemp("platform")) as made:
+        await made.start()
+        yield made

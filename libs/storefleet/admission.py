@@ -17,7 +17,7 @@ from storefleet.database.pool import Connection, Database
 from storefleet.engines import Engine, Engines
 from storefleet.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
 from storefleet.identifiers import OPERATION, STORE, new_id
-from storefleet.ledger import cancelled_failure
+from storefleet.ledger import cancelled_failure, end_cancelled
 from storefleet.models import Caller, Operation, Store
 from storefleet.settings import Settings
 
@@ -262,7 +262,7 @@ class Admission:
             busy = False
             for operation in pending:
                 if operation.state == "queued":
-                    await operations.end(conn, operation, state="cancelled", error=None)
+                    await end_cancelled(conn, operation)
                 else:
                     await operations.request_cancel(conn, operation.id)
                     busy = True
@@ -308,7 +308,7 @@ class Admission:
             if operation.kind != "create":
                 raise Conflict("A deletion cannot be taken back.", code="not_cancellable")
             if operation.state == "queued":
-                operation = await operations.end(conn, operation, state="cancelled", error=None)
+                operation = await end_cancelled(conn, operation)
                 store = await stores.change(conn, store.id, state="failed", failure=cancelled_failure())
                 await outbox.add(conn, outbox.event("store.failed", store, operation))
             else:

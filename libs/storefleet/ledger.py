@@ -184,10 +184,7 @@ class Ledger:
         return operation
 
     async def _cancel(self, conn: Connection, store: Store, operation: Operation) -> Operation:
-        changed = _close_running(operation, "cancelled", "Cancelled")
-        await operations.save_steps(conn, changed.id, changed.steps)
-        changed = await operations.end(conn, changed, state="cancelled", error=None)
-        metrics.OPERATIONS.labels(changed.kind, "cancelled").inc()
+        changed = await end_cancelled(conn, operation)
         await self._store_failed(conn, store, changed, cancelled_failure())
         return changed
 
@@ -199,6 +196,15 @@ class Ledger:
             store = await stores.change(conn, store.id, state="failed", failure=failure)
             await outbox.add(conn, outbox.event("store.failed", store, operation))
         await announce_next(conn, store.id)
+
+
+async def end_cancelled(conn: Connection, operation: Operation) -> Operation:
+    """Close an operation and the step it stands at; the caller owns it, or knows that nobody does."""
+    changed = _close_running(operation, "cancelled", "Cancelled")
+    await operations.save_steps(conn, changed.id, changed.steps)
+    changed = await operations.end(conn, changed, state="cancelled", error=None)
+    metrics.OPERATIONS.labels(changed.kind, "cancelled").inc()
+    return changed
 
 
 async def announce_next(conn: Connection, store_id: str) -> None:

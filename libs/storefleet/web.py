@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import resource
 import secrets
@@ -163,12 +164,15 @@ def _refuse_constant(name: str) -> None:
 
 
 def _check_text(value: object, pointer: str, depth: int) -> None:
-    """Refuse what PostgreSQL cannot keep: NUL, lone surrogates, and nesting without end."""
+    """Refuse what PostgreSQL cannot keep: NUL, lone surrogates, infinite numbers, and nesting without end."""
     if depth > 20:
         raise Invalid("The body is nested too deeply.", errors=[(pointer[:200], "more than 20 levels")])
     if isinstance(value, str):
         if not is_clean(value):
             raise Invalid("The body holds characters that are not text.", errors=[(pointer[:200], "is not clean text")])
+    elif isinstance(value, float):
+        if not math.isfinite(value):  # 1e999 is JSON, and infinity to Python
+            raise Invalid("The body holds a number that is too large.", errors=[(pointer[:200], "is too large")])
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_text(key, pointer, depth)

@@ -16,6 +16,7 @@ from services.gateway.requests import (
     identifier,
     number,
     parsed,
+    path_id,
     store_ref,
     word,
 )
@@ -26,7 +27,7 @@ from storefleet.database import access, dead_letters, operations, outbox, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Forbidden, NotFound
-from storefleet.identifiers import COMMAND, DEAD_LETTER, EVENT, OPERATION, STORE, new_id
+from storefleet.identifiers import COMMAND, DEAD_LETTER, EVENT, OPERATION, STORE, TOKEN, new_id
 from storefleet.models import OWNER_SCOPES, Caller, Scope, Store, now, timestamp
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
@@ -198,13 +199,12 @@ class Api:
     async def get_operation(self, request: web.Request) -> web.Response:
         """With `?wait=<seconds>`: answered when the operation has ended, or after that time."""
         caller = await self._caller(request, "stores:read")
+        operation_id = path_id(request, OPERATION)
         deadline = time.monotonic() + number(request, "wait", 0, 0, _LONGEST_WAIT)
         pause = 0.05
         while True:
             async with self._database.connection() as conn:
-                operation = await operations.find(
-                    conn, tenant_id=caller.tenant_id, operation_id=request.match_info["id"][:40]
-                )
+                operation = await operations.find(conn, tenant_id=caller.tenant_id, operation_id=operation_id)
             if operation is None:
                 raise NotFound("There is no such operation.")
             if operation.done or time.monotonic() >= deadline:
@@ -215,7 +215,7 @@ class Api:
     async def cancel_operation(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         operation = await self._admission.cancel(
-            caller, operation_id=request.match_info["id"][:40], request_id=request[REQUEST_ID]
+            caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)
 
@@ -247,9 +247,7 @@ class Api:
 
     async def revoke_token(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "tokens:write")
-        await self._accounts.revoke_token(
-            caller, token_id=request.match_info["id"][:40], request_id=request[REQUEST_ID]
-        )
+        await self._accounts.revoke_token(caller, token_id=path_id(request, TOKEN), request_id=request[REQUEST_ID])
         return web.Response(status=204)
 
     # dead letters ---------------------------------------------------------------------------------------------------
@@ -267,8 +265,9 @@ class Api:
 
     async def get_dead_letter(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
+        letter_id = path_id(request, DEAD_LETTER)
         async with self._database.connection() as conn:
-            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=request.match_info["id"][:40])
+            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=letter_id)
         if letter is None:
             raise NotFound("There is no such dead letter.")
         payload = bytes(letter["payload"]).decode(errors="replace")
@@ -277,10 +276,9 @@ class Api:
     async def replay_dead_letter(self, request: web.Request) -> web.Response:
         """A given-up operation is retried; an unreadable message is sent again as it was."""
         caller = await self._caller(request, "stores:write")
+        letter_id = path_id(request, DEAD_LETTER)
         async with self._database.transaction() as conn:
-            letter = await dead_letters.find(
-                conn, tenant_id=_whose(caller), letter_id=request.match_info["id"][:40], lock=True
-            )
+            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=letter_id, lock=True)
             if letter is None:
                 raise NotFound("There is no such dead letter.")
             if letter["replayed_at"] is not None:

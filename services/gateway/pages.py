@@ -13,7 +13,7 @@ from aiohttp import web
 
 from services.gateway import views
 from services.gateway.api import reveal
-from services.gateway.requests import identifier, store_ref, word
+from services.gateway.requests import identifier, path_id, store_ref, word
 from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import COOKIE, Callers, check_csrf
@@ -29,7 +29,7 @@ from storefleet.errors import (
     RequestError,
     Unauthenticated,
 )
-from storefleet.identifiers import STORE
+from storefleet.identifiers import OPERATION, STORE
 from storefleet.models import Caller, Store
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
@@ -369,7 +369,7 @@ class Pages:
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         caller, _form_fields = await self._acting(request)
         operation = await self._admission.cancel(
-            caller, operation_id=request.match_info["id"][:40], request_id=request[REQUEST_ID]
+            caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
         )
         raise web.HTTPSeeOther(f"/stores/{operation.store_id}")
 
@@ -395,7 +395,7 @@ class _Assets:
         except FileNotFoundError:
             return f"/static/{name}"
         if changed != self._read_at:
-            self._names = json.loads(self._manifest.read_text(encoding="utf-8"))
+            self._names = json.loads(self._manifest.read_text(encoding="utf-8"))["files"]
             self._read_at = changed
         return f"/static/{self._names.get(name, name)}"
 

@@ -85,3 +85,11 @@ def store_ref(request: web.Request) -> str:
     if not (is_id(ref, STORE) or _NAME.fullmatch(ref)):
         raise NotFound("There is no such store.")
     return ref
+
+
+def path_id(request: web.Request, kind: str) -> str:
+    """The id in the path; what cannot be one is not found."""
+    text = request.match_info["id"]
+    if not is_id(text, kind):
+        raise NotFound("There is no such thing.")
+    return text

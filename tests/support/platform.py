@@ -37,7 +37,7 @@ class Platform:
     def __init__(self, state_dir: Path, *, engines: Path = TINY, engine: str = "tiny", **settings: object) -> None:
         self.state_dir = state_dir
         gateway, notifier, provisioner, reaper = free_ports(4)
-        first = 30_000 + (os.getpid() % 250) * 100
+        first = 20_000 + (os.getpid() % 120) * 100  # below the ports that outgoing connections use
         self.settings: dict[str, str] = {
             "state_dir": str(state_dir),
             "engines_path": str(engines),
@@ -61,7 +61,11 @@ class Platform:
         """Start and wait until the panel's file is there."""
         output = (self.state_dir.parent / "up.out").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from storefleet import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))"],
+            [
+                sys.executable,
+                "-c",
+                "import sys; from storefleet import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))",
+            ],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -136,7 +136,7 @@ class Servers:
     async def new_database(self) -> str:
         """The name of a fresh copy of the template."""
         name = f"tests_{next(_NUMBERS)}"
-        await self._administer(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {PLATFORM_ROLE}")
+        await self._administer(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {PLATFORM_ROLE} STRATEGY file_copy")
         return name
 
     async def drop_database(self, name: str) -> None:

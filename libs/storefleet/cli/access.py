@@ -38,21 +38,17 @@ class Given:
 
 def find_access(given: Given, environ: Mapping[str, str], cwd: Path) -> Access:
     """Put the sources together; raises WrongUse, NotAllowed."""
-    url = given.url or environ.get(URL)
-    token = given.token or environ.get(TOKEN)
+    url, token = given.url or environ.get(URL), given.token or environ.get(TOKEN)
     live_url = given.live_url or environ.get(LIVE_URL)
-    told = _read_admin(given, environ, cwd, needed=not token)
+    told, why = _read_admin(given, environ, cwd)
+    why = why or "The platform's sign-in holds no token."
     if url and told and not _same_place(url, str(told.get("url", ""))):
-        told = {}  # the local token is nobody else's business
-    if not token and not (token := told.get("token")):
-        raise NotAllowed(
-            f"There is an address ({url}) and no token for it." if url else "There is no token.",
-            code="no_credentials_found",
-            status=401,
-            next_step=f"set {TOKEN}, or run `make up` first and call from its folder",
-        )
-    url = url or told.get("url") or _default_url()
-    base = checked_url(str(url), ("http", "https"))
+        told, why = {}, f"There is an address ({url}) and no token for it."  # the local token is not for strangers
+    token = token or told.get("token")
+    if not token:
+        step = f"run `make up` first and call from its folder, or set {URL} and {TOKEN}"
+        raise NotAllowed(why, code="no_credentials_found", status=401, next_step=step)
+    base = checked_url(str(url or told.get("url") or _default_url()), ("http", "https"))
     return Access(url=base, token=_checked_token(str(token)), live_url=_live(live_url or told.get("live_url"), base))
 
 
@@ -64,42 +60,25 @@ def find_state_dir(given: Given, environ: Mapping[str, str], cwd: Path) -> Path 
     return next((folder / STATE_DIR for folder in (cwd, *cwd.parents) if (folder / STATE_DIR).is_dir()), None)
 
 
-def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path, *, needed: bool) -> dict[str, Any]:
+def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[dict[str, Any], str]:
+    """The local platform's sign-in, or nothing and the reason."""
     folder = find_state_dir(given, environ, cwd)
     if folder is None:
-        return _missing("There is no Storefleet here, and none was named.") if needed and not _elsewhere(given, environ) else {}
+        return {}, "There is no platform in this folder, and no token was given."
     path = folder / "admin.json"
+    named = given.state_dir is not None or "STOREFLEET_STATE_DIR" in environ
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        facts = path.stat()
+        if not named and facts.st_uid not in (0, os.geteuid()):  # anybody can leave a file in /tmp
+            raise ValueError("it belongs to another user; name its folder with --state-dir to trust it")
+        if facts.st_size > _LARGEST_FILE:
             raise ValueError("it is too large")
-        named = given.state_dir is not None or "STOREFLEET_STATE_DIR" in environ
-        if not named and path.stat().st_uid not in (0, os.geteuid()):
-            raise PermissionError(13, "it belongs to another user; name the folder with --state-dir to trust it")
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise TypeError("it is not an object")
     except FileNotFoundError:
-        return _missing(f"Storefleet is not ready: {path} does not exist.") if needed and not _elsewhere(given, environ) else {}
-    except (OSError, ValueError, TypeError) as error:
-        if not needed:
-            return {}
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise _no_access(f"The sign-in in {path} cannot be read: {why}.") from None
-    return content
-
-
-def _elsewhere(given: Given, environ: Mapping[str, str]) -> bool:
-    """Whether an address was named, so that a platform in this folder is not what is meant."""
-    return bool(given.url or environ.get(URL))
-
-
-def _missing(detail: str) -> dict[str, Any]:
-    raise _no_access(detail)
-
-
-def _no_access(detail: str) -> NotAllowed:
-    step = f"run `make up` first and call from its folder, or set {URL} and {TOKEN}"
-    return NotAllowed(detail, code="no_credentials_found", status=401, next_step=step)
+        return {}, f"The platform is not up: {path} does not exist."
+    except (OSError, ValueError) as error:
+        return {}, f"The sign-in in {path} cannot be read: {getattr(error, 'strerror', None) or error}."
+    return (content, "") if isinstance(content, dict) else ({}, f"{path} is not what `make up` writes.")
 
 
 def _default_url() -> str:

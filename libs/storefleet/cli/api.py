@@ -7,7 +7,7 @@ import http.client
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -111,9 +111,7 @@ class Api:
         }
         return headers | {"Idempotency-Key": key} if key else headers
 
-    def _once(
-        self, method: str, target: str, headers: dict[str, str], content: bytes | None, wait: float
-    ) -> Answer:
+    def _once(self, method: str, target: str, headers: dict[str, str], content: bytes | None, wait: float) -> Answer:
         began, sent = time.monotonic(), False
         connection = self._connection()
         try:
@@ -167,18 +165,12 @@ def explain(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
 
 
-def rows_of(body: Any) -> Iterator[dict[str, Any]]:
-    yield from body["data"]
-
-
 def _target(path: str, query: Mapping[str, object] | None) -> str:
     chosen = {name: value for name, value in (query or {}).items() if value is not None}
     return f"{path}?{urlencode(chosen)}" if chosen else path
 
 
-def _problem(
-    response: http.client.HTTPResponse, body: dict[str, Any], request_id: str, url: str
-) -> Problem:
+def _problem(response: http.client.HTTPResponse, body: dict[str, Any], request_id: str, url: str) -> Problem:
     status = response.status
     code = str(body.get("code") or f"http_{status}")
     detail = str(body.get("detail") or body.get("title") or f"{url} answered {status} without an explanation.")

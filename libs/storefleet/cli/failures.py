@@ -111,8 +111,6 @@ _NEXT = {
     "already_replayed": "look at what came of it: storefleet stores list --all",
     "not_cancellable": "watch its end: storefleet operations watch ID",
     "idempotency_key_reused": "take another --idempotency-key, or leave it out",
-    "unknown_engine": "see what there is: storefleet engines list",
-    "engine_unknown": "see what there is: storefleet engines list",
 }
 _NEXT_BY_STATUS = {
     401: _NEXT["unauthenticated"],

@@ -8,7 +8,7 @@ from typing import Any
 # C0 and C1 controls, and the marks that turn the direction of writing: a shop's log line is a stranger's text.
 _UNSAFE = {
     **{code: "�" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)},
-    **{code: "�" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+    **dict.fromkeys((*range(8234, 8239), *range(8294, 8298)), "�"),
 }
 _ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
 
@@ -60,9 +60,7 @@ def between(started: object, finished: object) -> float | None:
 
 def width(text: str) -> int:
     """Columns on a terminal."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def columns(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:

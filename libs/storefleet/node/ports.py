@@ -7,7 +7,7 @@ import socket
 from storefleet.node.failure import NodeError
 
 #: Below the range from which the kernel takes ports for outgoing connections, so that a kept one stays free.
-FIRST, LAST = 23_000, 31_999
+FIRST, LAST = 23_000, 29_999
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:

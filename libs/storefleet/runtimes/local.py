@@ -288,7 +288,7 @@ class LocalRuntime:
         left += [str(p.name) for p in (self._places.store(store.id), *self._places.every_log(store.id)) if p.exists()]
         async with self._database.connection() as conn:
             placement = await placements.find(conn, store.id)
-        if placement is not None and not await asyncio.to_thread(_bindable, placement.port):
+        if placement is not None and await asyncio.to_thread(_answers, placement.port):
             left.append(f"a listener on port {placement.port}")
         if left:
             raise TransientError("leftovers", f"Still there: {', '.join(left)}.", next_step="Retry the deletion.")
@@ -329,6 +329,13 @@ def _bindable(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _answers(port: int) -> bool:
+    """Whether somebody listens; a port that an outgoing connection happens to use is no listener."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:

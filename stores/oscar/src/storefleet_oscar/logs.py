@@ -16,7 +16,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 #: Path segments that open something by themselves: a password reset, a guest's order, an e-mail alert.
 _KEYS_IN_PATHS = re.compile(
-    r"^(/password-reset/confirm/[^/]+/|/accounts/order-status/[^/]+/|/accounts/alerts/\w+/|/wishlists/)[^/]+"
+    r"^(/password-reset/confirm/[^/]+/|/accounts/order-status(?:-form)?/[^/]+/|/accounts/alerts/\w+/|/wishlists/)[^/]+"
 )
 _IDS = {
     name: value

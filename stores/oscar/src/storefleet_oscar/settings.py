@@ -16,7 +16,7 @@ ROOT_URLCONF = "storefleet_oscar.urls"
 SITE_ID = 1
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Applications: Oscar's own list, with our forks of two of its applications and without the look-out for admin modules.
+# Applications: Oscar's own list, with our forks of three of its applications and without the look-out for admin modules.
 INSTALLED_APPS = [
     "storefleet_oscar",
     "django.contrib.admin.apps.SimpleAdminConfig",
@@ -41,7 +41,7 @@ INSTALLED_APPS = [
     "oscar.apps.offer.apps.OfferConfig",
     "oscar.apps.order.apps.OrderConfig",
     "oscar.apps.customer.apps.CustomerConfig",
-    "oscar.apps.search.apps.SearchConfig",
+    "storefleet_oscar.apps.search.apps.SearchConfig",
     "oscar.apps.voucher.apps.VoucherConfig",
     "oscar.apps.wishlists.apps.WishlistsConfig",
     "oscar.apps.dashboard.apps.DashboardConfig",

@@ -18,8 +18,7 @@ class HomeView(TemplateView):
 
 
 def _products() -> list[Any]:
-    """What is featured, or what is newest when nothing is."""
+    """What is featured, in the owner's order, or what is newest when nothing is."""
     browsable = get_model("catalogue", "Product").objects.browsable().base_queryset()
-    featured = get_model("offer", "Range").objects.filter(slug=FEATURED).first()
-    chosen = featured.all_products().browsable().base_queryset() if featured else browsable.none()
-    return list(chosen[:LIMIT]) or list(browsable.order_by("-date_created")[:LIMIT])
+    featured = browsable.filter(rangeproduct__range__slug=FEATURED).order_by("rangeproduct__display_order")
+    return list(featured[:LIMIT]) or list(browsable.order_by("-date_created")[:LIMIT])

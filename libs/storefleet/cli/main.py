@@ -1,0 +1,93 @@
+"""The entry point: the tree of commands, and one place where failures become words and an exit status."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from storefleet import __version__
+from storefleet.cli import dead_letters, engines, events, local, operations, stores, tokens
+from storefleet.cli.failures import CliError, WrongUse
+from storefleet.cli.output import messages
+
+app = typer.Typer(
+    name="storefleet",
+    help="Whole online shops, one command each.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+local.register(app)
+for _name, _sub in (
+    ("stores", stores.app),
+    ("operations", operations.app),
+    ("events", events.app),
+    ("dead-letters", dead_letters.app),
+    ("engines", engines.app),
+    ("tokens", tokens.app),
+):
+    app.add_typer(_sub, name=_name)
+
+_BROKEN_PIPE = 141  # as a program that SIGPIPE has ended
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"storefleet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Whole online shops, one command each."""
+    del version
+    messages.debugging = debug
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ gets a ? instead of a traceback
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        return _BROKEN_PIPE
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        result = app(arguments, prog_name="storefleet", standalone_mode=False)
+    except CliError as error:
+        messages.report(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort; --debug shows it whole
+        messages.crashed(error)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """A command line that cannot be read; a noun without a verb has printed its help already."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "storefleet"
+    if detail := error.format_message():
+        messages.report(WrongUse(detail, next_step=f"{command} --help"))
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,168 @@
+"""An operation on its way, for eyes: a live list of its steps on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from storefleet.cli.output import is_lively, messages
+from storefleet.cli.texts import between, duration, one_line
+from storefleet.cli.waiting import Display
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.table import Table
+
+Operation = dict[str, Any]
+_DOING = {"create": "Creating", "delete": "Deleting"}
+_DONE = {"create": "is ready", "delete": "is deleted"}
+_MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("-", "yellow"), "pending": ("·", "dim")}
+
+
+@contextmanager
+def display(name: str) -> Iterator[Display]:
+    """Choose by what standard error is."""
+    if not is_lively():
+        yield Lines(name)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    picture = Picture(name)
+    with Live(get_renderable=picture.draw, console=Console(stderr=True), refresh_per_second=10) as live:
+        picture.live = live
+        yield picture
+
+
+class Lines:
+    """One line when a step ends, and when a running one has something new to say."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told: set[tuple[object, ...]] = set()
+        self._ended = False
+
+    def show(self, operation: Operation) -> None:
+        steps = operation["steps"]
+        for number, step in enumerate(steps, start=1):
+            state, message = step["state"], one_line(step.get("message") or "")
+            if state == "pending" or (state == "running" and not message):
+                continue
+            took = between(step.get("started_at"), step.get("finished_at"))
+            self._once(
+                (number, state, message),
+                f"[{number}/{len(steps)}] {step['title']}: {message or state}"
+                + (f" ({state}, {duration(took)})" if took is not None and state != "running" else ""),
+            )
+        if operation["done"] and not self._ended:
+            self._ended = True
+            messages.say(f"{self._name}: {headline(self._name, operation)}")
+
+    def note(self, text: str) -> None:
+        self._once((text,), text)
+
+    def _once(self, key: tuple[object, ...], text: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            messages.say(f"{self._name}: {text}")
+
+
+class Picture:
+    """Drawn anew ten times a second from the newest state, so that clocks run between two events."""
+
+    def __init__(self, name: str) -> None:
+        from rich.spinner import Spinner
+
+        self._name = name
+        self._began = time.monotonic()
+        self._operation: Operation | None = None
+        self._running: tuple[str, float] = ("", self._began)
+        self._note = ""
+        self._spinner = Spinner("dots", style="cyan")
+        self.live: Live | None = None
+
+    def show(self, operation: Operation) -> None:
+        step = next((s["name"] for s in operation["steps"] if s["state"] == "running"), "")
+        if step != self._running[0]:
+            self._running = (step, time.monotonic())
+        self._operation, self._note = operation, ""
+        if self.live is not None:
+            self.live.refresh()
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def draw(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        operation = self._operation
+        if operation is None:
+            return Text("…")
+        parts: list[RenderableType] = [self._head(operation), self._steps(operation["steps"])]
+        if self._note and not operation["done"]:
+            parts.append(Text(f"  {self._note}", style="yellow"))
+        return Group(*parts)
+
+    def _head(self, operation: Operation) -> "RenderableType":
+        from rich.table import Table
+        from rich.text import Text
+
+        elapsed = duration(time.monotonic() - self._began)
+        head = Table.grid(padding=(0, 1))
+        if operation["done"]:
+            mark, style = _MARKS.get(operation["state"], ("?", ""))
+            head.add_row(Text(mark, style=style), Text(headline(self._name, operation), style="bold"))
+            return head
+        doing = f"{_DOING.get(operation['kind'], operation['kind'])} {self._name}"
+        head.add_row(self._spinner, Text(doing, style="bold"), Text(f"{_progress(operation)}{elapsed}", style="dim"))
+        return head
+
+    def _steps(self, steps: list[dict[str, Any]]) -> "Table":
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1), expand=False)
+        for ratio in (None, None, None, 1):
+            grid.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+        for step in steps:
+            state = step["state"]
+            mark, style = _MARKS.get(state, ("?", ""))
+            sign = self._spinner if state == "running" else Text(f"  {mark}", style=style)
+            title = Text(one_line(step["title"]), style="dim" if state == "pending" else "")
+            message = Text(one_line(step.get("message") or ""), style="red" if state == "failed" else "dim")
+            grid.add_row(_indented(sign), title, Text(self._took(step), style="dim"), message)
+        return grid
+
+    def _took(self, step: dict[str, Any]) -> str:
+        if step["state"] == "running":  # by our clock: the server's may differ
+            return duration(time.monotonic() - self._running[1])
+        took = between(step.get("started_at"), step.get("finished_at"))
+        return duration(took) if took is not None else ""
+
+
+def _indented(sign: Any) -> Any:
+    from rich.padding import Padding
+    from rich.spinner import Spinner
+
+    return Padding(sign, (0, 0, 0, 2)) if isinstance(sign, Spinner) else sign
+
+
+def _progress(operation: Operation) -> str:
+    steps = operation["steps"]
+    if operation["state"] == "queued":
+        said = "waits for its next attempt" if operation["attempt"] > 1 else "waits for a worker"
+        return f"{said} · "
+    done = sum(step["state"] == "succeeded" for step in steps)
+    attempt = f"attempt {operation['attempt']} · " if operation["attempt"] > 1 else ""
+    return f"step {min(done + 1, len(steps))} of {len(steps)} · {attempt}" if steps else attempt
+
+
+def headline(name: str, operation: Operation) -> str:
+    """How it ended, in a sentence."""
+    took = between(operation.get("created_at"), operation.get("finished_at"))
+    after = f" ({duration(took)})" if took is not None else ""
+    if operation["state"] == "succeeded":
+        return f"{name} {_DONE.get(operation['kind'], 'is done')}{after}"
+    return f"{operation['kind']} {operation['state']}{after}"

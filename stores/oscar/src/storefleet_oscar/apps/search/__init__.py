@@ -1,0 +1,1 @@
+"""Search and browsing, with the goods of a page read at once."""

@@ -1,0 +1,127 @@
+"""A platform of its own for one part: `storefleet up` in a temporary folder, and a look at its processes."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.platform import ROOT, Platform
+
+SERVICES = ("gateway", "provisioner", "reaper", "notifier")
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def platform(**settings: Any) -> Iterator[Platform]:
+    """Up, and taken away with everything it wrote."""
+    folder = Path(tempfile.mkdtemp(prefix="storefleet-bench-"))
+    staged = Platform(folder / "state", **settings)
+    try:
+        staged.up()
+        yield staged
+    finally:
+        try:
+            staged.down()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def simulated(**settings: Any) -> Iterator[Platform]:
+    """Stores of one step that ends at once, and limits that nobody reaches."""
+    with platform(runtime="simulated", stores_per_hour=1_000_000, stores_per_tenant=1_000_000, **settings) as staged:
+        yield staged
+
+
+def call(staged: Platform, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One request of the operator; raises HTTPError."""
+    admin = staged.admin
+    request = urllib.request.Request(  # noqa: S310  our own http address
+        f"{admin['url']}/api/v1/{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {admin['token']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=75) as answer:  # noqa: S310  same
+        content: dict[str, Any] = json.loads(answer.read() or b"{}")
+        return content
+
+
+def tenants(staged: Platform, count: int) -> list[str]:
+    """New tenants' tokens."""
+    made = (
+        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"})
+        for n in range(count)
+    )
+    return [tenant["token"] for tenant in made]
+
+
+async def side_process(module: str, plan: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+    """Run `python -m <module>` with a plan on standard input to its end; returns what it prints, JSON."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(json.dumps(plan).encode()), timeout)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise RuntimeError(f"{module} ended with {process.returncode}")
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def counter(staged: Platform, service: str, name: str) -> float:
+    """The sum of a metric over all its labels."""
+    port = staged.settings[f"{service}_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of one process."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def proportional(pid: int) -> int:
+    """Resident bytes with shared pages divided among those who share them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def busy(staged: Platform) -> dict[str, float]:
+    """CPU seconds so far by part; PostgreSQL with all its backends."""
+    seconds = {}
+    for name in (*SERVICES, "nats", "postgres"):
+        pid = staged.pid(name)
+        family = [pid, *_children(pid)] if pid is not None and name == "postgres" else [pid]
+        seconds[name] = sum(_cpu(member, ended_too=name == "postgres") for member in family if member is not None)
+    return seconds
+
+
+def _cpu(pid: int, *, ended_too: bool) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(field) for field in fields[11 : 15 if ended_too else 13]) / _TICK
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text(encoding="ascii").split():
+            found += [int(child), *_children(int(child))]
+    return found

@@ -1,0 +1,98 @@
+"""Twenty-five kill -9 at random among services, bus and database, under twenty concurrent creates and deletes."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.support.databases import names_left
+from tests.support.follower import Follower
+from tests.support.platform import Client, Platform, running
+
+KILLS = 25
+SHOPKEEPERS = 20
+VICTIMS = ("gateway", "provisioner", "reaper", "notifier", "nats", "postgres")
+
+
+class Shopkeepers:
+    """Each one makes and removes stores for as long as the killing goes on; remembers what was accepted."""
+
+    def __init__(self, client: Client, chance: random.Random) -> None:
+        self._client = client
+        self._chance = chance
+        self.over = asyncio.Event()
+        self.accepted: dict[str, dict[str, Any]] = {}
+        self.stores: set[str] = set()
+
+    async def work(self, number: int) -> None:
+        turn = 0
+        while not self.over.is_set():
+            turn += 1
+            answer = await self._client.create(f"shop-{number}-{turn}")
+            self._remember(answer)
+            self.stores.add(answer["store"]["id"])
+            if self._chance.random() < 0.7:  # the others are deleted while they are being made
+                await self._client.ended(answer["operation"]["id"], within=120)
+            self._remember(await self._client.delete(answer["store"]["id"]))
+            await asyncio.sleep(self._chance.random())
+
+    def _remember(self, answer: dict[str, Any]) -> None:
+        self.accepted[answer["operation"]["id"]] = answer["operation"]
+
+
+async def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"CHAOS_SEED={seed}")
+    with running(tmp_path / "state", stores_per_hour=100_000, stores_per_tenant=1000) as platform:
+        async with Client(platform) as client, Follower(platform, after=0) as follower:
+            keepers = await _kill_while_they_work(platform, client, random.Random(seed))
+            began = time.monotonic()
+            for operation_id in keepers.accepted:
+                await client.ended(operation_id, within=max(1, began + 60 - time.monotonic()))
+            await _check_ends(client, keepers)
+            await _check_events(client, follower, keepers)
+        assert platform.leftovers() == []
+        assert await names_left(platform) == []
+        assert [line for line in platform.log_lines() if line.get("event") in ("step_crashed", "work_crashed")] == []
+
+
+async def _kill_while_they_work(platform: Platform, client: Client, chance: random.Random) -> Shopkeepers:
+    keepers = Shopkeepers(client, chance)
+    tasks = [asyncio.create_task(keepers.work(number)) for number in range(SHOPKEEPERS)]
+    killed = 0
+    while killed < KILLS:
+        await asyncio.sleep(chance.uniform(0.2, 1.5))
+        killed += platform.kill(chance.choice(VICTIMS))
+    keepers.over.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), timeout=60)
+    return keepers
+
+
+async def _check_ends(client: Client, keepers: Shopkeepers) -> None:
+    """Every accepted command has reached its end, once, and no store is left."""
+    for operation_id, accepted in keepers.accepted.items():
+        _, operation = await client.insist("GET", f"operations/{operation_id}")
+        expected = ("succeeded", "cancelled") if accepted["kind"] == "create" else ("succeeded",)
+        assert operation["state"] in expected, operation
+    _, live = await client.insist("GET", "stores?limit=100")
+    assert live["data"] == []
+    _, listing = await client.insist("GET", "operations?limit=100")
+    assert {operation["id"] for operation in listing["data"]} <= set(keepers.accepted), "an operation nobody asked for"
+
+
+async def _check_events(client: Client, follower: Follower, keepers: Shopkeepers) -> None:
+    """The socket has seen every event once, in order, and every store ended once."""
+    deadline = time.monotonic() + 20
+    while sum(frame["type"] == "store.deleted" for frame in follower.frames) < len(keepers.stores):
+        assert time.monotonic() < deadline, f"missing after {follower.seq}: {follower.problems} {follower.connections}"
+        await asyncio.sleep(0.1)
+    assert follower.problems == []
+    counted = Counter((frame["store_id"], frame["type"]) for frame in follower.frames)
+    for store_id in keepers.stores:
+        assert counted[store_id, "store.requested"] == 1
+        assert counted[store_id, "store.deleting"] == 1
+        assert counted[store_id, "store.deleted"] == 1
+        assert counted[store_id, "store.ready"] <= 1

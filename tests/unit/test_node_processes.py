@@ -1,0 +1,133 @@
+"""Who a process is, and the end of what a killed run left."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storefleet.node.processes import (
+    TOKEN_VARIABLE,
+    Identity,
+    Record,
+    boot_id,
+    end_leftovers,
+    identify,
+    read_records,
+    send,
+    session_members,
+    write_record,
+)
+
+
+def start(*argv: str, token: str = "t") -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env={**os.environ, TOKEN_VARIABLE: token}, start_new_session=True)
+
+
+def record(process: subprocess.Popen[bytes], *, name: str = "child", token: str = "t", **changed: object) -> Record:
+    identity = identify(process.pid)
+    assert identity is not None
+    content = {
+        "name": name,
+        "pid": identity.pid,
+        "started": identity.started,
+        "boot": boot_id(),
+        "token": token,
+        "rank": 1,
+        "endings": [(signal.SIGTERM, 0.5)],
+        **changed,
+    }
+    return Record(**content)  # type: ignore[arg-type]
+
+
+def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+    process = start("sleep", "60")
+    identity = identify(process.pid)
+    assert identity is not None
+    assert identity.alive
+    assert not Identity(process.pid, identity.started + 1).alive
+    send(Identity(process.pid, identity.started + 1), signal.SIGKILL)
+    assert process.poll() is None
+    send(identity, signal.SIGKILL)
+    assert process.wait(5) == -signal.SIGKILL
+    assert not identity.alive
+
+
+def test_a_zombie_is_gone() -> None:
+    process = start("true")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert identify(process.pid) is None
+    process.wait()
+
+
+async def test_leftovers_are_ended_and_forgotten(tmp_path: Path) -> None:
+    process = start("sleep", "60")
+    write_record(tmp_path, record(process))
+    reaper = asyncio.create_task(asyncio.to_thread(process.wait))
+    assert await end_leftovers(tmp_path) == ["child"]
+    assert await reaper == -signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_leftover_that_ignores_the_word_is_killed(tmp_path: Path) -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    write_record(tmp_path, record(process))
+    reaper = asyncio.create_task(asyncio.to_thread(process.wait))
+    assert await end_leftovers(tmp_path) == ["child"]
+    assert await reaper == -signal.SIGKILL
+    process.stdout.close()
+
+
+async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); input()"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, TOKEN_VARIABLE: "mine"},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )
+    assert leader.stdout is not None
+    orphan = identify(int(leader.stdout.readline()))
+    assert orphan is not None
+    write_record(tmp_path, record(leader, token="mine"))
+    leader.kill()
+    leader.wait()
+    assert session_members(leader.pid, "another") == []
+    assert session_members(leader.pid, "mine") == [orphan]
+    assert await end_leftovers(tmp_path) == ["child"]
+    assert not orphan.alive
+    leader.stdout.close()
+    assert leader.stdin is not None
+    leader.stdin.close()
+
+
+async def test_another_process_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
+    process = start("sleep", "60", token="somebody-else")
+    write_record(tmp_path, record(process, started=1))
+    assert await end_leftovers(tmp_path) == []
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "x"}'])
+def test_a_broken_record_is_passed_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    assert read_records(tmp_path) == []
+
+
+def test_a_record_of_another_boot_counts_for_nothing(tmp_path: Path) -> None:
+    process = start("sleep", "60")
+    write_record(tmp_path, record(process, boot="before"))
+    assert json.loads((tmp_path / "child.json").read_text())["pid"] == process.pid
+    assert read_records(tmp_path) == []
+    process.kill()
+    process.wait()

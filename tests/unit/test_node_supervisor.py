@@ -1,0 +1,169 @@
+"""Children are kept alive, stopped in order and recorded before they run."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from storefleet.node import confine
+from storefleet.node.launch import Child, run_to_end
+from storefleet.node.processes import identify, read_records
+from storefleet.node.supervisor import Supervisor, trim_logs
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
+    (tmp_path / "pids").mkdir()
+    supervisor = Supervisor(records=tmp_path / "pids")
+    yield supervisor
+    await supervisor.stop_all()
+
+
+def child(tmp_path: Path, *argv: str, name: str = "child", **more: object) -> Child:
+    return Child(name=name, argv=argv, cwd=tmp_path, log=tmp_path / f"{name}.log", **more)  # type: ignore[arg-type]
+
+
+def python(code: str) -> tuple[str, str, str]:
+    return sys.executable, "-c", code
+
+
+async def until(true: Callable[[], object], timeout: float = 10) -> None:
+    async with asyncio.timeout(timeout):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(child(tmp_path, *python("import time; print('up', flush=True); time.sleep(60)")))
+    await until(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text() == "up\n")
+    status = supervisor.status("child")
+    assert status is not None
+    first = status.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: (tmp_path / "child.log").read_text() == "up\nup\n")
+    assert status.restarts == 1
+    assert status.pid != first
+    assert [record.pid for record in read_records(tmp_path / "pids")] == [status.pid]
+    await supervisor.stop("child")
+    assert supervisor.status("child") is None
+    assert read_records(tmp_path / "pids") == []
+
+
+async def test_restarts_back_off(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(child(tmp_path, "/bin/false"))
+    await asyncio.sleep(1.2)
+    status = supervisor.status("child")
+    assert status is not None
+    assert 2 <= status.restarts <= 4  # after 0.1, 0.2, 0.4 s
+    assert status.message == "ended with exit code 1"
+
+
+async def test_a_program_that_cannot_be_run_says_why(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(child(tmp_path, "/no/such/program"))
+    await until(lambda: supervisor.status("child").restarts > 0)  # type: ignore[union-attr]
+    status = supervisor.status("child")
+    assert status is not None
+    assert "No such file" in status.message
+
+
+async def test_a_child_that_ignores_the_word_is_killed_with_all_that_it_started(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    code = (
+        "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    )
+    supervisor.start(child(tmp_path, *python(code), endings=((signal.SIGTERM, 0.3),)))
+    await until(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text().endswith("\n"))
+    grandchild = identify(int((tmp_path / "child.log").read_text()))
+    assert grandchild is not None
+    await supervisor.stop("child")
+    await until(lambda: not grandchild.alive)
+
+
+async def test_higher_ranks_stop_first(supervisor: Supervisor, tmp_path: Path) -> None:
+    ended: list[str] = []
+    for name, rank in (("base", 0), ("middle", 1), ("top", 2)):
+        code = (
+            "import signal, sys, time; print('up', flush=True);"
+            "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.1), sys.exit()));"
+            "time.sleep(60)"
+        )
+        supervisor.start(child(tmp_path, *python(code), name=name, rank=rank))
+    logs = [tmp_path / f"{name}.log" for name in ("base", "middle", "top")]
+    await until(lambda: all(log.exists() and log.read_text() for log in logs))
+    await asyncio.sleep(0.1)
+    stopping = asyncio.create_task(supervisor.stop_all())
+    while not stopping.done():
+        ended += [n for n in ("base", "middle", "top") if supervisor.status(n) is None and n not in ended]
+        await asyncio.sleep(0.005)
+    ended += [n for n in ("base", "middle", "top") if n not in ended]
+    assert ended == ["top", "middle", "base"]
+
+
+async def test_stopping_while_waiting_for_a_restart_is_immediate(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(child(tmp_path, "/bin/false"))
+    await until(lambda: supervisor.status("child").restarts >= 3)  # type: ignore[union-attr]
+    began = time.monotonic()
+    await supervisor.stop("child")
+    assert time.monotonic() - began < 0.5
+
+
+async def test_children_get_a_plain_environment_and_no_descriptors(supervisor: Supervisor, tmp_path: Path) -> None:
+    code = "import os; print(sorted(os.environ), sorted(os.listdir('/proc/self/fd'))[:6], os.getsid(0) == os.getpid())"
+    code += "; print(oct(os.umask(0)))"
+    assert await run_to_end(child(tmp_path, *python(code)), records=tmp_path / "pids", timeout=10) == 0
+    environment, mask = (tmp_path / "child.log").read_text().splitlines()
+    assert environment == "['LANG', 'PATH', 'STOREFLEET_CHILD'] ['0', '1', '2', '3'] True"
+    assert mask == "0o77"
+
+
+async def test_starting_and_stopping_leaks_no_descriptor(supervisor: Supervisor, tmp_path: Path) -> None:
+    async def round_trip() -> int:
+        supervisor.start(child(tmp_path, "/bin/sleep", "60"))
+        await until(lambda: supervisor.status("child").state == "running")  # type: ignore[union-attr]
+        await supervisor.stop("child")
+        return len(os.listdir("/proc/self/fd"))
+
+    before = await round_trip()
+    for _ in range(5):
+        after = await round_trip()
+    assert after == before
+
+
+async def test_a_program_that_takes_too_long_is_killed(tmp_path: Path, supervisor: Supervisor) -> None:
+    with pytest.raises(TimeoutError):
+        await run_to_end(child(tmp_path, "/bin/sleep", "60"), records=tmp_path / "pids", timeout=0.3)
+    assert read_records(tmp_path / "pids") == []
+
+
+def test_nothing_runs_without_the_word(tmp_path: Path) -> None:
+    """A supervisor that is killed before it recorded a child closes the pipe instead of writing to it."""
+    go, word = os.pipe()
+    argv = confine.command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", go=go)
+    process = subprocess.Popen(argv, pass_fds=(go,))
+    os.close(go)
+    time.sleep(0.1)
+    assert process.poll() is None
+    os.close(word)
+    assert process.wait(5) == confine.REFUSED
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_large_log_is_moved_aside_and_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    writer = log.open("a")
+    writer.write("x" * 2000)
+    writer.flush()
+    trim_logs([log, tmp_path / "missing.log"], limit=1000)
+    writer.write("after")
+    writer.close()
+    assert log.read_text() == "after"
+    assert len((tmp_path / "a.log.1").read_text()) == 2000
