@@ -78,6 +78,7 @@ class Bus:
         self._client: Client | None = None
         self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
         self._pulls: list[Pull] = []
+        self._late: list[Callable[[Client], Awaitable[Any]]] = []  # asked for while the client was reconnecting
 
     @property
     def connected(self) -> bool:
@@ -107,6 +108,7 @@ class Bus:
             closed = asyncio.Event()
             try:
                 self._client = await asyncio.wait_for(self._connect(closed), timeout=5)
+                self._late.clear()
                 for subject, heard in self._subscriptions:
                     await self._client.subscribe(subject, cb=heard)
                 for pull in self._pulls:
@@ -122,6 +124,8 @@ class Bus:
 
         async def on_reconnect() -> None:
             log.info("bus_reconnected")
+            while self._late and self._client is not None:
+                await self._late.pop()(self._client)
             for pull in self._pulls:
                 await pull.again()
 
@@ -167,6 +171,8 @@ class Bus:
         self._subscriptions.append((subject, on_message))
         if self.connected and self._client is not None:
             await self._client.subscribe(subject, cb=on_message)
+        elif self._client is not None:
+            self._late.append(lambda client: client.subscribe(subject, cb=on_message))
 
     async def pull(self, stream: str, consumer: str, *, capacity: int) -> "Pull":
         """Messages of a durable consumer, never more than `capacity` in hand."""
@@ -174,6 +180,8 @@ class Bus:
         self._pulls.append(pull)
         if self.connected and self._client is not None:
             await pull.attach(self._client)
+        elif self._client is not None:
+            self._late.append(pull.attach)
         return pull
 
     async def ensure_streams(self) -> None:
@@ -210,6 +218,8 @@ class Pull:
 
     async def attach(self, client: Client) -> None:
         """Use this connection from now on."""
+        if client is self._client:
+            return
         self._client = client
         self._inbox = client.new_inbox()
         self._subscription = await client.subscribe(f"{self._inbox}.*", cb=self._received)

@@ -41,8 +41,10 @@ class Ledger:
                 store = await stores.locked(conn, store_id)
                 if store is None:
                     return None
-                operation = await operations.claim(conn, operation_id, owner=owner, lease=lease)
-                if operation is None or operation.kind not in plans:
+                operation = await operations.claim(
+                    conn, operation_id, store_id=store.id, kinds=list(plans), owner=owner, lease=lease
+                )
+                if operation is None:
                     return None
                 if operation.cancel_requested:
                     await self._cancel(conn, store, operation)

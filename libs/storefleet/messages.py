@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from storefleet.errors import StorefleetError
+from storefleet.identifiers import OPERATION, STORE, is_id
 from storefleet.models import SERVICE_OF_KIND, Model, timestamp
 
 COMMANDS = "STORE_COMMANDS"
@@ -85,6 +86,9 @@ def read_command(body: bytes) -> Command:
     if not isinstance(data, dict):
         raise UnreadableMessage("no data")
     try:
-        return Command(id=str(envelope.get("id")), type=str(envelope.get("type")), **data)
+        command = Command(id=str(envelope.get("id")), type=str(envelope.get("type")), **data)
     except (ValidationError, TypeError) as error:
         raise UnreadableMessage(f"not a command: {error}") from None
+    if not (is_id(command.operation_id, OPERATION) and is_id(command.store_id, STORE)):
+        raise UnreadableMessage("not a command: no ids of an operation and a store")
+    return command

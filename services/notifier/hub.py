@@ -35,13 +35,14 @@ def frame_of(event: Event) -> str:
 
 
 class Hub:
-    """One task hands every event to the listeners of its tenant; `watermark` is the last number handed on."""
+    """One task hands every event to the listeners of its tenant; `watermark`, from `begun` on, is the last number handed on."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
         self._heard: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue(maxsize=10_000)
         self._behind = False
+        self.begun = asyncio.Event()
         self.watermark = 0
 
     def join(self, listener: Listener) -> None:
@@ -85,6 +86,7 @@ class Hub:
             except DatabaseAway:
                 await asyncio.sleep(0.5)
             else:
+                self.begun.set()
                 return
 
     async def _look(self) -> None:

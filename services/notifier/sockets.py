@@ -136,6 +136,7 @@ class Sockets:
             await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
     async def _catch_up(self, socket: Socket, after: int | None) -> None:
+        await self._hub.begun.wait()  # before that its watermark would promise what nobody hands on
         if after is None:
             socket.live = True
             return

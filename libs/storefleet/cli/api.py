@@ -76,7 +76,7 @@ class Api:
         target = _target(self._parts.path + API + path, query)
         for pause in (*pauses, None):
             try:
-                return self._once(method, target, headers, content, wait)
+                return self._once(method, target, path, headers, content, wait)
             except _Lost as lost:
                 if pause is None or (lost.sent and not repeatable):
                     raise self._unreachable(lost, request_id) from lost.cause
@@ -111,7 +111,9 @@ class Api:
         }
         return headers | {"Idempotency-Key": key} if key else headers
 
-    def _once(self, method: str, target: str, headers: dict[str, str], content: bytes | None, wait: float) -> Answer:
+    def _once(
+        self, method: str, target: str, path: str, headers: dict[str, str], content: bytes | None, wait: float
+    ) -> Answer:
         began, sent = time.monotonic(), False
         connection = self._connection()
         try:
@@ -129,20 +131,20 @@ class Api:
         request_id = response.headers.get("X-Request-Id") or headers["X-Request-Id"]
         elapsed = (time.monotonic() - began) * 1000
         messages.debug(f"{method} {target} -> {response.status} in {elapsed:.0f} ms (request {request_id})")
-        return self._read(response, raw, request_id)
+        return self._read(response, raw, path, request_id)
 
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         return kind(self._parts.hostname or "", self._parts.port, timeout=_CONNECT)
 
-    def _read(self, response: http.client.HTTPResponse, raw: bytes, request_id: str) -> Answer:
+    def _read(self, response: http.client.HTTPResponse, raw: bytes, path: str, request_id: str) -> Answer:
         try:
             body = json.loads(raw) if raw else None
         except (ValueError, RecursionError):
             body = None
         if 200 <= response.status < 300 and (body is not None or response.status == 204):
             return Answer(response.status, body, request_id)
-        raise _problem(response, body if isinstance(body, dict) else {}, request_id, self._access.url)
+        raise _problem(response, body if isinstance(body, dict) else {}, path, request_id)
 
     def _unreachable(self, lost: _Lost, request_id: str) -> Unreachable:
         return Unreachable(
@@ -170,10 +172,10 @@ def _target(path: str, query: Mapping[str, object] | None) -> str:
     return f"{path}?{urlencode(chosen)}" if chosen else path
 
 
-def _problem(response: http.client.HTTPResponse, body: dict[str, Any], request_id: str, url: str) -> Problem:
+def _problem(response: http.client.HTTPResponse, body: dict[str, Any], path: str, request_id: str) -> Problem:
     status = response.status
     code = str(body.get("code") or f"http_{status}")
-    detail = str(body.get("detail") or body.get("title") or f"{url} answered {status} without an explanation.")
+    detail = str(body.get("detail") or body.get("title") or f"What answers there said {status} without an explanation.")
     errors = [
         (str(error.get("pointer", "")), str(error.get("detail", "")))
         for error in body.get("errors") or ()
@@ -183,7 +185,7 @@ def _problem(response: http.client.HTTPResponse, body: dict[str, Any], request_i
     return kind(
         detail,
         code=code,
-        next_step=next_step_of(code, status, _seconds(response.headers.get("Retry-After"))),
+        next_step=next_step_of(code, status, path=path, retry_after=_seconds(response.headers.get("Retry-After"))),
         status=status,
         request_id=str(body.get("request_id") or request_id),
         errors=errors,

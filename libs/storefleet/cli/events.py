@@ -8,7 +8,7 @@ import typer
 from storefleet.cli.command import PLAIN, Cli, command
 from storefleet.cli.failures import Interrupted
 from storefleet.cli.output import as_json, as_yaml, emit, messages
-from storefleet.cli.texts import one_line
+from storefleet.cli.texts import safe
 
 app = typer.Typer(help="Follow the feed of events.", no_args_is_help=True)
 
@@ -79,10 +79,15 @@ def _name(frame: dict[str, Any]) -> str:
 
 
 def line_of(frame: dict[str, Any]) -> str:
-    """`seq time type store text`."""
-    said = _said(frame)
-    line = f"{frame['seq']}  {frame.get('time')}  {frame.get('type'):<18}  {_name(frame) or frame.get('store_id')}"
-    return one_line(f"{line}  {said}") if not said else f"{one_line(line)}  {one_line(said)}"
+    """`seq  time  type  store  text`."""
+    cells = (
+        frame["seq"],
+        frame.get("time"),
+        f"{frame.get('type'):<18}",
+        _name(frame) or frame.get("store_id"),
+        _said(frame),
+    )
+    return "  ".join(safe(cell).replace("\n", " ") for cell in cells).rstrip()
 
 
 def _said(frame: dict[str, Any]) -> str:

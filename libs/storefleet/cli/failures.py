@@ -102,35 +102,32 @@ class Interrupted(CliError):
 
 
 _NEXT = {
-    "unauthenticated": "check STOREFLEET_TOKEN (or --token); the local platform writes a fresh one at `make up`",
+    "unauthenticated": "check STOREFLEET_TOKEN (or --token); the local platform's own is in .storefleet/admin.json",
     "scope_missing": "use a token with that scope: storefleet tokens create NAME --scope SCOPE",
     "name_taken": "choose another name, or look at the one that has it: storefleet stores list",
-    "stores_per_tenant": "delete a store first: storefleet stores list",
-    "not_failed": "look at the store: storefleet stores get NAME",
-    "no_credentials": "wait until it is ready: storefleet stores watch NAME",
-    "already_replayed": "look at what came of it: storefleet stores list --all",
-    "not_cancellable": "watch its end: storefleet operations watch ID",
+    "stores_per_tenant": "delete a store: storefleet stores list",
+    "not_failed": "storefleet stores get {ref}",
+    "no_credentials": "storefleet stores get {ref}",
+    "already_replayed": "storefleet dead-letters show {ref}",
+    "not_cancellable": "storefleet operations watch {ref}",
     "idempotency_key_reused": "take another --idempotency-key, or leave it out",
 }
 _NEXT_BY_STATUS = {
-    401: _NEXT["unauthenticated"],
     403: "use a token whose owner may do this",
-    404: "see what there is with the `list` command beside this one",
-    409: "look at its state first, then try again",
+    404: "storefleet {noun} list",
+    409: "look at its state first: storefleet {noun} list",
     413: "send less at once",
     422: "correct what is named above and try again",
     503: "try again in a few seconds; `storefleet status` shows what is away",
 }
 
 
-def next_step_of(code: str, status: int, retry_after: float | None) -> str:
-    """What a person can do about a problem of the API."""
+def next_step_of(code: str, status: int, *, path: str = "/stores", retry_after: float | None = None) -> str:
+    """What a person can do about a problem of the API; `path` is what was asked for."""
+    _, noun, *rest = path.split("/")
     if status == 429 and code != "stores_per_tenant":
         return f"try again in {retry_after or 1:.0f} s"
-    if code in _NEXT:
-        return _NEXT[code]
-    if status in _NEXT_BY_STATUS:
-        return _NEXT_BY_STATUS[status]
-    if status >= 500:
-        return "look for the request id in the services' logs, then try again"
-    return "correct the command; --help shows how it is used"
+    step = _NEXT.get("unauthenticated" if status == 401 else code) or _NEXT_BY_STATUS.get(status)
+    if step is None and status >= 500:
+        step = "look for the request id in the services' logs, then try again"
+    return (step or "correct the command; --help shows how it is used").format(noun=noun, ref=rest[0] if rest else "")

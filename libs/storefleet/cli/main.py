@@ -8,7 +8,7 @@ import typer
 
 from storefleet import __version__
 from storefleet.cli import dead_letters, engines, events, local, operations, stores, tokens
-from storefleet.cli.failures import CliError, WrongUse
+from storefleet.cli.failures import CliError, Interrupted, WrongUse
 from storefleet.cli.output import messages
 
 app = typer.Typer(
@@ -71,12 +71,14 @@ def _run(arguments: list[str] | None) -> int:
     except typer.TyperException as error:
         return _misused(error)
     except typer.Abort:
-        return 130
+        return Interrupted.exit_code
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last resort; --debug shows it whole
         messages.crashed(error)
         return 1
+    if result == Interrupted.exit_code:
+        messages.say("Interrupted.")
     return result if isinstance(result, int) else 0
 
 

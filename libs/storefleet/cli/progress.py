@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from storefleet.cli.output import is_lively, messages
-from storefleet.cli.texts import between, duration, one_line
+from storefleet.cli.texts import between, duration, one_line, width
 from storefleet.cli.waiting import Display
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.live import Live
-    from rich.table import Table
+    from rich.text import Text
 
 Operation = dict[str, Any]
 _DOING = {"create": "Creating", "delete": "Deleting"}
 _DONE = {"create": "is ready", "delete": "is deleted"}
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("-", "yellow"), "pending": ("·", "dim")}
 
 
@@ -57,7 +57,7 @@ class Lines:
             )
         if operation["done"] and not self._ended:
             self._ended = True
-            messages.say(f"{self._name}: {headline(self._name, operation)}")
+            messages.say(headline(self._name, operation))
 
     def note(self, text: str) -> None:
         self._once((text,), text)
@@ -72,14 +72,11 @@ class Picture:
     """Drawn anew ten times a second from the newest state, so that clocks run between two events."""
 
     def __init__(self, name: str) -> None:
-        from rich.spinner import Spinner
-
         self._name = name
         self._began = time.monotonic()
         self._operation: Operation | None = None
         self._running: tuple[str, float] = ("", self._began)
         self._note = ""
-        self._spinner = Spinner("dots", style="cyan")
         self.live: Live | None = None
 
     def show(self, operation: Operation) -> None:
@@ -93,47 +90,43 @@ class Picture:
     def note(self, text: str) -> None:
         self._note = text
 
-    def draw(self) -> "RenderableType":
-        from rich.console import Group
+    def draw(self) -> "Text":
+        """As many lines as there are steps, whatever they say: a picture that jumps is hard to read."""
         from rich.text import Text
 
         operation = self._operation
         if operation is None:
             return Text("…")
-        parts: list[RenderableType] = [self._head(operation), self._steps(operation["steps"])]
+        lines = [self._head(operation)]
+        longest = max((width(one_line(step["title"])) for step in operation["steps"]), default=0)
+        lines += [self._step(step, longest) for step in operation["steps"]]
         if self._note and not operation["done"]:
-            parts.append(Text(f"  {self._note}", style="yellow"))
-        return Group(*parts)
+            lines.append(Text(f"  {self._note}", style="yellow"))
+        picture = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+        picture.no_wrap, picture.overflow = True, "ellipsis"
+        return picture
 
-    def _head(self, operation: Operation) -> "RenderableType":
-        from rich.table import Table
+    def _head(self, operation: Operation) -> "Text":
         from rich.text import Text
 
-        elapsed = duration(time.monotonic() - self._began)
-        head = Table.grid(padding=(0, 1))
         if operation["done"]:
-            mark, style = _MARKS.get(operation["state"], ("?", ""))
-            head.add_row(Text(mark, style=style), Text(headline(self._name, operation), style="bold"))
-            return head
-        doing = f"{_DOING.get(operation['kind'], operation['kind'])} {self._name}"
-        head.add_row(self._spinner, Text(doing, style="bold"), Text(f"{_progress(operation)}{elapsed}", style="dim"))
-        return head
+            return Text.assemble(_mark(operation["state"]), " ", (headline(self._name, operation), "bold"))
+        doing = f" {_DOING.get(operation['kind'], operation['kind'])} {self._name} "
+        elapsed = duration(time.monotonic() - self._began)
+        return Text.assemble(_mark("running"), (doing, "bold"), (f" {_progress(operation)}{elapsed}", "dim"))
 
-    def _steps(self, steps: list[dict[str, Any]]) -> "Table":
-        from rich.table import Table
+    def _step(self, step: dict[str, Any], longest: int) -> "Text":
         from rich.text import Text
 
-        grid = Table.grid(padding=(0, 1), expand=False)
-        for ratio in (None, None, None, 1):
-            grid.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
-        for step in steps:
-            state = step["state"]
-            mark, style = _MARKS.get(state, ("?", ""))
-            sign = self._spinner if state == "running" else Text(f"  {mark}", style=style)
-            title = Text(one_line(step["title"]), style="dim" if state == "pending" else "")
-            message = Text(one_line(step.get("message") or ""), style="red" if state == "failed" else "dim")
-            grid.add_row(_indented(sign), title, Text(self._took(step), style="dim"), message)
-        return grid
+        title, state = one_line(step["title"]), step["state"]
+        return Text.assemble(
+            "  ",
+            _mark(state),
+            " ",
+            (title + " " * (longest - width(title)), "dim" if state == "pending" else ""),
+            (f"  {self._took(step):>8}  ", "dim"),
+            (one_line(step.get("message") or ""), "red" if state == "failed" else "dim"),
+        )
 
     def _took(self, step: dict[str, Any]) -> str:
         if step["state"] == "running":  # by our clock: the server's may differ
@@ -142,11 +135,10 @@ class Picture:
         return duration(took) if took is not None else ""
 
 
-def _indented(sign: Any) -> Any:
-    from rich.padding import Padding
-    from rich.spinner import Spinner
-
-    return Padding(sign, (0, 0, 0, 2)) if isinstance(sign, Spinner) else sign
+def _mark(state: str) -> tuple[str, str]:
+    if state == "running":
+        return _FRAMES[int(time.monotonic() * 10) % len(_FRAMES)], "cyan"
+    return _MARKS.get(state, ("?", ""))
 
 
 def _progress(operation: Operation) -> str:
@@ -165,4 +157,4 @@ def headline(name: str, operation: Operation) -> str:
     after = f" ({duration(took)})" if took is not None else ""
     if operation["state"] == "succeeded":
         return f"{name} {_DONE.get(operation['kind'], 'is done')}{after}"
-    return f"{operation['kind']} {operation['state']}{after}"
+    return f"{name}: {operation['kind']} {operation['state']}{after}"

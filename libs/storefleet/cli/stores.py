@@ -155,7 +155,7 @@ def _finish(cli: Cli, answer: Answer, *, wait: bool | None, timeout: float) -> N
         _write(cli, store, shape=shape)
         messages.say(f"Accepted; watch it: storefleet operations watch {operation['id']}")
         return
-    operation = watch_operation(cli, operation, name=store["name"], timeout=timeout)
+    operation = watch_operation(cli, operation, name=store["name"], timeout=timeout, request_id=answer.request_id)
     store = _get(cli.api, store["id"])
     shape = {"store": store, "operation": operation}
     try:
@@ -191,13 +191,13 @@ def _write(cli: Cli, store: dict[str, Any], *, shape: Any) -> None:
 
 
 def _facts(store: dict[str, Any]) -> list[str]:
-    failure = store.get("failure") or {}
+    failure, lives = store.get("failure") or {}, store["state"] != "deleted"
     lines = facts(
         {
             "Name": store["name"],
             "State": store["state"],
-            "URL": store["url"],
-            "Admin": store["admin_url"],
+            "URL": store["url"] if lives else None,
+            "Admin": store["admin_url"] if lives else None,
             "Engine": f"{store['engine']} {store['engine_version']}",
             "Failure": failure.get("detail"),
             "Next": failure.get("next"),

@@ -136,7 +136,7 @@ def _read(text: str) -> dict[str, Any] | None:
 
 
 def _not_allowed(detail: str, code: str, status: int) -> NotAllowed:
-    return NotAllowed(detail, code=code, status=status, next_step=next_step_of(code, status, None))
+    return NotAllowed(detail, code=code, status=status, next_step=next_step_of(code, status))
 
 
 class BackgroundStream:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from storefleet.cli.access import Access
 from storefleet.cli.api import Api, path_of
-from storefleet.cli.failures import CliError, Interrupted, OperationFailed, Problem, TimedOut, Unreachable
+from storefleet.cli.failures import CliError, OperationFailed, Problem, TimedOut, Unreachable
 from storefleet.cli.output import messages
 from storefleet.cli.texts import duration
 
@@ -37,20 +37,13 @@ class Follower:
         self._live = False
 
     def follow(self, operation: Operation, *, timeout: float, display: Display) -> Operation:
-        """The ended operation; raises TimedOut, Interrupted, NotAllowed."""
+        """The ended operation; raises TimedOut, NotAllowed."""
         deadline = time.monotonic() + timeout
-        try:
-            display.show(operation)
-            if operation["done"]:
-                return operation
-            with self._listening(operation["id"]):
-                return self._until_done(operation, deadline, timeout, display)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"Not watching any more; the {operation['kind']} goes on.",
-                code="interrupted",
-                next_step=f"storefleet operations watch {operation['id']}",
-            ) from None
+        display.show(operation)
+        if operation["done"]:
+            return operation
+        with self._listening(operation["id"]):
+            return self._until_done(operation, deadline, timeout, display)
 
     def _until_done(self, operation: Operation, deadline: float, timeout: float, display: Display) -> Operation:
         while not operation["done"]:

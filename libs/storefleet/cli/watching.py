@@ -3,12 +3,25 @@
 from typing import Any
 
 from storefleet.cli.command import Cli
+from storefleet.cli.failures import Interrupted, TimedOut
 from storefleet.cli.progress import display
 from storefleet.cli.waiting import Follower
 
 
-def watch_operation(cli: Cli, operation: dict[str, Any], *, name: str, timeout: float) -> dict[str, Any]:
+def watch_operation(
+    cli: Cli, operation: dict[str, Any], *, name: str, timeout: float, request_id: str | None = None
+) -> dict[str, Any]:
     """The ended operation; raises TimedOut, Interrupted."""
-    follower = Follower(api=cli.api, access=cli.access)
-    with display(name) as shown:
-        return follower.follow(operation, timeout=timeout, display=shown)
+    try:
+        with display(name) as shown:
+            return Follower(api=cli.api, access=cli.access).follow(operation, timeout=timeout, display=shown)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Not watching any more; the {operation['kind']} goes on.",
+            code="interrupted",
+            next_step=f"storefleet operations watch {operation['id']}",
+            request_id=request_id,
+        ) from None
+    except TimedOut as error:
+        error.request_id = request_id
+        raise

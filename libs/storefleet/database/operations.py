@@ -123,14 +123,16 @@ async def add(
     return from_record(record)
 
 
-async def claim(conn: Connection, operation_id: str, *, owner: str, lease: timedelta) -> Operation | None:
-    """Take the operation under a fresh fence, if it is due, unowned, and the oldest open one of its store."""
+async def claim(
+    conn: Connection, operation_id: str, *, store_id: str, kinds: Sequence[str], owner: str, lease: timedelta
+) -> Operation | None:
+    """Take the operation under a fresh fence, if it is due, unowned, and the oldest open one of this store."""
     record = await conn.fetchrow(
         f"""
         WITH before AS (SELECT state AS state_before FROM operations WHERE id = $1)
         UPDATE operations o SET state = 'running', fence = fence + 1, lease_owner = $2,
             lease_until = now() + $3::interval, started_at = coalesce(started_at, now())
-        FROM before WHERE id = $1 AND run_after <= now()
+        FROM before WHERE id = $1 AND store_id = $4 AND kind = ANY($5) AND run_after <= now()
           AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
           AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id
               AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))
@@ -138,6 +140,8 @@ async def claim(conn: Connection, operation_id: str, *, owner: str, lease: timed
         operation_id,
         owner,
         lease,
+        store_id,
+        list(kinds),
     )
     return from_record(record, await steps_of(conn, operation_id)) if record else None
 

@@ -1,1 +1,1 @@
-"""A django-oscar shop as one store: `python -m storefleet_oscar template|serve`, everything about it read from STORE_CONFIG."""
+"""A django-oscar shop as one store: `python -m storefleet_oscar template|serve`, configured by STORE_CONFIG."""

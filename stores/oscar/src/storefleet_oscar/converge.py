@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def wait_for_database(*, patience: float = DATABASE_PATIENCE) -> None:
-    """Connect; a server that is away or recovering is tried again for `patience` seconds, then raises OperationalError."""
+    """Connect, trying again for `patience` seconds while the server is away or recovers; raises OperationalError."""
     deadline = time.monotonic() + patience
     told = False
     while True:
@@ -36,14 +36,14 @@ def wait_for_database(*, patience: float = DATABASE_PATIENCE) -> None:
             return
 
 
-@transaction.atomic
 def converge(store: Store) -> None:
-    """Name and address of the shop, its currency, its first administrator."""
-    # The row is also the lock: a store that is started twice converges once after the other.
-    site, _ = Site.objects.select_for_update().get_or_create(pk=settings.SITE_ID)
-    _name_site(site, store)
-    _settle_currency(store.currency)
-    _ensure_administrator(store)
+    """Name and address of the shop, its currency, its first administrator; all of it or nothing."""
+    with transaction.atomic():
+        # The row is also the lock: a store that is started twice converges once after the other.
+        site, _ = Site.objects.select_for_update().get_or_create(pk=settings.SITE_ID)
+        _name_site(site, store)
+        _settle_currency(store.currency)
+        _ensure_administrator(store)
 
 
 def _name_site(site: Site, store: Store) -> None:

@@ -44,7 +44,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class AccessLog(Logger):
+class AccessLog(Logger):  # type: ignore[misc]
     """gunicorn's door to our lines: its own messages, and one line per answered request."""
 
     def setup(self, cfg: Any) -> None:

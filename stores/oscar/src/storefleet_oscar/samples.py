@@ -32,7 +32,8 @@ SAMPLES = (
         picture="mug",
         description=(
             "<p>A heavy-bottomed mug that keeps coffee warm through a long phone call. Thrown in one piece, glazed "
-            "inside and out, 350 ml.</p><ul><li>Dishwasher and microwave safe</li><li>Handle for three fingers</li></ul>"
+            "inside and out, 350 ml.</p>"
+            "<ul><li>Dishwasher and microwave safe</li><li>Handle for three fingers</li></ul>"
         ),
     ),
     Sample(
@@ -43,7 +44,7 @@ SAMPLES = (
         picture="board",
         description=(
             "<p>One plank of oiled walnut, cut with the grain and rounded where the hand goes. Bread on one side, "
-            "cheese on the other.</p><ul><li>40 × 18 cm, 2 cm thick</li><li>Wipe clean, oil twice a year</li></ul>"
+            "cheese on the other.</p><ul><li>40 by 18 cm, 2 cm thick</li><li>Wipe clean, oil twice a year</li></ul>"
         ),
     ),
     Sample(
@@ -65,7 +66,7 @@ SAMPLES = (
         picture="cushion",
         description=(
             "<p>Washed linen over a feather filling, soft from the first evening. The cover comes off with a hidden "
-            "zip.</p><ul><li>45 × 45 cm</li><li>Machine wash at 40 °C</li></ul>"
+            "zip.</p><ul><li>45 by 45 cm</li><li>Machine wash at 40 °C</li></ul>"
         ),
     ),
     Sample(
@@ -87,7 +88,7 @@ SAMPLES = (
         picture="tote",
         description=(
             "<p>Twelve-ounce cotton canvas with long handles and a pocket for keys. Carries a week of vegetables and "
-            "gets better looking.</p><ul><li>38 × 42 cm</li><li>Machine wash cold</li></ul>"
+            "gets better looking.</p><ul><li>38 by 42 cm</li><li>Machine wash cold</li></ul>"
         ),
     ),
 )

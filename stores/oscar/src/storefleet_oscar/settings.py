@@ -16,7 +16,7 @@ ROOT_URLCONF = "storefleet_oscar.urls"
 SITE_ID = 1
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Applications: Oscar's own list, with our forks of three of its applications and without the look-out for admin modules.
+# Applications: Oscar's own list, with our forks of three of them and without the look-out for admin modules.
 INSTALLED_APPS = [
     "storefleet_oscar",
     "django.contrib.admin.apps.SimpleAdminConfig",

@@ -1,15 +1,15 @@
-"""`template`: fill an empty database and folder with a shop that is ready to be cloned, and prove that it shows its goods.
+"""`template`: fill an empty database and folder with a shop to be cloned, and prove that it shows its goods.
 
 Every step finds what an earlier, killed run left, and goes on from there.
 """
 
 import logging
-import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
 import django
+from django.test import Client
 
 from storefleet_oscar import configuration, logs
 from storefleet_oscar.configuration import Store
@@ -58,7 +58,7 @@ def write_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(content)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 def _build_index(store: Store) -> None:
@@ -70,7 +70,6 @@ def _build_index(store: Store) -> None:
 
 def _visit_pages(store: Store) -> None:
     """Look at every page that shows goods: it proves the template, and makes the small pictures once for all stores."""
-    from django.test import Client
     from oscar.core.loading import get_model
 
     from storefleet_oscar.samples import SAMPLES
@@ -83,12 +82,12 @@ def _visit_pages(store: Store) -> None:
     for path, expected in pages.items():
         response = client.get(path)
         text = response.content.decode()
-        if response.status_code != 200 or any(title not in text for title in expected):  # noqa: PLR2004
+        if response.status_code != 200 or any(title not in text for title in expected):
             raise TemplateError(f"the page {path} of the template does not show what it should")
     _visit_basket(client, [product.pk for product in products])
 
 
-def _visit_basket(client: "django.test.Client", products: list[int]) -> None:
+def _visit_basket(client: Client, products: list[int]) -> None:
     """The basket has a size of its own for pictures; the basket itself is thrown away again."""
     from oscar.core.loading import get_model
 

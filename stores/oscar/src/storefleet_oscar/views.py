@@ -10,11 +10,11 @@ FEATURED = "featured"
 LIMIT = 12
 
 
-class HomeView(TemplateView):
+class HomeView(TemplateView):  # type: ignore[misc]
     template_name = "storefleet/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(products=_products(), **kwargs)
+        return {**super().get_context_data(**kwargs), "products": _products()}
 
 
 def _products() -> list[Any]:

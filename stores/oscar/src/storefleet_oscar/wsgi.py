@@ -30,7 +30,8 @@ class Shop:
         if _length(environ) > BODY_LIMIT:
             start("413 Content Too Large", [("Content-Type", "text/plain"), ("Connection", "close")])
             return [b"The request is too large.\n"]
-        return self._django(environ, start)
+        body: Iterable[bytes] = self._django(environ, start)
+        return body
 
 
 def _length(environ: dict[str, Any]) -> int:

@@ -1,0 +1,306 @@
+"""The description of the API says what the routes, the bodies and the error codes in the source say."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from pydantic import ValidationError
+
+from services.gateway import openapi
+from services.gateway.api import Api
+from services.gateway.requests import Body, NewStore, NewTenant, NewToken
+from storefleet import messages, models
+from storefleet.admission import name_problem
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+BODIES: dict[str, type[Body]] = {"createStore": NewStore, "createTenant": NewTenant, "createToken": NewToken}
+#: Answered by services or pages that are not in this document; docs/events.md and docs/operations.md have them.
+ELSEWHERE = {
+    "wrong_sign_in",
+    "sign_in_paused",
+    "too_many_sockets",
+    "websocket_only",
+    "bus_away",
+    "runtime_away",
+    # the words of the classes themselves; whatever is raised carries a narrower one
+    "forbidden",
+    "conflict",
+    "rate_limited",
+    "unavailable",
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """As it is served: JSON has no dates and no anchors."""
+    content: dict[str, Any] = json.loads(json.dumps(openapi.document()))
+    return content
+
+
+def resolved(node: Any) -> Any:
+    """The node itself, or what its $ref points to; raises KeyError when that is nothing."""
+    while isinstance(node, dict) and "$ref" in node:
+        target = document()
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, node
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from nodes(child, (*path, str(key)))
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document()["paths"].items():
+        for method in METHODS:
+            if method in item:
+                shared = item.get("parameters", [])
+                yield method, path, {**item[method], "parameters": [*shared, *item[method].get("parameters", [])]}
+
+
+def validator(schema: Any) -> Draft202012Validator:
+    """For a schema of the document, whose references lead into the document."""
+    return Draft202012Validator({**document(), **schema}, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def described_codes() -> set[str]:
+    return set(document()["components"]["schemas"]["Problem"]["properties"]["code"]["examples"])
+
+
+# structure ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_3_1_and_every_reference_leads_somewhere() -> None:
+    assert document()["openapi"].startswith("3.1.")
+    references = [node for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node]
+    assert references
+    for reference in references:
+        assert resolved(reference) is not None
+
+
+def test_examples_hold_no_references() -> None:
+    for path, node in nodes(document()):
+        if path and path[-1] in ("example", "value"):
+            assert "$ref" not in json.dumps(node), path
+
+
+def test_every_schema_is_one() -> None:
+    schemas = [(path, node) for path, node in nodes(document()) if path and path[-1] == "schema"]
+    schemas += [((name,), schema) for name, schema in document()["components"]["schemas"].items()]
+    assert len(schemas) > 50
+    for _, schema in schemas:
+        Draft202012Validator.check_schema(schema)
+
+
+def test_nothing_in_components_is_unused() -> None:
+    used = {node["$ref"] for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node}
+    anchors = {"RequestedStore", "QueuedOperation", "ReadyEvent", "Token", "DeadLetter"}  # used by YAML anchor
+    for kind in ("schemas", "responses", "parameters", "headers", "examples"):
+        for name in document()["components"][kind]:
+            assert f"#/components/{kind}/{name}" in used or (kind == "examples" and name in anchors), name
+
+
+def test_operations_are_whole() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(names) == len(set(names))
+    tags = {tag["name"] for tag in document()["tags"]}
+    for _, path, operation in operations():
+        assert operation["summary"]
+        assert set(operation["tags"]) <= tags
+        declared = {p["name"] for p in map(resolved, operation["parameters"]) if p["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", path)), path
+        for status, response in operation["responses"].items():
+            assert status == "default" or re.fullmatch(r"[1-5]\d\d", status)
+            assert resolved(response)["description"]
+
+
+def test_security_names_known_schemes_and_scopes() -> None:
+    schemes = document()["components"]["securitySchemes"]
+    scopes = set(models.Scope.__args__)  # type: ignore[attr-defined]
+    for method, path, operation in operations():
+        for requirement in operation.get("security", document()["security"]):
+            assert set(requirement) <= set(schemes)
+            assert set(requirement.get("bearer", [])) <= scopes
+            if "session" in requirement:
+                assert ("csrf" in requirement) == (method not in ("get", "head")), path
+
+
+# examples -----------------------------------------------------------------------------------------------------------
+
+
+def media_types() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    for path, node in nodes(document()):
+        if isinstance(node, dict) and "schema" in node and ("example" in node or "examples" in node):
+            yield path, node
+
+
+def examples_of(media: dict[str, Any]) -> list[Any]:
+    return [
+        *([media["example"]] if "example" in media else []),
+        *(resolved(each)["value"] for each in media.get("examples", {}).values()),
+    ]
+
+
+def test_every_example_fits_its_schema() -> None:
+    checked = 0
+    for path, media in media_types():
+        for example in examples_of(media):
+            error = best_match(validator(media["schema"]).iter_errors(example))
+            assert error is None, f"{path}: {error.message if error else ''}"
+            checked += 1
+    assert checked > 40
+
+
+def test_every_success_with_a_body_has_an_example_or_needs_none() -> None:
+    without = {"getDescription", "cancelOperation", "getDeadLetter", "replayDeadLetter"}
+    for _, _, operation in operations():
+        for status, response in operation["responses"].items():
+            for media in resolved(response).get("content", {}).values():
+                if status.startswith("2") and operation["operationId"] not in without:
+                    assert examples_of(media), operation["operationId"]
+
+
+# the source ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_route_is_described_and_every_description_has_a_route() -> None:
+    api = Api(**{name: MagicMock() for name in Api.__init__.__annotations__ if name != "return"})
+    routes = {(route.method.lower(), route.path) for route in api.routes()}
+    assert routes == {(method, path) for method, path, _ in operations()}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("StoreState", models.StoreState),
+        ("OperationKind", models.OperationKind),
+        ("OperationState", models.OperationState),
+        ("StepState", models.StepState),
+        ("Scope", models.Scope),
+    ],
+)
+def test_enumerations_are_those_of_the_models(schema: str, words: Any) -> None:
+    assert tuple(document()["components"]["schemas"][schema]["enum"]) == words.__args__
+
+
+def test_event_types_are_those_that_the_source_writes() -> None:
+    written = {
+        node.value
+        for path in (ROOT / "libs" / "storefleet").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"store\.\w+", node.value)
+    }
+    assert set(document()["components"]["schemas"]["EventType"]["enum"]) == written
+    assert messages.event_subject("ten_a", "sto_b", "store.ready").endswith(".ten_a.sto_b.ready")
+
+
+@pytest.mark.parametrize("operation_id", BODIES)
+def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
+    operation = next(op for _, _, op in operations() if op["operationId"] == operation_id)
+    schema = resolved(operation["requestBody"]["content"]["application/json"]["schema"])
+    fields = BODIES[operation_id].model_fields
+    assert set(schema["properties"]) == set(fields)
+    assert set(schema["required"]) == {name for name, field in fields.items() if field.is_required()}
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "body"),
+    [
+        ("createStore", {"name": "acme", "colour": "red"}),
+        ("createStore", {"engine": "oscar"}),
+        ("createStore", {"name": 4}),
+        ("createStore", {"name": "acme", "engine": "e" * 41}),
+        ("createStore", {"name": "acme", "parameters": []}),
+        ("createTenant", {"name": "", "email": "a@b.example"}),
+        ("createTenant", {"name": "Acme"}),
+        ("createToken", {"name": "ci", "scopes": []}),
+        ("createToken", {"name": "ci", "scopes": ["everything"]}),
+        ("createToken", {"name": "ci", "expires_in_days": 0}),
+        ("createToken", {"name": "ci", "expires_in_days": 367}),
+        ("createToken", {"name": "ci", "expires_in_days": "9"}),
+    ],
+)
+def test_what_the_models_refuse_the_schemas_refuse(operation_id: str, body: dict[str, Any]) -> None:
+    operation = next(op for _, _, op in operations() if op["operationId"] == operation_id)
+    assert list(validator(operation["requestBody"]["content"]["application/json"]["schema"]).iter_errors(body))
+    with pytest.raises(ValidationError):
+        BODIES[operation_id].model_validate(body)
+
+
+@pytest.mark.parametrize("name", ["abc", "a-1", "a" * 40, "ab", "a" * 41, "-ab", "ab-", "Abc", "a_b", "", "shop.one"])
+def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
+    pattern = document()["components"]["schemas"]["NewStore"]["properties"]["name"]["pattern"]
+    assert bool(re.search(pattern, name)) == (name_problem(name) is None)
+
+
+# error codes --------------------------------------------------------------------------------------------------------
+
+
+def codes_in(*folders: str) -> set[str]:
+    """Every error code in the source: `code=…` of a call, `code = …` of a class, the first argument of a work error."""
+    found: set[str] = set()
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                found |= {text for text in _codes_of(node) if re.fullmatch(r"[a-z][a-z_]+", text)}
+    return found
+
+
+def _codes_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        values = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        if name in ("PermanentError", "TransientError", "_again", "_fail") and node.args:
+            values.append(node.args[0])
+        yield from (value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str))
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+            for each, value in zip(names, values, strict=False):
+                if getattr(each, "id", "") == "code" and isinstance(value, ast.Constant):
+                    yield str(value.value)
+    elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "code":
+        if isinstance(node.value, ast.Constant):
+            yield str(node.value.value)
+
+
+def test_every_problem_of_the_gateway_is_described_with_an_example() -> None:
+    raised = codes_in("services") | {
+        code
+        for module in ("accounts", "admission", "callers", "errors", "web")
+        for code in codes_in_module(f"libs/storefleet/{module}.py")
+    }
+    assert raised - ELSEWHERE - described_codes() == set()
+    shown = {example["code"] for _, media in media_types() for example in examples_of(media) if is_problem(example)}
+    assert shown == described_codes()
+
+
+def codes_in_module(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return {text for node in ast.walk(tree) for text in _codes_of(node) if re.fullmatch(r"[a-z][a-z_]+", text)}
+
+
+def is_problem(example: Any) -> bool:
+    return isinstance(example, dict) and str(example.get("type", "")).startswith("urn:storefleet:problem:")
+
+
+def test_every_error_code_has_its_line_in_the_troubleshooting_guide() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"(?m)^\| `([a-z_]+)`", guide))
+    known = codes_in("libs/storefleet", "services") | described_codes()
+    assert known - explained == set()
+    assert explained - known == {"expectation_failed"} & explained
