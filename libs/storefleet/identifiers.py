@@ -20,7 +20,12 @@ _SHAPE = re.compile(r"(sto|op|evt|cmd|ten|usr|tok|dl)_[a-z0-9]{16}")
 
 def new_id(kind: str) -> str:
     """A fresh random identifier, 82 bits behind the prefix."""
-    return f"{kind}_" + "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    number = secrets.randbelow(len(ALPHABET) ** LENGTH)
+    characters = []
+    for _ in range(LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        characters.append(ALPHABET[digit])
+    return f"{kind}_{''.join(characters)}"
 
 
 def is_id(value: str, kind: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import secrets
 import socket
@@ -31,6 +32,7 @@ class Relay:
         self._bus = bus
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._wake = asyncio.Event()
+        self._published: list[int] = []  # acknowledged, and marked together with the next take
         self._waiting = False
 
     async def run(self) -> None:
@@ -56,11 +58,10 @@ class Relay:
         try:
             self._bus.check()
             async with self._database.connection() as conn:
-                rows = await outbox.take(conn, owner=self._owner, lease=_LEASE, batch=_BATCH)
-                if not rows:
-                    return False
-                published = await self._publish(rows)
-                await outbox.mark_published(conn, published)
+                rows = await outbox.take(
+                    conn, owner=self._owner, lease=_LEASE, batch=_BATCH, published=self._published
+                )
+            self._published = await self._publish(rows) if rows else []
         except (BusAway, DatabaseAway) as error:
             if not self._waiting:
                 log.warning("relay_waits", error=str(error), cause=repr(error.__cause__))
@@ -68,7 +69,7 @@ class Relay:
             await asyncio.sleep(0.2)
             return False
         self._waiting = False
-        return len(rows) == _BATCH and len(published) == len(rows)
+        return bool(self._published)
 
     async def _publish(self, rows: Sequence[Waiting]) -> list[int]:
         """Publish the rows together, in order; returns the numbers of those that were acknowledged."""
@@ -87,7 +88,7 @@ class Relay:
 
     async def _publish_one(self, row: Waiting) -> None:
         if row.kind == "raw":  # a dead letter that somebody replays, byte for byte
-            await self._bus.publish(row.subject, base64.b64decode(row.data["base64"]), message_id=row.id)
+            await self._bus.publish(row.subject, base64.b64decode(json.loads(row.data)["base64"]), message_id=row.id)
             return
         extensions = {
             "seq": row.seq,
@@ -115,6 +116,6 @@ class Relay:
     async def _release(self) -> None:
         try:
             async with self._database.connection() as conn:
-                await outbox.release(conn, owner=self._owner)
+                await outbox.release(conn, owner=self._owner, published=self._published)
         except DatabaseAway:
             return

@@ -74,7 +74,7 @@ async def _answer(request: web.Request, handler: Handler, error_page: ErrorPage 
         problem = error
     except web.HTTPException as error:
         if error.status < 400:
-            return error
+            return redirect(error.headers["Location"], status=error.status)
         problem = _from_http(error)
     except (UnicodeDecodeError, web.RequestPayloadError) as error:
         problem = Unreadable(f"The request is not readable: {type(error).__name__}.")
@@ -88,6 +88,11 @@ async def _answer(request: web.Request, handler: Handler, error_page: ErrorPage 
     if error_page is not None:
         return await error_page(request, problem)
     return problem_response(request, problem)
+
+
+def redirect(target: str, *, status: int = 303) -> web.Response:
+    """An answer that sends the caller elsewhere; aiohttp's exceptions for that may be raised, but not returned."""
+    return web.Response(status=status, headers={"Location": target})
 
 
 def _from_http(error: web.HTTPException) -> RequestError:

@@ -33,7 +33,7 @@ from storefleet.identifiers import OPERATION, STORE
 from storefleet.models import Caller, Store
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
-from storefleet.web import REQUEST_ID, is_clean, problem_headers, problem_response
+from storefleet.web import REQUEST_ID, is_clean, problem_headers, problem_response, redirect
 
 _HERE = Path(__file__).parent
 _DIST = _HERE / "static" / "dist"
@@ -207,7 +207,7 @@ class Pages:
             return self._sign_in_form(request, shown, error=error, status=401)
         except Limited as error:
             return self._sign_in_form(request, shown, error=error, status=429)
-        response = web.HTTPSeeOther(shown["next"])
+        response = redirect(shown["next"])
         response.set_cookie(
             COOKIE,
             session.cookie,
@@ -239,7 +239,7 @@ class Pages:
         caller, _form_fields = await self._acting(request)
         if caller.session_hash is not None:
             await self._accounts.sign_out(caller.session_hash)
-        response = web.HTTPSeeOther("/login")
+        response = redirect("/login")
         response.del_cookie(COOKIE)
         return response
 

@@ -81,7 +81,6 @@ class Load:
 
     async def run(self) -> dict[str, Any]:
         feeds = [await open_feed(self._plan["live_url"], token, self._on_frame) for token in self._plan["tokens"]]
-        await asyncio.sleep(0.3)  # a socket is live a moment after it has opened
         await self._lines.open(_CONNECTIONS)
         ticker = threading.Thread(target=self._tick, args=(asyncio.get_running_loop(),))
         ticker.start()
@@ -112,6 +111,7 @@ class Load:
             "accepted": len(accepted),
             "refused": sorted({self._status[n] for n in numbers} - {202}),
             "lost": sum(lost.values()),
+            "dbg": {k: [n for n in accepted if not t[n]][:100] for k, t in self._heard.items()},
             "twice": self._twice,
             "seconds": last - self._due[self._warm],
             "most_waiting": self._lines.most_waiting,

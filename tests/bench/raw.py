@@ -95,7 +95,7 @@ class Lines:
 
 
 class Feed(asyncio.Protocol):
-    """One websocket; `heard(frame)` is called with the bytes of every text frame."""
+    """One websocket, open when the server has answered a ping; `heard(frame)` gets the bytes of every text frame."""
 
     def __init__(self, url: str, token: str, heard: Callable[[bytes], None]) -> None:
         place = urlsplit(url)
@@ -126,6 +126,8 @@ class Feed(asyncio.Protocol):
                 self._heard(content)
             elif kind == _PING and self._transport is not None:
                 self._transport.write(bytes((0x80 | _PONG, 0x80 | len(content))) + b"\0\0\0\0" + content)
+            elif kind == _PONG and not self.opened.done():
+                self.opened.set_result(None)
             elif kind == _CLOSE and self._transport is not None:
                 self._transport.close()
 
@@ -147,7 +149,8 @@ class Feed(asyncio.Protocol):
             self._buffer = b""
             return False
         self._upgraded, self._buffer = True, rest
-        self.opened.set_result(None)
+        if self._transport is not None:  # the server reads, and so answers, only when it knows who listens
+            self._transport.write(bytes((0x80 | _PING, 0x80)) + b"\0\0\0\0")
         return True
 
     def _frame(self) -> tuple[int, bytes] | None:

@@ -157,7 +157,7 @@ async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> Non
     seen = cluster.log.read_text() + "".join(
         Path(f"/proc/{status.pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ")
     )
-    assert len(secrets) == 3
+    assert len(secrets) >= 3
     assert not [secret for secret in secrets if secret in seen]
 
 
@@ -191,7 +191,7 @@ async def test_another_superuser_password_is_one_clear_line(cluster: Cluster) ->
     kept = secret.read_text()
     secret.write_text("another")
     try:
-        with pytest.raises(NodeError, match="refuses the node's password"):
+        with pytest.raises(NodeError, match=r"refuses the node's password"):
             await cluster.server.ensure_roles()
     finally:
         secret.write_text(kept)
@@ -205,7 +205,7 @@ async def test_an_interrupted_set_up_is_done_again() -> None:
         await eventually(base.exists, every=0.005)
         [record] = read_records(cluster.records)
         os.kill(record.pid, signal.SIGKILL)
-        with pytest.raises(NodeError, match="could not be set up"):
+        with pytest.raises(NodeError, match=r"could not be set up"):
             await preparing
         assert not (folder / "postgres" / "data").exists()
         assert not (folder / "postgres" / "password.new").exists()
@@ -222,6 +222,6 @@ async def test_a_server_that_cannot_start_says_why() -> None:
         await cluster.server.prepare()
         (folder / "postgres" / "data" / "PG_VERSION").write_text("9.6\n")
         cluster.supervisor.start(cluster.server.child())
-        with pytest.raises(NodeError, match="PostgreSQL does not start: .*9.6"):
+        with pytest.raises(NodeError, match=r"PostgreSQL does not start: .*9.6"):
             await cluster.server.ready(lambda: cluster.supervisor.status("postgres"))
         await cluster.supervisor.stop_all()

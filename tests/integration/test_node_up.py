@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.node.down import down, status
+from storefleet.node.down import Report, down, status
 from storefleet.node.processes import identify
 from storefleet.settings import Settings
 from tests.support.platform import ROOT, Client, Platform
@@ -40,6 +40,10 @@ def platform() -> Iterator[Platform]:
 def settings_of(platform: Platform) -> Settings:
     ports = {name: int(value) for name, value in platform.settings.items() if name.endswith("_port")}
     return Settings(state_dir=platform.state_dir, **ports)  # type: ignore[arg-type]
+
+
+async def look(platform: Platform) -> Report:
+    return await asyncio.to_thread(status, settings_of(platform))
 
 
 def refused(platform: Platform, **changed: str) -> str:
@@ -88,12 +92,12 @@ async def page(url: str) -> str:
 
 async def test_a_life(platform: Platform) -> None:
     """One platform through all of it, for every start costs seconds."""
-    platform.up()
+    await asyncio.to_thread(platform.up)
     assert (platform.state_dir / "admin.json").stat().st_mode & 0o777 == 0o600
     assert set(platform.admin) == {"url", "live_url", "tenant", "email", "password", "token"}
     assert "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text()
     first_sign_in = platform.admin
-    report = status(settings_of(platform))
+    report = await look(platform)
     assert set(report.children) == SERVERS | SERVICES
     assert set(report.ready.values()) == {"ready"}
     for service in SERVICES:
@@ -117,22 +121,22 @@ async def test_a_life(platform: Platform) -> None:
     assert platform.process is not None
     platform.process.kill()
     platform.process.wait()
-    left = [identify(pid) for pid in status(settings_of(platform)).children.values()]
+    left = [identify(pid) for pid in (await look(platform)).children.values()]
     assert len([identity for identity in left if identity]) == 7
     (platform.state_dir / "admin.json").unlink()
-    platform.up()
+    await asyncio.to_thread(platform.up)
     assert not [identity for identity in left if identity and identity.alive]
     assert platform.admin == first_sign_in
     await eventually(lambda: page(store["url"]), within=20)
-    children = status(settings_of(platform)).children
+    children = (await look(platform)).children
     assert set(children) == SERVERS | SERVICES | {name}
     assert count_servers(platform) == 1
 
     # SIGTERM: all of it, in order, with exit code 0
-    assert platform.down() == 0
+    assert await asyncio.to_thread(platform.down) == 0
     assert everything_of(platform) == []
     assert list((platform.state_dir / "pids").iterdir()) == []
-    assert down(settings_of(platform)) == "Nothing is running."
+    assert await asyncio.to_thread(down, settings_of(platform)) == "Nothing is running."
 
 
 def keeps_secrets(platform: Platform) -> None:

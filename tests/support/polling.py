@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 10, every: float = 0.02) -> T:
-    """What `look` returns as soon as that is true; an AssertionError of its last look, or of ours, after `within` seconds."""
+    """What `look` returns as soon as that is true; raises its last AssertionError, or ours, after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         complaint: AssertionError | None = None

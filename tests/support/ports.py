@@ -4,7 +4,7 @@ import socket
 
 
 class Ports:
-    """Holds ports by binding without listening: a server that sets SO_REUSEADDR, as all of ours do, may still listen there."""
+    """Holds ports by binding without listening: a server that sets SO_REUSEADDR, as ours do, may listen there."""
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []

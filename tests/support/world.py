@@ -13,9 +13,14 @@ from aiohttp import web
 
 from storefleet.accounts import NewTenant
 from storefleet.bus import Bus
+from storefleet.database import outbox
+from storefleet.database.outbox import Draft
 from storefleet.database.pool import Database
+from storefleet.identifiers import EVENT, new_id
+from storefleet.messages import event_subject
 from storefleet.settings import Settings
 from storefleet.worker import Plan, Worker
+from tests.support.browser import Browser
 from tests.support.client import Api
 from tests.support.listening import Listener, listening
 from tests.support.polling import eventually
@@ -58,6 +63,7 @@ class World:
         self._runners: dict[str, web.AppRunner] = {}
         self._session: aiohttp.ClientSession | None = None
         self._processes = 0
+        self._told: dict[str, int] = {}
 
     # settings -------------------------------------------------------------------------------------------------------
 
@@ -142,6 +148,14 @@ class World:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
+    async def signed_in(self, tenant: NewTenant | None = None) -> Browser:
+        """A person with a session of the gateway."""
+        person = tenant or self.admin
+        browser = Browser(self.session, self.url)
+        answer = await browser.post("/login", {"email": person.email, "password": person.password})
+        assert answer.status == 303, answer.text
+        return browser
+
     async def proxy(self, target: int) -> tuple[int, Proxy]:
         """A whole proxy before `target`, and its port."""
         port = self.ports.take()
@@ -199,6 +213,29 @@ class World:
         async with self.database.connection() as conn:
             await conn.execute(statement, *args)
 
+    async def tell(
+        self, count: int, *, tenant_id: str | None = None, store_id: str = "sto_aaaaaaaaaaaaaaaa", padding: int = 0
+    ) -> None:
+        """So many events of one store, as the ledger writes them, in one transaction; their data counts on."""
+        tenant = tenant_id or self.admin.tenant_id
+        begin = self._told.get(store_id, 0)
+        self._told[store_id] = begin + count
+        drafts = [
+            Draft(
+                id=new_id(EVENT),
+                kind="event",
+                subject=event_subject(tenant, store_id, "store.step"),
+                type="store.step",
+                tenant_id=tenant,
+                store_id=store_id,
+                operation_id=None,
+                data={"number": number, "padding": "x" * padding},
+            )
+            for number in range(begin + 1, begin + count + 1)
+        ]
+        async with self.database.transaction() as conn:
+            await outbox.add(conn, *drafts)
+
     async def last_seq(self) -> int:
         return int(await self.value("SELECT last_seq FROM relay"))
 
@@ -228,7 +265,9 @@ async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
             stack.callback(world.ports.close)
             await stack.enter_async_context(world.database.opened())
             world._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=70), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=70),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
             stack.push_async_callback(world.session.close)
             stack.push_async_callback(world.stop)

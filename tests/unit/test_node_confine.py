@@ -52,7 +52,8 @@ def writable(path):
 print(json.dumps({
     "uid": [*os.getresuid()], "groups": os.getgroups(), "closed": sorted(os.listdir(sys.argv[1])),
     "mine": writable(sys.argv[1] + "/open/mine/x"), "theirs": writable(sys.argv[1] + "/x"),
-    "link": open(sys.argv[1] + "/link/text").read(), "new_privileges": open("/proc/self/status").read().count("NoNewPrivs:\\t1"),
+    "link": open(sys.argv[1] + "/link/text").read(),
+    "new_privileges": open("/proc/self/status").read().count("NoNewPrivs:\\t1"),
 }))
 """
 

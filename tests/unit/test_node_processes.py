@@ -24,11 +24,11 @@ from storefleet.node.processes import (
 )
 
 
-def start(*argv: str, token: str = "t") -> subprocess.Popen[bytes]:
-    return subprocess.Popen(argv, env={**os.environ, TOKEN_VARIABLE: token}, start_new_session=True)
+def start(*argv: str, mark: str = "t") -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env={**os.environ, TOKEN_VARIABLE: mark}, start_new_session=True)
 
 
-def record(process: subprocess.Popen[bytes], *, name: str = "child", token: str = "t", **changed: object) -> Record:
+def record(process: subprocess.Popen[bytes], *, name: str = "child", mark: str = "t", **changed: object) -> Record:
     identity = identify(process.pid)
     assert identity is not None
     content = {
@@ -36,7 +36,7 @@ def record(process: subprocess.Popen[bytes], *, name: str = "child", token: str 
         "pid": identity.pid,
         "started": identity.started,
         "boot": boot_id(),
-        "token": token,
+        "token": mark,
         "rank": 1,
         "endings": [(signal.SIGTERM, 0.5)],
         **changed,
@@ -97,7 +97,7 @@ async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
     assert leader.stdout is not None
     orphan = identify(int(leader.stdout.readline()))
     assert orphan is not None
-    write_record(tmp_path, record(leader, token="mine"))
+    write_record(tmp_path, record(leader, mark="mine"))
     leader.kill()
     leader.wait()
     assert session_members(leader.pid, "another") == []
@@ -110,7 +110,7 @@ async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
 
 
 async def test_another_process_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
-    process = start("sleep", "60", token="somebody-else")
+    process = start("sleep", "60", mark="somebody-else")
     write_record(tmp_path, record(process, started=1))
     assert await end_leftovers(tmp_path) == []
     assert process.poll() is None

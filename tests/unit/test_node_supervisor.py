@@ -130,7 +130,7 @@ async def test_starting_and_stopping_leaks_no_descriptor(supervisor: Supervisor,
         supervisor.start(child(tmp_path, "/bin/sleep", "60"))
         await until(lambda: supervisor.status("child").state == "running")  # type: ignore[union-attr]
         await supervisor.stop("child")
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     before = await round_trip()
     for _ in range(5):

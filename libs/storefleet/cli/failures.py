@@ -39,7 +39,7 @@ class CliError(StorefleetError):
 
     def lines(self) -> list[str]:
         """What goes to standard error, one fact a line."""
-        lines = [f"error: {self.detail}"]
+        lines = [f"error: {' '.join(self.detail.split())}"]
         lines += [f"  {pointer or '/'}: {detail}" for pointer, detail in self.errors]
         lines += [f"code: {self.code}", f"next: {self.next_step}"]
         if self.request_id:

@@ -134,10 +134,11 @@ def migrate(
     del cli
     settings = _load(**({} if database_url is None else {"database_url": database_url}))
     url = settings.database_url.get_secret_value()
+    step = "set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name, with special characters as %XX"
     if not url.startswith("postgresql://"):
         raise WrongUse(
             "No database is set." if not url else "The database's address does not begin with postgresql://.",
-            next_step="set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name",
+            next_step=step,
             code="database_url_missing",
         )
     import asyncio
@@ -146,9 +147,12 @@ def migrate(
 
     try:
         asyncio.run(upgrade(url))
+    except ValueError:  # its text may quote a piece of the password
+        raise WrongUse("The database's address cannot be read.", next_step=step, code="database_url_invalid") from None
     except Exception as error:
+        said = next(iter(str(error).splitlines()), "")[:500]
         raise CliError(
-            f"The database could not be brought up to date: {type(error).__name__}: {str(error)[:500]}",
+            f"The database could not be brought up to date: {type(error).__name__}: {said}",
             code="migration_failed",
             next_step="check the address, the user and its password; --debug shows the whole of it",
         ) from error

@@ -1,6 +1,5 @@
 """The entry point: the tree of commands, and one place where failures become words and an exit status."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from storefleet import __version__
 from storefleet.cli import dead_letters, engines, events, local, operations, stores, tokens
 from storefleet.cli.failures import CliError, Interrupted, WrongUse
-from storefleet.cli.output import messages
+from storefleet.cli.output import OutputClosed, messages
 
 app = typer.Typer(
     name="storefleet",
@@ -28,8 +27,6 @@ for _name, _sub in (
     ("tokens", tokens.app),
 ):
     app.add_typer(_sub, name=_name)
-
-_BROKEN_PIPE = 141  # as a program that SIGPIPE has ended
 
 
 def _version(wanted: bool) -> None:
@@ -54,16 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without ✓ gets a ? instead of a traceback
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
-        return _BROKEN_PIPE
-    return code
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
         result = app(arguments, prog_name="storefleet", standalone_mode=False)
     except CliError as error:
         messages.report(error)
@@ -72,8 +59,8 @@ def _run(arguments: list[str] | None) -> int:
         return _misused(error)
     except typer.Abort:
         return Interrupted.exit_code
-    except BrokenPipeError:
-        raise
+    except OutputClosed as error:
+        return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort; --debug shows it whole
         messages.crashed(error)
         return 1

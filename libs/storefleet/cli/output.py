@@ -9,9 +9,16 @@ from typing import Any, Literal
 
 from storefleet.cli.failures import CliError
 from storefleet.cli.texts import safe, safe_json
+from storefleet.errors import StorefleetError
 
 Format = Literal["table", "json", "yaml", "name"]
 PlainFormat = Literal["table", "json", "yaml"]
+
+
+class OutputClosed(StorefleetError):
+    """The reader of standard output has gone: no reason to say anything."""
+
+    exit_code = 141  # as a program that SIGPIPE has ended
 
 
 class Messages:
@@ -55,7 +62,12 @@ def is_lively() -> bool:
 
 
 def emit(text: str) -> None:
-    print(text, flush=True)
+    """Write data; raises OutputClosed when nobody reads any more, as behind `| head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        raise OutputClosed from None
 
 
 class Writer:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from storefleet.cli.output import is_lively, messages
-from storefleet.cli.texts import between, duration, one_line, width
+from storefleet.cli.texts import between, duration, one_line, width, work
 from storefleet.cli.waiting import Display
 
 if TYPE_CHECKING:
@@ -157,4 +157,4 @@ def headline(name: str, operation: Operation) -> str:
     after = f" ({duration(took)})" if took is not None else ""
     if operation["state"] == "succeeded":
         return f"{name} {_DONE.get(operation['kind'], 'is done')}{after}"
-    return f"{name}: {operation['kind']} {operation['state']}{after}"
+    return f"{work(operation)} of {name} {operation['state']}{after}"

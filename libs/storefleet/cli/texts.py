@@ -58,6 +58,11 @@ def between(started: object, finished: object) -> float | None:
     return max(0.0, (end - begin).total_seconds()) if begin and end else None
 
 
+def work(operation: Mapping[str, Any]) -> str:
+    """The kind of an operation as a noun."""
+    return {"create": "creation", "delete": "deletion"}.get(str(operation["kind"]), str(operation["kind"]))
+
+
 def width(text: str) -> int:
     """Columns on a terminal."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

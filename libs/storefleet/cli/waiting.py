@@ -10,7 +10,7 @@ from storefleet.cli.access import Access
 from storefleet.cli.api import Api, path_of
 from storefleet.cli.failures import CliError, OperationFailed, Problem, TimedOut, Unreachable
 from storefleet.cli.output import messages
-from storefleet.cli.texts import duration
+from storefleet.cli.texts import duration, work
 
 Operation = dict[str, Any]
 _ASK_WAIT = 1
@@ -50,7 +50,7 @@ class Follower:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimedOut(
-                    f"The {operation['kind']} has not ended within {duration(timeout)}; it goes on.",
+                    f"The {work(operation)} has not ended within {duration(timeout)}; it goes on.",
                     code="timeout",
                     next_step=f"storefleet operations watch {operation['id']}",
                 )
@@ -124,7 +124,7 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
     error = operation.get("error") or {}
     if operation["state"] == "cancelled":
         raise OperationFailed(
-            f"The {operation['kind']} of {name} was cancelled.",
+            f"The {work(operation)} of {name} was cancelled.",
             code=str(error.get("code") or "cancelled"),
             next_step=f"storefleet stores get {name}",
             request_id=request_id,
@@ -133,7 +133,7 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
     advice = str(error.get("next") or "look at its log").rstrip(".")
     again = f"; then: storefleet stores retry {name}" if error.get("retryable", True) else ""
     raise OperationFailed(
-        f"The {operation['kind']} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
+        f"The {work(operation)} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
         code=str(error.get("code") or "operation_failed"),
         next_step=f"{advice}{again}",
         request_id=request_id,

@@ -5,6 +5,7 @@ from typing import Any
 from storefleet.cli.command import Cli
 from storefleet.cli.failures import Interrupted, TimedOut
 from storefleet.cli.progress import display
+from storefleet.cli.texts import work
 from storefleet.cli.waiting import Follower
 
 
@@ -17,7 +18,7 @@ def watch_operation(
             return Follower(api=cli.api, access=cli.access).follow(operation, timeout=timeout, display=shown)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Not watching any more; the {operation['kind']} goes on.",
+            f"Not watching any more; the {work(operation)} goes on.",
             code="interrupted",
             next_step=f"storefleet operations watch {operation['id']}",
             request_id=request_id,

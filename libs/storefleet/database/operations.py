@@ -143,7 +143,10 @@ async def claim(
         store_id,
         list(kinds),
     )
-    return from_record(record, await steps_of(conn, operation_id)) if record else None
+    if record is None:
+        return None
+    steps = await steps_of(conn, operation_id) if record["fence"] > 1 else ()  # only a claim writes steps
+    return from_record(record, steps)
 
 
 async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timedelta) -> bool:

@@ -14,7 +14,7 @@ CHANNEL = "storefleet_outbox"
 
 
 class Waiting(NamedTuple):
-    """A row that is to be published."""
+    """A row that is to be published; `data` is JSON, as it is sent."""
 
     number: int
     id: str
@@ -25,7 +25,7 @@ class Waiting(NamedTuple):
     store_id: str | None
     operation_id: str | None
     time: Any
-    data: Any
+    data: str
     seq: int | None
 
 
@@ -98,20 +98,27 @@ async def add(conn: Connection, *drafts: Draft) -> None:
     )
 
 
-async def take(conn: Connection, *, owner: str, lease: timedelta, batch: int) -> list[Waiting] | None:
-    """The next batch for the relay that holds the lease, events numbered; None when another one relays."""
-    records = await conn.fetch("SELECT * FROM relay_take($1, $2, $3)", owner, lease, batch)
+async def take(
+    conn: Connection, *, owner: str, lease: timedelta, batch: int, published: Sequence[int]
+) -> list[Waiting] | None:
+    """Mark what was published; the next batch for the relay that holds the lease, events numbered, or None."""
+    records = await conn.fetch(
+        "SELECT held, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data::text, seq"
+        " FROM relay_take($1, $2, $3, $4)",
+        owner,
+        lease,
+        batch,
+        list(published),
+    )
     if records and not records[0]["held"]:
         return None
     return [_waiting(record) for record in records]
 
 
-async def release(conn: Connection, *, owner: str) -> None:
+async def release(conn: Connection, *, owner: str, published: Sequence[int]) -> None:
+    """Mark what was published, and let another one relay at once."""
+    await conn.execute("UPDATE outbox SET published_at = now() WHERE number = ANY($1)", list(published))
     await conn.execute("UPDATE relay SET owner = NULL, lease_until = NULL WHERE owner = $1", owner)
-
-
-async def mark_published(conn: Connection, numbers: Sequence[int]) -> None:
-    await conn.execute("UPDATE outbox SET published_at = now() WHERE number = ANY($1)", list(numbers))
 
 
 async def lag(conn: Connection) -> float:

@@ -45,6 +45,10 @@ async def _prepare(connection: Connection) -> None:
         await connection.set_type_codec(name, **type_codec)
 
 
+async def _keep(_connection: Connection) -> None:
+    """Nothing to reset: no statement of ours changes a session, and the driver itself ends an open transaction."""
+
+
 class Database:
     """A pool of connections to the platform's database."""
 
@@ -62,9 +66,11 @@ class Database:
             min_size=0,
             max_size=self._connections,
             max_inactive_connection_lifetime=60,
+            max_queries=1_000_000,
             command_timeout=self._timeout,
             timeout=self._timeout,
             init=_prepare,
+            reset=_keep,
             server_settings={"application_name": "storefleet", "idle_in_transaction_session_timeout": "30000"},
         )
         await self._pool

@@ -87,13 +87,17 @@ class Node:
         await together(self._start_database(urls), self._start_bus(stack))
         database = Database(urls["gateway"]["database_url"], connections=3)
         await stack.enter_async_context(database.opened())
-        self._keep_stores(database, urls)
+        self._stores = self._keep_stores(database, urls)
+        self._background(self._stores.run(), "stores")
         self._say("starting the services")
-        owner, _, _ = await together(
+        owner, _, made = await together(
             admin.ensure_owner(database, settings=self._settings, state=self._state),
             self._start_services(),
             self._prepare_templates(preparing, urls),
         )
+        # Stores that ran before are started only now: fifty of them would make the services late.
+        self._environments = {(environment.engine, environment.version): environment for environment in made}
+        self._stores.look()
         return admin.tell(owner, settings=self._settings, state=self._state)
 
     def _choose_servers(self) -> None:
@@ -169,8 +173,8 @@ class Node:
         await self._streams.first()
         self._background(self._streams.run(), "streams")
 
-    def _keep_stores(self, database: Database, urls: dict[str, dict[str, str]]) -> None:
-        self._stores = Stores(
+    def _keep_stores(self, database: Database, urls: dict[str, dict[str, str]]) -> Stores:
+        return Stores(
             database=database,
             supervisor=self._supervisor,
             engines=self._engines,
@@ -179,7 +183,6 @@ class Node:
             stores_url=urls["node"]["stores_database_url"],
             account=self._account,
         )
-        self._background(self._stores.run(), "stores")
 
     async def _start_services(self) -> None:
         for service in SERVICES:
@@ -216,9 +219,9 @@ class Node:
 
     async def _prepare_templates(
         self, preparing: asyncio.Task[list[Environment]], urls: dict[str, dict[str, str]]
-    ) -> None:
-        url = urls["node"]["stores_database_url"]
-        for environment in await preparing:
+    ) -> list[Environment]:
+        made, url = await preparing, urls["node"]["stores_database_url"]
+        for environment in made:
             engine = self._engines.get(environment.engine)
             template = Template(
                 engine,
@@ -231,7 +234,7 @@ class Node:
             await template.ensure(self._say)
             environments.publish(environment, places=self._places)
             await template.forget_outdated()
-            self._environments[environment.engine, environment.version] = environment
+        return made
 
     # while it runs --------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Stores:
     ) -> None:
         self._database = database
         self._supervisor = supervisor
-        self._look = asyncio.Event()
+        self._changed = asyncio.Event()
         self._stores: dict[str, _Store] = {}
         self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
         self._children = _Children(
@@ -59,15 +59,19 @@ class Stores:
     async def run(self) -> None:
         """Keep them, until cancelled; the processes stay as they are then."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._database.listen(placements.NODE_CHANNEL, lambda _payload: self._look.set()))
+            group.create_task(self._database.listen(placements.NODE_CHANNEL, lambda _payload: self.look()))
             group.create_task(self._keep())
+
+    def look(self) -> None:
+        """Something may have changed: compare at once."""
+        self._changed.set()
 
     def saw(self, name: str) -> None:
         """The supervisor's word that a child's status is another one."""
         store = self._stores.get(name.removeprefix("store-"))
         if store is not None:
             store.saw()
-            self._look.set()
+            self.look()
 
     async def close(self) -> None:
         """Stop wanting anything; processes are the supervisor's to end."""
@@ -77,15 +81,15 @@ class Stores:
 
     async def _keep(self) -> None:
         while True:
-            self._look.clear()
+            self._changed.clear()
             try:
                 await self.reconcile()
             except DatabaseAway as error:
                 log.warning("placements_unknown", error=str(error))
                 await asyncio.sleep(0.3)
-                self._look.set()
+                self.look()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), POLL)
+                await asyncio.wait_for(self._changed.wait(), POLL)
 
     async def reconcile(self) -> None:
         """Compare rows and processes once, both ways; raises DatabaseAway."""
@@ -101,7 +105,7 @@ class Stores:
 
     def _add(self, row: Placement) -> "_Store":
         store = _Store(
-            row, supervisor=self._supervisor, slots=self._slots, children=self._children, changed=self._look.set
+            row, supervisor=self._supervisor, slots=self._slots, children=self._children, changed=self.look
         )
         self._stores[row.store_id] = store
         return store

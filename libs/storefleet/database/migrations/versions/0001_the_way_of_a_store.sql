@@ -156,9 +156,10 @@ CREATE TABLE relay (
 --;
 INSERT INTO relay DEFAULT VALUES
 --;
--- Takes or renews the lease, numbers the waiting events in the order of their rows, and returns the next batch.
--- The update of the one row makes deposed relays wait and then lose; `held` is false for whoever is not the owner.
-CREATE FUNCTION relay_take(me text, lease interval, batch integer)
+-- Marks what was published, takes or renews the lease, numbers the waiting events in the order of their rows, and
+-- returns the next batch, all in one commit. The update of the one row makes deposed relays wait and then lose; `held`
+-- is false for whoever is not the owner.
+CREATE FUNCTION relay_take(me text, lease interval, batch integer, published bigint[])
 RETURNS TABLE (held boolean, number bigint, id text, kind text, subject text, type text, tenant_id text, store_id text,
     operation_id text, "time" timestamptz, data jsonb, seq bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -166,6 +167,7 @@ DECLARE
     base bigint;
     given bigint;
 BEGIN
+    UPDATE outbox SET published_at = now() WHERE number = ANY (published);
     UPDATE relay SET owner = me, lease_until = now() + lease
         WHERE owner IS NULL OR owner = me OR lease_until < now()
         RETURNING last_seq INTO base;
@@ -187,7 +189,9 @@ BEGIN
         UPDATE relay SET last_seq = base + given;
     END IF;
     RETURN QUERY SELECT true, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data, seq
-        FROM outbox WHERE published_at IS NULL ORDER BY number LIMIT batch;
+        FROM outbox WHERE published_at IS NULL
+            AND (kind <> 'event' OR seq IS NOT NULL)  -- one that was committed a moment ago has no number yet
+        ORDER BY number LIMIT batch;
 END $$
 --;
 CREATE TABLE idempotency_keys (

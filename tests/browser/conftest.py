@@ -1,0 +1,74 @@
+"""A platform with real Oscar shops, and a real browser."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, async_playwright
+
+from tests.support.platform import ROOT, Platform, running
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",  # the tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    state = tmp_path_factory.mktemp("shops") / "state"
+    with running(state, engines=ROOT / "charts", engine="oscar", stores_per_hour=1000) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def context(browser: Browser, platform: Platform) -> AsyncIterator[BrowserContext]:
+    """A fresh profile; whatever a page of the dashboard complains about fails the test."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    problems: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        ours = message.location.get("url", "").startswith(platform.admin["url"])
+        if message.type == "error" and ours and "status of 422" not in message.text:
+            problems.append(message.text)
+
+    def on_error(error: WebError) -> None:
+        if error.page is not None and error.page.url.startswith(platform.admin["url"]):
+            problems.append(str(error.error))
+
+    context.on("console", on_console)
+    context.on("weberror", on_error)
+    yield context
+    await context.close()
+    assert problems == []
+
+
+@pytest.fixture
+async def page(context: BrowserContext, platform: Platform) -> Page:
+    """Signed in, on the list of stores."""
+    page = await context.new_page()
+    await sign_in(page, platform)
+    return page
+
+
+async def sign_in(page: Page, platform: Platform) -> None:
+    admin = platform.admin
+    await page.goto(admin["url"])
+    await page.fill("#email", admin["email"])
+    await page.fill("#password", admin["password"])
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/stores")

@@ -1,0 +1,296 @@
+"""The worker: attempts, waits, one operation of a store at a time, handing back; a database or a bus that goes away."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from storefleet.errors import PermanentError, RuntimeAway, TransientError, Wait
+from storefleet.runtimes.base import Work
+from tests.support.plans import Gate, Script, failing, nothing
+from tests.support.polling import eventually
+from tests.support.world import World
+
+
+def busy() -> TransientError:
+    return TransientError("busy", "The place is busy.", next_step="Wait.")
+
+
+async def test_a_transient_failure_is_tried_again_from_the_step_that_failed(world: World) -> None:
+    await world.start("gateway", "reaper")
+    script = Script(one=nothing, two=failing(busy, times=2), three=nothing)
+    async with world.worker(script):
+        accepted = await world.api.create("stubborn")
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert (ended["state"], ended["attempt"], ended["error"]) == ("succeeded", 3, None)
+    assert [step for step, _ in script.runs] == ["one", "two", "two", "two", "three"]
+    assert [step["state"] for step in ended["steps"]] == ["succeeded"] * 3
+    assert [step["message"] for step in ended["steps"]] == ["one done", "two done", "three done"]
+    await world.settled()
+    events = (await world.api.get("/stores/stubborn/events?limit=100")).body["data"]
+    messages = [step["message"] for event in events for step in event["data"]["operation"]["steps"]]
+    assert "The place is busy. Trying again in 0 s." in messages
+
+
+async def test_the_pauses_grow(world: World) -> None:
+    await world.start("gateway", "reaper")
+    script = Script(only=failing(busy, times=3))
+    async with world.worker(script, retry_delays=(0.1, 0.4, 0.8)):
+        accepted = await world.api.create("patient")
+        began = time.monotonic()
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert ended["attempt"] == 4
+    assert time.monotonic() - began > 0.8 * (0.1 + 0.4 + 0.8)
+
+
+async def test_what_breaks_unexpectedly_is_tried_again_and_explained(world: World) -> None:
+    await world.start("gateway", "reaper")
+    async with world.worker(Script(only=failing(lambda: KeyError("secret detail"), times=10**6))):
+        accepted = await world.api.create("crashing")
+        await world.execute("UPDATE operations SET deadline = now() + interval '0.3 seconds'")
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert ended["error"]["code"] == "internal_error"
+    assert ended["error"]["detail"] == "KeyError in the step"
+    assert ended["error"]["step"] == "only"
+
+
+async def test_a_permanent_failure_ends_it_at_once(world: World) -> None:
+    await world.start("gateway")
+    script = Script(
+        one=nothing,
+        two=failing(lambda: PermanentError("no", "It cannot be.", next_step="Ask."), times=9),
+        three=nothing,
+    )
+    async with world.worker(script):
+        accepted = await world.api.create("hopeless")
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert (ended["state"], ended["attempt"]) == ("failed", 1)
+    assert ended["error"] == {"code": "no", "detail": "It cannot be.", "step": "two", "next": "Ask.", "retryable": True}
+    assert [step["state"] for step in ended["steps"]] == ["succeeded", "failed", "pending"]
+    assert (await world.api.get("/dead-letters")).body["data"] == []
+    assert script.count("two") == 1
+
+
+@pytest.mark.parametrize("error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeAway("Not there.")])
+async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
+    await world.start("gateway", "reaper")
+    gate = Gate()
+
+    async def until_opened(_work: Work) -> None:
+        gate.reached.set()
+        if not gate.opened.is_set():
+            raise error()
+
+    script = Script(only=until_opened)
+    async with world.worker(script):
+        accepted = await world.api.create("waiting")
+        await gate.waited_for()
+
+        async def shown() -> bool:
+            found = (await world.api.get(f"/operations/{accepted['operation']['id']}")).body
+            return found["state"] == "queued" and found["steps"][0]["message"] in ("Not yet.", "Not there.")
+
+        await eventually(shown)
+        gate.open()
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+
+
+async def test_waiting_goes_on_beyond_the_deadline(world: World) -> None:
+    """A part that is away for long fails nobody's store."""
+    await world.start("gateway", "reaper")
+    script = Script(only=failing(lambda: Wait("Not yet.", delay=0.02), times=5))
+    async with world.worker(script):
+        accepted = await world.api.create("patience")
+        await world.execute("UPDATE operations SET deadline = now()")
+        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+
+
+async def test_no_more_at_once_than_workers_and_everybody_gets_a_turn(world: World) -> None:
+    await world.start("gateway")
+    running, most = 0, 0
+
+    async def count(_work: Work) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+
+    async with world.worker(Script(only=count), workers=3):
+        accepted = await asyncio.gather(*(world.api.create(f"many-{n}") for n in range(12)))
+        for each in accepted:
+            assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
+    assert most == 3
+
+
+async def test_what_a_step_says_is_shown(world: World) -> None:
+    await world.start("gateway")
+    gate = Gate()
+
+    async def speak(work: Work) -> None:
+        await work.say("Half way.")
+        await work.say("Half way.")
+        await gate(work)
+
+    async with world.worker(Script(only=speak)):
+        accepted = await world.api.create("talking")
+        await gate.waited_for()
+        found = (await world.api.get(f"/operations/{accepted['operation']['id']}")).body
+        assert found["steps"][0]["message"] == "Half way."
+        gate.open()
+        await world.api.ended(accepted["operation"]["id"])
+    told = await world.value("SELECT count(*) FROM outbox WHERE data::text LIKE '%Half way.%' AND kind = 'event'")
+    assert told == 1
+
+
+async def test_stopping_lets_short_work_finish_and_hands_back_the_rest(world: World) -> None:
+    await world.start("gateway")
+    short, long_ = Gate(), Gate()
+
+    async def either(work: Work) -> None:
+        await (short if work.store.name == "short" else long_)(work)
+
+    async with world.worker(Script(only=either), shutdown_grace=0.5, lease=60) as task:
+        first, second = await world.api.create("short"), await world.api.create("long")
+        await short.waited_for()
+        await long_.waited_for()
+        task.cancel()
+        await asyncio.sleep(0.1)
+        short.open()
+        await asyncio.gather(task, return_exceptions=True)
+    assert (await world.api.get(f"/operations/{first['operation']['id']}")).body["state"] == "succeeded"
+    handed = (await world.api.get(f"/operations/{second['operation']['id']}")).body
+    assert (handed["state"], handed["attempt"]) == ("queued", 1)
+    async with world.worker(Script()):  # announced by the one that stopped: no scan is running
+        assert (await world.api.ended(second["operation"]["id"], within=5))["state"] == "succeeded"
+
+
+async def test_operations_of_one_store_follow_each_other(world: World) -> None:
+    """Creations, cancels, retries and deletions at random on a few stores: never two at work on one of them."""
+    await world.start("gateway", "reaper")
+    script = Script(one=nothing, two=failing(busy, times=10), three=nothing)
+    overlaps = 0
+
+    async def watch() -> None:
+        nonlocal overlaps
+        while True:
+            overlaps += await world.value(
+                "SELECT count(*) FROM (SELECT 1 FROM operations WHERE state = 'running' GROUP BY store_id"
+                " HAVING count(*) > 1) doubled"
+            )
+            await asyncio.sleep(0.005)
+
+    watching = asyncio.create_task(watch())
+    async with world.worker(script):
+        accepted = [await world.api.create(f"store-{n}") for n in range(6)]
+        await asyncio.gather(
+            *(world.api.post(f"/operations/{each['operation']['id']}/cancel") for each in accepted[:3]),
+            *(world.api.delete(f"/stores/{each['store']['id']}") for each in accepted[2:]),
+            *(world.api.post(f"/stores/{each['store']['id']}/retry") for each in accepted),
+        )
+        await world.settled()
+    watching.cancel()
+    assert overlaps == 0
+    assert all(most == 1 for most in script.most.values())
+    states = {row["id"]: row["state"] for row in await world.fetch("SELECT id, state FROM stores")}
+    assert [states[each["store"]["id"]] for each in accepted[2:]] == ["deleted"] * 4
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_nothing(world: World) -> None:
+    await world.start("gateway")
+    gate = Gate()
+    port, proxy = await world.proxy(world.servers.postgres_port)
+    async with world.worker(Script(only=gate), database_port=port, lease=8):
+        accepted = await world.api.create("interrupted")
+        await gate.waited_for()
+        await proxy.cut()
+        gate.open()
+        await asyncio.sleep(0.5)
+        await proxy.mend()
+        ended = await world.api.ended(accepted["operation"]["id"])
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+    assert await world.value("SELECT fence FROM operations") == 1
+
+
+async def test_a_worker_cut_off_from_the_database_stops_when_its_lease_ends(world: World) -> None:
+    await world.start("gateway", "reaper")
+    stopped = asyncio.Event()
+
+    async def forever(_work: Work) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    script = Script(only=forever)
+    port, proxy = await world.proxy(world.servers.postgres_port)
+    async with world.worker(script, database_port=port, lease=1):
+        accepted = await world.api.create("cut-off")
+        await eventually(lambda: script.count("only"))
+        await proxy.cut()
+        await asyncio.wait_for(stopped.wait(), timeout=5)
+        async with world.worker(Script()):
+            assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+        await proxy.mend()
+    assert await world.value("SELECT fence FROM operations") == 2
+
+
+async def test_a_lost_command_is_sent_again(world: World) -> None:
+    await world.start("gateway")
+    accepted = await world.api.create("forgotten")
+    await eventually(lambda: world.value("SELECT bool_and(published_at IS NOT NULL) FROM outbox"))
+    await world.servers.empty_streams()
+    async with world.worker(Script()):
+        await world.start("reaper")
+        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+
+
+async def test_a_doubled_command_does_nothing(world: World) -> None:
+    await world.start("gateway")
+    script = Script()
+    async with world.worker(script):
+        accepted = await world.api.create("doubled")
+        await world.api.ended(accepted["operation"]["id"])
+        await world.execute(
+            "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)"
+            " SELECT id || 'x' || n, kind, subject, type, tenant_id, store_id, operation_id, data"
+            " FROM outbox, generate_series(1, 20) n WHERE kind = 'command'"
+        )
+        await world.settled()
+        await world.api.ready("next-one")
+    assert script.count("only") == 2
+    assert await world.value("SELECT max(fence) FROM operations") == 1
+
+
+async def test_the_bus_goes_away_and_comes_back(world: World) -> None:
+    await world.start("gateway")
+    port, proxy = await world.proxy(world.servers.nats_port)
+    gate = Gate()
+    async with world.worker(Script(only=gate), nats_port=port):
+        first = await world.api.create("before")
+        await gate.waited_for()
+        await proxy.cut()
+        gate.open()
+        second = await world.api.create("meanwhile")
+        assert (await world.api.ended(first["operation"]["id"]))["state"] == "succeeded"
+        await proxy.mend()
+        assert (await world.api.ended(second["operation"]["id"]))["state"] == "succeeded"
+
+
+async def test_a_cancel_is_ended_by_the_scan_when_its_worker_is_gone(world: World) -> None:
+    await world.start("gateway")
+    gate = Gate()
+    async with world.worker(Script(only=gate), lease=1, shutdown_grace=30) as task:
+        accepted = await world.api.create("orphaned")
+        await gate.waited_for()
+        await world.execute("UPDATE operations SET lease_owner = 'gone', fence = fence + 1, lease_until = now()")
+        answer = await world.api.post(f"/operations/{accepted['operation']['id']}/cancel")
+        assert answer.status == 202
+        await world.start("reaper")
+        ended = await world.api.ended(accepted["operation"]["id"])
+        assert ended["state"] == "cancelled"
+        assert [step["state"] for step in ended["steps"]] == ["cancelled"]
+        assert not task.done()
+    assert (await world.api.store("orphaned"))["failure"]["code"] == "cancelled"

@@ -1,0 +1,64 @@
+"""A worker process whose steps leave files: `python -m tests.support.scripted_worker`, the folder in its environment.
+
+Step `first` leaves `first-<pid>`. Step `second` leaves `second-<pid>`, waits for the file `go` (or `go-<pid>`), asks
+whether the operation is still its own, and leaves `effect-<pid>`.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from storefleet import logs
+from storefleet.bus import Bus
+from storefleet.database.pool import Database
+from storefleet.models import Store
+from storefleet.runtimes.base import Outcome, RuntimeStep, Work
+from storefleet.settings import load
+from storefleet.worker import Worker
+
+FOLDER = "TESTS_FOLDER"
+CARELESS = "TESTS_CARELESS"  # does not ask before its effect
+
+
+def steps(store: Store) -> Sequence[RuntimeStep]:
+    del store
+    return (RuntimeStep("first", "First", first), RuntimeStep("second", "Second", second))
+
+
+async def first(_work: Work) -> Outcome:
+    _leave("first")
+    return Outcome(f"by {os.getpid()}")
+
+
+async def second(work: Work) -> Outcome:
+    _leave("second")
+    folder = Path(os.environ[FOLDER])
+    while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
+        await asyncio.sleep(0.02)
+    if CARELESS not in os.environ:
+        await work.check()
+    _leave("effect")
+    return Outcome(f"by {os.getpid()}")
+
+
+def _leave(word: str) -> None:
+    (Path(os.environ[FOLDER]) / f"{word}-{os.getpid()}").touch()
+
+
+async def main() -> None:
+    settings = load()
+    logs.configure("scripted", "info")
+    database = Database(settings.database_url.get_secret_value())
+    bus = Bus(settings.nats_url.get_secret_value(), name="provisioner")
+    worker = Worker(service="provisioner", plans={"create": steps}, database=database, bus=bus, settings=settings)
+    async with database.opened(), bus.opened():
+        task = asyncio.create_task(worker.run())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        _leave("started")
+        await asyncio.gather(task, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,378 @@
+"""Commands from the command line to the exit status, against a scripted gateway."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from storefleet.cli import output
+from storefleet.cli.main import main
+from storefleet.cli.progress import Picture
+from tests.unit.test_cli_double import (
+    OPERATION,
+    STORE,
+    TOKEN,
+    Double,
+    make_operation,
+    make_store,
+    problem,
+    running_double,
+)
+
+ACCEPTED = {"store": make_store(), "operation": make_operation()}
+
+
+class Run(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Runner = Callable[..., Run]
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    with running_double() as running:
+        yield running
+
+
+@pytest.fixture
+def run(
+    double: Double, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Runner]:
+    for name, value in double.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Run:
+        code = main(list(arguments))
+        said = capsys.readouterr()
+        assert TOKEN not in said.out + said.err
+        return Run(code, said.out, said.err)
+
+    yield call
+    output.messages.debugging = False
+
+
+def test_list_writes_every_format(double: Double, run: Runner) -> None:
+    page = {"data": [make_store("acme", "ready"), make_store("gone", "deleted")], "has_more": False}
+    double.on("GET", "/stores", page)
+    assert run("stores", "list").out.splitlines()[0].split() == ["NAME", "STATE", "ENGINE", "URL", "AGE", "ID"]
+    assert json.loads(run("stores", "list", "-o", "json").out) == page
+    assert "name: acme" in run("stores", "list", "-o", "yaml").out
+    assert run("stores", "list", "-o", "name").out.split() == ["acme", STORE]
+
+
+def test_all_walks_the_pages(double: Double, run: Runner) -> None:
+    first = {"data": [make_store(id="sto_2")], "has_more": True}
+    double.on("GET", "/stores", first, {"data": [make_store(id="sto_1")], "has_more": False})
+    found = json.loads(run("stores", "list", "--all", "-o", "json").out)
+    assert [store["id"] for store in found["data"]] == ["sto_2", "sto_1"]
+    assert found["has_more"] is False
+
+
+def test_an_empty_list_says_so_beside_the_data(double: Double, run: Runner) -> None:
+    double.on("GET", "/stores", {"data": [], "has_more": False})
+    assert run("stores", "list") == Run(0, "", "No stores yet: storefleet stores create NAME\n")
+
+
+def test_create_does_not_wait_by_itself_without_a_terminal(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    said = run("stores", "create", "acme", "-o", "json")
+    assert said.code == 0
+    assert json.loads(said.out) == ACCEPTED
+    assert f"storefleet operations watch {OPERATION}" in said.err
+    assert not double.asked("GET", f"/operations/{OPERATION}")
+
+
+def test_create_is_repeated_with_one_key(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", Double.CUT, problem(503, "database_away"), ACCEPTED)
+    assert run("stores", "create", "acme").code == 0
+    keys = [headers["Idempotency-Key"] for _, _, headers, _ in double.asked("POST", "/stores")]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+def test_what_may_not_be_repeated_is_not(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores/acme/retry", Double.CUT)
+    said = run("stores", "retry", "acme")
+    assert (said.code, len(double.asked("POST", "/stores/acme/retry"))) == (1, 1)
+    assert "code: gateway_unreachable" in said.err
+    assert "request: cli_" in said.err
+
+
+def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> None:
+    kinds = {"count": "integer", "open": "boolean", "title": "string", "tags": "array"}
+    schema = {"properties": {name: {"type": kind} for name, kind in kinds.items()}}
+    double.on("GET", "/engines", {"data": [{"name": "oscar", "parameters": schema}]})
+    double.on("POST", "/stores", ACCEPTED)
+    given = ["count=5", "open=yes", "title=2026", 'tags=["a"]', "other=x=y"]
+    run("stores", "create", "acme", *(word for text in given for word in ("--param", text)))
+    body = double.asked("POST", "/stores")[0][3]
+    parameters = {"count": 5, "open": True, "title": "2026", "tags": ["a"], "other": "x=y"}
+    assert body == {"name": "acme", "parameters": parameters}
+
+
+def test_waiting_tells_the_steps_and_the_end(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    double.on(
+        "GET", f"/operations/{OPERATION}", make_operation(), make_operation("running"), make_operation("succeeded")
+    )
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
+    said = run("stores", "create", "acme", "--wait")
+    assert said.code == 0
+    assert "URL:     http://acme.localhost:8100/" in said.out
+    assert "[1/2] Lay the floor: succeeded" in said.err
+    assert "acme is ready" in said.err
+    assert "\x1b" not in said.out + said.err
+
+
+def test_the_end_comes_by_the_event_stream(double: Double, run: Runner) -> None:
+    double.on("GET", "/stores/acme", make_store())
+    double.on("GET", "/operations", {"data": [make_operation("running")], "has_more": False})
+    double.on("GET", f"/operations/{OPERATION}", make_operation("running"))  # asking alone would never see the end
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
+    double.event(1)
+    ended = threading.Timer(0.5, double.event, (2, make_operation("succeeded")))
+    ended.start()
+    assert run("stores", "watch", "acme").code == 0
+    ended.join()
+
+
+def test_a_dead_stream_changes_nothing(double: Double, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_LIVE_URL", "ws://127.0.0.1:1")
+    double.on("POST", "/stores", ACCEPTED)
+    double.on("GET", f"/operations/{OPERATION}", make_operation("running"), make_operation("succeeded"))
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
+    assert run("stores", "create", "acme", "--wait").code == 0
+
+
+def test_a_gateway_that_is_away_for_a_while_changes_nothing(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    away = [Double.CUT] * 3
+    double.on("GET", f"/operations/{OPERATION}", *away, problem(503, "database_away"), make_operation("succeeded"))
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
+    said = run("stores", "create", "acme", "--wait")
+    assert said.code == 0
+    assert "the gateway does not answer" in said.err
+
+
+def test_a_failed_operation_is_3_with_everything_to_go_on(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    double.on("GET", f"/operations/{OPERATION}", make_operation("failed"))
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "failed"))
+    said = run("stores", "create", "acme", "--wait", "-o", "json")
+    assert said.code == 3
+    assert json.loads(said.out)["operation"]["error"]["code"] == "no_door"
+    for fact in (
+        "There is no door.",
+        "code: no_door",
+        "next: Build one; then: storefleet stores retry acme",
+        "request: ",
+    ):
+        assert fact in said.err
+
+
+def test_a_cancelled_operation_is_3(double: Double, run: Runner) -> None:
+    double.on("GET", f"/operations/{OPERATION}", make_operation("cancelled"))
+    double.on("GET", f"/stores/{STORE}", make_store())
+    assert run("operations", "watch", OPERATION).code == 3
+
+
+def test_a_late_operation_is_5(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
+    said = run("stores", "create", "acme", "--wait", "--timeout", "0.3")
+    assert said.code == 5
+    assert f"next: storefleet operations watch {OPERATION}" in said.err
+    assert "request: cli_" in said.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "next_step"),
+    [
+        (problem(401, "unauthenticated"), 4, "check STOREFLEET_TOKEN"),
+        (problem(403, "scope_missing"), 4, "--scope"),
+        (problem(404, "not_found"), 1, "storefleet stores list"),
+        (problem(409, "no_credentials"), 1, "storefleet stores get acme"),
+        (problem(429, "stores_per_hour", **{"Retry-After": "17"}), 1, "try again in 17 s"),
+        (problem(500, "internal_error"), 1, "request id"),
+    ],
+)
+def test_refusals(double: Double, run: Runner, answer: Any, code: int, next_step: str) -> None:
+    double.on("POST", "/stores/acme/credentials", answer)
+    said = run("stores", "credentials", "acme")
+    assert said.code == code
+    assert said.out == ""
+    assert next_step in said.err
+    assert "request: req_of_double" in said.err
+
+
+def test_nothing_answers(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_URL", "http://127.0.0.1:1")
+    said = run("stores", "list")
+    assert said.code == 1
+    assert "code: gateway_unreachable" in said.err
+
+
+def test_delete_needs_the_name(double: Double, run: Runner) -> None:
+    double.on("GET", f"/stores/{STORE}", make_store())
+    double.on("DELETE", f"/stores/{STORE}", {"store": make_store(), "operation": make_operation(kind="delete")})
+    assert run("stores", "delete", STORE).code == 2
+    assert run("stores", "delete", STORE, "--confirm", "acne").code == 2
+    assert not double.asked("DELETE", f"/stores/{STORE}")
+    assert run("stores", "delete", STORE, "--confirm", "acme").code == 0
+    assert double.asked("DELETE", f"/stores/{STORE}")
+
+
+def test_names_do_not_leave_their_place_in_the_path(double: Double, run: Runner) -> None:
+    assert run("stores", "get", "../tokens?x=1").code == 1
+    assert [path for _, path, _, _ in double.requests] == ["/stores/../tokens?x=1"]
+    assert run("stores", "get", "").code == 2
+    assert run("stores", "get", "..").code == 2
+
+
+def test_replaying_a_dead_letter(double: Double, run: Runner) -> None:
+    double.on("POST", "/dead-letters/dl_1/replay", ACCEPTED)
+    assert run("dead-letters", "replay", "dl_1", "-o", "name").out == f"{OPERATION}\n"
+
+
+def test_log_lines_of_strangers_are_harmless(double: Double, run: Runner) -> None:
+    double.on("GET", "/stores/acme/logs", {"data": ["one \x1b]0;evil\x07", "two"]})
+    said = run("stores", "logs", "acme")
+    assert said.out.splitlines()[1] == "two"
+    assert "\x1b" not in said.out
+
+
+def test_debug_shows_requests_and_no_secret(double: Double, run: Runner) -> None:
+    double.on("GET", "/stores/acme", problem(404, "not_found"))
+    for said in (run("stores", "get", "acme", "--debug"), run("--debug", "stores", "get", "acme")):
+        assert "debug: GET /api/v1/stores/acme -> 404" in said.err
+        assert "Traceback" in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["stores", "nonsense"], ["stores", "get"], ["stores", "list", "--limit", "x"], []]
+)
+def test_misuse_is_2(run: Runner, arguments: list[str]) -> None:
+    assert run(*arguments).code == 2
+
+
+@pytest.mark.parametrize("noun", ["", "stores", "operations", "events", "dead-letters", "engines", "tokens"])
+def test_help(run: Runner, noun: str) -> None:
+    said = run(*([noun] if noun else []), "--help")
+    assert said.code == 0
+    assert "Usage" in said.out
+
+
+def test_settings_hide_secrets(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://u:hunter2@h/d")
+    said = run("settings", "-o", "json")
+    rows = {row["name"]: row for row in json.loads(said.out)}
+    assert rows["STOREFLEET_DATABASE_URL"]["value"] == "(hidden)"
+    assert rows["STOREFLEET_TOKEN"]["source"] == "environment"
+    assert rows["STOREFLEET_GATEWAY_PORT"]["default"] == "8080"
+    assert "hunter2" not in said.out
+
+
+def test_a_wrong_setting_is_one_line(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_GATEWAY_PORT", "eighty")
+    said = run("settings")
+    assert said.code == 2
+    assert "error: STOREFLEET_GATEWAY_PORT: " in said.err
+
+
+def test_status_and_down_where_nothing_runs(run: Runner) -> None:
+    assert run("status").code == 1
+    assert run("down") == Run(0, "", "Nothing is running.\n")
+
+
+@pytest.mark.parametrize("url", ["", "mysql://x/y", "postgresql://u@h:hunter2/d"])
+def test_migrate_needs_an_address(run: Runner, url: str) -> None:
+    said = run("migrate", "--database-url", url)
+    assert said.code == 2
+    assert "hunter2" not in said.err
+
+
+def test_a_closed_pipe_is_quiet(double: Double) -> None:
+    double.on("GET", "/stores/acme/logs", {"data": ["a line of some length"] * 20_000})
+    process = _start(double, "stores", "logs", "acme")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(20) == 141
+
+
+def test_ctrl_c_is_130_and_says_how_to_go_on(double: Double) -> None:
+    double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
+    double.on("GET", f"/stores/{STORE}", make_store())
+    process = _start(double, "operations", "watch", OPERATION)
+    _until(lambda: len(double.asked("GET", f"/operations/{OPERATION}")) > 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"next: storefleet operations watch {OPERATION}" in said
+    assert "Traceback" not in said
+
+
+def test_tail_prints_events_and_says_where_it_stopped(double: Double) -> None:
+    double.event(1, make_operation("running"))
+    double.event(2, store_id="sto_of_another", data={"store": make_store("other")})
+    double.event(3)
+    process = _start(double, "events", "tail", "--after", "0", "--store", "acme", "-o", "json")
+    assert process.stdout is not None
+    frames = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert [frame["seq"] for frame in frames] == [1, 3]
+    assert frames[0] == double.history[0]
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "next: storefleet events tail --after 3" in said
+
+
+def test_the_picture_of_an_operation() -> None:
+    picture = Picture("acme")
+    picture.show(make_operation("running"))
+    lines = picture.draw().plain.splitlines()
+    assert "Creating acme  step 2 of 2" in lines[0]
+    assert lines[1].startswith("  ✓ Lay the floor     0.0 s")
+    assert lines[2].endswith("x�[2J")
+    picture.note("away")
+    assert picture.draw().plain.splitlines()[-1] == "  away"
+    picture.show(make_operation("failed"))
+    assert picture.draw().plain.startswith("✗ creation of acme failed (0.0 s)")
+
+
+def test_the_start_imports_nothing_heavy() -> None:
+    heavy = ["aiohttp", "asyncio", "pydantic", "rich.live", "yaml", "sqlalchemy"]
+    code = f"import sys, storefleet.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert said.stdout.strip() == "[]"
+
+
+def _start(double: Double, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "storefleet.cli.main", *arguments],
+        env=double.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)

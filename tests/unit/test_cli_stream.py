@@ -1,0 +1,109 @@
+"""The event stream: in order, each event once, across cuts; and how `events tail` writes it."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from storefleet.cli.access import Access
+from storefleet.cli.events import line_of
+from storefleet.cli.failures import NotAllowed, Unreachable
+from storefleet.cli.stream import NEWEST, EventStream
+from tests.unit.test_cli_double import STORE, TOKEN, Double, running_double
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    with running_double() as running:
+        yield running
+
+
+class Heard:
+    """What a stream brought."""
+
+    def __init__(self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False) -> None:
+        self.turns: list[bool] = []
+        access = Access(url=double.url, token=token, live_url=double.live_url)
+        self._stream = EventStream(access, after=after, changed=self._changed, patient=patient)
+        self.frames: list[dict[str, Any]] = []
+
+    def _changed(self, live: bool, _why: str) -> None:
+        self.turns.append(live)
+
+    async def until(self, count: int) -> list[Any]:
+        """Read so many frames and stop; resets are told as ("reset", seq)."""
+        async with asyncio.timeout(20), contextlib.aclosing(self._stream.frames()) as frames:
+            async for frame in frames:
+                self.frames.append(frame)
+                if len(self.frames) == count:
+                    break
+        return [("reset", f["seq"]) if f["type"] == "reset" else f["seq"] for f in self.frames]
+
+
+async def test_replay_then_live(double: Double) -> None:
+    for seq in (3, 4, 7):
+        double.event(seq)
+    asyncio.get_running_loop().call_later(0.3, double.event, 9)
+    assert await Heard(double, after=3).until(3) == [4, 7, 9]
+
+
+async def test_without_a_place_it_begins_now_and_knows_where_it_is(double: Double) -> None:
+    double.event(5)
+    double.cut_after = [0]
+    asyncio.get_running_loop().call_later(0.3, double.event, 6)
+    heard = Heard(double)
+    assert await heard.until(1) == [6]
+    assert double.asked_after == [NEWEST, 5]
+
+
+async def test_cuts_neither_lose_nor_double(double: Double) -> None:
+    for seq in range(1, 21):
+        double.event(seq)
+    double.cut_after = [5, 0, 7]
+    heard = Heard(double, after=0)
+    assert await heard.until(20) == list(range(1, 21))
+    assert double.asked_after == [0, 5, 5, 12]
+    assert heard.turns == [True, False, True, False, True, False, True]
+
+
+async def test_what_comes_twice_is_told_once(double: Double) -> None:
+    for seq in (1, 2, 2, 1, 3):
+        double.event(seq)
+    assert await Heard(double, after=0).until(3) == [1, 2, 3]
+
+
+async def test_a_reset_is_handed_on(double: Double) -> None:
+    double.event(4)
+    asyncio.get_running_loop().call_later(0.3, double.event, 5)
+    assert await Heard(double, after=900).until(2) == [("reset", 4), 5]
+
+
+async def test_a_wrong_token_ends_it(double: Double) -> None:
+    with pytest.raises(NotAllowed):
+        await Heard(double, token="sft_wrong").until(1)
+
+
+async def test_a_line_that_never_stood_is_given_up(double: Double) -> None:
+    double.refuse_events = 100
+    with pytest.raises(Unreachable):
+        await Heard(double).until(1)
+
+
+async def test_a_patient_one_waits_for_the_notifier(double: Double) -> None:
+    double.event(1)
+    double.refuse_events = 4
+    heard = Heard(double, after=0, patient=True)
+    assert await heard.until(1) == [1]
+    assert heard.turns == [False, False, False, False, True]
+
+
+def test_lines() -> None:
+    frame: dict[str, Any] = {"seq": 7, "type": "store.ready", "time": "T", "store_id": STORE, "data": {}}
+    assert line_of(frame) == f"7  T  store.ready         {STORE}"
+    step = {"title": "Open\x1b[2J", "state": "running", "message": "soon"}
+    frame |= {"type": "store.step", "data": {"store": {"name": "acme"}, "operation": {"steps": [step]}}}
+    assert line_of(frame) == "7  T  store.step          acme  [1/1] Open�[2J: soon"
+    assert json.loads(json.dumps(frame))["seq"] == 7

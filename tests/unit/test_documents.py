@@ -1,0 +1,49 @@
+"""The documents hold what they promise: links lead somewhere, codes and settings are those of the source."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from storefleet.settings import PREFIX, Settings
+from tests.support.sources import ROOT, codes_in
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+#: Read by the command line and by tests; not settings of the services.
+OTHER_VARIABLES = {"URL", "LIVE_URL", "TOKEN", "FAILPOINT_FILE", "FAILPOINT_LOG"}
+
+
+def words_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The fragments that a reader of the rendered document can link to."""
+    titles = re.findall(r"(?m)^#+ (.+)$", words_of(path))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", words_of(document)):
+        if link.startswith(("http://", "https://")):
+            continue
+        place, _, fragment = link.partition("#")
+        target = (document.parent / place).resolve() if place else document
+        assert target.exists(), link
+        assert not fragment or fragment in anchors_of(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_named_setting_exists(document: Path) -> None:
+    known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    named = set(re.findall(rf"{PREFIX}([A-Z][A-Z_]*[A-Z])\b", words_of(document)))
+    assert named - known == set()
+
+
+def test_every_error_code_has_its_line_in_the_guide() -> None:
+    explained = set(re.findall(r"(?m)^\| `([a-z_]+)` \|", words_of(ROOT / "docs" / "operations.md")))
+    source = codes_in("libs/storefleet", "services")
+    assert source - explained == set()
+    # made from the reasons of HTTP refusals, so the source does not hold it as a word
+    assert explained - source == {"method_not_allowed"}
