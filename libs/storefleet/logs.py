@@ -11,7 +11,7 @@ _SECRET_WORDS = ("password", "secret", "authorization", "cookie", "credential")
 
 
 def configure(service: str, level: str, stream: TextIO | None = None) -> None:
-    """Send our lines and every library's through one JSON renderer, with `service` on each; to standard output by default."""
+    """Send our lines and every library's through one JSON renderer, with `service` on each."""
     output = stream or sys.stdout
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -58,9 +58,7 @@ class Relay:
         try:
             self._bus.check()
             async with self._database.connection() as conn:
-                rows = await outbox.take(
-                    conn, owner=self._owner, lease=_LEASE, batch=_BATCH, published=self._published
-                )
+                rows = await outbox.take(conn, owner=self._owner, lease=_LEASE, batch=_BATCH, published=self._published)
             self._published = await self._publish(rows) if rows else []
         except (BusAway, DatabaseAway) as error:
             if not self._waiting:

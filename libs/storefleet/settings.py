@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         (1, 5, 15, 60, 300),
         description="Pauses between attempts, seconds, comma separated; the last one repeats.",
     )
-    restart_backoff: Seconds = Field(5, description="Longest pause before a process that ended is started again, seconds.")
+    restart_backoff: Seconds = Field(5, description="Longest pause before a process is started again, seconds.")
     shutdown_grace: Seconds = Field(8, description="Time for running work after SIGTERM, then it is handed back.")
     keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
     sockets_limit: int = Field(15_000, ge=1, description="Most open websockets of one notifier.")

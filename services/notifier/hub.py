@@ -35,7 +35,10 @@ def frame_of(event: Event) -> str:
 
 
 class Hub:
-    """One task hands every event to the listeners of its tenant; `watermark`, from `begun` on, is the last number handed on."""
+    """One task hands every event to the listeners of its tenant.
+
+    `watermark` is, from `begun` on, the last number handed on.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -83,8 +83,14 @@ class Line:
 
 async def _cli(platform: Platform, *words: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "storefleet.cli.main", *words,
-        cwd=ROOT, env=platform.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable,
+        "-m",
+        "storefleet.cli.main",
+        *words,
+        cwd=ROOT,
+        env=platform.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     output: tuple[Any, Any] = await process.communicate()
     assert process.returncode == 0, output

@@ -143,5 +143,3 @@ def _effects(tree: ast.AST, visited: set[str]) -> Iterator[str]:
             elif isinstance(argument, ast.JoinedStr):
                 prefix = str(getattr(argument.values[0], "value", ""))
                 yield from {point.partition(":")[0] for point in visited if point.startswith(prefix)}
-
-

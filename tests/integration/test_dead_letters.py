@@ -25,7 +25,7 @@ def command(**data: Any) -> bytes:
         message_type="storefleet.create",
         subject="x",
         time=now(),
-        data=data,
+        data=json.dumps(data),
         extensions={},
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -20,7 +20,7 @@ class Follower:
         self.problems: list[str] = []
         self.connections = 0
 
-    async def __aenter__(self) -> "Follower":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -33,10 +33,8 @@ class Follower:
         headers = {"Authorization": f"Bearer {self._admin['token']}"}
         async with aiohttp.ClientSession(headers=headers) as session:
             while True:
-                try:
+                with suppress(aiohttp.ClientError, OSError, TimeoutError):
                     await self._listen(session)
-                except (aiohttp.ClientError, OSError, TimeoutError):
-                    pass
                 await asyncio.sleep(0.2)
 
     async def _listen(self, session: aiohttp.ClientSession) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -61,11 +61,7 @@ class Platform:
         """Start and wait until the panel's file is there."""
         output = (self.state_dir.parent / "up.out").open("ab")
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "import sys; from storefleet import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))",
-            ],
+            [sys.executable, "-m", "storefleet.cli.main", "up"],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -105,7 +101,7 @@ class Platform:
             return None
 
     def kill(self, name: str) -> bool:
-        """kill -9 of one child; whether it was there."""
+        """End one child by SIGKILL; whether it was there."""
         pid = self.pid(name)
         if pid is None:
             return False
@@ -145,7 +141,7 @@ class Client:
         self._platform = platform
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> Self:
         admin = self._platform.admin
         self._session = aiohttp.ClientSession(
             base_url=admin["url"] + "/",

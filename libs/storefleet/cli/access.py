@@ -69,7 +69,7 @@ def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[di
     named = given.state_dir is not None or "STOREFLEET_STATE_DIR" in environ
     try:
         facts = path.stat()
-        if not named and facts.st_uid not in (0, os.geteuid()):  # anybody can leave a file in /tmp
+        if not named and facts.st_uid not in (0, os.geteuid()):  # anybody can leave a file in a shared folder
             raise ValueError("it belongs to another user; name its folder with --state-dir to trust it")
         if facts.st_size > _LARGEST_FILE:
             raise ValueError("it is too large")

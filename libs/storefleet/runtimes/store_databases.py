@@ -92,7 +92,8 @@ class StoreSession:
         """The database as a copy of the template, everything in it owned by the store's role."""
         if not await self._database_exists():
             with effect("clone_database"):
-                await self._say("CREATE DATABASE %I TEMPLATE %I OWNER %I STRATEGY file_copy", template.database, self._name)
+                pattern = "CREATE DATABASE %I TEMPLATE %I OWNER %I STRATEGY file_copy"
+                await self._say(pattern, template.database, self._name)
         with effect("own_database"):
             await self._say("REVOKE ALL ON DATABASE %I FROM PUBLIC")
             async with self._server.inside(self._name) as inside:
