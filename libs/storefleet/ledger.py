@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from storefleet import metrics
-from storefleet.database import dead_letters, operations, outbox, stores
+from storefleet.database import dead_letters, operations, outbox, stores, transitions
 from storefleet.database.pool import Connection, Database
 from storefleet.errors import CancelRequested, LeaseLost
 from storefleet.failpoints import effect
@@ -51,12 +51,11 @@ class Ledger:
                     return None
                 planned = _planned(operation.steps, plans[operation.kind](store))
                 operation = operation.model_copy(update={"steps": _begin_next(planned)})
-                await operations.save_steps(conn, operation.id, operation.steps)
                 event = "store.step"
                 if operation.kind == "create" and store.state != "provisioning":
-                    store = await stores.change(conn, store.id, state="provisioning", failure=None)
+                    store = store.changed(state="provisioning", failure=None)
                     event = "store.provisioning"
-                await outbox.add(conn, outbox.event(event, store, operation))
+                await transitions.write(conn, store, operation, outbox.event(event, store, operation))
         return store, operation
 
     async def renew(self, operation: Operation, lease: timedelta) -> bool:
@@ -84,15 +83,9 @@ class Ledger:
                 store = await self._hold(conn, operation, heed_cancel=operation.kind == "create")
                 changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)
                 changed = changed.model_copy(update={"steps": _begin_next(changed.steps)})
-                await operations.save_steps(conn, changed.id, changed.steps)
                 if last:
                     return await self._succeed(conn, store, changed, outcome)
-                if outcome.address is not None:
-                    store = await stores.change(
-                        conn, store.id, url=outcome.address.url, admin_url=outcome.address.admin_url
-                    )
-                await outbox.add(conn, outbox.event("store.step", store, changed))
-                return changed
+                return await self._progress(conn, store.changed(**_address(outcome)), changed)
 
     async def failed(self, operation: Operation, failure: Failure, *, dead_letter: bool) -> Operation:
         """Close the operation with its reason; one that gave up becomes a dead letter too."""
@@ -160,29 +153,25 @@ class Ledger:
             return changed
 
     async def _hold(self, conn: Connection, operation: Operation, *, heed_cancel: bool = False) -> Store:
-        store = await stores.locked(conn, operation.store_id)
-        if store is None:
-            raise LeaseLost(operation.id)
-        if await operations.hold(conn, operation.id, fence=operation.fence) and heed_cancel:
+        store, cancel = await operations.hold(conn, operation.id, fence=operation.fence)
+        if cancel and heed_cancel:
             raise CancelRequested
         return store
 
     async def _progress(self, conn: Connection, store: Store, operation: Operation) -> Operation:
-        await operations.save_steps(conn, operation.id, operation.steps)
-        await outbox.add(conn, outbox.event("store.step", store, operation))
+        await transitions.write(conn, store, operation, outbox.event("store.step", store, operation))
         return operation
 
     async def _succeed(self, conn: Connection, store: Store, operation: Operation, outcome: Outcome) -> Operation:
-        operation = await operations.end(conn, operation, state="succeeded", error=None)
+        operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
         if operation.kind == "create":
-            address = {"url": outcome.address.url, "admin_url": outcome.address.admin_url} if outcome.address else {}
-            store = await stores.change(conn, store.id, state="ready", ready_at=now(), failure=None, **address)
+            store = store.changed(state="ready", ready_at=now(), failure=None, **_address(outcome))
             event = "store.ready"
         else:
-            store = await stores.change(conn, store.id, state="deleted", deleted_at=now(), failure=None)
+            store = store.changed(state="deleted", deleted_at=now(), failure=None)
             event = "store.deleted"
-        await outbox.add(conn, outbox.event(event, store, operation))
-        await announce_next(conn, store.id)
+        if await transitions.write(conn, store, operation, outbox.event(event, store, operation)):
+            await announce_next(conn, store.id)
         return operation
 
     async def _cancel(self, conn: Connection, store: Store, operation: Operation) -> Operation:
@@ -215,6 +204,10 @@ async def announce_next(conn: Connection, store_id: str) -> None:
     if waiting is not None and waiting.state == "queued":
         await outbox.add(conn, outbox.command(waiting))
         await operations.mark_announced(conn, [waiting.id])
+
+
+def _address(outcome: Outcome) -> dict[str, str]:
+    return {"url": outcome.address.url, "admin_url": outcome.address.admin_url} if outcome.address else {}
 
 
 def _planned(kept: Sequence[Step], plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:

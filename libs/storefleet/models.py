@@ -58,6 +58,10 @@ class Store(Model):
     deleted_at: datetime | None
     version: int
 
+    def changed(self, **fields: Any) -> "Store":
+        """The row's next version, to be written by whoever holds it; the same one when nothing changes."""
+        return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
+
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -131,6 +135,7 @@ class Operation(Model):
             "error": self.error.model_dump() if self.error else None,
             "attempt": self.attempt,
             "cancel_requested": self.cancel_requested,
+            "request_id": self.request_id,
             "steps": [step.to_json() for step in self.steps],
             "created_at": timestamp(self.created_at),
             "started_at": timestamp(self.started_at),

@@ -58,6 +58,7 @@ class Api:
         self._callers = callers
         self._engines = engines
         self._runtime = runtime
+        self._default_engine = settings.default_engine
         self._kept = timedelta(days=settings.keep_days)
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -106,7 +107,8 @@ class Api:
 
     async def list_engines(self, request: web.Request) -> web.Response:
         await self._caller(request, "stores:read")
-        return web.json_response({"data": [engine.to_json() for engine in self._engines]})
+        data = [{**engine.to_json(), "default": engine.name == self._default_engine} for engine in self._engines]
+        return web.json_response({"data": data})
 
     # stores ---------------------------------------------------------------------------------------------------------
 

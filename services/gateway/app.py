@@ -21,7 +21,11 @@ SERVICE = "gateway"
 
 
 def create_app(settings: Settings) -> web.Application:
-    database = Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        connections=settings.database_connections,
+        timeout=settings.database_timeout,
+    )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
     catalogue = engines.load(settings.engines_path)
     runtime = runtimes.make(settings, database=database, engines=catalogue)

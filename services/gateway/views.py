@@ -28,7 +28,7 @@ def store(store: Store, operation: Operation | None) -> dict[str, Any]:
 
 
 def operation(operation: Operation | None) -> dict[str, Any] | None:
-    return {**operation.to_json(), "request_id": operation.request_id} if operation else None
+    return operation.to_json() if operation else None
 
 
 def event(event: Event) -> dict[str, Any]:

@@ -20,7 +20,11 @@ SERVICE = "notifier"
 
 
 def create_app(settings: Settings) -> web.Application:
-    database = Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        connections=settings.database_connections,
+        timeout=settings.database_timeout,
+    )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
     hub = Hub(database)
     accounts = Accounts(database=database, settings=settings)

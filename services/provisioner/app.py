@@ -16,7 +16,11 @@ SERVICE = "provisioner"
 
 
 def create_app(settings: Settings) -> web.Application:
-    database = Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        connections=settings.database_connections,
+        timeout=settings.database_timeout,
+    )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
     runtime = runtimes.make(settings, database=database, engines=engines.load(settings.engines_path))
     worker = Worker(

@@ -7,7 +7,6 @@ from typing import Any
 from storefleet.cli.api import Api
 from storefleet.cli.failures import WrongUse
 
-_USUAL_ENGINE = "oscar"
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -25,9 +24,8 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _schema(engines: Sequence[dict[str, Any]], engine: str | None) -> dict[str, Any]:
-    """The properties of the engine that is meant; without a name, the only one or the usual one."""
-    wanted = engine or (engines[0]["name"] if len(engines) == 1 else _USUAL_ENGINE)
-    found = next((known for known in engines if known["name"] == wanted), None)
+    """The properties of the engine that is meant; without a name, the platform's default."""
+    found = next((known for known in engines if known["name"] == engine or (not engine and known.get("default"))), None)
     properties = ((found or {}).get("parameters") or {}).get("properties")
     return properties if isinstance(properties, dict) else {}
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
+from storefleet.database import stores
 from storefleet.database.pool import Connection, Record
 from storefleet.errors import LeaseLost
-from storefleet.models import Failure, Operation, Step
+from storefleet.models import Failure, Operation, Step, Store
 
 _COLUMNS = (
     "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id, deadline, run_after,"
@@ -163,16 +164,21 @@ async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timed
     return bool(cancel)
 
 
-async def hold(conn: Connection, operation_id: str, *, fence: int) -> bool:
-    """Lock the row for a write under this fence; returns whether a cancel was requested; raises LeaseLost."""
-    cancel = await conn.fetchval(
-        "SELECT cancel_requested FROM operations WHERE id = $1 AND fence = $2 AND state = 'running' FOR UPDATE",
+async def hold(conn: Connection, operation_id: str, *, fence: int) -> tuple[Store, bool]:
+    """Lock the store and then the operation for a write under this fence; raises LeaseLost.
+
+    Returns the store, and whether a cancel was requested.
+    """
+    record = await conn.fetchrow(
+        f"SELECT {', '.join(f's.{column}' for column in stores.COLUMNS)}, o.cancel_requested"
+        " FROM stores s JOIN operations o ON o.store_id = s.id"
+        " WHERE o.id = $1 AND o.fence = $2 AND o.state = 'running' FOR UPDATE OF s, o",
         operation_id,
         fence,
     )
-    if cancel is None:
+    if record is None:
         raise LeaseLost(operation_id)
-    return bool(cancel)
+    return stores.from_record(record), record["cancel_requested"]
 
 
 async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> bool:

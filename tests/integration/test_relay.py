@@ -1,0 +1,265 @@
+"""The relay: one at a time, in order, numbered without gaps; and what a bus that goes away or forgets can do to it."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from storefleet.bus import Bus
+from storefleet.database import outbox
+from storefleet.database.pool import Database
+from storefleet.messages import LIVE_SUBJECT
+from storefleet.outbox import Relay
+from tests.support.polling import eventually
+from tests.support.world import World
+
+STORES = [f"sto_{letter * 16}" for letter in "abcdef"]
+
+
+@asynccontextmanager
+async def relay(world: World, **overrides: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """A gateway's relay without the gateway."""
+    settings = world.settings("gateway", **overrides)
+    database = Database(settings.database_url.get_secret_value(), connections=3)
+    bus = Bus(settings.nats_url.get_secret_value(), name="gateway")
+    async with database.opened(), bus.opened():
+        task = asyncio.create_task(Relay(database=database, bus=bus).run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def live(world: World) -> AsyncIterator[list[dict[str, Any]]]:
+    """Every message of the live subject, as it comes."""
+    heard: list[dict[str, Any]] = []
+
+    async def keep(message: Any) -> None:
+        heard.append(json.loads(message.data))
+
+    async with world.servers.nats_client("notifier") as client:
+        await client.subscribe(f"{LIVE_SUBJECT}.>", cb=keep)
+        await client.flush()
+        yield heard
+
+
+async def publish(world: World, count: int, *, seed: int = 1) -> None:
+    """So many events of several stores, from several writers at once."""
+    chance = random.Random(seed)
+    batches = []
+    while count > 0:
+        batch = min(count, chance.randint(1, 6))
+        batches.append(batch)
+        count -= batch
+    for start in range(0, len(batches), len(STORES)):
+        now = batches[start : start + len(STORES)]
+        await asyncio.gather(*(world.tell(n, store_id=STORES[i]) for i, n in enumerate(now)))
+
+
+async def all_published(world: World, count: int, *, within: float = 20) -> None:
+    async def look() -> bool:
+        found = await world.value("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL")
+        assert found == count, found
+        return True
+
+    await eventually(look, within=within)
+
+
+async def numbers_are_whole(world: World, count: int) -> None:
+    """Numbers from 1 without a gap, and every store's events in the order in which they were written."""
+    rows = await world.fetch("SELECT seq, store_id, data FROM outbox WHERE kind = 'event' ORDER BY seq")
+    assert [row["seq"] for row in rows] == list(range(1, count + 1))
+    assert await world.last_seq() == count
+    for store in STORES:
+        own = [row["data"]["number"] for row in rows if row["store_id"] == store]
+        assert own == list(range(1, len(own) + 1))
+
+
+async def test_two_relays_publish_everything_once_and_in_order(world: World) -> None:
+    async with live(world) as heard, relay(world) as first, relay(world):
+        await publish(world, 300)
+        await all_published(world, 300)
+        owner = await world.value("SELECT owner FROM relay")
+        assert owner
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await publish(world, 300, seed=2)
+        await all_published(world, 600)
+        await numbers_are_whole(world, 600)
+        await eventually(lambda: len(heard) == 600)
+        assert [message["seq"] for message in heard] == list(range(1, 601))
+        assert len({message["id"] for message in heard}) == 600
+
+
+async def test_a_relay_that_ends_hands_over_at_once(world: World) -> None:
+    async with relay(world) as first:
+        await world.tell(1)
+        await all_published(world, 1)
+        holder = await world.value("SELECT owner FROM relay")
+        async with relay(world):
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            assert await world.value("SELECT owner FROM relay") != holder
+            await world.tell(1)
+            await all_published(world, 2, within=3)  # and not after a lease of five seconds
+
+
+async def test_a_killed_relay_loses_and_doubles_nothing(world: World) -> None:
+    """Two gateways as processes; the one that relays is killed in the middle of the work."""
+    ports = [world.port["gateway"], world.ports.take()]
+    gateways = await asyncio.gather(*(world.service("gateway", port=port) for port in ports))
+    await world.start("notifier")
+    async with live(world) as heard, world.listener(after=0) as listener:
+        publishing = asyncio.create_task(publish(world, 1500))
+        await eventually(lambda: len(heard) > 200)
+        owner = str(await world.value("SELECT owner FROM relay"))
+        holder = next(gateway for gateway in gateways if f":{gateway.pid}:" in owner)
+        await holder.kill()
+        await publishing
+        await all_published(world, 1500)
+        await numbers_are_whole(world, 1500)
+        assert f":{holder.pid}:" not in str(await world.value("SELECT owner FROM relay"))
+        await eventually(lambda: len(heard) >= 1500)
+        assert len({message["id"] for message in heard}) == len(heard) == 1500
+        await listener.reached(1500)
+        assert listener.seqs == list(range(1, 1501))
+
+
+async def test_a_deposed_relay_does_no_harm(world: World) -> None:
+    """It took a batch, lost its lease, and publishes late what another one has published meanwhile."""
+    lease = timedelta(seconds=0.2)
+    async with live(world) as heard, AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.opened())
+        await eventually(lambda: bus.connected)
+        await world.tell(10)
+        async with database.connection() as conn:
+            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=[])
+            assert taken is not None
+            assert [row.seq for row in taken] == list(range(1, 11))
+            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=[]) is None
+        async with relay(world):
+            await world.tell(5)
+            await all_published(world, 15)
+            late = Relay(database=database, bus=bus)
+            assert len(await late._publish(taken)) == 10
+            await world.tell(1)
+            await all_published(world, 16)
+            await eventually(lambda: len(heard) == 16)
+        assert [message["seq"] for message in heard] == list(range(1, 17))
+        await numbers_are_whole_of_one(world, 16)
+
+
+async def numbers_are_whole_of_one(world: World, count: int) -> None:
+    rows = await world.fetch("SELECT seq, data FROM outbox ORDER BY seq")
+    assert [(row["seq"], row["data"]["number"]) for row in rows] == [(n, n) for n in range(1, count + 1)]
+
+
+async def test_a_transaction_that_commits_late_is_numbered_late(world: World) -> None:
+    await world.start("gateway", "notifier")
+    async with world.listener(after=0) as listener:
+        async with world.database.transaction() as conn:
+            await conn.execute(
+                "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, data) VALUES ('evt_late', 'event',"
+                " 'storefleet.events.v1.t.s.step', 'store.step', $1, 'sto_late', '{}')",
+                world.admin.tenant_id,
+            )
+            await world.tell(3)
+            await listener.reached(3)
+        await listener.reached(4)
+        assert listener.seqs == [1, 2, 3, 4]
+        assert [frame["store_id"] for frame in listener.frames][3] == "sto_late"
+
+
+async def test_commits_at_every_moment_are_numbered_before_they_are_sent(world: World) -> None:
+    """Rows that are committed while the relay takes a batch must not be sent without a number."""
+    async with live(world) as heard, relay(world):
+        await asyncio.gather(*(_one_by_one(world, store, 60) for store in STORES))
+        await all_published(world, 360)
+        await eventually(lambda: len(heard) == 360)
+        assert sorted(message["seq"] for message in heard) == list(range(1, 361))
+
+
+async def _one_by_one(world: World, store_id: str, count: int) -> None:
+    for _ in range(count):
+        await world.tell(1, store_id=store_id)
+
+
+async def test_the_outbox_waits_for_a_bus_that_is_away(world: World) -> None:
+    port, proxy = await world.proxy(world.servers.nats_port)
+    async with live(world) as heard, relay(world, nats_port=port):
+        await world.tell(5)
+        await all_published(world, 5)
+        await proxy.cut()
+        await world.tell(20)
+        assert await world.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 20
+        await proxy.mend()
+        await all_published(world, 25)
+        await eventually(lambda: len(heard) == 25)
+        proxy.freeze()  # connected, but nothing is answered
+        await world.tell(5)
+        await asyncio.sleep(0.5)
+        await proxy.mend()
+        await all_published(world, 30)
+        await eventually(lambda: len(heard) == 30)
+        assert [message["seq"] for message in heard] == list(range(1, 31))
+
+
+async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
+    await world.start()
+    await world.api.ready("before")
+    async with world.listener(after=0) as listener:
+        publishing = asyncio.create_task(publish(world, 400))
+        await asyncio.sleep(0.1)
+        await world.servers.stop_nats()
+        accepted = [await world.api.create(f"meanwhile-{n}") for n in range(3)]
+        await publishing
+        await world.servers.start_nats()
+        for each in accepted:
+            assert (await world.api.ended(each["operation"]["id"], within=20))["state"] == "succeeded"
+        last = await world.settled()
+        await listener.reached(last, within=20)
+        assert listener.seqs == list(range(1, last + 1))
+
+
+async def test_the_loss_of_every_stream_loses_nothing(world: World) -> None:
+    await world.start("gateway", "notifier")
+    accepted = [await world.api.create(f"store-{n}") for n in range(5)]
+
+    async def all_sent() -> bool:
+        return await world.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
+
+    await eventually(all_sent)  # the commands are in the stream, and nobody has taken them
+    async with world.listener(after=0) as listener:
+        await world.servers.delete_streams()
+        also = await world.api.create("without-streams")
+        await world.servers.ensure_streams()
+        await world.start("provisioner", "reaper")
+        for each in (*accepted, also):
+            assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
+        last = await world.settled()
+        await listener.reached(last)
+        assert listener.seqs == list(range(1, last + 1))
+    async with world.listener(after=0) as later:  # the history is the database's
+        await later.reached(last)
+        assert later.seqs == list(range(1, last + 1))
+
+
+async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> None:
+    async with relay(world):
+        await world.tell(10)
+        await all_published(world, 10)
+    await world.execute("UPDATE outbox SET time = now() - interval '8 days'")
+    async with world.database.transaction() as conn:
+        assert await outbox.purge(conn, older_than=timedelta(days=7)) == 10
+        assert await outbox.bounds(conn) == (11, 10)
+    async with relay(world):
+        await world.tell(1)
+        await all_published(world, 1)
+    assert await world.value("SELECT seq FROM outbox") == 11
