@@ -6,13 +6,13 @@ What it accepts is in the database, whole, when it returns.
 import hashlib
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from storefleet import logs, metrics
-from storefleet.database import operations, outbox, stores
+from storefleet.database import operations, outbox, stores, transitions
 from storefleet.database.access import audit
-from storefleet.database.limits import admit, find_answer, hold_tenant, keep_answer
+from storefleet.database.limits import Room, find_answer, keep_answer, room
 from storefleet.database.pool import Connection, Database
 from storefleet.engines import Engine, Engines
 from storefleet.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
@@ -166,13 +166,14 @@ class Admission:
         kind = self._engines.get(engine or self._settings.default_engine)
         complete = kind.complete(parameters)
         async with self._database.transaction() as conn:
-            await hold_tenant(conn, caller.tenant_id)
+            found = await self._room(conn, caller, hold=True)
             if key and (answer := await find_answer(conn, scope=scope, key=key)):
                 if answer.request_hash != request_hash:
                     raise Invalid("This Idempotency-Key came with another body before.", code="idempotency_key_reused")
                 return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
-            await self._check_limits(conn, caller.tenant_id)
-            store, operation = await self._write(conn, caller, name, kind, complete, request_id)
+            self._check_limits(found)
+            store = _new_store(caller, name, kind, complete, at=found.now)
+            operation = await self._write(conn, caller, store, request_id)
             accepted = Accepted(store.to_json(), operation.to_json())
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
@@ -182,50 +183,54 @@ class Admission:
         log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
         return accepted
 
-    async def _check_limits(self, conn: Connection, tenant_id: str) -> None:
-        settings = self._settings
-        room = await admit(
+    async def _room(self, conn: Connection, caller: Caller, *, hold: bool) -> Room:
+        return await room(
             conn,
-            tenant_id=tenant_id,
-            per_hour=settings.stores_per_hour,
-            per_tenant=settings.stores_per_tenant,
+            tenant_id=caller.tenant_id,
+            per_hour=self._settings.stores_per_hour,
+            per_tenant=self._settings.stores_per_tenant,
+            hold=hold,
         )
-        if room.wait is not None:
+
+    def _check_limits(self, found: Room) -> None:
+        settings = self._settings
+        if found.wait is not None:
             raise Limited(
-                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {room.wait:.0f} s.",
+                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {found.wait:.0f} s.",
                 code="stores_per_hour",
-                retry_after=max(1, room.wait),
+                retry_after=max(1, found.wait),
             )
-        if room.full:
+        if found.full:
             raise Limited(
                 f"You have {settings.stores_per_tenant} stores, which is the limit; delete one first.",
                 code="stores_per_tenant",
                 retry_after=60,
             )
 
-    async def _write(
-        self,
-        conn: Connection,
-        caller: Caller,
-        name: str,
-        engine: Engine,
-        parameters: dict[str, Any],
-        request_id: str | None,
-    ) -> tuple[Store, Operation]:
-        store = await stores.insert(
-            conn,
-            store_id=new_id(STORE),
-            tenant_id=caller.tenant_id,
-            name=name,
-            engine=engine.name,
-            engine_version=engine.default_version,
-            parameters=parameters,
+    async def _write(self, conn: Connection, caller: Caller, store: Store, request_id: str | None) -> Operation:
+        operation = Operation(
+            id=new_id(OPERATION),
+            tenant_id=store.tenant_id,
+            store_id=store.id,
+            kind="create",
+            state="queued",
+            error=None,
+            attempt=1,
+            cancel_requested=False,
+            fence=0,
+            request_id=request_id,
+            deadline=store.created_at + timedelta(seconds=self._settings.operation_deadline),
+            run_after=store.created_at,
+            created_at=store.created_at,
+            started_at=None,
+            finished_at=None,
         )
-        if store is None:
-            raise NameTaken(f"There is a live store “{name}”; choose another name.", errors=[("/name", "is taken")])
-        operation = await self._add_operation(conn, caller, store, "create", request_id)
-        await outbox.add(conn, outbox.event("store.requested", store, operation), outbox.command(operation))
-        return store, operation
+        drafts = (outbox.event("store.requested", store, operation), outbox.command(operation))
+        if not await transitions.begin(conn, store, operation, *drafts, by=caller.token_id or caller.user_id):
+            raise NameTaken(
+                f"There is a live store “{store.name}”; choose another name.", errors=[("/name", "is taken")]
+            )
+        return operation
 
     async def _add_operation(
         self,
@@ -320,17 +325,12 @@ class Admission:
     async def quota(self, caller: Caller) -> Quota:
         settings = self._settings
         async with self._database.connection() as conn:
-            room = await admit(
-                conn,
-                tenant_id=caller.tenant_id,
-                per_hour=settings.stores_per_hour,
-                per_tenant=settings.stores_per_tenant,
-            )
+            found = await self._room(conn, caller, hold=False)
         return Quota(
             settings.stores_per_hour,
-            max(0, settings.stores_per_hour - room.in_hour),
+            max(0, settings.stores_per_hour - found.in_hour),
             settings.stores_per_tenant,
-            max(0, settings.stores_per_tenant - room.live),
+            max(0, settings.stores_per_tenant - found.live),
         )
 
     async def _find(self, conn: Connection, caller: Caller, ref: str) -> Store:
@@ -345,6 +345,25 @@ class Admission:
         if store is None:
             raise NotFound("There is no such store.")
         return store
+
+
+def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, Any], *, at: datetime) -> Store:
+    return Store(
+        id=new_id(STORE),
+        tenant_id=caller.tenant_id,
+        name=name,
+        engine=engine.name,
+        engine_version=engine.default_version,
+        parameters=parameters,
+        state="requested",
+        url=None,
+        admin_url=None,
+        failure=None,
+        created_at=at,
+        ready_at=None,
+        deleted_at=None,
+        version=1,
+    )
 
 
 async def _audit(conn: Connection, caller: Caller, action: str, target: str, request_id: str | None) -> None:

@@ -112,7 +112,7 @@ def test_what_may_not_be_repeated_is_not(double: Double, run: Runner) -> None:
 def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> None:
     kinds = {"count": "integer", "open": "boolean", "title": "string", "tags": "array"}
     schema = {"properties": {name: {"type": kind} for name, kind in kinds.items()}}
-    double.on("GET", "/engines", {"data": [{"name": "oscar", "parameters": schema}]})
+    double.on("GET", "/engines", {"data": [{"name": "oscar", "default": True, "parameters": schema}]})
     double.on("POST", "/stores", ACCEPTED)
     given = ["count=5", "open=yes", "title=2026", 'tags=["a"]', "other=x=y"]
     run("stores", "create", "acme", *(word for text in given for word in ("--param", text)))

@@ -1,5 +1,6 @@
 """Exact limits under parallel requests: the tenant's row is locked first, everything is counted after that."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from storefleet.database.pool import Connection
@@ -12,6 +13,7 @@ class Room(NamedTuple):
     full: bool
     in_hour: int
     live: int
+    now: datetime
 
 
 class Answer(NamedTuple):
@@ -21,28 +23,14 @@ class Answer(NamedTuple):
     body: dict[str, Any]
 
 
-async def hold_tenant(conn: Connection, tenant_id: str) -> None:
-    """One admission at a time per tenant; a statement of its own, so that the next one sees what was committed."""
-    await conn.execute("SELECT 1 FROM tenants WHERE id = $1 FOR UPDATE", tenant_id)
-
-
-async def admit(conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: int) -> Room:
-    """Count both limits; no more rows are read than the limits are high."""
+async def room(conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: int, hold: bool) -> Room:
+    """Count both limits; with `hold` nobody else is admitted for this tenant until the transaction ends."""
     record = await conn.fetchrow(
-        """
-        SELECT count(*) AS in_hour,
-            (SELECT count(*) FROM
-                (SELECT 1 FROM stores WHERE tenant_id = $1 AND state <> 'deleted' LIMIT $3) l) AS live,
-            extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8 AS wait
-        FROM (SELECT created_at FROM stores WHERE tenant_id = $1 AND created_at > clock_timestamp() - interval '1 hour'
-            ORDER BY created_at DESC LIMIT $2) newest""",
-        tenant_id,
-        per_hour,
-        per_tenant,
+        "SELECT in_hour, live, wait, now FROM tenant_room($1, $2, $3, $4)", tenant_id, per_hour, per_tenant, hold
     )
     full_hour = record["in_hour"] >= per_hour
     wait = (record["wait"] if record["wait"] is not None else 3600.0) if full_hour else None
-    return Room(wait, record["live"] >= per_tenant, record["in_hour"], record["live"])
+    return Room(wait, record["live"] >= per_tenant, record["in_hour"], record["live"], record["now"])
 
 
 async def find_answer(conn: Connection, *, scope: str, key: str) -> Answer | None:

@@ -9,7 +9,8 @@ from storefleet.models import Failure, Operation, Step, Store
 
 _ADD_MESSAGES = """
     INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)
-    SELECT * FROM unnest({}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::jsonb[])"""
+    SELECT * FROM unnest({}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[],
+        {}::jsonb[])"""
 _SAVE_STEPS = """
     INSERT INTO steps (operation_id, position, name, title, state, started_at, finished_at, message)
     SELECT $1, s.* FROM unnest({}::int[], {}::text[], {}::text[], {}::text[], {}::timestamptz[], {}::timestamptz[],

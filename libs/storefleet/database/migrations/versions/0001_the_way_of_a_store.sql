@@ -71,6 +71,22 @@ CREATE INDEX stores_of_tenant ON stores (tenant_id, created_at DESC, id DESC)
 --;
 CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE state <> 'deleted'
 --;
+-- What a tenant has used of both limits; no more rows are read than the limits are high. The lock is a statement of its
+-- own, so that the count after it sees what the one before us has committed.
+CREATE FUNCTION tenant_room(tenant text, per_hour integer, per_tenant integer, hold boolean)
+RETURNS TABLE (in_hour bigint, live bigint, wait float8, now timestamptz) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM tenants WHERE id = tenant AND hold FOR UPDATE;
+    RETURN QUERY SELECT count(*),
+            (SELECT count(*) FROM
+                (SELECT 1 FROM stores WHERE tenant_id = tenant AND state <> 'deleted' LIMIT per_tenant) existing),
+            extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8,
+            transaction_timestamp()
+        FROM (SELECT created_at FROM stores
+            WHERE tenant_id = tenant AND created_at > clock_timestamp() - interval '1 hour'
+            ORDER BY created_at DESC LIMIT per_hour) newest;
+END $$
+--;
 CREATE TABLE operations (
     id                text PRIMARY KEY,
     number            bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
