@@ -51,15 +51,16 @@ class Accounts:
 
     async def sign_in(self, email: str, password: str) -> Session:
         """A new session; raises Limited while the account pauses, Unauthenticated for whatever is wrong."""
-        pause = timedelta(seconds=self._settings.sign_in_pause)
+        attempts, pause = self._settings.sign_in_attempts, timedelta(seconds=self._settings.sign_in_pause)
         async with self._database.connection() as conn:
-            wait = await access.sign_in_pause(conn, email, attempts=self._settings.sign_in_attempts, pause=pause)
+            wait = await access.sign_in_pause(conn, email, attempts=attempts, pause=pause)
+            # counted before it is checked: parallel guesses do not get ahead of the limit
+            if wait <= 0 and await access.count_sign_in_failure(conn, email, pause=pause) > attempts:
+                wait = pause.total_seconds()
             if wait > 0:
                 raise Limited(
                     f"Too many failed sign-ins; try again in {wait:.0f} s.", code="sign_in_paused", retry_after=wait
                 )
-            # counted before it is checked: parallel guesses do not get ahead of the limit
-            await access.count_sign_in_failure(conn, email, pause=pause)
             user = await access.user_for_sign_in(conn, email)
         right = await _verify(user["password_hash"] if user else _NOBODY, password)
         if user is None or not right:

@@ -107,7 +107,8 @@ class Bus:
         while True:
             closed = asyncio.Event()
             try:
-                self._client = await asyncio.wait_for(self._connect(closed), timeout=5)
+                async with asyncio.timeout(5):
+                    self._client = await self._connect(closed)
                 self._late.clear()
                 for subject, heard in self._subscriptions:
                     await self._client.subscribe(subject, cb=heard)
@@ -234,7 +235,8 @@ class Pull:
         """The next message; call `release` when its work has ended."""
         while True:
             try:
-                message = await asyncio.wait_for(self._queue.get(), timeout=_HEARTBEAT)
+                async with asyncio.timeout(_HEARTBEAT):  # wait_for swallows a cancel that comes with a message
+                    message = await self._queue.get()
             except TimeoutError:
                 if time.monotonic() - self._last > 2.5 * _HEARTBEAT:
                     await self.again()

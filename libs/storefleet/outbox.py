@@ -49,7 +49,8 @@ class Relay:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), timeout=_POLL)
+            async with asyncio.timeout(_POLL):  # wait_for swallows a cancel that comes together with the event
+                await self._wake.wait()
         except TimeoutError:
             await self._measure()
 

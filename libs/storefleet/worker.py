@@ -331,7 +331,8 @@ class Run:
         """Renew the lease; when it is lost, or a cancel was requested, stop the steps."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), timeout=self._settings.lease / 4)
+                async with asyncio.timeout(self._settings.lease / 4):
+                    await self._look.wait()
             self._look.clear()
             try:
                 await self._renew()

@@ -42,6 +42,7 @@ _PAGE = 25
 _EVENTS = 50
 _LOG_LINES = 200
 _HOST = re.compile(r"[a-z0-9.-]{1,253}")
+_LOCAL = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
 _NEXT_STEPS = {
     404: "Check the address, or find the store in the list.",
     403: "Reload the page and try again.",
@@ -423,10 +424,8 @@ def _sentence(pointer: str, detail: str) -> str:
 
 
 def _local(target: str) -> str:
-    """Only a path of ours is gone to after signing in."""
-    if target.startswith("/") and not target.startswith(("//", "/\\", "/login")) and is_clean(target):
-        return target if "\\" not in target and len(target) <= 500 else "/stores"
-    return "/stores"
+    """Only a path of ours is gone to after signing in; browsers pass over control characters and turn backslashes."""
+    return target if _LOCAL.fullmatch(target) else "/stores"
 
 
 def _quoted(target: str) -> str:

@@ -1,5 +1,6 @@
 """What the templates draw: domain objects as plain view data."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,20 +65,20 @@ def form_parameters(form: Mapping[str, Any], engine: str, schema: dict[str, Any]
     found: dict[str, Any] = {}
     for name, rule in schema.get("properties", {}).items():
         value = form.get(f"parameters.{engine}.{name}")
-        if isinstance(value, str) and value.strip():
+        if rule.get("type") == "boolean":  # a box that is not ticked is not sent
+            found[name] = value in ("true", "on")
+        elif isinstance(value, str) and value.strip():
             found[name] = _typed(value.strip(), rule.get("type"))
     return found
 
 
 def _typed(text: str, kind: str | None) -> Any:
     """What the field means; text that does not fit is left for the schema to refuse."""
-    if kind == "boolean":
-        return text in ("true", "on")
     try:
         if kind == "integer":
             return int(text)
-        if kind == "number":
-            return float(text)
+        if kind == "number" and math.isfinite(value := float(text)):
+            return value
     except ValueError:
         return text
     return text

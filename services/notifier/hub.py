@@ -72,7 +72,8 @@ class Hub:
         await self._begin()
         while True:
             try:
-                seq, tenant_id, frame = await asyncio.wait_for(self._heard.get(), timeout=_POLL)
+                async with asyncio.timeout(_POLL):  # wait_for swallows a cancel that comes together with an item
+                    seq, tenant_id, frame = await self._heard.get()
             except TimeoutError:
                 await self._look()
                 continue

@@ -95,7 +95,7 @@ async def test_a_life(platform: Platform) -> None:
     await asyncio.to_thread(platform.up)
     assert (platform.state_dir / "admin.json").stat().st_mode & 0o777 == 0o600
     assert set(platform.admin) == {"url", "live_url", "tenant", "email", "password", "token"}
-    assert "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text()
+    await eventually(lambda: "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text())
     first_sign_in = platform.admin
     report = await look(platform)
     assert set(report.children) == SERVERS | SERVICES
@@ -117,6 +117,17 @@ async def test_a_life(platform: Platform) -> None:
     await eventually(lambda: platform.pid(name) not in (None, before))
     await eventually(lambda: page(store["url"]), within=10)
 
+    # the database's crash leaves the store's process alone
+    alive, server = platform.pid(name), platform.pid("postgres")
+    assert platform.kill("postgres")
+    await eventually(lambda: platform.pid("postgres") not in (None, server))
+
+    async def sells() -> bool:
+        return "Tiny teapot" in await page(store["url"])
+
+    await eventually(sells)
+    assert platform.pid(name) == alive
+
     # kill -9 of the node: the next one ends what is left and doubles nothing
     assert platform.process is not None
     platform.process.kill()
@@ -131,6 +142,11 @@ async def test_a_life(platform: Platform) -> None:
     children = (await look(platform)).children
     assert set(children) == SERVERS | SERVICES | {name}
     assert count_servers(platform) == 1
+
+    async with Client(platform) as client:
+        answer = await client.delete("acme")
+        assert (await client.ended(answer["operation"]["id"]))["state"] == "succeeded"
+    assert platform.leftovers() == []
 
     # SIGTERM: all of it, in order, with exit code 0
     assert await asyncio.to_thread(platform.down) == 0

@@ -1,7 +1,6 @@
 """A person without JavaScript: forms, links and one cookie."""
 
-import html
-import re
+from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -10,32 +9,51 @@ import aiohttp
 from storefleet.callers import COOKIE
 from tests.support.client import Answer
 
-_FIELD = re.compile(r"<(?:input|textarea)\b[^>]*>")
-_ATTRIBUTE = re.compile(r'\b(name|value|type|checked)(?:="([^"]*)")?')
+
+_TICKED = ("radio", "checkbox")
 
 
 class Form:
     """One form of a page: where it goes, and what it holds before anybody has touched it."""
 
-    def __init__(self, action: str, fields: dict[str, str]) -> None:
+    def __init__(self, action: str) -> None:
         self.action = action
-        self.fields = fields
+        self.fields: dict[str, str] = {}
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+        self._form: Form | None = None
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        name, value = attributes.get("name") or "", attributes.get("value") or ""
+        if tag == "form" and attributes.get("method") == "post":
+            self._form = Form(attributes.get("action") or "")
+            self.found.append(self._form)
+        elif self._form is None:
+            return
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and "selected" in attributes:
+            self._form.fields[self._select] = value
+        elif tag == "input" and name and ("checked" in attributes or attributes.get("type") not in _TICKED):
+            self._form.fields[name] = value
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
 
 
 def forms(page: str) -> list[Form]:
     """Every form that is posted."""
-    found = []
-    for head, body in re.findall(r'(<form\b[^>]*method="post"[^>]*>)(.*?)</form>', page, re.DOTALL):
-        action = re.search(r'\baction="([^"]*)"', head)
-        fields = {}
-        for tag in _FIELD.findall(body):
-            attributes = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
-            if attributes.get("type") in ("radio", "checkbox") and "checked" not in attributes:
-                continue
-            if "name" in attributes:
-                fields[attributes["name"]] = attributes.get("value", "")
-        found.append(Form(html.unescape(action.group(1)) if action else "", fields))
-    return found
+    parser = _Forms()
+    parser.feed(page)
+    parser.close()
+    return parser.found
 
 
 class Browser:

@@ -42,6 +42,7 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         account = find_account()
         self.folder = folder
+        self.taken = False
         self._ports = Ports()
         secrets = make_folder(folder / "secrets")
         records = make_folder(folder / "pids")

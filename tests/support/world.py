@@ -255,6 +255,8 @@ class World:
 @asynccontextmanager
 async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
     """A world with nothing running in it yet, and what a test left behind ended afterwards."""
+    assert not servers.taken, "one world at a time: the streams are the same for all (`world` beside `platform`?)"
+    servers.taken = True
     deaths: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: deaths.append(number))
     name = await servers.new_database()
@@ -274,5 +276,6 @@ async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
             yield world
     finally:
         signal.signal(signal.SIGTERM, before)
+        servers.taken = False
         await servers.drop_database(name)
     assert not deaths, "a background task has died (see the log)"

@@ -58,14 +58,17 @@ async def sign_in_pause(conn: Connection, account: str, *, attempts: int, pause:
     )
 
 
-async def count_sign_in_failure(conn: Connection, account: str, *, pause: timedelta) -> None:
-    """One more; the count begins anew when the last one is older than the pause."""
-    await conn.execute(
-        "INSERT INTO sign_in_failures (account, failures, last_at) VALUES (lower($1), 1, now())"
-        " ON CONFLICT (account) DO UPDATE SET last_at = now(), failures ="
-        " CASE WHEN sign_in_failures.last_at + $2::interval < now() THEN 1 ELSE sign_in_failures.failures + 1 END",
-        account,
-        pause,
+async def count_sign_in_failure(conn: Connection, account: str, *, pause: timedelta) -> int:
+    """One more, and how many that makes; the count begins anew when the last one is older than the pause."""
+    return int(
+        await conn.fetchval(
+            "INSERT INTO sign_in_failures (account, failures, last_at) VALUES (lower($1), 1, now())"
+            " ON CONFLICT (account) DO UPDATE SET last_at = now(), failures ="
+            " CASE WHEN sign_in_failures.last_at + $2::interval < now() THEN 1 ELSE sign_in_failures.failures + 1 END"
+            " RETURNING failures",
+            account,
+            pause,
+        )
     )
 
 

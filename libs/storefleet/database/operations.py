@@ -170,8 +170,7 @@ async def hold(conn: Connection, operation_id: str, *, fence: int) -> tuple[Stor
     Returns the store, and whether a cancel was requested.
     """
     record = await conn.fetchrow(
-        f"SELECT {', '.join(f's.{column}' for column in stores.COLUMNS)}, o.cancel_requested"
-        " FROM stores s JOIN operations o ON o.store_id = s.id"
+        "SELECT s.*, o.cancel_requested FROM stores s JOIN operations o ON o.store_id = s.id"
         " WHERE o.id = $1 AND o.fence = $2 AND o.state = 'running' FOR UPDATE OF s, o",
         operation_id,
         fence,

@@ -8,7 +8,7 @@ from storefleet.database.pool import Connection, Record
 from storefleet.identifiers import STORE, is_id
 from storefleet.models import Failure, Store
 
-COLUMNS = (
+_COLUMNS = (
     "id, tenant_id, name, engine, engine_version, parameters, state, url, admin_url, failure,"
     " created_at, ready_at, deleted_at, version"
 )
@@ -18,38 +18,13 @@ def from_record(record: Record) -> Store:
     return Store.model_validate(dict(record))
 
 
-async def insert(
-    conn: Connection,
-    *,
-    store_id: str,
-    tenant_id: str,
-    name: str,
-    engine: str,
-    engine_version: str,
-    parameters: dict[str, Any],
-) -> Store | None:
-    """A new row in state requested; None when a live store has the name."""
-    record = await conn.fetchrow(
-        "INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state)"
-        " VALUES ($1, $2, $3, $4, $5, $6, 'requested') ON CONFLICT (name) WHERE state <> 'deleted' DO NOTHING"
-        f" RETURNING {COLUMNS}",
-        store_id,
-        tenant_id,
-        name,
-        engine,
-        engine_version,
-        parameters,
-    )
-    return from_record(record) if record else None
-
-
 async def find(
     conn: Connection, *, tenant_id: str, ref: str, kept: timedelta = timedelta(days=7), lock: bool = False
 ) -> Store | None:
     """The tenant's store by id (deleted ones too, while they are kept) or by live name."""
     by = "id = $2" if is_id(ref, STORE) else "name = $2 AND state <> 'deleted'"
     record = await conn.fetchrow(
-        f"SELECT {COLUMNS} FROM stores WHERE tenant_id = $1 AND {by}"
+        f"SELECT {_COLUMNS} FROM stores WHERE tenant_id = $1 AND {by}"
         f" AND (deleted_at IS NULL OR deleted_at > now() - $3::interval){' FOR UPDATE' if lock else ''}",
         tenant_id,
         ref,
@@ -60,13 +35,13 @@ async def find(
 
 async def by_id(conn: Connection, store_id: str) -> Store | None:
     """The store, for services that work on it whoever owns it."""
-    record = await conn.fetchrow(f"SELECT {COLUMNS} FROM stores WHERE id = $1", store_id)
+    record = await conn.fetchrow(f"SELECT {_COLUMNS} FROM stores WHERE id = $1", store_id)
     return from_record(record) if record else None
 
 
 async def locked(conn: Connection, store_id: str) -> Store | None:
     """The store, held until the transaction ends: the first lock of every transition."""
-    record = await conn.fetchrow(f"SELECT {COLUMNS} FROM stores WHERE id = $1 FOR UPDATE", store_id)
+    record = await conn.fetchrow(f"SELECT {_COLUMNS} FROM stores WHERE id = $1 FOR UPDATE", store_id)
     return from_record(record) if record else None
 
 
@@ -93,7 +68,7 @@ async def listed(
         mark = placeholder(starting_after)
         where.append(f"(created_at, id) < (SELECT created_at, id FROM stores WHERE id = {mark} AND tenant_id = $1)")
     records = await conn.fetch(
-        f"SELECT {COLUMNS} FROM stores WHERE {' AND '.join(where)}"
+        f"SELECT {_COLUMNS} FROM stores WHERE {' AND '.join(where)}"
         f" ORDER BY created_at DESC, id DESC LIMIT {int(limit) + 1}",
         *args,
     )
@@ -106,7 +81,7 @@ async def change(conn: Connection, store_id: str, **columns: Any) -> Store:
     values = [value.model_dump() if isinstance(value, Failure) else value for value in columns.values()]
     assignments = "".join(f"{name} = ${number}, " for number, name in enumerate(names, start=2))
     record = await conn.fetchrow(
-        f"UPDATE stores SET {assignments}version = version + 1 WHERE id = $1 RETURNING {COLUMNS}",
+        f"UPDATE stores SET {assignments}version = version + 1 WHERE id = $1 RETURNING {_COLUMNS}",
         store_id,
         *values,
     )

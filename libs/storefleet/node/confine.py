@@ -1,7 +1,7 @@
 """The last steps before a child's own program: executed as a script, with little of the standard library.
 
 It waits for its supervisor's word (so that no child runs unrecorded), shows a user without rights the folders that the
-program needs, gives up root and becomes the program. Where a folder on the way is closed to the user, as /root is, a
+program needs, gives up root and becomes the program. Where a folder on the way is closed to the user, as homes are, a
 private mount namespace covers it with an empty one and puts only what is needed back in there.
 """
 

@@ -231,7 +231,9 @@ class Node:
                 log=self._state.log(f"engine-{engine.name}"),
                 account=self._account,
             )
-            await template.ensure(self._say)
+            await template.ensure(
+                self._say, record=self._places.template_record(environment.engine, environment.version)
+            )
             environments.publish(environment, places=self._places)
             await template.forget_outdated()
         return made

@@ -89,7 +89,8 @@ class Stores:
                 await asyncio.sleep(0.3)
                 self.look()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), POLL)
+                async with asyncio.timeout(POLL):  # wait_for swallows a cancel that comes together with the event
+                    await self._changed.wait()
 
     async def reconcile(self) -> None:
         """Compare rows and processes once, both ways; raises DatabaseAway."""
@@ -104,9 +105,7 @@ class Stores:
                 del self._stores[store_id]
 
     def _add(self, row: Placement) -> "_Store":
-        store = _Store(
-            row, supervisor=self._supervisor, slots=self._slots, children=self._children, changed=self.look
-        )
+        store = _Store(row, supervisor=self._supervisor, slots=self._slots, children=self._children, changed=self.look)
         self._stores[row.store_id] = store
         return store
 
@@ -197,9 +196,11 @@ class _Store:
         async with self._slots:
             if not self._wanted:
                 return
+            before = self._problem
             child, self._problem = self._children.make(self._row)
             if child is None:
-                self._changed()
+                if self._problem != before:  # told again and again, it would make the next look come at once
+                    self._changed()
                 return
             self._supervisor.start(child)
             await self._settled()

@@ -34,12 +34,16 @@ class Template:
         self._account = account
         self._folder = environment.folder / "template"
 
-    async def ensure(self, progress: Progress) -> None:
-        """Make the template unless database and files are complete; begun ones are made anew."""
+    async def ensure(self, progress: Progress, *, record: Path) -> None:
+        """Make the template unless database and files are complete; begun ones are made anew.
+
+        `record` tells the runtime of a complete template: it goes away first when there is none (any more).
+        """
         connection = await _connect(self._url)
         try:
             if await self._complete(connection):
                 return
+            await asyncio.to_thread(record.unlink, missing_ok=True)
             progress(f"preparing the template of {self._engine.title} (once)")
             password = await self._fresh_database(connection)
             await self._fill(password)

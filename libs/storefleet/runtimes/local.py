@@ -7,6 +7,7 @@ it sees.
 import asyncio
 import json
 import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -316,9 +317,10 @@ class LocalRuntime:
     def _give(self, path: Path) -> None:
         """To the system user that stores run as, when the services run as root."""
         if user := self._settings.stores_user:
-            for folder, folders, files in os.walk(path):
-                for name in (".", *folders, *files):
-                    shutil.chown(Path(folder, name), user, user)
+            entry = pwd.getpwnam(user)
+            for _, folders, files, descriptor in os.fwalk(path):
+                for name in (".", *folders, *files):  # a store's code may have left links here: never followed
+                    os.chown(name, entry.pw_uid, entry.pw_gid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def _bindable(port: int) -> bool:

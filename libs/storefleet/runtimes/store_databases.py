@@ -17,6 +17,8 @@ from storefleet.failpoints import effect
 from storefleet.runtimes.places import Template
 
 _ITERATIONS = 4096
+#: Whoever makes a role may give it a database, also on a server whose default says otherwise.
+_SESSION = {"createrole_self_grant": "set, inherit", "application_name": "storefleet stores"}
 
 
 class StoreDatabases:
@@ -53,7 +55,7 @@ class StoreDatabases:
     async def _connected(self, url: str) -> AsyncIterator[Any]:
         try:
             with translated():
-                connection = await asyncpg.connect(url, timeout=5, command_timeout=60)
+                connection = await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=_SESSION)
                 try:
                     yield connection
                 finally:
