@@ -82,11 +82,13 @@ class Accounts:
             await access.end_session(conn, hash_)
 
     async def by_session(self, cookie: str) -> Caller | None:
+        if not cookie.isascii():
+            return None
         async with self._database.connection() as conn:
             return await access.session_caller(conn, digest(cookie))
 
     async def by_token(self, token: str) -> Caller | None:
-        if not token.startswith(_TOKEN_PREFIX) or len(token) > 100:
+        if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
             return None
         async with self._database.connection() as conn:
             return await access.token_caller(conn, digest(token))

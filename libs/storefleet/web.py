@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import re
 import resource
@@ -14,6 +15,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -28,6 +30,21 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 Check = Callable[[], Awaitable[None] | None]
 ErrorPage = Callable[[web.Request, RequestError], Awaitable[web.StreamResponse]]
+
+
+class _CallersMistakes(logging.Filter):
+    """What is no HTTP at all is answered with 400 by the server itself; it earns a line, but no traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+            record.msg, record.args = "request_unreadable", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+logging.getLogger("aiohttp.server").addFilter(_CallersMistakes())
 
 
 def make_app(
@@ -76,10 +93,10 @@ async def _answer(request: web.Request, handler: Handler, error_page: ErrorPage 
         if error.status < 400:
             return redirect(error.headers["Location"], status=error.status)
         problem = _from_http(error)
-    except (UnicodeDecodeError, web.RequestPayloadError) as error:
+    except (UnicodeError, web.RequestPayloadError) as error:
         problem = Unreadable(f"The request is not readable: {type(error).__name__}.")
     except ConnectionError:
-        raise
+        return web.Response(status=400)  # the caller has gone, so nobody reads this
     except Exception:
         log.exception("request_crashed", path=request.path)
         problem = RequestError("An unexpected error; it is in the log under this request id.")

@@ -28,6 +28,7 @@ from storefleet.errors import (
     NotFound,
     RequestError,
     Unauthenticated,
+    Unreadable,
 )
 from storefleet.identifiers import OPERATION, STORE
 from storefleet.models import Caller, Store
@@ -406,8 +407,11 @@ def _render(template: str, request: web.Request, context: dict[str, Any], *, sta
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    """The fields of a form, text only; of a repeated field the last one."""
-    fields = await request.post()
+    """The fields of a form, text only; of a repeated field the last one. Raises Unreadable."""
+    try:
+        fields = await request.post()
+    except (ValueError, LookupError) as error:  # its boundary, its encoding, or the name of that
+        raise Unreadable(f"The form is not readable: {type(error).__name__}.") from None
     return {name: value for name, value in fields.items() if isinstance(value, str) and is_clean(value)}
 
 

@@ -1,12 +1,14 @@
 """Two thousand requests that nobody should send: no 5xx, no traceback, no effect."""
 
 import asyncio
+import gzip
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from services.notifier import sockets
 from tests.support.abuse import Abuse, Heard, send
 from tests.support.world import World
 
@@ -31,11 +33,11 @@ async def everything(world: World) -> list[dict[str, Any]]:
 async def storm(port: int, requests: list[bytes]) -> list[tuple[bytes, Heard]]:
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(request: bytes) -> tuple[bytes, Heard]:
+    async def one(number: int, request: bytes) -> tuple[bytes, Heard]:
         async with room:
-            return request, await send(port, request)
+            return request, await send(port, request, hang_up=number % 8 == 0)
 
-    return await asyncio.gather(*(one(request) for request in requests))
+    return await asyncio.gather(*(one(number, request) for number, request in enumerate(requests)))
 
 
 @pytest.fixture
@@ -77,8 +79,6 @@ async def test_over_http(battered: tuple[World, Abuse], logged: Callable[[], str
 async def test_over_websockets(
     battered: tuple[World, Abuse], logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.notifier import sockets
-
     monkeypatch.setattr(sockets, "_FIRST_FRAME", 0.2)
     world, abuse = battered
     before = await everything(world)
@@ -107,8 +107,6 @@ async def test_64_kib_is_the_limit(world: World) -> None:
     assert len(just) == 65_536
     for body, status in ((just, 422), (just + b" ", 413)):
         for headers in ({}, {"Content-Encoding": "gzip"}):
-            import gzip
-
             sent = gzip.compress(body) if headers else body
             answer = await world.api.call(
                 "POST", "/api/v1/stores", data=sent, headers={"Content-Type": "application/json", **headers}

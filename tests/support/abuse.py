@@ -177,7 +177,7 @@ class Abuse:
                 b"GET / HTTP/1.1",
                 b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
                 b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
-                b"POST /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n1\r\na\r\n0\r\n\r\n",
                 b"POST /api/v1/stores HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
                 b"GET http://evil.com/ HTTP/1.1\r\nHost: x\r\n\r\n",
                 b"GET / HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
@@ -215,8 +215,8 @@ class Abuse:
         pick = self._chance
         payload = pick.choice(
             (
-                b"", b"x", b"\xff\xfe", b"[" * 3000, b"{}", b'{"token": 1}', b'{"token": "sft_x"}', b'{"token": "\\ud800"}',
-                b'{"token": "\\u0000"}', json.dumps({"token": "x" * 3000}).encode(), pick.randbytes(100), b"y" * 5000,
+                b"", b"x", b"\xff\xfe", b"[" * 3000, b"{}", b'{"token": 1}', b'{"token": "sft_x"}',
+                b'{"token": "sft_\\ud800"}', b'{"token": "sft_\\u0000"}', json.dumps({"token": "x" * 3000}).encode(), pick.randbytes(100), b"y" * 5000,
             )
         )  # fmt: skip
         first = pick.choice((0x81, 0x82, 0x80, 0x01, 0x88, 0x89, 0x8A, 0xC1, 0x83, 0x8F, pick.randrange(256)))
@@ -235,17 +235,17 @@ class Abuse:
         return bytes([first]) + length + mask + body
 
 
-async def send(port: int, request: bytes, *, patience: float = 8) -> Heard:
-    """Send it whole, hang up the sending side, and read what comes; status 0 when that is no HTTP."""
+async def send(port: int, request: bytes, *, hang_up: bool, patience: float = 8) -> Heard:
+    """Send it whole, perhaps hang up the sending side, and read until it ends or pauses; status 0 for no HTTP."""
     answer = b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(patience):
             writer.write(request)
             await writer.drain()
-            if writer.can_write_eof():
+            if hang_up:
                 writer.write_eof()
-            while (chunk := await reader.read(65_536)) and len(answer) < 1 << 20:
+            while chunk := await asyncio.wait_for(reader.read(65_536), timeout=0.7 if answer else 1.2):
                 answer += chunk
     except (ConnectionError, TimeoutError):
         pass

@@ -63,7 +63,8 @@ def status(settings: Settings) -> Report:
     children = {record.name: record.pid for record in read_records(state.records) if record.identity.alive}
     if running is None:
         return Report(None, children, {})
-    return Report(running.pid, children, asyncio.run(_readiness(settings)))
+    theirs = settings.model_copy(update=state.read_node().get("services", {}))
+    return Report(running.pid, children, asyncio.run(_readiness(theirs)))
 
 
 async def _readiness(settings: Settings) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from storefleet.engines import Engine
 from storefleet.node.accounts import Account
 from storefleet.node.failure import NodeError
-from storefleet.node.files import make_folder, read_json, write_json
+from storefleet.node.files import pass_folder, read_json, write_json
 from storefleet.node.launch import Child, last_line, run_to_end
 from storefleet.node.wheels import interpreter_paths
 from storefleet.runtimes.places import Places
@@ -88,9 +88,8 @@ async def build(
     engine: Engine, environment: Environment, *, records: Path, log: Path, account: Account | None, progress: Progress
 ) -> None:
     """Make the environment unless it is there; begun ones are made anew."""
-    make_folder(environment.folder.parent.parent, 0o711 if account else 0o700)
-    make_folder(environment.folder.parent, 0o711 if account else 0o700)
-    make_folder(environment.folder, 0o711 if account else 0o700)
+    for folder in (environment.folder.parent.parent, environment.folder.parent, environment.folder):
+        pass_folder(folder, account)
     stamp = environment.folder / "environment.json"
     if read_json(stamp).get("content") == environment.content:
         return

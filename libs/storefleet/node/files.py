@@ -16,6 +16,14 @@ def make_folder(path: Path, mode: int = 0o700) -> Path:
     return path
 
 
+def pass_folder(path: Path, account: Account | None) -> Path:
+    """A folder through which the account reaches what is given to it, and in which it sees nothing else."""
+    make_folder(path, 0o710 if account else 0o700)
+    if account:
+        os.chown(path, os.getuid(), account.gid)
+    return path
+
+
 def share_folder(path: Path, account: Account | None) -> Path:
     """A folder the account may enter and read but not change; private when there is no account."""
     make_folder(path, 0o750 if account else 0o700)

@@ -124,7 +124,7 @@ class Node:
                 port=ports["nats"],
                 account=self._account,
             )
-        self._state.write_node(ports={**kept, **ports})
+        self._state.write_node(ports={**kept, **ports}, services=services.ports(self._settings))
 
     def _urls(self) -> dict[str, dict[str, str]]:
         """Addresses with passwords, by user; `node` is this process."""

@@ -29,6 +29,10 @@ def port_of(service: str, settings: Settings) -> int:
     return port
 
 
+def ports(settings: Settings) -> dict[str, int]:
+    return {f"{service}_port": port_of(service, settings) for service in SERVICES}
+
+
 def check_ports(settings: Settings) -> None:
     """Refuse before anything starts, naming the setting to change."""
     taken: dict[int, str] = {}

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from storefleet.node.accounts import Account
 from storefleet.node.failure import NodeError
-from storefleet.node.files import make_folder, read_json, write_json
+from storefleet.node.files import make_folder, pass_folder, read_json, write_json
 from storefleet.node.processes import Identity, boot_id, identify
 
 ENOUGH = 500 * 1024 * 1024
@@ -53,17 +53,11 @@ class State:
 
     def make(self, account: Account | None) -> None:
         """Make the folders; the account may pass through to what is given to it, and see nothing else."""
-        passing = 0o711 if account else 0o700
         try:
-            make_folder(self.folder, passing)
-            for path, mode in (
-                (self.records, 0o700),
-                (self.logs, 0o700),
-                (self.folder / "secrets", 0o700),
-                (self.engines, passing),
-                (self.stores, passing),
-            ):
-                make_folder(path, mode)
+            for path in (self.folder, self.engines, self.stores):
+                pass_folder(path, account)
+            for path in (self.records, self.logs, self.folder / "secrets"):
+                make_folder(path)
         except OSError as error:
             raise NodeError(f"The state folder {self.folder} cannot be made: {error.strerror}.") from None
 
@@ -101,6 +95,7 @@ class State:
         return read_json(self.node)
 
     def write_node(self, **content: Any) -> None:
+        """Say who runs here: `ports` of the embedded servers, `services` with the ports of ours."""
         own = identify(os.getpid())
         started = own.started if own else 0
         write_json(self.node, {"pid": os.getpid(), "started": started, "boot": boot_id(), **content})

@@ -55,7 +55,8 @@ class Streams:
         while True:
             self._lost.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), EVERY)
+                async with asyncio.timeout(EVERY):  # wait_for swallows a cancel that comes together with the event
+                    await self._lost.wait()
             await self._again()
 
     async def _again(self) -> None:

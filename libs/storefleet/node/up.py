@@ -46,7 +46,7 @@ async def _up(settings: Settings, state: State, terminal: Terminal, began: float
     account = find_account()
     state.make(account)
     state.check_room()
-    with _alone(state), state.log("up").open("a", encoding="utf-8") as lines:
+    with _alone(state, settings), state.log("up").open("a", encoding="utf-8") as lines:
         logs.configure("node", settings.log_level, lines)
         with _explained(state):
             await _run(settings, state, account, terminal, stop, began)
@@ -78,14 +78,14 @@ def _explained(state: State) -> Iterator[None]:
         raise NodeError(f"Stopped by an unexpected error ({what}); all of it is in {state.log('up')}.") from None
 
 
-def _alone(state: State) -> TextIO:
+def _alone(state: State, settings: Settings) -> TextIO:
     """The lock on the state folder; raises NodeError when another `up` holds it."""
     lock = state.lock()
     if lock is None:
         running = state.running()
         who = f"process {running.pid}" if running else "another process"
         raise NodeError(f"Storefleet runs already on {state.folder} ({who}): stop it with `make down` first.")
-    state.write_node(ports=state.read_node().get("ports", {}))
+    state.write_node(ports=state.read_node().get("ports", {}), services=services.ports(settings))
     return lock
 
 
