@@ -19,13 +19,13 @@ help:
 	@echo "make bench   measure, and write docs-ready tables and JSON"
 	@echo "make clean   stop, then remove everything that was built or kept here (stores too)"
 
-up: ; @$(MAKE) --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up
+up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up
 
 down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
 test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -22,6 +22,13 @@ class LogLines(io.StringIO):
         return super().write(text)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers share nothing, so whatever shares an expensive fixture goes to one of them: a file, or a whole platform."""
+    for item in items:
+        shared = item.path.parent if item.path.parent.name == "browser" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> None:
     """No setting of whoever runs the tests gets in."""

@@ -165,7 +165,7 @@ class Admission:
             raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
         kind = self._engines.get(engine or self._settings.default_engine)
         complete = kind.complete(parameters)
-        async with self._database.transaction() as conn:
+        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
             found = await self._room(conn, caller, hold=True)
             if key and (answer := await find_answer(conn, scope=scope, key=key)):
                 if answer.request_hash != request_hash:

@@ -37,7 +37,7 @@ class Ledger:
     ) -> tuple[Store, Operation] | None:
         """Take the operation if it is to be worked on now; None when there is nothing to do."""
         with effect("claim"):
-            async with self._database.transaction() as conn:
+            async with self._database.transaction(tells=outbox.CHANNEL) as conn:
                 store = await stores.locked(conn, store_id)
                 if store is None:
                     return None
@@ -65,13 +65,13 @@ class Ledger:
 
     async def say(self, operation: Operation, position: int, message: str) -> Operation:
         """Show what the running step waits for."""
-        async with self._database.transaction() as conn:
+        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
             store = await self._hold(conn, operation)
             changed = _with_step(operation, position, message=message)
             return await self._progress(conn, store, changed)
 
     async def step_started(self, operation: Operation, position: int) -> Operation:
-        async with self._database.transaction() as conn:
+        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
             store = await self._hold(conn, operation)
             changed = _with_step(operation, position, state="running", started_at=now())
             return await self._progress(conn, store, changed)
@@ -79,7 +79,7 @@ class Ledger:
     async def step_done(self, operation: Operation, position: int, outcome: Outcome, *, last: bool) -> Operation:
         """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
         with effect(f"record_{operation.steps[position].name}"):
-            async with self._database.transaction() as conn:
+            async with self._database.transaction(tells=outbox.CHANNEL) as conn:
                 store = await self._hold(conn, operation, heed_cancel=operation.kind == "create")
                 changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)
                 changed = changed.model_copy(update={"steps": _begin_next(changed.steps)})

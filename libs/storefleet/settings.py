@@ -99,9 +99,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.retry_delays or min(self.retry_delays) <= 0:
-            raise ValueError("retry_delays needs at least one positive number")
+            raise ValueError(f"{PREFIX}RETRY_DELAYS needs at least one number, all above 0")
         if self.store_port_first > self.store_port_last:
-            raise ValueError("store_port_first is above store_port_last")
+            raise ValueError(f"{PREFIX}STORE_PORT_FIRST is above {PREFIX}STORE_PORT_LAST")
         return self
 
     @classmethod
@@ -133,8 +133,13 @@ def load(**overrides: Any) -> Settings:
     try:
         return Settings(_secrets_dir=folder, **overrides)
     except ValidationError as error:
-        lines = (f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise SettingsError("; ".join(lines)) from None
+        raise SettingsError("; ".join(_complaint(e["loc"], e["msg"]) for e in error.errors())) from None
+
+
+def _complaint(place: tuple[int | str, ...], message: str) -> str:
+    """One line about one setting; a rule about several has no place, and names them itself."""
+    text = message.removeprefix("Value error, ")
+    return f"{PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:

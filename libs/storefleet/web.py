@@ -1,6 +1,7 @@
 """What every service's HTTP side shares: request ids, errors as problems, health, metrics, starting and stopping."""
 
 import asyncio
+import gc
 import json
 import logging
 import math
@@ -280,8 +281,12 @@ def run(create_app: Callable[[Settings], web.Application], *, service: str, port
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    app = create_app(settings)
+    # What start-up made lives as long as the process: looking through it again and again took a fifth of the time.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     web.run_app(
-        create_app(settings),
+        app,
         host=settings.host,
         port=port(settings),
         access_log=None,

@@ -43,6 +43,7 @@ _PAGE = 25
 _EVENTS = 50
 _LOG_LINES = 200
 _HOST = re.compile(r"[a-z0-9.-]{1,253}")
+_ASSET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _LOCAL = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
 _NEXT_STEPS = {
     404: "Check the address, or find the store in the list.",
@@ -102,16 +103,15 @@ class Pages:
                 web.post("/stores/{ref}/retry", self.retry),
                 web.post("/stores/{ref}/credentials", self.credentials),
                 web.post("/operations/{id}/cancel", self.cancel),
+                web.get("/static/{name}", self.asset),
             )
         )
-        if _DIST.is_dir():
-            app.router.add_static("/static", _DIST, append_version=False)
         app.on_response_prepare.append(self._add_headers)
 
     # frame ----------------------------------------------------------------------------------------------------------
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        if request.path.startswith("/static/"):
+        if request.path.startswith("/static/") and response.status < 400:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
             return
         response.headers.setdefault("Cache-Control", "no-store")
@@ -188,6 +188,13 @@ class Pages:
         response = _render("error.html", request, context, status=problem.status)
         response.headers.update(problem_headers(problem))
         return response
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """A built file; names that no build makes are not even looked for."""
+        name = request.match_info["name"]
+        if not _ASSET.fullmatch(name) or not (_DIST / name).is_file():
+            raise NotFound("There is nothing at this address.")
+        return web.FileResponse(_DIST / name)
 
     # signing in -----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -20,7 +21,7 @@ log = logs.get(__name__)
 
 UNAUTHENTICATED = 4401
 _FIRST_FRAME = 5.0
-_REPLAY_TIMEOUT = 30.0
+PACE = 10.0  # seconds in which a batch of replayed events has to be read
 _RECHECK = 30.0
 _MOST_SEQ = 2**63 - 1
 
@@ -28,26 +29,49 @@ _MOST_SEQ = 2**63 - 1
 class Socket:
     """One open websocket of one caller."""
 
-    def __init__(self, *, ws: web.WebSocketResponse, request: web.Request, caller: Caller, backlog: int) -> None:
+    def __init__(
+        self,
+        *,
+        ws: web.WebSocketResponse,
+        request: web.Request,
+        caller: Caller,
+        backlog: int,
+        behind: Callable[["Socket"], None],
+    ) -> None:
         self._ws = ws
+        self._behind = behind
         self._transport = request.transport
         self._backlog = backlog
         self.tenant_id = caller.tenant_id
         self.key = f"session:{caller.session_hash.hex()}" if caller.session_hash else f"token:{caller.token_id}"
         self.live = False
         self.cursor = 0
+        self.replay: asyncio.Task[None] | None = None
 
     async def hear(self, seq: int, frame: str) -> None:
-        """Write a live event; replay, which reads the database, has not ended while `live` is false."""
+        """Write a live event; replay, which reads the database, has not ended while `live` is false.
+
+        A socket that reads more slowly than events come goes back to replay, at its own pace: nobody waits for it.
+        """
         if not self.live or seq <= self.cursor:
             return
         if self._transport is None or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > self._backlog:
-            metrics.SOCKETS_CUT.inc()
-            self._transport.abort()
+            self.live = False
+            self._behind(self)
             return
         await self.write(seq, frame)
+
+    async def drained(self) -> None:
+        """Wait until the reader has taken most of what was written."""
+        while self._transport is not None and self._transport.get_write_buffer_size() > self._backlog // 2:  # noqa: ASYNC110  no event for it
+            await asyncio.sleep(0.05)
+
+    def cut(self) -> None:
+        metrics.SOCKETS_CUT.inc()
+        if self._transport is not None:
+            self._transport.abort()
 
     async def write(self, seq: int, frame: str) -> None:
         self.cursor = seq
@@ -84,7 +108,7 @@ class Sockets:
         if COOKIE in request.cookies and "Authorization" not in request.headers:
             self._callers.check_page(request)  # a browser sends its cookie from wherever
         ws = web.WebSocketResponse(compress=False, heartbeat=20, max_msg_size=4096)
-        if not ws.can_prepare(request):
+        if not _speaks_websocket(ws, request):
             raise Invalid("This address speaks websocket only.", code="websocket_only")
         await ws.prepare(request)
         self._count += 1
@@ -103,16 +127,17 @@ class Sockets:
             code = UNAUTHENTICATED if isinstance(error, Unauthenticated) else WSCloseCode.TRY_AGAIN_LATER
             await ws.close(code=code, message=error.code.encode())
             return
-        socket = Socket(ws=ws, request=request, caller=caller, backlog=self._settings.socket_backlog)
+        backlog = self._settings.socket_backlog
+        socket = Socket(ws=ws, request=request, caller=caller, backlog=backlog, behind=self._resume)
         self._open.add(socket)
         self._hub.join(socket)
-        replay = asyncio.create_task(self._replay(socket, after))
+        socket.replay = asyncio.create_task(self._replay(socket, after))
         try:
             async for message in ws:
                 if message.type is WSMsgType.ERROR:
                     break
         finally:
-            replay.cancel()
+            socket.replay.cancel()
             self._hub.leave(socket)
             self._open.discard(socket)
 
@@ -127,12 +152,16 @@ class Sockets:
             raise Unauthenticated("The token is not valid.")
         return caller
 
+    def _resume(self, socket: Socket) -> None:
+        socket.replay = asyncio.create_task(self._replay(socket, socket.cursor))
+
     async def _replay(self, socket: Socket, after: int | None) -> None:
-        """What was missed, oldest first, then live; never both at once."""
+        """What was missed, oldest first, then live; never both at once. Who does not read at all is cut off."""
         try:
-            async with asyncio.timeout(_REPLAY_TIMEOUT):
-                await self._catch_up(socket, after)
-        except (TimeoutError, DatabaseAway):
+            await self._catch_up(socket, after)
+        except TimeoutError:
+            socket.cut()
+        except DatabaseAway:
             await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
     async def _catch_up(self, socket: Socket, after: int | None) -> None:
@@ -150,8 +179,10 @@ class Sockets:
         while (until := self._hub.watermark) > socket.cursor:
             async with self._database.connection() as conn:
                 events = await outbox.between(conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until)
-            for event in events:
-                await socket.write(event.seq or 0, frame_of(event))
+            async with asyncio.timeout(PACE):
+                for event in events:
+                    await socket.write(event.seq or 0, frame_of(event))
+                await socket.drained()
             if not events:
                 socket.cursor = until
         socket.live = True
@@ -179,6 +210,12 @@ class Sockets:
 
     async def close_all(self) -> None:
         await asyncio.gather(*(s.close(WSCloseCode.SERVICE_RESTART, "restarting") for s in tuple(self._open)))
+
+
+def _speaks_websocket(ws: web.WebSocketResponse, request: web.Request) -> bool:
+    with suppress(ValueError):  # a header that is not text
+        return bool(ws.can_prepare(request))
+    return False
 
 
 async def _first_frame(ws: web.WebSocketResponse) -> str:

@@ -13,7 +13,7 @@ STORE_FIELDS = {
     *("created_at", "ready_at", "deleted_at", "version"),
 }
 OPERATION_FIELDS = {
-    *("id", "store_id", "kind", "state", "done", "error", "attempt", "cancel_requested", "steps"),
+    *("id", "store_id", "kind", "state", "done", "error", "attempt", "cancel_requested", "request_id", "steps"),
     *("created_at", "started_at", "finished_at"),
 }
 STEP_FIELDS = {"name", "title", "state", "started_at", "finished_at", "message"}

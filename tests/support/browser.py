@@ -9,7 +9,6 @@ import aiohttp
 from storefleet.callers import COOKIE
 from tests.support.client import Answer
 
-
 _TICKED = ("radio", "checkbox")
 
 

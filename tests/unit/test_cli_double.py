@@ -149,7 +149,7 @@ class Double:
         app = web.Application()
         app.router.add_get("/api/v1/events", self.events)
         app.router.add_route("*", "/{rest:.*}", self.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -57,6 +57,8 @@ class Database:
         self._timeout = timeout
         self._connections = connections
         self._pool: Any = None
+        self._told: set[str] = set()
+        self._teller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Database"]:
@@ -89,10 +91,25 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Borrow a connection inside a transaction; raises DatabaseAway."""
+    async def transaction(self, *, tells: str | None = None) -> AsyncIterator[Connection]:
+        """Borrow a connection inside a transaction, after which the channel `tells` is told; raises DatabaseAway."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+        if tells is not None:
+            self._tell_soon(tells)
+
+    def _tell_soon(self, channel: str) -> None:
+        """Wake whoever listens, once for many commits: a NOTIFY inside them would make each wait for all before it."""
+        self._told.add(channel)
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self._told:
+            channels, self._told = list(self._told), set()
+            with suppress(DatabaseAway):  # listeners look by themselves, too, only later
+                async with self.connection() as connection:
+                    await connection.execute("SELECT pg_notify(channel, '') FROM unnest($1::text[]) channel", channels)
 
     async def check(self) -> None:
         """Raise DatabaseAway if it does not answer."""

@@ -1,4 +1,7 @@
-"""The way of a store, written down: every transition is one statement, since round trips are what it costs."""
+"""The way of a store, written down: every transition is one statement, since round trips are what it costs.
+
+They are written in a transaction that tells `outbox.CHANNEL`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +39,7 @@ _BEGIN = f"""
         INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)
         SELECT $1, $3, id, $10, $11, $12, $13, $9 FROM added
     ), told AS ({_numbered(_ADD_MESSAGES, 14)} WHERE EXISTS (SELECT 1 FROM added))
-    SELECT true FROM added, pg_notify('storefleet_outbox', '')"""
+    SELECT true FROM added"""
 _WRITE = f"""
     WITH stepped AS ({_numbered(_SAVE_STEPS, 13)}),
     operated AS (
@@ -47,8 +50,7 @@ _WRITE = f"""
             version = $12
         WHERE id = $5 AND version < $12
     ), told AS ({_numbered(_ADD_MESSAGES, 20)})
-    SELECT EXISTS (SELECT 1 FROM operations WHERE store_id = $5 AND id <> $1 AND state IN ('queued', 'running'))
-    FROM pg_notify('storefleet_outbox', '')"""
+    SELECT EXISTS (SELECT 1 FROM operations WHERE store_id = $5 AND id <> $1 AND state IN ('queued', 'running'))"""
 
 
 async def begin(conn: Connection, store: Store, operation: Operation, *drafts: Draft, by: str) -> bool:

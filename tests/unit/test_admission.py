@@ -1,0 +1,69 @@
+"""The rules of a store's name, and what makes two requests the same."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from storefleet.admission import RESERVED, _request_hash, name_problem
+from storefleet.errors import Invalid
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+QUICK = settings(max_examples=300, deadline=None, database=None)
+
+
+def allowed(name: str) -> bool:
+    """The rule once more, in other words than the code's."""
+    inside = all(character in LETTERS + "-" for character in name)
+    ends = bool(name) and name[0] != "-" and name[-1] != "-"
+    return 3 <= len(name) <= 40 and inside and ends and "xn--" not in name and name not in RESERVED
+
+
+@QUICK
+@given(st.one_of(st.text(max_size=45), st.text(alphabet=LETTERS + "-", max_size=45), st.sampled_from(sorted(RESERVED))))
+@example("xn--abc")
+@example("a-xn--b")
+@example("abc\n")
+@example("ABC")
+@example("é" * 5)
+@example("٣٣٣")
+@example("a" * 40)
+@example("a" * 41)
+def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
+    problem = name_problem(name)
+    assert (problem is None) == allowed(name)
+    if problem is not None:
+        assert re.fullmatch(r"[a-z].*[^.]", problem)
+
+
+@QUICK
+@given(st.text(alphabet=LETTERS, min_size=1, max_size=1), st.text(alphabet=LETTERS + "-", min_size=1, max_size=38))
+def test_what_begins_and_ends_well_is_a_host_name(end: str, middle: str) -> None:
+    name = f"{end}{middle}{end}"
+    if "xn--" not in name and name not in RESERVED:
+        assert name_problem(name) is None
+        assert re.fullmatch(r"(?!-)[a-z0-9-]{1,63}(?<!-)", name)
+
+
+@pytest.mark.parametrize("name", ["www", "api", "admin", "dashboard", "mail", "localhost"])
+def test_names_of_the_platform_are_reserved(name: str) -> None:
+    assert name_problem(name) == "is reserved; choose another name"
+
+
+def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
+    wrong = [name for name in RESERVED if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name)]
+    assert wrong == []
+
+
+def test_the_same_request_in_another_order_is_the_same() -> None:
+    one = _request_hash("key", {"name": "a", "parameters": {"x": 1, "y": 2}})
+    assert one == _request_hash("key", {"parameters": {"y": 2, "x": 1}, "name": "a"})
+    assert one != _request_hash("key", {"name": "a", "parameters": {"x": 1, "y": 3}})
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "a b", "ä", "a\n", "\x7f"])
+def test_keys_are_printable_and_not_long(key: str) -> None:
+    with pytest.raises(Invalid):
+        _request_hash(key, {})
+    assert _request_hash("a" * 255, {})

@@ -1,0 +1,58 @@
+"""The place to be killed: inert by default, once when armed, and everything visited is written down."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+from storefleet.failpoints import effect
+with effect("first"):
+    print("first", flush=True)
+with effect("second"):
+    print("second", flush=True)
+"""
+
+
+def run(**variables: Path) -> subprocess.CompletedProcess[str]:
+    env = {f"STOREFLEET_FAILPOINT_{name.upper()}": str(value) for name, value in variables.items()}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def test_nothing_happens_by_default() -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (0, "first\nsecond\n")
+
+
+def test_everything_visited_is_written_down(tmp_path: Path) -> None:
+    assert run(log=tmp_path / "log").returncode == 0
+    assert (tmp_path / "log").read_text().splitlines() == [
+        *("first:before", "first:after", "second:before", "second:after")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("point", "printed"),
+    [
+        ("first:before", ""),
+        ("first:after", "first\n"),
+        ("second:before", "first\n"),
+        ("second:after", "first\nsecond\n"),
+    ],
+)
+def test_an_armed_point_kills_once(tmp_path: Path, point: str, printed: str) -> None:
+    (tmp_path / "armed").write_text(f"{point}\n")
+    killed = run(file=tmp_path / "armed")
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, printed)
+    assert not (tmp_path / "armed").exists()
+    assert run(file=tmp_path / "armed").returncode == 0
+
+
+def test_another_point_stays_armed(tmp_path: Path) -> None:
+    (tmp_path / "armed").write_text("third:before")
+    assert run(file=tmp_path / "armed").returncode == 0
+    assert (tmp_path / "armed").exists()

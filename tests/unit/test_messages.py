@@ -1,0 +1,91 @@
+"""Envelopes: what is written can be read, and nothing else can."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storefleet.messages import UnreadableMessage, command_subject, decode, encode, event_subject, read_command
+
+TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+DATA: dict[str, Any] = {
+    "operation_id": "op_aaaaaaaaaaaaaaaa",
+    "store_id": "sto_aaaaaaaaaaaaaaaa",
+    "kind": "create",
+    "request_id": "req_1",
+}
+
+
+def envelope(**changes: Any) -> bytes:
+    body = encode(
+        message_id="cmd_1",
+        message_type="storefleet.create",
+        subject="sto_aaaaaaaaaaaaaaaa",
+        time=TIME,
+        data=json.dumps({**DATA, **changes}),
+        extensions={"seq": 7, "tenantid": "ten_1"},
+    )
+    assert isinstance(body, bytes)
+    return body
+
+
+def test_an_envelope_is_a_cloudevent() -> None:
+    assert json.loads(envelope()) == {
+        "specversion": "1.0",
+        "id": "cmd_1",
+        "type": "storefleet.create",
+        "source": "/storefleet",
+        "subject": "sto_aaaaaaaaaaaaaaaa",
+        "time": "2026-01-02T03:04:05.678Z",
+        "datacontenttype": "application/json",
+        "seq": 7,
+        "tenantid": "ten_1",
+        "data": DATA,
+    }
+
+
+def test_a_command_is_read_as_it_was_written() -> None:
+    command = read_command(envelope())
+    assert (command.id, command.type) == ("cmd_1", "storefleet.create")
+    assert command.model_dump(include=set(DATA)) == DATA
+    assert read_command(envelope(request_id=None)).request_id is None
+    assert read_command(envelope(unknown="is left out")).kind == "create"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"x", b"\xff", b"[]", b"1", b"null", b'{"specversion": "2.0"}', b'{"specversion": 1.0}', b"[" * 100_000),
+        *(b'{"specversion": "1.0"}', b'{"specversion": "1.0", "data": []}', b'{"specversion": "1.0", "data": {}}'),
+        *(envelope(operation_id=None), envelope(operation_id=1), envelope(kind=[]), envelope(store_id="sto_x")),
+        *(envelope(operation_id="sto_aaaaaaaaaaaaaaaa"), envelope(store_id="sto_aaaaaaaaaaaaaa\0a"), envelope(id="x")),
+    ],
+)
+def test_what_is_no_command_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableMessage) as error:
+        read_command(body)
+    assert "\0" not in str(error.value)
+    str(error.value).encode()
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(
+    st.one_of(st.binary(max_size=200), st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
+)
+def test_garbage_is_unreadable_and_nothing_worse(garbage: bytes | str) -> None:
+    body = garbage if isinstance(garbage, bytes) else garbage.encode()
+    with pytest.raises(UnreadableMessage):
+        read_command(body)
+
+
+def test_subjects() -> None:
+    assert command_subject("create", "sto_1") == "storefleet.commands.v1.provisioner.create.sto_1"
+    assert command_subject("delete", "sto_1") == "storefleet.commands.v1.reaper.delete.sto_1"
+    assert event_subject("ten_1", "sto_1", "store.ready") == "storefleet.events.v1.ten_1.sto_1.ready"
+
+
+def test_decoding_gives_the_envelope() -> None:
+    assert decode(envelope())["seq"] == 7

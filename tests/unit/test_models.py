@@ -1,0 +1,117 @@
+"""Public shapes, times and identifiers."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from pydantic import ValidationError
+
+from storefleet.identifiers import STORE, is_id, new_id, resource_name
+from storefleet.models import Caller, Credentials, Failure, Operation, Step, Store, event_data, timestamp
+
+THEN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+
+
+def store(**changes: object) -> Store:
+    fields = {
+        "id": "sto_aaaaaaaaaaaaaaaa",
+        "tenant_id": "ten_aaaaaaaaaaaaaaaa",
+        "name": "acme",
+        "engine": "shop",
+        "engine_version": "1",
+        "parameters": {"x": 1},
+        "state": "failed",
+        "url": None,
+        "admin_url": None,
+        "failure": Failure(code="c", detail="d", next="n"),
+        "created_at": THEN,
+        "ready_at": None,
+        "deleted_at": None,
+        "version": 3,
+    }
+    return Store.model_validate({**fields, **changes})
+
+
+def operation(**changes: object) -> Operation:
+    fields = {
+        "id": "op_aaaaaaaaaaaaaaaa",
+        "tenant_id": "ten_aaaaaaaaaaaaaaaa",
+        "store_id": "sto_aaaaaaaaaaaaaaaa",
+        "kind": "create",
+        "state": "queued",
+        "error": None,
+        "attempt": 1,
+        "cancel_requested": False,
+        "fence": 0,
+        "request_id": None,
+        "deadline": THEN,
+        "run_after": THEN,
+        "created_at": THEN,
+        "started_at": None,
+        "finished_at": None,
+    }
+    return Operation.model_validate({**fields, **changes})
+
+
+def test_times_are_utc_with_a_z() -> None:
+    assert timestamp(None) is None
+    assert timestamp(THEN) == "2026-01-02T03:04:05.678Z"
+    assert timestamp(THEN.astimezone(timezone(timedelta(hours=5, minutes=30)))) == "2026-01-02T03:04:05.678Z"
+
+
+def test_the_shape_of_a_store() -> None:
+    shape = store().to_json()
+    assert shape["failure"] == {"code": "c", "detail": "d", "step": None, "next": "n", "retryable": True}
+    assert shape["created_at"] == "2026-01-02T03:04:05.678Z"
+    assert shape["version"] == 3
+    assert "secret" not in shape
+
+
+@pytest.mark.parametrize(
+    ("state", "done"),
+    [("queued", False), ("running", False), ("succeeded", True), ("failed", True), ("cancelled", True)],
+)
+def test_an_operation_is_done_when_it_has_ended(state: str, done: bool) -> None:
+    assert operation(state=state).done is done
+    assert operation(state=state).to_json()["done"] is done
+
+
+def test_an_event_carries_both_without_the_parameters() -> None:
+    data = event_data(store(), operation(steps=(Step(name="a", title="A"),)))
+    assert "parameters" not in data["store"]
+    assert data["operation"]["steps"][0]["state"] == "pending"
+    assert event_data(store(), None).keys() == {"store"}
+
+
+def test_models_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        store().name = "other"  # type: ignore[misc]
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "hush" not in repr(Credentials("http://x", "admin", "hush"))
+
+
+def test_scopes() -> None:
+    caller = Caller(
+        tenant_id="t", tenant_name="T", user_id="u", email="e", operator=False, scopes=frozenset({"stores:read"})
+    )
+    assert caller.may("stores:read")
+    assert not caller.may("stores:write")
+
+
+def test_identifiers() -> None:
+    made = {new_id(STORE) for _ in range(1000)}
+    assert len(made) == 1000
+    assert all(re.fullmatch(r"sto_[a-z0-9]{16}", one) and is_id(one, STORE) for one in made)
+    for wrong in (
+        "",
+        "sto_",
+        "sto_A" + "a" * 15,
+        "sto_" + "a" * 17,
+        "op_" + "a" * 16,
+        "sto_" + "a" * 16 + "\n",
+        "sto_" + "٣" * 16,
+    ):
+        assert not is_id(wrong, STORE), wrong
+    assert resource_name("sto_abc") == "st-abc"
