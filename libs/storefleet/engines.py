@@ -41,6 +41,7 @@ class Local(Model):
 
     source: Path
     requirements: Path | None = None
+    build_requirements: Path | None = None  # what packages without a wheel are built with; locked like the rest
     template: tuple[str, ...] = Field(min_length=1)
     serve: tuple[str, ...] = Field(min_length=1)
 

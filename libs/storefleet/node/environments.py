@@ -124,10 +124,13 @@ async def _install(engine: Engine, environment: Environment, *, records: Path, l
     python, venv = str(environment.python), environment.folder / "venv"
     shutil.rmtree(venv, ignore_errors=True)
     pip = ("-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input")
-    options = ("--require-hashes", "--no-compile", "--root-user-action=ignore", "--quiet")
+    options = ("--require-hashes", "--no-build-isolation", "--no-compile", "--root-user-action=ignore", "--quiet")
+    install = (sys.executable, *pip, "install", *options, "-r")
+    build = engine.local.build_requirements
     steps = (
         ("venv", (sys.executable, "-m", "venv", "--without-pip", str(venv))),
-        ("pip", (sys.executable, *pip, "install", *options, "-r", str(requirements))),
+        *([("pip-build", (*install, str(_folder_of(engine) / build)))] if build else []),
+        ("pip", (*install, str(requirements))),
         ("compile", (python, "-m", "compileall", "-q", "-j", "0", str(venv / "lib"), str(environment.source))),
     )
     progress(f"installing the packages of {engine.title} (once)")
