@@ -6,7 +6,7 @@ What it accepts is in the database, whole, when it returns.
 import hashlib
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet import logs, metrics
@@ -18,7 +18,7 @@ from storefleet.engines import Engine, Engines
 from storefleet.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
 from storefleet.identifiers import OPERATION, STORE, new_id
 from storefleet.ledger import cancelled_failure, end_cancelled
-from storefleet.models import Caller, Operation, Store
+from storefleet.models import Caller, Operation, Store, now
 from storefleet.settings import Settings
 
 log = logs.get(__name__)
@@ -165,6 +165,15 @@ class Admission:
             raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
         kind = self._engines.get(engine or self._settings.default_engine)
         complete = kind.complete(parameters)
+        store = _new_store(caller, name, kind, complete)
+        operation = self._new_operation(store, request_id)
+        accepted = Accepted(store.to_json(), operation.to_json())
+        if key is None:
+            async with self._database.connection(tells=outbox.CHANNEL) as conn:
+                most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
+                if await self._write(conn, caller, store, operation, most=most):
+                    log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
+                    return accepted
         async with self._database.transaction(tells=outbox.CHANNEL) as conn:
             found = await self._room(conn, caller, hold=True)
             if key and (answer := await find_answer(conn, scope=scope, key=key)):
@@ -172,9 +181,7 @@ class Admission:
                     raise Invalid("This Idempotency-Key came with another body before.", code="idempotency_key_reused")
                 return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
             self._check_limits(found)
-            store = _new_store(caller, name, kind, complete, at=found.now)
-            operation = await self._write(conn, caller, store, request_id)
-            accepted = Accepted(store.to_json(), operation.to_json())
+            await self._write(conn, caller, store, operation)
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
                 await keep_answer(
@@ -207,8 +214,8 @@ class Admission:
                 retry_after=60,
             )
 
-    async def _write(self, conn: Connection, caller: Caller, store: Store, request_id: str | None) -> Operation:
-        operation = Operation(
+    def _new_operation(self, store: Store, request_id: str | None) -> Operation:
+        return Operation(
             id=new_id(OPERATION),
             tenant_id=store.tenant_id,
             store_id=store.id,
@@ -225,12 +232,19 @@ class Admission:
             started_at=None,
             finished_at=None,
         )
+
+    async def _write(
+        self, conn: Connection, caller: Caller, store: Store, operation: Operation, *, most: int | None = None
+    ) -> bool:
+        """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
         drafts = (outbox.event("store.requested", store, operation), outbox.command(operation))
-        if not await transitions.begin(conn, store, operation, *drafts, by=caller.token_id or caller.user_id):
+        by = caller.token_id or caller.user_id
+        written = await transitions.begin(conn, store, operation, *drafts, by=by, most=most)
+        if written is False:
             raise NameTaken(
                 f"There is a live store “{store.name}”; choose another name.", errors=[("/name", "is taken")]
             )
-        return operation
+        return written is not None
 
     async def _add_operation(
         self,
@@ -347,7 +361,7 @@ class Admission:
         return store
 
 
-def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, Any], *, at: datetime) -> Store:
+def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, Any]) -> Store:
     return Store(
         id=new_id(STORE),
         tenant_id=caller.tenant_id,
@@ -359,7 +373,7 @@ def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, 
         url=None,
         admin_url=None,
         failure=None,
-        created_at=at,
+        created_at=now(),
         ready_at=None,
         deleted_at=None,
         version=1,

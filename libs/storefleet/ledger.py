@@ -1,9 +1,11 @@
 """Every transition of an operation, each one transaction: operation, steps, store, event, the next command.
 
-The store's row is locked first, everywhere, so that transitions of one store follow each other and never deadlock.
+The store's row is locked first, everywhere, so that transitions of one store follow each other and never deadlock. The
+frequent ones read without a lock, and write in one statement that changes nothing when the rows are not those any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from storefleet import metrics
@@ -14,6 +16,8 @@ from storefleet.failpoints import effect
 from storefleet.models import Failure, Operation, Step, Store, now
 from storefleet.runtimes.base import Outcome, RuntimeStep
 
+#: A store and its operation as they become, and the event that tells it.
+Move = tuple[Store, Operation, str]
 Plans = Mapping[str, Callable[[Store], Sequence[RuntimeStep]]]
 
 
@@ -37,26 +41,23 @@ class Ledger:
     ) -> tuple[Store, Operation] | None:
         """Take the operation if it is to be worked on now; None when there is nothing to do."""
         with effect("claim"):
-            async with self._database.transaction(tells=outbox.CHANNEL) as conn:
-                store = await stores.locked(conn, store_id)
-                if store is None:
-                    return None
-                operation = await operations.claim(
-                    conn, operation_id, store_id=store.id, kinds=list(plans), owner=owner, lease=lease
-                )
-                if operation is None:
-                    return None
-                if operation.cancel_requested:
-                    await self._cancel(conn, store, operation)
-                    return None
-                planned = _planned(operation.steps, plans[operation.kind](store))
-                operation = operation.model_copy(update={"steps": _begin_next(planned)})
-                event = "store.step"
-                if operation.kind == "create" and store.state != "provisioning":
-                    store = store.changed(state="provisioning", failure=None)
-                    event = "store.provisioning"
-                await transitions.write(conn, store, operation, outbox.event(event, store, operation))
-        return store, operation
+            async with self._database.connection(tells=outbox.CHANNEL) as conn:
+                while found := await operations.claimable(conn, operation_id, store_id=store_id, kinds=list(plans)):
+                    before, operation = found
+                    if operation.cancel_requested:
+                        break
+                    planned = _planned(operation.steps, plans[operation.kind](before))
+                    operation = operation.model_copy(update={"steps": _begin_next(planned)})
+                    store, event = before, "store.step"
+                    if operation.kind == "create" and store.state != "provisioning":
+                        store, event = store.changed(state="provisioning", failure=None), "store.provisioning"
+                    draft = outbox.event(event, store, operation)
+                    if await transitions.claim(conn, before, store, operation, draft, owner=owner, lease=lease):
+                        return store, operation
+        if found:
+            with suppress(LeaseLost):  # somebody else has seen it, too
+                await self.cancelled_without_worker(found[1].model_copy(update={"fence": found[1].fence - 1}))
+        return None
 
     async def renew(self, operation: Operation, lease: timedelta) -> bool:
         """Extend the lease; returns whether a cancel was requested."""
@@ -65,27 +66,28 @@ class Ledger:
 
     async def say(self, operation: Operation, position: int, message: str) -> Operation:
         """Show what the running step waits for."""
-        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
-            store = await self._hold(conn, operation)
-            changed = _with_step(operation, position, message=message)
-            return await self._progress(conn, store, changed)
+        changed = _with_step(operation, position, message=message)
+        return await self._move(operation, lambda store: (store, changed, "store.step"))
 
     async def step_started(self, operation: Operation, position: int) -> Operation:
-        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
-            store = await self._hold(conn, operation)
-            changed = _with_step(operation, position, state="running", started_at=now())
-            return await self._progress(conn, store, changed)
+        changed = _with_step(operation, position, state="running", started_at=now())
+        return await self._move(operation, lambda store: (store, changed, "store.step"))
 
     async def step_done(self, operation: Operation, position: int, outcome: Outcome, *, last: bool) -> Operation:
         """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
+        changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)
+        changed = changed.model_copy(update={"steps": _begin_next(changed.steps)})
+        address = (
+            {"url": outcome.address.url, "admin_url": outcome.address.admin_url} if outcome.address is not None else {}
+        )
+
+        def move(store: Store) -> Move:
+            if last:
+                return _succeeded(store, changed, address)
+            return store.changed(**address), changed, "store.step"
+
         with effect(f"record_{operation.steps[position].name}"):
-            async with self._database.transaction(tells=outbox.CHANNEL) as conn:
-                store = await self._hold(conn, operation, heed_cancel=operation.kind == "create")
-                changed = _with_step(operation, position, state="succeeded", finished_at=now(), message=outcome.message)
-                changed = changed.model_copy(update={"steps": _begin_next(changed.steps)})
-                if last:
-                    return await self._succeed(conn, store, changed, outcome)
-                return await self._progress(conn, store.changed(**_address(outcome)), changed)
+            return await self._move(operation, move, heed_cancel=operation.kind == "create")
 
     async def failed(self, operation: Operation, failure: Failure, *, dead_letter: bool) -> Operation:
         """Close the operation with its reason; one that gave up becomes a dead letter too."""
@@ -152,27 +154,24 @@ class Ledger:
                 await operations.mark_announced(conn, [changed.id])
             return changed
 
-    async def _hold(self, conn: Connection, operation: Operation, *, heed_cancel: bool = False) -> Store:
-        store, cancel = await operations.hold(conn, operation.id, fence=operation.fence)
-        if cancel and heed_cancel:
-            raise CancelRequested
+    async def _hold(self, conn: Connection, operation: Operation) -> Store:
+        store, _ = await operations.held(conn, operation.id, fence=operation.fence)
         return store
 
-    async def _progress(self, conn: Connection, store: Store, operation: Operation) -> Operation:
-        await transitions.write(conn, store, operation, outbox.event("store.step", store, operation))
-        return operation
-
-    async def _succeed(self, conn: Connection, store: Store, operation: Operation, outcome: Outcome) -> Operation:
-        operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
-        if operation.kind == "create":
-            store = store.changed(state="ready", ready_at=now(), failure=None, **_address(outcome))
-            event = "store.ready"
-        else:
-            store = store.changed(state="deleted", deleted_at=now(), failure=None)
-            event = "store.deleted"
-        if await transitions.write(conn, store, operation, outbox.event(event, store, operation)):
-            await announce_next(conn, store.id)
-        return operation
+    async def _move(
+        self, operation: Operation, move: Callable[[Store], Move], *, heed_cancel: bool = False
+    ) -> Operation:
+        """Write what `move` makes of the store as it is; again, when something came between. Raises CancelRequested."""
+        async with self._database.connection(tells=outbox.CHANNEL) as conn:
+            written = False
+            while not written:
+                before, cancel = await operations.held(conn, operation.id, fence=operation.fence, lock=False)
+                if cancel and heed_cancel:
+                    raise CancelRequested
+                store, changed, event = move(before)
+                draft = outbox.event(event, store, changed)
+                written = await transitions.write(conn, before, store, changed, draft, heed_cancel=heed_cancel)
+        return changed
 
     async def _cancel(self, conn: Connection, store: Store, operation: Operation) -> Operation:
         changed = await end_cancelled(conn, operation)
@@ -206,8 +205,12 @@ async def announce_next(conn: Connection, store_id: str) -> None:
         await operations.mark_announced(conn, [waiting.id])
 
 
-def _address(outcome: Outcome) -> dict[str, str]:
-    return {"url": outcome.address.url, "admin_url": outcome.address.admin_url} if outcome.address else {}
+def _succeeded(store: Store, operation: Operation, address: Mapping[str, str]) -> Move:
+    """The end of an operation; none of the same store waits, since whoever makes one asks a running one to cancel."""
+    operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
+    if operation.kind == "create":
+        return store.changed(state="ready", ready_at=now(), failure=None, **address), operation, "store.ready"
+    return store.changed(state="deleted", deleted_at=now(), failure=None), operation, "store.deleted"
 
 
 def _planned(kept: Sequence[Step], plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:

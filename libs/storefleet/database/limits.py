@@ -1,6 +1,5 @@
 """Exact limits under parallel requests: the tenant's row is locked first, everything is counted after that."""
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from storefleet.database.pool import Connection
@@ -13,7 +12,6 @@ class Room(NamedTuple):
     full: bool
     in_hour: int
     live: int
-    now: datetime
 
 
 class Answer(NamedTuple):
@@ -26,11 +24,11 @@ class Answer(NamedTuple):
 async def room(conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: int, hold: bool) -> Room:
     """Count both limits; with `hold` nobody else is admitted for this tenant until the transaction ends."""
     record = await conn.fetchrow(
-        "SELECT in_hour, live, wait, now FROM tenant_room($1, $2, $3, $4)", tenant_id, per_hour, per_tenant, hold
+        "SELECT in_hour, live, wait FROM tenant_room($1, $2, $3, $4)", tenant_id, per_hour, per_tenant, hold
     )
     full_hour = record["in_hour"] >= per_hour
     wait = (record["wait"] if record["wait"] is not None else 3600.0) if full_hour else None
-    return Room(wait, record["live"] >= per_tenant, record["in_hour"], record["live"], record["now"])
+    return Room(wait, record["live"] >= per_tenant, record["in_hour"], record["live"])
 
 
 async def find_answer(conn: Connection, *, scope: str, key: str) -> Answer | None:

@@ -7,12 +7,17 @@ from typing import NamedTuple
 from storefleet.database import stores
 from storefleet.database.pool import Connection, Record
 from storefleet.errors import LeaseLost
-from storefleet.models import Failure, Operation, Step, Store
+from storefleet.models import Failure, Operation, Step, Store, now
 
 _COLUMNS = (
     "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id, deadline, run_after,"
     " created_at, started_at, finished_at"
 )
+
+_NAMES = tuple(_COLUMNS.split(", "))
+_PREFIXED = ", ".join(f"o.{name} AS o_{name}" for name in _NAMES)
+#: Nobody works on the operation `o`.
+CLAIMABLE = "(o.state = 'queued' OR (o.state = 'running' AND o.lease_until < now()))"
 
 CANCEL_CHANNEL = "storefleet_cancel"
 
@@ -124,32 +129,6 @@ async def add(
     return from_record(record)
 
 
-async def claim(
-    conn: Connection, operation_id: str, *, store_id: str, kinds: Sequence[str], owner: str, lease: timedelta
-) -> Operation | None:
-    """Take the operation under a fresh fence, if it is due, unowned, and the oldest open one of this store."""
-    record = await conn.fetchrow(
-        f"""
-        WITH before AS (SELECT state AS state_before FROM operations WHERE id = $1)
-        UPDATE operations o SET state = 'running', fence = fence + 1, lease_owner = $2,
-            lease_until = now() + $3::interval, started_at = coalesce(started_at, now())
-        FROM before WHERE id = $1 AND store_id = $4 AND kind = ANY($5) AND run_after <= now()
-          AND (state = 'queued' OR (state = 'running' AND lease_until < now()))
-          AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id
-              AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))
-        RETURNING {_COLUMNS}, state_before = 'running' AS taken_over""",
-        operation_id,
-        owner,
-        lease,
-        store_id,
-        list(kinds),
-    )
-    if record is None:
-        return None
-    steps = await steps_of(conn, operation_id) if record["fence"] > 1 else ()  # only a claim writes steps
-    return from_record(record, steps)
-
-
 async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timedelta) -> bool:
     """Extend the lease; returns whether a cancel was requested; raises LeaseLost."""
     cancel = await conn.fetchval(
@@ -164,14 +143,40 @@ async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timed
     return bool(cancel)
 
 
-async def hold(conn: Connection, operation_id: str, *, fence: int) -> tuple[Store, bool]:
-    """Lock the store and then the operation for a write under this fence; raises LeaseLost.
+async def claimable(
+    conn: Connection, operation_id: str, *, store_id: str, kinds: Sequence[str]
+) -> tuple[Store, Operation] | None:
+    """The operation, as it would be under its next fence, and its store, if it may be claimed now."""
+    record = await conn.fetchrow(
+        f"SELECT s.*, {_PREFIXED} FROM operations o JOIN stores s ON s.id = o.store_id"
+        " WHERE o.id = $1 AND o.store_id = $2 AND o.kind = ANY($3) AND o.run_after <= now()"
+        f" AND {CLAIMABLE} AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id"
+        " AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))",
+        operation_id,
+        store_id,
+        list(kinds),
+    )
+    if record is None:
+        return None
+    fields = {column: record[f"o_{column}"] for column in _NAMES}
+    steps = await steps_of(conn, operation_id) if fields["fence"] else ()  # only a claim writes steps
+    claimed = {
+        "state": "running",
+        "fence": fields["fence"] + 1,
+        "started_at": fields["started_at"] or now(),
+        "taken_over": fields["state"] == "running",
+    }
+    return stores.from_record(record), Operation.model_validate({**fields, **claimed, "steps": tuple(steps)})
 
-    Returns the store, and whether a cancel was requested.
+
+async def held(conn: Connection, operation_id: str, *, fence: int, lock: bool = True) -> tuple[Store, bool]:
+    """The store of an operation that runs under this fence, and whether a cancel was requested; raises LeaseLost.
+
+    With `lock` both rows stay as they are until the transaction ends: first the store's, then the operation's.
     """
     record = await conn.fetchrow(
         "SELECT s.*, o.cancel_requested FROM stores s JOIN operations o ON o.store_id = s.id"
-        " WHERE o.id = $1 AND o.fence = $2 AND o.state = 'running' FOR UPDATE OF s, o",
+        f" WHERE o.id = $1 AND o.fence = $2 AND o.state = 'running'{' FOR UPDATE OF s, o' if lock else ''}",
         operation_id,
         fence,
     )

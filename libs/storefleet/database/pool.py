@@ -84,19 +84,19 @@ class Database:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Borrow a connection outside a transaction; raises DatabaseAway."""
+    async def connection(self, *, tells: str | None = None) -> AsyncIterator[Connection]:
+        """Borrow a connection, and tell the channel `tells` after its work; raises DatabaseAway."""
         with translated():
             async with self._pool.acquire(timeout=self._timeout) as connection:
                 yield connection
+        if tells is not None:
+            self._tell_soon(tells)
 
     @asynccontextmanager
     async def transaction(self, *, tells: str | None = None) -> AsyncIterator[Connection]:
-        """Borrow a connection inside a transaction, after which the channel `tells` is told; raises DatabaseAway."""
-        async with self.connection() as connection, connection.transaction():
+        """Borrow a connection inside a transaction, and tell the channel after it; raises DatabaseAway."""
+        async with self.connection(tells=tells) as connection, connection.transaction():
             yield connection
-        if tells is not None:
-            self._tell_soon(tells)
 
     def _tell_soon(self, channel: str) -> None:
         """Wake whoever listens, once for many commits: a NOTIFY inside them would make each wait for all before it."""

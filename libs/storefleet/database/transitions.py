@@ -1,11 +1,13 @@
 """The way of a store, written down: every transition is one statement, since round trips are what it costs.
 
-They are written in a transaction that tells `outbox.CHANNEL`.
+Whoever calls tells `outbox.CHANNEL` after the commit.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
+from storefleet.database.operations import CLAIMABLE
 from storefleet.database.outbox import Draft
 from storefleet.database.pool import Connection
 from storefleet.models import Failure, Operation, Step, Store
@@ -17,7 +19,7 @@ _ADD_MESSAGES = """
 _SAVE_STEPS = """
     INSERT INTO steps (operation_id, position, name, title, state, started_at, finished_at, message)
     SELECT $1, s.* FROM unnest({}::int[], {}::text[], {}::text[], {}::text[], {}::timestamptz[], {}::timestamptz[],
-        {}::text[]) s
+        {}::text[]) s WHERE EXISTS (SELECT 1 FROM held)
     ON CONFLICT (operation_id, position) DO UPDATE SET name = excluded.name, title = excluded.title,
         state = excluded.state, started_at = excluded.started_at, finished_at = excluded.finished_at,
         message = excluded.message
@@ -31,31 +33,51 @@ def _numbered(statement: str, first: int) -> str:
 
 
 _BEGIN = f"""
-    WITH added AS (
+    WITH counted AS (
+        UPDATE tenants SET stores_made = stores_made + 1
+        WHERE id = $3 AND ($22::bigint IS NULL OR stores_made < $22) RETURNING id
+    ), added AS (
         INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, created_at)
-        VALUES ($2, $3, $4, $5, $6, $7, $8, $9)
+        SELECT $2, id, $4, $5, $6, $7, $8, $9 FROM counted
         ON CONFLICT (name) WHERE state <> 'deleted' DO NOTHING RETURNING id
     ), queued AS (
         INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)
         SELECT $1, $3, id, $10, $11, $12, $13, $9 FROM added
     ), told AS ({_numbered(_ADD_MESSAGES, 14)} WHERE EXISTS (SELECT 1 FROM added))
-    SELECT true FROM added"""
-_WRITE = f"""
-    WITH stepped AS ({_numbered(_SAVE_STEPS, 13)}),
-    operated AS (
-        UPDATE operations SET state = $2, error = $3, finished_at = $4, lease_owner = NULL, lease_until = NULL
-        WHERE id = $1 AND state <> $2
-    ), stored AS (
+    SELECT EXISTS (SELECT 1 FROM added) FROM counted"""
+#: What transitions of an operation share; `{held}` says what must still be so, `{operated}` how the operation changes.
+_MOVE = f"""
+    WITH held AS (
+        SELECT 1 FROM stores s JOIN operations o ON o.store_id = s.id
+        WHERE s.id = $5 AND s.version = $13 AND o.id = $1 AND {{held}} FOR UPDATE OF s, o
+    ), operated AS (UPDATE operations o SET state = $2, {{operated}}),
+    stored AS (
         UPDATE stores SET state = $6, url = $7, admin_url = $8, failure = $9, ready_at = $10, deleted_at = $11,
             version = $12
-        WHERE id = $5 AND version < $12
-    ), told AS ({_numbered(_ADD_MESSAGES, 20)})
-    SELECT EXISTS (SELECT 1 FROM operations WHERE store_id = $5 AND id <> $1 AND state IN ('queued', 'running'))"""
+        FROM held WHERE id = $5 AND version < $12
+    ), stepped AS ({_numbered(_SAVE_STEPS, 15)}),
+    told AS ({_numbered(_ADD_MESSAGES, 22)} WHERE EXISTS (SELECT 1 FROM held))
+    SELECT 1 FROM held"""
+_CLAIM = _MOVE.format(
+    held=f"o.fence = $14 - 1 AND {CLAIMABLE}",
+    operated="fence = $14, lease_owner = $30, lease_until = now() + $31::interval, error = $3, finished_at = $4,"
+    " started_at = $32 FROM held WHERE id = $1",
+)
+_WRITE = _MOVE.format(
+    held="o.fence = $14 AND o.state = 'running' AND NOT (o.cancel_requested AND $30)",
+    operated="error = $3, finished_at = $4, lease_owner = NULL, lease_until = NULL"
+    " FROM held WHERE id = $1 AND state <> $2",
+)
 
 
-async def begin(conn: Connection, store: Store, operation: Operation, *drafts: Draft, by: str) -> bool:
-    """Write a new store, its announced operation and the messages; False when a live store has the name."""
-    written = await conn.fetchval(
+async def begin(
+    conn: Connection, store: Store, operation: Operation, *drafts: Draft, by: str, most: int | None = None
+) -> bool | None:
+    """Write a new store, its announced operation and the messages; False when a live store has the name.
+
+    With `most`: None, and nothing is written, when the tenant has made so many stores that they have to be counted.
+    """
+    written: bool | None = await conn.fetchval(
         _BEGIN,
         operation.id,
         store.id,
@@ -71,17 +93,28 @@ async def begin(conn: Connection, store: Store, operation: Operation, *drafts: D
         by,
         operation.deadline,
         *_columns(drafts),
+        most,
     )
-    return bool(written)
+    return written
 
 
-async def write(conn: Connection, store: Store, operation: Operation, *drafts: Draft) -> bool:
-    """Write store, operation with its steps, and messages as they are now; the caller holds the rows.
+async def claim(
+    conn: Connection, before: Store, store: Store, operation: Operation, *drafts: Draft, owner: str, lease: timedelta
+) -> bool:
+    """Take the operation and write what that changes; False when it, or the store, is not as it was read."""
+    values = _values(before, store, operation, drafts)
+    return bool(await conn.fetchval(_CLAIM, *values, owner, lease, operation.started_at))
 
-    Returns whether another operation of the store waits.
-    """
-    waiting = await conn.fetchval(
-        _WRITE,
+
+async def write(
+    conn: Connection, before: Store, store: Store, operation: Operation, *drafts: Draft, heed_cancel: bool
+) -> bool:
+    """Write store, operation with its steps, and messages; False when they are not as they were read."""
+    return bool(await conn.fetchval(_WRITE, *_values(before, store, operation, drafts), heed_cancel))
+
+
+def _values(before: Store, store: Store, operation: Operation, drafts: Sequence[Draft]) -> list[Any]:
+    return [
         operation.id,
         operation.state,
         _json(operation.error),
@@ -94,11 +127,12 @@ async def write(conn: Connection, store: Store, operation: Operation, *drafts: D
         store.ready_at,
         store.deleted_at,
         store.version,
+        before.version,
+        operation.fence,
         list(range(1, len(operation.steps) + 1)),
         *_step_columns(operation.steps),
         *_columns(drafts),
-    )
-    return bool(waiting)
+    ]
 
 
 def _json(failure: Failure | None) -> dict[str, Any] | None:

@@ -52,7 +52,9 @@ class LocalRuntime:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["LocalRuntime"]:
         timeout = aiohttp.ClientTimeout(total=15)
-        async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as self._http:
+        connector = aiohttp.TCPConnector(force_close=True)  # a kept connection would hold the shop up when it stops
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=jar) as self._http:
             yield self
 
     async def check(self) -> None:

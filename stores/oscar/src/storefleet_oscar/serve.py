@@ -47,7 +47,7 @@ class StoreServer(BaseApplication):  # type: ignore[misc]
             "backlog": 128,
             "timeout": 90,  # longer than the wait for a database at start
             "graceful_timeout": 3,
-            "keepalive": 5,
+            "keepalive": 1,  # a page and what belongs to it; longer ones would hold up the end
             "worker_tmp_dir": str(SHARED_MEMORY if shared else self._store.data_dir),
             "control_socket_disable": True,
             "logger_class": logs.AccessLog,

@@ -1,7 +1,9 @@
 CREATE TABLE tenants (
     id          text PRIMARY KEY,
     name        text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
-    created_at  timestamptz NOT NULL DEFAULT now()
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    -- Never less than what the limits would count: while it is below them, nothing needs to be counted.
+    stores_made bigint NOT NULL DEFAULT 0
 )
 --;
 CREATE TABLE users (
@@ -74,14 +76,13 @@ CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE state <> 'deleted
 -- What a tenant has used of both limits; no more rows are read than the limits are high. The lock is a statement of its
 -- own, so that the count after it sees what the one before us has committed.
 CREATE FUNCTION tenant_room(tenant text, per_hour integer, per_tenant integer, hold boolean)
-RETURNS TABLE (in_hour bigint, live bigint, wait float8, now timestamptz) LANGUAGE plpgsql AS $$
+RETURNS TABLE (in_hour bigint, live bigint, wait float8) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM tenants WHERE id = tenant AND hold FOR UPDATE;
     RETURN QUERY SELECT count(*),
             (SELECT count(*) FROM
                 (SELECT 1 FROM stores WHERE tenant_id = tenant AND state <> 'deleted' LIMIT per_tenant) existing),
-            extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8,
-            transaction_timestamp()
+            extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8
         FROM (SELECT created_at FROM stores
             WHERE tenant_id = tenant AND created_at > clock_timestamp() - interval '1 hour'
             ORDER BY created_at DESC LIMIT per_hour) newest;
