@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -24,7 +25,20 @@ class Listener(Protocol):
 
     tenant_id: str
 
-    async def hear(self, seq: int, frame: str) -> None: ...
+    def hear(self, seq: int, wire: bytes) -> None: ...
+
+
+def wire_of(text: str) -> bytes:
+    """A text message as a server's websocket frame (RFC 6455 §5.2): whole, not masked, made once for everybody."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        head = struct.pack(">BB", 0x81, size)
+    elif size < 65_536:
+        head = struct.pack(">BBH", 0x81, 126, size)
+    else:
+        head = struct.pack(">BBQ", 0x81, 127, size)
+    return head + payload
 
 
 def frame_of(event: Event) -> str:
@@ -121,8 +135,9 @@ class Hub:
 
     async def _hand_on(self, seq: int, tenant_id: str, frame: str) -> None:
         self.watermark = seq
+        wire = wire_of(frame)
         for number, listener in enumerate(tuple(self._listeners.get(tenant_id, ())), start=1):
-            await listener.hear(seq, frame)
+            listener.hear(seq, wire)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
 

@@ -48,20 +48,22 @@ class Socket:
         self.cursor = 0
         self.replay: asyncio.Task[None] | None = None
 
-    async def hear(self, seq: int, frame: str) -> None:
+    def hear(self, seq: int, wire: bytes) -> None:
         """Write a live event; replay, which reads the database, has not ended while `live` is false.
 
         A socket that reads more slowly than events come goes back to replay, at its own pace: nobody waits for it.
         """
         if not self.live or seq <= self.cursor:
             return
-        if self._transport is None or self._transport.is_closing():
+        if self._ws.closed or self._transport is None or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > self._backlog:
             self.live = False
             self._behind(self)
             return
-        await self.write(seq, frame)
+        self.cursor = seq
+        self._transport.write(wire)
+        metrics.EVENTS_SENT.inc()
 
     async def drained(self) -> None:
         """Wait until the reader has taken most of what was written."""
@@ -74,6 +76,7 @@ class Socket:
             self._transport.abort()
 
     async def write(self, seq: int, frame: str) -> None:
+        """Write a replayed event, no faster than it is read."""
         self.cursor = seq
         with suppress(ConnectionError, RuntimeError):  # it has just closed
             await self._ws.send_str(frame)

@@ -54,9 +54,7 @@ class Sheet:
             self.notes.append(text)
 
     def to_json(self) -> dict[str, Any]:
-        figures = [
-            {**asdict(figure), "median": figure.median, "kept": figure.kept} for figure in self.figures.values()
-        ]
+        figures = [{**asdict(figure), "median": figure.median, "kept": figure.kept} for figure in self.figures.values()]
         return {"part": self.part, "figures": figures, "notes": self.notes}
 
 

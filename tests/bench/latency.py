@@ -33,7 +33,11 @@ def _run(staged: Platform, sheet: Sheet, tokens: list[str], *, prefix: str, rate
         "seconds": seconds,
         "warm_up": WARM_UP,
     }
-    published, cpu, began = stage.counter(staged, "gateway", "storefleet_published_total"), stage.busy(staged), time.time()
+    published, cpu, began = (
+        stage.counter(staged, "gateway", "storefleet_published_total"),
+        stage.busy(staged),
+        time.time(),
+    )
     result = asyncio.run(stage.side_process("tests.bench.load", plan, timeout=seconds + 60))
     elapsed = time.time() - began
     messages = stage.counter(staged, "gateway", "storefleet_published_total") - published

@@ -57,8 +57,7 @@ def call(staged: Platform, method: str, path: str, body: dict[str, Any] | None =
 def tenants(staged: Platform, count: int) -> list[str]:
     """New tenants' tokens."""
     made = (
-        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"})
-        for n in range(count)
+        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"}) for n in range(count)
     )
     return [tenant["token"] for tenant in made]
 
@@ -106,7 +105,7 @@ def busy(staged: Platform) -> dict[str, float]:
     seconds = {}
     for name in (*SERVICES, "nats", "postgres"):
         pid = staged.pid(name)
-        family = [pid, *_children(pid)] if pid is not None and name == "postgres" else [pid]
+        family = [pid, *children(pid)] if pid is not None and name == "postgres" else [pid]
         seconds[name] = sum(_cpu(member, ended_too=name == "postgres") for member in family if member is not None)
     return seconds
 
@@ -119,9 +118,9 @@ def _cpu(pid: int, *, ended_too: bool) -> float:
     return sum(int(field) for field in fields[11 : 15 if ended_too else 13]) / _TICK
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text(encoding="ascii").split():
-            found += [int(child), *_children(int(child))]
+            found += [int(child), *children(int(child))]
     return found

@@ -1,0 +1,66 @@
+"""Thousands of open websockets in a process of their own; says when each event has reached the last of them."""
+
+import asyncio
+import json
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+import uvloop
+
+from tests.bench.raw import Feed, open_feed
+
+_OPENING = 50
+
+
+class Crowd:
+    """Listens with all its sockets until every one has heard the expected number of events."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self._heard: dict[int, list[float]] = {}
+        self._written: dict[int, float] = {}
+        self._left = plan["sockets"] * plan["events"]
+        self._done = asyncio.Event()
+
+    async def run(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        feeds = await self._open()
+        print(json.dumps({"opened": time.perf_counter() - began}), flush=True)
+        await asyncio.wait_for(self._done.wait(), timeout=self._plan["timeout"])
+        closed = sum(feed.closed for feed in feeds)
+        spread = [max(times) - self._written[seq] for seq, times in sorted(self._heard.items())]
+        for feed in feeds:
+            feed.close()
+        return {"last_after": spread, "closed": closed}
+
+    async def _open(self) -> list[Feed]:
+        gate = asyncio.Semaphore(_OPENING)
+
+        async def one() -> Feed:
+            async with gate:
+                return await open_feed(self._plan["live_url"], self._plan["token"], self._on_frame)
+
+        return list(await asyncio.gather(*(one() for _ in range(self._plan["sockets"]))))
+
+    def _on_frame(self, frame: bytes) -> None:
+        heard = time.time()
+        begin = frame.index(b'"seq":') + 6
+        seq = int(frame[begin : frame.index(b",", begin)])
+        times = self._heard.setdefault(seq, [])
+        if not times:
+            self._written[seq] = datetime.fromisoformat(json.loads(frame)["time"]).timestamp()
+        times.append(heard)
+        self._left -= 1
+        if self._left == 0:
+            self._done.set()
+
+
+async def _main() -> None:
+    plan = json.loads(sys.stdin.readline())
+    print(json.dumps(await Crowd(plan).run()), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(_main())

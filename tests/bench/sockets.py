@@ -1,0 +1,89 @@
+"""Five thousand sockets on one notifier: how soon the last one hears an event, and what a socket costs."""
+
+import asyncio
+import json
+import resource
+import sys
+from typing import Any
+
+from tests.bench import stage
+from tests.bench.figures import Sheet
+from tests.support.platform import ROOT, Platform
+
+PART = "sockets"
+SOCKETS, STORES, EVENTS_A_STORE = 5_000, 5, 3
+TIMEOUT = 90.0
+
+
+def measure(runs: int) -> Sheet:
+    sheet = Sheet(PART)
+    sheet.note("From the row's time in the database, so relay and bus are counted too; the clients share the machine.")
+    with stage.simulated() as staged:
+        for number in range(runs):
+            asyncio.run(_run(staged, sheet, number))
+    return sheet
+
+
+async def _run(staged: Platform, sheet: Sheet, number: int) -> None:
+    notifier = staged.pid("notifier")
+    assert notifier is not None
+    before = stage.resident(notifier)
+    crowd = await _start(staged)
+    try:
+        opened = json.loads(await asyncio.wait_for(_line(crowd), TIMEOUT))["opened"]
+        await asyncio.sleep(1)
+        each = (stage.resident(notifier) - before) / SOCKETS
+        for store in range(STORES):
+            await asyncio.to_thread(stage.call, staged, "POST", "stores", {"name": f"crowd-{number}-{store}"})
+            await asyncio.sleep(1.5)
+        result = json.loads(await asyncio.wait_for(_line(crowd), TIMEOUT))
+    finally:
+        if crowd.returncode is None:
+            crowd.kill()
+        await crowd.wait()
+    spread = sorted(1000 * seconds for seconds in result["last_after"])
+    sheet.add("last socket hears, median event", "ms", spread[len(spread) // 2], limit=200)
+    sheet.add("last socket hears, slowest event", "ms", spread[-1])
+    if number == 0:  # a notifier that has held as many before has the memory already
+        sheet.add("memory of a socket", "KB", each / 1024, limit=30)
+    sheet.add("sockets opened", "1/s", SOCKETS / opened)
+    sheet.add("sockets lost", "sockets", result["closed"], limit=0)
+    await asyncio.sleep(2)  # the notifier takes leave of everybody
+
+
+async def _start(staged: Platform) -> asyncio.subprocess.Process:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    crowd = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.bench.crowd",
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    plan: dict[str, Any] = {
+        "live_url": staged.admin["live_url"],
+        "token": staged.admin["token"],
+        "sockets": SOCKETS,
+        "events": STORES * EVENTS_A_STORE,
+        "timeout": TIMEOUT,
+    }
+    assert crowd.stdin is not None
+    crowd.stdin.write(json.dumps(plan).encode() + b"\n")
+    await crowd.stdin.drain()
+    return crowd
+
+
+async def _line(crowd: asyncio.subprocess.Process) -> bytes:
+    assert crowd.stdout is not None
+    line = await crowd.stdout.readline()
+    if not line:
+        raise RuntimeError("the crowd has ended early")
+    return line
+
+
+if __name__ == "__main__":
+    from tests.bench.__main__ import alone
+
+    alone(measure)

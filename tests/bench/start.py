@@ -1,0 +1,62 @@
+"""From a fresh clone to a platform that is ready, and a later start."""
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench.figures import Sheet
+from tests.support.platform import ROOT, Platform
+
+PART = "start"
+LATER = 5
+
+
+def measure(runs: int) -> Sheet:
+    sheet = Sheet(PART)
+    sheet.note("Packages come through pip and npm, with whatever they keep of earlier downloads.")
+    for _ in range(min(runs, 2)):
+        folder = Path(tempfile.mkdtemp(prefix="storefleet-bench-"))
+        try:
+            clone = folder / "clone"
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+            sheet.add("make up in a fresh clone", "s", _up(clone), limit=150)
+            for _ in range(LATER):
+                sheet.add("a later make up", "s", _up(clone), limit=6)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return sheet
+
+
+def _up(clone: Path) -> float:
+    """Seconds until it is ready; it is stopped again."""
+    ready = clone / ".storefleet" / "admin.json"
+    ready.unlink(missing_ok=True)
+    ports = Platform(clone / ".storefleet").environment
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        ["make", "up"],
+        cwd=clone,
+        env={name: value for name, value in ports.items() if not name.endswith(("ENGINES_PATH", "DEFAULT_ENGINE"))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not ready.exists():
+            if process.poll() is not None or time.perf_counter() - began > 600:
+                raise RuntimeError("make up has failed")
+            time.sleep(0.02)
+        return time.perf_counter() - began
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+if __name__ == "__main__":
+    from tests.bench.__main__ import alone
+
+    alone(measure)
