@@ -23,7 +23,7 @@ class LogLines(io.StringIO):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers share nothing, so whatever shares an expensive fixture goes to one of them: a file, or a whole platform."""
+    """Workers share nothing, so what shares an expensive fixture goes to one of them: a file, or a whole platform."""
     for item in items:
         shared = item.path.parent if item.path.parent.name == "browser" else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))

@@ -206,9 +206,12 @@ async def lock_emails(conn: Connection) -> None:
 
 
 async def replace_password(conn: Connection, *, email: str, password_hash: str) -> Record:
+    """Set it, and end whatever was signed in with the old one; `id, tenant_id` of the account."""
     record: Record = await conn.fetchrow(
         "UPDATE users SET password_hash = $2 WHERE lower(email) = lower($1) RETURNING id, tenant_id",
         email,
         password_hash,
     )
+    await conn.execute("DELETE FROM sessions WHERE user_id = $1", record["id"])
+    await conn.execute("UPDATE tokens SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL", record["id"])
     return record
