@@ -8,9 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
-from storefleet import outbox as relays
 from storefleet.bus import Bus
 from storefleet.database import outbox
 from storefleet.database.pool import Database
@@ -143,10 +140,10 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
         await eventually(lambda: bus.connected)
         await world.tell(10)
         async with database.connection() as conn:
-            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=[], beyond=0)
+            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=[])
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
-            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=[], beyond=0) is None
+            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=[]) is None
         async with relay(world):
             await world.tell(5)
             await all_published(world, 15)
@@ -178,27 +175,6 @@ async def test_a_transaction_that_commits_late_is_numbered_late(world: World) ->
         await listener.reached(4)
         assert listener.seqs == [1, 2, 3, 4]
         assert [frame["store_id"] for frame in listener.frames][3] == "sto_late"
-
-
-async def test_a_transaction_that_commits_long_after_its_number_is_found(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The relay does not look at rows that it has passed, but now and then at all of them."""
-    monkeypatch.setattr(relays, "_SETTLED", 0.1)
-    monkeypatch.setattr(relays, "_LOOK_AT_ALL", 1.0)
-    async with live(world) as heard, relay(world):
-        async with world.database.transaction() as conn:
-            await conn.execute(
-                "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, data) VALUES ('evt_later', 'event',"
-                " 'storefleet.events.v1.t.s.step', 'store.step', 't', 'sto_late', '{}')"
-            )
-            for _ in range(5):
-                await world.tell(1)
-                await asyncio.sleep(0.1)
-            await eventually(lambda: len(heard) == 5)
-        await eventually(lambda: len(heard) == 6)
-        assert [message["seq"] for message in heard] == [1, 2, 3, 4, 5, 6]
-        assert heard[-1]["storeid"] == "sto_late"
 
 
 async def test_commits_at_every_moment_are_numbered_before_they_are_sent(world: World) -> None:
