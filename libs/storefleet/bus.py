@@ -16,6 +16,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -28,7 +29,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from storefleet import logs
-from storefleet.errors import BusAway
+from storefleet.errors import BusAway, BusRefused
 from storefleet.messages import (
     COMMANDS,
     COMMANDS_SUBJECT,
@@ -46,6 +47,7 @@ _PULL_EXPIRES = 30.0
 _HEARTBEAT = 2.0
 _AWAY = (NatsError, OSError, TimeoutError)
 _ACK_WAIT = 30.0
+_TOO_LARGE = 10054  # JSStreamMessageExceedsMaximumErr of nats-server
 
 
 class Message(NamedTuple):
@@ -152,16 +154,20 @@ class Bus:
         )
 
     async def publish(self, subject: str, body: bytes, *, message_id: str) -> None:
-        """Store one message in its stream; raises BusAway when that is not acknowledged."""
+        """Store one message in its stream; raises BusAway when that is not acknowledged, BusRefused when it cannot be."""
         self.check()
         assert self._client is not None  # noqa: S101  narrowed by check
         try:
             answer = await self._client.request(subject, body, timeout=3, headers={"Nats-Msg-Id": message_id})
             ack = json.loads(answer.data)
+        except MaxPayloadError as error:
+            raise BusRefused(f"The message has {len(body)} bytes, which is too much.") from error
         except (*_AWAY, ValueError) as error:
             raise BusAway(f"Publishing was not acknowledged: {error!r}") from error
         if "stream" not in ack:
-            raise BusAway(f"Publishing was refused: {ack.get('error')}")
+            reason = ack.get("error", {})
+            refusal = BusRefused if reason.get("err_code") == _TOO_LARGE else BusAway
+            raise refusal(f"Publishing was refused: {reason}")
 
     async def follow(self, subject: str, heard: Callable[[bytes], None]) -> None:
         """Call `heard` with every message on a plain subject, over all reconnects."""

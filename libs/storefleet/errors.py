@@ -112,6 +112,10 @@ class DatabaseAway(Unavailable):
     code = "database_away"
 
 
+class BusRefused(StorefleetError):
+    """The bus will never take this message: it is too large for its stream."""
+
+
 class BusAway(Unavailable):
     """The message bus does not answer."""
 

@@ -35,6 +35,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known: dict[str, Store] = {}  # by operation, as it was written here last
 
     async def claim(
         self, operation_id: str, *, store_id: str, owner: str, lease: timedelta, plans: Plans
@@ -53,11 +54,16 @@ class Ledger:
                         store, event = store.changed(state="provisioning", failure=None), "store.provisioning"
                     draft = outbox.event(event, store, operation)
                     if await transitions.claim(conn, before, store, operation, draft, owner=owner, lease=lease):
+                        self._known[operation.id] = store
                         return store, operation
         if found:
             with suppress(LeaseLost):  # somebody else has seen it, too
                 await self.cancelled_without_worker(found[1].model_copy(update={"fence": found[1].fence - 1}))
         return None
+
+    def forget(self, operation: Operation) -> None:
+        """Whoever claimed it is through with it."""
+        self._known.pop(operation.id, None)
 
     async def renew(self, operation: Operation, lease: timedelta) -> bool:
         """Extend the lease; returns whether a cancel was requested."""
@@ -161,16 +167,22 @@ class Ledger:
     async def _move(
         self, operation: Operation, move: Callable[[Store], Move], *, heed_cancel: bool = False
     ) -> Operation:
-        """Write what `move` makes of the store as it is; again, when something came between. Raises CancelRequested."""
+        """Write what `move` makes of the store as it was known; when it is not so any more, of the store as it is.
+
+        Raises CancelRequested.
+        """
         async with self._database.connection(tells=outbox.CHANNEL) as conn:
-            written = False
+            written, before = False, self._known.pop(operation.id, None)
             while not written:
-                before, cancel = await operations.held(conn, operation.id, fence=operation.fence, lock=False)
-                if cancel and heed_cancel:
-                    raise CancelRequested
+                if before is None:
+                    before, cancel = await operations.held(conn, operation.id, fence=operation.fence, lock=False)
+                    if cancel and heed_cancel:
+                        raise CancelRequested
                 store, changed, event = move(before)
                 draft = outbox.event(event, store, changed)
                 written = await transitions.write(conn, before, store, changed, draft, heed_cancel=heed_cancel)
+                before = None
+            self._known[operation.id] = store
         return changed
 
     async def _cancel(self, conn: Connection, store: Store, operation: Operation) -> Operation:

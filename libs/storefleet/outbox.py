@@ -12,7 +12,7 @@ from datetime import timedelta
 from storefleet import logs, metrics
 from storefleet.bus import Bus
 from storefleet.database import outbox
-from storefleet.database.outbox import Waiting
+from storefleet.database.outbox import Published, Waiting
 from storefleet.database.pool import Database
 from storefleet.errors import BusAway, DatabaseAway
 from storefleet.messages import encode
@@ -21,6 +21,7 @@ log = logs.get(__name__)
 
 _LEASE = timedelta(seconds=5)
 _POLL = 1.0
+_NOTE = 0.05  # what was published is noted with the next take, or this long after
 _BATCH = 200
 
 
@@ -32,7 +33,7 @@ class Relay:
         self._bus = bus
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._wake = asyncio.Event()
-        self._published: list[int] = []  # acknowledged, and marked together with the next take
+        self._published = Published()  # acknowledged, and noted together with the next take
         self._waiting = False
 
     async def run(self) -> None:
@@ -45,14 +46,17 @@ class Relay:
                     await self._pause()
         finally:
             listener.cancel()
+            self._database.serve(outbox.CHANNEL, None)
             await self._release()
 
     async def _pause(self) -> None:
+        noted = self._published == Published()
         try:
-            async with asyncio.timeout(_POLL):  # wait_for swallows a cancel that comes together with the event
+            async with asyncio.timeout(_POLL if noted else _NOTE):  # wait_for swallows cancels
                 await self._wake.wait()
         except TimeoutError:
-            await self._measure()
+            if noted:
+                await self._measure()
 
     async def _relay_some(self) -> bool:
         """Whether there may be more."""
@@ -60,7 +64,8 @@ class Relay:
             self._bus.check()
             async with self._database.connection() as conn:
                 rows = await outbox.take(conn, owner=self._owner, lease=_LEASE, batch=_BATCH, published=self._published)
-            self._published = await self._publish(rows) if rows else []
+            self._database.serve(outbox.CHANNEL, None if rows is None else self._wake.set)
+            self._published = await self._publish(rows or ())
         except (BusAway, DatabaseAway) as error:
             if not self._waiting:
                 log.warning("relay_waits", error=str(error), cause=repr(error.__cause__))
@@ -68,22 +73,27 @@ class Relay:
             await asyncio.sleep(0.2)
             return False
         self._waiting = False
-        return bool(self._published)
+        return rows is not None and len(rows) >= _BATCH
 
-    async def _publish(self, rows: Sequence[Waiting]) -> list[int]:
-        """Publish the rows together, in order; returns the numbers of those that were acknowledged."""
+    async def _publish(self, rows: Sequence[Waiting]) -> Published:
+        """Publish the rows together, in order; what never can be published counts as done, since it would block all."""
         results = await asyncio.gather(*(self._publish_one(row) for row in rows), return_exceptions=True)
-        published = []
+        settled = []
         for row, result in zip(rows, results, strict=True):
+            if isinstance(result, BusAway):
+                continue
+            settled.append(row)
             if result is None:
-                published.append(row.number)
                 metrics.PUBLISHED.labels(row.kind).inc()
-            elif not isinstance(result, BusAway):
-                log.error("relay_row_failed", message_id=row.id, error=repr(result))
-        if len(published) < len(rows):
-            log.warning("relay_incomplete", published=len(published), of=len(rows))
+            else:
+                log.error("relay_row_dropped", message_id=row.id, type=row.type, error=repr(result))
+        if len(settled) < len(rows):
+            log.warning("relay_incomplete", settled=len(settled), of=len(rows))
             await asyncio.sleep(0.2)
-        return published
+            self._wake.set()
+        return Published(
+            tuple(row.number for row in settled if row.number is not None), _last_before_a_gap(rows, settled)
+        )
 
     async def _publish_one(self, row: Waiting) -> None:
         if row.kind == "raw":  # a dead letter that somebody replays, byte for byte
@@ -118,3 +128,14 @@ class Relay:
                 await outbox.release(conn, owner=self._owner, published=self._published)
         except DatabaseAway:
             return
+
+
+def _last_before_a_gap(rows: Sequence[Waiting], settled: Sequence[Waiting]) -> int:
+    """The last event that is settled with all before it; 0 when there is none."""
+    done, last = {row.seq for row in settled}, 0
+    for row in rows:
+        if row.seq is not None:
+            if row.seq not in done:
+                break
+            last = row.seq
+    return last

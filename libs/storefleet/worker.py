@@ -154,6 +154,7 @@ class Worker:
             await run.to_its_end()
         finally:
             self._runs.pop(operation.id, None)
+            self._ledger.forget(operation)
 
 
 class Run:

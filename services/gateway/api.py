@@ -23,7 +23,7 @@ from services.gateway.requests import (
 from storefleet.accounts import Accounts
 from storefleet.admission import Accepted, Admission
 from storefleet.callers import Callers
-from storefleet.database import access, dead_letters, operations, outbox, stores
+from storefleet.database import access, dead_letters, history, operations, outbox, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Forbidden, NotFound
@@ -161,7 +161,7 @@ class Api:
         caller = await self._caller(request, "stores:read")
         store = await self._store(caller, request)
         async with self._database.connection() as conn:
-            page, more = await outbox.of_store(
+            page, more = await history.of_store(
                 conn,
                 tenant_id=caller.tenant_id,
                 store_id=store.id,

@@ -17,7 +17,7 @@ from services.gateway.requests import identifier, path_id, store_ref, word
 from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import COOKIE, Callers, check_csrf
-from storefleet.database import operations, outbox, stores
+from storefleet.database import history, operations, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import (
@@ -136,7 +136,7 @@ class Pages:
 
     async def _frame(self, request: web.Request, caller: Caller) -> dict[str, Any]:
         async with self._database.connection() as conn:
-            seq = await outbox.last_seq(conn)
+            seq = await history.last_seq(conn)
         return {
             "me": views.me(caller),
             "csrf": caller.csrf,
@@ -341,7 +341,7 @@ class Pages:
     async def _live_data(self, caller: Caller, store: Store) -> dict[str, Any]:
         async with self._database.connection() as conn:
             latest = (await operations.latest_of_stores(conn, [store.id])).get(store.id)
-            events, _more = await outbox.of_store(conn, tenant_id=caller.tenant_id, store_id=store.id, limit=_EVENTS)
+            events, _more = await history.of_store(conn, tenant_id=caller.tenant_id, store_id=store.id, limit=_EVENTS)
         return {
             "store": store.to_json(),
             "operation": views.operation(latest),

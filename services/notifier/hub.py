@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from storefleet import logs
-from storefleet.database import outbox
+from storefleet.database import history
 from storefleet.database.pool import Database
 from storefleet.errors import DatabaseAway
 from storefleet.messages import UnreadableMessage, decode
@@ -100,7 +100,7 @@ class Hub:
         while True:
             try:
                 async with self._database.connection() as conn:
-                    self.watermark = await outbox.last_seq(conn)
+                    self.watermark = await history.last_seq(conn)
             except DatabaseAway:
                 await asyncio.sleep(0.5)
             else:
@@ -111,7 +111,7 @@ class Hub:
         """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
         try:
             async with self._database.connection() as conn:
-                last = await outbox.last_seq(conn)
+                last = await history.last_seq(conn)
         except DatabaseAway:
             return
         if last > self.watermark and self._behind:
@@ -124,7 +124,7 @@ class Hub:
         while self.watermark < until:
             try:
                 async with self._database.connection() as conn:
-                    events = await outbox.between(conn, tenant_id=None, after=self.watermark, until=until)
+                    events = await history.between(conn, tenant_id=None, after=self.watermark, until=until)
             except DatabaseAway:
                 await asyncio.sleep(0.3)
                 continue

@@ -11,7 +11,7 @@ from services.notifier.hub import Hub, frame_of
 from storefleet import logs, metrics
 from storefleet.accounts import Accounts
 from storefleet.callers import COOKIE, Callers, bearer
-from storefleet.database import outbox
+from storefleet.database import history
 from storefleet.database.pool import Database
 from storefleet.errors import DatabaseAway, Invalid, RequestError, Unauthenticated, Unavailable
 from storefleet.models import Caller
@@ -173,7 +173,7 @@ class Sockets:
             socket.live = True
             return
         async with self._database.connection() as conn:
-            first, last = await outbox.bounds(conn)
+            first, last = await history.bounds(conn)
         if after > last or after < first - 1:
             socket.cursor = last
             await socket.write(last, json.dumps({"type": "reset", "seq": last}))
@@ -181,7 +181,7 @@ class Sockets:
             socket.cursor = after
         while (until := self._hub.watermark) > socket.cursor:
             async with self._database.connection() as conn:
-                events = await outbox.between(conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until)
+                events = await history.between(conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until)
             async with asyncio.timeout(PACE):
                 for event in events:
                     await socket.write(event.seq or 0, frame_of(event))

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 from storefleet import logs, metrics
-from storefleet.database import access, operations, outbox, stores
+from storefleet.database import access, history, operations, outbox, stores
 from storefleet.database.operations import Due
 from storefleet.database.pool import Database
 from storefleet.errors import DatabaseAway, LeaseLost
@@ -81,6 +81,6 @@ class Sweep:
         async with self._database.transaction() as conn:
             forgotten = await stores.purge_deleted(conn, older_than=age)
         async with self._database.transaction() as conn:
-            rows = await outbox.purge(conn, older_than=age)
+            rows = await history.purge(conn, older_than=age)
         if forgotten or rows:
             log.info("purged", stores=forgotten, outbox_rows=rows)

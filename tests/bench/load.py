@@ -111,7 +111,6 @@ class Load:
             "accepted": len(accepted),
             "refused": sorted({self._status[n] for n in numbers} - {202}),
             "lost": sum(lost.values()),
-            "dbg": {k: [n for n in accepted if not t[n]][:100] for k, t in self._heard.items()},
             "twice": self._twice,
             "seconds": last - self._due[self._warm],
             "most_waiting": self._lines.most_waiting,

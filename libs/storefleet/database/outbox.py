@@ -1,22 +1,21 @@
-"""Rows on their way to the bus, and the history of events that stays behind."""
+"""Rows on their way to the bus; an event leaves for the history (`events`) as soon as it has its number."""
 
 import base64
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet.database.pool import Connection, Record
 from storefleet.identifiers import COMMAND, EVENT, new_id
 from storefleet.messages import DEAD_SUBJECT, command_subject, event_subject
-from storefleet.models import Event, Operation, Store, event_data
+from storefleet.models import Operation, Store, event_data
 
 CHANNEL = "storefleet_outbox"
 
 
 class Waiting(NamedTuple):
-    """A row that is to be published; `data` is JSON, as it is sent."""
+    """What is to be published; `data` is JSON, as it is sent. An event has a `seq`, anything else a `number`."""
 
-    number: int
+    number: int | None
     id: str
     kind: str
     subject: str
@@ -27,6 +26,13 @@ class Waiting(NamedTuple):
     time: Any
     data: str
     seq: int | None
+
+
+class Published(NamedTuple):
+    """What the bus has acknowledged: rows by number, and every event up to `until`."""
+
+    numbers: tuple[int, ...] = ()
+    until: int = 0
 
 
 class Draft(NamedTuple):
@@ -92,98 +98,54 @@ async def add(conn: Connection, *drafts: Draft) -> None:
         WITH written AS (
             INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)
             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::jsonb[]) RETURNING 1)
+                $8::json[]) RETURNING 1)
         SELECT pg_notify('storefleet_outbox', '') FROM written LIMIT 1""",
         *(list(column) for column in zip(*drafts, strict=True)),
     )
 
 
 async def take(
-    conn: Connection, *, owner: str, lease: timedelta, batch: int, published: Sequence[int]
+    conn: Connection, *, owner: str, lease: timedelta, batch: int, published: Published
 ) -> list[Waiting] | None:
-    """Mark what was published; the next batch for the relay that holds the lease, events numbered, or None."""
+    """Note what was published; the next batch for the relay that holds the lease, events numbered, or None."""
     records = await conn.fetch(
         "SELECT held, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data::text, seq"
-        " FROM relay_take($1, $2, $3, $4)",
+        " FROM relay_take($1, $2, $3, $4, $5)",
         owner,
         lease,
         batch,
-        list(published),
+        published.numbers,
+        published.until,
     )
     if records and not records[0]["held"]:
         return None
     return [_waiting(record) for record in records]
 
 
-async def release(conn: Connection, *, owner: str, published: Sequence[int]) -> None:
-    """Mark what was published, and let another one relay at once."""
-    await conn.execute("UPDATE outbox SET published_at = now() WHERE number = ANY($1)", list(published))
-    await conn.execute("UPDATE relay SET owner = NULL, lease_until = NULL WHERE owner = $1", owner)
+async def release(conn: Connection, *, owner: str, published: Published) -> None:
+    """Note what was published, and let another one relay at once."""
+    await conn.execute("DELETE FROM outbox WHERE number = ANY($1)", published.numbers)
+    await conn.execute(
+        "UPDATE relay SET owner = NULL, lease_until = NULL, published_seq = greatest(published_seq, $2)"
+        " WHERE owner = $1",
+        owner,
+        published.until,
+    )
 
 
 async def lag(conn: Connection) -> float:
     """Age of the oldest waiting row, seconds."""
     return float(
         await conn.fetchval(
-            "SELECT coalesce(extract(epoch FROM now() - min(time)), 0) FROM"
-            " (SELECT time FROM outbox WHERE published_at IS NULL ORDER BY number LIMIT 1) oldest"
+            "SELECT coalesce(extract(epoch FROM now() - least((SELECT min(time) FROM outbox),"
+            " (SELECT min(time) FROM events, relay WHERE seq > published_seq))), 0)"
         )
     )
 
 
-async def last_seq(conn: Connection) -> int:
-    return int(await conn.fetchval("SELECT last_seq FROM relay"))
-
-
-async def bounds(conn: Connection) -> tuple[int, int]:
-    """The oldest kept and the newest given number."""
-    record = await conn.fetchrow("SELECT first_seq, last_seq FROM relay")
-    return record["first_seq"], record["last_seq"]
-
-
-async def between(conn: Connection, *, tenant_id: str | None, after: int, until: int, limit: int = 500) -> list[Event]:
-    """Numbered events in (after, until], oldest first, of one tenant or (None) of all."""
-    records = await conn.fetch(
-        "SELECT id, seq, tenant_id, store_id, operation_id, type, time, data FROM outbox WHERE kind = 'event'"
-        " AND seq > $1 AND seq <= $2 AND ($3::text IS NULL OR tenant_id = $3) ORDER BY seq LIMIT $4",
-        after,
-        until,
-        tenant_id,
-        limit,
-    )
-    return [Event.model_validate(dict(record)) for record in records]
-
-
-async def of_store(
-    conn: Connection, *, tenant_id: str, store_id: str, limit: int, starting_after: str | None = None
-) -> tuple[list[Event], bool]:
-    """The store's events, newest first, and whether there are more."""
-    records = await conn.fetch(
-        "SELECT id, seq, tenant_id, store_id, operation_id, type, time, data FROM outbox WHERE kind = 'event'"
-        " AND store_id = $1 AND tenant_id = $2 AND ($3::text IS NULL OR number <"
-        " (SELECT number FROM outbox WHERE id = $3 AND store_id = $1)) ORDER BY number DESC LIMIT $4",
-        store_id,
-        tenant_id,
-        starting_after,
-        limit + 1,
-    )
-    return [Event.model_validate(dict(record)) for record in records[:limit]], len(records) > limit
-
-
-async def purge(conn: Connection, *, older_than: timedelta) -> int:
-    """Forget published rows of that age, and remember where the history begins now."""
-    return int(
-        await conn.fetchval(
-            """
-            WITH old AS (SELECT number FROM outbox WHERE published_at IS NOT NULL AND time < now() - $1::interval
-                ORDER BY time LIMIT 5000),
-            gone AS (DELETE FROM outbox USING old WHERE outbox.number = old.number RETURNING seq),
-            moved AS (UPDATE relay SET first_seq = greatest(first_seq, (SELECT max(seq) + 1 FROM gone)) RETURNING 1)
-            SELECT count(*) FROM gone""",
-            older_than,
-        )
-    )
-
-
-def _waiting(message: Record) -> Waiting:
-    return Waiting(*(message[field] for field in Waiting._fields))
+def _waiting(record: Record) -> Waiting:
+    """An event's subject is made of its own fields."""
+    _held, number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq = record
+    if kind == "event":
+        subject = event_subject(tenant_id, store_id, type_)
+    return Waiting(number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq)

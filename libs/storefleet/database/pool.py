@@ -58,6 +58,7 @@ class Database:
         self._connections = connections
         self._pool: Any = None
         self._told: set[str] = set()
+        self._served: dict[str, Callable[[], None]] = {}
         self._teller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -98,8 +99,18 @@ class Database:
         async with self.connection(tells=tells) as connection, connection.transaction():
             yield connection
 
+    def serve(self, channel: str, wake: Callable[[], None] | None) -> None:
+        """While this process alone acts on a channel, tell it by a call, not by way of the database; None ends it."""
+        if wake is not None:
+            self._served[channel] = wake
+        elif self._served.pop(channel, None):
+            self._tell_soon(channel)
+
     def _tell_soon(self, channel: str) -> None:
         """Wake whoever listens, once for many commits: a NOTIFY inside them would make each wait for all before it."""
+        if wake := self._served.get(channel):
+            wake()
+            return
         self._told.add(channel)
         if self._teller is None or self._teller.done():
             self._teller = asyncio.create_task(self._tell())

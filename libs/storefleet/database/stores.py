@@ -22,7 +22,7 @@ async def find(
     conn: Connection, *, tenant_id: str, ref: str, kept: timedelta = timedelta(days=7), lock: bool = False
 ) -> Store | None:
     """The tenant's store by id (deleted ones too, while they are kept) or by live name."""
-    by = "id = $2" if is_id(ref, STORE) else "name = $2 AND state <> 'deleted'"
+    by = "id = $2" if is_id(ref, STORE) else "name = $2 AND deleted_at IS NULL"
     record = await conn.fetchrow(
         f"SELECT {_COLUMNS} FROM stores WHERE tenant_id = $1 AND {by}"
         f" AND (deleted_at IS NULL OR deleted_at > now() - $3::interval){' FOR UPDATE' if lock else ''}",
@@ -61,7 +61,7 @@ async def listed(
         args.append(value)
         return f"${len(args)}"
 
-    where.append(f"state = {placeholder(state)}" if state else "state <> 'deleted'")
+    where.append(f"state = {placeholder(state)}" if state else "deleted_at IS NULL")
     if query:
         where.append(f"strpos(name, {placeholder(query.lower())}) > 0")
     if starting_after:
@@ -95,8 +95,8 @@ async def count_by_state(conn: Connection) -> dict[str, int]:
 async def purge_deleted(conn: Connection, *, older_than: timedelta) -> int:
     """Forget deleted stores and, with them, their operations and steps."""
     result: Sequence[Record] = await conn.fetch(
-        "DELETE FROM stores WHERE id IN (SELECT id FROM stores WHERE state = 'deleted'"
-        " AND deleted_at < now() - $1::interval LIMIT 1000) RETURNING 1",
+        "DELETE FROM stores WHERE id IN (SELECT id FROM stores"
+        " WHERE deleted_at < now() - $1::interval LIMIT 1000) RETURNING 1",
         older_than,
     )
     return len(result)

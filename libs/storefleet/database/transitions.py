@@ -15,7 +15,7 @@ from storefleet.models import Failure, Operation, Step, Store
 _ADD_MESSAGES = """
     INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)
     SELECT * FROM unnest({}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[], {}::text[],
-        {}::jsonb[])"""
+        {}::json[])"""
 _SAVE_STEPS = """
     INSERT INTO steps (operation_id, position, name, title, state, started_at, finished_at, message)
     SELECT $1, s.* FROM unnest({}::int[], {}::text[], {}::text[], {}::text[], {}::timestamptz[], {}::timestamptz[],
@@ -39,7 +39,7 @@ _BEGIN = f"""
     ), added AS (
         INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, created_at)
         SELECT $2, id, $4, $5, $6, $7, $8, $9 FROM counted
-        ON CONFLICT (name) WHERE state <> 'deleted' DO NOTHING RETURNING id
+        ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
     ), queued AS (
         INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)
         SELECT $1, $3, id, $10, $11, $12, $13, $9 FROM added

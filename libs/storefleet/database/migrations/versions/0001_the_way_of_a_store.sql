@@ -63,15 +63,17 @@ CREATE TABLE stores (
     created_at      timestamptz NOT NULL DEFAULT now(),
     ready_at        timestamptz,
     deleted_at      timestamptz,
-    version         bigint NOT NULL DEFAULT 1
-)
+    version         bigint NOT NULL DEFAULT 1,
+    CHECK ((state = 'deleted') = (deleted_at IS NOT NULL))
+) WITH (fillfactor = 60)
 --;
+-- No index names the state, and pages keep room: a change of state then writes to no index at all.
 -- A name is a host name, so it is unique among the live stores of all tenants.
-CREATE UNIQUE INDEX stores_live_name ON stores (name) WHERE state <> 'deleted'
+CREATE UNIQUE INDEX stores_live_name ON stores (name) WHERE deleted_at IS NULL
 --;
 CREATE INDEX stores_of_tenant ON stores (tenant_id, created_at DESC, id DESC)
 --;
-CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE state <> 'deleted'
+CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE deleted_at IS NULL
 --;
 -- What a tenant has used of both limits; no more rows are read than the limits are high. The lock is a statement of its
 -- own, so that the count after it sees what the one before us has committed.
@@ -81,7 +83,7 @@ BEGIN
     PERFORM 1 FROM tenants WHERE id = tenant AND hold FOR UPDATE;
     RETURN QUERY SELECT count(*),
             (SELECT count(*) FROM
-                (SELECT 1 FROM stores WHERE tenant_id = tenant AND state <> 'deleted' LIMIT per_tenant) existing),
+                (SELECT 1 FROM stores WHERE tenant_id = tenant AND deleted_at IS NULL LIMIT per_tenant) existing),
             extract(epoch FROM min(created_at) + interval '1 hour' - clock_timestamp())::float8
         FROM (SELECT created_at FROM stores
             WHERE tenant_id = tenant AND created_at > clock_timestamp() - interval '1 hour'
@@ -90,7 +92,7 @@ END $$
 --;
 CREATE TABLE operations (
     id                text PRIMARY KEY,
-    number            bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    number            bigint GENERATED ALWAYS AS IDENTITY,
     tenant_id         text NOT NULL,
     store_id          text NOT NULL REFERENCES stores ON DELETE CASCADE,
     kind              text NOT NULL CHECK (kind IN ('create', 'delete')),
@@ -110,13 +112,11 @@ CREATE TABLE operations (
     created_at        timestamptz NOT NULL DEFAULT now(),
     started_at        timestamptz,
     finished_at       timestamptz
-)
+) WITH (fillfactor = 60)
 --;
 CREATE INDEX operations_of_store ON operations (store_id, number DESC)
 --;
 CREATE INDEX operations_of_tenant ON operations (tenant_id, number DESC)
---;
-CREATE INDEX operations_open ON operations (store_id, number) WHERE state IN ('queued', 'running')
 --;
 CREATE INDEX operations_due ON operations (run_after) WHERE state = 'queued'
 --;
@@ -138,10 +138,10 @@ CREATE TABLE steps (
     PRIMARY KEY (operation_id, position)
 )
 --;
--- Commands, events and dead letters on their way to the bus; events stay as the history that sockets replay.
+-- What waits for the bus: events until they have their number, everything else until it is published.
 CREATE TABLE outbox (
     number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id            text NOT NULL UNIQUE,
+    id            text NOT NULL,
     kind          text NOT NULL CHECK (kind IN ('command', 'event', 'dead_letter', 'raw')),
     subject       text NOT NULL,
     type          text NOT NULL,
@@ -149,66 +149,80 @@ CREATE TABLE outbox (
     store_id      text,
     operation_id  text,
     time          timestamptz NOT NULL DEFAULT now(),
-    data          jsonb NOT NULL,
-    seq           bigint UNIQUE,
-    published_at  timestamptz
+    data          json NOT NULL
 )
 --;
-CREATE INDEX outbox_waiting ON outbox (number) WHERE published_at IS NULL
+-- The history that sockets replay, in the order of publication; written once, never changed.
+CREATE TABLE events (
+    seq           bigint PRIMARY KEY,
+    id            text NOT NULL,
+    tenant_id     text NOT NULL,
+    store_id      text NOT NULL,
+    operation_id  text,
+    type          text NOT NULL,
+    time          timestamptz NOT NULL,
+    data          json NOT NULL
+)
 --;
-CREATE INDEX outbox_of_tenant ON outbox (tenant_id, seq) WHERE kind = 'event'
+CREATE INDEX events_of_tenant ON events (tenant_id, seq)
 --;
-CREATE INDEX outbox_of_store ON outbox (store_id, number DESC) WHERE kind = 'event'
+CREATE INDEX events_of_store ON events (store_id, seq)
 --;
-CREATE INDEX outbox_time ON outbox (time) WHERE published_at IS NOT NULL
+CREATE INDEX events_time ON events USING brin (time)
 --;
--- One row: who relays, until when, and the last number given to an event.
+-- One row: who relays, until when, the last number given to an event, the last one that the bus has with all before it,
+-- and the first one that is still kept.
 CREATE TABLE relay (
-    single       boolean PRIMARY KEY DEFAULT true CHECK (single),
-    owner        text,
-    lease_until  timestamptz,
-    last_seq     bigint NOT NULL DEFAULT 0,
-    first_seq    bigint NOT NULL DEFAULT 1
+    single         boolean PRIMARY KEY DEFAULT true CHECK (single),
+    owner          text,
+    lease_until    timestamptz,
+    last_seq       bigint NOT NULL DEFAULT 0,
+    published_seq  bigint NOT NULL DEFAULT 0,
+    first_seq      bigint NOT NULL DEFAULT 1
 )
 --;
 INSERT INTO relay DEFAULT VALUES
 --;
--- Marks what was published, takes or renews the lease, numbers the waiting events in the order of their rows, and
+-- Notes what was published, takes or renews the lease, moves waiting events into the history under their numbers, and
 -- returns the next batch, all in one commit. The update of the one row makes deposed relays wait and then lose; `held`
 -- is false for whoever is not the owner.
-CREATE FUNCTION relay_take(me text, lease interval, batch integer, published bigint[])
+CREATE FUNCTION relay_take(me text, lease interval, batch integer, published bigint[], published_until bigint)
 RETURNS TABLE (held boolean, number bigint, id text, kind text, subject text, type text, tenant_id text, store_id text,
-    operation_id text, "time" timestamptz, data jsonb, seq bigint) LANGUAGE plpgsql AS $$
+    operation_id text, "time" timestamptz, data json, seq bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     base bigint;
+    done bigint;
     given bigint;
 BEGIN
-    UPDATE outbox SET published_at = now() WHERE number = ANY (published);
-    UPDATE relay SET owner = me, lease_until = now() + lease
+    UPDATE relay SET owner = me, lease_until = now() + lease, published_seq = greatest(published_seq, published_until)
         WHERE owner IS NULL OR owner = me OR lease_until < now()
-        RETURNING last_seq INTO base;
+        RETURNING last_seq, published_seq INTO base, done;
     IF NOT FOUND THEN
         held := false;
         RETURN NEXT;
         RETURN;
     END IF;
-    WITH waiting AS (
-        SELECT number, seq, kind FROM outbox WHERE published_at IS NULL ORDER BY number LIMIT batch
-    ), numbered AS (
-        SELECT number, base + row_number() OVER (ORDER BY number) AS seq
-        FROM waiting WHERE kind = 'event' AND seq IS NULL
-    ), changed AS (
-        UPDATE outbox SET seq = numbered.seq FROM numbered WHERE outbox.number = numbered.number RETURNING 1
+    IF cardinality(published) > 0 THEN
+        DELETE FROM outbox WHERE number = ANY (published);
+    END IF;
+    WITH moved AS (
+        DELETE FROM outbox WHERE number = ANY (ARRAY(
+            SELECT number FROM outbox WHERE kind = 'event' ORDER BY number LIMIT batch)) RETURNING outbox.*
     )
-    SELECT count(*) INTO given FROM changed;
+    INSERT INTO events (seq, id, tenant_id, store_id, operation_id, type, time, data)
+        SELECT base + row_number() OVER (ORDER BY number), id, tenant_id, store_id, operation_id, type, time, data
+        FROM moved;
+    GET DIAGNOSTICS given = ROW_COUNT;
     IF given > 0 THEN
         UPDATE relay SET last_seq = base + given;
     END IF;
-    RETURN QUERY SELECT true, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data, seq
-        FROM outbox WHERE published_at IS NULL
-            AND (kind <> 'event' OR seq IS NOT NULL)  -- one that was committed a moment ago has no number yet
-        ORDER BY number LIMIT batch;
+    RETURN QUERY
+        (SELECT true, NULL::bigint, id, 'event', NULL::text, type, tenant_id, store_id, operation_id, time, data, seq
+            FROM events WHERE seq > done ORDER BY seq LIMIT batch)
+        UNION ALL
+        (SELECT true, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data, NULL::bigint
+            FROM outbox WHERE kind <> 'event' ORDER BY number LIMIT batch);
 END $$
 --;
 CREATE TABLE idempotency_keys (
