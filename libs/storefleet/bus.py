@@ -38,6 +38,7 @@ from storefleet.messages import (
     EVENTS,
     EVENTS_SUBJECT,
     LIVE_SUBJECT,
+    WAKE_SUBJECT,
 )
 
 log = logs.get(__name__)
@@ -80,6 +81,7 @@ class Bus:
         self._client: Client | None = None
         self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
         self._pulls: list[Pull] = []
+        self._poking: asyncio.Task[None] | None = None
         self._late: list[Callable[[Client], Awaitable[Any]]] = []  # asked for while the client was reconnecting
 
     @property
@@ -154,7 +156,7 @@ class Bus:
         )
 
     async def publish(self, subject: str, body: bytes, *, message_id: str) -> None:
-        """Store one message in its stream; raises BusAway when that is not acknowledged, BusRefused when it cannot be."""
+        """Store one message in its stream; raises BusAway when that is not acknowledged, BusRefused if it cannot be."""
         self.check()
         assert self._client is not None  # noqa: S101  narrowed by check
         try:
@@ -168,6 +170,17 @@ class Bus:
             reason = ack.get("error", {})
             refusal = BusRefused if reason.get("err_code") == _TOO_LARGE else BusAway
             raise refusal(f"Publishing was refused: {reason}")
+
+    def poke(self) -> bool:
+        """Wake the relay, once for many commits of one moment; whether the bus is there to do it."""
+        if self.connected and (self._poking is None or self._poking.done()):
+            self._poking = asyncio.create_task(self._poke())
+        return self.connected
+
+    async def _poke(self) -> None:
+        assert self._client is not None  # noqa: S101  narrowed by poke
+        with suppress(*_AWAY):  # the relay looks by itself, too, only later
+            await self._client.publish(WAKE_SUBJECT, b"")
 
     async def follow(self, subject: str, heard: Callable[[bytes], None]) -> None:
         """Call `heard` with every message on a plain subject, over all reconnects."""

@@ -18,6 +18,7 @@ COMMANDS_SUBJECT = "storefleet.commands.v1"
 EVENTS_SUBJECT = "storefleet.events.v1"
 LIVE_SUBJECT = "storefleet.live.v1"
 DEAD_SUBJECT = "storefleet.dead.v1"
+WAKE_SUBJECT = "storefleet.wake.v1.outbox"
 SOURCE = "/storefleet"
 
 

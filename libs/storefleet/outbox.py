@@ -15,7 +15,7 @@ from storefleet.database import outbox
 from storefleet.database.outbox import Published, Waiting
 from storefleet.database.pool import Database
 from storefleet.errors import BusAway, DatabaseAway
-from storefleet.messages import encode
+from storefleet.messages import WAKE_SUBJECT, encode
 
 log = logs.get(__name__)
 
@@ -39,6 +39,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; then let another one go on at once."""
         listener = asyncio.create_task(self._database.listen(outbox.CHANNEL, lambda _payload: self._wake.set()))
+        await self._bus.follow(WAKE_SUBJECT, lambda _body: self._wake.set())
         try:
             while True:
                 self._wake.clear()
@@ -48,6 +49,10 @@ class Relay:
             listener.cancel()
             self._database.serve(outbox.CHANNEL, None)
             await self._release()
+
+    def _woken(self) -> bool:
+        self._wake.set()
+        return True
 
     async def _pause(self) -> None:
         noted = self._published == Published()
@@ -64,7 +69,7 @@ class Relay:
             self._bus.check()
             async with self._database.connection() as conn:
                 rows = await outbox.take(conn, owner=self._owner, lease=_LEASE, batch=_BATCH, published=self._published)
-            self._database.serve(outbox.CHANNEL, None if rows is None else self._wake.set)
+            self._database.serve(outbox.CHANNEL, None if rows is None else self._woken)
             self._published = await self._publish(rows or ())
         except (BusAway, DatabaseAway) as error:
             if not self._waiting:

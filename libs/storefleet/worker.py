@@ -17,7 +17,7 @@ import structlog
 
 from storefleet import logs, metrics
 from storefleet.bus import Bus, Message, Pull
-from storefleet.database import dead_letters, operations
+from storefleet.database import dead_letters, operations, outbox
 from storefleet.database.pool import Database
 from storefleet.errors import (
     CancelRequested,
@@ -58,6 +58,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take commands until cancelled; then let running work finish for the grace period, and hand back the rest."""
+        self._database.serve(outbox.CHANNEL, self._bus.poke)
         pull = await self._bus.pull(COMMANDS, self._service, capacity=self._settings.workers)
         listener = asyncio.create_task(self._database.listen(operations.CANCEL_CHANNEL, self._heard_cancel))
         try:
@@ -136,7 +137,7 @@ class Worker:
         await message.never()
 
     async def _work(self, command: Command, store: Store, operation: Operation) -> None:
-        log.info("operation_claimed", kind=operation.kind, attempt=operation.attempt, fence=operation.fence)
+        log.debug("operation_claimed", kind=operation.kind, attempt=operation.attempt, fence=operation.fence)
         if operation.fence == 1:
             metrics.COMMAND_AGE.labels(self._service).observe((now() - operation.created_at).total_seconds())
         elif operation.taken_over:

@@ -25,7 +25,8 @@ async def everything(world: World) -> list[dict[str, Any]]:
         " (SELECT json_agg(u ORDER BY id) FROM users u)::text AS users,"
         " (SELECT json_agg(t.id ORDER BY id) FROM tokens t WHERE revoked_at IS NULL)::text AS tokens,"
         " (SELECT count(*) FROM sessions) AS sessions, (SELECT count(*) FROM audit) AS audit,"
-        " (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM dead_letters) AS letters,"
+        " (SELECT count(*) FROM outbox) AS outbox, (SELECT last_seq FROM relay) AS events,"
+        " (SELECT count(*) FROM dead_letters) AS letters,"
         " (SELECT count(*) FROM idempotency_keys) AS keys"
     )
 

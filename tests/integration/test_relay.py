@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from storefleet.bus import Bus
-from storefleet.database import outbox
+from storefleet.database import history, outbox
+from storefleet.database.outbox import Published
 from storefleet.database.pool import Database
 from storefleet.messages import LIVE_SUBJECT
 from storefleet.outbox import Relay
@@ -63,8 +64,8 @@ async def publish(world: World, count: int, *, seed: int = 1) -> None:
 
 async def all_published(world: World, count: int, *, within: float = 20) -> None:
     async def look() -> bool:
-        found = await world.value("SELECT count(*) FROM outbox WHERE published_at IS NOT NULL")
-        assert found == count, found
+        found = await world.value("SELECT published_seq FROM relay")
+        assert (found, await world.waiting()) == (count, 0)
         return True
 
     await eventually(look, within=within)
@@ -72,7 +73,7 @@ async def all_published(world: World, count: int, *, within: float = 20) -> None
 
 async def numbers_are_whole(world: World, count: int) -> None:
     """Numbers from 1 without a gap, and every store's events in the order in which they were written."""
-    rows = await world.fetch("SELECT seq, store_id, data FROM outbox WHERE kind = 'event' ORDER BY seq")
+    rows = await world.fetch("SELECT seq, store_id, data FROM events ORDER BY seq")
     assert [row["seq"] for row in rows] == list(range(1, count + 1))
     assert await world.last_seq() == count
     for store in STORES:
@@ -140,15 +141,15 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
         await eventually(lambda: bus.connected)
         await world.tell(10)
         async with database.connection() as conn:
-            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=[])
+            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=Published())
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
-            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=[]) is None
+            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=Published()) is None
         async with relay(world):
             await world.tell(5)
             await all_published(world, 15)
             late = Relay(database=database, bus=bus)
-            assert len(await late._publish(taken)) == 10
+            assert await late._publish(taken) == Published((), 10)
             await world.tell(1)
             await all_published(world, 16)
             await eventually(lambda: len(heard) == 16)
@@ -157,7 +158,7 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
 
 
 async def numbers_are_whole_of_one(world: World, count: int) -> None:
-    rows = await world.fetch("SELECT seq, data FROM outbox ORDER BY seq")
+    rows = await world.fetch("SELECT seq, data FROM events ORDER BY seq")
     assert [(row["seq"], row["data"]["number"]) for row in rows] == [(n, n) for n in range(1, count + 1)]
 
 
@@ -198,7 +199,7 @@ async def test_the_outbox_waits_for_a_bus_that_is_away(world: World) -> None:
         await all_published(world, 5)
         await proxy.cut()
         await world.tell(20)
-        assert await world.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 20
+        assert await world.waiting() == 20
         await proxy.mend()
         await all_published(world, 25)
         await eventually(lambda: len(heard) == 25)
@@ -231,11 +232,7 @@ async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
 async def test_the_loss_of_every_stream_loses_nothing(world: World) -> None:
     await world.start("gateway", "notifier")
     accepted = [await world.api.create(f"store-{n}") for n in range(5)]
-
-    async def all_sent() -> bool:
-        return await world.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
-
-    await eventually(all_sent)  # the commands are in the stream, and nobody has taken them
+    await eventually(world.all_sent)  # the commands are in the stream, and nobody has taken them
     async with world.listener(after=0) as listener:
         await world.servers.delete_streams()
         also = await world.api.create("without-streams")
@@ -255,11 +252,11 @@ async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> Non
     async with relay(world):
         await world.tell(10)
         await all_published(world, 10)
-    await world.execute("UPDATE outbox SET time = now() - interval '8 days'")
+    await world.execute("UPDATE events SET time = now() - interval '8 days'")
     async with world.database.transaction() as conn:
-        assert await outbox.purge(conn, older_than=timedelta(days=7)) == 10
-        assert await outbox.bounds(conn) == (11, 10)
+        assert await history.purge(conn, older_than=timedelta(days=7)) == 10
+        assert await history.bounds(conn) == (11, 10)
     async with relay(world):
         await world.tell(1)
-        await all_published(world, 1)
-    assert await world.value("SELECT seq FROM outbox") == 11
+        await all_published(world, 11)
+    assert await world.value("SELECT seq FROM events") == 11

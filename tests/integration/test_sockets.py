@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from services.notifier import sockets
 from services.notifier.hub import Hub
-from storefleet.database import outbox
+from storefleet.database import history
 from tests.support.listening import Listener, listening
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -203,9 +203,9 @@ async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
     await world.start("gateway", "notifier")
     await world.tell(20)
     await world.settled()
-    await world.execute("UPDATE outbox SET time = now() - interval '8 days' WHERE seq <= 10")
+    await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE seq <= 10")
     async with world.database.transaction() as conn:
-        assert await outbox.purge(conn, older_than=timedelta(days=7)) == 10
+        assert await history.purge(conn, older_than=timedelta(days=7)) == 10
     cases = [(0, [20]), (9, [20]), (10, list(range(11, 21))), (20, []), (21, [20]), (2**63 - 1, [20])]
     for after, expected in cases:
         async with world.listener(after=after) as listener:

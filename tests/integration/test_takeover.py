@@ -32,7 +32,7 @@ async def everything(world: World) -> list[dict[str, Any]]:
         "SELECT (SELECT json_agg(s ORDER BY id) FROM stores s)::text AS stores,"
         " (SELECT json_agg(o ORDER BY id) FROM operations o)::text AS operations,"
         " (SELECT json_agg(s ORDER BY operation_id, position) FROM steps s)::text AS steps,"
-        " (SELECT count(*) FROM outbox) AS messages"
+        " (SELECT count(*) FROM outbox) AS messages, (SELECT last_seq FROM relay) AS events"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from storefleet.database import operations, outbox
 from storefleet.errors import PermanentError, RuntimeAway, TransientError, Wait
 from storefleet.runtimes.base import Work
 from tests.support.plans import Gate, Script, failing, nothing
@@ -141,7 +142,8 @@ async def test_what_a_step_says_is_shown(world: World) -> None:
         assert found["steps"][0]["message"] == "Half way."
         gate.open()
         await world.api.ended(accepted["operation"]["id"])
-    told = await world.value("SELECT count(*) FROM outbox WHERE data::text LIKE '%Half way.%' AND kind = 'event'")
+        await world.settled()
+    told = await world.value("SELECT count(*) FROM events WHERE data::text LIKE '%Half way.%'")
     assert told == 1
 
 
@@ -240,7 +242,7 @@ async def test_a_worker_cut_off_from_the_database_stops_when_its_lease_ends(worl
 async def test_a_lost_command_is_sent_again(world: World) -> None:
     await world.start("gateway")
     accepted = await world.api.create("forgotten")
-    await eventually(lambda: world.value("SELECT bool_and(published_at IS NOT NULL) FROM outbox"))
+    await eventually(world.all_sent)
     await world.servers.empty_streams()
     async with world.worker(Script()):
         await world.start("reaper")
@@ -253,11 +255,12 @@ async def test_a_doubled_command_does_nothing(world: World) -> None:
     async with world.worker(script):
         accepted = await world.api.create("doubled")
         await world.api.ended(accepted["operation"]["id"])
-        await world.execute(
-            "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)"
-            " SELECT id || 'x' || n, kind, subject, type, tenant_id, store_id, operation_id, data"
-            " FROM outbox, generate_series(1, 20) n WHERE kind = 'command'"
-        )
+        async with world.database.transaction() as conn:
+            operation = await operations.find(
+                conn, tenant_id=world.admin.tenant_id, operation_id=accepted["operation"]["id"]
+            )
+            assert operation is not None
+            await outbox.add(conn, *(outbox.command(operation) for _ in range(20)))
         await world.settled()
         await world.api.ready("next-one")
     assert script.count("only") == 2

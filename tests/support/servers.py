@@ -122,6 +122,12 @@ class Servers:
             for stream in (COMMANDS, EVENTS, DEAD):
                 await js.purge_stream(stream)
 
+    async def count(self, stream: str) -> int:
+        """Messages that the stream holds."""
+        async with self.nats_client("node") as client:
+            info = await client.jetstream(timeout=5).stream_info(stream)
+            return info.state.messages
+
     async def delete_streams(self) -> None:
         async with self.nats_client("node") as client:
             js = client.jetstream(timeout=5)

@@ -239,12 +239,21 @@ class World:
     async def last_seq(self) -> int:
         return int(await self.value("SELECT last_seq FROM relay"))
 
+    async def waiting(self) -> int:
+        """Messages that the bus does not have, as far as the database knows."""
+        return int(
+            await self.value("SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM relay)")
+        )
+
+    async def all_sent(self) -> bool:
+        return await self.waiting() == 0
+
     async def settled(self, *, within: float = 20) -> int:
         """Wait until no operation is open and everything is published; returns the last number."""
 
         async def look() -> bool:
             open_ = await self.value("SELECT count(*) FROM operations WHERE state IN ('queued', 'running')")
-            waiting = await self.value("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+            waiting = await self.waiting()
             assert (open_, waiting) == (0, 0), f"{open_} operations are open, {waiting} messages wait"
             return True
 

@@ -58,7 +58,7 @@ class Database:
         self._connections = connections
         self._pool: Any = None
         self._told: set[str] = set()
-        self._served: dict[str, Callable[[], None]] = {}
+        self._served: dict[str, Callable[[], bool]] = {}
         self._teller: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -99,8 +99,8 @@ class Database:
         async with self.connection(tells=tells) as connection, connection.transaction():
             yield connection
 
-    def serve(self, channel: str, wake: Callable[[], None] | None) -> None:
-        """While this process alone acts on a channel, tell it by a call, not by way of the database; None ends it."""
+    def serve(self, channel: str, wake: Callable[[], bool] | None) -> None:
+        """From now on tell the channel by this call, as long as it returns True, and not by NOTIFY; None ends it."""
         if wake is not None:
             self._served[channel] = wake
         elif self._served.pop(channel, None):
@@ -108,8 +108,8 @@ class Database:
 
     def _tell_soon(self, channel: str) -> None:
         """Wake whoever listens, once for many commits: a NOTIFY inside them would make each wait for all before it."""
-        if wake := self._served.get(channel):
-            wake()
+        wake = self._served.get(channel)
+        if wake is not None and wake():
             return
         self._told.add(channel)
         if self._teller is None or self._teller.done():

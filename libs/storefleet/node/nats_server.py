@@ -14,6 +14,7 @@ from storefleet.messages import (
     DEAD_SUBJECT,
     EVENTS_SUBJECT,
     LIVE_SUBJECT,
+    WAKE_SUBJECT,
 )
 from storefleet.node.accounts import Account
 from storefleet.node.failure import NodeError
@@ -54,7 +55,7 @@ class NatsServer:
             argv=(str(self._program), "-c", str(self._folder / "nats.conf")),
             cwd=self._folder,
             log=self._log,
-            env={"GOMEMLIMIT": "128MiB", "GOMAXPROCS": "2"},
+            env={"GOMEMLIMIT": "128MiB", "GOMAXPROCS": "2", "GOGC": "400"},
             rank=0,
             account=self._account,
             reach=(self._folder, self._program),
@@ -88,6 +89,7 @@ def _worker(service: str) -> dict[str, list[str]]:
             f"$JS.API.CONSUMER.INFO.{COMMANDS}.{service}",
             f"$JS.API.CONSUMER.MSG.NEXT.{COMMANDS}.{service}",
             f"$JS.ACK.{COMMANDS}.{service}.>",
+            WAKE_SUBJECT,
         ],
         "subscribe": [f"_INBOX_{service}.>"],
     }
@@ -97,7 +99,7 @@ def _worker(service: str) -> dict[str, list[str]]:
 RIGHTS: dict[str, dict[str, list[str]]] = {
     "gateway": {
         "publish": ["$JS.API.INFO", f"{COMMANDS_SUBJECT}.>", f"{EVENTS_SUBJECT}.>", f"{DEAD_SUBJECT}.>"],
-        "subscribe": ["_INBOX_gateway.>"],
+        "subscribe": [WAKE_SUBJECT, "_INBOX_gateway.>"],
     },
     "provisioner": _worker("provisioner"),
     "reaper": _worker("reaper"),

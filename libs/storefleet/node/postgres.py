@@ -48,6 +48,7 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_min_error_statement": "panic",
     "log_checkpoints": "off",
+    "update_process_title": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
