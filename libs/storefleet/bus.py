@@ -28,7 +28,7 @@ from nats.js.api import (
 )
 from nats.js.errors import NotFoundError
 
-from storefleet import logs
+from storefleet import logs, tasks
 from storefleet.errors import BusAway, BusRefused
 from storefleet.messages import (
     COMMANDS,
@@ -100,9 +100,7 @@ class Bus:
         try:
             yield self
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await tasks.end([task])
             if self._client is not None:
                 with suppress(Exception):  # whatever state it is in, it is thrown away
                     await asyncio.wait_for(self._client.close(), timeout=3)

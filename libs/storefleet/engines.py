@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from storefleet.errors import Invalid, StorefleetError
 from storefleet.models import Model
@@ -57,6 +57,12 @@ class Engine(Model):
     admin: Admin
     local: Local | None = None
     folder: Path
+    _validator: Draft202012Validator = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Made once: it costs more than what it checks."""
+        del context
+        self._validator = Draft202012Validator(self.parameters)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,7 +76,7 @@ class Engine(Model):
 
     def complete(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters with the schema's defaults filled in; raises Invalid with a pointer per broken rule."""
-        errors = sorted(Draft202012Validator(self.parameters).iter_errors(parameters), key=lambda e: list(e.path))
+        errors = sorted(self._validator.iter_errors(parameters), key=lambda e: list(e.path))
         if errors:
             raise Invalid(
                 f"The parameters do not fit what {self.title} takes.",

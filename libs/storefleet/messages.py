@@ -80,6 +80,17 @@ def decode(body: bytes) -> dict[str, Any]:
     return envelope
 
 
+def open_event(body: bytes) -> tuple[dict[str, Any], str]:
+    """The attributes of an event as `encode` wrote it, and its data, JSON as it came; raises UnreadableMessage."""
+    head, separator, data = body.partition(b',"data":')
+    if not separator or not data.endswith(b"}"):
+        raise UnreadableMessage("no data")
+    try:
+        return decode(head + b"}"), data[:-1].decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableMessage(f"not UTF-8: {error}") from None
+
+
 def read_command(body: bytes) -> Command:
     """The command in an envelope; raises UnreadableMessage."""
     envelope = decode(body)

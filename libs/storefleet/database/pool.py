@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,11 @@ from storefleet.errors import DatabaseAway
 
 log = logs.get(__name__)
 
-type_codec = {"encoder": json.dumps, "decoder": json.loads, "schema": "pg_catalog"}
+type_codec = {
+    "encoder": partial(json.dumps, separators=(",", ":")),
+    "decoder": json.loads,
+    "schema": "pg_catalog",
+}
 
 Connection = Any  # an asyncpg connection; its stubs and the pool's proxy do not agree on a type
 Record = asyncpg.Record

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from storefleet import tasks
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.node import admin, environments, schema, services
@@ -258,9 +259,7 @@ class Node:
         self._say("stopping")
         admin.untell(self._state)
         await asyncio.gather(*(self._supervisor.stop(service) for service in SERVICES))
-        for task in (*self._tasks, *self._helpers):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._helpers, return_exceptions=True)
+        await tasks.end((*self._tasks, *self._helpers))
         if self._stores is not None:
             await self._stores.close()
         await self._supervisor.stop_all(least_rank=1)
@@ -268,10 +267,8 @@ class Node:
 
 async def together(*work: Awaitable[Any]) -> list[Any]:
     """Run all at once; the first failure ends the others and is raised itself."""
-    tasks = [asyncio.ensure_future(part) for part in work]
+    parts = [asyncio.ensure_future(part) for part in work]
     try:
-        return list(await asyncio.gather(*tasks))
+        return list(await asyncio.gather(*parts))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(parts)

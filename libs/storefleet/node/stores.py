@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from storefleet import logs
+from storefleet import logs, tasks
 from storefleet.database import placements
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Connection, Database
@@ -75,9 +75,7 @@ class Stores:
 
     async def close(self) -> None:
         """Stop wanting anything; processes are the supervisor's to end."""
-        for store in self._stores.values():
-            store.task.cancel()
-        await asyncio.gather(*(store.task for store in self._stores.values()), return_exceptions=True)
+        await tasks.end(store.task for store in self._stores.values())
 
     async def _keep(self) -> None:
         while True:

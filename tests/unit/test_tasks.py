@@ -1,0 +1,41 @@
+"""Background work ends, even when it swallows a cancel."""
+
+import asyncio
+
+import pytest
+
+from storefleet import tasks
+
+
+async def deaf(times: int) -> None:
+    """Go on after so many cancels, as a loop around a careless wait does."""
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if times == 0:
+                raise
+            times -= 1
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+async def test_a_swallowed_cancel_is_repeated(times: int) -> None:
+    work = [asyncio.create_task(deaf(times)), asyncio.create_task(asyncio.sleep(60))]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await tasks.end(work)
+    assert all(task.cancelled() for task in work)
+
+
+async def test_failed_and_finished_work_is_no_trouble() -> None:
+    async def fail() -> None:
+        raise ValueError("on purpose")
+
+    work = [asyncio.create_task(fail()), asyncio.create_task(asyncio.sleep(0))]
+    await asyncio.wait(work)
+    await tasks.end(work)
+    assert isinstance(work[0].exception(), ValueError)
+
+
+async def test_nothing_to_end() -> None:
+    await tasks.end([])
