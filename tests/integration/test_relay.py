@@ -212,6 +212,19 @@ async def test_the_outbox_waits_for_a_bus_that_is_away(world: World) -> None:
         assert [message["seq"] for message in heard] == list(range(1, 31))
 
 
+async def test_what_is_too_large_for_the_bus_blocks_nothing(world: World) -> None:
+    """It is passed over by the bus, and in the history all the same."""
+    async with live(world) as heard, relay(world):
+        await world.tell(1)
+        await world.tell(1, padding=140_000)  # more than a stream takes
+        await world.tell(1, padding=1_100_000)  # more than the server takes
+        await world.tell(1)
+        await all_published(world, 4)
+        await eventually(lambda: len(heard) == 2)
+        assert [message["seq"] for message in heard] == [1, 4]
+    assert await world.value("SELECT array_agg(seq ORDER BY seq) FROM events") == [1, 2, 3, 4]
+
+
 async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
     await world.start()
     await world.api.ready("before")
