@@ -1,6 +1,7 @@
 """Twenty-five kill -9 at random among services, bus and database, under twenty concurrent creates and deletes."""
 
 import asyncio
+import json
 import os
 import random
 import time
@@ -76,7 +77,7 @@ async def _check_ends(client: Client, keepers: Shopkeepers) -> None:
     for operation_id, accepted in keepers.accepted.items():
         _, operation = await client.insist("GET", f"operations/{operation_id}")
         expected = ("succeeded", "cancelled") if accepted["kind"] == "create" else ("succeeded",)
-        assert operation["state"] in expected, operation
+        assert operation["state"] in expected, json.dumps(operation)
     _, live = await client.insist("GET", "stores?limit=100")
     assert live["data"] == []
     _, listing = await client.insist("GET", "operations?limit=100")
