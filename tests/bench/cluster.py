@@ -1,4 +1,4 @@
-"""Stores in a real cluster: how long one takes to be ready and to be gone, and how much asking an idle platform does."""
+"""Stores in a real cluster: how long one takes to be ready and to be gone, and how much an idle platform asks."""
 
 import json
 import os
