@@ -19,9 +19,11 @@ from bare_cluster.programs import Process, read_processes
 BACKOFF_FIRST, BACKOFF_MOST = 0.2, 10.0
 STEADY_AFTER = 30.0
 STOP_PATIENCE = 10.0
+#: It would wait for its watchers to leave, and keeps nothing that could be lost.
+HASTY = {"kube-apiserver": 0.5}
 END_PATIENCE = 8.0
 LOG_LIMIT = 32 * 1024 * 1024
-TICK = 0.5
+TICK, TICK_ENDING = 0.5, 0.05
 LOOK_AT_LOGS = 30.0
 
 
@@ -69,7 +71,7 @@ class Keeper:
         self._selector.register(listener, selectors.EVENT_READ, self._answer)
         self._selector.register(self._signals(), selectors.EVENT_READ, self._drain)
         while not self._over():
-            for key, _ in self._selector.select(TICK):
+            for key, _ in self._selector.select(TICK if self._ending is None else TICK_ENDING):
                 key.data(key.fileobj)
             self._reap()
             self._look_after_children()
@@ -96,13 +98,13 @@ class Keeper:
             self._ending = time.monotonic() + END_PATIENCE
             for child in self._children.values():
                 child.wanted = False
+                child.kill_at = patience_end(child)
             os.kill(-1, signal.SIGTERM)
 
     def _over(self) -> bool:
         if self._ending is None:
             return False
-        running = any(child.pid for child in self._children.values())
-        return not running or time.monotonic() > self._ending
+        return is_alone() or time.monotonic() > self._ending
 
     def _answer(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -137,7 +139,7 @@ class Keeper:
         child.wanted, child.start_at, child.backoff = running, 0.0, BACKOFF_FIRST
         if not running and child.pid is not None:
             os.kill(child.pid, signal.SIGTERM)
-            child.kill_at = time.monotonic() + STOP_PATIENCE
+            child.kill_at = patience_end(child)
 
     def _reap(self) -> None:
         """Of all that ended: our children, and what theirs left to us."""
@@ -197,6 +199,15 @@ class Keeper:
             if log.stat().st_size > LOG_LIMIT and log.name != "audit.log":
                 shutil.copyfile(log, log.with_suffix(".log.1"))
                 os.truncate(log, 0)
+
+
+def patience_end(child: Child) -> float:
+    return time.monotonic() + HASTY.get(child.process.name, STOP_PATIENCE)
+
+
+def is_alone() -> bool:
+    """Whether nothing else runs in the node: no child, and nothing of a pod either."""
+    return not any(entry.name.isdigit() and entry.name != "1" for entry in os.scandir("/proc"))
 
 
 def keep(layout: Layout, network: Network) -> None:
