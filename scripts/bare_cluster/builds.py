@@ -189,7 +189,7 @@ def find_go() -> str:
     found = []
     for go in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
         answer = commands.run([go, "version"], env={**os.environ, "GOTOOLCHAIN": "local"})
-        version = _version_of(answer)
+        version = version_of(answer)
         if version >= GO_NEEDED:
             return go
         found.append(f"{go} is {'.'.join(map(str, version))}")
@@ -197,7 +197,7 @@ def find_go() -> str:
     raise ClusterError(f"Go {needed} or newer is needed to build the cluster's programs: {have}. Install it, once.")
 
 
-def _version_of(answer: str) -> tuple[int, ...]:
+def version_of(answer: str) -> tuple[int, ...]:
     """From `go version go1.26.8 linux/amd64`."""
     words = answer.split()
     text = words[2].removeprefix("go") if len(words) > 2 else ""

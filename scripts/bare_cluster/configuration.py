@@ -125,7 +125,7 @@ def make_kube_scheduler(layout: Layout) -> dict[str, Any]:
 
 
 def make_pod_network(network: Network) -> dict[str, Any]:
-    """Each pod has a link of its own to the node, which routes: without a bridge, so all packets meet kube-proxy's rules."""
+    """A link of its own for each pod, and routes; without a bridge, so that all packets meet kube-proxy's rules."""
     addresses = {
         "type": "host-local",
         # Under /run, as after a restart no pod has its address any more.

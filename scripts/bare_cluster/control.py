@@ -53,6 +53,17 @@ def listen(state: Path) -> socket.socket:
     return listener
 
 
+def listens(state: Path) -> bool:
+    """Whether there is somebody to ask, however busy."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, short_path(state) as path:
+            connection.settimeout(TIMEOUT)
+            connection.connect(path)
+    except OSError:
+        return False
+    return True
+
+
 def ask(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[Seen]:
     """Says what is wanted; the answer is how every process is."""
     try:

@@ -111,7 +111,10 @@ class Keeper:
         with connection:
             connection.settimeout(2)
             try:
-                request = json.loads(control.read_line(connection))
+                received = control.read_line(connection)
+                if not received:
+                    return  # somebody looked whether we are here
+                request = json.loads(received)
                 answer = self._obey(request["verb"], request["names"])
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             except (OSError, ValueError, KeyError) as error:
@@ -214,6 +217,8 @@ def keep(layout: Layout, network: Network) -> None:
     """Becomes the node, until told to end."""
     if os.getpid() != 1:
         raise ClusterError("`keep` is for `bare-cluster up` alone: it has to be the first process of its namespaces.")
+    # Before there is a loop to end: the first process of a namespace ignores what it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before the node was ready"))
     os.umask(0o022)
     os.chdir("/")
     node.prepare(layout, network)

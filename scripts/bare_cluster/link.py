@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from bare_cluster import commands
 from bare_cluster.errors import ClusterError
@@ -41,22 +43,32 @@ def detach(layout: Layout, network: Network) -> None:
             wait_until(lambda: not folder.exists(), PATIENCE)
 
 
-def check_addresses(layout: Layout, network: Network, *, routes: str | None = None) -> None:
-    """Refuses a block that this machine uses already."""
-    listed = commands.run(["ip", "-json", "route", "show", "table", "all"]) if routes is None else routes
-    for route in json.loads(listed):
-        with contextlib.suppress(ValueError):
-            block = IPv4Network(route["dst"])
-            if block.prefixlen and block.overlaps(network.block) and route.get("dev") != network.link:
-                raise ClusterError(
-                    f"{network.block} is in use here: a route to {block} on {route.get('dev')}. "
-                    "Give another block: `bare-cluster up --block 10.201.0.0/16`."
-                )
+def check_addresses(layout: Layout, network: Network) -> None:
+    """Refuses a block that this machine or another cluster uses already."""
+    check_routes(network, json.loads(commands.run(["ip", "-json", "route", "show", "table", "all"])))
     owner = _owner_of(network)
     if owner and owner != _alias(layout):
         raise ClusterError(
             f"{network.block} belongs to the cluster in {owner}. Bring that down, or give another block with --block."
         )
+
+
+def check_routes(network: Network, routes: Iterable[Mapping[str, Any]]) -> None:
+    for route in routes:
+        block = _block(route["dst"])
+        if block.prefixlen and block.overlaps(network.block) and route.get("dev") != network.link:
+            raise ClusterError(
+                f"{network.block} is in use here: a route to {block} on {route.get('dev')}. "
+                "Give another block: `bare-cluster up --block 10.201.0.0/16`."
+            )
+
+
+def _block(destination: str) -> IPv4Network:
+    """Of a route; `default` and destinations of other families overlap nothing of interest."""
+    try:
+        return IPv4Network(destination)
+    except ValueError:
+        return IPv4Network("0.0.0.0/0")
 
 
 def _owner_of(network: Network) -> str:

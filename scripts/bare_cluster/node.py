@@ -43,14 +43,22 @@ def program_folders(layout: Layout) -> set[Path]:
 def show_own_folders(layout: Layout, *, needed: Iterable[Path]) -> None:
     """Hides the machine's /var/lib, /var/log and /run behind the node's own, but for what is needed from there."""
     opened = {path: os.open(path, os.O_PATH) for path in sorted(needed) if path.exists()}
-    for name, shown in NODE_FOLDERS.items():
-        bind(layout.seen_as(name), shown)
+    sources = {shown: os.open(layout.seen_as(name), os.O_PATH) for name, shown in NODE_FOLDERS.items()}
+    for shown, descriptor in sources.items():
+        bind_opened(descriptor, shown)
     mount("tmpfs", NODE_RUN, kind="tmpfs", data="mode=755")
     for path, descriptor in opened.items():
-        if not path.exists():
+        if path.exists():
+            os.close(descriptor)
+        else:
             path.mkdir(parents=True)
-            bind(Path(f"/proc/self/fd/{descriptor}"), path)
-        os.close(descriptor)
+            bind_opened(descriptor, path)
+
+
+def bind_opened(descriptor: int, target: Path) -> None:
+    """By descriptor, as the path of it may be hidden by now."""
+    bind(Path(f"/proc/self/fd/{descriptor}"), target)
+    os.close(descriptor)
 
 
 def bind(source: Path, target: Path) -> None:

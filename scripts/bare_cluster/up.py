@@ -46,12 +46,13 @@ def up(layout: Layout, options: Options) -> str:
     began = time.monotonic()
     layout.make_folders()
     with files.locked(layout.state, doing="bring the cluster up"):
+        # One that does not listen was started by an `up` that was killed before it had made the link.
+        running = processes.first_process(layout.state) is not None and control.listens(layout.state)
         debian.install(debian.RUN)
-        built = builds.build(options.cache)
-        running = processes.first_process(layout.state)
         settings = _settle(layout, options, exists=(layout.certificates / "ca.crt").is_file())
-        changed = _write_all(layout, settings, cache=options.cache, anew=running is None)
-        if running is None:
+        built = builds.build(options.cache)
+        changed = _write_all(layout, settings, cache=options.cache, anew=not running)
+        if not running:
             _start(layout, settings.network)
         elif not changed and not built and health.look(layout).healthy:
             return f"already up: KUBECONFIG={layout.kubeconfig}"
@@ -61,6 +62,7 @@ def up(layout: Layout, options: Options) -> str:
 
 def _settle(layout: Layout, options: Options, *, exists: bool) -> chosen.Settings:
     kept = chosen.read(layout)
+    chosen.write(layout, kept)  # tells, from now on, that the folder is a cluster's
     settings = chosen.choose(kept, block=options.block, audit_log=options.audit_log, exists=exists)
     link.check_addresses(layout, settings.network)
     chosen.write(layout, settings)
@@ -83,11 +85,7 @@ def _answers(layout: Layout) -> bool:
     if processes.first_process(layout.state) is None:
         log = layout.logs / "keeper.log"
         raise ClusterError(f"The node's first process ended: {files.last_line(log)} See {log}.")
-    try:
-        control.ask(layout.state, "list")
-    except ClusterError:
-        return False
-    return True
+    return control.listens(layout.state)
 
 
 def _write_all(layout: Layout, settings: chosen.Settings, *, cache: Path, anew: bool) -> list[str]:
