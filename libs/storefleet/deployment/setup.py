@@ -64,7 +64,11 @@ async def wait(settings: Settings, *, patience: float) -> None:
     url = settings.database_url.get_secret_value()
 
     async def look() -> None:
-        if not await schema.is_current(url):
+        try:
+            current = await schema.is_current(url)
+        except asyncpg.PostgresError as error:  # role and database are made by the set-up, too
+            raise NotYet(str(error)) from None
+        if not current:
             raise NotYet("the schema is older than this release, or not made yet; the set-up job does that")
 
     await _persist("schema", look, time.monotonic() + patience)
