@@ -25,6 +25,10 @@ SOCKETS = Gauge("storefleet_sockets", "Open websockets")
 SOCKETS_CUT = Counter("storefleet_sockets_cut", "Websockets cut off for reading too slowly")
 EVENTS_SENT = Counter("storefleet_events_sent", "Event frames written to websockets")
 
+CLUSTER_REQUESTS = Counter(
+    "storefleet_cluster_requests", "Requests to the Kubernetes API, without Helm's", ["verb", "resource", "status"]
+)
+
 STORE_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 for _state in STORE_STATES:
     STORES.labels(_state)

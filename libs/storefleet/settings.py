@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     nats_url: SecretStr = Field(SecretStr(""), description="NATS server(s), comma separated (nats://…).")
     stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of every stream.")
 
-    runtime: Literal["local", "simulated"] = Field("local", description="Where stores run.")
+    runtime: Literal["local", "kubernetes", "simulated"] = Field("local", description="Where stores run.")
     engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
         (PROJECT / "charts",), description="Folders searched for <engine>/engine.yaml, colon separated."
     )
@@ -56,6 +56,23 @@ class Settings(BaseSettings):
     store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
     store_port_first: Port = Field(8100, description="First loopback port of the local runtime's stores.")
     store_port_last: Port = Field(8999, description="Last loopback port of the local runtime's stores.")
+
+    kubeconfig: str = Field("", description="Kubernetes: file of the cluster's address and keys; empty: the pod's own.")
+    platform_namespace: str = Field("storefleet", description="Kubernetes: namespace of the platform.")
+    ingress_namespace: str = Field("traefik", description="Kubernetes: namespace of the ingress controller.")
+    ingress_class: str = Field("", description="Kubernetes: ingress class of the stores; empty: no Ingress.")
+    image_prefix: str = Field(
+        "", description="Kubernetes: what stands before the stores' images (registry.example.com/)."
+    )
+    storage_class: str = Field(
+        "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
+    )
+    store_scheme: Literal["http", "https"] = Field("http", description="Kubernetes: how people reach stores.")
+    store_public_port: int = Field(
+        0, ge=0, le=65535, description="Kubernetes: port at which people reach stores; 0: the scheme's."
+    )
+    helm: str = Field("helm", description="Kubernetes: the program of Helm 4.")
+    helm_timeout: Seconds = Field(120, description="Kubernetes: a run of Helm that takes longer is ended, seconds.")
 
     stores_per_hour: int = Field(10, ge=0, description="New stores per tenant in a rolling hour.")
     stores_per_tenant: int = Field(50, ge=0, description="Live stores per tenant.")

@@ -23,7 +23,8 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    runtime = runtimes.make(settings, database=database, engines=engines.load(settings.engines_path))
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    runtime = runtimes.make(settings, database=database, engines=catalogue)
     worker = Worker(
         service=SERVICE,
         plans={"delete": runtime.delete_steps},

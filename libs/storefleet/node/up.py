@@ -59,7 +59,7 @@ async def _run(
     if ended := await end_leftovers(state.records):
         log.warning("leftovers_ended", names=ended)
     services.check_ports(settings)
-    catalogue = engines.load(settings.engines_path)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
     node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say)
     await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
 

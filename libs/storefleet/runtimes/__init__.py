@@ -12,6 +12,10 @@ def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime
         from storefleet.runtimes.simulated import SimulatedRuntime
 
         return SimulatedRuntime(settings=settings)
+    if settings.runtime == "kubernetes":
+        from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
+
+        return KubernetesRuntime(settings=settings, engines=engines)
     from storefleet.runtimes.local import LocalRuntime
 
     return LocalRuntime(settings=settings, database=database, engines=engines)

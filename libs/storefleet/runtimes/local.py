@@ -18,24 +18,22 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from storefleet.database import placements
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
-from storefleet.engines import Engine, Engines, Page
+from storefleet.engines import Engine, Engines
 from storefleet.errors import PermanentError, TransientError, Wait
 from storefleet.failpoints import effect
 from storefleet.models import Credentials, Store
 from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
 from storefleet.runtimes.places import Places, Template, database_name, read_json
+from storefleet.runtimes.proof import Visitor
 from storefleet.runtimes.store_databases import StoreDatabases
 from storefleet.settings import Settings
 
 _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 20.0
 _CRASHES = 3
-_PAGE_LIMIT = 2 << 20
 
 
 class LocalRuntime:
@@ -47,14 +45,11 @@ class LocalRuntime:
         self._engines = engines
         self._places = Places(settings.state_dir)
         self._databases = StoreDatabases(settings.stores_database_url.get_secret_value())
-        self._http: aiohttp.ClientSession | None = None
+        self._visitor = Visitor()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["LocalRuntime"]:
-        timeout = aiohttp.ClientTimeout(total=15)
-        connector = aiohttp.TCPConnector(force_close=True)  # a kept connection would hold the shop up when it stops
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=jar) as self._http:
+        async with self._visitor.opened():
             yield self
 
     async def check(self) -> None:
@@ -223,35 +218,9 @@ class LocalRuntime:
         if placement is None:
             raise TransientError("placement_missing", "The store has lost its place.", next_step="Retry.")
         address = self._address(engine, work.store, placement.port)
-        await self._shows(work, placement.port, engine.storefront, "storefront")
-        admin = Page(path=engine.admin.sign_in_path, expect=engine.admin.expect)
-        await self._shows(work, placement.port, admin, "admin sign-in")
+        host = f"{work.store.name}.{self._settings.store_domain}:{placement.port}"
+        await self._visitor.prove(work, engine, server=f"http://127.0.0.1:{placement.port}", host=host)
         return Outcome("The storefront shows its products, the admin sign-in answers", address)
-
-    async def _shows(self, work: Work, port: int, page: Page, what: str) -> None:
-        """Fetch a page under the store's own host name until it shows what it should."""
-        host = f"{work.store.name}.{self._settings.store_domain}:{port}"
-        deadline = time.monotonic() + _START_TIMEOUT
-        while (problem := await self._problem(work, port, host, page)) is not None:
-            if time.monotonic() > deadline:
-                raise TransientError(
-                    "store_not_answering", f"The {what} {problem}.", next_step="Read the store's log, then retry."
-                )
-            await work.say(f"Waiting for the {what}: it {problem}")
-            await asyncio.sleep(0.25)
-
-    async def _problem(self, work: Work, port: int, host: str, page: Page) -> str | None:
-        if self._http is None:
-            raise RuntimeError("the runtime is not opened")
-        headers = {"Host": host, "X-Request-Id": work.request_id or work.operation_id}
-        try:
-            async with self._http.get(f"http://127.0.0.1:{port}{page.path}", headers=headers) as response:
-                body = await response.content.read(_PAGE_LIMIT)
-                if response.status != 200:
-                    return f"answers {response.status}"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return f"does not answer ({type(error).__name__})"
-        return None if page.expect.encode() in body else f"does not show “{page.expect}”"
 
     # delete ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""How long a wait has lasted, and how long a trouble: what of it is certain by now."""
+
+import time
+
+from storefleet.errors import TransientError
+from storefleet.runtimes.kubernetes.diagnosis import Trouble, Verdict, Waiting, Warned
+
+_LONGEST = 300.0  # without a cause that could be named
+_QUIET = 3.0  # without anything new; then warnings are worth a request
+_WARNINGS_EVERY = 5.0
+
+
+class Patience:
+    """Of one step, while it waits for one store; times in which the cluster was away do not count."""
+
+    def __init__(self, *, now: float | None = None) -> None:
+        self.warnings: tuple[Warned, ...] = ()
+        self._began = self._seen = self._new = time.monotonic() if now is None else now
+        self._asked = 0.0
+        self._text = ""
+        self._code = ""
+        self._since = 0.0
+
+    def is_certain(self, trouble: Trouble, *, now: float | None = None) -> bool:
+        now = time.monotonic() if now is None else now
+        if trouble.code != self._code:
+            self._code, self._since = trouble.code, now
+        return now - self._since >= trouble.patience
+
+    def note(self, verdict: Verdict, *, now: float | None = None) -> None:
+        """Time goes by with this; raises TransientError when it was too much."""
+        now = time.monotonic() if now is None else now
+        self._seen = now
+        text = verdict.cause if isinstance(verdict, Trouble) else verdict.text
+        if isinstance(verdict, Waiting):
+            self._code = ""
+        if text != self._text:
+            self._text, self._new = text, now
+        if now - self._began > _LONGEST:
+            raise TransientError(
+                "store_not_ready",
+                f"Not ready after {_LONGEST:.0f} s; it waits for {text}.",
+                next_step="Read the store's log and what the cluster says; it is tried again.",
+            )
+
+    def pause(self, *, now: float | None = None) -> None:
+        """The cluster is away: nothing can be blamed on the store."""
+        now = time.monotonic() if now is None else now
+        self._began += now - self._seen
+        self._seen = now
+        self._code = ""
+
+    def wants_warnings(self, *, now: float | None = None) -> bool:
+        """Whether nothing new was seen for a while, and they were not asked for just now."""
+        now = time.monotonic() if now is None else now
+        if now - self._new < _QUIET or now - self._asked < _WARNINGS_EVERY:
+            return False
+        self._asked = now
+        return True
+
+    def forget_warnings(self) -> None:
+        self.warnings = ()

@@ -1,0 +1,100 @@
+"""Stores on Kubernetes, behind the protocol that the services know."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from storefleet import logs
+from storefleet.engines import Engines
+from storefleet.errors import RuntimeAway
+from storefleet.models import Credentials, Store
+from storefleet.runtimes.base import RuntimeStep
+from storefleet.runtimes.kubernetes import kinds, manifests
+from storefleet.runtimes.kubernetes.cluster import Cluster
+from storefleet.runtimes.kubernetes.creation import Creation
+from storefleet.runtimes.kubernetes.helm import Helm
+from storefleet.runtimes.kubernetes.lines import Lines, decoded
+from storefleet.runtimes.kubernetes.manifests import place_of
+from storefleet.runtimes.kubernetes.refusals import Refused
+from storefleet.runtimes.kubernetes.teardown import Teardown
+from storefleet.runtimes.kubernetes.watching import Watching
+from storefleet.runtimes.proof import Visitor
+from storefleet.settings import Settings
+
+log = logs.get(__name__)
+
+_CHECKED_FOR = 5.0
+
+
+class KubernetesRuntime:
+    """Makes and removes stores in a cluster, a namespace each."""
+
+    def __init__(self, *, settings: Settings, engines: Engines) -> None:
+        self._settings = settings
+        self._cluster = Cluster(kubeconfig=settings.kubeconfig)
+        self._helm = Helm(program=settings.helm, timeout=settings.helm_timeout, kubeconfig=settings.kubeconfig)
+        self._watching = Watching(self._cluster)
+        self._visitor = Visitor(scheme=settings.store_scheme)
+        self._lines = Lines(self._cluster)
+        self._creation = Creation(
+            cluster=self._cluster,
+            helm=self._helm,
+            watching=self._watching,
+            visitor=self._visitor,
+            lines=self._lines,
+            engines=engines,
+            settings=settings,
+        )
+        self._teardown = Teardown(cluster=self._cluster, visitor=self._visitor, engines=engines, settings=settings)
+        self._checking = asyncio.Lock()
+        self._checked = 0.0
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["KubernetesRuntime"]:
+        async with AsyncExitStack() as stack:
+            for part in (self._cluster, self._helm, self._visitor, self._watching):
+                await stack.enter_async_context(part.opened())
+            yield self
+
+    async def check(self) -> None:
+        """A good answer counts for a few seconds: probes ask more often than it changes."""
+        async with self._checking:
+            if time.monotonic() > self._checked + _CHECKED_FOR:
+                await self._cluster.check()
+                self._checked = time.monotonic()
+
+    def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        del store
+        return (
+            RuntimeStep("namespace", "Make the namespace with its limits, rules and secrets", self._creation.namespace),
+            RuntimeStep("release", "Install the chart", self._creation.release),
+            RuntimeStep("start", "Start the shop", self._creation.start),
+            RuntimeStep("prove", "Visit the storefront and the admin", self._creation.prove),
+        )
+
+    def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        del store
+        return (
+            RuntimeStep("namespace", "Remove the namespace", self._teardown.namespace),
+            RuntimeStep("gone", "Wait until everything in it is gone", self._teardown.gone),
+            RuntimeStep("prove", "Prove that nothing is left", self._teardown.prove),
+        )
+
+    async def credentials(self, store: Store) -> Credentials | None:
+        if store.admin_url is None:
+            return None
+        try:
+            secret = await self._cluster.get(
+                kinds.SECRET, manifests.ADMIN_SECRET, namespace=place_of(store, self._settings).namespace
+            )
+        except Refused as refused:  # without its namespace there is no role binding either
+            log.warning("credentials_refused", reason=refused.detail)
+            raise RuntimeAway("The cluster does not let the platform read this store's sign-in.") from None
+        data = (secret or {}).get("data") or {}
+        if not {"username", "password"} <= data.keys():
+            return None
+        return Credentials(store.admin_url, decoded(data["username"]), decoded(data["password"]))
+
+    async def logs(self, store: Store, *, tail: int) -> list[str]:
+        return await self._lines.of_store(store.id, place_of(store, self._settings).namespace, tail=tail)
