@@ -1,7 +1,9 @@
 # Storefleet. `make up` and `make test` are all that a newcomer needs; `make help` lists the rest.
 
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The system's own interpreter comes first: distributions build theirs with profile-guided optimisation.
+PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 /usr/bin/python3 python3; do \
+	$$python -c 'import ensurepip, venv' 2>/dev/null && { command -v $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := services/gateway/static/dist/manifest.json
@@ -41,8 +43,8 @@ clean: down
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
+	@[ -n "$(PYTHON)" ] || { echo "No Python with its venv module: install python3 and python3-venv, or set PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python's venv module is missing: install python3-venv" >&2; exit 1; }
 	@echo "Making $(VENV) …"
 	@$(UMASK) $(PYTHON) -m venv $(VENV)
 

@@ -14,6 +14,7 @@ from storefleet.database.pool import Database
 from storefleet.errors import Conflict, Forbidden, Limited, NotFound, Unauthenticated
 from storefleet.identifiers import TENANT, TOKEN, USER, new_id
 from storefleet.models import OWNER_SCOPES, Caller
+from storefleet.remembered import Remembered
 from storefleet.settings import Settings
 
 # OWASP's second recommendation: 19 MiB, so that a few sign-ins at once do not fill a small machine.
@@ -48,6 +49,7 @@ class Accounts:
     def __init__(self, *, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._remembered: Remembered | None = None
 
     async def sign_in(self, email: str, password: str) -> Session:
         """A new session; raises Limited while the account pauses, Unauthenticated for whatever is wrong."""
@@ -90,8 +92,21 @@ class Accounts:
     async def by_token(self, token: str) -> Caller | None:
         if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
             return None
-        async with self._database.connection() as conn:
-            return await access.token_caller(conn, digest(token))
+        key = digest(token)
+
+        async def look_up() -> Caller | None:
+            async with self._database.connection() as conn:
+                return await access.token_caller(conn, key)
+
+        return await (look_up() if self._remembered is None else self._remembered.find(key, look_up))
+
+    async def hear_revocations(self) -> None:
+        """Remember tokens for a moment, and forget them when one is revoked anywhere; runs until cancelled."""
+        remembered = self._remembered = Remembered()
+        try:
+            await self._database.listen(access.SESSIONS_CHANNEL, lambda _payload: remembered.forget())
+        finally:
+            self._remembered = None
 
     async def still_valid(self, key: str) -> bool:
         """Whether `session:<hash>` or `token:<id>` may still listen."""
@@ -185,6 +200,8 @@ class Accounts:
                 target=token_id,
                 request_id=request_id,
             )
+        if self._remembered is not None:
+            self._remembered.forget()
 
 
 async def ensure_first_tenant(database: Database, settings: Settings, *, email: str) -> NewTenant | None:
