@@ -1,4 +1,4 @@
-"""`bake`: make what an image carries: the template's dump and files, and a cluster with an empty database for the store.
+"""`bake`: make what an image carries: the template's dump and files, and a cluster with an empty database.
 
 It runs at image build, with the image's own programs and a server on a socket of its own.
 """
