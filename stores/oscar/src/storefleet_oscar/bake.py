@@ -15,7 +15,7 @@ from pathlib import Path
 
 from storefleet_oscar.configuration import ConfigurationError
 from storefleet_oscar.copies import DUMP, FILES
-from storefleet_oscar.postgres import DATABASE, PROGRAMS, ROLE, SUPERUSER, run_alone
+from storefleet_oscar.postgres import DATABASE, MAINTENANCE, PROGRAMS, ROLE, SUPERUSER, run_alone
 
 CLUSTER = "cluster.tar"
 COPIED = ("index", "media")
@@ -50,6 +50,7 @@ def bake() -> None:
             f"CREATE ROLE {ROLE} LOGIN",
             f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0",
             f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
+            f"DROP DATABASE {MAINTENANCE}",  # a quarter of the bytes that every store's first start copies
         )
         fresh = work / "fresh"
         fresh.mkdir()
@@ -66,7 +67,13 @@ def _make_template(work: Path, data: Path, fresh: Path) -> None:
     try:
         _wait_for(server, work)
         statements = ("CREATE ROLE template LOGIN", "CREATE DATABASE template OWNER template")
-        _run("psql", f"--host={work}", f"--username={SUPERUSER}", *(f"--command={each}" for each in statements))
+        _run(
+            "psql",
+            f"--host={work}",
+            f"--username={SUPERUSER}",
+            f"--dbname={DATABASE}",
+            *(f"--command={each}" for each in statements),
+        )
         configuration = _configuration(work)
         environment = {**os.environ, "STORE_CONFIG": str(configuration), "STORE_ID": "template"}
         template = [sys.executable, "-m", "storefleet_oscar", "template"]

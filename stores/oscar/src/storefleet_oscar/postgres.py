@@ -17,7 +17,7 @@ from storefleet_oscar.configuration import ConfigurationError, read_secret
 PROGRAMS = Path("/opt/postgresql/bin")
 #: Role and database of the store; `bake` makes both.
 ROLE = DATABASE = "store"
-SUPERUSER = "postgres"
+SUPERUSER = MAINTENANCE = "postgres"
 PATIENCE = 60
 
 
@@ -79,7 +79,7 @@ def run_alone(programs: Path, data: Path, *statements: str) -> None:
     """Run statements on a cluster without a server; they are on its standard input, so in no list of processes."""
     script = "".join(f"{statement};\n" for statement in statements)
     settings = ("-c", "fsync=off", "-c", "log_min_error_statement=panic", "-c", "exit_on_error=on")
-    _run([str(programs / "postgres"), "--single", "-D", str(data), *settings, SUPERUSER], script=script)
+    _run([str(programs / "postgres"), "--single", "-D", str(data), *settings, "template1"], script=script)
 
 
 def _run(command: list[str], *, script: str = "") -> None:
