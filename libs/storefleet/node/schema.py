@@ -17,13 +17,16 @@ TIMEOUT = 300.0
 
 
 async def is_current(url: str) -> bool:
-    """Whether the newest revision, which comes last in the order of their file names, has been applied."""
+    """Whether the newest revision, which comes last in the order of their names, has been applied, or even a later one.
+
+    A later one is what a new release leaves behind that was taken back: it works with that schema.
+    """
     versions = Path(database.__file__).parent / "migrations" / "versions"
     newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
     connection = await connect(url)
     try:
         with contextlib.suppress(asyncpg.UndefinedTableError):
-            return bool(await connection.fetchval("SELECT version_num FROM alembic_version") == newest)
+            return (await connection.fetchval("SELECT version_num FROM alembic_version") or "") >= newest
         return False
     finally:
         await connection.close()
