@@ -30,6 +30,8 @@ def load(layout: Layout, archive: Path) -> bool:
         return False
     with archive.open("rb") as content:
         _ctr(layout, "images", "import", "-", stdin=content.fileno())
+    for name, digest in wanted.items():  # so that a pod can name the very image, as it could with a registry
+        _ctr(layout, "images", "tag", "--force", name, f"{name.rpartition(':')[0]}@{digest}")
     return True
 
 
