@@ -56,8 +56,16 @@ def up(layout: Layout, options: Options) -> str:
             _start(layout, settings.network)
         elif not changed and not built and health.look(layout).healthy:
             return f"already up: KUBECONFIG={layout.kubeconfig}"
-        _converge(layout, settings.network, changed=changed, pause=builds.programs(options.cache)["pause"])
+        heard_since = 0.0 if running and _kubelet_goes_on(layout, changed) else time.time()
+        pause = builds.programs(options.cache)["pause"]
+        _converge(layout, settings.network, changed=changed, pause=pause, heard_since=heard_since)
     return f"up in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
+
+
+def _kubelet_goes_on(layout: Layout, changed: list[str]) -> bool:
+    """Then it has said long ago that its node is ready, and says so again only after minutes."""
+    runs = {process.name for process in control.ask(layout.state, "list") if process.state == "running"}
+    return "kubelet" in runs and "kubelet" not in changed
 
 
 def _settle(layout: Layout, options: Options, *, exists: bool) -> chosen.Settings:
@@ -139,9 +147,8 @@ def _write_configuration(layout: Layout, network: Network, *, runc: Path) -> Non
     files.write_json(layout.kubeconfig, configuration.make_kubeconfig(network, user="admin", read=certificate))
 
 
-def _converge(layout: Layout, network: Network, *, changed: list[str], pause: Path) -> None:
+def _converge(layout: Layout, network: Network, *, changed: list[str], pause: Path, heard_since: float) -> None:
     """Starts what does not run, and waits until everything answers."""
-    began = time.time()
     stop(layout, changed)
     control.ask(layout.state, "start", FIRST)
     api = Api(network, certificates=layout.certificates, user="admin")
@@ -152,7 +159,7 @@ def _converge(layout: Layout, network: Network, *, changed: list[str], pause: Pa
     _await(layout, "containerd takes images", lambda: _has_pause(layout, pause))
     _await(layout, "names are answered", lambda: dns.answers(network))
     _await(layout, "pods have an account", lambda: _has_account(api))
-    _await(layout, "the node is ready", lambda: health.is_fresh(api, since=began))
+    _await(layout, "the node is ready", lambda: health.is_fresh(api, since=heard_since))
 
 
 def stop(layout: Layout, names: list[str]) -> None:
