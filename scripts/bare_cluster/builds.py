@@ -24,6 +24,8 @@ _KUBERNETES_FLAGS = (
     f" -X {_VERSION}.gitTreeState=clean"
 )
 
+_HELM_FLAGS = "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"
+
 
 @dataclass(frozen=True)
 class Module:
@@ -99,8 +101,9 @@ MODULES: tuple[Module | Pause, ...] = (
     Module("runc", ("github.com/opencontainers/runc",), tags="seccomp", cgo=True),
     Pause(),
     Module("etcd", (".",)),
-    Module("helm", ("helm.sh/helm/v4/cmd/helm",)),
     Module("coredns", (".",)),
+    Module("kube-network-policies", (".",)),
+    Module("helm", ("helm.sh/helm/v4/cmd/helm",), flags=_HELM_FLAGS),
     Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",)),
 )
 

@@ -57,6 +57,7 @@ def certificates(network: Network) -> list[Certificate]:
         Certificate("kubelet-server", NODE_NAME, addresses=(f"DNS:{NODE_NAME}", f"IP:{network.node}")),
         Certificate("coredns", "system:coredns"),
         Certificate("volumes", "bare-cluster:volumes"),
+        Certificate("network-policies", "bare-cluster:network-policies"),
         # etcd trusts everybody its authority knows, so it has one of its own.
         Certificate("etcd-server", "etcd", addresses=("DNS:localhost", "IP:127.0.0.1"), authority="etcd-ca"),
         Certificate("apiserver-to-etcd", "kube-apiserver", authority="etcd-ca"),

@@ -145,7 +145,6 @@ def make_containerd(layout: Layout, *, runc: Path) -> str:
     return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
-disabled_plugins = ["io.containerd.nri.v1.nri"]
 
 [grpc]
 address = "{CONTAINERD_SOCKET}"

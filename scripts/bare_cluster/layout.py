@@ -19,6 +19,8 @@ CLUSTER_DOMAIN = "cluster.local"
 NODE_FOLDERS = {"lib": Path("/var/lib"), "log": Path("/var/log")}
 NODE_RUN = Path("/run")
 NODE_LINK = "eth0"
+#: In which the first packet of each connection of a pod waits for its verdict.
+PACKET_QUEUE = 100
 
 
 @dataclass(frozen=True)

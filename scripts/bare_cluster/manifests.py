@@ -1,6 +1,6 @@
 """The objects that every cluster begins with, and where the API keeps each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bare_cluster.layout import Network
@@ -31,13 +31,18 @@ def make_manifests(network: Network) -> list[Manifest]:
         *make_dns(network),
         *make_role(
             "bare-cluster:volumes",
-            {"persistentvolumes": ("get", "list", "watch", "create", "delete")}
-            | {"persistentvolumeclaims": ("get", "list", "watch")},
+            make_rule("persistentvolumes", verbs=("get", "list", "watch", "create", "delete")),
+            make_rule("persistentvolumeclaims"),
         ),
         *make_role(
             "system:coredns",
-            dict.fromkeys(("services", "pods", "namespaces"), ("list", "watch")),
-            slices=True,
+            make_rule("services", "pods", "namespaces"),
+            make_rule("endpointslices", group="discovery.k8s.io"),
+        ),
+        *make_role(
+            "bare-cluster:network-policies",
+            make_rule("pods", "namespaces"),
+            make_rule("networkpolicies", group="networking.k8s.io"),
         ),
         make_binding("bare-cluster:kubelet-api", role="system:kubelet-api-admin", user="kube-apiserver-kubelet-client"),
     ]
@@ -85,13 +90,14 @@ def make_dns(network: Network) -> list[Manifest]:
     return [service, endpoints]
 
 
-def make_role(user: str, resources: Mapping[str, Sequence[str]], *, slices: bool = False) -> list[Manifest]:
+def make_role(user: str, *rules: Manifest) -> list[Manifest]:
     """A role for one user, and its binding, all under the user's name."""
-    rules = [{"apiGroups": [""], "resources": [name], "verbs": list(verbs)} for name, verbs in resources.items()]
-    if slices:
-        rules.append({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]})
-    role = {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": rules}
+    role = {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": list(rules)}
     return [role, make_binding(user, role=user, user=user)]
+
+
+def make_rule(*resources: str, group: str = "", verbs: Sequence[str] = ("get", "list", "watch")) -> Manifest:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
 
 
 def make_binding(name: str, *, role: str, user: str) -> Manifest:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bare_cluster import commands
 from bare_cluster.configuration import KUBELET_KERNEL_SETTINGS
 from bare_cluster.errors import ClusterError
-from bare_cluster.layout import NODE_FOLDERS, NODE_LINK, NODE_NAME, NODE_RUN, PROJECT, Layout, Network
+from bare_cluster.layout import NODE_FOLDERS, NODE_LINK, NODE_NAME, NODE_RUN, PACKET_QUEUE, PROJECT, Layout, Network
 
 LINK_TIMEOUT = 20.0
 _BIND, _RECURSIVE, _SHARED = 0x1000, 0x4000, 1 << 20
@@ -86,6 +86,23 @@ def configure_network(network: Network) -> None:
     commands.run(["ip", "link", "set", NODE_LINK, "up"])
     commands.run(["ip", "route", "add", "default", "via", str(network.host)])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+    for rule in packet_rules(network):
+        commands.run(["iptables", "--table", "mangle", "--append", "POSTROUTING", *rule])
+
+
+def packet_rules(network: Network) -> list[list[str]]:
+    """New connections of pods wait for the verdict of NetworkPolicies; those from node and machine are free.
+
+    Here a Service's address is replaced already by its pod's, and the sender's is still its own.
+    """
+    queue = ["--jump", "NFQUEUE", "--queue-num", str(PACKET_QUEUE)]
+    return [
+        ["--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "--jump", "RETURN"],
+        ["--match", "addrtype", "--src-type", "LOCAL", "--jump", "RETURN"],
+        ["--source", str(network.host), "--jump", "RETURN"],
+        ["--source", str(network.pods), *queue],
+        ["--destination", str(network.pods), *queue],
+    ]
 
 
 def wait_for_link() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bare_cluster import files
-from bare_cluster.layout import CLUSTER_DOMAIN, NODE_NAME, SCRIPTS, Layout, Network
+from bare_cluster.layout import CLUSTER_DOMAIN, NODE_NAME, PACKET_QUEUE, SCRIPTS, Layout, Network
 
-#: These first; the others want an API server that answers.
+#: These first; the next want an API server that answers; the others also the roles that we give them there.
 FIRST = ("etcd", "containerd", "kube-apiserver")
+NEXT = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 API_SERVER_RATE = {"kube-api-qps": "200", "kube-api-burst": "400"}
 
 
@@ -48,6 +49,11 @@ def make_processes(
         "kube-proxy": {"config": f"{configuration}/kube-proxy.json"},
         "containerd": {"config": f"{configuration}/containerd.toml"},
         "coredns": {"conf": f"{configuration}/Corefile"},
+        "kube-network-policies": {
+            "kubeconfig": f"{configuration}/network-policies.kubeconfig",
+            "node": NODE_NAME,
+            "queue": str(PACKET_QUEUE),
+        },
     }
     made = {
         name: Process(name, (str(programs[name]), *(f"--{option}={value}" for option, value in values.items())))

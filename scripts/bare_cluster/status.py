@@ -1,6 +1,5 @@
 """How the cluster is: each process, the API server, the node, names; and what is wrong, in words."""
 
-import contextlib
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -12,7 +11,6 @@ from bare_cluster.errors import ClusterError
 from bare_cluster.layout import NODE_NAME, Layout, Network
 from bare_cluster.programs import read_processes
 
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}"
 NODE = f"/api/v1/nodes/{NODE_NAME}"
 
 
@@ -84,7 +82,7 @@ def _look_at_api(layout: Layout, network: Network, status: Status) -> None:
 
 def node_condition(node: dict[str, Any]) -> str:
     """`Ready`, or what keeps the node from it."""
-    for condition in node.get("status", {}).get("conditions", []):
+    for condition in _conditions(node):
         if condition["type"] == "Ready":
             if condition["status"] == "True":
                 return "Ready"
@@ -108,11 +106,17 @@ def show(status: Status) -> str:
 
 def is_fresh(api: Api, *, since: float) -> bool:
     """Whether the node is ready and was heard of since then: an earlier life's word may still stand."""
-    with contextlib.suppress(ApiError, KeyError):
-        renewed = api.get(LEASE)["spec"]["renewTime"]
-        return bool(node_condition(api.get(NODE)) == "Ready" and _seconds(renewed) > since)
-    return False
+    try:
+        node = api.get(NODE)
+    except ApiError:
+        return False
+    heard = [_seconds(one["lastHeartbeatTime"]) for one in _conditions(node) if one["type"] == "Ready"]
+    return node_condition(node) == "Ready" and max(heard, default=0.0) >= int(since)
 
 
 def _seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
+
+
+def _conditions(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(node.get("status", {}).get("conditions", []))

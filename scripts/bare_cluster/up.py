@@ -25,11 +25,11 @@ from bare_cluster.api import Api, ApiError
 from bare_cluster.errors import ClusterError
 from bare_cluster.layout import Layout, Network
 from bare_cluster.manifests import make_manifests, path_of
-from bare_cluster.programs import FIRST, Process, make_processes, read_processes
+from bare_cluster.programs import FIRST, NEXT, Process, make_processes, read_processes
 from bare_cluster.waiting import wait_until
 
 READY_TIMEOUT = 120.0
-KUBECONFIGS = ("kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns")
+KUBECONFIGS = ("kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns", "network-policies")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,16 @@ def up(layout: Layout, options: Options) -> str:
             _start(layout, settings.network)
         elif not changed and not built and health.look(layout).healthy:
             return f"already up: KUBECONFIG={layout.kubeconfig}"
-        _converge(layout, settings.network, changed=changed, pause=builds.programs(options.cache)["pause"])
+        heard_since = 0.0 if running and _kubelet_goes_on(layout, changed) else time.time()
+        pause = builds.programs(options.cache)["pause"]
+        _converge(layout, settings.network, changed=changed, pause=pause, heard_since=heard_since)
     return f"up in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
+
+
+def _kubelet_goes_on(layout: Layout, changed: list[str]) -> bool:
+    """Then it has said long ago that its node is ready, and says so again only after minutes."""
+    runs = {process.name for process in control.ask(layout.state, "list") if process.state == "running"}
+    return "kubelet" in runs and "kubelet" not in changed
 
 
 def _settle(layout: Layout, options: Options, *, exists: bool) -> chosen.Settings:
@@ -139,18 +147,19 @@ def _write_configuration(layout: Layout, network: Network, *, runc: Path) -> Non
     files.write_json(layout.kubeconfig, configuration.make_kubeconfig(network, user="admin", read=certificate))
 
 
-def _converge(layout: Layout, network: Network, *, changed: list[str], pause: Path) -> None:
+def _converge(layout: Layout, network: Network, *, changed: list[str], pause: Path, heard_since: float) -> None:
     """Starts what does not run, and waits until everything answers."""
-    began = time.time()
     stop(layout, changed)
     control.ask(layout.state, "start", FIRST)
     api = Api(network, certificates=layout.certificates, user="admin")
     _await(layout, "the API server answers", lambda: _is_ready(api))
-    control.ask(layout.state, "start", tuple(read_processes(layout)))
+    control.ask(layout.state, "start", NEXT)
     _await(layout, "the first objects are there", lambda: _applied(api, network))
+    control.ask(layout.state, "start", tuple(read_processes(layout)))
     _await(layout, "containerd takes images", lambda: _has_pause(layout, pause))
     _await(layout, "names are answered", lambda: dns.answers(network))
-    _await(layout, "the node is ready", lambda: health.is_fresh(api, since=began))
+    _await(layout, "pods have an account", lambda: _has_account(api))
+    _await(layout, "the node is ready", lambda: health.is_fresh(api, since=heard_since))
 
 
 def stop(layout: Layout, names: list[str]) -> None:
@@ -185,11 +194,18 @@ def _applied(api: Api, network: Network) -> bool:
     try:
         for manifest in make_manifests(network):
             api.apply(path_of(manifest), manifest)
-        api.get("/api/v1/namespaces/default/serviceaccounts/default")
     except ApiError as error:
         if error.status in {0, 403, 404, 409, 429, 500, 503}:
             return False
         raise ClusterError(f"The API server refuses what every cluster begins with: {error}") from error
+    return True
+
+
+def _has_account(api: Api) -> bool:
+    try:
+        api.get("/api/v1/namespaces/default/serviceaccounts/default")
+    except ApiError:
+        return False
     return True
 
 

@@ -28,6 +28,7 @@ PROGRAMS = {
         "kubelet",
         "kube-proxy",
         "coredns",
+        "kube-network-policies",
     )
 }
 
