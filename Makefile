@@ -45,7 +45,7 @@ CLUSTER := .storefleet/cluster
 IMAGES := build/images
 
 local-up:
-	@scripts/bare-cluster up
+	@scripts/bare-cluster up $(CLUSTER_OPTIONS)
 
 build: assets
 	@$(PYTHON) scripts/build-images --output $(IMAGES) --helm $(CLUSTER)/bin/helm

@@ -77,7 +77,7 @@ async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> 
         (500, "broken", RuntimeAway, "runtime_away"),
         (503, "apiserver not ready", RuntimeAway, "runtime_away"),
         (429, "too many", RuntimeAway, "runtime_away"),
-        (404, 'namespaces "st-x" not found', TransientError, "namespace_missing"),
+        (404, 'namespaces "st-x" not found', PermanentError, "namespace_missing"),
         (409, "the object has been modified", TransientError, "cluster_conflict"),
         (403, 'secrets is forbidden: User "x" cannot create resource "secrets"', PermanentError, "cluster_forbids"),
         (403, 'pods "x" is forbidden: exceeded quota: store', PermanentError, "quota_exceeded"),

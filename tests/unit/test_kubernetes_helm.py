@@ -174,7 +174,7 @@ async def test_no_program(program: str) -> None:
         ("Error: values don't meet the specifications of the schema(s): …", PermanentError, "chart_invalid"),
         ("Error: template: pocket/templates/web.yaml:3: function not defined", PermanentError, "chart_invalid"),
         ('Error: path "/charts/pocket" not found', PermanentError, "chart_invalid"),
-        ('Error: create: failed to create: namespaces "st-x" not found', TransientError, "namespace_missing"),
+        ('Error: create: failed to create: namespaces "st-x" not found', PermanentError, "namespace_missing"),
         ('Error: Deployment.apps "web" is invalid: spec.replicas', PermanentError, "manifest_invalid"),
         ('Error: secrets is forbidden: User "x" cannot list resource "secrets"', PermanentError, "cluster_forbids"),
         ("Error: something else", TransientError, "release_failed"),

@@ -144,7 +144,7 @@ def explained(status: int, said: str) -> StorefleetError:
     if known := refusals.away(text) or refusals.said(text, what="Helm"):
         return known
     if "not found" in text and "namespaces" in text:
-        return TransientError(
+        return PermanentError(
             "namespace_missing", f"Helm: {text[-500:]}", next_step="Retry: its namespace is made anew."
         )
     if _of_chart(text):

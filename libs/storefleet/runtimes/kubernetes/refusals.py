@@ -70,7 +70,7 @@ def answered(status: int, message: str, *, what: str) -> StorefleetError:
     if status == 429 or status >= 500:
         return RuntimeAway(f"The cluster answers {status}: {text}")
     if status == 404:
-        return TransientError("namespace_missing", f"{what}: {text}.", next_step="Retry: its namespace is made anew.")
+        return PermanentError("namespace_missing", f"{what}: {text}.", next_step="Retry: its namespace is made anew.")
     if status == 409:
         return TransientError("cluster_conflict", f"{what}: {text}.", next_step="Retry.")
     return said(message, what=what, status=status) or Refused(

@@ -43,12 +43,14 @@ template:
           - -c
           - |
             for n in $(seq 100); do nc -w 1 "$DATABASE_SERVICE_HOST" 5432 </dev/null && break; sleep 0.2; done
-            test "$TROUBLE" = setup && { echo "setup cannot go on: password=$PASSWORD ($PASSWORD)"; exit 3; }
+            test "$TROUBLE" = setup && test -z "$BLESSING" && { echo "setup cannot go on: password=$PASSWORD ($PASSWORD)"; exit 3; }
             echo "set up"
         env:
           - {name: TROUBLE, value: {{ .Values.parameters.trouble | quote }}}
           - name: PASSWORD
             valueFrom: {secretKeyRef: {name: {{ .Values.secret }}, key: database-password}}
+          - name: BLESSING
+            valueFrom: {secretKeyRef: {name: blessing, key: blessing, optional: true}}
         resources: {{- toYaml .Values.setup.resources | nindent 10 }}
         securityContext: {{- include "containerSecurity" . | nindent 10 }}
 {{- end }}
