@@ -39,8 +39,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build-images", description="Make container images without an engine.")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for NAME.oci.tar")
     parser.add_argument("--helm", type=Path, metavar="PATH", help="the program of Helm 4, for the platform's image")
-    parser.add_argument("images", nargs="*", choices=(*NAMES, []), metavar="platform|oscar", help="default: all")
-    return parser.parse_args()
+    parser.add_argument("images", nargs="*", metavar="|".join(NAMES), help="default: all")
+    options = parser.parse_args()
+    if unknown := set(options.images) - set(NAMES):
+        parser.error(f"there is no image {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    return options
 
 
 def _insist_on_root_and_python() -> None:
