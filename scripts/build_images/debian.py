@@ -10,7 +10,7 @@ from build_images.failure import BuildError, run
 from build_images.oci import Layer, unpack
 
 SUITE = "bookworm"
-PACKAGES = ("python3.11", "dumb-init", "ca-certificates", "tzdata")
+PACKAGES = ("python3.11", "dumb-init", "ca-certificates", "libstdc++6", "tzdata")
 HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 TIMEOUT = 600
 USER = 10001

@@ -1,11 +1,8 @@
 """Brings the platform's schema up to date in a process of its own: its tools are large, and rarely needed."""
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
-
-import asyncpg
 
 from storefleet import database
 from storefleet.node.failure import NodeError
@@ -25,9 +22,9 @@ async def is_current(url: str) -> bool:
     newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
     connection = await connect(url)
     try:
-        with contextlib.suppress(asyncpg.UndefinedTableError):
-            return (await connection.fetchval("SELECT version_num FROM alembic_version") or "") >= newest
-        return False
+        if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+            return False
+        return (await connection.fetchval("SELECT version_num FROM alembic_version") or "") >= newest
     finally:
         await connection.close()
 
