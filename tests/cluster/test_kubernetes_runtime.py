@@ -226,24 +226,33 @@ def _helm_processes() -> list[int]:
 
 @pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
 async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
-    store = bench.store()
-    await bench.step(store, "namespace")
-    if status == "pending-upgrade":
-        await bench.step(store, "release")
-    task = asyncio.create_task(bench.step(store, "release"))
-    await until_status(bench, store, status)
-    (process,) = _helm_processes()
-    os.kill(process, signal.SIGKILL)
-    with pytest.raises(TransientError) as error:
-        await task
-    assert error.value.code == "release_interrupted"
-    assert status in await bench.releases(store)
+    store = await _died(bench, status)
     await bench.create(store)
     assert (await bench.releases(store))[-1] == "deployed"
     assert any(status in message for message in bench.said)
     web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
     assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
     await bench.delete(store)
+
+
+async def _died(bench: Bench, status: str) -> Store:
+    """A store in whose release Helm was killed; the moment for that is short, and may be missed."""
+    for _ in range(10):
+        store = bench.store()
+        await bench.step(store, "namespace")
+        if status == "pending-upgrade":
+            await bench.step(store, "release")
+        task = asyncio.create_task(bench.step(store, "release"))
+        await until_status(bench, store, status)
+        for process in _helm_processes():
+            os.kill(process, signal.SIGKILL)
+        try:
+            await task
+        except TransientError as error:
+            assert error.code == "release_interrupted"  # noqa: PT017 - or it came to its end before
+        if status in await bench.releases(store):
+            return store
+    raise AssertionError("Helm was too fast ten times")
 
 
 async def test_helm_killed_at_any_time(bench: Bench) -> None:
@@ -338,9 +347,9 @@ async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) ->
         visited.write_text("")
         await _gone(client, (await client.made("first"))["id"])
         retried = await _retried(client, bench)
-        every = set(visited.read_text().split())
-        assert every == _in_source()
-        for number, point in enumerate(sorted(every)):
+        points = _in_source()
+        assert points - set(visited.read_text().split()) == set()
+        for number, point in enumerate(sorted(points)):
             armed.write_text(point)
             if point.partition(":")[0] in ("free_release", "clear_stuck"):
                 await _gone(client, await _retried(client, bench))

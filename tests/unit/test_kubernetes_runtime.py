@@ -66,8 +66,8 @@ async def test_the_ground(runtime: KubernetesRuntime, fake: FakeCluster) -> None
     assert NAMESPACE in await create(runtime, "namespace")
     made = [path for method, path in fake.asked if method in ("PATCH", "POST")]
     names = [path.partition("?")[0].rpartition("/")[2] for path in made]
-    assert names[:3] == [NAMESPACE, "storefleet-operator", "storefleet-gateway"]
-    assert set(names[3:]) == {
+    assert names[:4] == [NAMESPACE, "storefleet-operator", "storefleet-gateway", "storefleet-reaper"]
+    assert set(names[4:]) == {
         *("default-deny", "allow-dns", "web-to-database", "database-from-web", "web-ingress"),
         *("store", "jobs", "objects", "secrets"),
     }

@@ -30,7 +30,7 @@ _RULES = (
     _rule(
         r"exceeded quota|status unknown for quota|(maximum|minimum) \w+ usage per|must specify (limits|requests)\.",
         code="quota_exceeded",
-        next_step="Give the plan in the engine's engine.yaml more room, or its chart smaller resources; then retry.",
+        next_step="Give the engine's chart smaller resources and retry; or its plan more room, and make a new store.",
     ),
     _rule(
         r"violates PodSecurity",
