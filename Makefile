@@ -27,7 +27,7 @@ down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
 test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest --ignore=tests/cluster --numprocesses=2 --dist=loadgroup
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -7,9 +7,9 @@ from contextlib import suppress
 class Proxy:
     """Listens on `port` and passes everything to `target`, while it is whole."""
 
-    def __init__(self, port: int, target: int) -> None:
+    def __init__(self, port: int, target: int, host: str = "127.0.0.1") -> None:
         self._port = port
-        self._target = target
+        self._target = (host, target)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,7 +44,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
             self._open.add(far_writer)
             try:
                 async with asyncio.TaskGroup() as group:

@@ -179,7 +179,8 @@ def _lacks(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> str:
         return f"a pod for the {what}" + (f", which is refused so far: {words}" if words else "")
     if workload.failures and workload.kind == kinds.JOB.name:
         return f"the {what}, which has failed {workload.failures} time(s) and is tried again"
-    return f"the {what}: {_doing(max(pods, key=_age), warnings)}"
+    doing = _doing(max(pods, key=_age), warnings)
+    return f"the {what}{': ' if doing else ''}{doing}"
 
 
 def _plain(workload: Workload) -> str:
@@ -207,7 +208,7 @@ def _doing(pod: Pod, warnings: Sequence[Warned]) -> str:
         return f"{_words(waiting.waiting)}{told}"
     if pod.phase == "Pending":
         return f"its pod is being placed{told}" if not pod.containers else f"its pod begins{told}"
-    return f"it runs and is not ready yet{told}"
+    return f"it runs{told}" if told else ""
 
 
 def _words(reason: str) -> str:

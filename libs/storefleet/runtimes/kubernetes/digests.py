@@ -77,7 +77,7 @@ def _pod(manifest: Manifest) -> Pod:
     metadata, status = manifest["metadata"], manifest.get("status") or {}
     conditions = _conditions(status)
     scheduled = conditions.get("PodScheduled", {})
-    stuck = scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError")
+    stuck = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     return Pod(
         name=metadata["name"],

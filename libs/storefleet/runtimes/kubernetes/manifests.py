@@ -18,6 +18,7 @@ STORE_SECRET = "store-secrets"
 BINDINGS = (
     ("storefleet-operator", "storefleet-store-operator", "provisioner"),
     ("storefleet-gateway", "storefleet-store-reader", "gateway"),
+    ("storefleet-reaper", "storefleet-store-sweeper", "reaper"),
 )
 
 

@@ -30,7 +30,7 @@ _RULES = (
     _rule(
         r"exceeded quota|status unknown for quota|(maximum|minimum) \w+ usage per|must specify (limits|requests)\.",
         code="quota_exceeded",
-        next_step="Give the plan in the engine's engine.yaml more room, or its chart smaller resources; then retry.",
+        next_step="Give the engine's chart smaller resources and retry; or its plan more room, and make a new store.",
     ),
     _rule(
         r"violates PodSecurity",
@@ -70,7 +70,7 @@ def answered(status: int, message: str, *, what: str) -> StorefleetError:
     if status == 429 or status >= 500:
         return RuntimeAway(f"The cluster answers {status}: {text}")
     if status == 404:
-        return TransientError("namespace_missing", f"{what}: {text}.", next_step="Retry: its namespace is made anew.")
+        return PermanentError("namespace_missing", f"{what}: {text}.", next_step="Retry: its namespace is made anew.")
     if status == 409:
         return TransientError("cluster_conflict", f"{what}: {text}.", next_step="Retry.")
     return said(message, what=what, status=status) or Refused(

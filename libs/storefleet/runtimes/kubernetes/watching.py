@@ -5,6 +5,7 @@ something of their store changes; nobody asks the API server about a single stor
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import defaultdict
@@ -88,25 +89,34 @@ class Watching:
                 event.set()
 
     async def _keep(self, kind: Kind) -> None:
-        """List, then watch; begin again with a list after anything that is not the watch's own end."""
+        """List, then watch; begin again with a list after anything that is not the watch's own end.
+
+        A watch that breaks is no trouble as long as the list after it succeeds.
+        """
         mirror, failures = self._mirrors[kind], 0
         while True:
+            began = math.inf
             try:
-                began = time.monotonic()
                 if not mirror.version:
                     await self._list(kind, mirror)
+                began = time.monotonic()
                 await self._watch(kind, mirror)
-                failures = failures + 1 if time.monotonic() - began < self._pace.brief else 0
             except StorefleetError as error:
-                failures += 1
-                mirror.lose(error)
+                self._lost(kind, mirror, error)
             except Exception as error:  # whatever an answer held, the mirror goes on
-                failures += 1
                 log.exception("watch_crashed", kind=kind.plural)
-                mirror.lose(RuntimeAway(f"The watch of {kind.plural} failed ({type(error).__name__})."))
+                self._lost(kind, mirror, RuntimeAway(f"The watch of {kind.plural} failed ({type(error).__name__})."))
+            failures = 0 if time.monotonic() - began > self._pace.brief else failures + 1
             if failures:
-                self._wake(list(self._followers))  # they may want to say it
                 await asyncio.sleep(self._pause(failures))
+
+    def _lost(self, kind: Kind, mirror: "_Mirror", error: StorefleetError) -> None:
+        """What is known stays, as the best there is."""
+        if not mirror.version:  # it was the list that failed
+            mirror.trouble = error
+            self._wake(list(self._followers))  # they may want to say it
+        mirror.version = ""
+        log.warning("watch_lost", kind=kind.plural, reason=str(error)[:300])
 
     def _pause(self, failures: int) -> float:
         longest: float = min(self._pace.longest_pause, self._pace.pause * 2.0 ** min(failures - 1, 10))
@@ -185,12 +195,6 @@ class _Mirror:
 
     def of(self, store_id: str) -> Iterable[Digest]:
         return self._stores.get(store_id, {}).values()
-
-    def lose(self, trouble: StorefleetError) -> None:
-        """What is known stays, as the best there is."""
-        self.version = ""
-        self.trouble = trouble
-        log.warning("watch_lost", reason=str(trouble)[:300])
 
     def replace(self, found: dict[str, dict[str, Digest]], version: str) -> None:
         """All of it anew, which is current again."""

@@ -1,0 +1,398 @@
+"""The kubernetes runtime on a real cluster: stores made, failing, mended, interrupted anywhere, and taken away."""
+
+import ast
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from storefleet import metrics
+from storefleet.engines import Engines
+from storefleet.errors import PermanentError, TransientError
+from storefleet.identifiers import new_id, resource_name
+from storefleet.models import Store
+from storefleet.runtimes.kubernetes import kinds
+from tests.support.cluster import (
+    Bench,
+    helm_program,
+    kubeconfig,
+    load_pocket_image,
+    opened_bench,
+    through,
+    until_status,
+)
+from tests.support.kubernetes import ENGINES, pocket
+from tests.support.platform import ROOT, Client, Platform, free_ports, running
+from tests.support.proxy import Proxy
+
+RUNTIME = ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def image(tmp_path_factory: pytest.TempPathFactory) -> None:
+    load_pocket_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with opened_bench() as bench:
+        yield bench
+
+
+# a store and its end --------------------------------------------------------------------------------------------------
+
+
+async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
+    begun = time.monotonic()
+    store = await bench.create(bench.store(title="Tea & “more”: {{ .Values }}"))
+    assert time.monotonic() - begun < 20
+    assert store.url == f"http://{store.name}.localhost/"
+    credentials = await bench.runtime.credentials(store)
+    assert credentials is not None
+    assert credentials.username == f"admin@{store.name}.localhost"
+    assert await bench.runtime.logs(store, tail=1) == ["pocket serves Tea & “more”: {{ .Values }}"]
+    service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+    assert service is not None
+    async with aiohttp.ClientSession() as http, http.get(f"http://{service['spec']['clusterIP']}/") as page:
+        assert f"sold by {store.name}.localhost" in await page.text()
+    begun = time.monotonic()
+    await bench.delete(store)
+    assert time.monotonic() - begun < 12
+    assert not await bench.exists(store)
+    assert await bench.runtime.logs(store, tail=10) == []
+    assert await bench.runtime.credentials(store) is None
+    volumes = await bench.cluster.every(kinds.PERSISTENT_VOLUME)
+    assert resource_name(store.id) not in {(each["spec"].get("claimRef") or {}).get("namespace") for each in volumes}
+
+
+async def test_everything_again_changes_nothing(bench: Bench) -> None:
+    store = await bench.create(bench.store())
+    before, secret = await _uids(bench, store), await bench.runtime.credentials(store)
+    await bench.create(store)
+    assert await _uids(bench, store) == before
+    assert await bench.runtime.credentials(store) == secret
+    assert await bench.releases(store) == ["superseded", "deployed"]
+    operation = new_id("op")
+    await bench.step(store, "release", operation=operation)
+    await bench.step(store, "release", operation=operation)
+    assert len(await bench.releases(store)) == 3, "taken over in the middle, it is not installed twice"
+    await bench.delete(store)
+    await bench.delete(store)
+
+
+async def _uids(bench: Bench, store: Store) -> set[str]:
+    every = [
+        await bench.cluster.every(kind, namespace=resource_name(store.id))
+        for kind in (kinds.POD, *kinds.WORKLOADS, kinds.SERVICE, kinds.CLAIM, kinds.RESOURCE_QUOTA)
+    ]
+    return {each["metadata"]["uid"] for found in every for each in found}
+
+
+async def test_what_a_namespace_does_not_let_in(bench: Bench) -> None:
+    store = bench.store()
+    await bench.step(store, "namespace")
+    container: dict[str, Any] = {"name": "x", "image": "storefleet/pocket:1.0.0"}
+    large = {**container, "resources": {"limits": {"memory": "10Gi"}}}
+    for spec in (
+        {"containers": [container]},
+        {"containers": [container], "hostNetwork": True},
+        {"containers": [container], "volumes": [{"name": "x", "hostPath": {"path": "/"}}]},
+        {"containers": [large]},
+    ):
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "x", "namespace": resource_name(store.id)},
+            "spec": spec,
+        }
+        with pytest.raises(PermanentError) as error:
+            await bench.cluster.create(manifest)
+        assert error.value.code in ("pod_refused", "quota_exceeded")
+
+
+async def test_many_at_once_share_the_watch(bench: Bench) -> None:
+    before = _requests("WATCH")
+    stores = await asyncio.gather(*(bench.create(bench.store(), within=90) for _ in range(5)))
+    assert _requests("WATCH") - before <= 8
+    await asyncio.gather(*(bench.delete(store, within=90) for store in stores))
+
+
+def _requests(verb: str = "") -> float:
+    (family,) = metrics.CLUSTER_REQUESTS.collect()
+    return sum(
+        sample.value
+        for sample in family.samples
+        if sample.name.endswith("_total") and verb in ("", sample.labels["verb"])
+    )
+
+
+async def test_nothing_is_asked_when_nothing_happens(bench: Bench) -> None:
+    await bench.create(bench.store())
+    before = _requests()
+    await asyncio.sleep(10)
+    assert _requests() - before <= 2
+
+
+# what goes wrong ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "within", "words"),
+    [
+        ("image", "image_missing", 130, "no-such-image"),  # the node itself tries for most of that time
+        ("quota", "quota_exceeded", 40, "exceeded quota: store"),
+        ("database-quota", "quota_exceeded", 45, "exceeded quota: store"),
+        ("root", "pod_refused", 40, "runAsNonRoot"),
+        ("unschedulable", "unschedulable", 60, "0/1 nodes are available"),
+        ("setup", "setup_failed", 60, "setup cannot go on"),
+        ("crash", "store_crashes", 90, "no use"),
+    ],
+)
+async def test_a_cause_is_named(bench: Bench, trouble: str, code: str, within: float, words: str) -> None:
+    store = bench.store(trouble=trouble)
+    error = await bench.fails(store, within=within)
+    assert error.code == code
+    assert words in error.detail
+    assert error.next_step
+    secret = await bench.cluster.get(kinds.SECRET, "store-secrets", namespace=resource_name(store.id))
+    assert secret is not None
+    assert "password=(hidden)" in error.detail or trouble not in ("setup", "crash")
+    await bench.delete(store, within=120)
+
+
+@pytest.mark.parametrize("trouble", ["setup", "crash"])
+async def test_a_retry_goes_on_once_the_cause_is_gone(bench: Bench, trouble: str) -> None:
+    store = bench.store(trouble=trouble)
+    await bench.fails(store)
+    await bench.bless(store)
+    await bench.create(store, within=30)
+    await bench.delete(store)
+
+
+@pytest.mark.parametrize("trouble", ["quota", "database-quota"])
+async def test_a_retry_goes_on_with_a_larger_plan(bench: Bench, trouble: str) -> None:
+    store = bench.store(trouble=trouble)
+    await bench.fails(store)
+    await asyncio.sleep(10)  # by now the controllers' own next try is further away than what follows
+    async with opened_bench(engines=_generous()) as better:
+        await better.create(store, within=30)
+    await bench.delete(store)
+
+
+def _generous() -> Engines:
+    engine = pocket()
+    assert engine.kubernetes
+    plan = engine.kubernetes.plan
+    larger = plan.model_copy(update={"quota": {**plan.quota, "requests.memory": "1Gi", "limits.memory": "1Gi"}})
+    kubernetes = engine.kubernetes.model_copy(update={"plans": {"small": larger}})
+    return Engines([engine.model_copy(update={"kubernetes": kubernetes})], runtime="kubernetes")
+
+
+async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
+    store = bench.store()
+    foreign = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": resource_name(store.id)}}
+    await bench.cluster.apply(foreign)
+    for act in (bench.create, bench.delete):
+        with pytest.raises(PermanentError) as error:
+            await act(store)
+        assert error.value.code == "namespace_foreign"
+    namespace = await bench.cluster.get(kinds.NAMESPACE, resource_name(store.id))
+    assert namespace is not None
+    assert "deletionTimestamp" not in namespace["metadata"]
+    assert await bench.cluster.every(kinds.SECRET, namespace=resource_name(store.id)) == []
+
+
+# interrupted ----------------------------------------------------------------------------------------------------------
+
+
+def _helm_processes() -> list[int]:
+    """Runs of Helm that this process has begun."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, rest = stat.read_text().rpartition(")")[::2]
+            if int(rest.split()[1]) == os.getpid() and name.endswith("(helm") and rest.split()[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
+async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
+    store = await _died(bench, status)
+    await bench.create(store)
+    assert (await bench.releases(store))[-1] == "deployed"
+    assert any(status in message for message in bench.said)
+    web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
+    assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
+    await bench.delete(store)
+
+
+async def _died(bench: Bench, status: str) -> Store:
+    """A store in whose release Helm was killed; the moment for that is short, and may be missed."""
+    for _ in range(10):
+        store = bench.store()
+        await bench.step(store, "namespace")
+        if status == "pending-upgrade":
+            await bench.step(store, "release")
+        task = asyncio.create_task(bench.step(store, "release"))
+        await until_status(bench, store, status)
+        for process in _helm_processes():
+            os.kill(process, signal.SIGKILL)
+        try:
+            await task
+        except TransientError as error:
+            assert error.code == "release_interrupted"  # noqa: PT017 - or it came to its end before
+        if status in await bench.releases(store):
+            return store
+    raise AssertionError("Helm was too fast ten times")
+
+
+async def test_helm_killed_at_any_time(bench: Bench) -> None:
+    store = bench.store()
+    await bench.step(store, "namespace")
+    for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.23, 0.26, 0.3, 0.35, 0.4):
+        task = asyncio.create_task(bench.step(store, "release"))
+        await asyncio.sleep(after)
+        for process in _helm_processes():
+            os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(TransientError):
+            await task
+    await bench.create(store)
+    await bench.delete(store)
+
+
+async def test_helm_ends_with_the_step(bench: Bench) -> None:
+    store = bench.store()
+    await bench.step(store, "namespace")
+    for after in (0.05, 0.15, 0.25):
+        task = asyncio.create_task(bench.step(store, "release"))
+        await asyncio.sleep(after)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert _helm_processes() == []
+    await bench.create(store)
+    await bench.delete(store)
+
+
+@pytest.mark.parametrize("last", ["namespace", "release"])
+async def test_a_creation_that_stopped_anywhere_can_be_taken_away(bench: Bench, last: str) -> None:
+    store = bench.store()
+    for step in bench.runtime.create_steps(store):
+        await step.run(bench.work(store))
+        if step.name == last:
+            break
+    await bench.delete(store)
+    assert not await bench.exists(store)
+
+
+async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
+    """While helm runs, while the watch is open, and for longer than anybody would wait."""
+    (port,) = free_ports(1)
+    config, (host, target) = through(port, tmp_path)
+    proxy = Proxy(port, target, host)
+    await proxy.mend()
+    try:
+        async with opened_bench(config=config) as bench:
+            creations = [asyncio.create_task(bench.create(bench.store(trouble="slow"), within=120)) for _ in range(3)]
+            for pause in (0.3, 2, 3):
+                await asyncio.sleep(pause)
+                await proxy.cut()
+                await asyncio.sleep(pause)
+                await proxy.mend()
+            await asyncio.sleep(5)
+            proxy.freeze()
+            await asyncio.sleep(3)
+            await proxy.mend()
+            for store in await asyncio.gather(*creations):
+                assert (await bench.releases(store))[-1] == "deployed"
+                await bench.delete(store)
+    finally:
+        await proxy.cut()
+
+
+# the whole platform, killed at every effect ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("platform")
+    settings = {
+        "runtime": "kubernetes",
+        "kubeconfig": kubeconfig(),
+        "helm": helm_program(),
+        "failpoint_file": folder / "armed",
+        "failpoint_log": folder / "visited",
+        "lease": 2,
+        "scan_interval": 0.2,
+        "announce_after": 1,
+        "restart_backoff": 0.2,
+        "stores_per_hour": 10_000,
+    }
+    with running(folder / "state", engines=ENGINES, engine="pocket", **settings) as platform:
+        yield platform
+
+
+async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) -> None:
+    armed, visited = Path(platform.settings["failpoint_file"]), Path(platform.settings["failpoint_log"])
+    async with Client(platform) as client:
+        visited.write_text("")
+        await _gone(client, (await client.made("first"))["id"])
+        retried = await _retried(client, bench)
+        points = _in_source()
+        assert points - set(visited.read_text().split()) == set()
+        for number, point in enumerate(sorted(points)):
+            armed.write_text(point)
+            if point.partition(":")[0] in ("free_release", "clear_stuck"):
+                await _gone(client, await _retried(client, bench))
+            else:
+                store = await client.made(f"killed-{number}")
+                assert store["state"] == "ready"
+                await _gone(client, store["id"])
+            assert not armed.exists(), f"{point} was not visited"
+        await _gone(client, retried)
+    assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
+
+
+async def _gone(client: Client, store_id: str) -> None:
+    answer = await client.delete(store_id)
+    operation = await client.ended(answer["operation"]["id"], within=120)
+    assert operation["state"] == "succeeded", operation
+
+
+async def _retried(client: Client, bench: Bench) -> str:
+    """A creation that fails, whose release is then left as Helm leaves it when it dies, and that is tried again."""
+    answer = await client.create(f"retried-{time.monotonic_ns()}", parameters={"trouble": "setup"})
+    store_id: str = answer["store"]["id"]
+    operation = await client.ended(answer["operation"]["id"], within=120)
+    assert operation["error"]["code"] == "setup_failed", operation
+    namespace = resource_name(store_id)
+    (record,) = await bench.cluster.every(kinds.SECRET, namespace=namespace, labels="owner=helm")
+    change = {"metadata": {"labels": {"status": "pending-upgrade"}}}
+    await bench.cluster.patch(kinds.SECRET, record["metadata"]["name"], change, namespace=namespace)
+    blessing = {"name": "blessing", "namespace": namespace}
+    content = {"apiVersion": "v1", "kind": "Secret", "metadata": blessing, "stringData": {"blessing": "yes"}}
+    await bench.cluster.apply(content)
+    _, answer = await client.insist("POST", f"stores/{store_id}/retry")
+    operation = await client.ended(answer["operation"]["id"], within=120)
+    assert operation["state"] == "succeeded", operation
+    return store_id
+
+
+def _in_source() -> set[str]:
+    names = {
+        str(node.args[0].value)
+        for path in RUNTIME.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    return {f"{name}:{side}" for name in names for side in ("before", "after")}

@@ -1,0 +1,180 @@
+"""A real cluster, and stores made in it by the steps of the kubernetes runtime, without a platform around them."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from storefleet.engines import Engines
+from storefleet.errors import PermanentError, StorefleetError, TransientError, Unavailable, Wait
+from storefleet.identifiers import new_id, resource_name
+from storefleet.models import Store
+from storefleet.runtimes.base import RuntimeStep, Work
+from storefleet.runtimes.kubernetes import kinds
+from storefleet.runtimes.kubernetes.cluster import Cluster
+from storefleet.runtimes.kubernetes.kinds import Manifest
+from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
+from storefleet.settings import Settings
+from tests.support.images import make_pocket_image
+from tests.support.kubernetes import ENGINES, a_store, pocket_engines
+from tests.support.platform import ROOT
+
+#: Read before the tests' own rule that no setting of their caller gets in.
+KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
+BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "scripts" / "bare-cluster"))
+
+
+def kubeconfig() -> str:
+    assert KUBECONFIG, "STOREFLEET_TEST_KUBECONFIG has to name the kubeconfig of a cluster for tests"
+    return KUBECONFIG
+
+
+def helm_program() -> str:
+    program = shutil.which("helm")
+    assert program, "Helm 4 has to be on PATH"
+    return program
+
+
+def load_pocket_image(folder: Path) -> None:
+    """Onto the node, which has no registry to pull it from."""
+    archive = make_pocket_image(folder)
+    subprocess.run([BARE_CLUSTER, "load-image", str(archive)], check=True, timeout=300)
+
+
+def through(port: int, folder: Path) -> tuple[str, tuple[str, int]]:
+    """A kubeconfig that leads to the cluster through a proxy on this port, and where that has to lead."""
+    content = yaml.safe_load(Path(kubeconfig()).read_text(encoding="utf-8"))
+    cluster = content["clusters"][0]["cluster"]
+    server = urlsplit(cluster["server"])
+    assert server.hostname
+    cluster |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": server.hostname}
+    path = folder / "kubeconfig-through-a-proxy"
+    path.write_text(yaml.safe_dump(content))
+    path.chmod(0o600)
+    return str(path), (server.hostname, server.port or 443)
+
+
+class Bench:
+    """A runtime on the cluster, a look at the cluster beside it, and every store that was begun."""
+
+    def __init__(self, runtime: KubernetesRuntime, cluster: Cluster) -> None:
+        self.runtime = runtime
+        self.cluster = cluster
+        self.said: list[str] = []
+        self._stores: list[Store] = []
+
+    def store(self, **parameters: Any) -> Store:
+        store_id = new_id("sto")
+        store = a_store(store_id, name=f"t-{store_id[4:12]}", **parameters)
+        self._stores.append(store)
+        return store
+
+    async def create(self, store: Store, *, within: float = 60, operation: str = "") -> Store:
+        """All steps to their end, as a worker runs them: waits and transient failures are tried again."""
+        return await self._run(self.runtime.create_steps(store), store, within, operation)
+
+    async def delete(self, store: Store, *, within: float = 60) -> None:
+        await self._run(self.runtime.delete_steps(store), store, within, "")
+        if store in self._stores:
+            self._stores.remove(store)
+
+    async def fails(self, store: Store, *, within: float = 90) -> PermanentError:
+        """What a creation that must fail fails with."""
+        try:
+            await self.create(store, within=within)
+        except PermanentError as error:
+            return error
+        raise AssertionError("it did not fail")
+
+    async def step(self, store: Store, name: str, *, operation: str = "") -> None:
+        step = next(step for step in self.runtime.create_steps(store) if step.name == name)
+        await step.run(self.work(store, operation))
+
+    def work(self, store: Store, operation: str = "") -> Work:
+        async def say(message: str) -> None:
+            if not self.said or self.said[-1] != message:
+                self.said.append(message)
+
+        return Work(store=store, operation_id=operation or new_id("op"), say=say)
+
+    async def _run(self, steps: Sequence[RuntimeStep], store: Store, within: float, operation: str) -> Store:
+        work, deadline = self.work(store, operation), time.monotonic() + within
+        for step in steps:
+            while True:
+                try:
+                    outcome = await step.run(work)
+                    break
+                except (Wait, Unavailable, TransientError) as error:
+                    if time.monotonic() > deadline:
+                        raise AssertionError(f"{step.name} within {within} s: {error}; {self.said[-5:]}") from error
+                    await asyncio.sleep(0.5)
+            if outcome.address:
+                store = store.changed(url=outcome.address.url, admin_url=outcome.address.admin_url)
+                work = replace(work, store=store)
+        assert time.monotonic() < deadline, f"took longer than {within} s"
+        return store
+
+    async def bless(self, store: Store) -> None:
+        """Take away what makes “setup” and “crash” fail."""
+        metadata = {"name": "blessing", "namespace": resource_name(store.id)}
+        manifest: Manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "stringData": {"blessing": "yes"},
+        }
+        await self.cluster.apply(manifest)
+
+    async def releases(self, store: Store) -> list[str]:
+        """Statuses of the Helm release's revisions."""
+        secrets = await self.cluster.every(kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm")
+        return [each["metadata"]["labels"]["status"] for each in secrets]
+
+    async def exists(self, store: Store) -> bool:
+        return await self.cluster.get(kinds.NAMESPACE, resource_name(store.id)) is not None
+
+    async def clean(self) -> None:
+        """Take away what tests left, without asking the runtime."""
+        for store in self._stores:
+            namespace = await self.cluster.get(kinds.NAMESPACE, resource_name(store.id))
+            if namespace is not None:
+                await self.cluster.delete(kinds.NAMESPACE, resource_name(store.id), uid=namespace["metadata"]["uid"])
+
+
+@asynccontextmanager
+async def opened_bench(*, config: str = "", engines: Engines | None = None, **fields: Any) -> AsyncIterator[Bench]:
+    """`config` leads the runtime another way than the look beside it."""
+    settings = Settings(
+        runtime="kubernetes",
+        kubeconfig=config or kubeconfig(),
+        helm=helm_program(),
+        engines_path=(ENGINES,),
+        **fields,
+    )
+    made = KubernetesRuntime(settings=settings, engines=engines or pocket_engines())
+    async with Cluster(kubeconfig=kubeconfig()).opened() as cluster, made.opened() as runtime:
+        bench = Bench(runtime, cluster)
+        try:
+            yield bench
+        finally:
+            await bench.clean()
+
+
+async def until_status(bench: Bench, store: Store, status: str) -> None:
+    """Until Helm has written down a revision with this status; fast, since it does not last."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                if status in await bench.releases(store):
+                    return
+            except StorefleetError:
+                pass

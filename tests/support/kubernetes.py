@@ -1,0 +1,83 @@
+"""Stores, engines and objects as the kubernetes runtime meets them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storefleet import engines
+from storefleet.engines import Engine, Engines
+from storefleet.models import Store
+from storefleet.runtimes.kubernetes.digests import Container, Pod, Workload
+
+ENGINES = Path(__file__).parents[1] / "cluster" / "engines"
+STORE_ID = "sto_0123456789abcdef"
+NAMESPACE = "st-0123456789abcdef"
+
+
+def pocket_engines() -> Engines:
+    return engines.load([ENGINES], runtime="kubernetes")
+
+
+def pocket() -> Engine:
+    return pocket_engines().get("pocket")
+
+
+def a_store(store_id: str = STORE_ID, *, name: str = "acme", **parameters: Any) -> Store:
+    return Store(
+        id=store_id,
+        tenant_id="ten_0123456789abcdef",
+        name=name,
+        engine="pocket",
+        engine_version="1.0.0",
+        parameters=parameters,
+        state="provisioning",
+        url=None,
+        admin_url=None,
+        failure=None,
+        created_at=datetime(2026, 11, 25, tzinfo=UTC),
+        ready_at=None,
+        deleted_at=None,
+        version=1,
+    )
+
+
+def a_container(**fields: Any) -> Container:
+    return Container(
+        **{"name": "web", "ready": False, "restarts": 0, "waiting": "", "message": "", "ended": "", **fields}
+    )
+
+
+def a_pod(*containers: Container, **fields: Any) -> Pod:
+    usual: dict[str, Any] = {
+        "name": "web-1",
+        "uid": "p1",
+        "component": "web",
+        "owner": "rs",
+        "phase": "Running",
+        "leaving": False,
+        "ready": False,
+        "unschedulable": "",
+        "reason": "",
+        "containers": containers or (a_container(),),
+    }
+    return Pod(**{**usual, **fields})
+
+
+def a_workload(kind: str = "Deployment", **fields: Any) -> Workload:
+    component = {"Deployment": "web", "StatefulSet": "database", "Job": "setup"}[kind]
+    usual: dict[str, Any] = {
+        "kind": kind,
+        "name": component,
+        "uid": f"u-{component}",
+        "component": component,
+        "leaving": False,
+        "current": True,
+        "wanted": 1,
+        "updated": 1,
+        "ready": 1,
+        "complete": kind == "Job",
+        "failed": "",
+        "refused": "",
+        "failures": 0,
+    }
+    return Workload(**{**usual, **fields})

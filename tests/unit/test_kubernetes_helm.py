@@ -1,0 +1,210 @@
+"""Runs of Helm: what it is given, what its words mean, and that nothing of it goes on when we do not."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from storefleet.errors import PermanentError, RuntimeAway, StorefleetError, TransientError, Wait
+from storefleet.runtimes.kubernetes import helm as helm_module
+from storefleet.runtimes.kubernetes.helm import Helm, explained
+from storefleet.runtimes.kubernetes.releases import content_of
+
+Script = Callable[..., Helm]
+LABELS = {"storefleet.dev/content": "abc", "storefleet.dev/operation": "op_1"}
+
+
+@pytest_asyncio.fixture
+async def script(tmp_path: Path) -> AsyncIterator[Script]:
+    """A program in place of Helm, with these lines of shell; `$HERE` is the test's folder."""
+    opened: list[Helm] = []
+
+    def make(lines: str, *, timeout: float = 20, runs: int = 5, kubeconfig: str = "/k") -> Helm:
+        program = tmp_path / "helm"
+        program.write_text(f"#!/bin/sh\nHERE={tmp_path}\n{lines}\n")
+        program.chmod(0o755)
+        opened.append(Helm(program=str(program), timeout=timeout, runs=runs, kubeconfig=kubeconfig))
+        return opened[-1]
+
+    yield make
+    for helm in opened:
+        if helm._home is not None:
+            helm._home.cleanup()
+
+
+async def install(helm: Helm, **values: object) -> None:
+    await helm.install(chart=Path("/charts/pocket"), namespace="st-x", values=values, labels=LABELS)
+
+
+def alive(file: Path) -> bool:
+    """Whether the process whose number is in the file is there, and not only waiting to be counted."""
+    try:
+        stat = Path(f"/proc/{int(file.read_text())}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def appears(file: Path) -> None:
+    async with asyncio.timeout(5):
+        while not file.exists() or not file.read_text():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_it_is_given(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://secret")
+    monkeypatch.setenv("HELM_PLUGINS", "/evil")
+    await install(script('echo "$@" > $HERE/words; cat > $HERE/values; env > $HERE/environment'), title="a\n“b”")
+    assert (tmp_path / "words").read_text().split() == [
+        *("upgrade", "--install", "store", "/charts/pocket", "--namespace", "st-x", "--values", "-"),
+        *("--history-max", "3", "--labels", "storefleet.dev/content=abc,storefleet.dev/operation=op_1"),
+        *("--timeout", "20s"),
+    ]
+    assert json.loads((tmp_path / "values").read_text()) == {"title": "a\n“b”"}
+    names = {line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
+    assert names >= {"PATH", "HOME", "KUBECONFIG", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"}
+    assert not names & {"STOREFLEET_DATABASE_URL", "HELM_PLUGINS"}
+
+
+async def test_in_a_pod_it_has_the_pods_keys(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
+    await install(script("env > $HERE/environment", kubeconfig=""))
+    environment = (tmp_path / "environment").read_text()
+    assert "KUBERNETES_SERVICE_HOST=10.0.0.1" in environment
+    assert "KUBECONFIG" not in environment
+
+
+async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
+    helm = script("mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$", runs=2)
+    await asyncio.gather(*(install(helm) for _ in range(6)))
+    counted = [int(line) for line in (tmp_path / "counted").read_text().split()]
+    assert len(counted) == 6
+    assert max(counted) == 2
+
+
+async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> None:
+    helm = script("mkdir -p $HELM_CACHE_HOME && echo $HOME > $HERE/home")
+    async with helm.opened():
+        await install(helm)
+        home = Path((tmp_path / "home").read_text().strip())
+        assert home.is_dir()
+    assert not home.exists()
+
+
+async def test_large_values_and_many_words(script: Script) -> None:
+    await install(
+        script("cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; i=$((i+1)); done"),
+        text="x" * 500_000,
+    )
+
+
+async def test_one_that_ends_without_reading(script: Script) -> None:
+    with pytest.raises(TransientError, match="did not like it"):
+        await install(script("echo 'Error: did not like it' >&2; exit 1"), text="x" * 500_000)
+
+
+async def test_its_whole_group_ends_when_the_step_is_cancelled(script: Script, tmp_path: Path) -> None:
+    helm = script('sh -c "echo \\$\\$ > $HERE/child; exec sleep 60" & echo $$ > $HERE/parent; wait')
+    task = asyncio.create_task(install(helm))
+    await appears(tmp_path / "child")
+    await appears(tmp_path / "parent")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(tmp_path / "parent")
+    assert not alive(tmp_path / "child")
+
+
+async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_path: Path) -> None:
+    helm = script("trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done")
+    task = asyncio.create_task(install(helm))
+    await appears(tmp_path / "parent")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (tmp_path / "noted").read_text() == "noted\n"
+
+
+async def test_one_that_will_not_end_is_killed(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helm_module, "_GRACE", 0.2)
+    helm = script("trap '' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done", timeout=0.5)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="did not end within") as error:
+        await install(helm)
+    assert error.value.code == "release_timeout"
+    assert time.monotonic() - began < 5
+    assert not alive(tmp_path / "parent")
+
+
+async def test_a_second_cancel_leaves_nothing_either(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helm = script("trap '' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done")
+    task = asyncio.create_task(install(helm))
+    await appears(tmp_path / "parent")
+    task.cancel()
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        while alive(tmp_path / "parent"):
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_was_killed_is_run_again(script: Script) -> None:
+    with pytest.raises(TransientError, match="signal 9") as error:
+        await install(script("kill -9 $$"))
+    assert error.value.code == "release_interrupted"
+
+
+@pytest.mark.parametrize("program", ["/nowhere/helm", "/", "/etc/passwd"])
+async def test_no_program(program: str) -> None:
+    async with Helm(program=program, timeout=5).opened() as helm:
+        with pytest.raises(PermanentError, match=program) as error:
+            await install(helm)
+    assert error.value.code == "helm_missing"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "code"),
+    [
+        ("Error: kubernetes cluster unreachable: Get …: dial tcp: connect: connection refused", RuntimeAway, ""),
+        ("Error: UPGRADE FAILED: etcdserver: request timed out", RuntimeAway, ""),
+        ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", Wait, ""),
+        ('Error: services "web" is forbidden: exceeded quota: objects', PermanentError, "quota_exceeded"),
+        ("Error: unable to create new content … because it is being terminated", Wait, ""),
+        ("Error: values don't meet the specifications of the schema(s): …", PermanentError, "chart_invalid"),
+        ("Error: template: pocket/templates/web.yaml:3: function not defined", PermanentError, "chart_invalid"),
+        ('Error: path "/charts/pocket" not found', PermanentError, "chart_invalid"),
+        ('Error: create: failed to create: namespaces "st-x" not found', PermanentError, "namespace_missing"),
+        ('Error: Deployment.apps "web" is invalid: spec.replicas', PermanentError, "manifest_invalid"),
+        ('Error: secrets is forbidden: User "x" cannot list resource "secrets"', PermanentError, "cluster_forbids"),
+        ("Error: something else", TransientError, "release_failed"),
+        ("", TransientError, "release_failed"),
+    ],
+)
+def test_what_its_words_mean(said: str, kind: type[StorefleetError], code: str) -> None:
+    error = explained(1, f"WARNING: this is noise\n{said}\n")
+    assert isinstance(error, kind)
+    if isinstance(error, PermanentError | TransientError):
+        assert error.code == code
+        assert error.next_step
+    assert "noise" not in str(error)
+
+
+def test_chart_and_values_together_have_one_word(tmp_path: Path) -> None:
+    charts = [tmp_path / name for name in ("a", "b", "c")]
+    for chart in charts:
+        (chart / "templates").mkdir(parents=True)
+        (chart / "templates" / "web.yaml").write_text("kind: Service")
+    (charts[2] / "templates" / "web.yaml").write_text("kind: Deployment")
+    same, alike, other = (content_of(chart, {"x": 1, "y": 2}) for chart in charts)
+    assert same == alike == content_of(charts[0], {"y": 2, "x": 1})
+    assert len({same, other, content_of(charts[0], {"x": 2})}) == 3
+    assert len(same) <= 63, "a label holds no more"

@@ -1,0 +1,80 @@
+"""What a store's namespace holds: compared with files that a person has read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from storefleet.runtimes.kubernetes import manifests
+from storefleet.runtimes.kubernetes.manifests import place_of
+from storefleet.settings import Settings
+from tests.support.kubernetes import a_store, pocket
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def settings(**fields: Any) -> Settings:
+    return Settings(runtime="kubernetes", store_domain="shops.example.com", **fields)
+
+
+def everything(egress: str = "none", **fields: Any) -> list[manifests.Manifest]:
+    chosen, store, engine = settings(**fields), a_store(), pocket()
+    assert engine.kubernetes
+    engine = engine.model_copy(update={"kubernetes": engine.kubernetes.model_copy(update={"egress": egress})})
+    return [
+        manifests.make_namespace(store, place_of(store, chosen)),
+        *manifests.make_role_bindings(store, platform=chosen.platform_namespace),
+        *manifests.make_policies(store, engine, chosen),
+        *manifests.make_limits(store, engine.kubernetes.plan),
+        manifests.make_secret(store, manifests.ADMIN_SECRET, {"username": "admin@acme", "password": "hush"}),
+    ]
+
+
+def golden(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((GOLDEN / name).read_text(encoding="utf-8")))
+
+
+def test_the_objects_of_a_namespace() -> None:
+    assert everything() == golden("namespace.yaml")
+
+
+def test_the_internet_is_opened_by_one_policy_more() -> None:
+    closed, opened = everything(), everything(egress="internet")
+    assert [each for each in opened if each not in closed] == golden("internet.yaml")
+
+
+def test_the_values_of_a_chart() -> None:
+    chosen, store = (
+        settings(ingress_class="traefik", store_scheme="https", image_prefix="registry.example.com/"),
+        a_store(),
+    )
+    assert manifests.make_values(store, pocket(), place_of(store, chosen), chosen) == golden("values.yaml")[0]
+
+
+def test_everything_says_whose_it_is() -> None:
+    for manifest in everything(egress="internet"):
+        assert (
+            manifest["metadata"]["labels"].items()
+            >= {
+                "app.kubernetes.io/managed-by": "storefleet",
+                "storefleet.dev/store": "sto_0123456789abcdef",
+            }.items()
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "url", "authority"),
+    [
+        ({}, "http://acme.shops.example.com/", "acme.shops.example.com"),
+        ({"store_scheme": "https"}, "https://acme.shops.example.com/", "acme.shops.example.com"),
+        ({"store_public_port": 80}, "http://acme.shops.example.com/", "acme.shops.example.com"),
+        ({"store_public_port": 8443, "store_scheme": "https"}, "https://acme.shops.example.com:8443/", None),
+        ({"store_public_port": 443}, "http://acme.shops.example.com:443/", None),
+    ],
+)
+def test_addresses(fields: dict[str, Any], url: str, authority: str | None) -> None:
+    place = place_of(a_store(), settings(**fields))
+    assert (place.namespace, place.host) == ("st-0123456789abcdef", "acme.shops.example.com")
+    assert place.url == url
+    assert place.authority == (authority or url.split("/")[2])
