@@ -57,7 +57,7 @@ def _build(name: str, options: argparse.Namespace, cache: Cache) -> None:
     began = time.monotonic()
     image = _platform(cache, options.helm) if name == "platform" else _oscar(cache)
     target = options.output / f"{name}.oci.tar"
-    kept = _is_current(target, image)
+    kept = is_current(target, image)
     if not kept:
         write_archive(image, target)
     _report(image, target, kept=kept, seconds=time.monotonic() - began)
@@ -126,7 +126,7 @@ def _only(pattern: str, text: str, problem: str) -> str:
     return match.group(1)
 
 
-def _is_current(target: Path, image: Image) -> bool:
+def is_current(target: Path, image: Image) -> bool:
     """Whether the archive that is there holds this very image, and is whole."""
     try:
         with tarfile.open(target) as archive:

@@ -45,7 +45,6 @@ def bake() -> None:
         data = work / "data"
         _run("initdb", "-D", str(data), *INITDB)
         run_alone(
-            PROGRAMS,
             data,
             f"CREATE ROLE {ROLE} LOGIN",
             f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0",

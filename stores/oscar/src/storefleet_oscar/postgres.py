@@ -14,7 +14,7 @@ from typing import NoReturn, Self
 
 from storefleet_oscar.configuration import ConfigurationError, read_secret
 
-PROGRAMS = Path("/opt/postgresql/bin")
+PROGRAMS = Path(os.environ.get("STORE_POSTGRES_PROGRAMS", "/opt/postgresql/bin"))
 #: Role and database of the store; `bake` makes both.
 ROLE = DATABASE = "store"
 SUPERUSER = MAINTENANCE = "postgres"
@@ -25,7 +25,6 @@ PATIENCE = 60
 class Server:
     """Where everything is; `folder` is the volume, and what is in its `data` is complete."""
 
-    programs: Path
     folder: Path
     settings: Path
     cluster: Path
@@ -38,7 +37,6 @@ class Server:
     @classmethod
     def from_environment(cls) -> Self:
         return cls(
-            programs=Path(os.environ.get("STORE_POSTGRES_PROGRAMS", PROGRAMS)),
             folder=_named("STORE_DATABASE_FOLDER"),
             settings=_named("STORE_DATABASE_SETTINGS"),
             cluster=_named("STORE_DATABASE_CLUSTER"),
@@ -53,7 +51,7 @@ def serve() -> NoReturn:
         make(server)
     files = {"config_file": "postgresql.conf", "hba_file": "pg_hba.conf"}
     options = [f"--{name}={server.settings / file}" for name, file in files.items()]
-    program = server.programs / "postgres"
+    program = PROGRAMS / "postgres"
     os.execv(program, [str(program), "-D", str(server.data), *options])  # noqa: S606 - it takes this process's place
 
 
@@ -65,8 +63,8 @@ def make(server: Server) -> None:
     with tarfile.open(server.cluster) as archive:
         archive.extractall(fresh)  # noqa: S202 - the image's own
     fresh.chmod(0o700)
-    run_alone(server.programs, fresh, f"ALTER ROLE {ROLE} PASSWORD '{password.replace(chr(39), chr(39) * 2)}'")
-    _run([str(server.programs / "initdb"), "--sync-only", "--sync-method=syncfs", "-D", str(fresh)])
+    run_alone(fresh, f"ALTER ROLE {ROLE} PASSWORD '{password.replace(chr(39), chr(39) * 2)}'")
+    _run([str(PROGRAMS / "initdb"), "--sync-only", "--sync-method=syncfs", "-D", str(fresh)])
     fresh.rename(server.data)
     descriptor = os.open(server.folder, os.O_RDONLY)
     try:
@@ -75,11 +73,11 @@ def make(server: Server) -> None:
         os.close(descriptor)
 
 
-def run_alone(programs: Path, data: Path, *statements: str) -> None:
+def run_alone(data: Path, *statements: str) -> None:
     """Run statements on a cluster without a server; they are on its standard input, so in no list of processes."""
     script = "".join(f"{statement};\n" for statement in statements)
     settings = ("-c", "fsync=off", "-c", "log_min_error_statement=panic", "-c", "exit_on_error=on")
-    _run([str(programs / "postgres"), "--single", "-D", str(data), *settings, "template1"], script=script)
+    _run([str(PROGRAMS / "postgres"), "--single", "-D", str(data), *settings, "template1"], script=script)
 
 
 def _run(command: list[str], *, script: str = "") -> None:
