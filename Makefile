@@ -11,7 +11,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 NODE := $(shell command -v node)
 UMASK := umask 022 &&
 
-.PHONY: help up down test check bench clean assets chromium lock
+.PHONY: help up down test check bench clean assets chromium lock local-up build deploy test-cluster bench-cluster
 
 help:
 	@echo "make up      bring the platform up here, in the foreground"
@@ -19,7 +19,9 @@ help:
 	@echo "make test    every test, on real servers and a real browser"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   measure, and write docs-ready tables and JSON"
-	@echo "make clean   stop, then remove everything that was built or kept here (stores too)"
+	@echo "make local-up build deploy   a Kubernetes cluster on this machine, the images, the platform in it (as root)"
+	@echo "make test-cluster, make bench-cluster   tests and measurements there"
+	@echo "make clean   stop, then remove everything that was built or kept here (stores and cluster too)"
 
 up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up
 
@@ -27,7 +29,7 @@ down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
 test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest --ignore=tests/cluster --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -38,8 +40,30 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp assets
 	$(BIN)/python -m tests.bench
 
+# A Kubernetes node from source, without Docker; everything that it needs is built once, into a cache outside.
+CLUSTER := .storefleet/cluster
+IMAGES := build/images
+
+local-up:
+	@scripts/bare-cluster up $(CLUSTER_OPTIONS)
+
+build: assets
+	@$(PYTHON) scripts/build-images --output $(IMAGES) --helm $(CLUSTER)/bin/helm
+	@scripts/bare-cluster load-image $(IMAGES)/*.oci.tar
+
+deploy:
+	@$(PYTHON) scripts/deploy
+
+test-cluster: $(VENV)/dev.stamp
+	@$(MAKE) --no-print-directory local-up build deploy
+	PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest -p no:xdist tests/cluster
+
+bench-cluster: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench cluster
+
 clean: down
-	rm -rf .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@if [ -e $(CLUSTER) ]; then scripts/bare-cluster reset; fi
+	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:

@@ -20,6 +20,7 @@ from storefleet.messages import COMMANDS, DEAD, EVENTS
 from storefleet.node.nats_server import RIGHTS
 from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, SUPERUSER
 from storefleet.settings import Settings
+from tests.support.polling import eventually
 from tests.support.servers import Servers
 
 OWNER = accounts.new_tenant("ten_abcdefghij012345", "owner@example.com")
@@ -102,13 +103,12 @@ async def test_servers_that_come_later_are_waited_for(empty: Servers, logged: Ca
     given = Given(owner=OWNER, passwords=passwords(empty))
     work = asyncio.create_task(setup(settings(empty), given, patience=60))
     waiting = asyncio.create_task(wait(settings(empty), patience=60))
-    await asyncio.sleep(2)
+    await eventually(lambda: '"part": "streams"' in logged(), within=20)
     assert not work.done()
     await waiting  # the schema comes before the streams
     await empty.start_nats()
     await work
     assert await signs_in(empty, OWNER)
-    assert '"part": "streams"' in logged()
 
 
 async def test_patience_ends(empty: Servers) -> None:

@@ -1,6 +1,5 @@
 """`storefleet platform …`: what the pods of a deployment run besides the services; people seldom call it."""
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -204,6 +203,7 @@ def _logging(name: str) -> "Settings":
 
 def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
     """To its end, or to SIGTERM: a container's first process would otherwise not hear it."""
+    import asyncio
 
     async def until_told() -> _Result:
         task = asyncio.create_task(work)
