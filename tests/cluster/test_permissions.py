@@ -19,11 +19,9 @@ from tests.support.attacks.calls import (
     RBAC,
     REAPER,
     Attack,
-    account,
     create,
     delete,
     namespace,
-    role,
     within,
 )
 from tests.support.attacks.doors import ON_DOORS
@@ -54,7 +52,7 @@ class Stage:
         await self.insist(await self.api.apply({**named("Namespace", FOREIGN)}))
         for ground in (self.ground, self.bare):
             await self.as_provisioner(ground.namespace)
-            for binding in (*ground.bindings, sweeper(ground)):
+            for binding in ground.bindings:
                 await self.as_provisioner(binding)
         for rule in (*self.ground.policies, *self.ground.limits):
             await self._settled(rule)
@@ -119,11 +117,6 @@ def named(kind: str, name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
 
 
-def sweeper(ground: Ground) -> Manifest:
-    made = ground.object(RBAC, "RoleBinding", "storefleet-reaper")
-    return {**made, "roleRef": role("storefleet-store-sweeper"), "subjects": account("reaper")}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage() -> AsyncIterator[Stage]:
     async with api_server() as api:
@@ -151,15 +144,11 @@ def test_no_attack_is_there_twice() -> None:
 
 async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: Stage) -> None:
     ground = stage.ground
-    everything = [ground.namespace, *ground.bindings, sweeper(ground), *ground.policies, *ground.limits]
-    before = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything[:-1]
-    ]
+    everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
+    before = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
     for each in everything:
         await stage.as_provisioner(each)
-    after = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything[:-1]
-    ]
+    after = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
     # quotas may have been counted in between, by the cluster itself
     kept = [
         one == two for one, two, each in zip(before, after, everything, strict=False) if "quota" not in path_of(each)
@@ -236,7 +225,7 @@ async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
 
 async def test_the_reaper_removes_a_store_under_its_uid(stage: Stage) -> None:
     ground = Ground("short")
-    for each in (ground.namespace, *ground.bindings, sweeper(ground)):
+    for each in (ground.namespace, *ground.bindings):
         await stage.as_provisioner(each)
     for each in (*ground.policies, *ground.limits):
         await stage._settled(each)
