@@ -67,12 +67,17 @@ class Stage:
             await self.api.ask(*delete(path))
 
     async def _permissions(self) -> None:
-        """As the chart has them; what is there already, from a deployment, is brought to it and stays."""
+        """As the chart has them; those of a deployment stay, and have to be this chart's."""
         await self.insist(await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests"))
         templates = ("templates/permissions.yaml", "templates/admission.yaml")
         for manifest in rendered(files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates):
-            if (await self.api.ask("GET", path_of(manifest))).status == 404:
-                self._made.append(path_of(manifest))
+            found = await self.api.ask("GET", path_of(manifest))
+            if found.ok:
+                assert shape_of(found.body) == shape_of(manifest), (
+                    f"{path_of(manifest)} is not this chart's: make deploy"
+                )
+                continue
+            self._made.append(path_of(manifest))
             await self.insist(await self.api.apply(manifest, manager="tests"))
         # A policy counts a moment after it was made; only then may an attack tell anything.
         probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
@@ -111,6 +116,12 @@ class Stage:
 
     async def insist(self, reply: Reply) -> None:
         assert reply.ok, reply
+
+
+def shape_of(manifest: Manifest) -> Any:
+    """What makes it this chart's, whatever values it was deployed with."""
+    validations = manifest.get("spec", {}).get("validations", [])
+    return manifest.get("rules"), manifest.get("roleRef"), len(validations)
 
 
 def named(kind: str, name: str) -> Manifest:
