@@ -72,6 +72,7 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="Kubernetes: port at which people reach stores; 0: the scheme's."
     )
     helm: str = Field("helm", description="Kubernetes: the program of Helm 4.")
+    helm_runs: int = Field(5, ge=1, le=50, description="Kubernetes: runs of Helm at once in one provisioner.")
     helm_timeout: Seconds = Field(120, description="Kubernetes: a run of Helm that takes longer is ended, seconds.")
 
     stores_per_hour: int = Field(10, ge=0, description="New stores per tenant in a rolling hour.")

@@ -1,5 +1,6 @@
 """The dashboard: pages drawn on the server, which work without script; live with it."""
 
+import asyncio
 import json
 import re
 import secrets
@@ -28,6 +29,7 @@ from storefleet.errors import (
     Limited,
     NotFound,
     RequestError,
+    RuntimeAway,
     Unauthenticated,
     Unreadable,
 )
@@ -43,6 +45,7 @@ _STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted"
 _PAGE = 25
 _EVENTS = 50
 _LOG_LINES = 200
+_LOG_TIMEOUT = 3.0
 _HOST = re.compile(r"[a-z0-9.-]{1,253}")
 _ASSET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _LOCAL = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
@@ -286,6 +289,14 @@ class Pages:
             "quota": quota._asdict(),
         }
 
+    async def _log_lines(self, store: Store) -> list[str]:
+        """The page is of use without them, when the place where stores run is away."""
+        try:
+            async with asyncio.timeout(_LOG_TIMEOUT):
+                return await self._runtime.logs(store, tail=_LOG_LINES)
+        except (RuntimeAway, TimeoutError) as error:
+            return [f"The log cannot be read at the moment. {error}".strip()]
+
     async def new_store_page(self, request: web.Request) -> web.StreamResponse:
         caller = await self._person(request)
         return await self._new_store_form(request, caller, {"engine": self._default_engine()})
@@ -348,7 +359,7 @@ class Pages:
             "store": store.to_json(),
             "operation": views.operation(latest),
             "events": [views.event(event) for event in events],
-            "logs": await self._runtime.logs(store, tail=_LOG_LINES),
+            "logs": await self._log_lines(store),
             "credentials": None,
             "errors": [],
             "form": {},

@@ -19,11 +19,9 @@ from tests.support.attacks.calls import (
     RBAC,
     REAPER,
     Attack,
-    account,
     create,
     delete,
     namespace,
-    role,
     within,
 )
 from tests.support.attacks.doors import ON_DOORS
@@ -54,7 +52,7 @@ class Stage:
         await self.insist(await self.api.apply({**named("Namespace", FOREIGN)}))
         for ground in (self.ground, self.bare):
             await self.as_provisioner(ground.namespace)
-            for binding in (*ground.bindings, sweeper(ground)):
+            for binding in ground.bindings:
                 await self.as_provisioner(binding)
         for rule in (*self.ground.policies, *self.ground.limits):
             await self._settled(rule)
@@ -69,12 +67,17 @@ class Stage:
             await self.api.ask(*delete(path))
 
     async def _permissions(self) -> None:
-        """As the chart has them; what is there already, from a deployment, is brought to it and stays."""
+        """As the chart has them; those of a deployment stay, and have to be this chart's."""
         await self.insist(await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests"))
         templates = ("templates/permissions.yaml", "templates/admission.yaml")
         for manifest in rendered(files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates):
-            if (await self.api.ask("GET", path_of(manifest))).status == 404:
-                self._made.append(path_of(manifest))
+            found = await self.api.ask("GET", path_of(manifest))
+            if found.ok:
+                assert shape_of(found.body) == shape_of(manifest), (
+                    f"{path_of(manifest)} is not this chart's: make deploy"
+                )
+                continue
+            self._made.append(path_of(manifest))
             await self.insist(await self.api.apply(manifest, manager="tests"))
         # A policy counts a moment after it was made; only then may an attack tell anything.
         probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
@@ -115,13 +118,14 @@ class Stage:
         assert reply.ok, reply
 
 
+def shape_of(manifest: Manifest) -> Any:
+    """What makes it this chart's, whatever values it was deployed with."""
+    validations = manifest.get("spec", {}).get("validations", [])
+    return manifest.get("rules"), manifest.get("roleRef"), len(validations)
+
+
 def named(kind: str, name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
-
-
-def sweeper(ground: Ground) -> Manifest:
-    made = ground.object(RBAC, "RoleBinding", "storefleet-reaper")
-    return {**made, "roleRef": role("storefleet-store-sweeper"), "subjects": account("reaper")}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -151,15 +155,11 @@ def test_no_attack_is_there_twice() -> None:
 
 async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: Stage) -> None:
     ground = stage.ground
-    everything = [ground.namespace, *ground.bindings, sweeper(ground), *ground.policies, *ground.limits]
-    before = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything[:-1]
-    ]
+    everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
+    before = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
     for each in everything:
         await stage.as_provisioner(each)
-    after = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything[:-1]
-    ]
+    after = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
     # quotas may have been counted in between, by the cluster itself
     kept = [
         one == two for one, two, each in zip(before, after, everything, strict=False) if "quota" not in path_of(each)
@@ -236,7 +236,7 @@ async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
 
 async def test_the_reaper_removes_a_store_under_its_uid(stage: Stage) -> None:
     ground = Ground("short")
-    for each in (ground.namespace, *ground.bindings, sweeper(ground)):
+    for each in (ground.namespace, *ground.bindings):
         await stage.as_provisioner(each)
     for each in (*ground.policies, *ground.limits):
         await stage._settled(each)

@@ -32,22 +32,6 @@ class Release:
     def uninstall(self) -> None:
         self._helm("uninstall", _RELEASE, "--wait", "--timeout", "3m", "--ignore-not-found")
 
-    def upgrade(self, **values: Any) -> subprocess.Popen[str]:
-        """Begin an upgrade, and return at once."""
-        arguments = [helm(), "upgrade", _RELEASE, str(PLATFORM), "--namespace", self.namespace, *self._options()]
-        process = subprocess.Popen(
-            arguments,
-            env=_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(self._values(values))
-        process.stdin.close()
-        return process
-
     def owner(self) -> dict[str, str]:
         """The first sign-in."""
         data = self.get("secret/storefleet-admin")["data"]

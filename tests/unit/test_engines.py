@@ -86,6 +86,62 @@ def test_a_broken_descriptor_is_named(tmp_path: Path, change: dict[str, Any]) ->
         load([write(tmp_path, {**GOOD, **change})])
 
 
+PLAN: dict[str, Any] = {
+    "title": "Small",
+    "quota": {"requests.cpu": 0.5, "pods": 4},
+    "jobs": {"pods": 1},
+    "storage": {"requests.storage": "1Gi"},
+    "limits": {"default": {"cpu": "1"}},
+}
+KUBERNETES: dict[str, Any] = {
+    "versions": [{"version": "1", "image": "shop:1"}],
+    "kubernetes": {"secrets": ["database-password"], "default_plan": "small", "plans": {"small": PLAN}},
+}
+
+
+def test_how_it_runs_on_kubernetes(tmp_path: Path) -> None:
+    engine = load([write(tmp_path, {**GOOD, **KUBERNETES})], runtime="kubernetes").get("shop")
+    assert engine.kubernetes is not None
+    assert engine.kubernetes.plan.quota == {"requests.cpu": 0.5, "pods": 4}
+    assert engine.kubernetes.egress == "none"
+    assert (engine.image("1"), engine.image("2")) == ("shop:1", None)
+    assert engine.to_json()["versions"] == [{"version": "1", "notes": ""}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"versions": GOOD["versions"]},
+        *(
+            {"kubernetes": {**KUBERNETES["kubernetes"], **each}}
+            for each in (
+                {"default_plan": "large"},
+                {"plans": {}},
+                {"egress": "everything"},
+                {"secrets": ["A b"]},
+                {"plans": {"small": {**PLAN, "quota": "much"}}},
+            )
+        ),
+    ],
+)
+def test_a_broken_section_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(EngineError, match=r"engine\.yaml"):
+        load([write(tmp_path, {**GOOD, **KUBERNETES, **change})])
+
+
+def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
+    local = {"source": ".", "template": ["x"], "serve": ["x"]}
+    write(tmp_path, {**GOOD, "name": "here", "local": local}, "here")
+    write(tmp_path, {**GOOD, **KUBERNETES, "name": "there"}, "there")
+    for runtime, names in (("local", ["here"]), ("kubernetes", ["there"]), ("simulated", ["here", "there"])):
+        engines = load([tmp_path], runtime=runtime)
+        assert [engine.name for engine in engines] == names
+    assert load([tmp_path], runtime="local").find("there") is not None, "stores that are there already have theirs"
+    with pytest.raises(Invalid, match="does not run here") as error:
+        load([tmp_path], runtime="local").get("there")
+    assert error.value.errors == (("/engine", "must be one of: here"),)
+
+
 @pytest.mark.parametrize("text", ["", "[]", ": :", "\t", "a: {", "x"])
 def test_what_is_no_descriptor_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(EngineError, match=r"engine\.yaml"):

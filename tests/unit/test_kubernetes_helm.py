@@ -23,11 +23,11 @@ async def script(tmp_path: Path) -> AsyncIterator[Script]:
     """A program in place of Helm, with these lines of shell; `$HERE` is the test's folder."""
     opened: list[Helm] = []
 
-    def make(lines: str, *, timeout: float = 20, kubeconfig: str = "/k") -> Helm:
+    def make(lines: str, *, timeout: float = 20, runs: int = 5, kubeconfig: str = "/k") -> Helm:
         program = tmp_path / "helm"
         program.write_text(f"#!/bin/sh\nHERE={tmp_path}\n{lines}\n")
         program.chmod(0o755)
-        opened.append(Helm(program=str(program), timeout=timeout, kubeconfig=kubeconfig))
+        opened.append(Helm(program=str(program), timeout=timeout, runs=runs, kubeconfig=kubeconfig))
         return opened[-1]
 
     yield make
@@ -77,6 +77,14 @@ async def test_in_a_pod_it_has_the_pods_keys(script: Script, tmp_path: Path, mon
     environment = (tmp_path / "environment").read_text()
     assert "KUBERNETES_SERVICE_HOST=10.0.0.1" in environment
     assert "KUBECONFIG" not in environment
+
+
+async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
+    helm = script("mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$", runs=2)
+    await asyncio.gather(*(install(helm) for _ in range(6)))
+    counted = [int(line) for line in (tmp_path / "counted").read_text().split()]
+    assert len(counted) == 6
+    assert max(counted) == 2
 
 
 async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> None:

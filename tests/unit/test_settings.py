@@ -59,8 +59,23 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ("name", "value"),
     [
         *(("GATEWAY_PORT", "0"), ("GATEWAY_PORT", "65536"), ("GATEWAY_PORT", "x"), ("LEASE", "0"), ("LEASE", "-1")),
-        *(("WORKERS", "0"), ("RUNTIME", "cloud"), ("LOG_LEVEL", "loud"), ("RETRY_DELAYS", "0"), ("RETRY_DELAYS", "x")),
-        *(("RETRY_DELAYS", ""), ("STORES_PER_HOUR", "-1"), ("BODY_LIMIT", "1"), ("SOCKET_BACKLOG", "99999999")),
+        *(
+            ("WORKERS", "0"),
+            ("RUNTIME", "cloud"),
+            ("STORE_SCHEME", "ftp"),
+            ("LOG_LEVEL", "loud"),
+            ("RETRY_DELAYS", "0"),
+            ("RETRY_DELAYS", "x"),
+        ),
+        *(
+            ("STORE_PUBLIC_PORT", "65536"),
+            ("HELM_RUNS", "0"),
+            ("HELM_TIMEOUT", "0"),
+            ("RETRY_DELAYS", ""),
+            ("STORES_PER_HOUR", "-1"),
+            ("BODY_LIMIT", "1"),
+            ("SOCKET_BACKLOG", "99999999"),
+        ),
     ],
 )
 def test_what_breaks_a_rule_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -112,6 +112,10 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
   "PLATFORM_NAMESPACE" .Release.Namespace
 }}
 {{- range $name, $value := merge (dict) .Values.settings $own }}
+{{- /* Every number of values is a float, and a large one would be written with an exponent. */}}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
+{{- $value = int64 $value }}
+{{- end }}
 {{- if ne (toString $value) "" }}
 - name: STOREFLEET_{{ $name }}
   value: {{ toString $value | quote }}

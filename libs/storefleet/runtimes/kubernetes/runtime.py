@@ -33,7 +33,12 @@ class KubernetesRuntime:
     def __init__(self, *, settings: Settings, engines: Engines) -> None:
         self._settings = settings
         self._cluster = Cluster(kubeconfig=settings.kubeconfig)
-        self._helm = Helm(program=settings.helm, timeout=settings.helm_timeout, kubeconfig=settings.kubeconfig)
+        self._helm = Helm(
+            program=settings.helm,
+            timeout=settings.helm_timeout,
+            runs=settings.helm_runs,
+            kubeconfig=settings.kubeconfig,
+        )
         self._watching = Watching(self._cluster)
         self._visitor = Visitor(scheme=settings.store_scheme)
         self._lines = Lines(self._cluster)
