@@ -28,7 +28,7 @@ securityContext:
 {{- end }}
 
 {{- define "oscar.container" -}}
-image: {{ .Values.image }}
+image: {{ .Values.image | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
