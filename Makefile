@@ -56,7 +56,7 @@ deploy:
 
 test-cluster: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory local-up build deploy
-	PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest -p no:xdist tests/cluster
+	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(CLUSTER)/kubeconfig" PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
 
 bench-cluster: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench cluster

@@ -27,6 +27,9 @@ def prepare(layout: Layout, network: Network) -> None:
     mount(None, Path("/"), flags=_RECURSIVE | _SHARED)
     show_own_folders(layout, needed={layout.state, PROJECT, Path(sys.prefix), *program_folders(layout)})
     bind(layout.configuration / "hosts", Path("/etc/hosts"))
+    # The machine's own name server is out of reach, and waiting for it would hold up every pull of a missing image.
+    if (names := Path("/etc/resolv.conf")).exists():
+        bind(layout.configuration / "resolv.conf", names)
     for name in KUBELET_KERNEL_SETTINGS:
         bind(kernel_setting_file(layout, name), Path("/proc/sys") / name)
     configure_network(network)

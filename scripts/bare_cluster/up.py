@@ -139,6 +139,7 @@ def _write_configuration(layout: Layout, network: Network, *, runc: Path) -> Non
     files.write(folder / "containerd.toml", configuration.make_containerd(layout, runc=runc))
     files.write(folder / "Corefile", configuration.make_corefile(layout, network))
     files.write(folder / "hosts", configuration.make_hosts(network), mode=0o644)
+    files.write(folder / "resolv.conf", f"nameserver {network.node}\n", mode=0o644)
     for name, value in configuration.KUBELET_KERNEL_SETTINGS.items():
         files.write(node.kernel_setting_file(layout, name), f"{value}\n")
     for user in KUBECONFIGS:

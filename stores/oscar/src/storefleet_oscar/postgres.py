@@ -7,7 +7,6 @@ database already, and gives the role its password.
 import os
 import shutil
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Self
@@ -60,11 +59,11 @@ def make(server: Server) -> None:
     password = read_secret(server.password_file, "the database's password")
     fresh = server.folder / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    with tarfile.open(server.cluster) as archive:
-        archive.extractall(fresh)  # noqa: S202 - the image's own
-    fresh.chmod(0o700)
+    fresh.mkdir(mode=0o700)
+    # Not by Python's tarfile, which takes longer than all the rest of the first start.
+    _run(["tar", "--extract", f"--file={server.cluster}", f"--directory={fresh}", "--no-same-owner"])
     run_alone(fresh, f"ALTER ROLE {ROLE} PASSWORD '{password.replace(chr(39), chr(39) * 2)}'")
-    _run([str(PROGRAMS / "initdb"), "--sync-only", "--sync-method=syncfs", "-D", str(fresh)])
+    _run([str(PROGRAMS / "initdb"), "--sync-only", "-D", str(fresh)])
     fresh.rename(server.data)
     descriptor = os.open(server.folder, os.O_RDONLY)
     try:
