@@ -1,7 +1,9 @@
 # Storefleet. `make up` and `make test` are all that a newcomer needs; `make help` lists the rest.
 
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The system's own interpreter comes first: distributions build theirs with profile-guided optimisation.
+PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 /usr/bin/python3 python3; do \
+	$$python -c 'import ensurepip, venv' 2>/dev/null && { command -v $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := services/gateway/static/dist/manifest.json
@@ -9,7 +11,7 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 NODE := $(shell command -v node)
 UMASK := umask 022 &&
 
-.PHONY: help up down test check bench clean assets chromium lock
+.PHONY: help up down test check bench clean assets chromium lock local-up build deploy test-cluster bench-cluster
 
 help:
 	@echo "make up      bring the platform up here, in the foreground"
@@ -17,7 +19,9 @@ help:
 	@echo "make test    every test, on real servers and a real browser"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   measure, and write docs-ready tables and JSON"
-	@echo "make clean   stop, then remove everything that was built or kept here (stores too)"
+	@echo "make local-up build deploy   a Kubernetes cluster on this machine, the images, the platform in it (as root)"
+	@echo "make test-cluster, make bench-cluster   tests and measurements there"
+	@echo "make clean   stop, then remove everything that was built or kept here (stores and cluster too)"
 
 up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up
 
@@ -25,7 +29,7 @@ down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
 test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest --ignore=tests/cluster --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -36,13 +40,35 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp assets
 	$(BIN)/python -m tests.bench
 
+# A Kubernetes node from source, without Docker; everything that it needs is built once, into a cache outside.
+CLUSTER := .storefleet/cluster
+IMAGES := build/images
+
+local-up:
+	@scripts/bare-cluster up $(CLUSTER_OPTIONS)
+
+build: assets
+	@$(PYTHON) scripts/build-images --output $(IMAGES) --helm $(CLUSTER)/bin/helm
+	@scripts/bare-cluster load-image $(IMAGES)/*.oci.tar
+
+deploy:
+	@$(PYTHON) scripts/deploy
+
+test-cluster: $(VENV)/dev.stamp
+	@$(MAKE) --no-print-directory local-up build deploy
+	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(CLUSTER)/kubeconfig" PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
+
+bench-cluster: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench cluster
+
 clean: down
-	rm -rf .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@if [ -e $(CLUSTER) ]; then scripts/bare-cluster reset; fi
+	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
+	@[ -n "$(PYTHON)" ] || { echo "No Python with its venv module: install python3 and python3-venv, or set PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python's venv module is missing: install python3-venv" >&2; exit 1; }
 	@echo "Making $(VENV) …"
 	@$(UMASK) $(PYTHON) -m venv $(VENV)
 

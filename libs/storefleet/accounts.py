@@ -14,6 +14,7 @@ from storefleet.database.pool import Database
 from storefleet.errors import Conflict, Forbidden, Limited, NotFound, Unauthenticated
 from storefleet.identifiers import TENANT, TOKEN, USER, new_id
 from storefleet.models import OWNER_SCOPES, Caller
+from storefleet.remembered import Remembered
 from storefleet.settings import Settings
 
 # OWASP's second recommendation: 19 MiB, so that a few sign-ins at once do not fill a small machine.
@@ -48,6 +49,7 @@ class Accounts:
     def __init__(self, *, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._remembered: Remembered | None = None
 
     async def sign_in(self, email: str, password: str) -> Session:
         """A new session; raises Limited while the account pauses, Unauthenticated for whatever is wrong."""
@@ -90,8 +92,21 @@ class Accounts:
     async def by_token(self, token: str) -> Caller | None:
         if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
             return None
-        async with self._database.connection() as conn:
-            return await access.token_caller(conn, digest(token))
+        key = digest(token)
+
+        async def look_up() -> Caller | None:
+            async with self._database.connection() as conn:
+                return await access.token_caller(conn, key)
+
+        return await (look_up() if self._remembered is None else self._remembered.find(key, look_up))
+
+    async def hear_revocations(self) -> None:
+        """Remember tokens for a moment, and forget them when one is revoked anywhere; runs until cancelled."""
+        remembered = self._remembered = Remembered()
+        try:
+            await self._database.listen(access.SESSIONS_CHANNEL, lambda _payload: remembered.forget())
+        finally:
+            self._remembered = None
 
     async def still_valid(self, key: str) -> bool:
         """Whether `session:<hash>` or `token:<id>` may still listen."""
@@ -103,9 +118,13 @@ class Accounts:
 
     async def create_tenant(self, *, name: str, email: str, operator: bool = False, label: str = "first") -> NewTenant:
         """A tenant with an owner and a token; raises Conflict when the e-mail is known."""
-        password, token = secrets.token_urlsafe(15), new_token()
+        return await self.add_tenant(new_tenant(new_id(TENANT), email), name=name, operator=operator, label=label)
+
+    async def add_tenant(self, tenant: NewTenant, *, name: str, operator: bool, label: str) -> NewTenant:
+        """The tenant, its owner and token as they are given; raises Conflict when the e-mail is known."""
+        tenant_id, email, password, token = tenant
         password_hash = await asyncio.to_thread(_HASHER.hash, password)
-        tenant_id, user_id = new_id(TENANT), new_id(USER)
+        user_id = new_id(USER)
         async with self._database.transaction() as conn:
             await access.lock_emails(conn)
             if await access.email_known(conn, email):
@@ -133,7 +152,7 @@ class Accounts:
                 scopes=scopes,
                 expires_at=None,
             )
-        return NewTenant(tenant_id, email, password, token)
+        return tenant
 
     async def create_token(
         self, caller: Caller, *, name: str, scopes: list[str], expires_at: datetime, request_id: str | None
@@ -181,6 +200,8 @@ class Accounts:
                 target=token_id,
                 request_id=request_id,
             )
+        if self._remembered is not None:
+            self._remembered.forget()
 
 
 async def ensure_first_tenant(database: Database, settings: Settings, *, email: str) -> NewTenant | None:
@@ -193,9 +214,30 @@ async def ensure_first_tenant(database: Database, settings: Settings, *, email: 
     )
 
 
+async def ensure_given_tenant(database: Database, settings: Settings, given: NewTenant) -> str:
+    """Make the first tenant with secrets that are kept elsewhere; new ones replace those of a tenant that is there.
+
+    Returns the tenant's id. A token that is known, even if it was revoked since, says that nothing is to be done.
+    """
+    async with database.connection() as conn:
+        known = await access.email_known(conn, given.email)
+        told = known and await access.token_known(conn, digest(given.token))
+        found = await access.tenant_of(conn, given.email) if known else None
+    if found is None:
+        accounts = Accounts(database=database, settings=settings)
+        return (await accounts.add_tenant(given, name="Default", operator=True, label="admin")).tenant_id
+    if not told:
+        await _replace_secrets(database, given)
+    return found
+
+
 async def replace_first_secrets(database: Database, *, email: str) -> NewTenant:
     """A new password and token for the first owner, for when the file that held them is lost."""
-    password, token = secrets.token_urlsafe(15), new_token()
+    return await _replace_secrets(database, new_tenant("", email))
+
+
+async def _replace_secrets(database: Database, given: NewTenant) -> NewTenant:
+    _, email, password, token = given
     password_hash = await asyncio.to_thread(_HASHER.hash, password)
     async with database.transaction() as conn:
         user = await access.replace_password(conn, email=email, password_hash=password_hash)
@@ -211,6 +253,11 @@ async def replace_first_secrets(database: Database, *, email: str) -> NewTenant:
             expires_at=None,
         )
     return NewTenant(user["tenant_id"], email, password, token)
+
+
+def new_tenant(tenant_id: str, email: str) -> NewTenant:
+    """A tenant with fresh secrets, which is nowhere yet."""
+    return NewTenant(tenant_id, email, secrets.token_urlsafe(15), new_token())
 
 
 def new_token() -> str:

@@ -6,6 +6,7 @@ What it accepts is in the database, whole, when it returns.
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from storefleet import logs, metrics
 from storefleet.database import operations, outbox, stores, transitions
 from storefleet.database.access import audit
 from storefleet.database.limits import Room, find_answer, keep_answer, room
+from storefleet.database.outbox import Draft
 from storefleet.database.pool import Connection, Database
 from storefleet.engines import Engine, Engines
 from storefleet.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
@@ -126,10 +128,19 @@ def name_problem(name: str) -> str | None:
 class Admission:
     """Decides on new work and writes it down."""
 
-    def __init__(self, *, database: Database, engines: Engines, settings: Settings) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        engines: Engines,
+        settings: Settings,
+        announce: Callable[[Draft], None] = lambda _command: None,
+    ) -> None:
+        """`announce` is told each new store's command when it is in the database, so that it need not wait there."""
         self._database = database
         self._engines = engines
         self._settings = settings
+        self._announce = announce
 
     async def create(
         self,
@@ -168,12 +179,15 @@ class Admission:
         store = _new_store(caller, name, kind, complete)
         operation = self._new_operation(store, request_id)
         accepted = Accepted(store.to_json(), operation.to_json())
+        command = outbox.command(operation)
         if key is None:
             async with self._database.connection(tells=outbox.CHANNEL) as conn:
                 most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
-                if await self._write(conn, caller, store, operation, most=most):
-                    log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
-                    return accepted
+                written = await self._write(conn, caller, store, operation, command, most=most)
+            if written:
+                self._announce(command)
+                log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
+                return accepted
         async with self._database.transaction(tells=outbox.CHANNEL) as conn:
             found = await self._room(conn, caller, hold=True)
             if key and (answer := await find_answer(conn, scope=scope, key=key)):
@@ -181,12 +195,13 @@ class Admission:
                     raise Invalid("This Idempotency-Key came with another body before.", code="idempotency_key_reused")
                 return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
             self._check_limits(found)
-            await self._write(conn, caller, store, operation)
+            await self._write(conn, caller, store, operation, command)
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
                 await keep_answer(
                     conn, scope=scope, key=key, request_hash=request_hash, location=operation.id, body=body
                 )
+        self._announce(command)
         log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
         return accepted
 
@@ -234,10 +249,17 @@ class Admission:
         )
 
     async def _write(
-        self, conn: Connection, caller: Caller, store: Store, operation: Operation, *, most: int | None = None
+        self,
+        conn: Connection,
+        caller: Caller,
+        store: Store,
+        operation: Operation,
+        command: Draft,
+        *,
+        most: int | None = None,
     ) -> bool:
         """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
-        drafts = (outbox.event("store.requested", store, operation), outbox.command(operation))
+        drafts = (outbox.event("store.requested", store, operation), command)
         by = caller.token_id or caller.user_id
         written = await transitions.begin(conn, store, operation, *drafts, by=by, most=most)
         if written is False:

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     )
     restart_backoff: Seconds = Field(5, description="Longest pause before a process is started again, seconds.")
     shutdown_grace: Seconds = Field(8, description="Time for running work after SIGTERM, then it is handed back.")
+    drain: float = Field(
+        0, ge=0, le=300, description="After SIGTERM not ready, but still answering, for this long, seconds."
+    )
     keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
     sockets_limit: int = Field(15_000, ge=1, description="Most open websockets of one notifier.")
     socket_backlog: int = Field(

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from storefleet import logs, metrics
+from storefleet import draining, logs, metrics
 from storefleet.errors import Invalid, NotFound, RequestError, StorefleetError, TooLarge, Unreadable
 from storefleet.settings import Settings, SettingsError, load
 
@@ -62,6 +62,7 @@ def make_app(
         client_max_size=settings.body_limit,
         handler_args={"max_line_size": 8190, "max_field_size": 8190},
     )
+    draining.attach(app, settings.drain)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz(needs, reports or {}))
     app.router.add_get("/metrics", _metrics)
@@ -214,7 +215,9 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 def _readyz(needs: Mapping[str, Check], reports: Mapping[str, Check]) -> Handler:
-    async def readyz(_request: web.Request) -> web.Response:
+    async def readyz(request: web.Request) -> web.Response:
+        if draining.begun(request.app):
+            return web.json_response({"status": "draining", "parts": {}}, status=503)
         state = {name: await _state(check) for name, check in {**needs, **reports}.items()}
         ready = all(state[name] == "ok" for name in needs)
         degraded = any(value != "ok" for value in state.values())

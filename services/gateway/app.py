@@ -31,7 +31,8 @@ def create_app(settings: Settings) -> web.Application:
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     accounts = Accounts(database=database, settings=settings)
     callers = Callers(accounts=accounts, settings=settings)
-    admission = Admission(database=database, engines=catalogue, settings=settings)
+    relay = Relay(database=database, bus=bus)
+    admission = Admission(database=database, engines=catalogue, settings=settings, announce=relay.announce)
     api = Api(
         database=database,
         admission=admission,
@@ -50,7 +51,6 @@ def create_app(settings: Settings) -> web.Application:
         runtime=runtime,
         settings=settings,
     )
-    relay = Relay(database=database, bus=bus)
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(database.opened())
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(background(accounts.hear_revocations(), name="revocations"))
             await stack.enter_async_context(background(relay.run(), name="relay"))
             yield
 

@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp_jinja2
 import jinja2
@@ -135,7 +136,8 @@ class Pages:
 
     def _live_port(self) -> int | None:
         """None when a proxy serves gateway and notifier under one address."""
-        return None if self._settings.public_live_url else self._settings.notifier_port
+        public = urlsplit(self._settings.public_live_url)
+        return public.port if public.netloc else self._settings.notifier_port
 
     async def _frame(self, request: web.Request, caller: Caller) -> dict[str, Any]:
         async with self._database.connection() as conn:

@@ -16,7 +16,7 @@ import nats
 import pytest
 import pytest_asyncio
 
-from storefleet.bus import Bus
+from storefleet.bus import Bus, Outgoing
 from storefleet.errors import BusAway
 from storefleet.messages import COMMANDS, EVENTS
 from storefleet.node.accounts import find_account
@@ -148,7 +148,7 @@ async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None
     ):
         await eventually(lambda: gateway.connected and provisioner.connected)
         for number in range(1, 21):
-            await gateway.publish(COMMAND, str(number).encode(), message_id=f"m{number}")
+            await gateway.publish(Outgoing(COMMAND, str(number).encode(), f"m{number}"))
         os.kill(status.pid, signal.SIGKILL)
         await eventually(lambda: status.restarts == 1)
         await server.nats.ready(lambda: server.supervisor.status("nats"))
@@ -168,7 +168,7 @@ async def test_a_service_that_may_not_is_told_so(server: Server) -> None:
     async with Bus(server.nats.url("notifier"), name="notifier").opened() as notifier:
         await eventually(lambda: notifier.connected)
         with pytest.raises(BusAway):
-            await notifier.publish(COMMAND, b"{}", message_id="forged")
+            await notifier.publish(Outgoing(COMMAND, b"{}", "forged"))
 
 
 def test_its_files_are_private(server: Server) -> None:

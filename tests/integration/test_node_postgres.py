@@ -18,15 +18,9 @@ from storefleet.node.accounts import find_account
 from storefleet.node.failure import NodeError
 from storefleet.node.files import make_folder
 from storefleet.node.ports import keep_or_choose
-from storefleet.node.postgres import (
-    MAINTENANCE_DATABASE,
-    PLATFORM_DATABASE,
-    PLATFORM_ROLE,
-    STORES_ROLE,
-    SUPERUSER,
-    Postgres,
-)
+from storefleet.node.postgres import Postgres
 from storefleet.node.processes import read_records
+from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, STORES_ROLE, SUPERUSER
 from storefleet.node.supervisor import Supervisor
 from tests.support.polling import eventually
 

@@ -141,15 +141,15 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
         await eventually(lambda: bus.connected)
         await world.tell(10)
         async with database.connection() as conn:
-            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=Published())
+            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=Published(), sent=0)
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
-            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=Published()) is None
+            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=Published(), sent=0) is None
         async with relay(world):
             await world.tell(5)
             await all_published(world, 15)
             late = Relay(database=database, bus=bus)
-            assert await late._publish(taken) == Published((), 10)
+            assert await late._publish(taken) == (Published((), 10), True)
             await world.tell(1)
             await all_published(world, 16)
             await eventually(lambda: len(heard) == 16)

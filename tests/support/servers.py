@@ -22,7 +22,8 @@ from storefleet.messages import COMMANDS, DEAD, EVENTS
 from storefleet.node.accounts import find_account
 from storefleet.node.files import make_folder
 from storefleet.node.nats_server import NatsServer
-from storefleet.node.postgres import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER, Postgres
+from storefleet.node.postgres import Postgres
+from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
 from storefleet.node.supervisor import Supervisor
 from storefleet.settings import Settings
 from tests.support.polling import eventually

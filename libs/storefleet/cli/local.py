@@ -57,7 +57,7 @@ def up(
     chosen = {"STATE_DIR": state_dir, "GATEWAY_PORT": gateway_port, "NOTIFIER_PORT": notifier_port}
     os.environ.update({f"STOREFLEET_{name}": str(value) for name, value in chosen.items() if value is not None})
     secrets = {"database_url": database_url, "nats_url": nats_url}
-    settings = _load(**{name: value for name, value in secrets.items() if value is not None})
+    settings = load_settings(**{name: value for name, value in secrets.items() if value is not None})
     from storefleet.node.up import up as run
 
     raise typer.Exit(run(settings))
@@ -66,7 +66,7 @@ def up(
 def down(cli: Cli, state_dir: StateDir = None) -> None:
     """Stop the platform of this folder, and wait for its end."""
     del cli
-    settings = _load(state_dir=_state_dir(state_dir))
+    settings = load_settings(state_dir=_state_dir(state_dir))
     from storefleet.node.down import down as stop
 
     messages.say(_on_node(lambda: stop(settings)))
@@ -74,7 +74,7 @@ def down(cli: Cli, state_dir: StateDir = None) -> None:
 
 def status(cli: Cli, state_dir: StateDir = None) -> None:
     """Show what runs in this folder; the exit status is 0 when all of it is ready."""
-    settings = _load(state_dir=_state_dir(state_dir))
+    settings = load_settings(state_dir=_state_dir(state_dir))
     from storefleet.node.down import status as look
 
     report = _on_node(lambda: look(settings))
@@ -102,7 +102,7 @@ def show_settings(cli: Cli) -> None:
     """Show every setting with its value, default and source; secrets are hidden."""
     from storefleet.settings import describe
 
-    rows = [*describe(_load()), *_client_settings()]
+    rows = [*describe(load_settings()), *_client_settings()]
     headers = ("NAME", "VALUE", "DEFAULT", "SOURCE")
     cli.out.write(
         rows,
@@ -132,7 +132,7 @@ def migrate(
 ) -> None:
     """Bring the platform's database to the newest schema; safe to repeat, and from several places at once."""
     del cli
-    settings = _load(**({} if database_url is None else {"database_url": database_url}))
+    settings = load_settings(**({} if database_url is None else {"database_url": database_url}))
     url = settings.database_url.get_secret_value()
     step = "set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name, with special characters as %XX"
     if not url.startswith("postgresql://"):
@@ -165,7 +165,8 @@ def _state_dir(named: Path | None) -> Path:
     return find_state_dir(Given(state_dir=named), os.environ, Path.cwd()) or Path(STATE_DIR)
 
 
-def _load(**overrides: Any) -> "Settings":
+def load_settings(**overrides: Any) -> "Settings":
+    """The settings; raises WrongUse that names the one that is wrong."""
     from storefleet.settings import SettingsError, load
 
     try:

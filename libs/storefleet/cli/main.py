@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from storefleet import __version__
-from storefleet.cli import dead_letters, engines, events, local, operations, stores, tokens
+from storefleet.cli import dead_letters, engines, events, local, operations, platform, stores, tokens
 from storefleet.cli.failures import CliError, Interrupted, WrongUse
 from storefleet.cli.output import OutputClosed, messages
 
@@ -25,6 +25,7 @@ for _name, _sub in (
     ("dead-letters", dead_letters.app),
     ("engines", engines.app),
     ("tokens", tokens.app),
+    ("platform", platform.app),
 ):
     app.add_typer(_sub, name=_name)
 

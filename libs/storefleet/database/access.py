@@ -37,6 +37,17 @@ async def email_known(conn: Connection, email: str) -> bool:
     return bool(await conn.fetchval("SELECT EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1))", email))
 
 
+async def tenant_of(conn: Connection, email: str) -> str | None:
+    """The tenant of the account."""
+    tenant_id: str | None = await conn.fetchval("SELECT tenant_id FROM users WHERE lower(email) = lower($1)", email)
+    return tenant_id
+
+
+async def token_known(conn: Connection, hash_: bytes) -> bool:
+    """Whether there was ever such a token."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT 1 FROM tokens WHERE hash = $1)", hash_))
+
+
 async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
     """`id, password_hash` of the account."""
     record: Record | None = await conn.fetchrow(

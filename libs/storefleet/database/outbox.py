@@ -105,17 +105,21 @@ async def add(conn: Connection, *drafts: Draft) -> None:
 
 
 async def take(
-    conn: Connection, *, owner: str, lease: timedelta, batch: int, published: Published
+    conn: Connection, *, owner: str, lease: timedelta, batch: int, published: Published, sent: int
 ) -> list[Waiting] | None:
-    """Note what was published; the next batch for the relay that holds the lease, events numbered, or None."""
+    """Note what was published; the next batch for the relay that holds the lease, events numbered, or None.
+
+    Events up to `sent` are left out: they are on their way.
+    """
     records = await conn.fetch(
         "SELECT held, number, id, kind, subject, type, tenant_id, store_id, operation_id, time, data::text, seq"
-        " FROM relay_take($1, $2, $3, $4, $5)",
+        " FROM relay_take($1, $2, $3, $4, $5, $6)",
         owner,
         lease,
         batch,
         published.numbers,
         published.until,
+        sent,
     )
     if records and not records[0]["held"]:
         return None

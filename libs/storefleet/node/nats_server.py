@@ -46,7 +46,7 @@ class NatsServer:
         share_folder(self._folder, self._account)
         give_folder(self._folder / "jetstream", self._account)
         users = make_users({user: self._password(user) for user in RIGHTS})
-        content = make_configuration(port=self._port, store=self._folder / "jetstream", users=users)
+        content = make_configuration(listen=f"127.0.0.1:{self._port}", store=self._folder / "jetstream", users=users)
         write_json(self._folder / "nats.conf", content, readers=self._account)
 
     def child(self) -> Child:
@@ -119,11 +119,11 @@ def make_users(passwords: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def make_configuration(*, port: int, store: Path, users: list[dict[str, Any]]) -> dict[str, Any]:
-    """The server's configuration, which may be written as JSON. No monitoring port, no cluster, no leaf nodes."""
+def make_configuration(*, listen: str, store: Path, users: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """The server's configuration, which may be written as JSON; alone, and without a monitoring port, unless `more`."""
     return {
         "server_name": "storefleet",
-        "listen": f"127.0.0.1:{port}",
+        "listen": listen,
         "max_payload": 1 << 20,
         "max_connections": 256,
         "write_deadline": "10s",
@@ -134,4 +134,5 @@ def make_configuration(*, port: int, store: Path, users: list[dict[str, Any]]) -
             "max_file_store": 4 * GIB,
         },
         "authorization": {"users": users, "timeout": 2},
+        **more,
     }

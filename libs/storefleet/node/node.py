@@ -17,13 +17,8 @@ from storefleet.node.failure import NodeError
 from storefleet.node.files import make_folder
 from storefleet.node.nats_server import NatsServer
 from storefleet.node.ports import keep_or_choose
-from storefleet.node.postgres import (
-    MAINTENANCE_DATABASE,
-    PLATFORM_DATABASE,
-    PLATFORM_ROLE,
-    STORES_ROLE,
-    Postgres,
-)
+from storefleet.node.postgres import Postgres
+from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, STORES_ROLE
 from storefleet.node.services import SERVICES
 from storefleet.node.sql import place_of
 from storefleet.node.state import State

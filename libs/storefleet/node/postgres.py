@@ -16,18 +16,13 @@ from storefleet.node.accounts import Account
 from storefleet.node.failure import NodeError
 from storefleet.node.files import give_folder, kept_secret, share_folder, write_file
 from storefleet.node.launch import Child, last_line, run_to_end
-from storefleet.node.sql import Connection, connect, run
+from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, STORES_ROLE, SUPERUSER, ensure_roles
+from storefleet.node.sql import Connection, connect
 from storefleet.node.supervisor import Status
 from storefleet.node.wheels import postgres_folder
 
-SUPERUSER = "postgres"
-PLATFORM_ROLE = PLATFORM_DATABASE = "storefleet"
-STORES_ROLE = "storefleet_stores"
-MAINTENANCE_DATABASE = "postgres"
-
 #: Fifty stores with five connections each, four services, and room for people who look.
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "400",
     "password_encryption": "scram-sha-256",
@@ -52,16 +47,26 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-ACCESS = f"host all all 127.0.0.1/32 scram-sha-256\n# nothing else: no sockets, no trust, not even for {SUPERUSER}\n"
+LOOPBACK = "127.0.0.1"
+#: Whoever comes gives a password: no sockets, no trust, not even for the superuser.
+ACCESS = "host all all {network} scram-sha-256\n"
 
 
 class Postgres:
-    """One cluster in `folder`, on a loopback port; only the node knows the superuser's password."""
+    """One cluster in `folder`, on loopback unless `listen` names another address; the passwords are in `secrets`."""
 
     name = "postgres"
 
     def __init__(
-        self, *, folder: Path, secrets: Path, records: Path, log: Path, port: int, account: Account | None
+        self,
+        *,
+        folder: Path,
+        secrets: Path,
+        records: Path,
+        log: Path,
+        port: int,
+        account: Account | None,
+        listen: str = LOOPBACK,
     ) -> None:
         self._folder = folder
         self._data = folder / "data"
@@ -70,6 +75,7 @@ class Postgres:
         self._log = log
         self._port = port
         self._account = account
+        self._listen = listen
         self._programs = postgres_folder()
 
     def url(self, role: str, database: str) -> str:
@@ -80,9 +86,11 @@ class Postgres:
         share_folder(self._folder, self._account)
         if not self._data.exists():
             await self._initialise()
-        lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, "port": str(self._port)}.items()]
+        own = {"listen_addresses": self._listen, "port": str(self._port)}
+        lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **own}.items()]
         write_file(self._folder / "postgresql.conf", "\n".join(lines) + "\n", readers=self._account)
-        write_file(self._folder / "pg_hba.conf", ACCESS, readers=self._account)
+        access = ACCESS.format(network=f"{LOOPBACK}/32" if self._listen == LOOPBACK else "all")
+        write_file(self._folder / "pg_hba.conf", access, readers=self._account)
 
     def child(self) -> Child:
         files = {"config_file": "postgresql.conf", "hba_file": "pg_hba.conf"}
@@ -115,14 +123,7 @@ class Postgres:
         """Bring roles, the platform's database and who may connect to what they should be."""
         connection = await self._connect()
         try:
-            await _ensure_role(connection, PLATFORM_ROLE, self._password(PLATFORM_ROLE), "NOCREATEDB NOCREATEROLE")
-            await _ensure_role(connection, STORES_ROLE, self._password(STORES_ROLE), "CREATEDB CREATEROLE")
-            await run(connection, "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE)
-            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", PLATFORM_DATABASE):
-                await run(connection, "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE)
-            for database in (PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
-                await run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
-            await run(connection, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE)
+            await ensure_roles(connection, {role: self._password(role) for role in (PLATFORM_ROLE, STORES_ROLE)})
         except asyncpg.PostgresError as error:
             raise NodeError(f"PostgreSQL could not be set up: {error} (more in {self._log}).") from None
         finally:
@@ -189,9 +190,3 @@ def _complaint(log: Path, begin: int) -> str:
     """The error among what initdb wrote; its last line only says what it removes."""
     errors = re.findall(r"(?:FATAL|PANIC|error): +(.+)", log.read_bytes()[begin:].decode("utf-8", "replace"))
     return errors[-1].strip() if errors else last_line(log)
-
-
-async def _ensure_role(connection: Connection, role: str, password: str, rights: str) -> None:
-    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
-    verb = "ALTER" if known else "CREATE"
-    await run(connection, f"{verb} ROLE %I LOGIN NOSUPERUSER {rights} PASSWORD %L", role, password)

@@ -1,11 +1,8 @@
 """Brings the platform's schema up to date in a process of its own: its tools are large, and rarely needed."""
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
-
-import asyncpg
 
 from storefleet import database
 from storefleet.node.failure import NodeError
@@ -17,14 +14,17 @@ TIMEOUT = 300.0
 
 
 async def is_current(url: str) -> bool:
-    """Whether the newest revision, which comes last in the order of their file names, has been applied."""
+    """Whether the newest revision, which comes last in the order of their names, has been applied, or even a later one.
+
+    A later one is what a new release leaves behind that was taken back: it works with that schema.
+    """
     versions = Path(database.__file__).parent / "migrations" / "versions"
     newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
     connection = await connect(url)
     try:
-        with contextlib.suppress(asyncpg.UndefinedTableError):
-            return bool(await connection.fetchval("SELECT version_num FROM alembic_version") == newest)
-        return False
+        if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+            return False
+        return (await connection.fetchval("SELECT version_num FROM alembic_version") or "") >= newest
     finally:
         await connection.close()
 

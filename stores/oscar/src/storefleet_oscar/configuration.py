@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TITLE_LENGTH = 60
+LOOPBACK = "127.0.0.1"
+SECRET_LIMIT = 4096
 CURRENCIES = ("USD", "EUR", "GBP")
 
 
@@ -30,6 +32,7 @@ class Database:
 class Store:
     store_id: str
     host: str
+    address: str
     port: int
     url: str
     database: Database
@@ -40,6 +43,7 @@ class Store:
     currency: str
     data_dir: Path
     mail_dir: Path
+    template_dir: Path | None
 
     @property
     def domain(self) -> str:
@@ -72,16 +76,18 @@ def parse(content: Mapping[str, Any]) -> Store:
         return Store(
             store_id=content["store_id"],
             host=content["host"],
+            address=content.get("address", LOOPBACK),
             port=int(content["port"]),
             url=content["url"],
             database=_database(content["database"]),
-            secret_key=content["secret_key"],
-            admin_email=content["admin"]["username"],
-            admin_password=content["admin"]["password"],
+            secret_key=_secret(content, "secret_key"),
+            admin_email=_secret(content["admin"], "username"),
+            admin_password=_secret(content["admin"], "password"),
             title=_title(parameters.get("title") or "") or content["name"],
             currency=_currency(parameters.get("currency", CURRENCIES[0])),
             data_dir=Path(content["data_dir"]).resolve(),
             mail_dir=Path(content["mail_dir"]).resolve(),
+            template_dir=Path(content["template_dir"]) if content.get("template_dir") else None,
         )
     except KeyError as error:
         raise ConfigurationError(f"the file that STORE_CONFIG names has no entry {error}") from None
@@ -95,8 +101,32 @@ def _database(content: Mapping[str, Any]) -> Database:
         port=int(content["port"]),
         name=content["name"],
         user=content["user"],
-        password=content["password"],
+        password=_secret(content, "password"),
     )
+
+
+def _secret(content: Mapping[str, Any], name: str) -> str:
+    """The entry itself, or what the file holds that `<name>_file` names."""
+    if name in content or f"{name}_file" not in content:
+        value = content[name]
+        if not isinstance(value, str):
+            raise TypeError(name)
+        return value
+    return read_secret(Path(content[f"{name}_file"]), f"the entry {name!r}")
+
+
+def read_secret(path: Path, what: str) -> str:
+    """The one line of a file, as a mounted Secret is; raises ConfigurationError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(SECRET_LIMIT + 1).removesuffix("\n")
+    except OSError as error:
+        raise ConfigurationError(f"the file {path} for {what} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(f"the file {path} for {what} is not UTF-8 text") from None
+    if not text or len(text) > SECRET_LIMIT or not text.isprintable():
+        raise ConfigurationError(f"the file {path} for {what} does not hold one line of text")
+    return text
 
 
 def _title(text: str) -> str:

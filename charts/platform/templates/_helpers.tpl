@@ -1,0 +1,179 @@
+{{/* What selects the pods of a component; context: [root, component]. */}}
+{{- define "platform.selector" -}}
+app.kubernetes.io/name: storefleet
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "platform.labels" -}}
+{{ include "platform.selector" . }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "platform.image" -}}
+{{- $image := .Values.image -}}
+{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* What every pod has in common: nobody's rights, and no way to the API unless it is given one; context: root. */}}
+{{- define "platform.pod" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "platform.container" -}}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}
+
+{{/* Where people find the platform: told, or as Ingress or HTTPRoute say. */}}
+{{- define "platform.host" -}}
+{{- if .Values.publicUrl -}}
+{{ (urlParse .Values.publicUrl).host | splitList ":" | first }}
+{{- else if .Values.ingress.enabled -}}
+{{ .Values.ingress.host }}
+{{- else if .Values.httpRoute.enabled -}}
+{{ .Values.httpRoute.host }}
+{{- end }}
+{{- end }}
+
+{{- define "platform.tls" -}}
+{{- if or (and .Values.ingress.enabled .Values.ingress.tls.enabled) (and .Values.httpRoute.enabled .Values.httpRoute.tls) }}s{{ end }}
+{{- end }}
+
+{{- define "platform.publicUrl" -}}
+{{- if .Values.publicUrl -}}
+{{ .Values.publicUrl }}
+{{- else if include "platform.host" . -}}
+http{{ include "platform.tls" . }}://{{ include "platform.host" . }}
+{{- end }}
+{{- end }}
+
+{{- define "platform.publicLiveUrl" -}}
+{{- if .Values.publicLiveUrl -}}
+{{ .Values.publicLiveUrl }}
+{{- else if include "platform.host" . -}}
+ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
+{{- end }}
+{{- end }}
+
+{{- define "platform.streamReplicas" -}}
+{{ .Values.nats.enabled | ternary .Values.nats.replicas .Values.nats.external.streamReplicas }}
+{{- end }}
+
+{{/* Settings of every service, none of them secret: chosen ones first, whatever else was set over them. */}}
+{{- define "platform.settings" -}}
+{{- $stores := .Values.stores }}
+{{- $own := dict
+  "HOST" "0.0.0.0"
+  "STATE_DIR" "/tmp/storefleet"
+  "SECRETS_DIR" "/run/secrets/storefleet"
+  "LOG_LEVEL" .Values.logLevel
+  "PUBLIC_URL" (include "platform.publicUrl" .)
+  "PUBLIC_LIVE_URL" (include "platform.publicLiveUrl" .)
+  "RUNTIME" .Values.runtime
+  "STREAM_REPLICAS" (include "platform.streamReplicas" .)
+  "DEFAULT_ENGINE" $stores.defaultEngine
+  "STORE_DOMAIN" $stores.domain
+  "STORE_SCHEME" $stores.scheme
+  "STORE_PUBLIC_PORT" $stores.publicPort
+  "INGRESS_CLASS" $stores.ingressClass
+  "INGRESS_NAMESPACE" $stores.ingressNamespace
+  "STORAGE_CLASS" $stores.storageClass
+  "IMAGE_PREFIX" $stores.imagePrefix
+  "PLATFORM_NAMESPACE" .Release.Namespace
+}}
+{{- range $name, $value := merge (dict) .Values.settings $own }}
+{{- /* Every number of values is a float, and a large one would be written with an exponent. */}}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
+{{- $value = int64 $value }}
+{{- end }}
+{{- if ne (toString $value) "" }}
+- name: STOREFLEET_{{ $name }}
+  value: {{ toString $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "platform.databaseSecret" -}}
+{{ .Values.postgresql.enabled | ternary "storefleet-database" .Values.postgresql.external.secret }}
+{{- end }}
+
+{{- define "platform.busSecret" -}}
+{{ .Values.nats.enabled | ternary "storefleet-bus" .Values.nats.external.secret }}
+{{- end }}
+
+{{/* A service's secrets as files that the settings read; context: [root, user on the bus]. */}}
+{{- define "platform.secrets" -}}
+{{- $root := index . 0 }}
+{{- $user := index . 1 }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ include "platform.databaseSecret" $root }}
+          items:
+            - key: {{ $root.Values.postgresql.enabled | ternary "url" $root.Values.postgresql.external.key }}
+              path: storefleet_database_url
+      - secret:
+          name: {{ include "platform.busSecret" $root }}
+          items:
+            - key: {{ $root.Values.nats.enabled | ternary $user (get $root.Values.nats.external.keys $user) }}
+              path: storefleet_nats_url
+{{- end }}
+
+{{- define "platform.secretsMount" -}}
+- name: secrets
+  mountPath: /run/secrets/storefleet
+  readOnly: true
+{{- end }}
+
+{{- define "platform.scratch" -}}
+- name: scratch
+  emptyDir:
+    sizeLimit: {{ . }}
+{{- end }}
+
+{{- define "platform.scratchMount" -}}
+- name: scratch
+  mountPath: /tmp
+{{- end }}
+
+{{- define "platform.claim" -}}
+accessModes: [ReadWriteOnce]
+{{- with .storageClassName }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ .storage }}
+{{- end }}

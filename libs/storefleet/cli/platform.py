@@ -1,0 +1,232 @@
+"""`storefleet platform …`: what the pods of a deployment run besides the services; people seldom call it."""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from storefleet.cli.command import Cli, command
+from storefleet.cli.failures import CliError, Interrupted, TimedOut
+from storefleet.cli.local import load_settings
+from storefleet.cli.output import messages
+
+if TYPE_CHECKING:
+    from storefleet.accounts import NewTenant
+    from storefleet.settings import Settings
+
+app = typer.Typer(name="platform", help="What a deployment runs besides the services.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option(metavar="FOLDER")]
+Patience = Annotated[float, typer.Option("--timeout", min=1, max=86_400, help="Longest wait, seconds.")]
+Passwords = Annotated[Path, typer.Option("--passwords", metavar="FOLDER", help="Where the server's secret is mounted.")]
+Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the server keeps everything.")]
+Scratch = Annotated[Path, typer.Option("--scratch", metavar="FOLDER", help="For files that need not be kept.")]
+Owner = Annotated[Path, typer.Option("--owner", metavar="FOLDER", help="Where storefleet-admin is mounted.")]
+_Result = TypeVar("_Result")
+
+
+@command(app, "secrets", connects=False)
+def secrets(
+    cli: Cli,
+    email: Annotated[str, typer.Option("--email", help="Of the first owner.")] = "admin@storefleet.localhost",
+    postgres: Annotated[str, typer.Option("--postgres", metavar="HOST:PORT", help="The deployment's own one.")] = "",
+    nats: Annotated[str, typer.Option("--nats", metavar="HOST:PORT", help="The deployment's own one.")] = "",
+    stores: Annotated[bool, typer.Option("--stores", help="Stores have their databases there, too.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="FOLDER", help="Keep them in files, not in the cluster.")
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove them all.")] = False,
+) -> None:
+    """Make the deployment's secrets once, and keep those that are there."""
+    del cli
+    from storefleet.deployment import secrets as deployment
+    from storefleet.deployment.vaults import FolderVault, cluster_vault
+
+    plan = deployment.Plan(email=email, postgres=postgres, nats=nats, stores=stores)
+
+    async def act() -> list[str]:
+        opened = contextlib.nullcontext(FolderVault(folder)) if folder is not None else cluster_vault()
+        async with opened as vault:
+            if forget:
+                await deployment.forget(vault)
+                return []
+            return await deployment.ensure(vault, plan)
+
+    made = _run(act())
+    messages.say("Removed." if forget else f"Made: {', '.join(made) or 'nothing, all were there'}.")
+
+
+@command(app, "setup", connects=False)
+def setup(
+    cli: Cli,
+    owner: Owner,
+    passwords: Annotated[
+        Path | None,
+        typer.Option("--passwords", metavar="FOLDER", help="Where storefleet-postgres is mounted, if it is our own."),
+    ] = None,
+    timeout: Patience = 600,
+) -> None:
+    """Bring servers to what the services need: roles, schema, streams, the first owner. Safe to repeat."""
+    del cli
+    settings = _logging("setup")
+    from storefleet.deployment.setup import Given
+    from storefleet.deployment.setup import setup as act
+
+    given = Given(owner=_tenant(owner), passwords=_passwords(passwords) if passwords else {})
+    _run(act(settings, given, patience=timeout))
+
+
+@command(app, "wait", connects=False)
+def wait(cli: Cli, timeout: Patience = 600) -> None:
+    """Wait until the database has the schema that this release needs."""
+    del cli
+    settings = _logging("wait")
+    from storefleet.deployment.setup import wait as act
+
+    _run(act(settings, patience=timeout))
+
+
+@command(app, "streams", connects=False)
+def streams(cli: Cli) -> None:
+    """Keep the streams on the bus, made anew whenever the server has lost them; until SIGTERM."""
+    del cli
+    settings = _logging("streams")
+    from storefleet.node.streams import Streams
+
+    async def act() -> None:
+        keeper = Streams(settings.nats_url.get_secret_value(), replicas=settings.stream_replicas)
+        async with keeper.opened():
+            keeper.lost()
+            await keeper.run()
+
+    _run(act())
+
+
+@command(app, "postgres", connects=False)
+def postgres(
+    cli: Cli,
+    data: Data,
+    passwords: Passwords,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5432,
+) -> None:
+    """Become the deployment's own PostgreSQL."""
+    del cli
+    from storefleet.deployment.servers import become, prepare_postgres
+
+    os.umask(0o077)
+    become(_run(prepare_postgres(data=data, passwords=passwords, scratch=scratch, port=port)))
+
+
+@command(app, "nats", connects=False)
+def nats(
+    cli: Cli,
+    data: Data,
+    passwords: Passwords,
+    scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
+    peers: Annotated[str, typer.Option("--peers", metavar="HOST:PORT,…", help="All servers, when several.")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 4222,
+) -> None:
+    """Become the deployment's own nats-server."""
+    del cli
+    from storefleet.deployment.servers import become, prepare_nats
+
+    os.umask(0o077)
+    argv = _translated(
+        lambda: prepare_nats(
+            data=data,
+            passwords=passwords,
+            scratch=scratch,
+            name=socket.gethostname(),
+            peers=tuple(peer for peer in peers.split(",") if peer),
+            port=port,
+        )
+    )
+    become(argv, GOMEMLIMIT=os.environ.get("GOMEMLIMIT", "128MiB"))
+
+
+@command(app, "check", connects=False)
+def check(
+    cli: Cli,
+    owner: Owner,
+    gateway: Annotated[str, typer.Option("--gateway", metavar="URL")] = "http://gateway:8080",
+    notifier: Annotated[str, typer.Option("--notifier", metavar="URL")] = "http://notifier:8081",
+    timeout: Patience = 60,
+) -> None:
+    """Try the deployment as a caller: ready, sign-in, token, live feed."""
+    del cli
+    from storefleet.deployment.check import Deployment
+    from storefleet.deployment.check import check as act
+
+    tenant = _tenant(owner)
+    known = {"tenant": tenant.tenant_id, "email": tenant.email, "password": tenant.password, "token": tenant.token}
+    _run(act(Deployment(gateway=gateway, notifier=notifier, owner=known), patience=timeout))
+    messages.say("The deployment is ready, signs in, knows the token and opens the live feed.")
+
+
+def _tenant(folder: Path) -> "NewTenant":
+    from storefleet.accounts import NewTenant
+    from storefleet.deployment.servers import read_secret
+
+    keys = ("tenant", "email", "password", "token")
+    return NewTenant(*_translated(lambda: [read_secret(folder / key) for key in keys]))
+
+
+def _passwords(folder: Path) -> dict[str, str]:
+    """By role, of all roles that have one there."""
+    from storefleet.deployment.servers import read_secret
+
+    prefix = "postgres_"
+    files = sorted(folder.glob(f"{prefix}*"))
+    if not files:
+        raise CliError(
+            f"There is no password of PostgreSQL in {folder}.",
+            code="deployment_problem",
+            next_step="mount the secret storefleet-postgres there",
+        )
+    return _translated(lambda: {file.name.removeprefix(prefix): read_secret(file) for file in files})
+
+
+def _logging(name: str) -> "Settings":
+    """The settings, and log lines like those of the services."""
+    from storefleet import logs
+
+    settings = load_settings()
+    logs.configure(name, settings.log_level)
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """To its end, or to SIGTERM: a container's first process would otherwise not hear it."""
+    import asyncio
+
+    async def until_told() -> _Result:
+        task = asyncio.create_task(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return _translated(lambda: asyncio.run(until_told()))
+    except asyncio.CancelledError:
+        raise typer.Exit(Interrupted.exit_code) from None
+
+
+def _translated(act: Callable[[], _Result]) -> _Result:
+    from storefleet.deployment.failure import DeploymentError, NotYet
+    from storefleet.node.failure import NodeError
+
+    try:
+        return act()
+    except NotYet as error:
+        raise TimedOut(
+            str(error), code="timeout", next_step="kubectl get pods; kubectl logs of what is not ready"
+        ) from None
+    except (DeploymentError, NodeError) as error:
+        raise CliError(
+            str(error), code="deployment_problem", next_step="mend what is named; the job or pod starts again by itself"
+        ) from error

@@ -1,0 +1,82 @@
+"""PostgreSQL and NATS as the only program of a container: prepared here, then this very process becomes the server."""
+
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from storefleet.deployment.failure import DeploymentError
+from storefleet.deployment.secrets import ROUTE
+from storefleet.node.files import make_folder, write_json
+from storefleet.node.launch import PLAIN_ENVIRONMENT
+from storefleet.node.nats_server import RIGHTS, make_configuration, make_users
+from storefleet.node.postgres import Postgres
+from storefleet.node.wheels import nats_program
+
+POSTGRES_PORT = 5432
+NATS_PORT = 4222
+HEALTH_PORT = 8222
+ROUTE_PORT = 6222
+_EVERYWHERE = "0.0.0.0"  # who may come is for the network's policies and the passwords to say
+
+
+async def prepare_postgres(*, data: Path, passwords: Path, scratch: Path, port: int = POSTGRES_PORT) -> tuple[str, ...]:
+    """Make the cluster in `data` when there is none; returns the server's command line."""
+    server = Postgres(
+        folder=data,
+        secrets=passwords,
+        records=make_folder(scratch / "pids"),
+        log=scratch / "postgres.log",
+        port=port,
+        account=None,
+        listen=_EVERYWHERE,
+    )
+    await server.prepare()
+    return server.child().argv
+
+
+def prepare_nats(
+    *, data: Path, passwords: Path, scratch: Path, name: str, peers: tuple[str, ...] = (), port: int = NATS_PORT
+) -> tuple[str, ...]:
+    """Write the configuration, with passwords, to `scratch`; returns the server's command line."""
+    users = make_users({user: read_secret(passwords / f"nats_{user}") for user in RIGHTS})
+    content = make_configuration(
+        listen=f"{_EVERYWHERE}:{port}",
+        store=data,
+        users=users,
+        server_name=name,
+        http=f"{_EVERYWHERE}:{HEALTH_PORT}",
+        lame_duck_duration="30s",
+        lame_duck_grace_period="5s",
+        **(cluster_of(peers, read_secret(passwords / f"nats_{ROUTE}")) if peers else {}),
+    )
+    file = scratch / "nats.conf"
+    write_json(file, content)
+    return (str(nats_program()), "-c", str(file))
+
+
+def cluster_of(peers: tuple[str, ...], password: str) -> dict[str, Any]:
+    """Several servers as one: each knows all, and clients are not told of them, since they have one name for all."""
+    return {
+        "cluster": {
+            "name": "storefleet",
+            "listen": f"{_EVERYWHERE}:{ROUTE_PORT}",
+            "authorization": {"user": ROUTE, "password": password, "timeout": 2},
+            "routes": [f"nats://{ROUTE}:{password}@{peer}" for peer in peers],
+            "no_advertise": True,
+        }
+    }
+
+
+def become(argv: tuple[str, ...], **environment: str) -> NoReturn:
+    """Go on as this program, which then hears the container's signals itself."""
+    os.execve(argv[0], list(argv), {**PLAIN_ENVIRONMENT, **environment})  # noqa: S606  a shell would hear the signals
+
+
+def read_secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise DeploymentError(
+            f"The secret {path.name} is not in {path.parent} ({error.strerror}): is the Secret mounted there, and has "
+            "the job that makes the secrets run?"
+        ) from None

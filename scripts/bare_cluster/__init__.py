@@ -1,0 +1,1 @@
+"""A single-node Kubernetes without Docker: real programs in namespaces of their own, nothing left behind."""

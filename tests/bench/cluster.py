@@ -1,0 +1,118 @@
+"""Stores in a real cluster: how long one takes to be ready and to be gone, and how much an idle platform asks."""
+
+import json
+import os
+import secrets
+import subprocess
+import time
+import urllib.request
+from typing import Any
+
+from tests.bench.figures import ROOT, Sheet
+
+PART = "cluster"
+ALONE, IDLE = 5, 60.0
+_STATE = ROOT / ".storefleet"
+
+
+def measure(runs: int) -> Sheet:
+    """`runs` times five stores, one after the other; needs `make local-up build deploy`."""
+    sheet = Sheet(PART)
+    record = json.loads((_STATE / "cluster.json").read_text(encoding="utf-8"))
+    sheet.add("API server's requests from the idle platform", "1/s", _idle(record), limit=1)
+    for _ in range(runs):
+        caller = _tenant(record)
+        for _ in range(ALONE):
+            _one(record, caller, sheet)
+    return sheet
+
+
+def _one(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
+    """A store from nothing to nothing; its steps are figures of their own."""
+    name = f"bench-{secrets.token_hex(4)}"
+    before = _requests(record)
+    seconds, created = _timed(record, caller, "POST", "stores", {"name": name})
+    sheet.add("create → ready, alone", "s", seconds, limit=10)
+    for step in created["steps"]:
+        sheet.add(f"  {step['name']}", "s", _length(step))
+    sheet.add("API requests of the platform for it", "requests", _requests(record) - before)
+    seconds, _ = _timed(record, caller, "DELETE", f"stores/{name}")
+    sheet.add("delete → gone, alone", "s", seconds, limit=12)
+
+
+def _length(step: dict[str, Any]) -> float:
+    began, ended = (time.strptime(step[key][:19], "%Y-%m-%dT%H:%M:%S") for key in ("started_at", "finished_at"))
+    fraction = (int(step["finished_at"][20:23]) - int(step["started_at"][20:23])) / 1000
+    return time.mktime(ended) - time.mktime(began) + fraction
+
+
+def _timed(
+    record: dict[str, Any], token: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> tuple[float, dict[str, Any]]:
+    """Seconds until the operation has succeeded, and the operation."""
+    began = time.perf_counter()
+    operation = _call(record, token, method, path, body)["operation"]
+    while not operation["done"]:
+        operation = _call(record, token, "GET", f"operations/{operation['id']}?wait=60")
+    if operation["state"] != "succeeded":
+        raise RuntimeError(f"{method} {path} ended {operation['state']}: {operation['error']}")
+    return time.perf_counter() - began, operation
+
+
+def _tenant(record: dict[str, Any]) -> str:
+    """The token of a new tenant, with an hour's stores of its own."""
+    name = f"bench-{secrets.token_hex(4)}"
+    body = {"name": name, "email": f"{name}@example.com"}
+    return str(_call(record, record["token"], "POST", "tenants", body)["token"])
+
+
+def _call(
+    record: dict[str, Any], token: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310  our own http address
+        f"{record['url']}/api/v1/{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=75) as answer:  # noqa: S310  same
+        content: dict[str, Any] = json.loads(answer.read() or b"{}")
+        return content
+
+
+def _idle(record: dict[str, Any]) -> float:
+    before = _requests(record)
+    time.sleep(IDLE)
+    return (_requests(record) - before) / IDLE
+
+
+def _requests(record: dict[str, Any]) -> float:
+    """What the services have asked of the API server so far, by their own count."""
+    total = 0.0
+    for service, port in (("gateway", 8080), ("provisioner", 8082), ("reaper", 8083)):
+        for pod in _pods(record, service):
+            text = _kubectl(record, "get", "--raw", f"/api/v1/namespaces/storefleet/pods/{pod}:{port}/proxy/metrics")
+            total += sum(
+                float(line.rpartition(" ")[2])
+                for line in text.splitlines()
+                if line.startswith("storefleet_cluster_requests_total")
+            )
+    return total
+
+
+def _pods(record: dict[str, Any], service: str) -> list[str]:
+    selector = f"app.kubernetes.io/component={service}"
+    found = _kubectl(record, "get", "pods", "-n", "storefleet", "-l", selector, "-o", "name")
+    return [name.removeprefix("pod/") for name in found.split()]
+
+
+def _kubectl(record: dict[str, Any], *arguments: str) -> str:
+    environment = {**os.environ, "KUBECONFIG": record["kubeconfig"]}
+    program = _STATE / "cluster" / "bin" / "kubectl"
+    return subprocess.run([program, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    from tests.bench.__main__ import alone
+
+    alone(measure)

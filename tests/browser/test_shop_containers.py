@@ -1,0 +1,369 @@
+"""The shop's commands for containers, run as plain processes: bake, database, setup, serve; and their bad days."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from storefleet.node.accounts import Account, find_account
+from storefleet.node.files import give_folder, make_folder, write_file, write_json
+from storefleet.node.launch import Child, Running, launch, run_to_end
+from storefleet.node.wheels import postgres_folder
+from tests.support.platform import Platform, free_ports
+from tests.support.polling import eventually
+
+PASSWORD = "it's-a-\\password"
+HOST = "shop.localhost"
+READY = 30.0
+
+
+@dataclass
+class Containers:
+    """What would be the pods of one store, in a folder that stands for image and volumes."""
+
+    folder: Path
+    account: Account | None
+    python: Path
+    source: Path
+    port: int
+    shop_port: int
+
+    def child(self, command: str, **environment: str) -> Child:
+        programs = postgres_folder()
+        common = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(self.source),
+            "STORE_POSTGRES_PROGRAMS": str(programs / "bin"),
+            "STORE_BAKE_FOLDER": str(self.folder / "template"),
+            "STORE_CONFIG": str(self.folder / "store.json"),
+            "STORE_ID": "sto_1",
+            "STORE_DATABASE_FOLDER": str(self.folder / "database"),
+            "STORE_DATABASE_SETTINGS": str(self.folder / "settings"),
+            "STORE_DATABASE_CLUSTER": str(self.folder / "template" / "cluster.tar"),
+            "STORE_DATABASE_PASSWORD_FILE": str(self.folder / "password"),
+            "TMPDIR": str(self.folder / "tmp"),
+        }
+        libraries = programs.parent.with_name(f"{programs.parent.name}.libs")
+        venv = self.python.parents[1]
+        base = Path(os.path.realpath(self.python)).parents[1]
+        return Child(
+            name=command,
+            argv=(str(self.python), "-m", "storefleet_oscar", command),
+            cwd=self.folder,
+            log=self.log(command),
+            env={**common, **environment},
+            account=self.account,
+            reach=(self.folder, self.source, venv, base, programs.parent, libraries),
+        )
+
+    def log(self, command: str) -> Path:
+        return self.folder / f"{command}.log"
+
+    def start(self, command: str, **environment: str) -> Running:
+        return launch(self.child(command, **environment), records=self.folder / "pids")
+
+    async def run(self, command: str, **environment: str) -> int:
+        return await run_to_end(self.child(command, **environment), records=self.folder / "pids", timeout=120)
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            host="127.0.0.1", port=self.port, user="store", database="store", password=PASSWORD, timeout=5
+        )
+
+    async def ask(self, statement: str) -> Any:
+        connection = await self.connect()
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    async def state(self) -> dict[str, int]:
+        """Rows of every table of the shop, but for what every sign of life adds."""
+        connection = await self.connect()
+        try:
+            names = await connection.fetch(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            )
+            return {
+                name: await connection.fetchval(f'SELECT count(*) FROM public."{name}"')  # noqa: S608
+                for name in sorted(record[0] for record in names)
+                if name != "django_session"
+            }
+        finally:
+            await connection.close()
+
+    async def empty(self) -> None:
+        """As it was before the first set-up."""
+        await self.ask("DROP SCHEMA public CASCADE")
+        await self.ask("CREATE SCHEMA public")
+
+    async def answers(self) -> bool:
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
+            return bool(await self.ask("SELECT true"))
+        return False
+
+    async def get(self, path: str, host: str = "10.1.2.3") -> tuple[int, str]:
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            url = f"http://127.0.0.1:{self.shop_port}{path}"
+            async with session.get(url, headers={"Host": host}) as response:
+                return response.status, await response.text()
+
+    async def is_ready(self) -> bool:
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            return (await self.get("/readyz"))[0] == 200
+        return False
+
+    def configure(self) -> None:
+        settings = give_folder(self.folder / "settings", self.account)
+        text = f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\nio_method = 'sync'\n"
+        write_file(settings / "postgresql.conf", text, readers=self.account)
+        write_file(settings / "pg_hba.conf", "host store store all scram-sha-256\n", readers=self.account)
+        held = {"password": PASSWORD, "key": secrets.token_hex(20), "user": f"admin@{HOST}", "admin": "admin-password"}
+        for name, text in held.items():
+            write_file(self.folder / name, text, readers=self.account)
+        shop = {
+            "store_id": "sto_1",
+            "name": "shop",
+            "host": HOST,
+            "url": f"http://{HOST}/",
+            "port": self.shop_port,
+            "database": {
+                "host": "127.0.0.1",
+                "port": self.port,
+                "name": "store",
+                "user": "store",
+                "password_file": str(self.folder / "password"),
+            },
+            "secret_key_file": str(self.folder / "key"),
+            "admin": {"username_file": str(self.folder / "user"), "password_file": str(self.folder / "admin")},
+            "parameters": {"title": "Shop in a Box", "currency": "GBP"},
+            "data_dir": str(self.folder / "files"),
+            "mail_dir": str(self.folder / "files" / "mail"),
+            "template_dir": str(self.folder / "template"),
+        }
+        write_json(self.folder / "store.json", shop, owner=self.account)
+
+
+async def end(running: Running, number: int = signal.SIGINT) -> float:
+    """Seconds that it took to end by a signal."""
+    began = time.monotonic()
+    os.kill(running.identity.pid, number)
+    async with asyncio.timeout(15):
+        await running.ended()
+    return time.monotonic() - began
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def baked(platform: Platform) -> AsyncIterator[Containers]:
+    """With the environment that the platform built for its local shops; its server runs."""
+    (venv,) = (platform.state_dir / "engines" / "oscar").glob("*/venv")
+    folder, account = Path(tempfile.mkdtemp(prefix="storefleet-tests-")), find_account()
+    give_folder(folder, account)
+    for name in ("template", "database", "files", "tmp"):
+        give_folder(folder / name, account)
+    make_folder(folder / "pids")
+    port, shop_port = free_ports(2)
+    containers = Containers(folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port)
+    containers.configure()
+    assert await containers.run("bake") == 0, containers.log("bake").read_text()[-3000:]
+    server = containers.start("database")
+    try:
+        await eventually(containers.answers, within=READY)
+        yield containers
+    finally:
+        await end(server)
+        shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture
+async def shop(baked: Containers) -> Containers:
+    await baked.empty()
+    return baked
+
+
+def told(shop: Containers, command: str) -> str:
+    return shop.log(command).read_text()
+
+
+async def test_a_shop_from_an_empty_database(shop: Containers) -> None:
+    assert {path.name for path in (shop.folder / "template").iterdir()} == {"dump.sql", "cluster.tar", "files"}
+    assert await shop.run("setup") == 0, told(shop, "setup")
+    first = await shop.state()
+    assert first["catalogue_product"] == 6
+    assert await shop.ask("SELECT domain || name FROM django_site") == f"{HOST}Shop in a Box"
+    assert await shop.run("setup") == 0
+    assert await shop.state() == first
+    running = shop.start("serve")
+    try:
+        await eventually(shop.is_ready, within=READY)
+        status, page = await shop.get("/catalogue/", HOST)
+        assert (status, "Stoneware Mug" in page, "£18.00" in page) == (200, True, True)
+        picture = page.split('src="/media/')[1].split('"')[0]
+        assert (shop.folder / "files" / "media" / picture).is_file()
+        assert (await shop.get("/search/?q=mug", HOST))[1].count("Stoneware Mug") >= 1
+        assert [(await shop.get(path))[0] for path in ("/healthz", "/readyz", "/catalogue/")] == [200, 200, 400]
+    finally:
+        assert await end(running, signal.SIGTERM) < 5
+    for secret in (PASSWORD, "admin-password"):
+        assert not any(secret in told(shop, command) for command in ("setup", "serve", "database"))
+    assert '"path": "/readyz"' not in told(shop, "serve")
+
+
+async def test_a_set_up_killed_while_it_restores_leaves_nothing_and_the_next_one_ends_the_same(
+    shop: Containers,
+) -> None:
+    assert await shop.run("setup") == 0
+    whole = await shop.state()
+    kills = 0
+    seen = []
+    for _ in range(8):
+        await shop.empty()
+        kills += await _kill_in_the_middle(shop)
+        left = await shop.state()
+        seen.append(left)
+        assert await shop.run("setup") == 0
+        assert await shop.state() == whole
+    assert all(left in ({}, {**whole, "auth_user": 0}, whole) for left in seen), seen
+    assert kills >= 4, "too few were hit at all"
+    assert {} in seen, "none was hit while it restored"
+
+
+async def _kill_in_the_middle(shop: Containers) -> bool:
+    """Whether it was killed while its session was at work."""
+    watch = await shop.connect()
+    running = shop.start("setup")
+    ended = asyncio.create_task(running.ended())
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%set-up' AND state = 'active'"
+    try:
+        hit = None
+        while hit is None and not ended.done():
+            hit = await watch.fetchval(query)
+            await asyncio.sleep(0)
+        await asyncio.sleep(secrets.randbelow(150) / 1000)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.identity.pid, signal.SIGKILL)
+        code = await ended
+        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'store'"
+
+        async def alone() -> bool:
+            return bool(await watch.fetchval(gone))  # the server has noticed, and rolled back
+
+        await eventually(alone, within=10)
+        return code == -signal.SIGKILL
+    finally:
+        await watch.close()
+
+
+async def test_two_set_ups_at_once_make_one_shop(shop: Containers) -> None:
+    twin = replace(shop.child("setup"), name="setup-twin")
+    codes = await asyncio.gather(shop.run("setup"), run_to_end(twin, records=shop.folder / "pids", timeout=120))
+    assert codes == [0, 0], told(shop, "setup")
+    assert (await shop.state())["catalogue_product"] == 6
+
+
+async def test_a_database_of_somebody_else_is_left_alone(shop: Containers) -> None:
+    await shop.ask("CREATE TABLE public.theirs (x int)")
+    assert await shop.run("setup") == 2  # no other try will do
+    assert "give the store an empty database" in told(shop, "setup").splitlines()[-1]
+    assert list(await shop.state()) == ["theirs"]
+
+
+async def test_the_shop_waits_for_its_set_up_and_ends_at_once_while_it_waits(shop: Containers) -> None:
+    running = shop.start("serve")
+    await eventually(lambda: "not set up yet" in told(shop, "serve"), within=READY)
+    assert not await shop.is_ready()
+    assert await end(running, signal.SIGTERM) < 5
+    running = shop.start("serve")
+    try:
+        await asyncio.sleep(1)
+        assert await shop.run("setup") == 0
+        await eventually(shop.is_ready, within=READY)
+    finally:
+        await end(running, signal.SIGTERM)
+
+
+async def test_begun_copies_are_made_anew_and_whole_ones_kept(shop: Containers) -> None:
+    files = shop.folder / "files"
+    for name in ("media", "index"):
+        shutil.rmtree(files / name, ignore_errors=True)
+    give_folder(files / ".media.new", shop.account)
+    write_file(files / ".media.new" / "half.jpg", "x", readers=shop.account)
+    assert await shop.run("setup") == 0
+    running = shop.start("serve")
+    try:
+        await eventually(shop.is_ready, within=READY)
+    finally:
+        await end(running, signal.SIGTERM)
+    assert not (files / ".media.new").exists()
+    assert sorted(path.name for path in (files / "media").iterdir()) == ["cache", "image_not_found.jpg", "products"]
+    (files / "media" / "image_not_found.jpg").unlink()
+    running = shop.start("serve")
+    try:
+        await eventually(shop.is_ready, within=READY)
+    finally:
+        await end(running, signal.SIGTERM)
+    assert not (files / "media" / "image_not_found.jpg").exists(), "what the owner removed stays removed"
+
+
+async def test_the_database_survives_its_own_murder_and_a_killed_first_start(shop: Containers) -> None:
+    folder = shop.folder / "other"
+    for name in (".", "data.new"):
+        give_folder(folder / name, shop.account)
+    write_file(folder / "data.new" / "PG_VERSION", "half", readers=shop.account)
+    port = free_ports(1)[0]
+    settings = give_folder(shop.folder / "other-settings", shop.account)
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        text = (shop.folder / "settings" / name).read_text().replace(f"port = {shop.port}", f"port = {port}")
+        write_file(settings / name, text, readers=shop.account)
+    other = replace(shop, port=port)
+    where = {"STORE_DATABASE_FOLDER": str(folder), "STORE_DATABASE_SETTINGS": str(settings)}
+    for _ in range(2):
+        running = other.start("database", **where)
+        await eventually(other.answers, within=READY)
+        await other.ask("CREATE TABLE IF NOT EXISTS kept (x int)")
+        await end(running, signal.SIGKILL)
+    running = other.start("database", **where)
+    await eventually(other.answers, within=READY)
+    assert await other.ask("SELECT to_regclass('public.kept') IS NOT NULL")
+    client = await other.connect()  # a fast shutdown does not wait for it
+    assert await end(running, signal.SIGINT) < 4
+    client.terminate()
+    assert not (folder / "data.new").exists()
+
+
+async def test_only_the_stores_role_gets_in(shop: Containers) -> None:
+    for user, database, password in (
+        ("postgres", "store", ""),
+        ("store", "template1", PASSWORD),
+        ("store", "store", "wrong"),
+    ):
+        with pytest.raises(asyncpg.PostgresError):
+            await asyncpg.connect(
+                host="127.0.0.1", port=shop.port, user=user, database=database, password=password, timeout=5
+            )
+
+
+async def test_a_mistake_in_the_configuration_is_said_in_one_line(shop: Containers) -> None:
+    content = json.loads((shop.folder / "store.json").read_text())
+    del content["template_dir"]
+    write_json(shop.folder / "bare.json", content, owner=shop.account)
+    assert await shop.run("setup", STORE_CONFIG=str(shop.folder / "bare.json")) == 2
+    line = json.loads(told(shop, "setup").splitlines()[-1])
+    assert line["event"] == "the file that STORE_CONFIG names has no entry 'template_dir'"
+    assert await shop.run("database", STORE_DATABASE_CLUSTER="") == 2

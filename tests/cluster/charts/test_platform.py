@@ -1,0 +1,149 @@
+"""The platform's chart as Helm renders it: clean, known to Kubernetes, as it was, and with values that make sense."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.support.charts import PLATFORM, Manifest, render, rendered, run_helm
+from tests.support.templates import PLATFORM_VALUES, everything
+
+GOLDEN = Path(__file__).parent / "golden"
+#: Read now: settings are taken out of the environment when tests begin.
+WRITE = os.environ.get("STOREFLEET_TEST_WRITE_GOLDEN") == "1"
+ALL = list(everything())
+
+
+@pytest.mark.parametrize("case", PLATFORM_VALUES)
+def test_helm_finds_nothing_to_say(case: str) -> None:
+    how = PLATFORM_VALUES[case]
+    files = [f"--values={PLATFORM / file}" for file in how.get("files", ())]
+    done = run_helm("lint", "--strict", str(PLATFORM), *files, "--values=-", sent=json.dumps(how.get("values", {})))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("chart", "case", "objects"), ALL, ids=[f"{chart}-{case}" for chart, case, _ in ALL])
+def test_kubernetes_knows_every_object(chart: str, case: str, objects: list[Manifest]) -> None:
+    assert objects, (chart, case)
+    for each in objects:
+        if not each["apiVersion"].startswith(
+            "gateway.networking.k8s.io/"
+        ):  # comes with the gateway, not with Kubernetes
+            kubernetes_validate.validate(each, "1.36", strict=True)
+
+
+@pytest.mark.parametrize("case", ["local", "prod"])
+def test_what_is_rendered_is_as_it_was(case: str) -> None:
+    """After a change that is meant: STOREFLEET_TEST_WRITE_GOLDEN=1, and read the difference."""
+    made, file = render(**PLATFORM_VALUES[case]), GOLDEN / f"platform-{case}.yaml"
+    if WRITE:
+        file.write_text(made, encoding="utf-8")
+    assert made == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"publicUrl": "stores.example.com"}, "publicUrl"),
+        ({"publicLiveUrl": "https://stores.example.com"}, "publicLiveUrl"),
+        ({"runtime": "local"}, "runtime"),
+        ({"replicas": 2}, "replicas"),
+        ({"gateway": {"replicas": 0}}, "replicas"),
+        ({"nats": {"replicas": 2}}, "replicas"),
+        ({"image": {"tag": "latest"}}, "tag"),
+        ({"image": {"digest": "sha256:abc"}}, "digest"),
+        ({"postgresql": {"enabled": False}}, "secret"),
+        ({"nats": {"enabled": False}}, "secret"),
+        ({"ingress": {"enabled": True}}, "host"),
+        ({"httpRoute": {"enabled": True, "host": "a.example.com"}}, "parentRefs"),
+        ({"settings": {"DATABASE_URL": "postgresql://u:p@h/d"}}, "DATABASE_URL"),
+        ({"settings": {"NATS_URL": "nats://u:p@h"}}, "NATS_URL"),
+        ({"settings": {"ADMIN_PASSWORD": "x"}}, "ADMIN_PASSWORD"),
+        ({"admin": {"email": "nobody"}}, "email"),
+        ({"stores": {"domain": "UPPER.example.com"}}, "domain"),
+    ],
+)
+def test_values_that_make_no_sense_are_named(values: dict[str, Any], named: str) -> None:
+    done = run_helm("template", "storefleet", str(PLATFORM), "--values=-", sent=json.dumps(values))
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+def of(objects: list[Manifest], kind: str, name: str) -> Manifest:
+    return next(each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name)
+
+
+def settings_of(deployment: Manifest) -> dict[str, str]:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {variable["name"].removeprefix("STOREFLEET_"): variable["value"] for variable in container["env"]}
+
+
+def test_an_upgrade_sets_the_servers_up_again() -> None:
+    def job(*arguments: str) -> str:
+        done = run_helm("template", "storefleet", str(PLATFORM), "--show-only=templates/setup.yaml", *arguments)
+        return next(line for line in done.stdout.splitlines() if line.startswith("  name: setup-"))
+
+    names = {job(), job("--set=image.tag=0.9.9"), job("--set=setup.timeout=60"), job("--is-upgrade")}
+    assert len(names) == 3, "an upgrade is another revision, which `template` does not count"
+    assert 'storefleet.dev/release: "1"' in render(templates=("templates/setup.yaml",))
+
+
+def test_servers_of_others_leave_nothing_of_ours() -> None:
+    objects = rendered(files=("values-prod.yaml",))
+    assert not {each["metadata"]["name"] for each in objects} & {"postgres", "nats", "nats-peers"}
+    deployment = of(objects, "Deployment", "provisioner")
+    (volume,) = (each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets")
+    found = [(each["secret"]["name"], each["secret"]["items"][0]["key"]) for each in volume["projected"]["sources"]]
+    assert found == [("database", "url"), ("bus", "provisioner")]
+    job = of(objects, "Job", "secrets")
+    assert not any(
+        word.startswith(("--postgres", "--nats")) for word in job["spec"]["template"]["spec"]["containers"][0]["args"]
+    )
+
+
+def test_each_service_gets_its_own_secret_of_the_bus_and_no_other() -> None:
+    objects = rendered(files=("values-local.yaml",))
+    for name in ("gateway", "provisioner", "reaper", "notifier"):
+        spec = of(objects, "Deployment", name)["spec"]["template"]["spec"]
+        text = json.dumps(spec["volumes"])
+        assert f'"key": "{name}"' in text
+        others = {"gateway", "provisioner", "reaper", "notifier", "node"} - {name}
+        assert not any(f'"key": "{other}"' in text for other in others)
+        assert "storefleet-postgres" not in text
+        assert "storefleet-admin" not in text
+
+
+def test_the_public_address_comes_from_where_it_is_known() -> None:
+    told = settings_of(
+        of(
+            rendered(values={"publicUrl": "http://10.0.0.1:30080", "publicLiveUrl": "ws://10.0.0.1:30081"}),
+            "Deployment",
+            "gateway",
+        )
+    )
+    assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == ("http://10.0.0.1:30080", "ws://10.0.0.1:30081")
+    told = settings_of(of(rendered(files=("values-prod.yaml",)), "Deployment", "gateway"))
+    assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == (
+        "https://storefleet.example.com",
+        "wss://storefleet.example.com",
+    )
+    told = settings_of(of(rendered(), "Deployment", "gateway"))
+    assert "PUBLIC_URL" not in told
+
+
+def test_settings_are_passed_on() -> None:
+    objects = rendered(
+        values={"settings": {"STORES_PER_HOUR": 1000000, "BODY_LIMIT": 70000}, "stores": {"publicPort": 8443}}
+    )
+    told = settings_of(of(objects, "Deployment", "provisioner"))
+    assert (told["STORES_PER_HOUR"], told["BODY_LIMIT"], told["STORE_PUBLIC_PORT"]) == ("1000000", "70000", "8443")
+
+
+def test_a_store_may_not_serve_as_the_platform() -> None:
+    host = "storefleet.stores.example.com"
+    objects = rendered(files=("values-prod.yaml",), values={"ingress": {"host": host}})
+    policy = of(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")
+    assert any(f"!= '{host}'" in each["expression"] for each in policy["spec"]["validations"])

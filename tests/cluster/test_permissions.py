@@ -1,0 +1,299 @@
+"""Who may do what, asked of a real API server as each account: a table of attacks, and the daily work.
+
+Nothing has to run for it: the chart's roles and policies are applied, and requests are sent as the accounts. Attacks
+are dry runs, which pass through everything that could refuse them and change nothing if it does not.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.attacks.calls import (
+    ADMINISTRATOR,
+    FOREIGN,
+    GATEWAY,
+    PROVISIONER,
+    RBAC,
+    REAPER,
+    Attack,
+    create,
+    delete,
+    namespace,
+    within,
+)
+from tests.support.attacks.doors import ON_DOORS
+from tests.support.attacks.ground import PLATFORM_NAMESPACE, Ground, Manifest
+from tests.support.attacks.namespaces import ON_NAMESPACES
+from tests.support.attacks.rights import ON_RIGHTS
+from tests.support.attacks.rules import ON_RULES
+from tests.support.attacks.secrets import ON_SECRETS
+from tests.support.charts import rendered
+from tests.support.kube import Api, Reply, api_server, collection_of, path_of
+from tests.support.polling import eventually
+
+ATTACKS = [*ON_NAMESPACES, *ON_RIGHTS, *ON_SECRETS, *ON_RULES, *ON_DOORS]
+REFUSALS = (403, 405, 409, 422)
+
+
+class Stage:
+    """The chart's permissions on the API server, and a store's namespace laid by the provisioner itself."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.bare = Ground("bare")
+        self.ground = Ground("acme", self.bare)
+        self._made: list[str] = []
+
+    async def set_up(self) -> None:
+        await self._permissions()
+        await self.insist(await self.api.apply({**named("Namespace", FOREIGN)}))
+        for ground in (self.ground, self.bare):
+            await self.as_provisioner(ground.namespace)
+            for binding in ground.bindings:
+                await self.as_provisioner(binding)
+        for rule in (*self.ground.policies, *self.ground.limits):
+            await self._settled(rule)
+        await self._counted()
+        for secret in self.ground.secrets:
+            await self.insist(await self.api.ask(*create(secret), as_=PROVISIONER))
+
+    async def tear_down(self) -> None:
+        for ground in (self.ground, self.bare):
+            await self.api.ask(*delete(namespace(ground.name)))
+        for path in (namespace(FOREIGN), *reversed(self._made)):
+            await self.api.ask(*delete(path))
+
+    async def _permissions(self) -> None:
+        """As the chart has them; those of a deployment stay, and have to be this chart's."""
+        await self.insist(await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests"))
+        templates = ("templates/permissions.yaml", "templates/admission.yaml")
+        for manifest in rendered(files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates):
+            found = await self.api.ask("GET", path_of(manifest))
+            if found.ok:
+                assert shape_of(found.body) == shape_of(manifest), (
+                    f"{path_of(manifest)} is not this chart's: make deploy"
+                )
+                continue
+            self._made.append(path_of(manifest))
+            await self.insist(await self.api.apply(manifest, manager="tests"))
+        # A policy counts a moment after it was made; only then may an attack tell anything.
+        probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
+        await eventually(lambda: self._refused(probe, "is named st-"), within=30, every=0.3)
+        await eventually(
+            lambda: self._refused(delete(namespace(PLATFORM_NAMESPACE)), "only a store", REAPER), within=30
+        )
+
+    async def _refused(self, call: Any, words: str, who: str = PROVISIONER) -> bool:
+        return words in (await self.api.ask(*call, as_=who, dry=True)).message
+
+    async def as_provisioner(self, manifest: Manifest) -> None:
+        await self.insist(await self.api.apply(manifest, as_=PROVISIONER))
+
+    async def _settled(self, manifest: Manifest) -> None:
+        """A role binding counts a moment after it was made, too."""
+
+        async def done() -> bool:
+            last.append(await self.api.apply(manifest, as_=PROVISIONER))
+            return last[-1].ok
+
+        last: list[Reply] = []
+        try:
+            await eventually(done, within=10, every=0.2)
+        except AssertionError:
+            raise AssertionError(last[-1]) from None
+
+    async def _counted(self) -> None:
+        """Until then the quotas refuse everything, which would make attacks fail for no reason of theirs."""
+
+        async def done() -> bool:
+            found = await self.api.ask("GET", within(self.ground, "resourcequotas"))
+            return all("used" in each.get("status", {}) for each in found.body["items"])
+
+        await eventually(done, within=30, every=0.2)
+
+    async def insist(self, reply: Reply) -> None:
+        assert reply.ok, reply
+
+
+def shape_of(manifest: Manifest) -> Any:
+    """What makes it this chart's, whatever values it was deployed with."""
+    validations = manifest.get("spec", {}).get("validations", [])
+    return manifest.get("rules"), manifest.get("roleRef"), len(validations)
+
+
+def named(kind: str, name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stage() -> AsyncIterator[Stage]:
+    async with api_server() as api:
+        made = Stage(api)
+        try:
+            await made.set_up()
+            yield made
+        finally:
+            await made.tear_down()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.title.replace(" ", "-"))
+async def test_an_attack_is_refused(stage: Stage, attack: Attack) -> None:
+    call = attack.call(stage.ground)
+    reply = await stage.api.ask(*call, as_=attack.who, dry=call.method != "GET", merge=attack.merge)
+    assert reply.status in REFUSALS, reply
+    assert attack.refusal in reply.message, reply.message
+    assert "no such key" not in reply.message, "the policy could not be evaluated"
+
+
+def test_no_attack_is_there_twice() -> None:
+    titles = [attack.title for attack in ATTACKS]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: Stage) -> None:
+    ground = stage.ground
+    everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
+    before = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
+    for each in everything:
+        await stage.as_provisioner(each)
+    after = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
+    # quotas may have been counted in between, by the cluster itself
+    kept = [
+        one == two for one, two, each in zip(before, after, everything, strict=False) if "quota" not in path_of(each)
+    ]
+    assert all(kept)
+
+
+async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
+    ground, api = stage.ground, stage.api
+    release = ground.object(
+        "v1", "Secret", "sh.helm.release.v1.store.v1", type="helm.sh/release.v1", stringData={"a": "b"}
+    )
+    objects = [
+        *(release, ground.object("v1", "ConfigMap", "store", data={"a": "b"}), ground.service(), ground.claim()),
+        *(ground.workload("Deployment"), ground.workload("StatefulSet", serviceName="web"), ground.job()),
+        ground.ingress(ground.place.host, tls=[{"hosts": [ground.place.host]}]),
+    ]
+    for each in objects:
+        await stage.insist(await api.ask(*create(each), as_=PROVISIONER))
+        await stage.insist(await api.apply(each, as_=PROVISIONER, manager="helm"))
+        await stage.insist(await api.ask("GET", path_of(each), as_=PROVISIONER))
+        await stage.insist(await api.ask("GET", collection_of(each), as_=PROVISIONER))
+    for each in objects:
+        await stage.insist(await api.ask(*delete(path_of(each)), as_=PROVISIONER))
+    await stage.insist(await api.ask("GET", within(ground, "events"), as_=PROVISIONER))
+    await stage.insist(await api.ask("GET", path_of(ground.secrets[1]), as_=PROVISIONER))
+    # a pod that is not there: it may be asked for
+    for path, method in (("pods/none/log", "GET"), ("pods/none", "DELETE"), ("pods/none", "GET")):
+        assert (await api.ask(method, within(ground, path), as_=PROVISIONER)).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"/api/v1/{kind}" for kind in ("namespaces", "pods", "services", "persistentvolumeclaims", "events")),
+        *(f"/apis/apps/v1/{kind}" for kind in ("deployments", "statefulsets", "replicasets")),
+        *("/apis/batch/v1/jobs", "/version", "/readyz"),
+    ],
+)
+async def test_the_provisioner_looks_at_the_whole_cluster(stage: Stage, path: str) -> None:
+    query = {"labelSelector": "storefleet.dev/store"} if path.startswith("/api") else {}
+    await stage.insist(await stage.api.ask("GET", path, as_=PROVISIONER, **query))
+    if query:
+        watch = {**query, "watch": "true", "timeoutSeconds": "1"}
+        await stage.insist(await stage.api.ask("GET", path, as_=PROVISIONER, **watch))
+
+
+async def test_the_gateway_shows_sign_in_and_log(stage: Stage) -> None:
+    ground, api = stage.ground, stage.api
+    await stage.insist(await api.ask("GET", path_of(ground.secrets[0]), as_=GATEWAY))
+    await stage.insist(await api.ask("GET", within(ground, "pods"), as_=GATEWAY, labelSelector="storefleet.dev/store"))
+    assert (await api.ask("GET", within(ground, "pods/none/log"), as_=GATEWAY)).status == 404
+
+
+async def test_a_pod_that_fits_is_taken(stage: Stage) -> None:
+    await stage.insist(await stage.api.ask(*create(stage.ground.pod()), as_=ADMINISTRATOR, dry=True))
+
+
+async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
+    """A quota's count is written by a controller, whatever the provisioner may not change."""
+    ground = Ground("counted")
+    made = [ground.namespace, ground.bindings[0]]
+    for each in made:
+        await stage.as_provisioner(each)
+    await stage._settled(ground.limits[0])
+
+    async def counted() -> bool:
+        found = await stage.api.ask("GET", path_of(ground.limits[0]))
+        return "used" in found.body.get("status", {})
+
+    await eventually(counted, within=20, every=0.2)
+    await removed_by_reaper(stage, ground)
+
+
+async def test_the_reaper_removes_a_store_under_its_uid(stage: Stage) -> None:
+    ground = Ground("short")
+    for each in (ground.namespace, *ground.bindings):
+        await stage.as_provisioner(each)
+    for each in (*ground.policies, *ground.limits):
+        await stage._settled(each)
+    await stage.insist(
+        await stage.api.ask(*create(ground.claim() | {"spec": ground.claim()["spec"]}), as_=ADMINISTRATOR)
+    )
+    await removed_by_reaper(stage, ground)
+
+
+async def removed_by_reaper(stage: Stage, ground: Ground) -> None:
+    api = stage.api
+    found = await api.ask("GET", namespace(ground.name), as_=REAPER)
+    uid = found.body["metadata"]["uid"]
+    await stage.insist(await api.ask(*delete(namespace(ground.name), preconditions={"uid": uid}), as_=REAPER))
+    for kind in ("/api/v1 pods", "/api/v1 persistentvolumeclaims", "/apis/apps/v1 deployments", "/apis/batch/v1 jobs"):
+        root, _, plural = kind.partition(" ")
+        reply = await api.ask(*delete(within(ground, plural, root)), as_=REAPER)
+        # the role is bound for as long as the binding is there
+        assert reply.ok or reply.status in (403, 404), reply
+    await eventually(lambda: gone(api, ground), within=60, every=0.3)
+
+
+async def gone(api: Api, ground: Ground) -> bool:
+    return (await api.ask("GET", namespace(ground.name), as_=REAPER)).status == 404
+
+
+async def test_the_reaper_sweeps_what_it_removes(stage: Stage) -> None:
+    for root, plural in (
+        *(("/api/v1", kind) for kind in ("pods", "persistentvolumeclaims")),
+        *(("/apis/apps/v1", kind) for kind in ("deployments", "statefulsets")),
+        ("/apis/batch/v1", "jobs"),
+    ):
+        await stage.insist(await stage.api.ask(*delete(within(stage.ground, plural, root)), as_=REAPER, dry=True))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/v1/namespaces", "/api/v1/persistentvolumes", "/version", "/readyz"),
+        *(f"/apis/{RBAC}/{kind}" for kind in ("clusterroles", "clusterrolebindings")),
+    ],
+)
+async def test_the_reaper_looks_for_what_is_left(stage: Stage, path: str) -> None:
+    await stage.insist(await stage.api.ask("GET", path, as_=REAPER))
+
+
+async def test_policies_say_nothing_of_their_own_mistakes(stage: Stage) -> None:
+    """The API server checks the expressions, and writes down what can never be evaluated."""
+
+    async def looked() -> bool:
+        found = await stage.api.ask("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
+        ours = [each for each in found.body["items"] if each["metadata"]["name"].startswith("storefleet-")]
+        checked.extend(each.get("status", {}) for each in ours)
+        return len(ours) >= 8 and all("typeChecking" in each.get("status", {}) for each in ours)
+
+    checked: list[dict[str, Any]] = []
+    await eventually(looked, within=30, every=0.5)
+    warnings = [each for status in checked for each in status.get("typeChecking", {}).get("expressionWarnings", [])]
+    assert warnings == []
+    await asyncio.sleep(0)

@@ -1,0 +1,138 @@
+"""The platform's chart on a real cluster: it comes up, works, is upgraded under load, and goes without a trace."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from tests.support.release import Release, trial
+
+RATE = 10  # of each kind of request, a second
+SECRETS = {f"secret/storefleet-{name}" for name in ("postgres", "database", "nats", "bus", "admin")}
+EVERYTHING = (
+    "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,ingresses"
+)
+
+
+@pytest.fixture(scope="module")
+def release() -> Iterator[Release]:
+    with trial("storefleet-trial") as made:
+        made.install()
+        yield made
+        made.uninstall()
+
+
+def test_it_works_as_a_caller_sees_it(release: Release) -> None:
+    assert "Succeeded" in release.test()
+
+
+def test_secrets_are_in_the_cluster_and_not_in_the_release(release: Release) -> None:
+    assert set(release.names("secrets")) >= SECRETS
+    told = release.kubectl("get", "secret", "--selector=owner=helm", "--output=json")
+    values = [*release.owner().values()][2:]
+    assert all(value not in told for value in values)
+    manifest = release._helm("get", "all", "trial")
+    assert all(value not in manifest for value in values)
+
+
+class Load:
+    """Creations and reads at an even pace, each on its own: a slow answer holds up none that comes after it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.statuses: Counter[str] = Counter()
+        self.operations: list[str] = []
+        self.slowest = 0.0
+
+    async def run(self, upgraded: asyncio.Event) -> None:
+        """Until the upgrade is over, and ten seconds more."""
+        begin, over = time.monotonic(), None
+        tasks = set()
+        for number in itertools.count():
+            tasks.add(asyncio.create_task(self._create(number)))
+            tasks.add(asyncio.create_task(self._read()))
+            await asyncio.sleep(max(0, begin + (number + 1) / RATE - time.monotonic()))
+            if upgraded.is_set():
+                over = over or time.monotonic()
+                if time.monotonic() > over + 10:
+                    break
+        await asyncio.gather(*tasks)
+
+    async def _create(self, number: int) -> None:
+        answer = await self._ask("POST", "api/v1/stores", json={"name": f"load-{number}"})
+        if answer is not None:
+            self.operations.append(answer["operation"]["id"])
+
+    async def _read(self) -> None:
+        await self._ask("GET", "api/v1/stores?limit=5")
+
+    async def _ask(self, method: str, path: str, **more: object) -> dict[str, dict[str, str]] | None:
+        began = time.monotonic()
+        try:
+            async with self._session.request(method, path, **more) as response:  # type: ignore[arg-type]
+                self.statuses[f"{method} {response.status}"] += 1
+                body: dict[str, dict[str, str]] = await response.json(content_type=None)
+                return body if response.status == 202 else None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.statuses[f"{method} {type(error).__name__}"] += 1
+            return None
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - began)
+
+    async def ended(self, operation: str) -> str:
+        async with self._session.get(f"api/v1/operations/{operation}?wait=30") as response:
+            return str((await response.json())["state"])
+
+
+async def test_an_upgrade_under_load_answers_no_5xx_and_loses_nothing(release: Release) -> None:
+    headers = {"Authorization": f"Bearer {release.owner()['token']}"}
+    connector = aiohttp.TCPConnector(limit=20)
+    async with aiohttp.ClientSession(
+        release.address("gateway") + "/", headers=headers, connector=connector, timeout=aiohttp.ClientTimeout(total=30)
+    ) as session:
+        load, upgraded = Load(session), asyncio.Event()
+        running = asyncio.create_task(load.run(upgraded))
+        await asyncio.sleep(5)
+        before = set(release.names("pods"))
+        try:
+            await asyncio.to_thread(release.install, settings={"BODY_LIMIT": 60_000})
+        finally:
+            upgraded.set()
+            await running
+        print(dict(load.statuses), f"slowest {load.slowest:.2f} s")
+        assert set(load.statuses) == {"POST 202", "GET 200"}, load.statuses
+        services = ("gateway", "notifier", "provisioner", "reaper")
+        left = [
+            pod for pod in set(release.names("pods")) & before if pod.startswith(tuple(f"pod/{s}" for s in services))
+        ]
+        assert left == [], "the upgrade has replaced every service's pod"
+        states = Counter(await asyncio.gather(*(load.ended(operation) for operation in load.operations)))
+        assert states == {"succeeded": load.statuses["POST 202"]}
+
+
+def test_secrets_outlive_an_upgrade(release: Release) -> None:
+    before = {name: release.get(name)["data"] for name in SECRETS}
+    release.install(settings={"BODY_LIMIT": 61_000})
+    assert {name: release.get(name)["data"] for name in SECRETS} == before
+    assert "Succeeded" in release.test()
+
+
+def test_the_data_outlives_its_servers(release: Release) -> None:
+    release.kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
+    release.kubectl("wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s")
+    assert "Succeeded" in release.test()
+
+
+def test_it_goes_without_a_trace(release: Release) -> None:
+    release.uninstall()
+    deadline = time.monotonic() + 60
+    own = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
+    while left := set(release.names(EVERYTHING)) - own:
+        assert time.monotonic() < deadline, left
+        time.sleep(1)
+    volumes = release.kubectl("get", "persistentvolumes", "--output=json")
+    assert release.namespace not in volumes

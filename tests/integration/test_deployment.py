@@ -1,0 +1,154 @@
+"""The set-up of a deployment on real servers: what is missing is made, what is there stays, servers are waited for."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from storefleet import accounts
+from storefleet.accounts import Accounts, NewTenant
+from storefleet.database.pool import Database
+from storefleet.deployment.failure import DeploymentError, NotYet
+from storefleet.deployment.servers import prepare_nats
+from storefleet.deployment.setup import Given, setup, wait
+from storefleet.messages import COMMANDS, DEAD, EVENTS
+from storefleet.node.nats_server import RIGHTS
+from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, SUPERUSER
+from storefleet.settings import Settings
+from tests.support.polling import eventually
+from tests.support.servers import Servers
+
+OWNER = accounts.new_tenant("ten_abcdefghij012345", "owner@example.com")
+
+
+def passwords(servers: Servers) -> dict[str, str]:
+    folder = servers.folder / "secrets"
+    return {role: (folder / f"postgres_{role}").read_text() for role in (SUPERUSER, PLATFORM_ROLE)}
+
+
+def settings(servers: Servers, **overrides: Any) -> Settings:
+    chosen = {"database_url": servers.database_url(PLATFORM_DATABASE), "nats_url": servers.nats_url("node")}
+    return Settings(**{**chosen, **overrides})
+
+
+async def administer(servers: Servers, statement: str) -> None:
+    url = servers._postgres.url(SUPERUSER, MAINTENANCE_DATABASE)
+    connection: Any = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture
+async def empty(servers: Servers) -> AsyncIterator[Servers]:
+    """No database of the platform, no streams."""
+    await administer(servers, f"DROP DATABASE IF EXISTS {PLATFORM_DATABASE} WITH (FORCE)")
+    await servers.delete_streams()
+    yield servers
+    await servers.restart_nats()  # with its streams
+    await administer(servers, f"DROP DATABASE IF EXISTS {PLATFORM_DATABASE} WITH (FORCE)")
+
+
+async def signs_in(servers: Servers, owner: NewTenant) -> bool:
+    async with Database(servers.database_url(PLATFORM_DATABASE)).opened() as database:
+        known = Accounts(database=database, settings=Settings())
+        caller = await known.by_token(owner.token)
+        session = await known.sign_in(owner.email, owner.password)
+        return caller is not None and caller.tenant_id == owner.tenant_id and bool(session.cookie)
+
+
+async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
+    given = Given(owner=OWNER, passwords=passwords(empty))
+    for _ in range(2):
+        await setup(settings(empty), given, patience=30)
+        await wait(settings(empty), patience=1)
+        assert await signs_in(empty, OWNER)
+        assert [await empty.count(stream) for stream in (COMMANDS, EVENTS, DEAD)] == [0, 0, 0]
+
+
+async def test_two_at_once_agree(empty: Servers) -> None:
+    given = Given(owner=OWNER, passwords=passwords(empty))
+    await setup(settings(empty), given, patience=30)
+    await asyncio.gather(*(setup(settings(empty), Given(owner=OWNER), patience=30) for _ in range(3)))
+    assert await signs_in(empty, OWNER)
+
+
+async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers) -> None:
+    given = Given(owner=OWNER, passwords=passwords(empty))
+    await setup(settings(empty), given, patience=30)
+    fresh = accounts.new_tenant(OWNER.tenant_id, OWNER.email)
+    await setup(settings(empty), Given(owner=fresh), patience=30)
+    assert await signs_in(empty, fresh)
+    # the old token is known, so an old secret that comes back changes nothing
+    await setup(settings(empty), given, patience=30)
+    assert await signs_in(empty, fresh)
+
+
+async def test_another_tenant_than_the_secret_says_is_told(empty: Servers, logged: Callable[[], str]) -> None:
+    await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
+    elsewhere = accounts.new_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
+    await setup(settings(empty), Given(owner=elsewhere), patience=30)
+    assert "tenant_is_another" in logged()
+    assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))
+
+
+async def test_servers_that_come_later_are_waited_for(empty: Servers, logged: Callable[[], str]) -> None:
+    await empty.stop_nats()
+    given = Given(owner=OWNER, passwords=passwords(empty))
+    work = asyncio.create_task(setup(settings(empty), given, patience=60))
+    waiting = asyncio.create_task(wait(settings(empty), patience=60))
+    await eventually(lambda: '"part": "streams"' in logged(), within=20)
+    assert not work.done()
+    await waiting  # the schema comes before the streams
+    await empty.start_nats()
+    await work
+    assert await signs_in(empty, OWNER)
+
+
+async def test_patience_ends(empty: Servers) -> None:
+    nowhere = settings(empty, database_url="postgresql://storefleet:x@127.0.0.1:1/storefleet")
+    with pytest.raises(NotYet, match="schema"):
+        await setup(nowhere, Given(owner=OWNER), patience=0.1)
+    with pytest.raises(NotYet, match="schema"):
+        await wait(nowhere, patience=0.1)
+
+
+async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty: Servers) -> None:
+    await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
+    connection: Any = await asyncpg.connect(empty.database_url(PLATFORM_DATABASE))
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        with pytest.raises(NotYet, match="older than this release"):
+            await wait(settings(empty), patience=0.1)
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await wait(settings(empty), patience=0.1)
+        await setup(settings(empty), Given(owner=OWNER), patience=5)  # a release that was taken back
+    finally:
+        await connection.close()
+
+
+async def test_a_wrong_password_is_no_reason_to_wait(empty: Servers) -> None:
+    wrong = {**passwords(empty), SUPERUSER: "wrong"}
+    with pytest.raises(DeploymentError, match="do not belong together"):
+        await setup(settings(empty), Given(owner=OWNER, passwords=wrong), patience=60)
+
+
+def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
+    for user in (*RIGHTS, "route"):
+        (tmp_path / f"nats_{user}").write_text(f"password-of-{user}\n")
+    peers = tuple(f"nats-{number}.nats-peers:6222" for number in range(3))
+    argv = prepare_nats(data=tmp_path / "data", passwords=tmp_path, scratch=tmp_path, name="nats-1", peers=peers)
+    content = json.loads(Path(argv[-1]).read_text())
+    assert content["server_name"] == "nats-1"
+    assert content["jetstream"]["sync_interval"] == "always"
+    assert {user["user"]: user["permissions"] for user in content["authorization"]["users"]} == {
+        user: {right: {"allow": subjects} for right, subjects in rights.items()} for user, rights in RIGHTS.items()
+    }
+    assert len(content["cluster"]["routes"]) == 3
+    assert Path(argv[-1]).stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,122 @@
+"""Objects of a store for tests of permissions: what belongs there."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+from storefleet.engines import Plan
+from storefleet.identifiers import STORE, TENANT, new_id
+from storefleet.models import Store
+from storefleet.runtimes.kubernetes import manifests
+from storefleet.runtimes.kubernetes.policies import make_network_policies
+from storefleet.settings import Settings
+
+Manifest = dict[str, Any]
+PLATFORM_NAMESPACE = "storefleet"
+SETTINGS = Settings(runtime="kubernetes")
+PLAN = Plan(
+    title="Small",
+    quota={"requests.cpu": "1", "requests.memory": "512Mi", "limits.cpu": "2", "limits.memory": "1Gi", "pods": "4"},
+    jobs={"requests.cpu": "1", "requests.memory": "512Mi", "limits.cpu": "2", "limits.memory": "1Gi", "pods": "2"},
+    storage={"persistentvolumeclaims": "2", "requests.storage": "2Gi"},
+    limits={
+        "default": {"cpu": "500m", "memory": "128Mi"},
+        "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+        "max": {"cpu": "1", "memory": "512Mi"},
+    },
+)
+
+
+class Ground:
+    """One store's namespace, as the runtime would lay it."""
+
+    def __init__(self, name: str, bare: "Ground | None" = None) -> None:
+        #: Another one, in which the provisioner may act and nothing is laid yet.
+        self.bare = bare or self
+        self.store = Store(
+            id=new_id(STORE),
+            tenant_id=new_id(TENANT),
+            name=name,
+            engine="oscar",
+            engine_version="1",
+            parameters={},
+            state="provisioning",
+            url=None,
+            admin_url=None,
+            failure=None,
+            created_at=datetime.now(UTC),
+            ready_at=None,
+            deleted_at=None,
+            version=1,
+        )
+        self.place = manifests.place_of(self.store, SETTINGS)
+        self.name = self.place.namespace
+        self.namespace = manifests.make_namespace(self.store, self.place)
+        self.bindings = manifests.make_role_bindings(self.store, platform=PLATFORM_NAMESPACE)
+        metadata = {"namespace": self.name, "labels": manifests.ownership(self.store)}
+        self.policies = make_network_policies(
+            metadata, platform=PLATFORM_NAMESPACE, ingress=SETTINGS.ingress_namespace, internet=True
+        )
+        self.limits = manifests.make_limits(self.store, PLAN)
+        self.secrets = [
+            manifests.make_secret(self.store, name, {"username": "admin", "password": "x"})
+            for name in (manifests.ADMIN_SECRET, manifests.STORE_SECRET)
+        ]
+
+    def object(self, api: str, kind: str, name: str, **content: Any) -> Manifest:
+        """Anything in the namespace."""
+        return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": self.name}, **content}
+
+    def rule(self, kind: str, name: str) -> Manifest:
+        """A copy of one of the rules of the place."""
+        found = (each for each in (*self.policies, *self.limits) if each["kind"] == kind)
+        return deepcopy(next(each for each in found if each["metadata"]["name"] == name))
+
+    def service(self, **spec: Any) -> Manifest:
+        ports = [{"name": "http", "port": 80}]
+        return self.object("v1", "Service", "web", spec={"selector": {"app": "web"}, "ports": ports, **spec})
+
+    def ingress(self, *hosts: str | None, annotations: dict[str, str] | None = None, **spec: Any) -> Manifest:
+        backend = {"service": {"name": "web", "port": {"number": 80}}}
+        paths = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
+        rules = [{**({"host": host} if host else {}), "http": paths} for host in hosts]
+        made = self.object(
+            "networking.k8s.io/v1", "Ingress", "web", spec={**({"rules": rules} if rules else {}), **spec}
+        )
+        made["metadata"]["annotations"] = annotations or {}
+        return made
+
+    def pod(self, *, pod: dict[str, Any] | None = None, **container: Any) -> Manifest:
+        """A pod that may run here, with `pod` and `container` over its spec and that of its container."""
+        secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        spec = {
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "web", "image": "web:1", "securityContext": secure, **container}],
+            **(pod or {}),
+        }
+        return self.object("v1", "Pod", "web", spec=spec)
+
+    def workload(self, kind: str, **more: Any) -> Manifest:
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": self.pod()["spec"]}
+        content = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template, **more}
+        return self.object("apps/v1", kind, "web", spec=content)
+
+    def job(self) -> Manifest:
+        spec = {**self.pod()["spec"], "restartPolicy": "Never"}
+        return self.object("batch/v1", "Job", "setup", spec={"suspend": True, "template": {"spec": spec}})
+
+    def claim(self) -> Manifest:
+        storage = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        return self.object("v1", "PersistentVolumeClaim", "files", spec=storage)
+
+
+def changed(manifest: Manifest, **metadata: Any) -> Manifest:
+    """A copy with other metadata; a value of None takes a key away, a map is merged."""
+    copy = deepcopy(manifest)
+    for key, value in metadata.items():
+        if isinstance(value, dict):
+            merged = {**copy["metadata"].get(key, {}), **value}
+            copy["metadata"][key] = {name: each for name, each in merged.items() if each is not None}
+        else:
+            copy["metadata"][key] = value
+    return copy

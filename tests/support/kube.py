@@ -1,0 +1,118 @@
+"""A real API server, spoken to as any account: plain requests, and what came of them."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kubernetes_asyncio import client, config
+
+#: Read now: settings are taken out of the environment when tests begin.
+KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
+_TYPES = {"PATCH": "application/apply-patch+yaml"}
+
+
+class Reply(NamedTuple):
+    status: int
+    body: Any
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", "")) if isinstance(self.body, dict) else str(self.body)
+
+
+class Api:
+    """Requests as the administrator of the kubeconfig, or as whom it impersonates."""
+
+    def __init__(self, connection: client.ApiClient) -> None:
+        self._connection = connection
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        as_: str | None = None,
+        dry: bool = False,
+        merge: bool = False,
+        **query: str,
+    ) -> Reply:
+        """One request; PATCH is server-side apply, or a merge patch."""
+        headers = {"Accept": "application/json"}
+        if as_ is not None:
+            headers["Impersonate-User"] = as_
+        if body is not None:
+            headers["Content-Type"] = (
+                "application/merge-patch+json" if merge else _TYPES.get(method, "application/json")
+            )
+        if method == "PATCH":
+            query = {"fieldManager": "storefleet", **({} if merge else {"force": "true"}), **query}
+        if dry:
+            query["dryRun"] = "All"
+            if method == "DELETE":  # whose body stands above the query
+                body = {**body, "dryRun": ["All"]}
+        response = await self._connection.call_api(
+            path,
+            method,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=30,
+        )
+        async with response:
+            text = await response.text()
+        try:
+            return Reply(response.status, json.loads(text))
+        except ValueError:
+            return Reply(response.status, text)
+
+    async def apply(self, manifest: dict[str, Any], *, as_: str | None = None, manager: str = "storefleet") -> Reply:
+        """Server-side apply."""
+        return await self.ask("PATCH", path_of(manifest), manifest, as_=as_, fieldManager=manager)
+
+
+@asynccontextmanager
+async def api_server() -> AsyncIterator[Api]:
+    """The one of STOREFLEET_TEST_KUBECONFIG; a test that needs it fails without."""
+    assert KUBECONFIG, "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+    found = client.Configuration()
+    await config.load_kube_config(config_file=str(Path(KUBECONFIG)), client_configuration=found, persist_config=False)
+    async with client.ApiClient(found) as connection:
+        yield Api(connection)
+
+
+_PLURALS = {
+    "Ingress": "ingresses",
+    "NetworkPolicy": "networkpolicies",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+}
+_CLUSTER_WIDE = {
+    "Namespace",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+
+
+def collection_of(manifest: dict[str, Any]) -> str:
+    """Where objects of this kind are."""
+    version, kind = manifest["apiVersion"], manifest["kind"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    plural = _PLURALS.get(kind, f"{kind.lower()}s")
+    if kind in _CLUSTER_WIDE:
+        return f"{root}/{plural}"
+    return f"{root}/namespaces/{manifest['metadata']['namespace']}/{plural}"
+
+
+def path_of(manifest: dict[str, Any]) -> str:
+    return f"{collection_of(manifest)}/{manifest['metadata']['name']}"

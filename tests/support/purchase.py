@@ -1,0 +1,87 @@
+"""A purchase as a script makes it: plain HTTP under the shop's host name, and the order found in the admin."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+ADDRESS = {
+    "first_name": "Grace",
+    "last_name": "Guest",
+    "line1": "1 Main Street",
+    "line4": "Springfield",
+    "state": "Illinois",
+    "postcode": "62701",
+    "country": "US",
+}
+
+
+class Visitor:
+    """A browser without a screen: cookies, the Host header, the form's token."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, at: str | None = None) -> None:
+        """`at` is the address to connect to, when it is not the port of `url` on loopback."""
+        parts = urlsplit(url)
+        self._session = session
+        self._base = at or f"http://127.0.0.1:{parts.port}"
+        self._headers = {"Host": parts.netloc, "Origin": f"http://{parts.netloc}"}
+
+    async def get(self, path: str) -> str:
+        return await self._ask("GET", path)
+
+    async def post(self, path: str, fields: dict[str, str], *, page: str) -> str:
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert token is not None, page[:500]
+        return await self._ask("POST", path, data={**fields, "csrfmiddlewaretoken": token.group(1)})
+
+    async def _ask(self, method: str, path: str, **kwargs: Any) -> str:
+        for _ in range(10):
+            async with self._session.request(
+                method, URL(self._base + path, encoded=True), headers=self._headers, allow_redirects=False, **kwargs
+            ) as response:
+                body = await response.text()
+                assert response.status < 400, f"{method} {path}: {response.status} {body[:300]}"
+                if response.status < 300:
+                    return body
+                target = urlsplit(response.headers["Location"])
+                method, path, kwargs = "GET", target.path + (f"?{target.query}" if target.query else ""), {}
+        raise AssertionError("redirected without end")
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+
+async def buy(url: str, *, title: str, sign: str = "$", at: str | None = None) -> str:
+    """Two of the first product for a guest, cash on delivery; the order's number."""
+    async with _new_session() as session:
+        visitor = Visitor(session, url, at=at)
+        page = await visitor.get("/catalogue/")
+        assert title in page
+        add = re.search(r'action="(/basket/add/\d+/)"', page)
+        assert add is not None
+        await visitor.post(add.group(1), {"quantity": "2"}, page=page)
+        page = await visitor.get("/checkout/")
+        page = await visitor.post("/checkout/", {"username": "guest@example.com", "options": "anonymous"}, page=page)
+        page = await visitor.post("/checkout/shipping-address/", ADDRESS, page=page)
+        assert "Cash on delivery" in page
+        page = await visitor.get("/checkout/preview/")
+        page = await visitor.post("/checkout/preview/", {"action": "place_order"}, page=page)
+        number = re.search(r"order number is\s*<strong>(\d+)", page)
+        assert number is not None
+        assert sign in page
+        return number.group(1)
+
+
+async def find(url: str, sign_in: dict[str, str], order: str, *, at: str | None = None) -> None:
+    """Sign in to the admin, and see the order there."""
+    async with _new_session() as session:
+        visitor = Visitor(session, url, at=at)
+        page = await visitor.get("/dashboard/login/")
+        fields = {"username": sign_in["username"], "password": sign_in["password"], "next": "/dashboard/"}
+        await visitor.post("/dashboard/login/", fields, page=page)
+        page = await visitor.get(f"/dashboard/orders/{order}/")
+        assert "Cash on delivery" in page
+        assert "Grace" in page

@@ -1,0 +1,87 @@
+"""What rendered charts hold: every pod's template, wherever it stands, and whose it is."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from storefleet import engines
+from storefleet.engines import Engine
+from storefleet.runtimes.kubernetes import manifests
+from storefleet.settings import Settings
+from tests.support.attacks.ground import Ground
+from tests.support.charts import CHARTS, PLATFORM, Manifest, rendered
+
+#: Values files and single values that together show every template of the platform's chart.
+PLATFORM_VALUES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "local": {"files": ("values-local.yaml",)},
+    "prod": {"files": ("values-prod.yaml",)},
+    "three-servers": {"values": {"nats": {"replicas": 3}, "gateway": {"replicas": 2}}},
+    "route": {
+        "values": {
+            "httpRoute": {"enabled": True, "host": "s.example.com", "parentRefs": [{"name": "web"}]},
+            "networkPolicy": {"scrapers": [{"podSelector": {}}]},
+            "image": {"pullSecrets": [{"name": "registry"}]},
+            "nodeSelector": {"disk": "fast"},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "priorityClassName": "high",
+        }
+    },
+    "simulated": {"values": {"runtime": "simulated", "networkPolicy": {"enabled": False}}},
+}
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "ReplicaSet")
+
+
+class Template(NamedTuple):
+    """A pod's template in its place."""
+
+    chart: str
+    case: str
+    kind: str
+    name: str
+    component: str
+    spec: dict[str, Any]
+    owner: Manifest
+
+    def __str__(self) -> str:
+        return f"{self.chart} {self.case} {self.kind} {self.name}"
+
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def store_charts() -> list[Engine]:
+    """Engines that have a chart of their own."""
+    return [engine for engine in engines.load([CHARTS], runtime="kubernetes") if engine.kubernetes is not None]
+
+
+def rendered_store(engine: Engine, *, ingress: bool) -> list[Manifest]:
+    """A store's release, with the values that the runtime gives it."""
+    assert engine.kubernetes is not None
+    settings = Settings(runtime="kubernetes", ingress_class="traefik" if ingress else "", store_scheme="https")
+    store = Ground("acme").store.changed(engine=engine.name, engine_version=engine.default_version)
+    values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)
+    chart = (engine.folder / engine.kubernetes.chart).resolve()
+    return rendered(chart, values=values, release="store", namespace="st-a")
+
+
+def everything() -> Iterator[tuple[str, str, list[Manifest]]]:
+    """Chart, case and objects, of all charts."""
+    for case, how in PLATFORM_VALUES.items():
+        yield PLATFORM.name, case, rendered(**how)
+    for engine in store_charts():
+        for ingress in (False, True):
+            yield engine.name, "ingress" if ingress else "plain", rendered_store(engine, ingress=ingress)
+
+
+def templates_of(chart: str, case: str, objects: list[Manifest]) -> Iterator[Template]:
+    for each in objects:
+        if each["kind"] not in WORKLOADS:
+            continue
+        spec = each["spec"]
+        if each["kind"] == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        labels = each["metadata"].get("labels", {})
+        component = labels.get("app.kubernetes.io/component", "")
+        pod = spec if each["kind"] == "Pod" else spec["template"]["spec"]
+        yield Template(chart, case, each["kind"], each["metadata"]["name"], component, pod, each)

@@ -1,0 +1,150 @@
+"""The bare cluster's addresses, files and argument lists, as far as they are pure."""
+
+import io
+import tarfile
+import tomllib
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from bare_cluster import configuration, settings
+from bare_cluster.certificates import certificates
+from bare_cluster.errors import ClusterError
+from bare_cluster.images import images_in, make_archive
+from bare_cluster.layout import Layout, Network
+from bare_cluster.link import check_routes
+from bare_cluster.manifests import make_manifests, path_of
+from bare_cluster.programs import FIRST, make_processes
+
+NETWORK = Network.of("10.200.0.0/16")
+LAYOUT = Layout(Path('/srv/a "quoted" folder/cluster'))
+PROGRAMS = {
+    name: Path("/cache") / name
+    for name in (
+        *FIRST,
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "coredns",
+        "kube-network-policies",
+    )
+}
+
+
+def test_the_parts_of_a_block_do_not_overlap() -> None:
+    parts = [NETWORK.link_block, NETWORK.services, NETWORK.pods]
+    assert all(part.subnet_of(NETWORK.block) for part in parts)
+    assert not any(one.overlaps(other) for one in parts for other in parts if one is not other)
+    assert {NETWORK.host, NETWORK.node} < set(NETWORK.link_block)
+    assert {NETWORK.api_service, NETWORK.dns_service} <= set(NETWORK.services.hosts())
+    assert len(Network.of("172.255.0.0/16").link) <= 15  # the kernel's limit
+
+
+@pytest.mark.parametrize("block", ["10.200.0.0/24", "10.200.0.1/16", "nonsense", "fd00::/16"])
+def test_a_block_that_does_not_do_is_told(block: str) -> None:
+    with pytest.raises(ClusterError, match="--block"):
+        Network.of(block)
+
+
+def test_a_block_with_a_route_elsewhere_is_refused() -> None:
+    def routes(destination: str, device: str) -> list[dict[str, str]]:
+        return [
+            {"dst": "default", "dev": "eth0"},
+            {"dst": "fe80::/64", "dev": "eth0"},
+            {"dst": destination, "dev": device},
+        ]
+
+    check_routes(NETWORK, routes("192.0.2.0/24", "eth0"))
+    check_routes(NETWORK, routes("10.200.0.0/30", NETWORK.link))
+    for taken in ("10.200.3.0/24", "10.0.0.0/8", "10.200.0.7"):
+        with pytest.raises(ClusterError, match="in use"):
+            check_routes(NETWORK, routes(taken, "eth0"))
+
+
+def test_clusters_of_different_folders_have_different_cgroups() -> None:
+    assert LAYOUT.name != Layout(Path("/srv/other")).name
+    assert configuration.make_kubelet(LAYOUT, NETWORK)["cgroupRoot"] == f"/{LAYOUT.name}"
+
+
+def test_containerd_s_file_is_toml_whatever_the_folder_is_called() -> None:
+    made = tomllib.loads(configuration.make_containerd(LAYOUT, runc=Path("/cache/runc")))
+    runtime = made["plugins"]["io.containerd.cri.v1.runtime"]
+    assert runtime["cni"]["conf_dir"] == str(LAYOUT.configuration / "cni")
+    assert runtime["containerd"]["runtimes"]["runc"]["options"]["BinaryName"] == "/cache/runc"
+
+
+def test_every_process_has_a_file_and_reads_what_is_written() -> None:
+    processes = make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None)
+    assert [process.name for process in processes[: len(FIRST)]] == list(FIRST)
+    assert {process.name for process in processes} == {*PROGRAMS, "volumes"}
+    assert not [word for process in processes for word in process.command if "audit" in word]
+    logging = make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=Path("/srv/audit.log"))
+    changed = {one.name for one, other in zip(processes, logging, strict=True) if one != other}
+    assert changed == {"kube-apiserver"}
+
+
+def test_the_api_server_asks_for_node_and_role_rules() -> None:
+    [server] = [p for p in make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None) if "api" in p.name]
+    assert {"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"} <= set(server.command)
+
+
+def test_certificates_have_the_names_that_the_cluster_s_rules_know() -> None:
+    made = {certificate.name: certificate for certificate in certificates(NETWORK)}
+    assert made["kubelet"].subject == "/O=system:nodes/CN=system:node:storefleet"
+    assert made["admin"].subject == "/O=system:masters/CN=admin"
+    assert {f"IP:{NETWORK.node}", f"IP:{NETWORK.api_service}"} <= set(made["kube-apiserver"].addresses)
+    assert [name for name, one in made.items() if one.groups == ("system:masters",)] == ["admin"]
+    assert {one.authority for one in made.values() if one.name.endswith("etcd")} == {"etcd-ca"}
+
+
+def test_first_objects_have_a_place_in_the_api() -> None:
+    paths = [path_of(manifest) for manifest in make_manifests(NETWORK)]
+    assert len(set(paths)) == len(paths)
+    assert "/apis/storage.k8s.io/v1/storageclasses/standard" in paths
+    assert "/api/v1/namespaces/kube-system/services/kube-dns" in paths
+
+
+def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None:
+    archive = make_archive("storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"])
+    assert archive == make_archive("storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"])
+    (tmp_path / "pause.tar").write_bytes(archive)
+    [(name, digest)] = images_in(tmp_path / "pause.tar").items()
+    assert name == "storefleet.dev/pause:1"
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        assert f"blobs/{digest.replace(':', '/')}" in opened.getnames()
+
+
+def test_what_is_no_image_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"nothing")
+    with pytest.raises(ClusterError, match="no image archive"):
+        images_in(tmp_path / "x.tar")
+
+
+def test_options_stand_over_what_is_kept(tmp_path: Path) -> None:
+    kept = settings.Settings(block="10.201.0.0/16")
+    chosen = settings.choose(kept, block=None, audit_log=str(tmp_path / "audit.log"), exists=True)
+    assert (chosen.block, chosen.audit_log) == ("10.201.0.0/16", tmp_path / "audit.log")
+    assert settings.choose(chosen, block=None, audit_log="", exists=True).audit_log is None
+    with pytest.raises(ClusterError, match="reset"):
+        settings.choose(kept, block="10.202.0.0/16", audit_log=None, exists=True)
+    for hidden in ("/var/log/audit.log", "/run/audit.log"):
+        with pytest.raises(ClusterError, match="node has its own"):
+            settings.choose(kept, block=None, audit_log=hidden, exists=True)
+
+
+def test_settings_survive_the_file(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert settings.read(layout) == settings.Settings()
+    wanted = settings.Settings(block="10.9.0.0/16", audit_log=tmp_path / "a.log")
+    settings.write(layout, wanted)
+    assert settings.read(layout) == wanted
+    layout.settings.write_text("{")
+    with pytest.raises(ClusterError, match="reset"):
+        settings.read(layout)
+
+
+def test_addresses_of_the_machine_and_the_node() -> None:
+    assert (NETWORK.host, NETWORK.node) == (IPv4Address("10.200.0.1"), IPv4Address("10.200.0.2"))
+    assert NETWORK.pods == IPv4Network("10.200.128.0/17")

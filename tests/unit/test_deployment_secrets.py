@@ -1,0 +1,125 @@
+"""A deployment's secrets: made once, kept ever after, each made of the ones before it."""
+
+from pathlib import Path
+
+import pytest
+
+from storefleet.cli.main import main
+from storefleet.deployment import secrets
+from storefleet.deployment.failure import DeploymentError
+from storefleet.deployment.secrets import ADMIN, BUS, DATABASE, NATS, POSTGRES, Content, Plan
+from storefleet.deployment.vaults import FolderVault
+from storefleet.identifiers import TENANT, is_id
+from storefleet.node.nats_server import RIGHTS
+
+PLAN = Plan(email="admin@example.com", postgres="postgres:5432", nats="nats:4222")
+
+
+class Memory:
+    """A vault whose `add` loses against somebody faster when it is told so."""
+
+    def __init__(self, faster: dict[str, Content] | None = None) -> None:
+        self.kept: dict[str, Content] = {}
+        self.faster = faster or {}
+
+    async def read(self, name: str) -> Content | None:
+        return self.kept.get(name)
+
+    async def add(self, name: str, content: Content) -> None:
+        self.kept.setdefault(name, self.faster.get(name, content))
+
+    async def remove(self, name: str) -> None:
+        self.kept.pop(name, None)
+
+
+async def test_all_of_them_are_made_once() -> None:
+    vault = Memory()
+    assert await secrets.ensure(vault, PLAN) == [POSTGRES, DATABASE, NATS, BUS, ADMIN]
+    before = dict(vault.kept)
+    assert await secrets.ensure(vault, PLAN) == []
+    assert vault.kept == before
+
+
+async def test_addresses_carry_the_passwords_of_the_servers() -> None:
+    vault = Memory()
+    await secrets.ensure(vault, PLAN)
+    password = vault.kept[POSTGRES]["postgres_storefleet"]
+    assert vault.kept[DATABASE] == {"url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"}
+    assert set(vault.kept[BUS]) == set(RIGHTS)
+    assert vault.kept[BUS]["reaper"] == f"nats://reaper:{vault.kept[NATS]['nats_reaper']}@nats:4222"
+    every = [value for content in vault.kept.values() for value in content.values()]
+    assert len(set(every)) == len(every)
+
+
+async def test_servers_of_others_get_no_secrets_of_ours() -> None:
+    vault = Memory()
+    await secrets.ensure(vault, Plan(email="admin@example.com"))
+    assert set(vault.kept) == {ADMIN}
+
+
+async def test_stores_have_a_role_where_they_have_databases() -> None:
+    vault = Memory()
+    await secrets.ensure(vault, Plan(email="a@example.com", postgres="127.0.0.1:5432", stores=True))
+    assert vault.kept[DATABASE]["stores_url"].startswith("postgresql://storefleet_stores:")
+
+
+async def test_whoever_is_faster_decides() -> None:
+    theirs = {"postgres_postgres": "a", "postgres_storefleet": "b"}
+    vault = Memory({POSTGRES: theirs})
+    await secrets.ensure(vault, PLAN)
+    assert ":b@" in vault.kept[DATABASE]["url"]
+
+
+async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
+    vault = Memory()
+    await secrets.ensure(vault, PLAN)
+    first = vault.kept.pop(ADMIN)
+    assert await secrets.ensure(vault, PLAN) == [ADMIN]
+    assert is_id(first["tenant"], TENANT)
+    assert vault.kept[ADMIN]["tenant"] == first["tenant"]
+    assert vault.kept[ADMIN]["password"] != first["password"]
+
+
+async def test_half_a_secret_is_named_and_left_alone() -> None:
+    vault = Memory()
+    vault.kept[NATS] = {"nats_gateway": "x"}
+    with pytest.raises(DeploymentError, match=r"storefleet-nats .* lacks nats_node, .*delete the secret"):
+        await secrets.ensure(vault, PLAN)
+    assert vault.kept[NATS] == {"nats_gateway": "x"}
+
+
+async def test_all_of_them_are_forgotten() -> None:
+    vault = Memory()
+    await secrets.ensure(vault, PLAN)
+    await secrets.forget(vault)
+    await secrets.forget(vault)
+    assert vault.kept == {}
+
+
+async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
+    vault = FolderVault(tmp_path)
+    await secrets.ensure(vault, PLAN)
+    (tmp_path / ".storefleet-nats.new").mkdir()  # a run that was killed
+    await vault.remove(NATS)
+    await vault.remove(BUS)
+    assert await secrets.ensure(vault, PLAN) == [NATS, BUS]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o700}
+
+
+def test_the_command_tells_names_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["platform", "secrets", "--folder", str(tmp_path), "--nats", "nats:4222"]) == 0
+    said = capsys.readouterr()
+    assert "storefleet-nats" in said.err
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name not in ("email", "tenant"):
+            assert path.read_text() not in said.out + said.err
+    assert main(["platform", "secrets", "--folder", str(tmp_path), "--forget"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outside_of_a_cluster_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert main(["platform", "secrets"]) == 1
+    assert "--folder" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+"""Image archives: valid by the specification, the same for the same content, whole or not there."""
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.platform import ROOT
+
+sys.path.append(str(ROOT / "scripts"))
+
+from build_images import wheels
+from build_images.cache import Cache, Key
+from build_images.failure import BuildError, run
+from build_images.main import is_current
+from build_images.oci import MADE, Image, Layer, pack, unpack, whole, write_archive
+
+
+def fill(folder: Path, *, text: str = "hello", mtime: float = 1_000_000_000) -> Path:
+    (folder / "opt/app").mkdir(parents=True)
+    (folder / "opt/app/run").write_text(text, encoding="utf-8")
+    (folder / "opt/app/run").chmod(0o755)
+    (folder / "opt/app/link").symlink_to("run")
+    os.mkfifo(folder / "opt/app/pipe")
+    for path in (folder / "opt/app/run", folder / "opt/app", folder / "opt"):
+        os.utime(path, (mtime, mtime))
+    return folder
+
+
+def image_of(*layers: Layer) -> Image:
+    return Image(
+        reference="docker.io/storefleet/test:1.2",
+        layers=layers,
+        entrypoint=("/init", "--"),
+        command=("serve",),
+        user="10001:10001",
+        directory="/work",
+        environment={"B": "2", "A": "1"},
+        labels={"title": "Test"},
+    )
+
+
+def read(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        return {entry.name: file.read() for entry in tar if (file := tar.extractfile(entry))}
+
+
+def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
+    layers = [pack(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz") for name in "ab"]
+    write_archive(image_of(*layers), tmp_path / "out" / "test.oci.tar")
+    content = read(tmp_path / "out" / "test.oci.tar")
+    assert json.loads(content.pop("oci-layout")) == {"imageLayoutVersion": "1.0.0"}
+    index = json.loads(content.pop("index.json"))
+    for name, blob in content.items():
+        assert name == f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}"
+
+    def fetch(descriptor: dict[str, object]) -> bytes:
+        blob = content[f"blobs/sha256/{str(descriptor['digest']).removeprefix('sha256:')}"]
+        assert len(blob) == descriptor["size"]
+        return blob
+
+    (entry,) = index["manifests"]
+    assert entry["annotations"]["io.containerd.image.name"] == "docker.io/storefleet/test:1.2"
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "1.2"
+    manifest = json.loads(fetch(entry))
+    assert manifest["schemaVersion"] == 2
+    config = json.loads(fetch(manifest["config"]))
+    assert config["config"]["Env"] == ["A=1", "B=2"]
+    assert (config["config"]["User"], config["config"]["Cmd"]) == ("10001:10001", ["serve"])
+    unpacked = [gzip.decompress(fetch(descriptor)) for descriptor in manifest["layers"]]
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in unpacked]
+    assert [layer.unpacked for layer in layers] == [len(tar) for tar in unpacked]
+    assert len(config["history"]) == 2
+    assert len(content) == 4  # two layers, manifest, config
+
+
+def test_a_layer_is_owned_by_root_and_holds_no_devices(tmp_path: Path) -> None:
+    layer = pack(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
+    with tarfile.open(layer.path) as tar:
+        entries = {entry.name: entry for entry in tar}
+    assert list(entries) == ["opt", "opt/app", "opt/app/link", "opt/app/run"]
+    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in entries.values()} == {(0, 0, "", MADE)}
+    assert entries["opt/app/run"].mode == 0o755
+    assert entries["opt/app/link"].linkname == "run"
+    unpack([layer], tmp_path / "root")
+    assert (tmp_path / "root/opt/app/link").read_text() == "hello"
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = pack(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
+    second = pack(fill(tmp_path / "b", mtime=1_500_000_000), name="x", target=tmp_path / "second")
+    other = pack(fill(tmp_path / "c", text="other"), name="x", target=tmp_path / "third")
+    assert first.path.read_bytes() == second.path.read_bytes()
+    assert (first.digest, first.diff_id, first.size) == (second.digest, second.diff_id, second.size)
+    assert other.diff_id != first.diff_id
+    for name, layer in (("one", first), ("two", second)):
+        write_archive(image_of(layer), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_files_of_packages_keep_their_time(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "a")
+    (folder / "new").write_text("made just now")
+    layer = pack(folder, name="a", target=tmp_path / "a.tar.gz", keep_times_before=1_000_000_001)
+    with tarfile.open(layer.path) as tar:
+        times = {entry.name: entry.mtime for entry in tar if not entry.issym()}
+    assert times == {"new": MADE, "opt": 1_000_000_000, "opt/app": 1_000_000_000, "opt/app/run": 1_000_000_000}
+
+
+def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+
+    def write() -> None:
+        with whole(target) as file:
+            file.write(b"half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert target.read_bytes() == b"old"
+
+
+def test_an_archive_is_kept_only_while_it_is_this_image_and_whole(tmp_path: Path) -> None:
+    layer = pack(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
+    image, target = image_of(layer), tmp_path / "test.oci.tar"
+    assert not is_current(target, image)
+    write_archive(image, target)
+    assert is_current(target, image)
+    assert not is_current(target, replace(image, command=("other",)))
+    assert not is_current(target, replace(image, reference="docker.io/storefleet/test:2"))
+    target.write_bytes(target.read_bytes()[:4000])
+    assert not is_current(target, image)
+
+
+def test_the_cache_keeps_one_of_each_name_and_believes_no_damaged_one(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.held(), cache.room() as room:
+        folder = fill(room / "a")
+        old, new, longer = Key("a", 1), Key("a", 2), Key("longer")
+        cache.keep(folder, name="oscar-template", key=longer)
+        cache.keep(folder, name="oscar", key=old)
+        kept = cache.keep(folder, name="oscar", key=new)
+        assert cache.find("oscar", old) is None
+        assert cache.find("oscar", new) == kept
+        assert cache.find("oscar-template", longer) is not None
+        kept.path.write_bytes(kept.path.read_bytes()[:-1])
+        assert cache.find("oscar", new) is None
+    assert not room.exists()
+
+
+def test_a_key_is_of_names_modes_and_content(tmp_path: Path) -> None:
+    (tmp_path / "tree/__pycache__").mkdir(parents=True)
+    file = tmp_path / "tree/a.py"
+    file.write_text("1")
+    before = str(Key("x").tree(tmp_path / "tree"))
+    (tmp_path / "tree/__pycache__/a.pyc").write_text("compiled")
+    assert str(Key("x").tree(tmp_path / "tree")) == before
+    file.chmod(0o755)
+    assert str(Key("x").tree(tmp_path / "tree")) != before
+    file.chmod(0o644)
+    file.write_text("2")
+    assert str(Key("x").tree(tmp_path / "tree")) != before
+
+
+def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(
+        "aa==1 \\\n    --hash=sha256:1\npg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\npg-xy==1\n"
+    )
+    assert wheels.lines_of(lock, "pg-x") == "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
+    with pytest.raises(BuildError, match="does not lock pg"):
+        wheels.lines_of(lock, "pg")
+
+
+def test_what_is_left_out_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "faker/providers").mkdir(parents=True)
+    wheels.remove(tmp_path, ["fak*"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BuildError, match="correct the list"):
+        wheels.remove(tmp_path, ["faker"])
+
+
+def test_a_failed_program_is_told_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    script = "import sys; print('first'); print('no space', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(BuildError, match=r"It failed: exit status 3: no space \(more in "):
+        run([sys.executable, "-u", "-c", script], what="It failed", timeout=20, log=log)
+    assert b"first" in log.read_bytes()
+    with pytest.raises(BuildError, match="not done within"):
+        run([sys.executable, "-c", "import time; time.sleep(60)"], what="It", timeout=0.3, log=log)
+    with pytest.raises(BuildError, match="is missing"):
+        run(["no-such-program"], what="It", timeout=5, log=log)
+
+
+def test_what_is_unpacked_can_be_packed_again(tmp_path: Path) -> None:
+    first = pack(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
+    unpack([first], tmp_path / "again")
+    assert pack(tmp_path / "again", name="x", target=tmp_path / "second").digest == first.digest

@@ -1,0 +1,85 @@
+"""What a shop reads from its file: secrets in it or beside it, and where it listens."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.platform import ROOT
+
+sys.path.append(str(ROOT / "stores" / "oscar" / "src"))
+
+from storefleet_oscar.configuration import ConfigurationError, parse
+
+
+def content(**more: Any) -> dict[str, Any]:
+    return {
+        "store_id": "sto_1",
+        "name": "acme",
+        "host": "acme.localhost",
+        "port": 8101,
+        "url": "http://acme.localhost:8101/",
+        "database": {"host": "127.0.0.1", "port": 5432, "name": "d", "user": "u", "password": "db-password"},
+        "secret_key": "key",
+        "admin": {"username": "admin@acme.localhost", "password": "admin-password"},
+        "parameters": {},
+        "data_dir": "files",
+        "mail_dir": "mail",
+        **more,
+    }
+
+
+def test_the_local_node_says_everything_in_the_file_and_gets_loopback() -> None:
+    store = parse(content())
+    assert (store.address, store.template_dir) == ("127.0.0.1", None)
+    assert (store.database.password, store.secret_key) == ("db-password", "key")
+    assert (store.admin_email, store.admin_password) == ("admin@acme.localhost", "admin-password")
+    assert "password" not in repr(store).replace("password=", "")
+
+
+def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
+    for name, text in {"db": "p w\u00e9\n", "key": "k" * 50, "user": "admin@x", "pass": "a'b"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    database = {"host": "database", "port": 5432, "name": "d", "user": "u", "password_file": str(tmp_path / "db")}
+    admin = {"username_file": str(tmp_path / "user"), "password_file": str(tmp_path / "pass")}
+    told = content(address="0.0.0.0", template_dir="/t", database=database, admin=admin)
+    del told["secret_key"]
+    store = parse({**told, "secret_key_file": str(tmp_path / "key")})
+    assert (store.address, store.template_dir) == ("0.0.0.0", Path("/t"))
+    assert (store.database.password, store.secret_key) == ("p w\u00e9", "k" * 50)
+    assert (store.admin_email, store.admin_password) == ("admin@x", "a'b")
+
+
+@pytest.mark.parametrize(
+    ("held", "complaint"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "does not hold one line of text"),
+        (b"one\ntwo\n", "does not hold one line of text"),
+        (b"x" * 5000, "does not hold one line of text"),
+        (b"\xff", "is not UTF-8 text"),
+    ],
+)
+def test_a_bad_secret_file_is_named_and_not_shown(tmp_path: Path, held: bytes | None, complaint: str) -> None:
+    path = tmp_path / "secret"
+    if held is not None:
+        path.write_bytes(held)
+    told = content()
+    del told["secret_key"]
+    with pytest.raises(ConfigurationError) as caught:
+        parse({**told, "secret_key_file": str(path)})
+    assert str(caught.value) == f"the file {path} for the entry 'secret_key' {complaint}"
+
+
+@pytest.mark.parametrize("entry", ["database", "secret_key", "admin", "port", "data_dir"])
+def test_a_missing_entry_is_named(entry: str) -> None:
+    told = content()
+    del told[entry]
+    with pytest.raises(ConfigurationError, match=entry):
+        parse(told)
+
+
+def test_a_secret_is_text() -> None:
+    with pytest.raises(ConfigurationError, match="wrong kind"):
+        parse(content(secret_key=7))
