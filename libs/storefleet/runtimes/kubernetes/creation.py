@@ -67,11 +67,10 @@ class Creation:
         known = await releases.records(self._cluster, place.namespace)
         if known and self._is_done(known[-1], content, work):
             return Outcome("The release is there already")
+        await self._mend(work, place)
         for record in known:
             if record.abandoned:
                 await self._free(work, place, record)
-        if known:
-            await self._mend(work, place)
         await work.check()
         with effect("helm_install"):
             await self._helm.install(
