@@ -22,6 +22,7 @@ from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
 from tests.support.cluster import (
     Bench,
+    bare_cluster,
     helm_program,
     kubeconfig,
     load_pocket_image,
@@ -317,6 +318,28 @@ async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
                 await bench.delete(store)
     finally:
         await proxy.cut()
+
+
+async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
+    """Creations and deletions under way, in all their steps, wait and go on."""
+    leaving = await bench.create(bench.store())
+    deletion = asyncio.create_task(bench.delete(leaving, within=240))
+    creations = []
+    for _ in range(3):
+        creations.append(asyncio.create_task(bench.create(bench.store(trouble="slow"), within=240)))
+        await asyncio.sleep(0.7)
+    await asyncio.to_thread(bare_cluster, "stop", "kube-apiserver")
+    try:
+        creations.append(asyncio.create_task(bench.create(bench.store(), within=240)))
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.to_thread(bare_cluster, "start", "kube-apiserver")
+    await deletion
+    for store in await asyncio.gather(*creations):
+        assert (await bench.releases(store))[-1] == "deployed"
+        web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
+        assert len(web) == 1
+        await bench.delete(store, within=120)
 
 
 # the whole platform, killed at every effect ---------------------------------------------------------------------------
