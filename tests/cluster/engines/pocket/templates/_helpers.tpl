@@ -24,7 +24,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "setup" -}}
-backoffLimit: 1
+backoffLimit: 0
 activeDeadlineSeconds: 600
 template:
   metadata:
