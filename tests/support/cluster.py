@@ -46,8 +46,12 @@ def helm_program() -> str:
 
 def load_pocket_image(folder: Path) -> None:
     """Onto the node, which has no registry to pull it from."""
-    archive = make_pocket_image(folder)
-    subprocess.run([BARE_CLUSTER, "load-image", str(archive)], check=True, timeout=300)
+    bare_cluster("load-image", str(make_pocket_image(folder)))
+
+
+def bare_cluster(*words: str) -> None:
+    """A command to the cluster that the tests run on."""
+    subprocess.run([BARE_CLUSTER, *words], check=True, timeout=300)
 
 
 def through(port: int, folder: Path) -> tuple[str, tuple[str, int]]:

@@ -285,6 +285,21 @@ def test_trouble_is_certain_when_it_has_lasted() -> None:
     assert patience.is_certain(Trouble("setup_failed", "x", "y", 0), now=143)
 
 
+def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> None:
+    patience = Patience(now=100)
+    trouble, final = Trouble("container_refused", "x", "y", 20), Trouble("setup_failed", "x", "y", 0)
+    assert not patience.is_certain(trouble, restored=100, now=110)
+    assert not patience.is_certain(trouble, restored=100, now=159)
+    assert patience.is_certain(trouble, restored=100, now=160)
+    assert patience.is_certain(final, restored=160, now=161)
+
+
+def test_a_node_that_catches_up_is_no_trouble() -> None:
+    words = "failed to sync secret cache: timed out waiting for the condition"
+    pod = a_pod(a_container(waiting="CreateContainerConfigError", message=words), phase="Pending")
+    assert isinstance(judge(seen(a_workload(**NOT_READY), pod)), Waiting)
+
+
 def test_times_when_the_cluster_was_away_do_not_count() -> None:
     patience = Patience(now=0)
     patience.note(Waiting("web"), now=200)

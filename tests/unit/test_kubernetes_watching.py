@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -151,11 +153,13 @@ async def test_it_never_gives_up(watching: Watching, fake: FakeCluster) -> None:
         await fake.stop()
         await until(follow, lambda: isinstance(watching.trouble, RuntimeAway))
         assert phases(watching) == ["Pending"], "what is known stays"
+        assert watching.restored == -math.inf
         await asyncio.sleep(0.5)
         fake.objects.clear()
         await fake.start()
         assert await follow.current(5)
         await until(follow, lambda: phases(watching) == [])
+        assert 0 <= time.monotonic() - watching.restored < 5
 
 
 async def test_what_may_not_be_listed_is_said(watching: Watching, fake: FakeCluster) -> None:

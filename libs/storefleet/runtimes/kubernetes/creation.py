@@ -135,7 +135,7 @@ class Creation:
                     await work.say(f"Waiting for the cluster: {follow.trouble}")
                 elif isinstance(verdict, Ready):
                     return Outcome(verdict.text)
-                elif isinstance(verdict, Trouble) and wait.is_certain(verdict):
+                elif isinstance(verdict, Trouble) and wait.is_certain(verdict, restored=follow.restored):
                     raise await self._failed(place, verdict)
                 else:
                     wait.note(verdict)

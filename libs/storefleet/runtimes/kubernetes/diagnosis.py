@@ -14,6 +14,8 @@ CRASHES = 3
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
 _IMAGE_FOR_CERTAIN = {"InvalidImageName", "ErrImageNeverPull"}
+#: The node's own trouble with the API server, which passes.
+_NODE_CATCHES_UP = ("failed to sync secret cache", "failed to sync configmap cache")
 _CONFIGURATION = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
 
@@ -148,7 +150,7 @@ def _container_trouble(workload: Workload, pod: Pod, container: Container) -> It
             20 if reason in _IMAGE else 0,
             pod.name,
         )
-    elif reason in _CONFIGURATION:
+    elif reason in _CONFIGURATION and not container.message.startswith(_NODE_CATCHES_UP):
         yield Trouble(
             "container_refused",
             f"The node cannot start {where} ({reason}): {container.message}",

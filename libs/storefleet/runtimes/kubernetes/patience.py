@@ -1,5 +1,6 @@
 """How long a wait has lasted, and how long a trouble: what of it is certain by now."""
 
+import math
 import time
 
 from storefleet.errors import TransientError
@@ -8,6 +9,7 @@ from storefleet.runtimes.kubernetes.diagnosis import Trouble, Verdict, Waiting, 
 _LONGEST = 300.0  # without a cause that could be named
 _QUIET = 3.0  # without anything new; then warnings are worth a request
 _WARNINGS_EVERY = 5.0
+_RECOVERY = 60.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
 
 
 class Patience:
@@ -21,10 +23,13 @@ class Patience:
         self._code = ""
         self._since = 0.0
 
-    def is_certain(self, trouble: Trouble, *, now: float | None = None) -> bool:
+    def is_certain(self, trouble: Trouble, *, restored: float = -math.inf, now: float | None = None) -> bool:
+        """Whether it has lasted; `restored` is when the cluster came back the last time."""
         now = time.monotonic() if now is None else now
         if trouble.code != self._code:
             self._code, self._since = trouble.code, now
+        if trouble.patience and now - restored < _RECOVERY:
+            return False
         return now - self._since >= trouble.patience
 
     def note(self, verdict: Verdict, *, now: float | None = None) -> None:

@@ -79,6 +79,11 @@ class Watching:
         )
 
     @property
+    def restored(self) -> float:
+        """When it became current again after trouble, on the monotonic clock; long ago if there never was any."""
+        return max(mirror.restored for mirror in self._mirrors.values())
+
+    @property
     def trouble(self) -> StorefleetError | None:
         """Why the mirror may be old, or not there yet; None when it is current."""
         return next((mirror.trouble for mirror in self._mirrors.values() if mirror.trouble), None)
@@ -163,6 +168,10 @@ class Follow:
     def trouble(self) -> StorefleetError | None:
         return self._watching.trouble
 
+    @property
+    def restored(self) -> float:
+        return self._watching.restored
+
     def seen(self) -> Seen:
         """What there is now; changes from here on end the next `changed`."""
         self._event.clear()
@@ -191,14 +200,18 @@ class _Mirror:
     def __init__(self) -> None:
         self.version = ""  # of the newest thing seen; empty: a list is needed
         self.trouble: StorefleetError | None = RuntimeAway("The cluster has not been looked at yet.")
+        self.restored = -math.inf
         self._stores: dict[str, dict[str, Digest]] = {}
+        self._was_current = False
 
     def of(self, store_id: str) -> Iterable[Digest]:
         return self._stores.get(store_id, {}).values()
 
     def replace(self, found: dict[str, dict[str, Digest]], version: str) -> None:
         """All of it anew, which is current again."""
-        self._stores = dict(found)
+        if self.trouble and self._was_current:
+            self.restored = time.monotonic()
+        self._stores, self._was_current = dict(found), True
         self.version, self.trouble = version, None
 
     def put(self, store_id: str, uid: str, known: Digest | None) -> None:

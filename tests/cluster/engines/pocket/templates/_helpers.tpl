@@ -24,8 +24,8 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "setup" -}}
-backoffLimit: 1
-activeDeadlineSeconds: 120
+backoffLimit: 0
+activeDeadlineSeconds: 600
 template:
   metadata:
     labels: {{- include "component" (dict "root" . "component" "setup") | nindent 6 }}
@@ -42,7 +42,7 @@ template:
           - /bin/sh
           - -c
           - |
-            for n in $(seq 100); do nc -w 1 "$DATABASE_SERVICE_HOST" 5432 </dev/null && break; sleep 0.2; done
+            for n in $(seq 400); do nc -w 1 "$DATABASE_SERVICE_HOST" 5432 </dev/null && break; sleep 0.2; done
             test "$TROUBLE" = setup && test -z "$BLESSING" && { echo "setup cannot go on: password=$PASSWORD ($PASSWORD)"; exit 3; }
             echo "set up"
         env:

@@ -1,0 +1,87 @@
+"""A visit to a store: what counts as shown."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from storefleet.engines import Page
+from storefleet.errors import TransientError
+from storefleet.runtimes.base import Work
+from storefleet.runtimes.proof import Visitor
+from tests.support.kubernetes import a_store, pocket
+
+HOST = "acme.localhost"
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[str]:
+    async def answer(request: web.Request) -> web.Response:
+        if request.host != HOST:
+            return web.Response(status=404)
+        pages = {
+            "/": web.Response(text="Pocket teapot"),
+            "/admin/login/": web.Response(text="Sign in to Pocket"),
+            "/large": web.Response(text="x" * 1_500_000 + "teapot"),
+            "/endless": web.Response(text="x" * 3_000_000 + "teapot"),
+            "/away": web.Response(status=302, headers={"Location": "/"}),
+            "/asked": web.Response(text=" ".join(f"{k}={v}" for k, v in request.headers.items())),
+        }
+        return pages.get(request.path, web.Response(status=500))
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def problem(server: str, path: str, expect: str = "teapot", host: str = HOST) -> str | None:
+    async with Visitor(scheme="https").opened() as visitor:
+        return await visitor.problem(Page(path=path, expect=expect), server=server, host=host, request_id="op_1")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/", None),
+        ("/large", None),
+        ("/endless", "does not show “teapot”"),
+        ("/away", "answers 302"),
+        ("/broken", "answers 500"),
+    ],
+)
+async def test_pages(server: str, path: str, found: str | None) -> None:
+    assert await problem(server, path) == found
+
+
+async def test_under_its_own_host_and_scheme(server: str) -> None:
+    assert await problem(server, "/", host="other.localhost") == "answers 404"
+    for header in ("X-Request-Id=op_1", "X-Forwarded-Proto=https"):
+        assert await problem(server, "/asked", header) is None
+
+
+async def test_nobody_there() -> None:
+    found = await problem("http://127.0.0.1:1", "/")
+    assert found is not None
+    assert found.startswith("does not answer")
+
+
+async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
+    said: list[str] = []
+
+    async def say(message: str) -> None:
+        said.append(message)
+
+    work = Work(store=a_store(), operation_id="op_1", say=say)
+    async with Visitor(patience=0.3).opened() as visitor:
+        await visitor.prove(work, pocket(), server=server, host=HOST)
+        assert said == []
+        with pytest.raises(TransientError, match="The storefront answers 404") as error:
+            await visitor.prove(work, pocket(), server=server, host="other.localhost")
+    assert error.value.code == "store_not_answering"
+    assert said[0] == "Waiting for the storefront: it answers 404"
