@@ -26,7 +26,7 @@ async def server() -> AsyncIterator[str]:
             "/large": web.Response(text="x" * 1_500_000 + "teapot"),
             "/endless": web.Response(text="x" * 3_000_000 + "teapot"),
             "/away": web.Response(status=302, headers={"Location": "/"}),
-            "/asked": web.Response(text=" ".join(f"{k}={v}" for k, v in request.headers.items())),
+            "/asked": web.Response(text=" ".join(f"{k.lower()}={v}" for k, v in request.headers.items())),
         }
         return pages.get(request.path, web.Response(status=500))
 
@@ -61,7 +61,7 @@ async def test_pages(server: str, path: str, found: str | None) -> None:
 
 async def test_under_its_own_host_and_scheme(server: str) -> None:
     assert await problem(server, "/", host="other.localhost") == "answers 404"
-    for header in ("X-Request-Id=op_1", "X-Forwarded-Proto=https"):
+    for header in ("x-request-id=op_1", "x-forwarded-proto=https"):
         assert await problem(server, "/asked", header) is None
 
 
