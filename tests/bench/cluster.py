@@ -5,9 +5,9 @@ import os
 import secrets
 import subprocess
 import time
-import urllib.request
 from typing import Any
 
+from tests.bench import stage
 from tests.bench.figures import ROOT, Sheet
 
 PART = "cluster"
@@ -51,9 +51,9 @@ def _timed(
 ) -> tuple[float, dict[str, Any]]:
     """Seconds until the operation has succeeded, and the operation."""
     began = time.perf_counter()
-    operation = _call(record, token, method, path, body)["operation"]
+    operation = stage.ask(record["url"], token, method, path, body)["operation"]
     while not operation["done"]:
-        operation = _call(record, token, "GET", f"operations/{operation['id']}?wait=60")
+        operation = stage.ask(record["url"], token, "GET", f"operations/{operation['id']}?wait=60")
     if operation["state"] != "succeeded":
         raise RuntimeError(f"{method} {path} ended {operation['state']}: {operation['error']}")
     return time.perf_counter() - began, operation
@@ -63,21 +63,7 @@ def _tenant(record: dict[str, Any]) -> str:
     """The token of a new tenant, with an hour's stores of its own."""
     name = f"bench-{secrets.token_hex(4)}"
     body = {"name": name, "email": f"{name}@example.com"}
-    return str(_call(record, record["token"], "POST", "tenants", body)["token"])
-
-
-def _call(
-    record: dict[str, Any], token: str, method: str, path: str, body: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310  our own http address
-        f"{record['url']}/api/v1/{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=75) as answer:  # noqa: S310  same
-        content: dict[str, Any] = json.loads(answer.read() or b"{}")
-        return content
+    return str(stage.ask(record["url"], record["token"], "POST", "tenants", body)["token"])
 
 
 def _idle(record: dict[str, Any]) -> float:

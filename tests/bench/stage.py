@@ -42,12 +42,16 @@ def simulated(**settings: Any) -> Iterator[Platform]:
 
 def call(staged: Platform, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """One request of the operator; raises HTTPError."""
-    admin = staged.admin
+    return ask(staged.admin["url"], staged.admin["token"], method, path, body)
+
+
+def ask(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One request to the API of a gateway; raises HTTPError."""
     request = urllib.request.Request(  # noqa: S310  our own http address
-        f"{admin['url']}/api/v1/{path}",
+        f"{url}/api/v1/{path}",
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {admin['token']}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=75) as answer:  # noqa: S310  same
         content: dict[str, Any] = json.loads(answer.read() or b"{}")
