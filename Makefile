@@ -108,5 +108,5 @@ endif
 # Renews the locks after an edit of a .in file (needs uv).
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 lock:
-	cd requirements && for set in runtime dev node; do $(LOCK) $$set.in -o $$set.txt || exit 1; done
+	cd requirements && for set in runtime dev image node; do $(LOCK) $$set.in -o $$set.txt || exit 1; done
 	cd stores/oscar && for set in requirements requirements-build; do $(LOCK) $$set.in -o $$set.txt || exit 1; done

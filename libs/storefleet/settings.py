@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     default_engine: str = Field("oscar", description="Engine of a store that names none.")
     stores_user: str = Field("", description="System user of the stores' files, when the services run as root.")
     store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
+    store_address: str = Field("127.0.0.1", description="Address the local runtime's stores listen on.")
     store_port_first: Port = Field(8100, description="First loopback port of the local runtime's stores.")
     store_port_last: Port = Field(8999, description="Last loopback port of the local runtime's stores.")
 

@@ -171,6 +171,7 @@ def _environment(
             wheels.install(installer, PIP, cache=cache, options=options, what="pip could not be installed")
         wheels.remove(packages, left_out)
         wheels.remove_translations(packages)
+        wheels.remove_records(packages)
         if paths:
             (packages / "storefleet.pth").write_text(paths, encoding="ascii")
         wheels.compile_all(root, wheels.PACKAGES, cache=cache)

@@ -77,9 +77,9 @@ def pack(folder: Path, *, name: str, target: Path, keep_times_before: float | No
     """A layer of everything in `folder`, owned by root, in the order of its names."""
     with whole(target) as file:
         outer = _Counted(file)
-        with gzip.GzipFile("", "wb", COMPRESSION, outer, mtime=0) as compressed:  # type: ignore[arg-type]
-            inner = _Counted(compressed)  # type: ignore[arg-type]
-            with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        with gzip.GzipFile("", "wb", COMPRESSION, outer, mtime=0) as compressed:
+            inner: Any = _Counted(compressed)  # type: ignore[arg-type]
+            with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive:
                 for path in walk(folder):
                     _add(archive, path, str(path.relative_to(folder)), keep_times_before)
     return Layer(name, target, outer.digest, inner.digest, outer.length, inner.length)

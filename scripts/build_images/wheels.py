@@ -67,6 +67,12 @@ def remove(packages: Path, patterns: Iterable[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def remove_records(packages: Path) -> None:
+    """Lists of installed files: they name hashes of this build's paths, and what was left out since."""
+    for record in packages.glob("*.dist-info/RECORD"):
+        record.unlink()
+
+
 def remove_translations(packages: Path) -> None:
     for folder in packages.glob("**/locale"):
         for language in folder.iterdir():

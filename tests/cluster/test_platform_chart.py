@@ -12,6 +12,8 @@ import pytest
 from tests.support.release import Release, trial
 
 RATE = 10  # of each kind of request, a second
+LONG = 60.0
+GUEST = "storefleet-guest"
 SECRETS = {f"secret/storefleet-{name}" for name in ("postgres", "database", "nats", "bus", "admin")}
 EVERYTHING = (
     "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,ingresses"
@@ -49,7 +51,7 @@ class Load:
         self.slowest = 0.0
 
     async def run(self, upgraded: asyncio.Event) -> None:
-        """Until the upgrade is over, and ten seconds more."""
+        """For a minute, and until ten seconds after the upgrade."""
         begin, over = time.monotonic(), None
         tasks = set()
         for number in itertools.count():
@@ -58,7 +60,7 @@ class Load:
             await asyncio.sleep(max(0, begin + (number + 1) / RATE - time.monotonic()))
             if upgraded.is_set():
                 over = over or time.monotonic()
-                if time.monotonic() > over + 10:
+                if time.monotonic() > max(over + 10, begin + LONG):
                     break
         await asyncio.gather(*tasks)
 
@@ -125,6 +127,29 @@ def test_the_data_outlives_its_servers(release: Release) -> None:
     release.kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
     release.kubectl("wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s")
     assert "Succeeded" in release.test()
+
+
+def test_servers_of_others_serve_as_well(release: Release) -> None:
+    """A second platform whose PostgreSQL and NATS are those of the first, named by Secrets as in production."""
+    guests = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": GUEST}}}
+    policy = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [guests]}]}
+    release.apply(
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "guests"}, "spec": policy}
+    )
+    with trial(GUEST) as guest:
+        for name in ("database", "bus"):
+            data = release.get(f"secret/storefleet-{name}")["data"]
+            guest.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+        guest.install(
+            admin={"email": "guest@example.com"},
+            postgresql={"enabled": False, "external": {"secret": "database"}},
+            nats={"enabled": False, "external": {"secret": "bus", "streamReplicas": 1}},
+        )
+        assert "Succeeded" in guest.test()
+        assert guest.names("statefulsets") == []
+        guest.uninstall()
+        assert {"secret/database", "secret/bus"} == set(guest.names("secrets"))
+    release.kubectl("delete", "networkpolicy", "guests")
 
 
 def test_it_goes_without_a_trace(release: Release) -> None:

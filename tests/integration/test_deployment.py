@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ import pytest_asyncio
 
 from storefleet import accounts
 from storefleet.accounts import Accounts, NewTenant
+from storefleet.bus import Bus
 from storefleet.database.pool import Database
 from storefleet.deployment.failure import DeploymentError, NotYet
 from storefleet.deployment.servers import prepare_nats
 from storefleet.deployment.setup import Given, setup, wait
+from storefleet.errors import BusAway
 from storefleet.messages import COMMANDS, DEAD, EVENTS
+from storefleet.node.files import make_folder
+from storefleet.node.launch import Child
 from storefleet.node.nats_server import RIGHTS
 from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, SUPERUSER
+from storefleet.node.supervisor import Supervisor
 from storefleet.settings import Settings
 from tests.support.polling import eventually
+from tests.support.ports import Ports
 from tests.support.servers import Servers
 
 OWNER = accounts.new_tenant("ten_abcdefghij012345", "owner@example.com")
@@ -152,3 +159,61 @@ def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
     }
     assert len(content["cluster"]["routes"]) == 3
     assert Path(argv[-1]).stat().st_mode & 0o777 == 0o600
+
+
+class Trio:
+    """Three nats-servers on loopback, each with the configuration of one pod."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.supervisor = Supervisor(records=make_folder(folder / "pids"))
+        chosen = Ports()
+        self.ports = [chosen.take() for _ in range(9)]
+        chosen.close()
+        for user in (*RIGHTS, "route"):
+            (folder / f"nats_{user}").write_text(f"password-of-{user}")
+
+    def start(self, number: int) -> None:
+        client, route, health = self.ports[number * 3 : number * 3 + 3]
+        scratch = make_folder(self.folder / f"scratch-{number}")
+        peers = tuple(f"127.0.0.1:{port}" for port in self.ports[1::3])
+        argv = prepare_nats(
+            data=self.folder / f"data-{number}",
+            passwords=self.folder,
+            scratch=scratch,
+            name=f"nats-{number}",
+            peers=peers,
+        )
+        file = Path(argv[-1])
+        content = json.loads(file.read_text())
+        content |= {"listen": f"127.0.0.1:{client}", "http": f"127.0.0.1:{health}"}
+        content["cluster"]["listen"] = f"127.0.0.1:{route}"
+        file.write_text(json.dumps(content))
+        self.supervisor.start(Child(name=f"nats-{number}", argv=argv, cwd=scratch, log=scratch / "log", rank=0))
+
+    @property
+    def url(self) -> str:
+        return ",".join(f"nats://node:password-of-node@127.0.0.1:{port}" for port in self.ports[0::3])
+
+
+async def test_three_servers_keep_streams_when_one_goes(tmp_path: Path) -> None:
+    trio = Trio(tmp_path)
+    for number in range(3):
+        trio.start(number)
+    bus = Bus(trio.url, name="node", replicas=3)
+
+    async def made() -> bool:
+        with suppress(BusAway):
+            await bus.ensure_streams()
+            return True
+        return False
+
+    try:
+        async with bus.opened():
+            await eventually(made, within=30, every=0.3)
+            await trio.supervisor.stop("nats-1")
+            await eventually(made, within=30, every=0.3)  # two of three are a majority
+            trio.start(1)
+            await eventually(made, within=30, every=0.3)
+    finally:
+        await trio.supervisor.stop_all()

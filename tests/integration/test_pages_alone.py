@@ -170,3 +170,16 @@ async def test_a_secure_address_makes_a_secure_cookie(world: World) -> None:
     answer = await browser.post("/login", form, headers={"Host": "shops.example.com"})
     assert answer.status == 303
     assert "Secure" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("live", "port"),
+    [("", None), ("ws://10.0.0.1:30081", "30081"), ("wss://shops.example.com", "")],
+)
+async def test_pages_listen_where_the_live_feed_is(world: World, live: str, port: str | None) -> None:
+    await world.start("gateway", public_live_url=live)
+    browser = await world.signed_in()
+    page = (await browser.get("/stores")).text
+    found = re.search(r'name="storefleet-live" content="(\d*) ', page)
+    assert found
+    assert found[1] == (str(world.port["notifier"]) if port is None else port)

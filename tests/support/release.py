@@ -49,6 +49,9 @@ class Release:
     def names(self, kinds: str) -> list[str]:
         return self.kubectl("get", kinds, "--output=name").split()
 
+    def apply(self, manifest: dict[str, Any]) -> None:
+        _run(["kubectl", "--namespace", self.namespace, "apply", "--filename=-"], sent=json.dumps(manifest))
+
     def kubectl(self, *arguments: str) -> str:
         return _run(["kubectl", "--namespace", self.namespace, *arguments])
 

@@ -28,7 +28,7 @@ securityContext:
 {{- end }}
 
 {{- define "oscar.container" -}}
-image: {{ .Values.image }}
+image: {{ .Values.image | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -104,9 +104,13 @@ env:
   "url" .Values.store.url
   "address" "0.0.0.0"
   "port" 8080
-  "database" (dict "host" "database" "port" 5432 "name" "store" "user" "store" "password_file" (printf "%s/database-password" $secrets))
+  "database" (dict
+    "host" "database" "port" 5432 "name" "store" "user" "store"
+    "password_file" (printf "%s/database-password" $secrets))
   "secret_key_file" (printf "%s/secret-key" $secrets)
-  "admin" (dict "username_file" (printf "%s/admin-username" $secrets) "password_file" (printf "%s/admin-password" $secrets))
+  "admin" (dict
+    "username_file" (printf "%s/admin-username" $secrets)
+    "password_file" (printf "%s/admin-password" $secrets))
   "parameters" .Values.parameters
   "data_dir" "/var/lib/storefleet/files"
   "mail_dir" "/var/lib/storefleet/files/mail"

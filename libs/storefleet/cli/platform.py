@@ -26,6 +26,7 @@ Patience = Annotated[float, typer.Option("--timeout", min=1, max=86_400, help="L
 Passwords = Annotated[Path, typer.Option("--passwords", metavar="FOLDER", help="Where the server's secret is mounted.")]
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the server keeps everything.")]
 Scratch = Annotated[Path, typer.Option("--scratch", metavar="FOLDER", help="For files that need not be kept.")]
+Listen = Annotated[str, typer.Option("--listen", metavar="ADDRESS", help="Where the server listens.")]
 Owner = Annotated[Path, typer.Option("--owner", metavar="FOLDER", help="Where storefleet-admin is mounted.")]
 _Result = TypeVar("_Result")
 
@@ -52,10 +53,12 @@ def secrets(
     async def act() -> list[str]:
         opened = contextlib.nullcontext(FolderVault(folder)) if folder is not None else cluster_vault()
         async with opened as vault:
+            made = [] if forget else await deployment.ensure(vault, plan)
             if forget:
                 await deployment.forget(vault)
-                return []
-            return await deployment.ensure(vault, plan)
+            if isinstance(vault, FolderVault):
+                vault.lay_out(await deployment.settings_of(vault))
+            return made
 
     made = _run(act())
     messages.say("Removed." if forget else f"Made: {', '.join(made) or 'nothing, all were there'}.")
@@ -113,6 +116,7 @@ def postgres(
     data: Data,
     passwords: Passwords,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
+    listen: Listen = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5432,
 ) -> None:
     """Become the deployment's own PostgreSQL."""
@@ -120,7 +124,7 @@ def postgres(
     from storefleet.deployment.servers import become, prepare_postgres
 
     os.umask(0o077)
-    become(_run(prepare_postgres(data=data, passwords=passwords, scratch=scratch, port=port)))
+    become(_run(prepare_postgres(data=data, passwords=passwords, scratch=scratch, listen=listen, port=port)))
 
 
 @command(app, "nats", connects=False)
@@ -130,7 +134,9 @@ def nats(
     passwords: Passwords,
     scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
     peers: Annotated[str, typer.Option("--peers", metavar="HOST:PORT,…", help="All servers, when several.")] = "",
+    listen: Listen = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 4222,
+    health_port: Annotated[int, typer.Option(min=1, max=65535)] = 8222,
 ) -> None:
     """Become the deployment's own nats-server."""
     del cli
@@ -144,10 +150,22 @@ def nats(
             scratch=scratch,
             name=socket.gethostname(),
             peers=tuple(peer for peer in peers.split(",") if peer),
+            listen=listen,
             port=port,
+            health_port=health_port,
         )
     )
     become(argv, GOMEMLIMIT=os.environ.get("GOMEMLIMIT", "128MiB"))
+
+
+@command(app, "node", connects=False)
+def node(cli: Cli) -> None:
+    """Run the stores of the local runtime, beside services that run elsewhere."""
+    del cli
+    settings = load_settings()
+    from storefleet.node.up import up
+
+    raise typer.Exit(up(settings, ()))
 
 
 @command(app, "check", connects=False)

@@ -20,6 +20,7 @@ BUS = "storefleet-bus"  # <user>: address with password, for each service its ow
 ADMIN = "storefleet-admin"  # tenant, email, password, token: the first sign-in
 NAMES = (POSTGRES, DATABASE, NATS, BUS, ADMIN)
 ROUTE = "route"  # of servers among themselves
+_KNOW_STORES = ("provisioner", "reaper", "node")
 
 Content = Mapping[str, str]
 
@@ -72,6 +73,21 @@ async def ensure(vault: Vault, plan: Plan) -> list[str]:
             )
         found[name] = kept
     return made
+
+
+async def settings_of(vault: Vault) -> dict[str, Content]:
+    """What each user of the bus has to be told, as settings; a cluster puts that together where it mounts them."""
+    database, bus = await vault.read(DATABASE) or {}, await vault.read(BUS) or {}
+    own = {"database_url": database.get("url", "")}
+    stores = {"stores_database_url": database.get("stores_url", "")}
+    return {
+        user: {
+            setting: value
+            for setting, value in ({**own, "nats_url": address} | (stores if user in _KNOW_STORES else {})).items()
+            if value
+        }
+        for user, address in bus.items()
+    }
 
 
 async def forget(vault: Vault) -> None:

@@ -16,10 +16,12 @@ POSTGRES_PORT = 5432
 NATS_PORT = 4222
 HEALTH_PORT = 8222
 ROUTE_PORT = 6222
-_EVERYWHERE = "0.0.0.0"  # who may come is for the network's policies and the passwords to say
+EVERYWHERE = "0.0.0.0"  # who may come is for the network's policies and the passwords to say
 
 
-async def prepare_postgres(*, data: Path, passwords: Path, scratch: Path, port: int = POSTGRES_PORT) -> tuple[str, ...]:
+async def prepare_postgres(
+    *, data: Path, passwords: Path, scratch: Path, listen: str = EVERYWHERE, port: int = POSTGRES_PORT
+) -> tuple[str, ...]:
     """Make the cluster in `data` when there is none; returns the server's command line."""
     server = Postgres(
         folder=data,
@@ -28,23 +30,31 @@ async def prepare_postgres(*, data: Path, passwords: Path, scratch: Path, port: 
         log=scratch / "postgres.log",
         port=port,
         account=None,
-        listen=_EVERYWHERE,
+        listen=listen,
     )
     await server.prepare()
     return server.child().argv
 
 
 def prepare_nats(
-    *, data: Path, passwords: Path, scratch: Path, name: str, peers: tuple[str, ...] = (), port: int = NATS_PORT
+    *,
+    data: Path,
+    passwords: Path,
+    scratch: Path,
+    name: str,
+    peers: tuple[str, ...] = (),
+    listen: str = EVERYWHERE,
+    port: int = NATS_PORT,
+    health_port: int = HEALTH_PORT,
 ) -> tuple[str, ...]:
     """Write the configuration, with passwords, to `scratch`; returns the server's command line."""
     users = make_users({user: read_secret(passwords / f"nats_{user}") for user in RIGHTS})
     content = make_configuration(
-        listen=f"{_EVERYWHERE}:{port}",
+        listen=f"{listen}:{port}",
         store=data,
         users=users,
         server_name=name,
-        http=f"{_EVERYWHERE}:{HEALTH_PORT}",
+        http=f"{listen}:{health_port}",
         lame_duck_duration="30s",
         lame_duck_grace_period="5s",
         **(cluster_of(peers, read_secret(passwords / f"nats_{ROUTE}")) if peers else {}),
@@ -59,7 +69,7 @@ def cluster_of(peers: tuple[str, ...], password: str) -> dict[str, Any]:
     return {
         "cluster": {
             "name": "storefleet",
-            "listen": f"{_EVERYWHERE}:{ROUTE_PORT}",
+            "listen": f"{EVERYWHERE}:{ROUTE_PORT}",
             "authorization": {"user": ROUTE, "password": password, "timeout": 2},
             "routes": [f"nats://{ROUTE}:{password}@{peer}" for peer in peers],
             "no_advertise": True,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ from kubernetes_asyncio.config import ConfigException
 from storefleet.deployment.failure import DeploymentError
 from storefleet.deployment.secrets import Content
 from storefleet.node.files import make_folder, write_file
+from storefleet.settings import PREFIX
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATIENCE = 15  # seconds for one request
@@ -85,6 +86,15 @@ class FolderVault:
 
     async def remove(self, name: str) -> None:
         shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def lay_out(self, settings: Mapping[str, Content]) -> None:
+        """Give each user a folder with its settings, as STOREFLEET_SECRETS_DIR wants it, to be mounted alone."""
+        if not settings:
+            shutil.rmtree(self._folder / "services", ignore_errors=True)
+        for user, content in settings.items():
+            folder = make_folder(make_folder(self._folder / "services") / user)
+            for setting, value in content.items():
+                write_file(folder / f"{PREFIX.lower()}{setting}", value)
 
 
 class _Missing(Exception):

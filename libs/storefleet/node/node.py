@@ -36,13 +36,21 @@ class Node:
     """One run of the platform on this machine."""
 
     def __init__(
-        self, *, settings: Settings, state: State, engines: Engines, account: Account | None, say: Say
+        self,
+        *,
+        settings: Settings,
+        state: State,
+        engines: Engines,
+        account: Account | None,
+        say: Say,
+        services: tuple[str, ...] = SERVICES,
     ) -> None:
         self._settings = settings
         self._state = state
         self._engines = engines
         self._account = account
         self._say = say
+        self._services = services  # none: they run elsewhere, and so does whoever set the servers up
         self._places = Places(state.folder)
         self._supervisor = Supervisor(records=state.records, changed=self._saw, backoff=settings.restart_backoff)
         self._environments: dict[tuple[str, str], Environment] = {}
@@ -85,16 +93,18 @@ class Node:
         await stack.enter_async_context(database.opened())
         self._stores = self._keep_stores(database, urls)
         self._background(self._stores.run(), "stores")
-        self._say("starting the services")
         owner, _, made = await together(
-            admin.ensure_owner(database, settings=self._settings, state=self._state),
+            self._ensure_owner(database),
             self._start_services(),
             self._prepare_templates(preparing, urls),
         )
         # Stores that ran before are started only now: fifty of them would make the services late.
         self._environments = {(environment.engine, environment.version): environment for environment in made}
         self._stores.look()
-        return admin.tell(owner, settings=self._settings, state=self._state)
+        return admin.tell(owner, settings=self._settings, state=self._state) if owner else {}
+
+    async def _ensure_owner(self, database: Database) -> dict[str, Any]:
+        return await admin.ensure_owner(database, settings=self._settings, state=self._state) if self._services else {}
 
     def _choose_servers(self) -> None:
         """Embedded servers unless the settings name others; each keeps its port from run to run."""
@@ -181,11 +191,13 @@ class Node:
         )
 
     async def _start_services(self) -> None:
-        for service in SERVICES:
+        if self._services:
+            self._say("starting the services")
+        for service in self._services:
             self._supervisor.start(
                 services.make_child(service, settings=self._settings, state=self._state, account=self._account)
             )
-        await together(*(self._service_ready(service) for service in SERVICES))
+        await together(*(self._service_ready(service) for service in self._services))
 
     async def _service_ready(self, service: str) -> None:
         await services.wait_until_ready(
@@ -253,7 +265,7 @@ class Node:
         """Services first, while the stores still answer them; then the stores."""
         self._say("stopping")
         admin.untell(self._state)
-        await asyncio.gather(*(self._supervisor.stop(service) for service in SERVICES))
+        await asyncio.gather(*(self._supervisor.stop(service) for service in self._services))
         await tasks.end((*self._tasks, *self._helpers))
         if self._stores is not None:
             await self._stores.close()

@@ -48,6 +48,10 @@ class Terminal:
         Console(highlight=False).print(panel)
         sys.stdout.flush()
 
+    def note(self, text: str) -> None:
+        self.quiet()
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
+
     def problem(self, text: str) -> None:
         self.quiet()
         print(f"storefleet: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal

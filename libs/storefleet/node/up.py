@@ -1,4 +1,7 @@
-"""`storefleet up`: the whole platform in the foreground, until Ctrl-C, SIGTERM or `storefleet down`."""
+"""`storefleet up`: the whole platform in the foreground, until Ctrl-C, SIGTERM or `storefleet down`.
+
+Without services it is the node alone, beside services that run elsewhere: the containers of docker-compose.yml.
+"""
 
 import asyncio
 import contextlib
@@ -22,12 +25,12 @@ from storefleet.settings import Settings
 log = logs.get(__name__)
 
 
-def up(settings: Settings) -> int:
-    """Run until told to stop; returns the exit code, having told a person why it is not 0."""
+def up(settings: Settings, wanted: tuple[str, ...] = services.SERVICES) -> int:
+    """Run until told to stop, with these services; returns the exit code, having told why it is not 0."""
     began, terminal, state = time.monotonic(), Terminal(), State(settings.state_dir)
     os.umask(0o077)
     try:
-        asyncio.run(_up(settings, state, terminal, began))
+        asyncio.run(_up(settings, state, terminal, began, wanted))
     except (NodeError, EngineError) as error:
         terminal.problem(str(error))
         return 1
@@ -38,7 +41,7 @@ def up(settings: Settings) -> int:
     return 0
 
 
-async def _up(settings: Settings, state: State, terminal: Terminal, began: float) -> None:
+async def _up(settings: Settings, state: State, terminal: Terminal, began: float, wanted: tuple[str, ...]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -49,18 +52,25 @@ async def _up(settings: Settings, state: State, terminal: Terminal, began: float
     with _alone(state, settings), state.log("up").open("a", encoding="utf-8") as lines:
         logs.configure("node", settings.log_level, lines)
         with _explained(state):
-            await _run(settings, state, account, terminal, stop, began)
+            await _run(settings, state, account, terminal, stop, began, wanted)
 
 
 async def _run(
-    settings: Settings, state: State, account: Account | None, terminal: Terminal, stop: asyncio.Event, began: float
+    settings: Settings,
+    state: State,
+    account: Account | None,
+    terminal: Terminal,
+    stop: asyncio.Event,
+    began: float,
+    wanted: tuple[str, ...],
 ) -> None:
     admin.untell(state)
     if ended := await end_leftovers(state.records):
         log.warning("leftovers_ended", names=ended)
-    services.check_ports(settings)
+    if wanted:
+        services.check_ports(settings)
     catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
-    node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say)
+    node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say, services=wanted)
     await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
 
 
@@ -93,7 +103,10 @@ async def _live(node: Node, state: State, terminal: Terminal, began: float) -> N
     async with node.running() as told:
         seconds = time.monotonic() - began
         log.info("ready", seconds=round(seconds, 2))
-        terminal.ready(told, seconds=seconds, file=str(state.admin))
+        if told:
+            terminal.ready(told, seconds=seconds, file=str(state.admin))
+        else:
+            terminal.note(f"Stores can run here ({seconds:.1f} s).")
         await node.watch()
 
 

@@ -129,6 +129,7 @@ class LocalRuntime:
             "store_id": store.id,
             "name": store.name,
             "host": host,
+            "address": self._settings.store_address,
             "port": port,
             "url": address.url,
             "database": {

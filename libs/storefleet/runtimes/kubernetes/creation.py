@@ -139,7 +139,8 @@ class Creation:
                     raise await self._failed(place, verdict)
                 else:
                     wait.note(verdict)
-                    await work.say(f"Waiting for {verdict.text}" if isinstance(verdict, Waiting) else verdict.cause)
+                    if wait.is_steady():
+                        await work.say(f"Waiting for {verdict.text}" if isinstance(verdict, Waiting) else verdict.cause)
                 await follow.changed(1)
 
     async def _warnings(self, place: Place, follow: Follow, wait: Patience) -> tuple[Warned, ...]:

@@ -9,6 +9,7 @@ from storefleet.runtimes.kubernetes.diagnosis import Trouble, Verdict, Waiting, 
 _LONGEST = 300.0  # without a cause that could be named
 _QUIET = 3.0  # without anything new; then warnings are worth a request
 _WARNINGS_EVERY = 5.0
+_STEADY = 1.0  # what passes sooner is not worth an event
 _RECOVERY = 120.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
 
 
@@ -47,6 +48,10 @@ class Patience:
                 f"Not ready after {_LONGEST:.0f} s; it waits for {text}.",
                 next_step="Read the store's log and what the cluster says; it is tried again.",
             )
+
+    def is_steady(self, *, now: float | None = None) -> bool:
+        """Whether it has waited for the same thing long enough to tell people."""
+        return (time.monotonic() if now is None else now) - self._new >= _STEADY
 
     def pause(self, *, now: float | None = None) -> None:
         """The cluster is away: nothing can be blamed on the store."""

@@ -1,0 +1,102 @@
+"""docker-compose.yml: as the Compose specification wants it, and as the platform's image needs it."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from storefleet import __version__
+from storefleet.node.nats_server import RIGHTS
+from storefleet.settings import PREFIX, Settings
+from tests.support.compose import FILE, ordered, services
+
+SERVICES = services()
+ONCE = {"volumes", "secrets", "setup"}
+EVERY = pytest.mark.parametrize("name", SERVICES)
+
+
+def specification() -> dict[str, Any]:
+    content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return {key: value for key, value in content.items() if not key.startswith("x-")}
+
+
+def test_it_is_what_the_specification_knows() -> None:
+    PyCompose.from_yaml(yaml.safe_dump(specification())).to_spec()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("comand", ["x"]), ("ports", ["abc"]), ("restart", "sometimes"), ("depends_on", {"setup": {"condition": "soon"}})],
+)
+def test_the_check_would_find_a_mistake(key: str, value: object) -> None:
+    content = specification()
+    content["services"]["node"][key] = value
+    with pytest.raises(ValueError, match=r"services\.node"):
+        PyCompose.from_yaml(yaml.safe_dump(content))
+
+
+def test_the_whole_platform_is_there() -> None:
+    assert set(SERVICES) == {*ONCE, "postgres", "nats", "gateway", "notifier", "provisioner", "reaper", "node"}
+    assert list(ordered(SERVICES))[:2] == ["volumes", "secrets"]
+
+
+@EVERY
+def test_every_container_is_the_image_of_this_version_and_can_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["image"] == f"storefleet/platform:{__version__}"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert service.get("cap_add", []) == (["CHOWN"] if name == "volumes" else [])
+    assert ("user" in service) == (name == "volumes"), "all others are the image's own user"
+
+
+@EVERY
+def test_only_this_machine_comes_in(name: str) -> None:
+    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+@EVERY
+def test_settings_are_known_and_no_secret_is_among_them(name: str) -> None:
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    environment = SERVICES[name].get("environment", {})
+    assert set(environment) <= known
+    assert not re.search(r"://\S+:\S+@|PASSWORD|TOKEN", str(environment) + str(SERVICES[name]["command"]))
+
+
+@EVERY
+def test_it_waits_for_what_it_needs(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        assert how["condition"] == ("service_completed_successfully" if needed in ONCE else "service_started")
+
+
+@EVERY
+def test_a_container_sees_only_its_own_secrets(name: str) -> None:
+    mounts = {
+        each["target"]: each.get("volume", {}).get("subpath")
+        for each in SERVICES[name].get("volumes", [])
+        if each["source"] == "secrets"
+    }
+    own = {
+        "volumes": {"/volumes/secrets": None},
+        "secrets": {"/secrets": None},
+        "postgres": {"/run/secrets/postgres": "storefleet-postgres"},
+        "nats": {"/run/secrets/nats": "storefleet-nats"},
+    }
+    user = {"setup": "node"}.get(name, name)
+    expected = own.get(name, {"/run/secrets/storefleet": f"services/{user}"})
+    if name in ("setup", "gateway"):
+        expected |= {"/run/secrets/admin": "storefleet-admin"}
+    if name == "setup":
+        expected |= {"/run/secrets/postgres": "storefleet-postgres"}
+    assert mounts == expected
+    assert user in RIGHTS or name in own
+
+
+def test_who_visits_stores_shares_their_network() -> None:
+    assert {SERVICES[name].get("network_mode") for name in ("provisioner", "reaper")} == {"service:node"}
+    first, last = (SERVICES["node"]["environment"][f"{PREFIX}STORE_PORT_{end}"] for end in ("FIRST", "LAST"))
+    assert SERVICES["node"]["ports"] == [f"127.0.0.1:{first}-{last}:{first}-{last}"]
