@@ -305,19 +305,21 @@ async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
     await proxy.mend()
     try:
         async with opened_bench(config=config) as bench:
-            creations = [asyncio.create_task(bench.create(bench.store(trouble="slow"), within=120)) for _ in range(3)]
-            for pause in (0.3, 2, 3):
-                await asyncio.sleep(pause)
-                await proxy.cut()
-                await asyncio.sleep(pause)
+            async with asyncio.TaskGroup() as group:
+                slow = [bench.store(trouble="slow") for _ in range(3)]
+                creations = [group.create_task(bench.create(store, within=120)) for store in slow]
+                for pause in (0.3, 2, 3):
+                    await asyncio.sleep(pause)
+                    await proxy.cut()
+                    await asyncio.sleep(pause)
+                    await proxy.mend()
+                await asyncio.sleep(5)
+                proxy.freeze()
+                await asyncio.sleep(3)
                 await proxy.mend()
-            await asyncio.sleep(5)
-            proxy.freeze()
-            await asyncio.sleep(3)
-            await proxy.mend()
-            for store in await asyncio.gather(*creations):
-                assert (await bench.releases(store))[-1] == "deployed"
-                await bench.delete(store)
+            for creation in creations:
+                assert (await bench.releases(creation.result()))[-1] == "deployed"
+                await bench.delete(creation.result())
     finally:
         await proxy.cut()
 
@@ -325,23 +327,24 @@ async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
 async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
     """Creations and deletions under way, in all their steps, wait and go on."""
     leaving = await bench.create(bench.store())
-    deletion = asyncio.create_task(bench.delete(leaving, within=240))
-    creations = []
-    for _ in range(3):
-        creations.append(asyncio.create_task(bench.create(bench.store(trouble="slow"), within=240)))
-        await asyncio.sleep(0.7)
-    await asyncio.to_thread(bare_cluster, "stop", "kube-apiserver")
-    try:
-        creations.append(asyncio.create_task(bench.create(bench.store(), within=240)))
-        await asyncio.sleep(60)
-    finally:
-        await asyncio.to_thread(bare_cluster, "start", "kube-apiserver")
-    await deletion
-    for store in await asyncio.gather(*creations):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.delete(leaving, within=300))
+        creations = []
+        for _ in range(3):
+            creations.append(group.create_task(bench.create(bench.store(trouble="slow"), within=300)))
+            await asyncio.sleep(0.7)
+        await asyncio.to_thread(bare_cluster, "stop", "kube-apiserver")
+        try:
+            creations.append(group.create_task(bench.create(bench.store(), within=300)))
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.to_thread(bare_cluster, "start", "kube-apiserver")
+    for creation in creations:
+        store = creation.result()
         assert (await bench.releases(store))[-1] == "deployed"
         web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
         assert len(web) == 1
-        await bench.delete(store, within=120)
+    await asyncio.gather(*(bench.delete(creation.result(), within=150) for creation in creations))
 
 
 # the whole platform, killed at every effect ---------------------------------------------------------------------------

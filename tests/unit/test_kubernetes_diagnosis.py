@@ -289,9 +289,22 @@ def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> N
     patience = Patience(now=100)
     trouble, final = Trouble("container_refused", "x", "y", 20), Trouble("setup_failed", "x", "y", 0)
     assert not patience.is_certain(trouble, restored=100, now=110)
-    assert not patience.is_certain(trouble, restored=100, now=159)
-    assert patience.is_certain(trouble, restored=100, now=160)
-    assert patience.is_certain(final, restored=160, now=161)
+    assert not patience.is_certain(trouble, restored=100, now=219)
+    assert patience.is_certain(trouble, restored=100, now=220)
+    assert patience.is_certain(final, restored=220, now=221)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'pods "x" is forbidden: error looking up service account st-x/default: serviceaccount "default" not found',
+        'pods "x" is forbidden: status unknown for quota: store, resources: limits.cpu',
+    ],
+)
+def test_a_controller_that_catches_up_is_no_trouble(words: str) -> None:
+    verdict = judge(seen(a_workload(refused=words, **NOT_READY)))
+    assert isinstance(verdict, Waiting)
+    assert words in verdict.text
 
 
 def test_a_node_that_catches_up_is_no_trouble() -> None:

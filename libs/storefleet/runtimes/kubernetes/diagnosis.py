@@ -3,6 +3,7 @@
 Pure functions. Trouble may pass by itself, so each kind has a patience: it is certain when it has lasted that long.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ CRASHES = 3
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
 _IMAGE_FOR_CERTAIN = {"InvalidImageName", "ErrImageNeverPull"}
-#: The node's own trouble with the API server, which passes.
-_NODE_CATCHES_UP = ("failed to sync secret cache", "failed to sync configmap cache")
+#: Nodes and controllers that have not caught up with the API server: this passes.
+_CATCHING_UP = re.compile(r"failed to sync \w+ cache|service ?account \S+ not found|status unknown for quota")
 _CONFIGURATION = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 
 
@@ -83,7 +84,7 @@ def _troubles(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> Ite
     if workload.failed:
         yield _given_up(workload, pods)
     words = workload.refused or _refusal_of(workload, warnings)
-    if words and workload.wanted and not pods:
+    if words and workload.wanted and not pods and not _CATCHING_UP.search(words):
         yield _refused(workload, words)
     for pod in pods:
         if pod.unschedulable:
@@ -150,7 +151,7 @@ def _container_trouble(workload: Workload, pod: Pod, container: Container) -> It
             20 if reason in _IMAGE else 0,
             pod.name,
         )
-    elif reason in _CONFIGURATION and not container.message.startswith(_NODE_CATCHES_UP):
+    elif reason in _CONFIGURATION and not _CATCHING_UP.search(container.message):
         yield Trouble(
             "container_refused",
             f"The node cannot start {where} ({reason}): {container.message}",

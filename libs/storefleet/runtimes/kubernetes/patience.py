@@ -10,7 +10,7 @@ _LONGEST = 300.0  # without a cause that could be named
 _QUIET = 3.0  # without anything new; then warnings are worth a request
 _WARNINGS_EVERY = 5.0
 _STEADY = 1.0  # what passes sooner is not worth an event
-_RECOVERY = 60.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
+_RECOVERY = 120.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
 
 
 class Patience:
