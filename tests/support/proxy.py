@@ -13,16 +13,19 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cut = False
         self._flowing = asyncio.Event()
         self._flowing.set()
 
     async def mend(self) -> None:
+        self._is_cut = False
         self._flowing.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
 
     async def cut(self) -> None:
         """Every connection breaks, and no new one is accepted."""
+        self._is_cut = True
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -37,12 +40,15 @@ class Proxy:
         self._flowing.clear()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:  # between the handshake and this
+            writer.transport.abort()
+            return
+        self._open.add(writer)  # here, since a task that is cancelled at once never begins
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             self._open.add(far_writer)
