@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from storefleet import __version__
-from storefleet.cli import dead_letters, engines, events, local, operations, platform, tokens, versions
+from storefleet.cli import dead_letters, engines, events, local, operations, platform, stores, tokens, versions
 from storefleet.cli.failures import CliError, Interrupted, WrongUse
 from storefleet.cli.output import OutputClosed, messages
 
