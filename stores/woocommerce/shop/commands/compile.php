@@ -6,7 +6,6 @@ declare(strict_types=1);
 namespace Storefleet;
 
 const STOREFLEET_FOLDERS = [
-	'/opt/storefleet/shop',
 	'/srv/wordpress/wp-content/plugins/woocommerce/src/StoreApi',
 	'/srv/wordpress/wp-content/plugins/woocommerce/includes/emails',
 	'/srv/wordpress/wp-content/plugins/woocommerce/templates/emails',

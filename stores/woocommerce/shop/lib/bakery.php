@@ -15,9 +15,9 @@ final class Bakery {
 		'/shop/?orderby=price'                => 'Stoneware Mug',
 		'/product/stoneware-mug/'             => 'add-to-cart',
 		'/product-category/kitchen/'          => 'Stoneware Mug',
-		'/?s=mug&post_type=product'           => 'Stoneware Mug',
+		'/?s=o&post_type=product'             => 'Stoneware Mug',
 		'/cart/'                              => 'wp-block-woocommerce-cart',
-		'/checkout/'                          => 'wp-block-woocommerce-checkout',
+		'/checkout/?add-to-cart=%d'           => 'wp-block-woocommerce-checkout',
 		'/my-account/'                        => 'woocommerce-form-login',
 		'/no-such-page/'                      => 'not here',
 		'/wp-login.php'                       => 'name="loginform"',
@@ -37,8 +37,9 @@ final class Bakery {
 		$this->start_server();
 		try {
 			$this->store( 'setup' );
+			$mug = Database::of( Configuration::current() )->number( "SELECT ID FROM wp_posts WHERE post_name = 'stoneware-mug' AND post_type = 'product'" );
 			foreach ( self::PAGES as $uri => $expected ) {
-				$this->store( 'visit', $uri, $expected );
+				$this->store( 'visit', sprintf( $uri, $mug ), $expected );
 			}
 			$this->store( 'compile' );
 			$this->tidy();
@@ -46,11 +47,7 @@ final class Bakery {
 			$this->stop_server();
 		}
 		run( [ 'cp', '-R', '--no-preserve=all', '/srv/wordpress/wp-content/uploads', "{$this->folder}/uploads" ] );
-		foreach ( [ 'aria_log_control' => false, 'ibtmp1' => true, 'mariadb_upgrade_info' => false ] as $name => $superfluous ) {
-			if ( $superfluous && is_file( "{$this->folder}/database/{$name}" ) ) {
-				unlink( "{$this->folder}/database/{$name}" );
-			}
-		}
+		run( [ 'rm', '-rf', "{$this->folder}/uploads/wc-logs", "{$this->folder}/work" ] );
 		run( [ 'chmod', '-R', 'a+rX', $this->folder ] );
 	}
 
@@ -58,7 +55,7 @@ final class Bakery {
 		foreach ( [ 'database', 'compiled', 'work' ] as $name ) {
 			mkdir( "{$this->folder}/{$name}", 0755, true );
 		}
-		run( [ 'mariadb-install-db', '--defaults-file=' . Server::SETTINGS, "--datadir={$this->folder}/database", '--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve' ] );
+		run( [ 'mariadb-install-db', '--defaults-file=' . Server::SETTINGS, "--datadir={$this->folder}/database", '--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve', '--force' ] );
 	}
 
 	/** Its secrets are made here and thrown away: a store's own take their place when it is made. */
@@ -103,7 +100,7 @@ final class Bakery {
 		$database->run( "DELETE FROM wp_usermeta WHERE meta_key = 'session_tokens'" );
 		// A slow end leaves nothing to be cleaned up in every store's first second.
 		$root = new \mysqli( 'localhost', 'root', '', 'mysql', 0, self::SOCKET );
-		foreach ( [ 'SET GLOBAL innodb_fast_shutdown = 0', 'DROP DATABASE IF EXISTS sys', "DROP USER IF EXISTS 'root'@'127.0.0.1'", "DROP USER IF EXISTS 'root'@'::1'", "DELETE FROM mysql.global_priv WHERE User = ''", 'TRUNCATE mysql.help_topic', 'TRUNCATE mysql.help_relation', 'TRUNCATE mysql.help_keyword' ] as $statement ) {
+		foreach ( [ 'SET GLOBAL innodb_fast_shutdown = 0', 'DROP DATABASE IF EXISTS sys', "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')", 'DELETE FROM mysql.proxies_priv', 'TRUNCATE mysql.help_topic', 'TRUNCATE mysql.help_relation', 'TRUNCATE mysql.help_keyword' ] as $statement ) {
 			$root->query( $statement );
 		}
 		// Nobody can be root: who may run a program beside the server stops it and starts it without its rights.

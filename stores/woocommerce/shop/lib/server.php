@@ -47,8 +47,13 @@ final class Server {
 	}
 
 	public static function become( string $first_words ): never {
-		pcntl_exec( self::PROGRAM, [ '--defaults-file=' . self::SETTINGS, "--init-file={$first_words}" ] );
+		pcntl_exec( self::PROGRAM, [ '--defaults-file=' . self::SETTINGS, "--init-file={$first_words}", '--innodb-buffer-pool-size=' . self::memory() . 'M' ] );
 		throw new \RuntimeException( self::PROGRAM . ' cannot be started' );
+	}
+
+	/** MiB of pages that it keeps. */
+	private static function memory(): int {
+		return max( 16, (int) ( getenv( 'STORE_DATABASE_MEMORY' ) ?: 48 ) );
 	}
 
 	private static function text( string $value ): string {
