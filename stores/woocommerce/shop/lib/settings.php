@@ -28,6 +28,8 @@ final class Settings {
 		update_option( 'woocommerce_default_country', $country );
 		$behind = in_array( $country, [ 'AT', 'BE', 'BG', 'CZ', 'DE', 'DK', 'EE', 'ES', 'FI', 'FR', 'GR', 'HR', 'HU', 'IT', 'LT', 'LV', 'NO', 'PL', 'PT', 'RO', 'SE', 'SI', 'SK' ], true );
 		update_option( 'woocommerce_currency_pos', $behind ? 'right_space' : 'left' );
+		update_option( 'woocommerce_price_decimal_sep', $behind ? ',' : '.' );
+		update_option( 'woocommerce_price_thousand_sep', $behind ? '.' : ',' );
 		$metric = ! in_array( $country, [ 'US', 'LR', 'MM' ], true );
 		update_option( 'woocommerce_weight_unit', $metric ? 'kg' : 'lbs' );
 		update_option( 'woocommerce_dimension_unit', $metric ? 'cm' : 'in' );
