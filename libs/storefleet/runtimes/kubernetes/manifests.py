@@ -7,6 +7,7 @@ from storefleet.engines import Amounts, Engine, Plan
 from storefleet.identifiers import resource_name
 from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
+from storefleet.runtimes.kubernetes.exposure import make_exposure
 from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
 from storefleet.runtimes.kubernetes.policies import make_network_policies
 from storefleet.settings import Settings
@@ -97,11 +98,6 @@ def make_secret(store: Store, name: str, values: Mapping[str, str]) -> Manifest:
 
 def make_values(store: Store, engine: Engine, place: Place, settings: Settings) -> dict[str, Any]:
     """All that the chart is told; secrets by name only."""
-    exposure = {
-        "type": "ingress" if settings.ingress_class else "none",
-        "className": settings.ingress_class,
-        "tls": settings.store_scheme == "https",
-    }
     return {
         "store": {
             "id": store.id,
@@ -116,7 +112,7 @@ def make_values(store: Store, engine: Engine, place: Place, settings: Settings) 
         "secret": STORE_SECRET,
         "parameters": engine.complete(store.parameters),
         "storageClassName": settings.storage_class,
-        "exposure": exposure,
+        "exposure": make_exposure(settings),
         **(engine.kubernetes.plan.values if engine.kubernetes else {}),
     }
 
