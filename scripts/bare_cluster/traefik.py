@@ -1,7 +1,7 @@
 """Traefik, built without the well over a hundred libraries of DNS providers that it could get certificates by.
 
-They come with one package of one of its modules, lego. So lego is taken without that package – its source is checked
-against the sum below – and a package of ours that knows no provider stands in its place.
+They come with one package of one of its modules, lego. So lego is taken without that package, its source checked
+against the sum below, and a package of ours that knows no provider stands in its place.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped anywhere, something in the way.
+"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped, something in the way.
 
 The programs it calls are stand-ins: what is tested is what the script decides. No real kind runs here.
 """
