@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.pages import _local
+from services.gateway.sign_in import local
 from services.gateway.views import _summary, form_parameters
 from storefleet.models import Event, now
 
@@ -41,7 +41,7 @@ def test_form_fields_become_parameters(sent: dict[str, str], found: dict[str, An
 
 @pytest.mark.parametrize("target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"])
 def test_pages_of_ours(target: str) -> None:
-    assert _local(target) == target
+    assert local(target) == target
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_pages_of_ours(target: str) -> None:
     ],
 )
 def test_everything_else(target: str) -> None:
-    assert _local(target) == "/stores"
+    assert local(target) == "/stores"
 
 
 def event(event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), failure: Any = None) -> Event:
