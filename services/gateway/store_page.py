@@ -111,9 +111,7 @@ class StorePage:
 
     async def _store(self, request: web.Request, caller: Caller) -> Store:
         async with self._frame.database.connection() as conn:
-            store = await stores.find(
-                conn, tenant_id=caller.tenant_id, ref=store_ref(request), kept=self._frame.kept
-            )
+            store = await stores.find(conn, tenant_id=caller.tenant_id, ref=store_ref(request), kept=self._frame.kept)
         if store is None:
             raise NotFound("There is no such store, or it was deleted more than a week ago.")
         return store

@@ -109,6 +109,11 @@ function apply(frame) {
   if (byId("stores-table")) applyToList(frame, store);
   if (frame.type === "store.ready") toast("ready", store, "is ready");
   if (frame.type === "store.failed") toast("failed", store, "failed");
+  if (frame.type === "store.upgraded") toast("ready", store, `is on ${store.engine_version}`);
+  if (frame.type === "store.rolled_back") {
+    const meant = frame.data.operation?.kind === "rollback" && frame.data.operation.state === "succeeded";
+    toast(meant ? "ready" : "failed", store, meant ? `is back on ${store.engine_version}` : `was not changed; it stays on ${store.engine_version}`);
+  }
 }
 
 function applyToList(frame, store) {
@@ -300,8 +305,9 @@ document.addEventListener("click", (event) => {
   }
   if (button?.dataset.open) {
     event.preventDefault();
-    byId(button.dataset.open).open = true;
-    byId("confirm").focus();
+    const details = byId(button.dataset.open);
+    details.open = true;
+    details.querySelector("input:checked, input:not([type=hidden]):not([type=radio])").focus();
   }
 });
 
