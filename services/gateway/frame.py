@@ -1,6 +1,7 @@
 """What all pages of the dashboard share: who is signed in, forms that are ours, the frame around them, their errors."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,6 +25,7 @@ _NEXT_STEPS = {
     429: "Wait a little, then try again.",
     503: "Nothing is lost. Try again in a few seconds.",
 }
+_TITLES = {"/name": "The name", "/engine": "The kind of shop", "/version": "The version", "/plan": "The plan"}
 
 
 class Frame:
@@ -117,12 +119,13 @@ async def read_form(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in fields.items() if isinstance(value, str) and is_clean(value)}
 
 
-def shown_errors(error: RequestError | None) -> list[dict[str, str]]:
-    """What is wrong with a form, each with a pointer to its field."""
+def shown_errors(error: RequestError | None, titles: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """What is wrong with a form, each with a pointer to its field; `titles` are what the form calls those."""
     if error is None:
         return []
+    named = {**_TITLES, **(titles or {})}
     pairs = error.errors or (("", error.detail),)
-    return [{"pointer": pointer, "detail": _sentence(pointer, detail)} for pointer, detail in pairs]
+    return [{"pointer": pointer, "detail": _sentence(named.get(pointer), detail)} for pointer, detail in pairs]
 
 
 def form_key(form: dict[str, str]) -> str:
@@ -130,6 +133,6 @@ def form_key(form: dict[str, str]) -> str:
     return form.get("idempotency_key") or secrets.token_urlsafe(16)
 
 
-def _sentence(pointer: str, detail: str) -> str:
-    text = f"The name {detail}." if pointer == "/name" else detail
-    return text[:1].upper() + text[1:]
+def _sentence(title: str | None, detail: str) -> str:
+    text = f"{title} {detail}" if title else detail
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,7 +1,7 @@
 """The list of stores, and the form of a new one."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ from storefleet.database import operations, stores
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Invalid, Limited, RequestError
 from storefleet.identifiers import STORE
-from storefleet.models import Caller, StoreState
+from storefleet.models import STORE_STATES, Caller
 from storefleet.web import REQUEST_ID
 
 _PAGE = 25
@@ -26,7 +26,7 @@ class StoreList:
         self._frame = frame
         self._admission = admission
         self._engines = engines
-        self._default_engine = frame.settings.default_engine
+        self._default_engine = engines.default(frame.settings.default_engine)
 
     def routes(self) -> Sequence[web.RouteDef]:
         return (
@@ -46,7 +46,7 @@ class StoreList:
         return render("stores/_table.html", request, await self._data(request, caller))
 
     async def _data(self, request: web.Request, caller: Caller) -> dict[str, Any]:
-        query, state = word(request, "q"), word(request, "state", get_args(StoreState))
+        query, state = word(request, "q"), word(request, "state", STORE_STATES)
         after = identifier(request, "starting_after", STORE)
         async with self._frame.database.connection() as conn:
             page, more = await stores.listed(
