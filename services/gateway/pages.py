@@ -45,7 +45,7 @@ class Pages:
         self._parts = (
             SignIn(frame=self._frame, accounts=accounts),
             StoreList(frame=self._frame, admission=admission, engines=engines),
-            StorePage(frame=self._frame, admission=admission, runtime=runtime),
+            StorePage(frame=self._frame, admission=admission, engines=engines, runtime=runtime),
         )
 
     def add_to(self, app: web.Application) -> None:

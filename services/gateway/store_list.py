@@ -79,6 +79,8 @@ class StoreList:
                 name=form.get("name", "").strip().lower(),
                 engine=engine.name,
                 parameters=views.form_parameters(form, engine.name, engine.parameters),
+                version=form.get(f"version.{engine.name}") or None,
+                plan=form.get(f"plan.{engine.name}") or None,
                 request_id=request[REQUEST_ID],
                 idempotency_key=form.get("idempotency_key") or None,
             )
@@ -92,9 +94,15 @@ class StoreList:
         context = {
             **await self._frame.context(request, caller),
             "form": form,
-            "errors": shown_errors(error),
+            "errors": shown_errors(error, self._titles(form)),
             "idempotency_key": form_key(form),
-            "engines": [engine.to_json() for engine in self._engines],
+            "engines": [views.engine(engine) for engine in self._engines],
             "quota": (await self._admission.quota(caller))._asdict(),
         }
         return render("stores/new.html", request, context, status=422 if error else 200)
+
+    def _titles(self, form: dict[str, str]) -> dict[str, str]:
+        """What the fields of the chosen engine are called."""
+        engine = self._engines.find(form.get("engine", ""))
+        fields = engine.parameters.get("properties", {}) if engine else {}
+        return {f"/parameters/{name}": f"{rule.get('title', name)}:" for name, rule in fields.items()}

@@ -5,19 +5,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from services.gateway.sentences import sentence
+from storefleet.database.changes import Entry
 from storefleet.engines import Engine, Version
 from storefleet.models import Caller, Event, Operation, Step, Store, timestamp
 from storefleet.runtimes.base import Use
-
-_SENTENCES = {
-    "store.requested": "Requested",
-    "store.provisioning": "Provisioning began",
-    "store.ready": "Ready",
-    "store.deleting": "Deletion requested",
-    "store.deleted": "Deleted, nothing is left",
-    "store.upgrading": "Upgrade to {to} began",
-    "store.upgraded": "Upgraded to {to}",
-}
 
 #: What a cluster calls the things that it counts.
 _RESOURCES = {
@@ -28,6 +20,8 @@ _RESOURCES = {
     "requests.storage": "storage",
     "persistentvolumeclaims": "volumes",
 }
+_QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|[KMGT]i)?")
+_NEXT_UNIT = {"Ki": "Mi", "Mi": "Gi", "Gi": "Ti"}
 
 
 def me(caller: Caller) -> dict[str, Any]:
@@ -51,13 +45,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     """With its place among the steps that it goes through; on a way back, the rest of the way there is skipped."""
     back = any(_leads_back(step) for step in operation.steps)
     returning = back or (operation.error is not None and not operation.done)
-    steps = [
-        {
-            **step.to_json(),
-            "state": "skipped" if back and step.state == "pending" and not _leads_back(step) else step.state,
-        }
-        for step in operation.steps
-    ]
+    steps = [_skipped(step) if back and _never_begun(step) else step.to_json() for step in operation.steps]
     walked = [step["state"] for step in steps if step["state"] != "skipped"]
     return {
         **operation.to_json(),
@@ -70,6 +58,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _leads_back(step: Step) -> bool:
     return step.name.startswith("return-")
+
+
+def _never_begun(step: Step) -> bool:
+    return step.started_at is None and not _leads_back(step)
+
+
+def _skipped(step: Step) -> dict[str, Any]:
+    return {**step.to_json(), "state": "skipped", "finished_at": None, "message": ""}
 
 
 def _position(states: list[str], *, back: bool) -> int:
@@ -88,11 +84,7 @@ def versions(store: Store, engine: Engine | None, *, way_back: Operation | None,
     return {
         "current": _version(known, store.engine_version),
         "others": [{**_version(known, v.version), "older": _age(v) < here} for v in others],
-        "back": way_back
-        and {
-            **_version(known, way_back.input["from"]),
-            "saved_at": timestamp(way_back.started_at),
-        },
+        "back": way_back and {**_version(known, way_back.input["from"]), "saved_at": timestamp(way_back.started_at)},
         "possible": why_not is None,
         "why_not": why_not,
     }
@@ -112,25 +104,45 @@ def _sort_key(version: str) -> list[int]:
 
 
 def use(use: Use) -> dict[str, Any]:
-    known = _RESOURCES.get(use.name, use.name)
-    return {**use._asdict(), "title": known[:1].upper() + known[1:]}
+    title = _RESOURCES.get(use.name, use.name)
+    amounts = {"used": amount(use.used), "hard": amount(use.hard)}
+    return {**use._asdict(), **amounts, "title": title[:1].upper() + title[1:]}
 
 
-def history_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the store's history, with a sentence for what was done."""
-    return {**entry, "what": _done(entry), "who": (entry["by"] or {}).get("name") or "the platform"}
+def amount(quantity: str) -> str:
+    """A cluster's quantity as people write it: 1536Mi is 1.5 GiB, and 200m is 0.2."""
+    found = _QUANTITY.fullmatch(quantity)
+    if found is None:
+        return quantity
+    number, unit = float(found[1]), found[2]
+    if unit == "m":
+        return f"{number / 1000:g}"
+    while unit in _NEXT_UNIT and number >= 1024:
+        number, unit = number / 1024, _NEXT_UNIT[unit]
+    return f"{number:.3g} {unit}B" if unit else f"{number:g}"
 
 
-def _done(entry: Mapping[str, Any]) -> str:
-    origin, target = entry.get("from"), entry.get("to")
-    if entry["kind"] == "upgrade":
-        return f"Upgrade {origin} → {target}"
-    if entry["kind"] == "rollback":
-        return f"Roll back {origin} → {target}, {'with the saved database' if entry.get('restore') else 'program only'}"
-    if entry["kind"] == "create":
-        made = f"Create with {target}" if target else "Create"
-        return f"{made}, plan {entry['plan']}" if entry.get("plan") else made
-    return str(entry["kind"]).capitalize()
+def engine(engine: Engine) -> dict[str, Any]:
+    shape = engine.to_json()
+    plans = [
+        {**plan, "summary": {name: amount(text) for name, text in plan["summary"].items()}} for plan in shape["plans"]
+    ]
+    return {**shape, "plans": plans}
+
+
+def history(entries: Iterable[Entry], *, older: bool, paged: str | None) -> dict[str, Any]:
+    """A page of the store's history, with a sentence for what was done each time."""
+    shown = [{**entry.to_json(), "what": _done(entry), "who": entry.by.name} for entry in entries]
+    return {"entries": shown, "older": shown[-1]["operation_id"] if older and shown else None, "paged": paged or ""}
+
+
+def _done(entry: Entry) -> str:
+    if entry.kind == "upgrade":
+        return f"Upgrade {entry.origin} → {entry.target}"
+    if entry.kind == "rollback":
+        what = "with the saved database" if entry.restore else "program only"
+        return f"Roll back {entry.origin} → {entry.target}, {what}"
+    return f"Create with {entry.target}" + (f", plan {entry.plan}" if entry.plan else "")
 
 
 def event(event: Event) -> dict[str, Any]:
@@ -139,44 +151,8 @@ def event(event: Event) -> dict[str, Any]:
         "type": event.type,
         "time": timestamp(event.time),
         "data": event.data,
-        "summary": _summary(event),
+        "summary": sentence(event),
     }
-
-
-def _summary(event: Event) -> str:
-    if event.type == "store.failed":
-        failure = event.data["store"].get("failure") or {}
-        return f"Failed: {failure.get('detail', 'no reason was given')}"
-    operation = event.data.get("operation") or {}
-    if event.type in ("store.rolling_back", "store.rolled_back"):
-        return _way_back(event.type, operation)
-    if event.type != "store.step":
-        versions = {"to": "another version", **(operation.get("input") or {})}
-        return _SENTENCES.get(event.type, event.type).format(**versions)
-    steps = operation.get("steps", [])
-    done = [step for step in steps if step["state"] == "succeeded"]
-    running = [step for step in steps if step["state"] == "running"]
-    if running and running[0]["message"]:
-        return f"{running[0]['title']}: {running[0]['message']}"
-    if done:
-        return f"{done[-1]['title']}: {done[-1]['message'] or 'done'}"
-    if running:
-        return str(running[0]["title"])
-    return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else "Waiting"
-
-
-def _way_back(event_type: str, operation: Mapping[str, Any]) -> str:
-    """A roll back that a person asked for, or the way back of an upgrade that did not work."""
-    asked = {"from": "the version before", "to": "the version before", **(operation.get("input") or {})}
-    cause = (operation.get("error") or {}).get("detail", "")
-    began = event_type == "store.rolling_back"
-    if operation.get("kind") == "rollback":
-        if operation.get("state") == "failed":
-            return f"Not rolled back: {cause}"
-        return f"Roll back to {asked['to']} began" if began else f"Rolled back to {asked['to']}"
-    if began:
-        return f"Going back to {asked['from']}: {cause or 'the upgrade did not work'}"
-    return f"Back on {asked['from']}"
 
 
 def form_parameters(form: Mapping[str, Any], engine: str, schema: dict[str, Any]) -> dict[str, Any]:

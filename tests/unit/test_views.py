@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.gateway.sentences import sentence
 from services.gateway.sign_in import local
-from services.gateway.views import _summary, form_parameters
+from services.gateway.views import form_parameters
 from storefleet.models import Event, now
 
 SCHEMA: dict[str, Any] = {
@@ -80,4 +81,4 @@ def event(event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), fail
     ],
 )
 def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
-    assert _summary(shown) == summary
+    assert sentence(shown) == summary

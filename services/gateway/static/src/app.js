@@ -107,12 +107,13 @@ function apply(frame) {
   const store = { ...frame.data?.store, id: frame.store_id };
   if (byId("live")?.dataset.storeId === store.id) refresh("live");
   if (byId("stores-table")) applyToList(frame, store);
-  if (frame.type === "store.ready") toast("ready", store, "is ready");
+  const { kind, error } = frame.data?.operation ?? {};
+  if (frame.type === "store.ready" && kind === "create") toast("ready", store, "is ready");
+  if (frame.type === "store.ready" && error) toast("failed", store, "was not changed");
   if (frame.type === "store.failed") toast("failed", store, "failed");
   if (frame.type === "store.upgraded") toast("ready", store, `is on ${store.engine_version}`);
   if (frame.type === "store.rolled_back") {
-    const meant = frame.data.operation?.kind === "rollback" && frame.data.operation.state === "succeeded";
-    toast(meant ? "ready" : "failed", store, meant ? `is back on ${store.engine_version}` : `was not changed; it stays on ${store.engine_version}`);
+    toast(error ? "failed" : "ready", store, error ? `could not be upgraded and is back on ${store.engine_version}` : `is back on ${store.engine_version}`);
   }
 }
 
