@@ -15,6 +15,7 @@ from services.gateway.store_page import StorePage
 from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import Callers
+from storefleet.changes import Changes
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import NotFound, RequestError
@@ -35,6 +36,7 @@ class Pages:
         *,
         database: Database,
         admission: Admission,
+        changes: Changes,
         accounts: Accounts,
         callers: Callers,
         engines: Engines,
@@ -45,7 +47,7 @@ class Pages:
         self._parts = (
             SignIn(frame=self._frame, accounts=accounts),
             StoreList(frame=self._frame, admission=admission, engines=engines),
-            StorePage(frame=self._frame, admission=admission, engines=engines, runtime=runtime),
+            StorePage(frame=self._frame, admission=admission, changes=changes, engines=engines, runtime=runtime),
         )
 
     def add_to(self, app: web.Application) -> None:

@@ -7,14 +7,16 @@ from typing import Any
 from aiohttp import web
 
 from services.gateway import views
-from services.gateway.api import reveal
+from services.gateway.api import reveal, usage
 from services.gateway.frame import Frame, render
 from services.gateway.requests import identifier, path_id, store_ref
-from storefleet.admission import Accepted, Admission
+from storefleet.admission import Admission
+from storefleet.changes import Changes
 from storefleet.database import changes, history, operations, stores
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Invalid, NotFound, RequestError, RuntimeAway
 from storefleet.identifiers import OPERATION
+from storefleet.intents import Accepted
 from storefleet.models import Caller, Operation, Store
 from storefleet.runtimes.base import Runtime
 from storefleet.web import REQUEST_ID
@@ -23,24 +25,21 @@ _EVENTS = 50
 _LOG_LINES = 200
 _LOOK_TIMEOUT = 3.0
 _HISTORY = 10
-_FIXED = (
-    "Here a store keeps the version that it was made with. Create a new store with the other version, or run the"
-    " platform on Kubernetes."
+FIXED = (
+    "Here a store keeps the version that it was made with. For another one, create a new store, or run the platform on"
+    " Kubernetes."
 )
-_NEXT_STEPS = {
-    "not_ready": "Wait until it is ready; the steps above say how far it is.",
-    "already_there": "Nothing has to be done.",
-    "nothing_to_roll_back": "Upgrade to another version instead.",
-    "cannot_change_versions": "Create a new store with the other version.",
-}
 
 
 class StorePage:
     """Drawn whole, or as the fragment that an open page asks for when something happens."""
 
-    def __init__(self, *, frame: Frame, admission: Admission, engines: Engines, runtime: Runtime) -> None:
+    def __init__(
+        self, *, frame: Frame, admission: Admission, changes: Changes, engines: Engines, runtime: Runtime
+    ) -> None:
         self._frame = frame
         self._admission = admission
+        self._changes = changes
         self._engines = engines
         self._runtime = runtime
 
@@ -79,7 +78,7 @@ class StorePage:
             events, _more = await history.of_store(conn, tenant_id=caller.tenant_id, store_id=store.id, limit=_EVENTS)
             entries, more = await changes.history(conn, store=store, limit=_HISTORY, starting_after=after)
             way_back = await changes.to_roll_back(conn, store)
-        logs, usage = await asyncio.gather(self._log_lines(store), self._usage(store))
+        logs, taken = await asyncio.gather(self._log_lines(store), self._usage(store))
         return {
             "store": store.to_json(),
             "operation": views.operation(latest),
@@ -87,7 +86,7 @@ class StorePage:
             "logs": logs,
             "credentials": None,
             "versions": self._versions(store, way_back),
-            "usage": usage,
+            "usage": taken,
             "history": views.history(entries, older=more, paged=after),
             "errors": [],
             "form": {},
@@ -96,23 +95,18 @@ class StorePage:
         }
 
     def _versions(self, store: Store, way_back: Operation | None) -> dict[str, Any]:
-        why_not = None if self._runtime.changes_versions else _FIXED
+        why_not = None if self._runtime.changes_versions else FIXED
         return views.versions(store, self._engines.find(store.engine), way_back=way_back, why_not=why_not)
 
     async def _usage(self, store: Store) -> dict[str, Any] | None:
         """None where neither a plan nor the place where stores run limits them."""
-        engine = self._engines.find(store.engine)
-        plan = engine.plan(store.plan) if engine else None
-        shown: dict[str, Any] = {"title": plan.title if plan else "", "resources": None, "problem": None}
-        if store.state in ("requested", "deleting", "deleted"):
-            return shown if plan else None
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT):
-                uses = await self._runtime.usage(store)
+                shown = await usage(self._engines, self._runtime, store)
         except (RuntimeAway, TimeoutError) as error:
             problem = f"It cannot be read at the moment. {error}".strip()
-            return {**shown, "problem": f"{problem} The store itself is not touched by that; look again in a minute."}
-        return {**shown, "resources": [views.use(use) for use in uses or ()]} if uses or plan else None
+            return views.usage({}, problem=f"{problem} The store is not touched by that; look again in a minute.")
+        return views.usage(shown) if shown["title"] or shown["resources"] is not None else None
 
     async def _log_lines(self, store: Store) -> list[str]:
         """The page is of use without them, when the place where stores run is away."""
@@ -141,13 +135,13 @@ class StorePage:
         caller, form = await self._frame.acting(request)
         store = await self._store(request, caller)
         version = form.get("version", "")
-        asked = self._admission.upgrade(caller, ref=store.id, version=version, request_id=request[REQUEST_ID])
+        asked = self._changes.upgrade(caller, ref=store.id, version=version, request_id=request[REQUEST_ID])
         return await self._changed(request, caller, asked, opened="upgrade", form=form)
 
     async def rollback(self, request: web.Request) -> web.StreamResponse:
         caller, form = await self._frame.acting(request)
         store = await self._store(request, caller)
-        asked = self._admission.rollback(
+        asked = self._changes.rollback(
             caller,
             ref=store.id,
             restore=form.get("restore") == "true",
@@ -190,10 +184,6 @@ class StorePage:
 
 
 def _refusal(error: RequestError) -> dict[str, str]:
-    """Why a version was not changed, and what to do about it."""
+    """Why a version was not changed; the explanation says what to do about it."""
     rules = " ".join(f"It {rule}." for _pointer, rule in error.errors)
-    return {
-        "code": error.code,
-        "detail": f"{error.detail} {rules}".strip(),
-        "next": _NEXT_STEPS.get(error.code, "Choose one of the versions below."),
-    }
+    return {"code": error.code, "detail": f"{error.detail} {rules}".strip()}

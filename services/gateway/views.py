@@ -9,7 +9,6 @@ from services.gateway.sentences import sentence
 from storefleet.database.changes import Entry
 from storefleet.engines import Engine, Version
 from storefleet.models import Caller, Event, Operation, Step, Store, timestamp
-from storefleet.runtimes.base import Use
 
 #: What a cluster calls the things that it counts.
 _RESOURCES = {
@@ -103,10 +102,15 @@ def _sort_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d{1,9}", version)]
 
 
-def use(use: Use) -> dict[str, Any]:
-    title = _RESOURCES.get(use.name, use.name)
-    amounts = {"used": amount(use.used), "hard": amount(use.hard)}
-    return {**use._asdict(), **amounts, "title": title[:1].upper() + title[1:]}
+def usage(shown: Mapping[str, Any], *, problem: str | None = None) -> dict[str, Any]:
+    """The plan and what is taken of it, named and written as people do."""
+    resources = [_use(use) for use in shown.get("resources") or ()]
+    return {"title": shown.get("title", ""), "resources": resources, "problem": problem}
+
+
+def _use(use: Mapping[str, Any]) -> dict[str, Any]:
+    title = _RESOURCES.get(use["name"], use["name"])
+    return {**use, "used": amount(use["used"]), "hard": amount(use["hard"]), "title": title[:1].upper() + title[1:]}
 
 
 def amount(quantity: str) -> str:

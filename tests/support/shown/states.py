@@ -7,6 +7,7 @@ import jinja2
 
 from services.gateway import views
 from services.gateway.pages import Assets
+from services.gateway.store_page import FIXED
 from storefleet.database.changes import Entry
 from storefleet.engines import Engine
 from storefleet.models import Operation, Store
@@ -16,10 +17,6 @@ from tests.support.shown import things
 from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
 
 GATEWAY = ROOT / "services" / "gateway"
-_FIXED = (
-    "Here a store keeps the version that it was made with. Create a new store with the other version, or run the"
-    " platform on Kubernetes."
-)
 
 
 class Shown(NamedTuple):
@@ -78,7 +75,7 @@ def page(
         "logs": [f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200" for n in range(20)],
         "credentials": None,
         "versions": views.versions(shown, engine or things.catalogue(), way_back=back, why_not=why_not),
-        "usage": {"title": "Small", "resources": [views.use(use) for use in uses], "problem": None},
+        "usage": views.usage({"title": "Small", "resources": [use._asdict() for use in uses]}),
         "history": views.history(entries, older=older, paged="op_9" if older else None),
         **more,
     }
@@ -92,10 +89,9 @@ def _quiet() -> dict[str, Shown]:
     url = f"http://{things.LONG_NAME}.shops.example.com/"
     refusal = {
         "code": "not_ready",
-        "detail": "The store is upgrading; only a ready one can be changed.",
-        "next": "Wait until it is ready; the steps above say how far it is.",
+        "detail": "The store is upgrading; only a ready one can be upgraded: wait until its upgrade has ended.",
     }
-    away = {"title": "Small", "resources": None, "problem": "It cannot be read at the moment. The cluster is away."}
+    away = views.usage({}, problem="It cannot be read at the moment. The cluster does not answer.")
     signed = {"admin_url": ready.admin_url, "username": "admin", "password": "correct-horse-battery"}
     confirm = [{"pointer": "/confirm", "detail": "Type “green-garden” to confirm."}]
     one = things.catalogue(versions=1)
@@ -105,7 +101,7 @@ def _quiet() -> dict[str, Shown]:
             store("ready", name=things.LONG_NAME, url=url), made, entries=things.LONG_HISTORY, older=True
         ),
         "ready-one-version": page(ready, made, engine=one),
-        "ready-here": page(store("ready", plan=""), made, engine=one, usage=None, why_not=_FIXED),
+        "ready-here": page(store("ready", plan=""), made, engine=one, usage=None, why_not=FIXED),
         "ready-usage-away": page(ready, made, usage=away),
         "ready-credentials": page(ready, made, credentials=signed),
         "upgrade-open": page(ready, made, opened="upgrade"),
