@@ -21,7 +21,7 @@ def sentence(event: Event) -> str:
     """For the list of what happened, and for people who do not see its icon."""
     operation = event.data.get("operation") or {}
     if event.type == "store.step":
-        return _step(operation.get("steps", []))
+        return _step(operation.get("steps", [])) or _asked(operation)
     if event.type == "store.failed":
         failure = event.data["store"].get("failure") or {}
         return f"Failed: {failure.get('detail', 'no reason was given')}"
@@ -41,7 +41,14 @@ def _step(steps: list[Mapping[str, Any]]) -> str:
         return f"{done[-1]['title']}: {done[-1]['message'] or 'done'}"
     if running:
         return str(running[0]["title"])
-    return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else "Waiting"
+    return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else ""
+
+
+def _asked(operation: Mapping[str, Any]) -> str:
+    """Nobody works on it yet."""
+    asked = _versions(operation)
+    kinds = {"upgrade": f"Upgrade to {asked['to']} requested", "rollback": f"Roll back to {asked['to']} requested"}
+    return kinds.get(operation.get("kind", ""), "Waiting")
 
 
 def _way_back(operation: Mapping[str, Any], *, began: bool) -> str:

@@ -55,7 +55,7 @@ class StoreList:
             latest = await operations.latest_of_stores(conn, [store.id for store in page])
         quota = await self._admission.quota(caller)
         return {
-            "stores": [views.store(store, latest.get(store.id)) for store in page],
+            "stores": [views.store(store, latest.get(store.id), self._engines.find(store.engine)) for store in page],
             "page": {
                 "has_more": more,
                 "next": page[-1].id if page else None,

@@ -80,7 +80,7 @@ class StorePage:
             way_back = await changes.to_roll_back(conn, store)
         logs, taken = await asyncio.gather(self._log_lines(store), self._usage(store))
         return {
-            "store": store.to_json(),
+            "store": {**store.to_json(), "engine_title": views.title(store, self._engines.find(store.engine))},
             "operation": views.operation(latest),
             "events": [views.event(event) for event in events],
             "logs": logs,

@@ -8,7 +8,7 @@ from typing import Any
 from services.gateway.sentences import sentence
 from storefleet.database.changes import Entry
 from storefleet.engines import Engine, Version
-from storefleet.models import Caller, Event, Operation, Step, Store, timestamp
+from storefleet.models import Caller, Event, Failure, Operation, Step, Store, timestamp
 
 #: What a cluster calls the things that it counts.
 _RESOURCES = {
@@ -18,6 +18,10 @@ _RESOURCES = {
     "limits.memory": "memory, at most",
     "requests.storage": "storage",
     "persistentvolumeclaims": "volumes",
+    "CPU requests": "CPU, reserved",
+    "CPU limits": "CPU, at most",
+    "memory requests": "memory, reserved",
+    "memory limits": "memory, at most",
 }
 _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|[KMGT]i)?")
 _NEXT_UNIT = {"Ki": "Mi", "Mi": "Gi", "Gi": "Ti"}
@@ -32,8 +36,17 @@ def me(caller: Caller) -> dict[str, Any]:
     }
 
 
-def store(store: Store, operation: Operation | None) -> dict[str, Any]:
-    return {**store.to_json(), "operation": _operation(operation) if operation else None}
+def store(store: Store, operation: Operation | None, engine: Engine | None) -> dict[str, Any]:
+    return {
+        **store.to_json(),
+        "engine_title": title(store, engine),
+        "operation": _operation(operation) if operation else None,
+    }
+
+
+def title(store: Store, engine: Engine | None) -> str:
+    """What people call the kind of shop; its name, when it is not known here any more."""
+    return engine.title if engine else store.engine
 
 
 def operation(operation: Operation | None) -> dict[str, Any] | None:
@@ -50,9 +63,19 @@ def _operation(operation: Operation) -> dict[str, Any]:
         **operation.to_json(),
         "steps": steps,
         "returning": returning,
+        "orders": _orders(operation.error),
         "position": _position(walked, back=back),
         "total": len(walked),
     }
+
+
+def _orders(error: Failure | None) -> dict[str, Any] | None:
+    """Those that a rollback would lose, apart, when the explanation lists several."""
+    if error is None or error.code != "orders_would_go":
+        return None
+    before, lost, listed = error.detail.partition(" lost: ")
+    each = listed.removesuffix(".").split("; ")
+    return {"before": f"{before}{lost}".strip(), "each": each} if len(each) > 1 else None
 
 
 def _leads_back(step: Step) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from storefleet.errors import PermanentError
 from tests.support.plans import Gate, failing
@@ -31,15 +31,19 @@ async def opened(browser: Browser, atelier: World) -> AsyncIterator[Page]:
     """Signed in; whatever the page complains about fails the test."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     problems: list[str] = []
-    context.on(
-        "console", lambda m: problems.append(m.text) if m.type == "error" and "status of 422" not in m.text else None
-    )
+    context.on("console", lambda message: problems.extend(complaints(message)))
     context.on("weberror", lambda error: problems.append(str(error.error)))
     page = await context.new_page()
     await sign_in(page, atelier)
     yield page
     await context.close()
     assert problems == []
+
+
+def complaints(message: ConsoleMessage) -> list[str]:
+    """A form that was refused is none."""
+    refused = re.search(r"status of (409|422)", message.text)
+    return [message.text] if message.type == "error" and not refused else []
 
 
 async def sign_in(page: Page, world: World) -> None:
@@ -124,7 +128,7 @@ async def test_orders_are_asked_about(opened: Page, atelier: World, rehearsal: R
     await opened.click("#rollback > summary")
     await opened.check("#rollback-restore")
     await opened.click("#start-rollback")
-    await expect(opened.locator("#failure")).to_contain_text("#1042 for 84.00")
+    await expect(opened.locator("#orders li")).to_have_text(["1042 (84.00)", "1043 (12.50)"])
     await expect(opened.locator("#current-version")).to_have_text("2.1.0")
     assert "restore" not in rehearsal.runs
     await opened.click("#discard-orders")
@@ -143,6 +147,20 @@ async def test_a_refusal_is_said_where_it_was_asked(opened: Page, atelier: World
     await expect(opened.locator("#versions-error")).to_contain_text("It must be one of: 2.0.0, 2.1.0, 1.9.0.")
     await expect(opened.locator("#versions-error")).to_be_focused()
     await untouched(opened)
+
+
+async def test_a_refusal_elsewhere_says_why(opened: Page, atelier: World, rehearsal: Rehearsal) -> None:
+    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
+    store = await atelier.api.ready("mended-elsewhere")
+    accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
+    await atelier.api.ended(accepted.body["operation"]["id"])
+    await opened.route_web_socket("**/api/v1/events*", lambda _line: None)  # it does not hear of what happens elsewhere
+    await show(opened, store, atelier)
+    accepted = await atelier.api.post(f"/stores/{store['id']}/retry")
+    await atelier.api.ended(accepted.body["operation"]["id"])
+    await opened.click("#retry")
+    await expect(opened.locator("#toasts")).to_contain_text("only a failed one can be tried again. (not_failed)")
+    await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
 
 
 async def test_another_engine_brings_its_own_versions_and_plans(opened: Page, atelier: World) -> None:

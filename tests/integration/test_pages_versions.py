@@ -86,7 +86,7 @@ async def test_an_engine_without_plans_asks_for_none(world: World) -> None:
     await world.start("gateway")
     page = await (await world.signed_in()).get("/stores/new")
     assert "plan.shop" not in page.text
-    assert "The only one." in page.text
+    assert "The first one." in page.text
 
 
 async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehearsal) -> None:
@@ -160,7 +160,7 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     page = await changed(atelier, browser, store, "rollback", restore="true")
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.1.0<' in page.text
-    for text in ("Orders would be lost: nothing was changed", "#1042 for 84.00", "orders_would_go"):
+    for text in ("Orders would be lost: nothing was changed", "1042 (84.00)", "orders_would_go"):
         assert text in page.text
     choices = [form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"]
     keep, lose = choices[:2]

@@ -65,6 +65,6 @@ async def orders_found(work: Work) -> None:
     if not work.change.discard_orders:
         raise Unchanged(
             "orders_would_go",
-            "2 orders were placed since the database was saved: #1042 for 84.00, #1043 for 12.50.",
+            "2 order(s) came in after the dump of 2026-11-20 and would be lost: 1042 (84.00); 1043 (12.50).",
             next_step='Repeat with "discard_orders": true, or roll back without restore.',
         )

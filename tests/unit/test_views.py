@@ -86,6 +86,8 @@ def event(
         (event("store.unknown"), "store.unknown"),
         (event("store.upgrading", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 began"),
         (event("store.upgraded", kind="upgrade", input=things.UP), "Upgraded to 11.0.2"),
+        (event("store.step", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 requested"),
+        (event("store.step", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 requested"),
         (event("store.upgraded"), "Upgraded to another version"),
         (event("store.rolling_back", kind="upgrade", input=things.UP, error=WRONG), "Going back to 11.0.1: Wrong."),
         (event("store.rolled_back", kind="upgrade", input=things.UP, error=WRONG), "Back on 11.0.1"),

@@ -69,7 +69,7 @@ def page(
 ) -> Shown:
     """The page of a store, with what its latest operation says."""
     context: dict[str, Any] = {
-        "store": shown.to_json(),
+        "store": {**shown.to_json(), "engine_title": "WooCommerce"},
         "operation": views.operation(last),
         "events": [views.event(event) for event in things.events(shown, last)],
         "logs": [f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200" for n in range(20)],
@@ -195,7 +195,9 @@ def _lists() -> dict[str, Shown]:
         "hibernating": None,
     }
     rows = [
-        views.store(store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"), last)
+        views.store(
+            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"), last, things.catalogue()
+        )
         for n, (state, last) in enumerate(each.items())
     ]
     none = {"has_more": False, "next": None, "q": None, "state": None, "starting_after": None}

@@ -47,8 +47,8 @@ CANCELLED = Failure(
 )
 ORDERS = Failure(
     code="orders_would_go",
-    detail="3 orders were placed since the database was saved: #1042 for 84.00 EUR at 2026-11-20 11:02, #1043 for 12.50"
-    " EUR at 2026-11-20 11:15, #1044 for 230.00 EUR at 2026-11-20 12:40.",
+    detail="3 order(s) came in after the dump of 2026-11-20T10:00:00.000Z and would be lost: 1042 (84.00 EUR,"
+    " 2026-11-20T11:02:14Z); 1043 (12.50 EUR, 2026-11-20T11:15:40Z); 1044 (230.00 EUR, 2026-11-20T12:40:02Z).",
     step="orders",
     next='Repeat with "discard_orders": true, or roll back without restore.',
 )
@@ -66,10 +66,13 @@ NO_ROOM = Failure(
     next="Delete stores that nobody needs, or add a node; then retry.",
 )
 USES = (
-    Use("requests.cpu", "110m", "200m", 0.55),
-    Use("limits.memory", "640Mi", "768Mi", 0.83),
-    Use("requests.storage", "2Gi", "2Gi", 1.0),
-    Use("pods", "2", "4", 0.5),
+    Use("CPU requests", "0.11", "0.2", 0.55),
+    Use("CPU limits", "3", "4", 0.75),
+    Use("memory requests", "256 MiB", "384 MiB", 0.67),
+    Use("memory limits", "640 MiB", "768 MiB", 0.83),
+    Use("storage", "2 GiB", "2 GiB", 1.0),
+    Use("volumes", "2", "2", 1.0),
+    Use("pods", "0", "4", 0.0),
 )
 
 

@@ -266,9 +266,17 @@ document.addEventListener("htmx:before:response", (event) => {
   const { raw, status } = event.detail.ctx.response;
   if (status === 401 || new URL(raw.url).pathname === "/login") signIn();
   else if (status < 400 || status === 422) return;
-  else toast("failed", null, status === 429 ? "Too many requests. Try again in a while." : "That did not work. Reload the page and try again.");
+  else refused(raw);
   event.preventDefault();
 });
+
+// What was refused, why, and what to do: a problem (RFC 9457) says the first two. What the page shows may be old.
+async function refused(response) {
+  const { detail = "That did not work.", code } = await response.json().catch(() => ({}));
+  const next = { 409: "", 429: "Try again in a while." }[response.status] ?? (response.status < 500 ? "Reload the page and try again." : "Nothing is lost. Try again in a few seconds.");
+  toast("failed", null, [detail, next, code && `(${code})`].filter(Boolean).join(" "));
+  refresh("live");
+}
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) toast("failed", null, "The server cannot be reached. Try again in a moment.");
 });
