@@ -110,11 +110,12 @@ def busy(staged: Platform) -> dict[str, float]:
     for name in (*SERVICES, "nats", "postgres"):
         pid = staged.pid(name)
         family = [pid, *children(pid)] if pid is not None and name == "postgres" else [pid]
-        seconds[name] = sum(_cpu(member, ended_too=name == "postgres") for member in family if member is not None)
+        seconds[name] = sum(cpu(member, ended_too=name == "postgres") for member in family if member is not None)
     return seconds
 
 
-def _cpu(pid: int, *, ended_too: bool) -> float:
+def cpu(pid: int, *, ended_too: bool = False) -> float:
+    """CPU seconds of a process so far; with those of its children that have ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
     except OSError:
