@@ -174,7 +174,7 @@ class Admission:
         scope = f"{caller.tenant_id} POST stores"
         if problem := name_problem(name):
             raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
-        kind = self._engines.get(engine or self._settings.default_engine)
+        kind = self._engines.get(engine or self._engines.default(self._settings.default_engine))
         complete = kind.complete(parameters)
         store = _new_store(caller, name, kind, complete)
         operation = self._new_operation(store, request_id)

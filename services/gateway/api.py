@@ -28,13 +28,12 @@ from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Forbidden, NotFound
 from storefleet.identifiers import COMMAND, DEAD_LETTER, EVENT, OPERATION, STORE, TOKEN, new_id
-from storefleet.models import OWNER_SCOPES, Caller, Scope, Store, now, timestamp
+from storefleet.models import OWNER_SCOPES, STORE_STATES, Caller, Scope, Store, now, timestamp
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
 from storefleet.web import REQUEST_ID, read_json
 
 _LONGEST_WAIT = 60
-_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 _OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
@@ -58,7 +57,7 @@ class Api:
         self._callers = callers
         self._engines = engines
         self._runtime = runtime
-        self._default_engine = settings.default_engine
+        self._default_engine = engines.default(settings.default_engine)
         self._kept = timedelta(days=settings.keep_days)
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -118,7 +117,7 @@ class Api:
             page, more = await stores.listed(
                 conn,
                 tenant_id=caller.tenant_id,
-                state=word(request, "state", _STATES),
+                state=word(request, "state", STORE_STATES),
                 query=word(request, "q"),
                 limit=number(request, "limit", 25, 1, 100),
                 starting_after=identifier(request, "starting_after", STORE),

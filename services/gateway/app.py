@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     accounts = Accounts(database=database, settings=settings)
     callers = Callers(accounts=accounts, settings=settings)

@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     worker = Worker(
         service=SERVICE,

@@ -19,6 +19,7 @@ from storefleet.runtimes.kubernetes.manifests import place_of
 from storefleet.runtimes.kubernetes.refusals import Refused
 from storefleet.runtimes.kubernetes.teardown import Teardown
 from storefleet.runtimes.kubernetes.watching import Watching
+from storefleet.runtimes.one_version import OneVersion
 from storefleet.runtimes.proof import Visitor
 from storefleet.settings import Settings
 
@@ -27,7 +28,7 @@ log = logs.get(__name__)
 _CHECKED_FOR = 5.0
 
 
-class KubernetesRuntime:
+class KubernetesRuntime(OneVersion):
     """Makes and removes stores in a cluster, a namespace each."""
 
     def __init__(self, *, settings: Settings, engines: Engines) -> None:
