@@ -35,7 +35,7 @@ def run(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
     folder = fleet.folder / f"reference-{secrets.token_hex(4)}"
     stores = [_prepare(folder, engine) for _ in range(count)]
     script = folder / "store.sh"
-    assert engine.kubernetes is not None  # noqa: S101 - the engines of a cluster have it
+    assert engine.kubernetes is not None
     script.write_text(_SCRIPT.format(chart=(engine.folder / engine.kubernetes.chart).resolve()), encoding="utf-8")
     began = time.perf_counter()
     subprocess.run(
@@ -66,7 +66,7 @@ def _prepare(folder: Path, engine: Engine) -> Path:
 
 def _objects(store: Store, engine: Engine, place: manifests.Place, settings: Settings) -> Sequence[dict[str, Any]]:
     """All that the platform makes before the chart."""
-    assert engine.kubernetes is not None  # noqa: S101 - the engines of a cluster have it
+    assert engine.kubernetes is not None
     fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
     admin = {"username": engine.admin.username.format(host=place.host), "password": secrets.token_urlsafe(15)}
     return (

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 from storefleet import engines
 from storefleet.engines import Engine
@@ -138,7 +137,7 @@ def _alone(staged: Platform, name: str) -> float:
 def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
     """Stores a minute, and what they cost."""
     pid = staged.pid("provisioner")
-    assert pid is not None  # noqa: S101 - it has just made stores
+    assert pid is not None
     asked, busy, control = _requests(staged), stage.busy(staged), _control_plane(made)
     with _greatest(lambda: stage.proportional(pid)) as memory, _greatest(lambda: stage.resident(pid)) as resident:
         seconds = _together(staged, "fast", STORES)
