@@ -34,13 +34,13 @@ def _one(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
     seconds, created = _timed(record, caller, "POST", "stores", {"name": name})
     sheet.add("create → ready, alone", "s", seconds, limit=10)
     for step in created["steps"]:
-        sheet.add(f"  {step['name']}", "s", _length(step))
+        sheet.add(f"  {step['name']}", "s", length(step))
     sheet.add("API requests of the platform for it", "requests", _requests(record) - before)
     seconds, _ = _timed(record, caller, "DELETE", f"stores/{name}")
     sheet.add("delete → gone, alone", "s", seconds, limit=12)
 
 
-def _length(step: dict[str, Any]) -> float:
+def length(step: dict[str, Any]) -> float:
     began, ended = (time.strptime(step[key][:19], "%Y-%m-%dT%H:%M:%S") for key in ("started_at", "finished_at"))
     fraction = (int(step["finished_at"][20:23]) - int(step["started_at"][20:23])) / 1000
     return time.mktime(ended) - time.mktime(began) + fraction

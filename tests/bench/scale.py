@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 from storefleet import engines
 from storefleet.engines import Engine
-from tests.bench import reference, stage
-from tests.bench.figures import Figure, Sheet
+from tests.bench import cluster, reference, stage
+from tests.bench.figures import Sheet
 from tests.bench.fleet import Fleet, fleet
 from tests.support.platform import ROOT, Platform
 
@@ -122,8 +122,8 @@ def _all_ready(staged: Platform, prefix: str) -> None:
         raise RuntimeError(f"{len(failed)} stores failed, such as {failed[0]['name']}: {failed[0]['failure']}")
 
 
-def _alone(staged: Platform, name: str) -> float:
-    """Seconds from request to ready, with nothing else to do."""
+def _alone(staged: Platform, name: str) -> dict[str, float]:
+    """Seconds from request to ready, with nothing else to do, and of its steps."""
     time.sleep(1)  # for what the one before still does
     began = time.perf_counter()
     operation = stage.call(staged, "POST", "stores", {"name": name})["operation"]
@@ -131,7 +131,8 @@ def _alone(staged: Platform, name: str) -> float:
         operation = stage.call(staged, "GET", f"operations/{operation['id']}?wait=60")
     if operation["state"] != "succeeded":
         raise RuntimeError(f"{name} ended {operation['state']}: {operation['error']}")
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    return {"": seconds, **{step["name"]: cluster.length(step) for step in operation["steps"]}}
 
 
 def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
@@ -187,14 +188,15 @@ def _present(made: Fleet) -> int:
     return made.count("namespaces", labels="storefleet.dev/store")
 
 
-def _compare(sheet: Sheet, few: list[float], many: list[float]) -> None:
-    for name, values in (
-        (f"create → ready, alone, {STORES // 2 + _WARM_UP} stores there", few),
-        (f"the same, {CROWD} there", many),
-    ):
-        sheet.figures[name] = Figure(name, "s", values=[round(value, 3) for value in values])
-    change = statistics.median(many) / statistics.median(few)
-    sheet.add("  that is", "ratio", change, limit=1.2)
+def _compare(sheet: Sheet, few: list[dict[str, float]], many: list[dict[str, float]]) -> None:
+    for there, stores in ((f"{STORES // 2 + _WARM_UP}", few), (f"{CROWD}", many)):
+        for store in stores:
+            for step, seconds in store.items():
+                sheet.add(
+                    f"  {step}, {there}" if step else f"create → ready, alone, {there} stores there", "s", seconds
+                )
+    change = statistics.median(store[""] for store in many) / statistics.median(store[""] for store in few)
+    sheet.add("the latter ÷ the former", "ratio", change, limit=1.2)
 
 
 def _idle(staged: Platform) -> float:
