@@ -12,6 +12,7 @@ from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.bus import Bus
 from storefleet.callers import Callers
+from storefleet.changes import Changes
 from storefleet.database.pool import Database
 from storefleet.outbox import Relay
 from storefleet.settings import Settings
@@ -33,9 +34,11 @@ def create_app(settings: Settings) -> web.Application:
     callers = Callers(accounts=accounts, settings=settings)
     relay = Relay(database=database, bus=bus)
     admission = Admission(database=database, engines=catalogue, settings=settings, announce=relay.announce)
+    changes = Changes(database=database, engines=catalogue, settings=settings, possible=runtime.changes_versions)
     api = Api(
         database=database,
         admission=admission,
+        changes=changes,
         accounts=accounts,
         callers=callers,
         engines=catalogue,
@@ -45,6 +48,7 @@ def create_app(settings: Settings) -> web.Application:
     pages = Pages(
         database=database,
         admission=admission,
+        changes=changes,
         accounts=accounts,
         callers=callers,
         engines=catalogue,

@@ -19,6 +19,7 @@ from services.gateway.requests import identifier, path_id, store_ref, word
 from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import COOKIE, Callers, check_csrf
+from storefleet.changes import Changes
 from storefleet.database import history, operations, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
@@ -64,6 +65,7 @@ class Pages:
         *,
         database: Database,
         admission: Admission,
+        changes: Changes,
         accounts: Accounts,
         callers: Callers,
         engines: Engines,
@@ -72,6 +74,7 @@ class Pages:
     ) -> None:
         self._database = database
         self._admission = admission
+        self._changes = changes
         self._accounts = accounts
         self._callers = callers
         self._engines = engines

@@ -10,6 +10,7 @@ from services.reaper.ticker import Ticks
 from storefleet import engines, runtimes
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
+from storefleet.runtimes import plans
 from storefleet.settings import Settings
 from storefleet.web import background, keep, make_app, run
 from storefleet.worker import Worker
@@ -28,7 +29,7 @@ def create_app(settings: Settings) -> web.Application:
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     worker = Worker(
         service=SERVICE,
-        plans={"delete": runtime.delete_steps},
+        plans=plans.reaping(runtime),
         database=database,
         bus=bus,
         settings=settings,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from storefleet.models import Store
+from storefleet.models import Operation, Store
 from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
 
 Act = Callable[[Work], Awaitable[None]]
@@ -22,8 +22,8 @@ class Script:
         self.now: dict[str, int] = {}
         self.most: dict[str, int] = {}
 
-    def __call__(self, store: Store) -> Sequence[RuntimeStep]:
-        del store
+    def __call__(self, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+        del store, operation
         return [RuntimeStep(name, name.title(), self._runner(name, act)) for name, act in self._steps.items()]
 
     def _runner(self, name: str, act: Act) -> Callable[[Work], Awaitable[Outcome]]:

@@ -18,8 +18,9 @@ from storefleet.database.outbox import Draft
 from storefleet.database.pool import Database
 from storefleet.identifiers import EVENT, new_id
 from storefleet.messages import event_subject
+from storefleet.runtimes.plans import Plan
 from storefleet.settings import Settings
-from storefleet.worker import Plan, Worker
+from storefleet.worker import Worker
 from tests.support.browser import Browser
 from tests.support.client import Api
 from tests.support.listening import Listener, listening

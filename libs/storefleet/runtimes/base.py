@@ -45,14 +45,12 @@ class Change:
     dump: str = ""
 
     @classmethod
-    def of(cls, operation: Operation) -> Self | None:
-        """What an upgrade or a rollback was asked for; None for anything else."""
+    def of(cls, operation: Operation) -> Self:
+        """What an upgrade or a rollback was asked for."""
         asked = operation.input
         if operation.kind == "upgrade":
             return cls(asked["from"], asked["to"], dump=operation.id)
-        if operation.kind == "rollback":
-            return cls(asked["from"], asked["to"], asked["restore"], asked["discard_orders"], asked["dump"])
-        return None
+        return cls(asked["from"], asked["to"], asked["restore"], asked["discard_orders"], asked["dump"])
 
 
 async def _always() -> None:

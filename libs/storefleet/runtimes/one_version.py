@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from storefleet.errors import PermanentError
+from storefleet.errors import Unchanged
 from storefleet.models import Store
-from storefleet.runtimes.base import Change, RuntimeStep, Use
+from storefleet.runtimes.base import Change, Outcome, RuntimeStep, Use, Work
 
 
 class OneVersion:
@@ -14,15 +14,14 @@ class OneVersion:
 
     def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store, change
-        raise _refusal()
+        return (RuntimeStep("release", "Install the version", _refuse),)
 
     def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store, change
-        raise _refusal()
+        return (RuntimeStep("return-release", "Go back to the version before", _stay),)
 
     def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
-        del store, change
-        raise _refusal()
+        return self.upgrade_steps(store, change)
 
     async def usage(self, store: Store) -> list[Use] | None:
         """Nothing limits what a store takes."""
@@ -30,9 +29,13 @@ class OneVersion:
         return None
 
 
-def _refusal() -> PermanentError:
-    return PermanentError(
+async def _refuse(_work: Work) -> Outcome:
+    raise Unchanged(
         "cannot_change_versions",
         "Here a store keeps the version that it was made with.",
         next_step="Create a new store with the other version, or run the platform on Kubernetes.",
     )
+
+
+async def _stay(_work: Work) -> Outcome:
+    return Outcome("It was never left")
