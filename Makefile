@@ -59,7 +59,7 @@ test-cluster: $(VENV)/dev.stamp
 	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(CLUSTER)/kubeconfig" PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
 
 bench-cluster: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.bench cluster
+	$(BIN)/python -m tests.bench cluster engines scale
 
 clean: down
 	@if [ -e $(CLUSTER) ]; then scripts/bare-cluster reset; fi

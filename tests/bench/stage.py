@@ -91,6 +91,12 @@ def counter(staged: Platform, service: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 
+def probe(staged: Platform, service: str) -> None:
+    """Ask a service whether it is ready; raises HTTPError when it is not."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{staged.settings[f'{service}_port']}/readyz", timeout=10):
+        return
+
+
 def resident(pid: int) -> int:
     """Resident bytes of one process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
