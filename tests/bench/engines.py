@@ -68,7 +68,7 @@ class _Store:
         seconds, operation = cluster.timed(self._record, self._caller, method, path, body)
         self._sheet.add(f"{self._what}: {what}", "s", seconds, limit=limit)
         for step in operation["steps"]:
-            self._sheet.add(f"  {self._what}: {what.split()[0]}, {step['name']}", "s", cluster.length(step))
+            self._sheet.add(f"  {self._what}: {what.split(maxsplit=1)[0]}, {step['name']}", "s", cluster.length(step))
 
     def _watched(self, verb: str, body: dict[str, Any], *, limit: float | None = None) -> None:
         with self._customer().asking() as customer:

@@ -138,20 +138,27 @@ def _alone(staged: Platform, name: str) -> dict[str, float]:
 
 def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
     """Stores a minute, and what they cost."""
-    pid = staged.pid("provisioner")
-    assert pid is not None
     asked, busy, control = _requests(staged), stage.busy(staged), _control_plane(made)
-    with _greatest(lambda: stage.proportional(pid)) as memory, _greatest(lambda: stage.resident(pid)) as resident:
+    with _provisioner(sheet, staged, f"{STORES} stores at once"):
         seconds = _together(staged, "fast", STORES)
     rate = 60 * STORES / seconds
     sheet.add(f"platform, {STORES} stores at once", "stores/min", rate)
-    sheet.add("provisioner's memory at its height, resident", "MB", resident[0] / 2**20, limit=200)
-    sheet.add("  proportional", "MB", memory[0] / 2**20)
     sheet.add("API requests of the platform for a store", "requests", (_requests(staged) - asked) / STORES)
     for name, now in stage.busy(staged).items():
         sheet.add(f"CPU of {name} for a store", "ms", 1000 * (now - busy[name]) / STORES)
     sheet.add("CPU of the control plane for a store", "ms", 1000 * (_control_plane(made) - control) / STORES)
     return rate
+
+
+@contextmanager
+def _provisioner(sheet: Sheet, staged: Platform, what: str) -> Iterator[None]:
+    """Its memory while it makes stores, at its height; Helm's is not its own."""
+    pid = staged.pid("provisioner")
+    assert pid is not None
+    with _greatest(lambda: stage.proportional(pid)) as memory, _greatest(lambda: stage.resident(pid)) as resident:
+        yield
+    sheet.add(f"provisioner's memory, resident, {what}", "MB", resident[0] / 2**20, limit=200)
+    sheet.add(f"  proportional, {what}", "MB", memory[0] / 2**20)
 
 
 @contextmanager
@@ -179,7 +186,8 @@ def _crowd(sheet: Sheet, made: Fleet, staged: Platform) -> None:
     """Fill up with stores of the platform."""
     missing = CROWD - _present(made)
     if missing > 0:
-        seconds = _together(staged, "crowd", missing)
+        with _provisioner(sheet, staged, f"up to {CROWD} stores"):
+            seconds = _together(staged, "crowd", missing)
         sheet.add(f"platform, up to {CROWD} stores", "stores/min", 60 * missing / seconds)
     _settle(made)
     sheet.note(f"Namespaces of stores while the last figures were taken: {_present(made)} and up to {ALONE} more.")
