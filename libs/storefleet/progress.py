@@ -8,7 +8,11 @@ from storefleet.runtimes.base import RuntimeStep
 #: A store and its operation as they become, and the event that tells it.
 Move = tuple[Store, Operation, str]
 #: What a store is while an operation of that kind is at work, and told to be when it begins; else it stays as it was.
-_AT_WORK = {"create": "provisioning", "upgrade": "upgrading", "rollback": "rolling_back"}
+_AT_WORK = {
+    "create": ("provisioning", "store.provisioning"),
+    "upgrade": ("upgrading", "store.upgrading"),
+    "rollback": ("rolling_back", "store.rolling_back"),
+}
 
 
 def cancelled_failure(kind: str = "create") -> Failure:
@@ -49,10 +53,8 @@ def succeeded(store: Store, operation: Operation, address: Mapping[str, str]) ->
 
 def begun(store: Store, operation: Operation) -> tuple[Store, str]:
     """The store as somebody works on it, and the event that tells it."""
-    state = "rolling_back" if operation.error else _AT_WORK.get(operation.kind, store.state)
-    if state == store.state:
-        return store, "store.step"
-    return store.changed(state=state, failure=None), f"store.{state}"
+    state, event = _AT_WORK.get("rollback" if operation.error else operation.kind, (store.state, ""))
+    return (store, "store.step") if state == store.state else (store.changed(state=state, failure=None), event)
 
 
 def with_cause(operation: Operation, failure: Failure) -> Failure:

@@ -164,6 +164,7 @@ class Api:
 
     async def upgrade_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
         body = parsed(NewVersion, await read_json(request))
         return _accepted(
             await self._changes.upgrade(
@@ -173,6 +174,7 @@ class Api:
 
     async def roll_back_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
         body = parsed(NewRollback, await read_json(request))
         return _accepted(
             await self._changes.rollback(

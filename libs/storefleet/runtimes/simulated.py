@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from storefleet.engines import Engines
+from storefleet.errors import PermanentError
 from storefleet.models import Credentials, Store
 from storefleet.runtimes.base import Address, Change, Outcome, RuntimeStep, Use, Work
 from storefleet.settings import Settings
@@ -37,7 +38,7 @@ class SimulatedRuntime:
         del store, change
         return (
             RuntimeStep("dump", "Pretend to dump the database", self._forget),
-            RuntimeStep("release", "Pretend to install the version", self._pretend),
+            RuntimeStep("release", "Pretend to install the version", self._release),
         )
 
     def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
@@ -66,6 +67,17 @@ class SimulatedRuntime:
     async def _pretend(self, work: Work) -> Outcome:
         url = f"http://{work.store.name}.{self._domain}/"
         return Outcome("Simulated", Address(url, f"{url}admin/"))
+
+    async def _release(self, work: Work) -> Outcome:
+        """A version whose image is “nowhere” does not come up, so that it can be seen what happens then."""
+        engine = self._engines.find(work.store.engine)
+        if engine and work.change and engine.image(work.change.target) == "nowhere":
+            raise PermanentError(
+                "image_missing",
+                f"The image of version {work.change.target} is nowhere.",
+                next_step="Choose another version, or mend the name of its image.",
+            )
+        return await self._pretend(work)
 
     async def _forget(self, work: Work) -> Outcome:
         del work
