@@ -52,7 +52,7 @@ export function connection(/** @type {Record<string, any>} */ database) {
 /** The same as an address, which is what Medusa takes. */
 export function address(/** @type {Record<string, any>} */ database) {
   const { host, port, user, password } = connection(database)
-  const [owner, word, name] = [user, password, database.name].map(encodeURIComponent)
-  if (host.startsWith("/")) return `postgres://${owner}:${word}@/${name}?host=${encodeURIComponent(host)}&port=${port}`
-  return `postgres://${owner}:${word}@${host}:${port}/${name}`
+  // A folder with a socket is written as a host, too.
+  const [owner, word, place, name] = [user, password, host, database.name].map(encodeURIComponent)
+  return `postgres://${owner}:${word}@${place}:${port}/${name}`
 }

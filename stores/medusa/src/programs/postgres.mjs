@@ -9,7 +9,7 @@ export class DatabaseAway extends Error {}
 
 const EVERY = 100
 /** It refuses, its name is not known yet, it starts or stops: not wrong passwords, which stay wrong. */
-const PASSING = new Set(["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "57P03", "57P01"])
+const PASSING = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "57P03", "57P01"])
 
 /**
  * @template T
