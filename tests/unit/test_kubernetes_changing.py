@@ -330,6 +330,15 @@ async def test_the_release_is_the_other_versions_and_the_database_stays(
     assert {each["database"]["storage"] for each in found} == {"50Mi"}
 
 
+async def test_a_shop_that_was_stopped_is_started_again(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    """Also where the chart leaves open how many there are to be."""
+    await node.put_web(revision=1, replicas=0)
+    await roll_back(runtime, "release")
+    assert replicas(fake) == 1
+
+
 async def test_going_back_sweeps_tasks_and_wakes_nothing(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:

@@ -248,7 +248,7 @@ def _lacks(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> str:
 
 
 def _plain(workload: Workload) -> str:
-    name = {"setup": "set-up", "": workload.name}.get(workload.component, workload.component)
+    name = workload.task or {"setup": "set-up", "": workload.name}.get(workload.component, workload.component)
     return f"{name} ({workload.kind})"
 
 
