@@ -19,6 +19,7 @@ TAKEOVERS = Counter("storefleet_takeovers", "Operations taken over from a silent
 DEAD_LETTERS = Counter("storefleet_dead_letters", "Dead letters", ["reason"])
 OUTBOX_LAG = Gauge("storefleet_outbox_lag_seconds", "Age of the oldest row that is not published")
 PUBLISHED = Counter("storefleet_published", "Messages published by the relay", ["kind"])
+DROPPED = Counter("storefleet_relay_rows_dropped", "Rows of the outbox that can never be published", ["kind"])
 COMMAND_AGE = Histogram(
     "storefleet_command_age_seconds", "Acceptance to claim", ["service"], buckets=(*_FAST, 10, 30, 60)
 )

@@ -78,10 +78,13 @@ class Relay:
 
     async def _send_ahead(self, command: Draft) -> bool:
         """Whether the bus has it."""
-        row = Waiting(None, *command[:-1], now(), json.dumps(command.data), None)
         try:
+            row = Waiting(None, *command[:-1], now(), json.dumps(command.data), None)
             (outcome,) = await self._bus.publish_all([_outgoing(row)])
         except BusAway:
+            return False
+        except Exception:  # its row is looked at by itself, and says what is wrong
+            log.exception("command_not_sent_ahead", message_id=command.id)
             return False
         if outcome is None:
             metrics.PUBLISHED.labels(row.kind).inc()
@@ -175,19 +178,20 @@ class Relay:
 
         What never can be published counts as done, since it would block all.
         """
+        ready = {row.id: made for row in rows if (made := _made(row)) is not None}
         try:
-            outcomes = await self._bus.publish_all([_outgoing(row) for row in rows])
+            outcomes = await self._bus.publish_all(list(ready.values())) if ready else []
         except BusAway:
             return Published(), False
-        settled = []
-        for row, outcome in zip(rows, outcomes, strict=True):
-            if isinstance(outcome, BusAway):
-                continue
-            settled.append(row)
-            if outcome is None:
+        sent = dict(zip(ready, outcomes, strict=True))
+        settled = [row for row in rows if not isinstance(sent.get(row.id), BusAway)]
+        for row in settled:
+            if row.id not in sent:
+                continue  # it was dropped before
+            if (outcome := sent[row.id]) is None:
                 metrics.PUBLISHED.labels(row.kind).inc()
             else:
-                log.error("relay_row_dropped", message_id=row.id, type=row.type, error=repr(outcome))
+                _drop(row, outcome)
         whole = len(settled) == len(rows)
         if not whole:
             log.warning("relay_incomplete", settled=len(settled), of=len(rows))
@@ -209,6 +213,27 @@ class Relay:
                 await outbox.release(conn, owner=self._owner, published=self._published)
         except DatabaseAway:
             return
+
+
+def _made(row: Waiting) -> Outgoing | None:
+    """The message, or None for a row that nothing can be made of: it must not hold up those behind it."""
+    try:
+        return _outgoing(row)
+    except Exception as error:  # noqa: BLE001  whatever it holds, the others go on
+        _drop(row, error)
+        return None
+
+
+def _drop(row: Waiting, error: Exception) -> None:
+    metrics.DROPPED.labels(row.kind).inc()
+    log.error(
+        "relay_row_dropped",
+        message_id=row.id,
+        type=row.type,
+        store_id=row.store_id,
+        operation_id=row.operation_id,
+        error=repr(error),
+    )
 
 
 def _outgoing(row: Waiting) -> Outgoing:

@@ -21,6 +21,7 @@ MADE = 1_767_225_600
 CREATED = "2026-01-01T00:00:00Z"
 COMPRESSION = 6
 ARCHITECTURE = "amd64"
+CONTAINERD_NAME = "io.containerd.image.name"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _index(image: Image, manifest: bytes) -> dict[str, Any]:
     entry["platform"] = {"architecture": ARCHITECTURE, "os": "linux"}
     tag = image.reference.rpartition(":")[2]
     entry["annotations"] = {
-        "io.containerd.image.name": image.reference,
+        CONTAINERD_NAME: image.reference,
         "org.opencontainers.image.ref.name": tag,
     }
     return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
@@ -206,6 +207,22 @@ def whole(target: Path) -> Iterator[IO[bytes]]:
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def index_of(archive: tarfile.TarFile) -> dict[str, Any]:
+    """What an archive says of its image: `digest`, and the name among the `annotations`; KeyError when it does not."""
+    file = archive.extractfile("index.json")
+    if file is None:
+        raise KeyError("index.json")
+    manifests = json.loads(file.read())["manifests"]
+    if len(manifests) != 1:
+        raise KeyError("manifests")
+    return dict(manifests[0])
+
+
+def reference_in(archive: Path) -> str:
+    with tarfile.open(archive) as opened:
+        return str(index_of(opened)["annotations"][CONTAINERD_NAME])
 
 
 def unpack(layers: Iterable[Layer], folder: Path) -> None:

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from storefleet.bus import Bus
 from storefleet.database import history, outbox
-from storefleet.database.outbox import Published
+from storefleet.database.outbox import Draft, Published
 from storefleet.database.pool import Database
 from storefleet.messages import LIVE_SUBJECT
 from storefleet.outbox import Relay
@@ -223,6 +225,56 @@ async def test_what_is_too_large_for_the_bus_blocks_nothing(world: World) -> Non
         await eventually(lambda: len(heard) == 2)
         assert [message["seq"] for message in heard] == [1, 4]
     assert await world.value("SELECT array_agg(seq ORDER BY seq) FROM events") == [1, 2, 3, 4]
+
+
+async def test_a_row_that_cannot_be_encoded_blocks_nothing(world: World, logged: Callable[[], str]) -> None:
+    """The relay's task goes on; the row is named in the log, counted and gone."""
+    before = REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"}) or 0
+    async with live(world) as heard, relay(world) as task:
+        await world.tell(1)
+        for message_id, data in (("msg_no_bytes", {}), ("msg_not_base64", {"base64": "abc"})):
+            broken = Draft(message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data)
+            async with world.database.transaction() as conn:
+                await outbox.add(conn, broken)
+            await world.tell(1)
+        await all_published(world, 3)
+        await eventually(lambda: len(heard) == 3)
+        assert not task.done()
+        assert [message["seq"] for message in heard] == [1, 2, 3]
+    assert logged().count("relay_row_dropped") == 2
+    assert "msg_no_bytes" in logged()
+    assert "msg_not_base64" in logged()
+    assert REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"}) == before + 2
+
+
+async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World) -> None:
+    """It is in the history, and what comes after it is not sent for ever."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.opened())
+        await eventually(lambda: bus.connected)
+        await world.tell(3)
+        async with database.connection() as conn:
+            taken = await outbox.take(
+                conn, owner="x", lease=timedelta(seconds=5), batch=200, published=Published(), sent=0
+            )
+        assert taken is not None
+        taken[1] = taken[1]._replace(time="yesterday")
+        publisher = Relay(database=database, bus=bus)
+        assert await publisher._publish(taken) == (Published((), 3), True)
+        assert await publisher._publish(taken[1:2]) == (Published((), 2), True)
+
+
+async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: World) -> None:
+    """It left ahead of its row, which is taken by the loop later."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.opened())
+        await eventually(lambda: bus.connected)
+        broken = Draft("cmd_x", "command", "x", "storefleet.create", None, None, None, {"never": object()})
+        assert await Relay(database=database, bus=bus)._send_ahead(broken) is False
 
 
 async def test_a_restart_of_nats_loses_nothing(world: World) -> None:

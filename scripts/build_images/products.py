@@ -1,0 +1,97 @@
+"""What the modules of images have in common: what they are asked with, what they give, and how an image is put up."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from build_images import debian
+from build_images.cache import Cache
+from build_images.failure import BuildError
+from build_images.layers import ENVIRONMENT, ROOT
+from build_images.oci import Image, Layer
+
+REGISTRY = "docker.io"  # what containerd takes a short name for
+INIT = ("/usr/bin/dumb-init", "--single-child", "--")
+LABELS = {"org.opencontainers.image.licenses": "Apache-2.0", "org.opencontainers.image.title": "Storefleet"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What a module may use."""
+
+    cache: Cache
+    helm: Path | None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """An image for the archive `<archive>.oci.tar`; with an engine, it is that engine's version `version`."""
+
+    archive: str
+    image: Image
+    engine: str = ""
+    version: str = ""
+    notes: str = ""
+
+
+#: Makes the images of one kind, one after the other; raises Absent when what they are made of is not there.
+Recipe = Callable[[Build], Iterable[Product]]
+
+
+class Absent(Exception):
+    """Nothing is wrong, but what this image is made of has not been given; the text says what, and how to give it."""
+
+
+def short_name(image: Image) -> str:
+    """As engines and charts name it."""
+    return image.reference.removeprefix(f"{REGISTRY}/")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version as engine.yaml has it."""
+
+    version: str
+    image: str
+    notes: str
+
+
+def make_image(
+    name: str,
+    parts: tuple[Layer, ...],
+    *,
+    entrypoint: tuple[str, ...],
+    command: tuple[str, ...],
+    environment: dict[str, str] | None = None,
+    plain: bool = False,
+) -> Image:
+    """An image of our user; `plain` has only the environment that is given, none for Python."""
+    return Image(
+        reference=f"{REGISTRY}/{name}",
+        layers=parts,
+        entrypoint=entrypoint,
+        command=command,
+        user=f"{debian.USER}:{debian.USER}",
+        directory="/tmp",  # noqa: S108 - in the container
+        environment={**({} if plain else ENVIRONMENT), **(environment or {})},
+        labels=LABELS,
+    )
+
+
+def release_of(engine: str) -> Release:
+    """The one version that charts/<engine>/engine.yaml names; it is read without a library, which nothing here has."""
+    path = ROOT / "charts" / engine / "engine.yaml"
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r'(?m)^ +- version: "?([^"\s]+)"?\n +image: (\S+:\S+)\n(?: +notes: (.+)\n)?', text)
+    if len(found) != 1:
+        raise BuildError(f"charts/{engine}/engine.yaml does not name one version with its image: correct it.")
+    return Release(*found[0])
+
+
+def only(pattern: str, text: str, problem: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise BuildError(f"{problem}: correct it, and build again.")
+    return match.group(1)

@@ -1,0 +1,79 @@
+"""The list of engine versions that have an image, over builds that make all of them, some, or none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from build_images import catalogue
+from build_images.oci import Image, Layer, write_archive
+from build_images.products import Product
+
+
+def product(folder: Path, version: str, *, engine: str = "shop") -> Product:
+    """A version whose archive lies in the folder."""
+    content = folder / "layer"
+    content.write_bytes(b"content")
+    layer = Layer("layer", content, "sha256:1", "sha256:2", 7, 7)
+    image = Image(
+        reference=f"docker.io/storefleet/{engine}:{version}",
+        layers=(layer,),
+        entrypoint=(),
+        command=(),
+        user="1:1",
+        directory="/",
+    )
+    write_archive(image, folder / f"{engine}-{version}.oci.tar")
+    return Product(archive=f"{engine}-{version}", image=image, engine=engine, version=version, notes=f"Notes {version}")
+
+
+def written(folder: Path) -> Any:
+    return json.loads((folder / "catalogue.json").read_text())
+
+
+def versions(folder: Path, engine: str = "shop") -> list[str]:
+    return [version["version"] for version in written(folder)[engine]["versions"]]
+
+
+def test_the_first_version_is_the_default_and_the_order_is_kept(tmp_path: Path) -> None:
+    catalogue.update(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.0")])
+    assert written(tmp_path) == {
+        "shop": {
+            "default_version": "2.0",
+            "versions": [
+                {"version": "2.0", "image": "storefleet/shop:2.0", "notes": "Notes 2.0"},
+                {"version": "1.0", "image": "storefleet/shop:1.0", "notes": "Notes 1.0"},
+            ],
+        }
+    }
+
+
+def test_an_image_without_an_engine_is_not_listed(tmp_path: Path) -> None:
+    catalogue.update(tmp_path, [product(tmp_path, "1", engine="")])
+    assert written(tmp_path) == {}
+
+
+def test_what_an_earlier_build_made_stays_behind_what_is_made_now(tmp_path: Path) -> None:
+    catalogue.update(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
+    catalogue.update(tmp_path, [product(tmp_path, "9", engine="other")])
+    assert versions(tmp_path) == ["1.0", "1.1"]
+    catalogue.update(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.1")])
+    assert versions(tmp_path) == ["2.0", "1.1", "1.0"]
+    assert written(tmp_path)["shop"]["default_version"] == "2.0"
+
+
+def test_what_is_no_longer_in_the_folder_is_forgotten(tmp_path: Path) -> None:
+    catalogue.update(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
+    (tmp_path / "shop-1.0.oci.tar").write_bytes(b"half of it")
+    catalogue.update(tmp_path, [])
+    assert versions(tmp_path) == ["1.1"]
+    assert written(tmp_path)["shop"]["default_version"] == "1.1"
+    (tmp_path / "shop-1.1.oci.tar").unlink()
+    catalogue.update(tmp_path, [])
+    assert written(tmp_path) == {}
+
+
+def test_a_broken_list_is_made_anew(tmp_path: Path) -> None:
+    for broken in ("", "[]", '{"shop": 1}', '{"shop": {"default_version": "1", "versions": [{}]}}'):
+        (tmp_path / "catalogue.json").write_text(broken)
+        catalogue.update(tmp_path, [product(tmp_path, "1.0")])
+        assert versions(tmp_path) == ["1.0"]
