@@ -178,7 +178,7 @@ async def test_versions_that_fail(bench: Bench) -> None:
 
 
 async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
-    store = await bench.create(bench.store(), within=90)
+    store = await bench.create(bench.store(), within=240)
     await order(bench, store, "kept")
     async with shopping(bench, store) as shopper:
         begun = time.monotonic()
