@@ -211,7 +211,7 @@ async def test_a_dump_that_fails_leaves_everything_as_it_is(
     del node.answers["dump"]
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
-    assert error.value.code == "dump_failed"
+    assert error.value.code == "task_failed"
     assert "(exit 2)" in error.value.detail
     assert "password=(hidden) it went wrong" in error.value.detail
     assert not [path for path in fake.objects if "/jobs/" in path]
@@ -222,7 +222,7 @@ async def test_an_answer_that_cannot_be_read(runtime: KubernetesRuntime, node: N
     node.answers["dump"] = answer
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
-    assert error.value.code == "dump_failed"
+    assert error.value.code == "task_failed"
     assert "Correct the engine's task" in error.value.next_step
 
 
@@ -307,7 +307,7 @@ async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
     del node.answers["restore"]
     with pytest.raises(Unchanged) as error:
         await roll_back(runtime, "restore")
-    assert error.value.code == "restore_failed"
+    assert error.value.code == "task_failed"
     assert replicas(fake) == 1
 
 
