@@ -68,6 +68,10 @@ class Shop:
         assert placed.status == 200, placed.text[:300]
         assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == ("processing", "success")
         self._tokens = {}
+        thanks = urlsplit(placed.body["payment_result"]["redirect_url"])
+        page = await self.ask("GET", f"{thanks.path}?{thanks.query}")
+        assert page.status == 200, thanks
+        assert f"{placed.body['order_id']}" in page.text
         return int(placed.body["order_id"])
 
     async def sign_in(self, username: str, password: str) -> None:
