@@ -16,9 +16,7 @@ EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
 #: Firewall, k3s, Helm, Traefik's configuration, images, namespace, platform: what a whole run changes.
 CALLS = 11
 TROUBLES: list[tuple[int, How]] = [
-    each
-    for number in range(1, CALLS + 1)
-    for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
+    each for number in range(1, CALLS + 1) for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
 ]
 
 
@@ -160,7 +158,9 @@ def test_without_images_it_says_where_they_come_from(machine: Machine) -> None:
     assert done.returncode == 1
     assert "--image-prefix" in done.stderr
     assert machine.run(K3S, *PLAIN, "--image-prefix", "registry.example.com/").returncode == 0
-    assert 'repository: "registry.example.com/storefleet/platform"' in (machine.state_folder / "values.yaml").read_text()
+    assert (
+        'repository: "registry.example.com/storefleet/platform"' in (machine.state_folder / "values.yaml").read_text()
+    )
 
 
 def test_it_is_for_root(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped anywhere, something in the way.
+"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped, something in the way.
 
 The programs it calls are stand-ins: what is tested is what the script decides. No real kind runs here.
 """
@@ -32,7 +32,9 @@ def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path, *PROGRAMS)
     engine = made.root / "charts" / "oscar"
     engine.mkdir()
-    (engine / "engine.yaml").write_text('versions:\n  - version: "4.2.1"\n    image: storefleet/oscar:4.2.1\n    notes: One\n')
+    (engine / "engine.yaml").write_text(
+        'versions:\n  - version: "4.2.1"\n    image: storefleet/oscar:4.2.1\n    notes: One\n'
+    )
     shop = made.root / "stores" / "oscar"
     shop.mkdir(parents=True)
     (shop / "Dockerfile").write_text("FROM scratch\n")
@@ -88,9 +90,7 @@ def test_a_dry_run_shows_what_is_in_the_way_and_goes_on(tmp_path: Path) -> None:
 CALLS = 11
 #: Each of them cut in the middle; failed ones and those cut at their edges take turns.
 TROUBLES: list[tuple[int, How]] = [
-    each
-    for number in range(1, CALLS + 1)
-    for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
+    each for number in range(1, CALLS + 1) for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
 ]
 
 

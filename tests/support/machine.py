@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,22 @@ from tests.support.sources import ROOT
 PROGRAM = Path(__file__).parent / "standins" / "program.py"
 #: What the scripts need of a real system; everything else that they call is a stand-in or not there.
 REAL = (
-    *("bash", "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "env", "grep", "head", "id", "mkdir", "mktemp"),
+    *(
+        "bash",
+        "basename",
+        "cat",
+        "chmod",
+        "cp",
+        "cut",
+        "date",
+        "dirname",
+        "env",
+        "grep",
+        "head",
+        "id",
+        "mkdir",
+        "mktemp",
+    ),
     *("mv", "paste", "rm", "sed", "sha256sum", "sleep", "sort", "tail", "tar", "gzip", "timeout", "touch", "tr"),
     *("uname", "wc"),
 )
@@ -88,19 +102,34 @@ class Machine:
             (self.served / name).write_bytes(content)
         pins = self.root / "scripts" / "setup" / "pins.sh"
         text = pins.read_text(encoding="utf-8")
-        for word, file in (("KIND", "kind-linux-{}"), ("KUBECTL", "kubectl"), ("K3S", "k3s"), ("HELM", "helm-v4.3.0-linux-{}.tar.gz")):
+        for word, file in (
+            ("KIND", "kind-linux-{}"),
+            ("KUBECTL", "kubectl"),
+            ("K3S", "k3s"),
+            ("HELM", "helm-v4.3.0-linux-{}.tar.gz"),
+        ):
             for machine in ("amd64", "arm64"):
                 total = hashlib.sha256(served[file.format(machine)]).hexdigest()
-                text = re.sub(rf"(?m)^{word}_SHA256_{machine.upper()}=.*$", f"{word}_SHA256_{machine.upper()}={total}", text)
+                text = re.sub(
+                    rf"(?m)^{word}_SHA256_{machine.upper()}=.*$", f"{word}_SHA256_{machine.upper()}={total}", text
+                )
         total = hashlib.sha256(served["install.sh"]).hexdigest()
-        pins.write_text(re.sub(r"(?m)^K3S_INSTALLER_SHA256=.*$", f"K3S_INSTALLER_SHA256={total}", text), encoding="utf-8")
+        pins.write_text(
+            re.sub(r"(?m)^K3S_INSTALLER_SHA256=.*$", f"K3S_INSTALLER_SHA256={total}", text), encoding="utf-8"
+        )
 
     # what happens on it -----------------------------------------------------------------------------------------------
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a script; the shell that it runs in has the number that a stand-in kills."""
         return subprocess.run(
-            [self.bin / "bash", "-c", 'export STANDIN_SCRIPT=$$; exec bash "$0" "$@"', self.root / "scripts" / script, *arguments],
+            [
+                self.bin / "bash",
+                "-c",
+                'export STANDIN_SCRIPT=$$; exec bash "$0" "$@"',
+                self.root / "scripts" / script,
+                *arguments,
+            ],
             env={
                 "PATH": str(self.bin),
                 "HOME": str(self.folder),
@@ -145,7 +174,13 @@ class Machine:
 
     def files(self) -> dict[str, str]:
         """Every file that a script has left, with its content."""
-        places = [self.state_folder, self.folder / "etc", self.folder / "usr", self.root / ".storefleet", self.root / "build"]
+        places = [
+            self.state_folder,
+            self.folder / "etc",
+            self.folder / "usr",
+            self.root / ".storefleet",
+            self.root / "build",
+        ]
         return {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for place in places
@@ -161,10 +196,8 @@ class Machine:
         return {**kept, "applied": sorted(set(state["applied"])), "files": self.files()}
 
 
-DEPLOY = '''import os, sys
+DEPLOY = """import os, sys
 from pathlib import Path
 kept = Path(os.environ["STOREFLEET_CLUSTER_STATE"])
 sys.exit(0 if (kept / "kind.json").exists() else "deploy: there is no cluster")
-'''
-
-
+"""

@@ -9,7 +9,15 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+State = dict[str, Any]
+Effect = Callable[[], Any]
+Answer = str | tuple[int, str]
+#: What it changes, one after the other, and what it says.
+Act = tuple[list[Effect], Answer]
 
 PLAY = Path(os.environ["STANDIN_PLAY"])
 NAME = Path(sys.argv[0]).name
@@ -41,47 +49,47 @@ def main() -> int:
     return reply(answer)
 
 
-def reply(answer):
+def reply(answer: Answer) -> int:
     status, text = answer if isinstance(answer, tuple) else (0, answer)
     print(text, end="" if not text or text.endswith("\n") else "\n")
     return status
 
 
-def record(number):
+def record(number: int) -> None:
     with (PLAY / "calls.jsonl").open("a") as file:
         file.write(json.dumps({"number": number, "call": [NAME, *ARGUMENTS]}) + "\n")
 
 
-def save(state):
+def save(state: State) -> None:
     fresh = PLAY / "state.new"
     fresh.write_text(json.dumps(state))
     fresh.replace(PLAY / "state.json")
 
 
-def stop(state):
+def stop(state: State) -> None:
     """As a power cut would: the script and this program end at once."""
     save(state)
     os.kill(int(os.environ["STANDIN_SCRIPT"]), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def option(arguments, name, default=""):
+def option(arguments: list[str], name: str, default: str = "") -> str:
     return arguments[arguments.index(name) + 1] if name in arguments else default
 
 
-def put(state, part, key, value):
+def put(state: State, part: str, key: str, value: str) -> Effect:
     return lambda: state[part].__setitem__(key, value)
 
 
-def drop(state, part, key):
+def drop(state: State, part: str, key: str) -> Effect:
     return lambda: state[part].pop(key, None)
 
 
-def nothing():
+def nothing() -> None:
     pass
 
 
-def docker(state, a):
+def docker(state: State, a: list[str]) -> Act:
     if state["docker"] != "up":
         return [], (1, "")
     if a[0] == "info":
@@ -96,7 +104,7 @@ def docker(state, a):
     return [nothing], ""
 
 
-def kind(state, a):
+def kind(state: State, a: list[str]) -> Act:  # noqa: PLR0911  one for each verb
     name = option(a, "--name", "kind")
     if a[0] == "version":
         return [], f"kind {state['kind_version']} go1.26.4 linux/amd64"
@@ -107,13 +115,13 @@ def kind(state, a):
             return [], (1, "already exists")
         return [put(state, "clusters", name, "half"), put(state, "clusters", name, "running")], ""
     if a[:2] == ["delete", "cluster"]:
-        return [drop(state, "clusters", name), lambda: state["releases"].clear()], ""
+        return [drop(state, "clusters", name), state["releases"].clear], ""
     if a[:2] == ["export", "kubeconfig"]:
         return [lambda: Path(option(a, "--kubeconfig")).write_text(name)], ""
     return [put(state, "loaded", a[-1], name)], ""
 
 
-def kubectl(state, a):
+def kubectl(state: State, a: list[str]) -> Act:
     if a[0] == "version":
         return [], "Client Version: v1.37.0"
     if "half" in state["clusters"].values():
@@ -128,7 +136,7 @@ def kubectl(state, a):
     return [lambda: state["applied"].append(sent.strip() or a[-1])], ""
 
 
-def helm(state, a):
+def helm(state: State, a: list[str]) -> Act:
     if a[0] == "version":
         return [], state["helm_version"]
     release = a[2] if a[:2] == ["upgrade", "--install"] else a[1]
@@ -145,7 +153,7 @@ def helm(state, a):
     return [put(state, "releases", release, f"pending-{way}"), put(state, "releases", release, "deployed")], ""
 
 
-def curl(state, a):
+def curl(state: State, a: list[str]) -> Act:
     served = Path(state["served"]) / a[-1].rpartition("/")[2].replace("%2B", "+")
     if not served.exists():
         return [], (22, "404")
@@ -155,35 +163,33 @@ def curl(state, a):
     return [lambda: target.write_bytes(half), lambda: target.write_bytes(content)], ""
 
 
-def k3s(state, a):
+def k3s(state: State, a: list[str]) -> Act:
     if a[0] == "--version":
         return [], "k3s version v1.30.0+k3s1 (abc)"
     return [put(state, "loaded", a[-1], "k3s")], ""
 
 
-def sh(state, a):
+def sh(state: State, a: list[str]) -> Act:
     """The installer of k3s; anything else is the shell's."""
     if not a or not a[0].endswith("k3s-install.sh"):
-        os.execv("/bin/sh", ["sh", *a])
+        os.execv("/bin/sh", ["sh", *a])  # noqa: S606  it is the shell
     return [lambda: state.__setitem__("k3s", "half"), lambda: state.__setitem__("k3s", "running")], ""
 
 
-def getent(state, a):
+def getent(state: State, a: list[str]) -> Act:
     found = state["names"].get(a[-1])
     return [], f"{found}      STREAM {a[-1]}" if found else (2, "")
 
 
-def ip(state, a):
+def ip(state: State, a: list[str]) -> Act:
     return [], "192.0.2.1 via 192.0.2.254 dev eth0 src 198.51.100.7 uid 0"
 
 
-def anything(state, a):
+def anything(state: State, a: list[str]) -> Act:
     return [nothing], ""
 
 
-ACTS = {
-    each.__name__: each for each in (docker, kind, kubectl, helm, curl, k3s, sh, getent, ip)
-}
+ACTS = {each.__name__: each for each in (docker, kind, kubectl, helm, curl, k3s, sh, getent, ip)}
 
 if __name__ == "__main__":
     sys.exit(main())
