@@ -46,7 +46,7 @@ class Shop:
         headers = {"Host": self._host, **self._tokens, **kwargs.pop("headers", {})}
         url = URL(self._at + path, encoded=True)
         async with self._session.request(method, url, headers=headers, allow_redirects=False, **kwargs) as response:
-            text = await response.text()
+            text = await response.text(errors="replace")
             body = await response.json() if "json" in response.content_type else None
             return Answer(response.status, text, dict(response.headers), body)
 
