@@ -26,6 +26,18 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
             "priorityClassName": "high",
         }
     },
+    "extras": {
+        "values": {
+            "backup": {"enabled": True},
+            "monitoring": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
+            "exposure": {"type": "ingress", "host": "s.example.com", "tls": {"issuer": {"name": "letsencrypt"}}},
+            "networkPolicy": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
+        }
+    },
+    "extern-backup": {
+        "files": ("values-prod.yaml",),
+        "values": {"backup": {"enabled": True, "claim": "nfs"}},
+    },
     "simulated": {"values": {"runtime": "simulated", "networkPolicy": {"enabled": False}}},
 }
 Exposure = Literal["none", "ingress", "httproute"]
