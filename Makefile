@@ -7,11 +7,12 @@ PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 /usr/bin/python3 
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := services/gateway/static/dist/manifest.json
+PHP := $(shell command -v php)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 NODE := $(shell command -v node)
 UMASK := umask 022 &&
 
-.PHONY: help up down test check bench clean assets chromium lock local-up build deploy seed test-cluster bench-cluster
+.PHONY: help up down test check bench clean assets chromium php lock local-up build deploy seed test-cluster test-woocommerce bench-cluster
 
 help:
 	@echo "make up      bring the platform up here, in the foreground"
@@ -30,8 +31,8 @@ up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets &&
 down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
-test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster
+test: $(VENV)/dev.stamp assets chromium php
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster --ignore=tests/cluster_woocommerce
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -69,6 +70,11 @@ seed:
 test-cluster: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory local-up build deploy
 	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
+
+test-woocommerce: $(VENV)/dev.stamp
+	@[ -n "$$WOOCOMMERCE_DIRS" ] || { echo "These tests need WooCommerce's plugin, which is in no package registry: WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce" >&2; exit 1; }
+	@$(MAKE) --no-print-directory local-up build deploy
+	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster_woocommerce
 
 bench-cluster: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench cluster
@@ -111,6 +117,13 @@ $(VENV)/node.stamp: requirements/node.txt | $(VENV)/runtime.stamp
 else
 assets:
 	@$(PYTHON) scripts/build-assets.py
+endif
+
+php:
+ifeq ($(PHP),)
+	@[ "$$(id -u)" = 0 ] || { echo "The tests of the WooCommerce shop's programs need PHP 8.2 or newer: apt-get install php-cli (as root)." >&2; exit 1; }
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends php-cli
 endif
 
 chromium:

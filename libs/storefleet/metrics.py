@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from storefleet.models import STORE_STATES
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 
@@ -30,6 +32,5 @@ CLUSTER_REQUESTS = Counter(
     "storefleet_cluster_requests", "Requests to the Kubernetes API, without Helm's", ["verb", "resource", "status"]
 )
 
-STORE_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 for _state in STORE_STATES:
     STORES.labels(_state)

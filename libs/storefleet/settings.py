@@ -51,7 +51,12 @@ class Settings(BaseSettings):
     engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
         (PROJECT / "charts",), description="Folders searched for <engine>/engine.yaml, colon separated."
     )
-    default_engine: str = Field("oscar", description="Engine of a store that names none.")
+    catalogue: Path | None = Field(
+        None, description="File of the versions whose images were built; they are added to those of the engines."
+    )
+    default_engine: str = Field(
+        "", description="Engine of a store that names none; empty: woocommerce, else oscar, else the first offered."
+    )
     stores_user: str = Field("", description="System user of the stores' files, when the services run as root.")
     store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
     store_address: str = Field("127.0.0.1", description="Address the local runtime's stores listen on.")
@@ -124,6 +129,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_paths(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("catalogue", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("retry_delays", mode="before")
     @classmethod

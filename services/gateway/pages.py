@@ -19,6 +19,7 @@ from services.gateway.requests import identifier, path_id, store_ref, word
 from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import COOKIE, Callers, check_csrf
+from storefleet.changes import Changes
 from storefleet.database import history, operations, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
@@ -34,14 +35,13 @@ from storefleet.errors import (
     Unreadable,
 )
 from storefleet.identifiers import OPERATION, STORE
-from storefleet.models import Caller, Store
+from storefleet.models import STORE_STATES, Caller, Store
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
 from storefleet.web import REQUEST_ID, is_clean, problem_headers, problem_response, redirect
 
 _HERE = Path(__file__).parent
 _DIST = _HERE / "static" / "dist"
-_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 _PAGE = 25
 _EVENTS = 50
 _LOG_LINES = 200
@@ -65,6 +65,7 @@ class Pages:
         *,
         database: Database,
         admission: Admission,
+        changes: Changes,
         accounts: Accounts,
         callers: Callers,
         engines: Engines,
@@ -73,6 +74,7 @@ class Pages:
     ) -> None:
         self._database = database
         self._admission = admission
+        self._changes = changes
         self._accounts = accounts
         self._callers = callers
         self._engines = engines
@@ -269,7 +271,7 @@ class Pages:
         return _render("stores/_table.html", request, await self._table_data(request, caller))
 
     async def _table_data(self, request: web.Request, caller: Caller) -> dict[str, Any]:
-        query, state = word(request, "q"), word(request, "state", _STATES)
+        query, state = word(request, "q"), word(request, "state", STORE_STATES)
         after = identifier(request, "starting_after", STORE)
         async with self._database.connection() as conn:
             page, more = await stores.listed(
@@ -305,7 +307,7 @@ class Pages:
         caller, form = await self._acting(request)
         name = form.get("name", "").strip().lower()
         try:
-            engine = self._engines.get(form.get("engine") or self._settings.default_engine)
+            engine = self._engines.get(form.get("engine") or self._default_engine())
             accepted = await self._admission.create(
                 caller,
                 name=name,
@@ -319,7 +321,7 @@ class Pages:
         raise web.HTTPSeeOther(f"/stores/{accepted.store['id']}")
 
     def _default_engine(self) -> str:
-        return self._settings.default_engine
+        return self._engines.default(self._settings.default_engine)
 
     async def _new_store_form(
         self, request: web.Request, caller: Caller, form: dict[str, str], *, error: RequestError | None = None

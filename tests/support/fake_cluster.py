@@ -210,7 +210,17 @@ class FakeCluster:
 
 
 _LISTED = {
-    *("namespaces", "pods", "deployments", "statefulsets", "jobs", "secrets", "events", "resourcequotas"),
+    *(
+        "namespaces",
+        "pods",
+        "deployments",
+        "statefulsets",
+        "replicasets",
+        "jobs",
+        "secrets",
+        "events",
+        "resourcequotas",
+    ),
     *("persistentvolumes", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
 }
 

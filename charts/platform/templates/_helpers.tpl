@@ -101,6 +101,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
   "PUBLIC_LIVE_URL" (include "platform.publicLiveUrl" .)
   "RUNTIME" .Values.runtime
   "STREAM_REPLICAS" (include "platform.streamReplicas" .)
+  "CATALOGUE" (empty .Values.catalogue | ternary "" "/etc/storefleet/catalogue.json")
   "DEFAULT_ENGINE" $stores.defaultEngine
   "STORE_DOMAIN" $stores.domain
   "STORE_SCHEME" $stores.scheme
@@ -169,6 +170,23 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{- define "platform.scratchMount" -}}
 - name: scratch
   mountPath: /tmp
+{{- end }}
+
+{{/* Which engine versions there are; context: root. */}}
+{{- define "platform.catalogueMount" -}}
+{{- if .Values.catalogue }}
+- name: catalogue
+  mountPath: /etc/storefleet
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "platform.catalogue" -}}
+{{- if .Values.catalogue }}
+- name: catalogue
+  configMap:
+    name: catalogue
+{{- end }}
 {{- end }}
 
 {{- define "platform.claim" -}}

@@ -31,14 +31,18 @@ class Visitor:
         async with aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=jar) as self._http:
             yield self
 
-    async def prove(self, work: Work, engine: Engine, *, server: str, host: str) -> None:
-        """Storefront and admin at `server` (http://address:port) show what the engine says; or TransientError."""
+    async def prove(self, work: Work, engine: Engine, *, server: str, host: str, patience: float | None = None) -> None:
+        """Every page that the engine names shows at `server` (http://address:port) what it says; or TransientError."""
         admin = Page(path=engine.admin.sign_in_path, expect=engine.admin.expect)
-        for page, what in ((engine.storefront, "storefront"), (admin, "admin sign-in")):
-            await self._shows(work, page, what, server=server, host=host)
+        pages = [(engine.storefront, "storefront"), (admin, "admin sign-in")]
+        pages += [(page, f"page {page.path}") for page in engine.checks]
+        for page, what in pages:
+            await self._shows(work, page, what, server=server, host=host, patience=patience)
 
-    async def _shows(self, work: Work, page: Page, what: str, *, server: str, host: str) -> None:
-        deadline = time.monotonic() + self._patience
+    async def _shows(
+        self, work: Work, page: Page, what: str, *, server: str, host: str, patience: float | None
+    ) -> None:
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
         request_id = work.request_id or work.operation_id
         while (problem := await self.problem(page, server=server, host=host, request_id=request_id)) is not None:
             if time.monotonic() > deadline:

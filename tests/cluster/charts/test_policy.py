@@ -15,7 +15,17 @@ from tests.support.templates import Template, everything, store_charts, template
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}
 VOLUMES = {"configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"}
 STORE_KINDS = {
-    *("ConfigMap", "Service", "PersistentVolumeClaim", "Deployment", "StatefulSet", "Job", "Ingress", "HTTPRoute"),
+    *(
+        "ConfigMap",
+        "Service",
+        "PersistentVolumeClaim",
+        "Deployment",
+        "StatefulSet",
+        "Job",
+        "CronJob",
+        "Ingress",
+        "HTTPRoute",
+    ),
 }
 IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[a-f0-9]{64})")
 SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|credential|api_?key")

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from storefleet.ledger import _begin_next, _close_running, _planned, _with_step, cancelled_failure
 from storefleet.models import Operation, Step
+from storefleet.progress import begin_next, cancelled_failure, close_running, planned, with_step
 from storefleet.runtimes.base import Outcome, RuntimeStep, Work
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def operation(*steps: Step) -> Operation:
 
 def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
     done = Step(name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done")
-    steps = _planned([done], plan("a", "b", "c"))
+    steps = planned(operation(done), plan("a", "b", "c"))
     assert [step.name for step in steps] == ["a", "b", "c"]
     assert steps[0] == done
     assert [step.state for step in steps[1:]] == ["pending", "pending"]
@@ -49,26 +49,25 @@ def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
 
 def test_a_plan_that_has_changed_is_the_new_one() -> None:
     done = Step(name="gone", title="Gone", state="succeeded")
-    assert [step.name for step in _planned([done], plan("a"))] == ["a"]
+    assert [step.name for step in planned(operation(done), plan("a"))] == ["a"]
 
 
 def test_the_first_unfinished_step_begins() -> None:
-    steps = _begin_next(
+    steps = begin_next(
         (Step(name="a", title="A", state="succeeded"), Step(name="b", title="B"), Step(name="c", title="C"))
     )
     assert [step.state for step in steps] == ["succeeded", "running", "pending"]
     assert steps[1].started_at is not None
 
 
-def test_a_failed_step_begins_anew_and_keeps_its_first_start() -> None:
-    failed = Step(name="a", title="A", state="failed", started_at=THEN, finished_at=THEN, message="no")
-    (step,) = _begin_next((failed,))
-    assert (step.state, step.started_at, step.finished_at) == ("running", THEN, None)
+def test_a_step_that_runs_keeps_its_first_start() -> None:
+    begun = Step(name="a", title="A", state="running", started_at=THEN, message="half way")
+    assert begin_next((begun,)) == (begun,)
 
 
 def test_nothing_begins_when_everything_is_done() -> None:
     steps = (Step(name="a", title="A", state="succeeded"),)
-    assert _begin_next(steps) == steps
+    assert begin_next(steps) == steps
 
 
 def test_only_the_running_step_is_closed() -> None:
@@ -77,7 +76,7 @@ def test_only_the_running_step_is_closed() -> None:
         Step(name="b", title="B", state="running"),
         Step(name="c", title="C"),
     )
-    after = _close_running(before, "failed", "why")
+    after = close_running(before, "failed", "why")
     assert [step.state for step in after.steps] == ["succeeded", "failed", "pending"]
     assert after.steps[1].message == "why"
     assert after.steps[1].finished_at is not None
@@ -86,7 +85,7 @@ def test_only_the_running_step_is_closed() -> None:
 
 def test_one_step_changes() -> None:
     before = operation(Step(name="a", title="A"), Step(name="b", title="B"))
-    assert [step.message for step in _with_step(before, 1, message="x").steps] == ["", "x"]
+    assert [step.message for step in with_step(before, 1, message="x").steps] == ["", "x"]
 
 
 def test_a_cancelled_store_says_what_to_do() -> None:
