@@ -77,7 +77,7 @@ test-woocommerce: $(VENV)/dev.stamp
 	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster_woocommerce
 
 bench-cluster: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.bench cluster
+	$(BIN)/python -m tests.bench cluster engines scale
 
 clean: down
 	@[ ! -e $(STATE) ] || case $$(scripts/which-cluster $(CLUSTER)) in \

@@ -90,6 +90,15 @@ class Settings(BaseSettings):
     storage_class: str = Field(
         "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
     )
+    store_service: str = Field(
+        "http://web.{namespace}.svc",
+        pattern=r"^http://[^/\s]+$",
+        description="Kubernetes: where a store's Service answers inside the cluster; {namespace} is the store's.",
+    )
+    ticks_at_once: int = Field(
+        50, ge=1, le=1000, description="Kubernetes: stores that one reaper asks at once for what they do by time."
+    )
+    tick_timeout: Seconds = Field(15, description="Kubernetes: longest wait for such an answer, seconds.")
     store_scheme: Literal["http", "https"] = Field("http", description="Kubernetes: how people reach stores.")
     store_public_port: int = Field(
         0, ge=0, le=65535, description="Kubernetes: port at which people reach stores; 0: the scheme's."

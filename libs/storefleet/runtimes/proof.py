@@ -13,6 +13,7 @@ from storefleet.errors import TransientError
 from storefleet.runtimes.base import Work
 
 _PAGE_LIMIT = 2 << 20
+_KNOCKS = (0.1, 0.2, 0.4, 2.0)  # longest wait for a connection, one try after the other, seconds
 
 
 class Visitor:
@@ -25,10 +26,9 @@ class Visitor:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Visitor"]:
-        timeout = aiohttp.ClientTimeout(total=15, sock_connect=2)
         connector = aiohttp.TCPConnector(force_close=True)
         jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector, cookie_jar=jar) as self._http:
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as self._http:
             yield self
 
     async def prove(self, work: Work, engine: Engine, *, server: str, host: str, patience: float | None = None) -> None:
@@ -60,18 +60,37 @@ class Visitor:
         `name` asks a server for one of the hosts behind it, whatever certificate it has: to learn who answers, not to
         trust it.
         """
-        if self._http is None:
-            raise RuntimeError("the visitor is not opened")
         tls: dict[str, Any] = {} if name is None else {"ssl": False, "server_hostname": name}
         headers = {"Host": host, "X-Request-Id": request_id, "X-Forwarded-Proto": self._scheme}
         try:
-            async with self._http.get(server + page.path, headers=headers, allow_redirects=False, **tls) as response:
+            async with self._answer(server + page.path, headers=headers, allow_redirects=False, **tls) as response:
                 if response.status != 200:
                     return f"answers {response.status}"
                 body = await _beginning(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return f"does not answer ({type(error).__name__})"
         return None if page.expect.encode() in body else f"does not show “{page.expect}”"
+
+    @asynccontextmanager
+    async def _answer(self, url: str, **request: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What comes before the nodes know a new Service is dropped, and the kernel would try again after a second."""
+        if self._http is None:
+            raise RuntimeError("the visitor is not opened")
+        *first, last = _KNOCKS
+        for patience in first:
+            try:
+                response = await self._http.get(url, timeout=_timeout(patience), **request)
+                break
+            except aiohttp.ConnectionTimeoutError:
+                continue
+        else:
+            response = await self._http.get(url, timeout=_timeout(last), **request)
+        async with response:
+            yield response
+
+
+def _timeout(connecting: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=15, sock_connect=connecting)
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
