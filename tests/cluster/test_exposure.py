@@ -1,4 +1,4 @@
-"""Shops at their own hosts through a real ingress controller, by Ingress and by HTTPRoute; and that nothing answers afterwards."""
+"""Shops at their own hosts through a real ingress controller, by Ingress and by HTTPRoute; then nobody answers."""
 
 import json
 import os

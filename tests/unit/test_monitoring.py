@@ -98,7 +98,11 @@ def test_the_chart_fills_in_where_it_is() -> None:
     parts = {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")}
     parts["rules"]["runbook"] = "https://wiki.example.com/runbook"  # type: ignore[assignment]
     objects = rendered(values={"monitoring": parts}, namespace="shops")
-    made = {each["kind"]: each for each in objects if each["metadata"]["labels"].get("app.kubernetes.io/component") == "monitoring"}
+    made = {
+        each["kind"]: each
+        for each in objects
+        if each["metadata"]["labels"].get("app.kubernetes.io/component") == "monitoring"
+    }
     assert made.keys() == {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
     text = yaml.safe_dump(made["PrometheusRule"])
     assert 'namespace="shops"' in text
