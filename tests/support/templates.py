@@ -34,6 +34,18 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
     "catalogue": {
         "values": {"catalogue": {"shop": {"default_version": "1", "versions": [{"version": "1", "image": "shop:1"}]}}}
     },
+    "extras": {
+        "values": {
+            "backup": {"enabled": True},
+            "monitoring": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
+            "exposure": {"type": "ingress", "host": "s.example.com", "tls": {"issuer": {"name": "letsencrypt"}}},
+            "networkPolicy": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
+        }
+    },
+    "extern-backup": {
+        "files": ("values-prod.yaml",),
+        "values": {"backup": {"enabled": True, "claim": "nfs"}},
+    },
     "simulated": {"values": {"runtime": "simulated", "networkPolicy": {"enabled": False}}},
 }
 Exposure = Literal["none", "ingress", "httproute"]
