@@ -94,6 +94,7 @@ class StoreList:
         context = {
             **await self._frame.context(request, caller),
             "form": form,
+            "address": views.address(self._frame.settings),
             "errors": shown_errors(error, self._titles(form)),
             "idempotency_key": form_key(form),
             "engines": [views.engine(engine) for engine in self._engines],
