@@ -217,6 +217,10 @@ class Engines:
         """Those that a new store can have."""
         return (engine for engine in self._engines.values() if self._why_not(engine) is None)
 
+    def known(self) -> Iterator[Engine]:
+        """All of them, also those that a new store cannot have."""
+        return iter(self._engines.values())
+
     def find(self, name: str) -> Engine | None:
         """Any that is known, for stores that are there already."""
         return self._engines.get(name)

@@ -28,6 +28,12 @@ SOCKETS = Gauge("storefleet_sockets", "Open websockets")
 SOCKETS_CUT = Counter("storefleet_sockets_cut", "Websockets cut off for reading too slowly")
 EVENTS_SENT = Counter("storefleet_events_sent", "Event frames written to websockets")
 
+TICKS = Counter("storefleet_ticks", "Stores asked for what they do by time", ["outcome"])
+TICK_SECONDS = Histogram("storefleet_tick_seconds", "Time of such a request", buckets=_SLOW)
+TICK_LAG = Gauge("storefleet_tick_lag_seconds", "How late the latest of the last look's stores was asked")
+for _outcome in ("answered", "refused", "timeout", "away", "failed"):
+    TICKS.labels(_outcome)
+
 CLUSTER_REQUESTS = Counter(
     "storefleet_cluster_requests", "Requests to the Kubernetes API, without Helm's", ["verb", "resource", "status"]
 )

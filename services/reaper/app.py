@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from services.reaper.sweep import Sweep
+from services.reaper.ticker import Ticks
 from storefleet import engines, runtimes
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> web.Application:
         settings=settings,
     )
     sweep = Sweep(database=database, settings=settings)
+    ticks = Ticks(database=database, engines=catalogue.known(), settings=settings)
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
             await stack.enter_async_context(background(sweep.run(), name="sweep"))
+            await stack.enter_async_context(background(ticks.run(), name="ticks"))
             await stack.enter_async_context(background(worker.run(), name="worker"))
             yield
 
