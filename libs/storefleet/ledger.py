@@ -110,6 +110,9 @@ class Ledger:
             async with self._database.transaction() as conn:
                 self._known.pop(operation.id, None)
                 store = await self._hold(conn, operation)
+                written = await operations.by_id(conn, operation.id)
+                if written.error and not operation.error:
+                    return written  # it has turned back already, only the answer was lost
                 if goes_back(store, operation) and not unchanged:
                     return await turn_back(conn, store, operation, failure, back=back)
                 changed = close_running(operation, "failed", failure.detail)

@@ -62,12 +62,11 @@ def with_cause(operation: Operation, failure: Failure) -> Failure:
     cause = operation.error
     if cause is None:
         return failure
-    return failure.model_copy(
-        update={
-            "code": "return_failed",
-            "detail": f"{cause.detail} ({cause.code}) The way back failed, too: {failure.detail} ({failure.code})",
-            "next": f"{failure.next} Then retry: it goes back to {operation.input['from']}.",
-        }
+    return Failure(
+        code="return_failed",
+        detail=f"{cause.detail} ({cause.code}) The way back failed, too: {failure.detail} ({failure.code})",
+        step=failure.step,
+        next=f"{failure.next} Then retry: it goes back to {operation.input['from']}.",
     )
 
 

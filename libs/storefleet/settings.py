@@ -66,7 +66,24 @@ class Settings(BaseSettings):
     kubeconfig: str = Field("", description="Kubernetes: file of the cluster's address and keys; empty: the pod's own.")
     platform_namespace: str = Field("storefleet", description="Kubernetes: namespace of the platform.")
     ingress_namespace: str = Field("traefik", description="Kubernetes: namespace of the ingress controller.")
-    ingress_class: str = Field("", description="Kubernetes: ingress class of the stores; empty: no Ingress.")
+    exposure: Literal["", "none", "ingress", "httproute"] = Field(
+        "", description="Kubernetes: how people reach stores; empty: ingress when a class is set, else none."
+    )
+    ingress_class: str = Field(
+        "",
+        description="Kubernetes: class of the stores' Ingress; with exposure ingress, empty is the cluster's default.",
+    )
+    route_gateway: str = Field(
+        "",
+        pattern=r"^([a-z0-9.-]+/[a-z0-9.-]+(/[a-z0-9.-]+)?)?$",
+        description="Kubernetes: Gateway of the stores' HTTPRoute: namespace/name, or namespace/name/listener.",
+    )
+    ingress_address: str = Field(
+        "",
+        pattern=r"^(https?://[^/@\s]+)?$",
+        description="Kubernetes: where the ingress controller answers inside the cluster; asked whether a deleted"
+        " store is gone; empty: the store's own address.",
+    )
     image_prefix: str = Field(
         "", description="Kubernetes: what stands before the stores' images (registry.example.com/)."
     )
@@ -143,7 +160,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}RETRY_DELAYS needs at least one number, all above 0")
         if self.store_port_first > self.store_port_last:
             raise ValueError(f"{PREFIX}STORE_PORT_FIRST is above {PREFIX}STORE_PORT_LAST")
+        if self.exposure == "httproute" and not self.route_gateway:
+            raise ValueError(f"{PREFIX}EXPOSURE is httproute, which needs {PREFIX}ROUTE_GATEWAY (namespace/name)")
         return self
+
+    @property
+    def store_exposure(self) -> Literal["none", "ingress", "httproute"]:
+        """How stores are reached, with the default resolved."""
+        return self.exposure or ("ingress" if self.ingress_class else "none")
 
     @classmethod
     def settings_customise_sources(

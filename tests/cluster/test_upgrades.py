@@ -117,9 +117,7 @@ async def test_forwards_and_back(bench: Bench) -> None:
     await order(bench, store, "first")
     (database,) = await pods_of(bench, store, "database")
     async with shopping(bench, store) as shopper:
-        begun = time.monotonic()
         store = await bench.upgrade(store, "2.0.0")
-        assert time.monotonic() - begun < 30
         assert await bench.runtime.logs(store, tail=1) == ["pocket serves Pocket shop"]
         store = await bench.upgrade(store, "2.1.0")
         store = await bench.roll_back(store, "2.0.0")

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from storefleet.errors import PermanentError, TransientError, Unchanged, Wait
+from storefleet.ledger import Ledger
+from storefleet.models import Failure
 from storefleet.runtimes.base import Work
 from tests.support.kubernetes import ENGINES as POCKET
 from tests.support.plans import Gate, Script, Shopfitter, failing, nothing
@@ -540,6 +543,29 @@ async def test_another_worker_goes_on_where_one_was_stopped(world: World, turned
     ran = [name for name, _ in (*second.there.runs, *second.back.runs)]
     assert ran == (["return-prove"] if turned else ["release"]), "what was done is not done again"
     assert (await world.api.store("acme"))["engine_version"] == ("1.0.0" if turned else "2.0.0")
+
+
+async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> None:
+    """A worker that does not know whether its write arrived writes it again."""
+    await world.start("gateway", "provisioner")
+    store = await world.api.ready("acme")
+    await world.stop("provisioner")
+    operation_id = (await upgrade(world, "acme"))["id"]
+    fitter = Shopfitter()
+    ledger = Ledger(world.database)
+    lease = timedelta(seconds=60)
+    claimed = await ledger.claim(operation_id, store_id=store["id"], owner="me", lease=lease, plans=fitter.plans)
+    assert claimed is not None
+    failure = Failure(code="image_missing", detail="No.", next="Build it.")
+    steps = fitter.back(*claimed)
+    turned = [await ledger.failed(claimed[1], failure, dead_letter=False, back=steps) for _ in range(2)]
+    assert turned[0] == turned[1]
+    assert (turned[0].state, turned[0].error) == ("running", failure)
+    assert [step.state for step in turned[0].steps[-2:]] == ["running", "pending"]
+    assert (await world.api.store("acme"))["state"] == "rolling_back"
+    await world.execute("UPDATE operations SET cancel_requested = true WHERE id = $1", operation_id)
+    await world.execute("UPDATE stores SET state = 'deleting', version = version + 1")
+    assert (await ledger.cancelled(turned[1])).state == "cancelled"
 
 
 async def test_waiting_on_the_way_back_is_no_attempt(world: World) -> None:

@@ -221,7 +221,7 @@ _LISTED = {
         "events",
         "resourcequotas",
     ),
-    *("persistentvolumes", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
+    *("persistentvolumes", "cronjobs", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
 }
 
 

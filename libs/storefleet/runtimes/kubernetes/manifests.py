@@ -7,6 +7,7 @@ from storefleet.engines import Amounts, Engine, Plan
 from storefleet.identifiers import resource_name
 from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
+from storefleet.runtimes.kubernetes.exposure import make_exposure
 from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
 from storefleet.runtimes.kubernetes.policies import make_network_policies
 from storefleet.settings import Settings
@@ -105,11 +106,6 @@ def make_values(
     """All that the chart is told; secrets by name only. `database_image` is what a running database has."""
     image, plan = f"{settings.image_prefix}{engine.image(store.engine_version)}", engine.plan(store.plan)
     planned = plan.values if plan else {}
-    exposure = {
-        "type": "ingress" if settings.ingress_class else "none",
-        "className": settings.ingress_class,
-        "tls": settings.store_scheme == "https",
-    }
     return {
         "store": {
             "id": store.id,
@@ -126,7 +122,7 @@ def make_values(
         "secret": STORE_SECRET,
         "parameters": engine.complete(store.parameters),
         "storageClassName": settings.storage_class,
-        "exposure": exposure,
+        "exposure": make_exposure(settings),
         **planned,
         "database": {**planned.get("database", {}), "image": database_image or image},
     }
