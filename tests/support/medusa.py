@@ -1,4 +1,4 @@
-"""Purchases in a Medusa shop as scripts make them: by the storefront's forms, by the Store API; and the admin's view."""
+"""Purchases in a Medusa shop as scripts make them, by the storefront's forms and by the Store API; the admin's view."""
 
 import html
 import re
