@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ NODE = ROOT / "requirements" / "node.txt"
 TIMEOUT = 1800
 #: With one of these Node or npm would do something else; certificates to trust are told in a variable, too.
 MISLEADING = frozenset({"NODE_ENV", "NODE_OPTIONS", "NODE_PATH"})
+NPM = Path("lib/node_modules/npm/bin/npm-cli.js")
 MODULES = "node_modules"
 RETRY = "--fetch-retry-maxtimeout=10000"
 Packages = dict[str, dict[str, Any]]
@@ -32,15 +34,39 @@ def install_node(room: Path, cache: Cache) -> Path:
 
 def install(node: Path, project: Path, *, cache: Cache) -> None:
     """`npm ci`: what the lock names, byte for byte; no package runs a program of its own."""
-    npm = node / "lib/node_modules/npm/bin/npm-cli.js"
+    _name_places(node, project)
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error", RETRY)
     run(
-        ("nice", node / "bin/node", npm, "ci", f"--prefix={project}", *options),
+        ("nice", node / "bin/node", node / NPM, "ci", f"--prefix={project}", *options),
         what=f"the npm packages of {project.name} could not be installed",
         timeout=TIMEOUT,
         env=environment(node),
         log=cache.log,
     )
+
+
+def _name_places(node: Path, project: Path) -> None:
+    """Write into the lock where each package is: without, npm asks the registry for a description of each one first."""
+    lock = project / "package-lock.json"
+    content = json.loads(lock.read_text(encoding="utf-8"))
+    registry = _registry(node)
+    for path, about in content["packages"].items():
+        if path and "resolved" not in about:
+            name = about.get("name", _name(path))
+            about["resolved"] = f"{registry}/{name}/-/{name.rpartition('/')[2]}-{about['version']}.tgz"
+    lock.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _registry(node: Path) -> str:
+    """The one that the builder's own npm asks."""
+    command = (node / "bin/node", node / NPM, "config", "get", "registry")
+    done = subprocess.run(command, env=environment(node), capture_output=True, text=True, timeout=60, check=False)
+    address = done.stdout.strip()
+    if done.returncode != 0 or not address.startswith("http"):
+        raise BuildError(
+            f"npm does not say which registry it asks: {done.stderr.strip()[-300:]}. Set it, and build again."
+        )
+    return address.rstrip("/")
 
 
 def environment(node: Path) -> dict[str, str]:
