@@ -7,11 +7,12 @@ PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 /usr/bin/python3 
 VENV := .venv
 BIN := $(VENV)/bin
 ASSETS := services/gateway/static/dist/manifest.json
+PHP := $(shell command -v php)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 NODE := $(shell command -v node)
 UMASK := umask 022 &&
 
-.PHONY: help up down test check bench clean assets chromium lock local-up build deploy test-cluster bench-cluster
+.PHONY: help up down test check bench clean assets chromium php lock local-up build deploy seed test-cluster test-woocommerce bench-cluster
 
 help:
 	@echo "make up      bring the platform up here, in the foreground"
@@ -19,7 +20,9 @@ help:
 	@echo "make test    every test, on real servers and a real browser"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   measure, and write docs-ready tables and JSON"
-	@echo "make local-up build deploy   a Kubernetes cluster on this machine, the images, the platform in it (as root)"
+	@echo "make local-up build deploy   a Kubernetes cluster on this machine, the images, the platform in it:"
+	@echo "             kind where Docker can be used, else a node from source (as root); CLUSTER=kind or bare decides"
+	@echo "make seed    a demo store of every engine"
 	@echo "make test-cluster, make bench-cluster   tests and measurements there"
 	@echo "make clean   stop, then remove everything that was built or kept here (stores and cluster too)"
 
@@ -28,8 +31,8 @@ up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets &&
 down:
 	@if [ -x $(BIN)/storefleet ]; then $(BIN)/storefleet down; fi
 
-test: $(VENV)/dev.stamp assets chromium
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster
+test: $(VENV)/dev.stamp assets chromium php
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --ignore=tests/cluster --ignore=tests/cluster_woocommerce
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -40,29 +43,47 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp assets
 	$(BIN)/python -m tests.bench
 
-# A Kubernetes node from source, without Docker; everything that it needs is built once, into a cache outside.
-CLUSTER := .storefleet/cluster
+# A cluster on this machine: kind where Docker can be used, else a node from source, whose programs are built once, into
+# a cache outside. CLUSTER=kind or CLUSTER=bare decides; what is there already goes on.
+CLUSTER ?=
+STATE := .storefleet/cluster
 IMAGES := build/images
 
 local-up:
-	@scripts/bare-cluster up $(CLUSTER_OPTIONS)
+	@case $$(scripts/which-cluster $(CLUSTER)) in \
+	kind) scripts/setup-kind.sh $(CLUSTER_OPTIONS) cluster ;; \
+	bare) scripts/bare-cluster up $(CLUSTER_OPTIONS) ;; \
+	*) exit 1 ;; esac
 
 build: assets
-	@$(PYTHON) scripts/build-images --output $(IMAGES) --helm $(CLUSTER)/bin/helm
-	@scripts/bare-cluster load-image $(IMAGES)/*.oci.tar
+	@case $$(scripts/which-cluster $(CLUSTER)) in \
+	kind) scripts/setup-kind.sh images ;; \
+	bare) $(PYTHON) scripts/build-images --output $(IMAGES) --helm $(STATE)/bin/helm && scripts/bare-cluster load-image $(IMAGES)/*.oci.tar ;; \
+	*) exit 1 ;; esac
 
 deploy:
 	@$(PYTHON) scripts/deploy
 
+seed:
+	@scripts/seed-stores.sh $(SEED_OPTIONS)
+
 test-cluster: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory local-up build deploy
-	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(CLUSTER)/kubeconfig" PATH="$(CURDIR)/$(CLUSTER)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
+	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
+
+test-woocommerce: $(VENV)/dev.stamp
+	@[ -n "$$WOOCOMMERCE_DIRS" ] || { echo "These tests need WooCommerce's plugin, which is in no package registry: WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce" >&2; exit 1; }
+	@$(MAKE) --no-print-directory local-up build deploy
+	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster_woocommerce
 
 bench-cluster: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.bench cluster
+	$(BIN)/python -m tests.bench cluster engines scale
 
 clean: down
-	@if [ -e $(CLUSTER) ]; then scripts/bare-cluster reset; fi
+	@[ ! -e $(STATE) ] || case $$(scripts/which-cluster $(CLUSTER)) in \
+	kind) scripts/setup-kind.sh delete ;; \
+	bare) scripts/bare-cluster reset ;; \
+	*) exit 1 ;; esac
 	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -96,6 +117,13 @@ $(VENV)/node.stamp: requirements/node.txt | $(VENV)/runtime.stamp
 else
 assets:
 	@$(PYTHON) scripts/build-assets.py
+endif
+
+php:
+ifeq ($(PHP),)
+	@[ "$$(id -u)" = 0 ] || { echo "The tests of the WooCommerce shop's programs need PHP 8.2 or newer: apt-get install php-cli (as root)." >&2; exit 1; }
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends php-cli
 endif
 
 chromium:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from storefleet import logs, metrics
 from storefleet.database import operations, outbox, stores, transitions
-from storefleet.database.access import audit
 from storefleet.database.limits import Room, find_answer, keep_answer, room
 from storefleet.database.outbox import Draft
 from storefleet.database.pool import Connection, Database
+from storefleet.endings import call_off, end_cancelled
 from storefleet.engines import Engine, Engines
 from storefleet.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
 from storefleet.identifiers import OPERATION, STORE, new_id
-from storefleet.ledger import cancelled_failure, end_cancelled
+from storefleet.intents import Accepted, add_operation, hold_store, note
 from storefleet.models import Caller, Operation, Store, now
 from storefleet.settings import Settings
 
@@ -95,14 +95,6 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-class Accepted(NamedTuple):
-    """What was accepted; `replayed` when an idempotency key had seen it before."""
-
-    store: dict[str, Any]
-    operation: dict[str, Any]
-    replayed: bool = False
-
-
 class Quota(NamedTuple):
     """What a tenant has left."""
 
@@ -150,33 +142,29 @@ class Admission:
         engine: str | None,
         parameters: dict[str, Any],
         request_id: str | None,
+        version: str | None = None,
+        plan: str | None = None,
         idempotency_key: str | None = None,
     ) -> Accepted:
         """A new store and its operation; raises Invalid, NameTaken, Limited, DatabaseAway."""
+        asked: dict[str, Any] = {"name": name, "engine": engine, "parameters": parameters}
+        asked |= {key: value for key, value in (("version", version), ("plan", plan)) if value is not None}
         try:
-            accepted = await self._create(caller, name, engine, parameters, request_id, idempotency_key)
+            accepted = await self._create(caller, asked, request_id, idempotency_key)
         except RequestError as error:
             metrics.ADMISSIONS.labels(error.code).inc()
             raise
         metrics.ADMISSIONS.labels("replayed" if accepted.replayed else "accepted").inc()
         return accepted
 
-    async def _create(
-        self,
-        caller: Caller,
-        name: str,
-        engine: str | None,
-        parameters: dict[str, Any],
-        request_id: str | None,
-        key: str | None,
-    ) -> Accepted:
-        request_hash = _request_hash(key, {"name": name, "engine": engine, "parameters": parameters})
+    async def _create(self, caller: Caller, asked: dict[str, Any], request_id: str | None, key: str | None) -> Accepted:
+        request_hash = _request_hash(key, asked)
+        name = asked["name"]
         scope = f"{caller.tenant_id} POST stores"
         if problem := name_problem(name):
             raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
-        kind = self._engines.get(engine or self._settings.default_engine)
-        complete = kind.complete(parameters)
-        store = _new_store(caller, name, kind, complete)
+        kind = self._engines.get(asked["engine"] or self._engines.default(self._settings.default_engine))
+        store = _new_store(caller, kind, asked)
         operation = self._new_operation(store, request_id)
         accepted = Accepted(store.to_json(), operation.to_json())
         command = outbox.command(operation)
@@ -268,32 +256,10 @@ class Admission:
             )
         return written is not None
 
-    async def _add_operation(
-        self,
-        conn: Connection,
-        caller: Caller,
-        store: Store,
-        kind: str,
-        request_id: str | None,
-        *,
-        announced: bool = True,
-    ) -> Operation:
-        return await operations.add(
-            conn,
-            operation_id=new_id(OPERATION),
-            tenant_id=caller.tenant_id,
-            store_id=store.id,
-            kind=kind,
-            request_id=request_id,
-            by=caller.token_id or caller.user_id,
-            deadline=timedelta(seconds=self._settings.operation_deadline),
-            announced=announced,
-        )
-
     async def delete(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
         """Delete in every live state; a running create is cancelled first; a repeat answers the same operation."""
         async with self._database.transaction() as conn:
-            store = await self._find(conn, caller, ref)
+            store = await hold_store(conn, caller, ref, self._settings)
             pending = await operations.open_of_store(conn, store.id)
             if deleting := next((op for op in pending if op.kind == "delete"), None):
                 return Accepted(store.to_json(), deleting.to_json())
@@ -308,34 +274,42 @@ class Admission:
                     await operations.request_cancel(conn, operation.id)
                     busy = True
             store = await stores.change(conn, store.id, state="deleting", failure=None)
-            operation = await self._add_operation(conn, caller, store, "delete", request_id, announced=not busy)
+            operation = await add_operation(
+                conn,
+                caller,
+                store,
+                "delete",
+                settings=self._settings,
+                request_id=request_id,
+                announced=not busy,
+            )
             drafts = [outbox.event("store.deleting", store, operation)]
             if not busy:  # otherwise the one that ends announces it
                 drafts.append(outbox.command(operation))
             await outbox.add(conn, *drafts)
-            await _audit(conn, caller, "store.delete", store.id, request_id)
+            await note(conn, caller, "store.delete", store.id, request_id)
         log.info("store_delete_requested", store_id=store.id, operation_id=operation.id)
         return Accepted(store.to_json(), operation.to_json())
 
     async def retry(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
         """Run what failed again; what was done before is kept."""
         async with self._database.transaction() as conn:
-            store = await self._find(conn, caller, ref)
+            store = await hold_store(conn, caller, ref, self._settings)
             pending = await operations.open_of_store(conn, store.id)
             if store.state != "failed" or pending:
                 raise Conflict(f"The store is {store.state}; only a failed one can be tried again.", code="not_failed")
             latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
-            state, event = (
-                ("deleting", "store.deleting") if latest.kind == "delete" else ("requested", "store.requested")
-            )
+            kind, state, asked = _again(store, latest)
             store = await stores.change(conn, store.id, state=state, failure=None)
-            operation = await self._add_operation(conn, caller, store, latest.kind, request_id)
-            await outbox.add(conn, outbox.event(event, store, operation), outbox.command(operation))
-            await _audit(conn, caller, "store.retry", store.id, request_id)
+            operation = await add_operation(
+                conn, caller, store, kind, settings=self._settings, request_id=request_id, asked=asked
+            )
+            await outbox.add(conn, outbox.event(f"store.{state}", store, operation), outbox.command(operation))
+            await note(conn, caller, "store.retry", store.id, request_id)
         return Accepted(store.to_json(), operation.to_json())
 
     async def cancel(self, caller: Caller, *, operation_id: str, request_id: str | None) -> Operation:
-        """Take a creation back; one that runs stops at its next step. An ended one is answered as it is."""
+        """Take a creation or an upgrade back; one that runs stops at its next step. An ended one stays as it is."""
         async with self._database.transaction() as conn:
             operation = await operations.find(conn, tenant_id=caller.tenant_id, operation_id=operation_id)
             if operation is None:
@@ -346,16 +320,14 @@ class Admission:
                 raise NotFound("There is no such operation.")
             if operation.done:
                 return operation
-            if operation.kind != "create":
-                raise Conflict("A deletion cannot be taken back.", code="not_cancellable")
+            if reason := _not_cancellable(store, operation):
+                raise Conflict(reason, code="not_cancellable")
             if operation.state == "queued":
-                operation = await end_cancelled(conn, operation)
-                store = await stores.change(conn, store.id, state="failed", failure=cancelled_failure())
-                await outbox.add(conn, outbox.event("store.failed", store, operation))
+                operation = await call_off(conn, store, operation)
             else:
                 await operations.request_cancel(conn, operation.id)
                 operation = operation.model_copy(update={"cancel_requested": True})
-            await _audit(conn, caller, "operation.cancel", operation.id, request_id)
+            await note(conn, caller, "operation.cancel", operation.id, request_id)
         return operation
 
     async def quota(self, caller: Caller) -> Quota:
@@ -369,28 +341,17 @@ class Admission:
             max(0, settings.stores_per_tenant - found.live),
         )
 
-    async def _find(self, conn: Connection, caller: Caller, ref: str) -> Store:
-        """The caller's store, locked; raises NotFound."""
-        store = await stores.find(
-            conn,
-            tenant_id=caller.tenant_id,
-            ref=ref,
-            kept=timedelta(days=self._settings.keep_days),
-            lock=True,
-        )
-        if store is None:
-            raise NotFound("There is no such store.")
-        return store
 
-
-def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, Any]) -> Store:
+def _new_store(caller: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
+    """Raises Invalid where the engine has no such version or plan, or the parameters do not fit it."""
     return Store(
         id=new_id(STORE),
         tenant_id=caller.tenant_id,
-        name=name,
+        name=asked["name"],
         engine=engine.name,
-        engine_version=engine.default_version,
-        parameters=parameters,
+        engine_version=engine.new_version(asked.get("version")),
+        plan=engine.new_plan(asked.get("plan")),
+        parameters=engine.complete(asked["parameters"]),
         state="requested",
         url=None,
         admin_url=None,
@@ -402,9 +363,27 @@ def _new_store(caller: Caller, name: str, engine: Engine, parameters: dict[str, 
     )
 
 
-async def _audit(conn: Connection, caller: Caller, action: str, target: str, request_id: str | None) -> None:
-    actor = caller.token_id or caller.user_id
-    await audit(conn, tenant_id=caller.tenant_id, actor=actor, action=action, target=target, request_id=request_id)
+def _again(store: Store, latest: Operation) -> tuple[str, str, dict[str, Any]]:
+    """What is to be done about a failed store: kind of operation, state of the store, what is asked for.
+
+    An upgrade that failed on its way back, too, is not begun again: the store goes back to the version it had.
+    """
+    if latest.kind == "upgrade":
+        back = {"from": latest.input["to"], "to": store.engine_version, "restore": False, "discard_orders": False}
+        return "rollback", "rolling_back", {**back, "dump": latest.id}
+    state = {"delete": "deleting", "rollback": "rolling_back"}.get(latest.kind, "requested")
+    return latest.kind, state, latest.input
+
+
+def _not_cancellable(store: Store, operation: Operation) -> str | None:
+    """Why an open operation cannot be taken back any more."""
+    if operation.kind == "delete":
+        return "A deletion cannot be taken back."
+    if operation.kind == "upgrade" and operation.error:
+        return f"The upgrade is on its way back to {operation.input['from']} already; wait for it."
+    if operation.kind == "rollback" and store.state != "ready":
+        return "A rollback that has begun cannot be taken back; wait for it, then upgrade again."
+    return None
 
 
 def _request_hash(key: str | None, body: dict[str, Any]) -> bytes:

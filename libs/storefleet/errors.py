@@ -8,6 +8,7 @@ StorefleetError
 │   └── Unavailable 503           ── DatabaseAway · BusAway · RuntimeAway: a part we need is away
 └── WorkError                     ends one run of an operation
     ├── PermanentError            the operation fails, with a reason a person can act on
+    │   └── Unchanged             before anything was done: the store stays as it is
     ├── TransientError            again later, with backoff, up to the operation's deadline
     ├── Wait                      not now: looked at again soon, counts as no attempt
     ├── LeaseLost                 somebody else owns the operation now: change nothing more
@@ -146,6 +147,10 @@ class PermanentError(_Explained):
     """Trying again would not help until somebody changes something."""
 
     retryable = True  # by a person, after the cause is gone
+
+
+class Unchanged(PermanentError):
+    """The step found, before any effect of its operation, that it should not go on: the store stays as it is."""
 
 
 class TransientError(_Explained):

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from storefleet.models import STORE_STATES
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 
@@ -26,10 +28,15 @@ SOCKETS = Gauge("storefleet_sockets", "Open websockets")
 SOCKETS_CUT = Counter("storefleet_sockets_cut", "Websockets cut off for reading too slowly")
 EVENTS_SENT = Counter("storefleet_events_sent", "Event frames written to websockets")
 
+TICKS = Counter("storefleet_ticks", "Stores asked for what they do by time", ["outcome"])
+TICK_SECONDS = Histogram("storefleet_tick_seconds", "Time of such a request", buckets=_SLOW)
+TICK_LAG = Gauge("storefleet_tick_lag_seconds", "How late the latest of the last look's stores was asked")
+for _outcome in ("answered", "refused", "timeout", "away", "failed"):
+    TICKS.labels(_outcome)
+
 CLUSTER_REQUESTS = Counter(
     "storefleet_cluster_requests", "Requests to the Kubernetes API, without Helm's", ["verb", "resource", "status"]
 )
 
-STORE_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 for _state in STORE_STATES:
     STORES.labels(_state)

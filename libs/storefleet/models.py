@@ -1,18 +1,24 @@
 """The nouns of the platform, as the services pass them around; `to_json` is their public shape."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-StoreState = Literal["requested", "provisioning", "ready", "failed", "deleting", "deleted"]
-OperationKind = Literal["create", "delete"]
+StoreState = Literal["requested", "provisioning", "ready", "upgrading", "rolling_back", "failed", "deleting", "deleted"]
+OperationKind = Literal["create", "upgrade", "rollback", "delete"]
 OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 StepState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Scope = Literal["stores:read", "stores:write", "credentials:read", "tokens:write", "operator"]
 
 #: Which service works on which kind of operation.
-SERVICE_OF_KIND: dict[str, str] = {"create": "provisioner", "delete": "reaper"}
+SERVICE_OF_KIND: dict[str, str] = {
+    "create": "provisioner",
+    "upgrade": "provisioner",
+    "rollback": "provisioner",
+    "delete": "reaper",
+}
+STORE_STATES: tuple[str, ...] = get_args(StoreState)
 ENDED = ("succeeded", "failed", "cancelled")
 OWNER_SCOPES: tuple[Scope, ...] = ("stores:read", "stores:write", "credentials:read", "tokens:write")
 
@@ -57,6 +63,7 @@ class Store(Model):
     ready_at: datetime | None
     deleted_at: datetime | None
     version: int
+    plan: str = ""
 
     def changed(self, **fields: Any) -> "Store":
         """The row's next version, to be written by whoever holds it; the same one when nothing changes."""
@@ -69,6 +76,7 @@ class Store(Model):
             "name": self.name,
             "engine": self.engine,
             "engine_version": self.engine_version,
+            "plan": self.plan,
             "parameters": self.parameters,
             "state": self.state,
             "url": self.url,
@@ -101,7 +109,10 @@ class Step(Model):
 
 
 class Operation(Model):
-    """A unit of long work on one store (AIP-151); `fence` rises with every claim."""
+    """A unit of long work on one store (AIP-151); `fence` rises with every claim.
+
+    `input` is what it was asked for. One that runs with an `error` is on its way back, because of that.
+    """
 
     id: str
     tenant_id: str
@@ -120,6 +131,7 @@ class Operation(Model):
     finished_at: datetime | None
     steps: tuple[Step, ...] = ()
     taken_over: bool = False
+    input: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -130,6 +142,7 @@ class Operation(Model):
             "id": self.id,
             "store_id": self.store_id,
             "kind": self.kind,
+            "input": self.input,
             "state": self.state,
             "done": self.done,
             "error": self.error.model_dump() if self.error else None,

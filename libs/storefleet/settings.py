@@ -51,7 +51,12 @@ class Settings(BaseSettings):
     engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
         (PROJECT / "charts",), description="Folders searched for <engine>/engine.yaml, colon separated."
     )
-    default_engine: str = Field("oscar", description="Engine of a store that names none.")
+    catalogue: Path | None = Field(
+        None, description="File of the versions whose images were built; they are added to those of the engines."
+    )
+    default_engine: str = Field(
+        "", description="Engine of a store that names none; empty: woocommerce, else oscar, else the first offered."
+    )
     stores_user: str = Field("", description="System user of the stores' files, when the services run as root.")
     store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
     store_address: str = Field("127.0.0.1", description="Address the local runtime's stores listen on.")
@@ -61,13 +66,39 @@ class Settings(BaseSettings):
     kubeconfig: str = Field("", description="Kubernetes: file of the cluster's address and keys; empty: the pod's own.")
     platform_namespace: str = Field("storefleet", description="Kubernetes: namespace of the platform.")
     ingress_namespace: str = Field("traefik", description="Kubernetes: namespace of the ingress controller.")
-    ingress_class: str = Field("", description="Kubernetes: ingress class of the stores; empty: no Ingress.")
+    exposure: Literal["", "none", "ingress", "httproute"] = Field(
+        "", description="Kubernetes: how people reach stores; empty: ingress when a class is set, else none."
+    )
+    ingress_class: str = Field(
+        "",
+        description="Kubernetes: class of the stores' Ingress; with exposure ingress, empty is the cluster's default.",
+    )
+    route_gateway: str = Field(
+        "",
+        pattern=r"^([a-z0-9.-]+/[a-z0-9.-]+(/[a-z0-9.-]+)?)?$",
+        description="Kubernetes: Gateway of the stores' HTTPRoute: namespace/name, or namespace/name/listener.",
+    )
+    ingress_address: str = Field(
+        "",
+        pattern=r"^(https?://[^/@\s]+)?$",
+        description="Kubernetes: where the ingress controller answers inside the cluster; asked whether a deleted"
+        " store is gone; empty: the store's own address.",
+    )
     image_prefix: str = Field(
         "", description="Kubernetes: what stands before the stores' images (registry.example.com/)."
     )
     storage_class: str = Field(
         "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
     )
+    store_service: str = Field(
+        "http://web.{namespace}.svc",
+        pattern=r"^http://[^/\s]+$",
+        description="Kubernetes: where a store's Service answers inside the cluster; {namespace} is the store's.",
+    )
+    ticks_at_once: int = Field(
+        50, ge=1, le=1000, description="Kubernetes: stores that one reaper asks at once for what they do by time."
+    )
+    tick_timeout: Seconds = Field(15, description="Kubernetes: longest wait for such an answer, seconds.")
     store_scheme: Literal["http", "https"] = Field("http", description="Kubernetes: how people reach stores.")
     store_public_port: int = Field(
         0, ge=0, le=65535, description="Kubernetes: port at which people reach stores; 0: the scheme's."
@@ -108,6 +139,11 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: object) -> object:
         return tuple(Path(part) for part in value.split(":") if part) if isinstance(value, str) else value
 
+    @field_validator("catalogue", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
     @field_validator("retry_delays", mode="before")
     @classmethod
     def _split_delays(cls, value: object) -> object:
@@ -124,7 +160,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}RETRY_DELAYS needs at least one number, all above 0")
         if self.store_port_first > self.store_port_last:
             raise ValueError(f"{PREFIX}STORE_PORT_FIRST is above {PREFIX}STORE_PORT_LAST")
+        if self.exposure == "httproute" and not self.route_gateway:
+            raise ValueError(f"{PREFIX}EXPOSURE is httproute, which needs {PREFIX}ROUTE_GATEWAY (namespace/name)")
         return self
+
+    @property
+    def store_exposure(self) -> Literal["none", "ingress", "httproute"]:
+        """How stores are reached, with the default resolved."""
+        return self.exposure or ("ingress" if self.ingress_class else "none")
 
     @classmethod
     def settings_customise_sources(

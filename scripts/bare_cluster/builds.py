@@ -153,10 +153,10 @@ def build(cache: Path) -> list[str]:
 def _build_one(module: Module | Pause, go: str, cache: Path) -> None:
     began = time.monotonic()
     print(f"bare-cluster: building {', '.join(module.programs())} …", flush=True)
-    with _temporary(cache, module.name) as output:
+    with temporary(cache, module.name) as output:
         hint = f"It runs in {module.folder}; what is built already stays, so the same command goes on from here."
         command = module.command(go, output)
-        commands.run(command, timeout=BUILD_TIMEOUT, cwd=module.folder, env=_environment(module), hint=hint)
+        commands.run(command, timeout=BUILD_TIMEOUT, cwd=module.folder, env=environment(module), hint=hint)
         lacking = [name for name in module.programs() if not (output / name).is_file()]
         if lacking:
             raise ClusterError(f"`{command[0]} {command[1]}` in {module.folder} made no {', '.join(lacking)}.")
@@ -165,7 +165,7 @@ def _build_one(module: Module | Pause, go: str, cache: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(cache: Path, name: str) -> Iterator[Path]:
+def temporary(cache: Path, name: str) -> Iterator[Path]:
     """A folder that becomes the real one by a rename; those of killed builds go first."""
     for old in cache.glob(f".{name}-*"):
         shutil.rmtree(old, ignore_errors=True)
@@ -177,7 +177,7 @@ def _temporary(cache: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _environment(module: Module | Pause) -> dict[str, str]:
+def environment(module: Module | Pause) -> dict[str, str]:
     """The caller's, without what would change the programs."""
     dropped = ("GOFLAGS", "GOOS", "GOARCH", "GOEXPERIMENT", "GO111MODULE", "CGO_CFLAGS", "CGO_LDFLAGS")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}

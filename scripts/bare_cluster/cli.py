@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
     shown.set_defaults(run=_status)
     verbs.add_parser("build", parents=[common, cache], help="build its programs only").set_defaults(run=_build)
+    ingress = verbs.add_parser("ingress", parents=[common, cache], help="bring Traefik into it")
+    ingress.set_defaults(run=_ingress)
     load = verbs.add_parser("load-image", parents=[common], help="import images from OCI archives")
     load.add_argument("archives", metavar="FILE", nargs="+", type=Path)
     load.set_defaults(run=_load)
@@ -106,6 +108,14 @@ def _status(layout: Layout, options: argparse.Namespace) -> int:
 def _build(_layout: Layout, options: argparse.Namespace) -> int:
     built = builds.build(options.cache.resolve())
     print(f"bare-cluster: built {', '.join(built)}" if built else "bare-cluster: everything is built already")
+    return 0
+
+
+def _ingress(layout: Layout, options: argparse.Namespace) -> int:
+    from bare_cluster.ingress import bring
+
+    address = bring(layout, options.cache.resolve())
+    print(f"bare-cluster: Traefik serves the class traefik and the Gateway traefik/traefik at {address}")
     return 0
 
 

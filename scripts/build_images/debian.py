@@ -1,16 +1,16 @@
-"""The layer under every image: Debian 12 with Python 3.11, a small init and certificates, without a package manager."""
+"""Layers of Debian's packages, without a package manager: the one under most images is Debian 12 with Python 3.11."""
 
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from build_images import mirrors
 from build_images.cache import Cache, Key
 from build_images.failure import BuildError, run
 from build_images.oci import Layer, unpack
 
-SUITE = "bookworm"
-PACKAGES = ("python3.11", "dumb-init", "ca-certificates", "libstdc++6", "tzdata")
 HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 TIMEOUT = 600
 USER = 10001
@@ -18,46 +18,65 @@ NAME = "storefleet"
 #: Never unpacked: they are for people at a terminal. Licences stay.
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*", "/usr/share/doc/*")
 KEPT = ("/usr/share/doc/*/copyright",)
-#: Removed afterwards: what a program in a container has no use for.
-REMOVED = (
-    "etc/apt",
-    "usr/lib/python3.11/pydoc_data",
-    "usr/lib/python3.11/test",
-    "usr/lib/python3.11/turtle.py",
-    "usr/lib/x86_64-linux-gnu/gconv",
-    "usr/share/bash-completion",
-    "var/cache",
-    "var/lib/apt",
-    "var/log",
+#: Removed afterwards from every system: what a program in a container has no use for.
+USELESS = ("etc/apt", "usr/share/bash-completion", "var/cache", "var/lib/apt", "var/log")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A root file system: packages of one suite with all that they depend on, and what is taken out afterwards."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+BASE = System(
+    name="base",
+    suite="bookworm",
+    packages=("python3.11", "dumb-init", "ca-certificates", "libstdc++6", "tzdata"),
+    removed=(
+        "usr/lib/python3.11/pydoc_data",
+        "usr/lib/python3.11/test",
+        "usr/lib/python3.11/turtle.py",
+        "usr/lib/x86_64-linux-gnu/gconv",
+    ),
+    links=(("usr/bin/python3", "python3.11"), ("usr/bin/python", "python3.11")),
 )
 #: Made by the kernel's numbers where a layer is run outside a container; a layer itself holds no devices.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
 
 
 def base(cache: Cache) -> Layer:
-    key = Key("base", SUITE, PACKAGES, LEFT_OUT, KEPT, REMOVED, USER)
-    if (known := cache.find("base", key)) is not None:
+    return layer_of(BASE, cache)
+
+
+def layer_of(system: System, cache: Cache) -> Layer:
+    key = Key(system, LEFT_OUT, KEPT, USELESS, USER)
+    if (known := cache.find(system.name, key)) is not None:
         return known
     _insist_on_mmdebstrap(cache)
     began = time.time()
     with cache.room() as room:
         root = room / "root"
         options = [
-            *("--mode=root", "--variant=essential", f"--hook-dir={HOOKS}", f"--include={','.join(PACKAGES)}"),
+            *("--mode=root", "--variant=essential", f"--hook-dir={HOOKS}", f"--include={','.join(system.packages)}"),
             "--aptopt=APT::Install-Recommends false",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
             *(f"--dpkgopt=path-include={pattern}" for pattern in KEPT),
         ]
         environment = {**os.environ, "TMPDIR": str(room)}
         run(
-            ("mmdebstrap", *options, "--format=directory", SUITE, root),
+            ("mmdebstrap", *options, "--format=directory", system.suite, root, *mirrors.sources(system.suite, cache)),
             what="Debian's packages could not be put together",
             timeout=TIMEOUT,
             env=environment,
             log=cache.log,
         )
-        _finish(root)
-        return cache.keep(root, name="base", key=key, keep_times_before=began - 3600)
+        _finish(root, system)
+        return cache.keep(root, name=system.name, key=key, keep_times_before=began - 3600)
 
 
 def _insist_on_mmdebstrap(cache: Cache) -> None:
@@ -76,21 +95,20 @@ def _insist_on_mmdebstrap(cache: Cache) -> None:
         )
 
 
-def _finish(root: Path) -> None:
-    for name in REMOVED:
-        path = root / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def _finish(root: Path, system: System) -> None:
+    for pattern in (*USELESS, *system.removed):
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     with (root / "etc/passwd").open("a", encoding="ascii") as users:
         users.write(f"{NAME}:x:{USER}:{USER}::/tmp:/usr/sbin/nologin\n")
     with (root / "etc/group").open("a", encoding="ascii") as groups:
         groups.write(f"{NAME}:x:{USER}:\n")
-    for name in ("python3", "python"):
-        link = root / "usr/bin" / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("python3.11")
+    for name, target in system.links:
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(target)
     for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id"):
         (root / name).unlink(missing_ok=True)  # the container runtime's to write
 

@@ -10,7 +10,13 @@ class BuildError(Exception):
 
 
 def run(
-    command: Sequence[str | Path], *, what: str, timeout: float, env: Mapping[str, str] | None = None, log: Path
+    command: Sequence[str | Path],
+    *,
+    what: str,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    log: Path,
+    folder: Path | None = None,
 ) -> None:
     """Run a program to its end, its words to the end of `log`; raises BuildError with the last of them."""
     arguments = [str(part) for part in command]
@@ -19,7 +25,14 @@ def run(
         output.flush()
         try:
             done = subprocess.run(
-                arguments, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout, check=False
+                arguments,
+                env=env,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=timeout,
+                check=False,
             )
         except FileNotFoundError:
             raise BuildError(f"{what}: the program {arguments[0]} is missing; install it and build again.") from None

@@ -8,7 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from build_images import catalogue, medusa, oscar, platform
+from build_images import catalogue, medusa, oscar, platform, woocommerce
 from build_images.cache import Cache
 from build_images.failure import BuildError
 from build_images.oci import CONTAINERD_NAME, Image, blob_name, digest_of, index_of, write_archive
@@ -20,6 +20,7 @@ RECIPES: dict[str, Recipe] = {
     "platform": platform.products,
     "medusa": medusa.products,
     "oscar": oscar.products,
+    "woocommerce": woocommerce.products,
 }
 
 

@@ -10,9 +10,11 @@ from aiohttp import web
 
 from services.gateway import openapi
 from services.gateway.requests import (
+    NewRollback,
     NewStore,
     NewTenant,
     NewToken,
+    NewVersion,
     identifier,
     number,
     parsed,
@@ -21,20 +23,21 @@ from services.gateway.requests import (
     word,
 )
 from storefleet.accounts import Accounts
-from storefleet.admission import Accepted, Admission
+from storefleet.admission import Admission
 from storefleet.callers import Callers
-from storefleet.database import access, dead_letters, history, operations, outbox, stores
+from storefleet.changes import Changes
+from storefleet.database import access, changes, dead_letters, history, operations, outbox, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Forbidden, NotFound
 from storefleet.identifiers import COMMAND, DEAD_LETTER, EVENT, OPERATION, STORE, TOKEN, new_id
-from storefleet.models import OWNER_SCOPES, Caller, Scope, Store, now, timestamp
+from storefleet.intents import Accepted
+from storefleet.models import OWNER_SCOPES, STORE_STATES, Caller, Scope, Store, now, timestamp
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
 from storefleet.web import REQUEST_ID, read_json
 
 _LONGEST_WAIT = 60
-_STATES = ("requested", "provisioning", "ready", "failed", "deleting", "deleted")
 _OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
@@ -46,6 +49,7 @@ class Api:
         *,
         database: Database,
         admission: Admission,
+        changes: Changes,
         accounts: Accounts,
         callers: Callers,
         engines: Engines,
@@ -54,11 +58,12 @@ class Api:
     ) -> None:
         self._database = database
         self._admission = admission
+        self._changes = changes
         self._accounts = accounts
         self._callers = callers
         self._engines = engines
         self._runtime = runtime
-        self._default_engine = settings.default_engine
+        self._default_engine = engines.default(settings.default_engine)
         self._kept = timedelta(days=settings.keep_days)
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -72,6 +77,10 @@ class Api:
             web.get(f"{v1}/stores/{{ref}}", self.get_store),
             web.delete(f"{v1}/stores/{{ref}}", self.delete_store),
             web.post(f"{v1}/stores/{{ref}}/retry", self.retry_store),
+            web.post(f"{v1}/stores/{{ref}}/upgrade", self.upgrade_store),
+            web.post(f"{v1}/stores/{{ref}}/rollback", self.roll_back_store),
+            web.get(f"{v1}/stores/{{ref}}/history", self.list_history),
+            web.get(f"{v1}/stores/{{ref}}/usage", self.read_usage),
             web.post(f"{v1}/stores/{{ref}}/credentials", self.reveal_credentials),
             web.get(f"{v1}/stores/{{ref}}/events", self.list_events),
             web.get(f"{v1}/stores/{{ref}}/logs", self.read_logs),
@@ -118,7 +127,7 @@ class Api:
             page, more = await stores.listed(
                 conn,
                 tenant_id=caller.tenant_id,
-                state=word(request, "state", _STATES),
+                state=word(request, "state", STORE_STATES),
                 query=word(request, "q"),
                 limit=number(request, "limit", 25, 1, 100),
                 starting_after=identifier(request, "starting_after", STORE),
@@ -132,6 +141,8 @@ class Api:
             caller,
             name=body.name,
             engine=body.engine,
+            version=body.version,
+            plan=body.plan,
             parameters=body.parameters,
             request_id=request[REQUEST_ID],
             idempotency_key=request.headers.get("Idempotency-Key"),
@@ -150,6 +161,47 @@ class Api:
     async def retry_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         return _accepted(await self._admission.retry(caller, ref=store_ref(request), request_id=request[REQUEST_ID]))
+
+    async def upgrade_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
+        body = parsed(NewVersion, await read_json(request))
+        return _accepted(
+            await self._changes.upgrade(
+                caller, ref=store_ref(request), version=body.version, request_id=request[REQUEST_ID]
+            )
+        )
+
+    async def roll_back_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
+        body = parsed(NewRollback, await read_json(request))
+        return _accepted(
+            await self._changes.rollback(
+                caller,
+                ref=store_ref(request),
+                restore=body.restore,
+                discard_orders=body.discard_orders,
+                request_id=request[REQUEST_ID],
+            )
+        )
+
+    async def list_history(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        async with self._database.connection() as conn:
+            page, more = await changes.history(
+                conn,
+                store=store,
+                limit=number(request, "limit", 25, 1, 100),
+                starting_after=identifier(request, "starting_after", OPERATION),
+            )
+        return web.json_response({"data": [entry.to_json() for entry in page], "has_more": more})
+
+    async def read_usage(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        return web.json_response(await usage(self._engines, self._runtime, store))
 
     async def reveal_credentials(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "credentials:read")
@@ -311,6 +363,15 @@ async def reveal(database: Database, runtime: Runtime, caller: Caller, store: St
             request_id=request_id,
         )
     return credentials._asdict()
+
+
+async def usage(engines: Engines, runtime: Runtime, store: Store) -> dict[str, Any]:
+    """The store's plan, and how much of it is taken; `resources` is null where nothing limits the store."""
+    engine = engines.find(store.engine)
+    plan = engine.plan(store.plan) if engine else None
+    uses = await runtime.usage(store) if store.state != "deleted" else None
+    resources = [use._asdict() for use in uses] if uses is not None else None
+    return {"plan": store.plan, "title": plan.title if plan else "", "resources": resources}
 
 
 def _accepted(accepted: Accepted) -> web.Response:

@@ -12,6 +12,7 @@ from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.bus import Bus
 from storefleet.callers import Callers
+from storefleet.changes import Changes
 from storefleet.database.pool import Database
 from storefleet.outbox import Relay
 from storefleet.settings import Settings
@@ -27,15 +28,17 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     accounts = Accounts(database=database, settings=settings)
     callers = Callers(accounts=accounts, settings=settings)
     relay = Relay(database=database, bus=bus)
     admission = Admission(database=database, engines=catalogue, settings=settings, announce=relay.announce)
+    changes = Changes(database=database, engines=catalogue, settings=settings, possible=runtime.changes_versions)
     api = Api(
         database=database,
         admission=admission,
+        changes=changes,
         accounts=accounts,
         callers=callers,
         engines=catalogue,
@@ -45,6 +48,7 @@ def create_app(settings: Settings) -> web.Application:
     pages = Pages(
         database=database,
         admission=admission,
+        changes=changes,
         accounts=accounts,
         callers=callers,
         engines=catalogue,

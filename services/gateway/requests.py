@@ -22,7 +22,18 @@ class Body(BaseModel):
 class NewStore(Body):
     name: str = Field(max_length=200)
     engine: str | None = Field(None, max_length=40)
+    version: str | None = Field(None, min_length=1, max_length=60)
+    plan: str | None = Field(None, min_length=1, max_length=60)
     parameters: dict[str, Any] = Field(default_factory=dict, max_length=50)
+
+
+class NewVersion(Body):
+    version: str = Field(min_length=1, max_length=60)
+
+
+class NewRollback(Body):
+    restore: bool = False
+    discard_orders: bool = False
 
 
 class NewTenant(Body):

@@ -8,6 +8,7 @@ from aiohttp import web
 from storefleet import engines, runtimes
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
+from storefleet.runtimes import plans
 from storefleet.settings import Settings
 from storefleet.web import background, keep, make_app, run
 from storefleet.worker import Worker
@@ -22,11 +23,11 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     worker = Worker(
         service=SERVICE,
-        plans={"create": runtime.create_steps},
+        plans=plans.provisioning(runtime),
         database=database,
         bus=bus,
         settings=settings,

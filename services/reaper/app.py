@@ -6,9 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from services.reaper.sweep import Sweep
+from services.reaper.ticker import Ticks
 from storefleet import engines, runtimes
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
+from storefleet.runtimes import plans
 from storefleet.settings import Settings
 from storefleet.web import background, keep, make_app, run
 from storefleet.worker import Worker
@@ -23,16 +25,17 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     runtime = runtimes.make(settings, database=database, engines=catalogue)
     worker = Worker(
         service=SERVICE,
-        plans={"delete": runtime.delete_steps},
+        plans=plans.reaping(runtime),
         database=database,
         bus=bus,
         settings=settings,
     )
     sweep = Sweep(database=database, settings=settings)
+    ticks = Ticks(database=database, engines=catalogue.known(), settings=settings)
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
@@ -41,6 +44,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
             await stack.enter_async_context(background(sweep.run(), name="sweep"))
+            await stack.enter_async_context(background(ticks.run(), name="ticks"))
             await stack.enter_async_context(background(worker.run(), name="worker"))
             yield
 

@@ -10,6 +10,7 @@ from storefleet.database.operations import Due
 from storefleet.database.pool import Database
 from storefleet.errors import DatabaseAway, LeaseLost
 from storefleet.ledger import Ledger
+from storefleet.models import STORE_STATES
 from storefleet.settings import Settings
 
 log = logs.get(__name__)
@@ -71,7 +72,7 @@ class Sweep:
     async def _count(self) -> None:
         async with self._database.connection() as conn:
             counts = await stores.count_by_state(conn)
-        for state in metrics.STORE_STATES:
+        for state in STORE_STATES:
             metrics.STORES.labels(state).set(counts.get(state, 0))
 
     async def _purge(self) -> None:

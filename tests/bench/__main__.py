@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench.figures import RESULTS, Sheet, table, write
 
 PARTS = ("latency", "sockets", "idle", "stores", "start")
-ELSEWHERE = ("cluster",)  # need more than this machine as it is
+ELSEWHERE = ("cluster", "engines", "scale")  # need more than this machine as it is
 RUNS = 3
 
 

@@ -11,17 +11,18 @@ from tests.bench import stage
 from tests.bench.figures import ROOT, Sheet
 
 PART = "cluster"
+ENGINE = "oscar"
 ALONE, IDLE = 5, 60.0
-_STATE = ROOT / ".storefleet"
+STATE = ROOT / ".storefleet"
 
 
 def measure(runs: int) -> Sheet:
     """`runs` times five stores, one after the other; needs `make local-up build deploy`."""
     sheet = Sheet(PART)
-    record = json.loads((_STATE / "cluster.json").read_text(encoding="utf-8"))
+    record = json.loads((STATE / "cluster.json").read_text(encoding="utf-8"))
     sheet.add("API server's requests from the idle platform", "1/s", _idle(record), limit=1)
     for _ in range(runs):
-        caller = _tenant(record)
+        caller = tenant(record)
         for _ in range(ALONE):
             _one(record, caller, sheet)
     return sheet
@@ -31,22 +32,22 @@ def _one(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
     """A store from nothing to nothing; its steps are figures of their own."""
     name = f"bench-{secrets.token_hex(4)}"
     before = _requests(record)
-    seconds, created = _timed(record, caller, "POST", "stores", {"name": name})
+    seconds, created = timed(record, caller, "POST", "stores", {"name": name, "engine": ENGINE})
     sheet.add("create → ready, alone", "s", seconds, limit=10)
     for step in created["steps"]:
-        sheet.add(f"  {step['name']}", "s", _length(step))
+        sheet.add(f"  {step['name']}", "s", length(step))
     sheet.add("API requests of the platform for it", "requests", _requests(record) - before)
-    seconds, _ = _timed(record, caller, "DELETE", f"stores/{name}")
+    seconds, _ = timed(record, caller, "DELETE", f"stores/{name}")
     sheet.add("delete → gone, alone", "s", seconds, limit=12)
 
 
-def _length(step: dict[str, Any]) -> float:
+def length(step: dict[str, Any]) -> float:
     began, ended = (time.strptime(step[key][:19], "%Y-%m-%dT%H:%M:%S") for key in ("started_at", "finished_at"))
     fraction = (int(step["finished_at"][20:23]) - int(step["started_at"][20:23])) / 1000
     return time.mktime(ended) - time.mktime(began) + fraction
 
 
-def _timed(
+def timed(
     record: dict[str, Any], token: str, method: str, path: str, body: dict[str, Any] | None = None
 ) -> tuple[float, dict[str, Any]]:
     """Seconds until the operation has succeeded, and the operation."""
@@ -59,7 +60,7 @@ def _timed(
     return time.perf_counter() - began, operation
 
 
-def _tenant(record: dict[str, Any]) -> str:
+def tenant(record: dict[str, Any]) -> str:
     """The token of a new tenant, with an hour's stores of its own."""
     name = f"bench-{secrets.token_hex(4)}"
     body = {"name": name, "email": f"{name}@example.com"}
@@ -77,7 +78,7 @@ def _requests(record: dict[str, Any]) -> float:
     total = 0.0
     for service, port in (("gateway", 8080), ("provisioner", 8082), ("reaper", 8083)):
         for pod in _pods(record, service):
-            text = _kubectl(record, "get", "--raw", f"/api/v1/namespaces/storefleet/pods/{pod}:{port}/proxy/metrics")
+            text = kubectl(record, "get", "--raw", f"/api/v1/namespaces/storefleet/pods/{pod}:{port}/proxy/metrics")
             total += sum(
                 float(line.rpartition(" ")[2])
                 for line in text.splitlines()
@@ -88,13 +89,13 @@ def _requests(record: dict[str, Any]) -> float:
 
 def _pods(record: dict[str, Any], service: str) -> list[str]:
     selector = f"app.kubernetes.io/component={service}"
-    found = _kubectl(record, "get", "pods", "-n", "storefleet", "-l", selector, "-o", "name")
+    found = kubectl(record, "get", "pods", "-n", "storefleet", "-l", selector, "-o", "name")
     return [name.removeprefix("pod/") for name in found.split()]
 
 
-def _kubectl(record: dict[str, Any], *arguments: str) -> str:
+def kubectl(record: dict[str, Any], *arguments: str) -> str:
     environment = {**os.environ, "KUBECONFIG": record["kubeconfig"]}
-    program = _STATE / "cluster" / "bin" / "kubectl"
+    program = STATE / "cluster" / "bin" / "kubectl"
     return subprocess.run([program, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
 
 

@@ -91,6 +91,12 @@ def counter(staged: Platform, service: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 
+def probe(staged: Platform, service: str) -> None:
+    """Ask a service whether it is ready; raises HTTPError when it is not."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{staged.settings[f'{service}_port']}/readyz", timeout=10):
+        return
+
+
 def resident(pid: int) -> int:
     """Resident bytes of one process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -110,11 +116,12 @@ def busy(staged: Platform) -> dict[str, float]:
     for name in (*SERVICES, "nats", "postgres"):
         pid = staged.pid(name)
         family = [pid, *children(pid)] if pid is not None and name == "postgres" else [pid]
-        seconds[name] = sum(_cpu(member, ended_too=name == "postgres") for member in family if member is not None)
+        seconds[name] = sum(cpu(member, ended_too=name == "postgres") for member in family if member is not None)
     return seconds
 
 
-def _cpu(pid: int, *, ended_too: bool) -> float:
+def cpu(pid: int, *, ended_too: bool = False) -> float:
+    """CPU seconds of a process so far; with those of its children that have ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
     except OSError:

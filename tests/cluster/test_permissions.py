@@ -175,6 +175,7 @@ async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
     objects = [
         *(release, ground.object("v1", "ConfigMap", "store", data={"a": "b"}), ground.service(), ground.claim()),
         *(ground.workload("Deployment"), ground.workload("StatefulSet", serviceName="web"), ground.job()),
+        ground.cron_job(),
         ground.ingress(ground.place.host, tls=[{"hosts": [ground.place.host]}]),
     ]
     for each in objects:
@@ -207,11 +208,14 @@ async def test_the_provisioner_looks_at_the_whole_cluster(stage: Stage, path: st
         await stage.insist(await stage.api.ask("GET", path, as_=PROVISIONER, **watch))
 
 
-async def test_the_gateway_shows_sign_in_and_log(stage: Stage) -> None:
+async def test_the_gateway_shows_sign_in_log_and_use(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
     await stage.insist(await api.ask("GET", path_of(ground.secrets[0]), as_=GATEWAY))
     await stage.insist(await api.ask("GET", within(ground, "pods"), as_=GATEWAY, labelSelector="storefleet.dev/store"))
     assert (await api.ask("GET", within(ground, "pods/none/log"), as_=GATEWAY)).status == 404
+    used = await api.ask("GET", within(ground, "resourcequotas"), as_=GATEWAY)
+    await stage.insist(used)
+    assert {each["metadata"]["name"] for each in used.body["items"]} == {"store", "jobs", "objects"}
 
 
 async def test_a_pod_that_fits_is_taken(stage: Stage) -> None:
@@ -290,7 +294,7 @@ async def test_policies_say_nothing_of_their_own_mistakes(stage: Stage) -> None:
         found = await stage.api.ask("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
         ours = [each for each in found.body["items"] if each["metadata"]["name"].startswith("storefleet-")]
         checked.extend(each.get("status", {}) for each in ours)
-        return len(ours) >= 8 and all("typeChecking" in each.get("status", {}) for each in ours)
+        return len(ours) >= 9 and all("typeChecking" in each.get("status", {}) for each in ours)
 
     checked: list[dict[str, Any]] = []
     await eventually(looked, within=30, every=0.5)

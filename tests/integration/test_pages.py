@@ -113,7 +113,7 @@ async def test_wrong_sign_ins_look_all_the_same(platform: World) -> None:
         ({"name": "no"}, "The name must have 3 to 40 characters."),
         ({"name": "admin"}, "The name is reserved; choose another name."),
         ({"name": "taken"}, "The name is taken."),
-        ({"name": "fine", "engine": "none"}, "Must be one of: shop"),
+        ({"name": "fine", "engine": "none"}, "The kind of shop must be one of: shop."),
         ({"name": "fine", "parameters.shop.products": "many"}, "is not of type"),
         ({"name": "fine", "parameters.shop.products": "51"}, "greater than the maximum"),
         ({"name": "fine", "parameters.shop.discount": "inf"}, ""),
@@ -140,7 +140,7 @@ async def test_what_is_wrong_is_said_beside_what_was_entered(
 
 POSTS = [
     *("/stores/new", "/stores/{store}/delete", "/stores/{store}/retry", "/stores/{store}/credentials"),
-    *("/operations/{operation}/cancel", "/logout"),
+    *("/stores/{store}/upgrade", "/stores/{store}/rollback", "/operations/{operation}/cancel", "/logout"),
 ]
 
 
@@ -267,7 +267,7 @@ async def test_another_tenants_pages_are_not_found(platform: World) -> None:
     for path in ("", "/live"):
         assert (await browser.get(f"/stores/{store['id']}{path}")).status == 404
         assert (await browser.get(f"/stores/not-yours{path}")).status == 404
-    for path in ("delete", "retry", "credentials"):
+    for path in ("delete", "retry", "credentials", "upgrade", "rollback"):
         answer = await browser.post(f"/stores/{store['id']}/{path}", {**csrf, "confirm": "not-yours"})
         assert answer.status == 404
     assert (await browser.post(f"/operations/{operation['id']}/cancel", csrf)).status == 404

@@ -12,6 +12,7 @@ from storefleet.callers import COOKIE
 
 READ = (
     *("/api/v1/stores", "/api/v1/stores/{ref}", "/api/v1/stores/{ref}/events", "/api/v1/stores/{ref}/logs"),
+    *("/api/v1/stores/{ref}/history", "/api/v1/stores/{ref}/usage"),
     *("/api/v1/operations", "/api/v1/operations/{ref}", "/api/v1/tokens", "/api/v1/me", "/api/v1/engines"),
     *(
         "/api/v1/dead-letters",
@@ -25,6 +26,7 @@ READ = (
 )
 WRITTEN = (
     *("/api/v1/stores", "/api/v1/stores/{ref}/retry", "/api/v1/stores/{ref}/credentials", "/api/v1/tenants"),
+    *("/api/v1/stores/{ref}/upgrade", "/api/v1/stores/{ref}/rollback"),
     *("/api/v1/operations/{ref}/cancel", "/api/v1/tokens", "/api/v1/dead-letters/{ref}/replay", "/login", "/logout"),
     *("/stores/new", "/stores/{ref}/delete", "/stores/{ref}/retry", "/stores/{ref}/credentials"),
     *("/operations/{ref}/cancel", "/api/v1/stores", "/api/v1/tokens", "/stores/new"),
@@ -85,6 +87,9 @@ BODIES: Sequence[bytes] = (
         b'{"name": "abc", "parameters": {"products": 1' + b"0" * 4000 + b"}}",
         b'{"name": "' + "ä".encode("latin-1") + b'"}',
     ),
+    *(b'{"version": ""}', b'{"version": "\\u0000"}', b'{"version": "' + b"9" * 5000 + b'"}', b'{"version": ["1.0.0"]}'),
+    *(b'{"restore": "yes"}', b'{"restore": 1, "discard_orders": null}', b'{"version": "../1", "plan": {}}'),
+    *(b'{"name": "abc", "version": "nope"}', b'{"name": "abc", "plan": "huge"}'),
     *(b'{"email": "x", "name": "y"}', b'{"name": "x", "scopes": ["y"]}', b'{"name": "x", "expires_in_days": 1e9}'),
     *(
         b"email=a%00&password=%FF",

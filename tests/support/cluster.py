@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from storefleet.engines import Engines
-from storefleet.errors import PermanentError, StorefleetError, TransientError, Unavailable, Wait
+from storefleet.errors import PermanentError, StorefleetError, TransientError, Unavailable, Unchanged, Wait
 from storefleet.identifiers import new_id, resource_name
 from storefleet.models import Store
-from storefleet.runtimes.base import RuntimeStep, Work
+from storefleet.runtimes.base import Change, RuntimeStep, Work
 from storefleet.runtimes.kubernetes import kinds
 from storefleet.runtimes.kubernetes.cluster import Cluster
 from storefleet.runtimes.kubernetes.kinds import Manifest
@@ -86,6 +86,25 @@ class Bench:
         """All steps to their end, as a worker runs them: waits and transient failures are tried again."""
         return await self._run(self.runtime.create_steps(store), store, within, operation)
 
+    async def upgrade(self, store: Store, to: str, *, within: float = 60, operation: str = "") -> Store:
+        """All steps; when one fails for good, all steps back, and then its error."""
+        operation = operation or new_id("op")
+        change = Change(store.engine_version, to, dump=operation)
+        try:
+            await self._run(self.runtime.upgrade_steps(store, change), store, within, operation, change)
+        except Unchanged:
+            raise
+        except PermanentError:
+            await self._run(self.runtime.return_steps(store, change), store, within, operation, change)
+            raise
+        return store.changed(engine_version=to)
+
+    async def roll_back(self, store: Store, to: str, dump: str = "", *, discard: bool = False) -> Store:
+        """With the dump of an operation, or without."""
+        change = Change(store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump)
+        await self._run(self.runtime.rollback_steps(store, change), store, 60, "", change)
+        return store.changed(engine_version=to)
+
     async def delete(self, store: Store, *, within: float = 60) -> None:
         await self._run(self.runtime.delete_steps(store), store, within, "")
         if store in self._stores:
@@ -110,8 +129,15 @@ class Bench:
 
         return Work(store=store, operation_id=operation or new_id("op"), say=say)
 
-    async def _run(self, steps: Sequence[RuntimeStep], store: Store, within: float, operation: str) -> Store:
-        work, deadline = self.work(store, operation), time.monotonic() + within
+    async def _run(
+        self,
+        steps: Sequence[RuntimeStep],
+        store: Store,
+        within: float,
+        operation: str,
+        change: Change | None = None,
+    ) -> Store:
+        work, deadline = replace(self.work(store, operation), change=change), time.monotonic() + within
         for step in steps:
             while True:
                 try:

@@ -210,8 +210,18 @@ class FakeCluster:
 
 
 _LISTED = {
-    *("namespaces", "pods", "deployments", "statefulsets", "jobs", "secrets", "events", "resourcequotas"),
-    *("persistentvolumes", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
+    *(
+        "namespaces",
+        "pods",
+        "deployments",
+        "statefulsets",
+        "replicasets",
+        "jobs",
+        "secrets",
+        "events",
+        "resourcequotas",
+    ),
+    *("persistentvolumes", "cronjobs", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
 }
 
 

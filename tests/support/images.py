@@ -11,7 +11,10 @@ from pathlib import Path
 IMAGE = "docker.io/storefleet/pocket:1.0.0"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _OCI = "application/vnd.oci.image"
-_APPLETS = ("sh", "httpd", "nc", "sleep", "seq", "mkdir", "date", "true", "test", "echo", "cat")
+_APPLETS = (
+    *("sh", "httpd", "nc", "sleep", "seq", "mkdir", "date", "true", "test", "echo", "cat"),
+    *("mv", "touch", "chmod", "wc", "awk"),
+)
 
 
 def make_pocket_image(folder: Path) -> Path:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from storefleet.models import Store
+from storefleet.models import Operation, Store
 from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
+from storefleet.runtimes.plans import Plans
 
 Act = Callable[[Work], Awaitable[None]]
 
@@ -22,8 +23,8 @@ class Script:
         self.now: dict[str, int] = {}
         self.most: dict[str, int] = {}
 
-    def __call__(self, store: Store) -> Sequence[RuntimeStep]:
-        del store
+    def __call__(self, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+        del store, operation
         return [RuntimeStep(name, name.title(), self._runner(name, act)) for name, act in self._steps.items()]
 
     def _runner(self, name: str, act: Act) -> Callable[[Work], Awaitable[Outcome]]:
@@ -43,6 +44,25 @@ class Script:
 
     def count(self, name: str) -> int:
         return sum(1 for step, _store in self.runs if step == name)
+
+
+class Shopfitter:
+    """Plans of creations, upgrades, their ways back, and rollbacks, each a script of the test's own."""
+
+    def __init__(
+        self, *, there: Script | None = None, back: Script | None = None, rollback: Script | None = None
+    ) -> None:
+        self.there = there or Script(dump=nothing, release=nothing, prove=nothing)
+        self.back = back or Script(**{"return-release": nothing, "return-prove": nothing})
+        self.rollback = rollback or Script(release=nothing, prove=nothing)
+        self.create = Script()
+
+    @property
+    def plans(self) -> Plans:
+        return {"create": self.create, "upgrade": self._upgrade, "rollback": self.rollback}
+
+    def _upgrade(self, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+        return (self.back if operation.error else self.there)(store, operation)
 
 
 class Gate:

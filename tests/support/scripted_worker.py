@@ -13,7 +13,7 @@ from pathlib import Path
 from storefleet import logs
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
-from storefleet.models import Store
+from storefleet.models import Operation, Store
 from storefleet.runtimes.base import Outcome, RuntimeStep, Work
 from storefleet.settings import load
 from storefleet.worker import Worker
@@ -22,8 +22,8 @@ FOLDER = "TESTS_FOLDER"
 CARELESS = "TESTS_CARELESS"  # does not ask before its effect
 
 
-def steps(store: Store) -> Sequence[RuntimeStep]:
-    del store
+def steps(store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+    del store, operation
     return (RuntimeStep("first", "First", first), RuntimeStep("second", "Second", second))
 
 

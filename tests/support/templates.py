@@ -1,7 +1,7 @@
 """What rendered charts hold: every pod's template, wherever it stands, and whose it is."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from storefleet import engines
 from storefleet.engines import Engine
@@ -18,7 +18,7 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
     "three-servers": {"values": {"nats": {"replicas": 3}, "gateway": {"replicas": 2}}},
     "route": {
         "values": {
-            "httpRoute": {"enabled": True, "host": "s.example.com", "parentRefs": [{"name": "web"}]},
+            "exposure": {"type": "httproute", "host": "s.example.com", "gateway": {"namespace": "web", "name": "web"}},
             "networkPolicy": {"scrapers": [{"podSelector": {}}]},
             "image": {"pullSecrets": [{"name": "registry"}]},
             "nodeSelector": {"disk": "fast"},
@@ -28,6 +28,8 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
     },
     "simulated": {"values": {"runtime": "simulated", "networkPolicy": {"enabled": False}}},
 }
+Exposure = Literal["none", "ingress", "httproute"]
+EXPOSURES: tuple[Exposure, ...] = ("none", "ingress", "httproute")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "ReplicaSet")
 
 
@@ -55,10 +57,12 @@ def store_charts() -> list[Engine]:
     return [engine for engine in engines.load([CHARTS], runtime="kubernetes") if engine.kubernetes is not None]
 
 
-def rendered_store(engine: Engine, *, ingress: bool) -> list[Manifest]:
+def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
     """A store's release, with the values that the runtime gives it."""
     assert engine.kubernetes is not None
-    settings = Settings(runtime="kubernetes", ingress_class="traefik" if ingress else "", store_scheme="https")
+    settings = Settings(
+        runtime="kubernetes", exposure=exposure, route_gateway="edge/public/stores", store_scheme="https"
+    )
     store = Ground("acme").store.changed(engine=engine.name, engine_version=engine.default_version)
     values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)
     chart = (engine.folder / engine.kubernetes.chart).resolve()
@@ -70,8 +74,8 @@ def everything() -> Iterator[tuple[str, str, list[Manifest]]]:
     for case, how in PLATFORM_VALUES.items():
         yield PLATFORM.name, case, rendered(**how)
     for engine in store_charts():
-        for ingress in (False, True):
-            yield engine.name, "ingress" if ingress else "plain", rendered_store(engine, ingress=ingress)
+        for exposure in EXPOSURES:
+            yield engine.name, exposure, rendered_store(engine, exposure=exposure)
 
 
 def templates_of(chart: str, case: str, objects: list[Manifest]) -> Iterator[Template]:

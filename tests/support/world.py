@@ -18,8 +18,9 @@ from storefleet.database.outbox import Draft
 from storefleet.database.pool import Database
 from storefleet.identifiers import EVENT, new_id
 from storefleet.messages import event_subject
+from storefleet.runtimes.plans import Plan, Plans
 from storefleet.settings import Settings
-from storefleet.worker import Plan, Worker
+from storefleet.worker import Worker
 from tests.support.browser import Browser
 from tests.support.client import Api
 from tests.support.listening import Listener, listening
@@ -132,13 +133,19 @@ class World:
 
     @asynccontextmanager
     async def worker(
-        self, plan: Plan, *, service: str = "provisioner", kind: str = "create", **overrides: Any
+        self, plan: Plan | Plans, *, service: str = "provisioner", kind: str = "create", **overrides: Any
     ) -> AsyncIterator[asyncio.Task[None]]:
-        """A worker with steps of the test's own, in place of the service that works on this kind of operation."""
+        """A worker with steps of the test's own, in place of the service that works on these kinds of operation."""
         settings = self.settings(service, **overrides)
         database = Database(settings.database_url.get_secret_value())
         bus = Bus(settings.nats_url.get_secret_value(), name=service)
-        worker = Worker(service=service, plans={kind: plan}, database=database, bus=bus, settings=settings)
+        worker = Worker(
+            service=service,
+            plans=plan if isinstance(plan, Mapping) else {kind: plan},
+            database=database,
+            bus=bus,
+            settings=settings,
+        )
         async with database.opened(), bus.opened():
             await eventually(lambda: bus.connected)
             task = asyncio.create_task(worker.run())

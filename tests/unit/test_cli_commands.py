@@ -376,3 +376,111 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.02)
+
+
+# versions and plans -------------------------------------------------------------------------------------------------
+
+
+def test_create_names_version_and_plan(double: Double, run: Runner) -> None:
+    double.on("POST", "/stores", ACCEPTED)
+    assert run("stores", "create", "acme", "--version", "2.0.0", "--plan", "large").code == 0
+    assert double.asked("POST", "/stores")[0][3] == {"name": "acme", "version": "2.0.0", "plan": "large"}
+
+
+def test_an_upgrade_is_asked_for_and_waited_for(double: Double, run: Runner) -> None:
+    accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="upgrade")}
+    double.on("POST", "/stores/acme/upgrade", accepted)
+    double.on("GET", f"/operations/{OPERATION}", make_operation("succeeded", "upgrade"))
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready", engine_version="2.0.0", plan="small"))
+    said = run("stores", "upgrade", "acme", "2.0.0", "--wait")
+    assert said.code == 0
+    assert double.asked("POST", "/stores/acme/upgrade")[0][3] == {"version": "2.0.0"}
+    assert "acme is upgraded" in said.err
+    assert "oscar 2.0.0" in said.out
+    assert "small" in said.out
+
+
+def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
+    error = {"code": code, "detail": "It broke.", "step": None, "next": "Mend it.", "retryable": True}
+    return make_operation("failed", kind, error=error, input=asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("upgrade", "image_missing", "storefleet stores upgrade acme 2.0.0"),
+        ("upgrade", "return_failed", "storefleet stores retry acme"),
+        ("rollback", "orders_would_go", "storefleet stores rollback acme --restore --discard-orders"),
+        ("rollback", "unschedulable", "storefleet stores retry acme"),
+    ],
+)
+def test_what_to_do_after_a_change_that_failed(double: Double, run: Runner, kind: str, code: str, words: str) -> None:
+    operation = failed_with(kind, code, to="2.0.0")
+    double.on("POST", f"/stores/acme/{kind}", {"store": make_store("acme", "ready"), "operation": operation})
+    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
+    arguments = ("stores", kind, "acme", *(("2.0.0",) if kind == "upgrade" else ()))
+    said = run(*arguments, "--wait")
+    assert said.code == 3
+    assert f"code: {code}" in said.err
+    assert said.err.rstrip().splitlines()[-1].endswith(words) or words in said.err
+
+
+def test_a_rollback_says_how(double: Double, run: Runner) -> None:
+    accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="rollback")}
+    double.on("POST", "/stores/acme/rollback", accepted)
+    assert run("stores", "rollback", "acme").code == 0
+    assert run("stores", "rollback", "acme", "--restore", "--discard-orders").code == 0
+    bodies = [body for _, _, _, body in double.asked("POST", "/stores/acme/rollback")]
+    assert bodies == [{"restore": False, "discard_orders": False}, {"restore": True, "discard_orders": True}]
+    wrong = run("stores", "rollback", "acme", "--discard-orders")
+    assert wrong.code == 2
+    assert "code: restore_missing" in wrong.err
+
+
+def entry(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "operation_id": f"op_000000000000000{number}",
+        "kind": "upgrade",
+        "state": "succeeded",
+        "from": "1",
+        "to": "2",
+        "restore": False,
+        "plan": "small",
+        "by": {"id": "tok_1", "name": "ci\x1b[2J"},
+        "created_at": None,
+        "finished_at": None,
+        "error": None,
+        **changes,
+    }
+
+
+def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -> None:
+    error = {"code": "x", "detail": "It broke.", "step": None, "next": "", "retryable": True}
+    first = {"data": [entry(3, kind="rollback", restore=True), entry(2, state="failed", error=error)], "has_more": True}
+    double.on("GET", "/stores/acme/history", first, {"data": [entry(1, kind="create")], "has_more": False})
+    said = run("stores", "history", "acme", "--all")
+    assert said.out.splitlines()[0].split() == ["WHAT", "FROM", "TO", "STATE", "BY", "AGE", "OPERATION"]
+    assert "rollback with its database" in said.out
+    assert len(said.out.splitlines()) == 4
+    assert "\x1b" not in said.out
+    assert "op_0000000000000002: It broke." in said.err
+
+
+def test_usage(double: Double, run: Runner) -> None:
+    resources = [{"name": "pods", "used": "2", "hard": "3", "share": 0.667}]
+    some, none = (
+        {"plan": "small", "title": "Small", "resources": resources},
+        {"plan": "", "title": "", "resources": None},
+    )
+    double.on("GET", "/stores/acme/usage", some, none)
+    said = run("stores", "usage", "acme")
+    assert said.out.splitlines()[1].split() == ["pods", "2", "3", "67%"]
+    assert "Small" in said.err
+    assert run("stores", "usage", "acme") == Run(0, "", "Nothing limits this store, so nothing is counted.\n")
+
+
+def test_engines_show_their_plans(double: Double, run: Runner) -> None:
+    plans = [{"name": "small", "title": "Small", "default": True, "summary": {}}]
+    engine = {"name": "oscar", "title": "Oscar", "versions": [{"version": "1"}, {"version": "2"}], "plans": plans}
+    double.on("GET", "/engines", {"data": [engine]})
+    assert run("engines", "list").out.splitlines()[1].split()[:4] == ["oscar", "1,", "2", "small"]

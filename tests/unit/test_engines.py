@@ -1,5 +1,6 @@
 """Descriptors of engines: read, refused, and their parameters completed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,14 @@ def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *({"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"versions": []}, {"parameters": {"type": "nothing"}}),
+        *(
+            {"name": "Shop"},
+            {"name": ""},
+            {"name": "a b"},
+            {"versions": None},
+            {"default_version": "2"},
+            {"parameters": {"type": "nothing"}},
+        ),
         *({"storefront": {}}, {"admin": None}, {"title": None}, {"local": {"source": "."}}),
         {"local": {"source": ".", "template": [], "serve": ["x"]}},
     ],
@@ -140,6 +148,117 @@ def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="does not run here") as error:
         load([tmp_path], runtime="local").get("there")
     assert error.value.errors == (("/engine", "must be one of: here"),)
+
+
+# versions from a catalogue --------------------------------------------------------------------------------------
+
+
+def catalogue(folder: Path, content: object) -> Path:
+    path = folder / "catalogue.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_the_catalogue_adds_versions_and_wins_where_both_have_one(tmp_path: Path) -> None:
+    own = {"versions": [{"version": "1", "image": "shop:1", "notes": "Ours."}, {"version": "9", "image": "shop:9"}]}
+    write(tmp_path, {**GOOD, **KUBERNETES, **own})
+    built = [{"version": "1", "image": "shop:1-built", "notes": "Built."}, {"version": "2", "image": "shop:2"}]
+    path = catalogue(tmp_path, {"shop": {"default_version": "2", "versions": built}, "unheard-of": {"versions": []}})
+    engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
+    assert [(each.version, each.image, each.notes) for each in engine.versions] == [
+        *(("1", "shop:1-built", "Built."), ("9", "shop:9", "")),
+        ("2", "shop:2", ""),
+    ]
+    assert engine.default_version == "2"
+    assert load([tmp_path], runtime="kubernetes").get("shop").default_version == "1", "without a catalogue as it is"
+
+
+def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) -> None:
+    bare = {key: value for key, value in GOOD.items() if key != "default_version"}
+    write(tmp_path, {**bare, **KUBERNETES, "versions": []})
+    engines = load([tmp_path], runtime="kubernetes")
+    assert list(engines) == []
+    assert engines.find("shop") is not None
+    with pytest.raises(Invalid, match="there is no version of it"):
+        engines.get("shop")
+    path = catalogue(
+        tmp_path, {"shop": {"versions": [{"version": "3", "image": "x:3"}, {"version": "4", "image": "x:4"}]}}
+    )
+    engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
+    assert engine.default_version == "3"
+    assert engine.new_version(None) == "3"
+
+
+def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(tmp_path: Path) -> None:
+    write(tmp_path, {**GOOD, **KUBERNETES})
+    path = catalogue(tmp_path, {})
+    engines = load([tmp_path], runtime="kubernetes", catalogue=path)
+    assert list(engines) == []
+    assert engines.find("shop") is not None, "stores that are there already have theirs"
+    with pytest.raises(Invalid, match="its image was not built"):
+        engines.get("shop")
+    with pytest.raises(Invalid, match="No engine is offered"):
+        engines.get(engines.default(""))
+    assert [each.name for each in load([tmp_path], catalogue=path)] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", {"shop": []}, {"shop": {"versions": [{"image": "x"}]}}, {"shop": {"versions": "1"}}),
+        *({"shop": {"default_version": "7", "versions": []}}, {"shop": {"versions": [{"version": "5"}]}}),
+    ],
+)
+def test_a_broken_catalogue_is_named(tmp_path: Path, content: object) -> None:
+    write(tmp_path, {**GOOD, **KUBERNETES})
+    with pytest.raises(EngineError, match=r"catalogue\.json|engine\.yaml"):
+        load([tmp_path], runtime="kubernetes", catalogue=catalogue(tmp_path, content))
+    with pytest.raises(EngineError, match="nowhere"):
+        load([tmp_path], catalogue=tmp_path / "nowhere")
+
+
+def test_the_default_engine(tmp_path: Path) -> None:
+    write(tmp_path, {**GOOD, "name": "aaa"}, "aaa")
+    assert load([tmp_path]).default("") == "aaa"
+    write(tmp_path, {**GOOD, "name": "oscar"}, "oscar")
+    assert load([tmp_path]).default("") == "oscar"
+    write(tmp_path, {**GOOD, "name": "woocommerce"}, "woocommerce")
+    assert load([tmp_path]).default("") == "woocommerce"
+    assert load([tmp_path]).default("aaa") == "aaa"
+    assert load([]).default("") == ""
+
+
+def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
+    versions = [{"version": "1", "image": "shop:1"}, {"version": "2", "image": "shop:2", "chart": "next"}]
+    plans = {"small": PLAN, "large": {**PLAN, "title": "Large", "quota": {"limits.cpu": 4, "limits.memory": "1Gi"}}}
+    section = {**KUBERNETES["kubernetes"], "plans": plans, "ticker": {"path": "/cron", "every": 30}}
+    write(tmp_path, {**GOOD, "versions": versions, "kubernetes": section, "checks": [{"path": "/api", "expect": "[]"}]})
+    engine = load([tmp_path], runtime="kubernetes").get("shop")
+    assert engine.chart_of("1") == engine.chart_of("unknown") == engine.folder.resolve()
+    assert engine.chart_of("2") == (engine.folder / "next").resolve()
+    assert engine.checks[0].path == "/api"
+    assert engine.kubernetes is not None
+    assert engine.kubernetes.ticker is not None
+    assert engine.kubernetes.ticker.every == 30
+    found = [engine.plan(name) for name in ("large", "", "gone")]
+    assert [plan.title for plan in found if plan] == ["Large", "Small", "Small"]
+    shown = engine.to_json()
+    assert shown["versions"] == [{"version": "1", "notes": ""}, {"version": "2", "notes": ""}]
+    assert {plan["name"]: (plan["title"], plan["default"], plan["summary"]) for plan in shown["plans"]} == {
+        "small": ("Small", True, {"cpu": "", "memory": "", "storage": "1Gi"}),
+        "large": ("Large", False, {"cpu": "4", "memory": "1Gi", "storage": "1Gi"}),
+    }
+    with pytest.raises(Invalid) as error:
+        engine.new_plan("huge")
+    assert error.value.errors == (("/plan", "must be one of: large, small"),)
+    unlimited = load([tmp_path], runtime="local").find("shop")
+    assert unlimited is not None
+    assert (unlimited.to_json()["plans"], unlimited.new_plan(None), unlimited.plan("small")) == ([], "", None)
+
+
+def test_a_version_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="twice"):
+        load([write(tmp_path, {**GOOD, "versions": [{"version": "1"}, {"version": "1"}]})])
 
 
 @pytest.mark.parametrize("text", ["", "[]", ": :", "\t", "a: {", "x"])

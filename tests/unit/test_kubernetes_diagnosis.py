@@ -13,11 +13,11 @@ from storefleet.runtimes.kubernetes.diagnosis import (
     Waiting,
     Warned,
     judge,
-    mends,
     missing_pods,
 )
 from storefleet.runtimes.kubernetes.digests import Container, Pod, Seen, Workload, digest
 from storefleet.runtimes.kubernetes.kinds import Kind
+from storefleet.runtimes.kubernetes.mending import mends
 from storefleet.runtimes.kubernetes.patience import Patience
 from tests.support.kubernetes import a_container, a_pod, a_workload
 

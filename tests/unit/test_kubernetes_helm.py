@@ -62,7 +62,7 @@ async def test_what_it_is_given(script: Script, tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "words").read_text().split() == [
         *("upgrade", "--install", "store", "/charts/pocket", "--namespace", "st-x", "--values", "-"),
         *("--history-max", "3", "--labels", "storefleet.dev/content=abc,storefleet.dev/operation=op_1"),
-        *("--timeout", "20s"),
+        *("--timeout", "20s", "--force-conflicts"),
     ]
     assert json.loads((tmp_path / "values").read_text()) == {"title": "a\n“b”"}
     names = {line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}

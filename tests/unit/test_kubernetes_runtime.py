@@ -14,6 +14,7 @@ from storefleet.errors import CancelRequested, PermanentError, RuntimeAway, Tran
 from storefleet.models import Store
 from storefleet.runtimes.base import RuntimeStep, Work
 from storefleet.runtimes.kubernetes import ground, teardown
+from storefleet.runtimes.kubernetes.manifests import place_of
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.kubernetes.teardown import holders
 from storefleet.settings import Settings
@@ -146,7 +147,7 @@ async def test_quotas_are_counted_before_anything_comes(
     quota = f"{HOME}/resourcequotas/store"
     counted = fake.objects[quota].pop("status")
     runtime_ground = runtime._creation._ground
-    work, place = Work(store=a_store(), operation_id="op_1"), runtime._creation._place(a_store())
+    work, place = Work(store=a_store(), operation_id="op_1"), place_of(a_store(), runtime._settings)
     with pytest.raises(Wait, match="store"):
         await runtime_ground._counted(work, place)
     waiting = asyncio.create_task(runtime_ground._counted(work, place))

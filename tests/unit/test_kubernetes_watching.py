@@ -65,13 +65,13 @@ async def test_one_list_and_one_watch_per_kind_for_all_stores(watching: Watching
     await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
     with watching.following(STORE_ID) as follow, watching.following(OTHER_ID):
         assert await follow.current(5)
-        await until(follow, lambda: fake.count("GET", "watch=1") == 4)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         assert (phases(watching), phases(watching, OTHER_ID)) == (["Pending"], ["Running"])
         await fake.put(f"{PODS}/a", pod("Running"))
         await until(follow, lambda: phases(watching) == ["Running"])
         await fake.take(f"{PODS}/a")
         await until(follow, lambda: phases(watching) == [])
-    assert len(fake.asked) == 8
+    assert len(fake.asked) == 10
     assert all("labelSelector=storefleet.dev/store" in path for _, path in fake.asked)
     assert all("/namespaces/" not in path for _, path in fake.asked)
 
@@ -79,7 +79,7 @@ async def test_one_list_and_one_watch_per_kind_for_all_stores(watching: Watching
 async def test_only_the_store_that_changed_is_woken(watching: Watching, fake: FakeCluster) -> None:
     with watching.following(STORE_ID) as follow, watching.following(OTHER_ID) as other:
         assert await follow.current(5)
-        await until(follow, lambda: fake.count("GET", "watch=1") == 4)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         other.seen()
         await fake.put(f"{PODS}/a", pod())
         await until(follow, lambda: phases(watching) == ["Pending"])
@@ -132,7 +132,7 @@ async def test_what_is_too_old_is_listed_again(fake: FakeCluster, cluster: Clust
 
 async def test_a_broken_connection_is_no_trouble(watching: Watching, fake: FakeCluster) -> None:
     with watching.following(STORE_ID) as follow:
-        await until(follow, lambda: fake.count("GET", "watch=1") == 4)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         await fake.cut()
         await fake.put(f"{PODS}/a", pod())
         await until(follow, lambda: phases(watching) == ["Pending"])
@@ -197,7 +197,7 @@ async def test_a_store_takes_no_more_than_its_share(watching: Watching, fake: Fa
         await fake.put(f"{PODS}/listed-{number}", pod())
     with watching.following(STORE_ID) as follow:
         assert await follow.current(5)
-        await until(follow, lambda: fake.count("GET", "watch=1") == 4)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         for number in range(150):
             await fake.put(f"{PODS}/watched-{number}", pod())
         await fake.put(f"{PODS}/listed-0", pod("Running"))

@@ -15,14 +15,22 @@ from pydantic import ValidationError
 
 from services.gateway import openapi
 from services.gateway.api import Api
-from services.gateway.requests import Body, NewStore, NewTenant, NewToken
+from services.gateway.requests import Body, NewRollback, NewStore, NewTenant, NewToken, NewVersion
 from storefleet import messages, models
 from storefleet.admission import name_problem
 from storefleet.settings import Settings
 from tests.support.sources import ROOT, codes_in
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-BODIES: dict[str, type[Body]] = {"createStore": NewStore, "createTenant": NewTenant, "createToken": NewToken}
+BODIES: dict[str, type[Body]] = {
+    "createStore": NewStore,
+    "upgradeStore": NewVersion,
+    "rollBackStore": NewRollback,
+    "createTenant": NewTenant,
+    "createToken": NewToken,
+}
+#: What writes events.
+WRITERS = ("admission", "changes", "endings", "ledger", "progress")
 #: Answered by pages and services that are not in this document: docs/operations.md has them.
 ELSEWHERE = {
     "wrong_sign_in",
@@ -177,7 +185,7 @@ def test_every_success_with_a_body_has_an_example_or_needs_none() -> None:
 
 
 def test_every_route_is_described_and_every_description_has_a_route() -> None:
-    parts = ("database", "admission", "accounts", "callers", "engines", "runtime")
+    parts = ("database", "admission", "changes", "accounts", "callers", "engines", "runtime")
     api = Api(settings=Settings(), **{name: MagicMock() for name in parts})
     routes = {(route.method.lower(), route.path) for route in api.routes()}
     assert routes == {(method, path) for method, path, _ in operations()}
@@ -198,11 +206,11 @@ def test_enumerations_are_those_of_the_models(schema: str, words: Any) -> None:
 
 
 def test_event_types_are_those_that_the_source_writes() -> None:
-    tree = ast.parse("".join((ROOT / f"libs/storefleet/{name}.py").read_text() for name in ("admission", "ledger")))
+    tree = ast.parse("".join((ROOT / f"libs/storefleet/{name}.py").read_text() for name in WRITERS))
     audited = {
         ast.dump(argument)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_audit"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "note"
         for argument in node.args
     }
     written = {
@@ -232,6 +240,14 @@ def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
         ("createStore", {"name": 4}),
         ("createStore", {"name": "acme", "engine": "e" * 41}),
         ("createStore", {"name": "acme", "parameters": []}),
+        ("createStore", {"name": "acme", "version": ""}),
+        ("createStore", {"name": "acme", "plan": 3}),
+        ("upgradeStore", {}),
+        ("upgradeStore", {"version": None}),
+        ("upgradeStore", {"version": "1" * 61}),
+        ("upgradeStore", {"version": "1", "force": True}),
+        ("rollBackStore", {"restore": "yes"}),
+        ("rollBackStore", {"version": "1"}),
         ("createTenant", {"name": "", "email": "a@b.example"}),
         ("createTenant", {"name": "Acme"}),
         ("createToken", {"name": "ci", "scopes": []}),
@@ -258,7 +274,9 @@ def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
 
 
 def test_every_problem_of_the_gateway_is_described_with_an_example() -> None:
-    shared = (f"libs/storefleet/{module}.py" for module in ("accounts", "admission", "callers", "errors", "web"))
+    shared = (
+        f"libs/storefleet/{module}.py" for module in ("accounts", "admission", "callers", "changes", "errors", "web")
+    )
     assert codes_in("services", *shared) - ELSEWHERE - described_codes() == set()
     shown = {example["code"] for _, media in media_types() for example in examples_of(media) if is_problem(example)}
     assert shown == described_codes()

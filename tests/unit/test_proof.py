@@ -1,5 +1,9 @@
 """A visit to a store: what counts as shown."""
 
+import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -69,6 +73,27 @@ async def test_nobody_there() -> None:
     found = await problem("http://127.0.0.1:1", "/")
     assert found is not None
     assert found.startswith("does not answer")
+
+
+async def test_a_connection_that_is_lost_is_tried_again_soon() -> None:
+    """Its first packet is dropped, as by nodes that do not know a Service yet; the kernel repeats it after a second."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)  # one waits to be taken, who comes after is not heard
+    port = listener.getsockname()[1]
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nteapot")
+        writer.close()
+
+    with listener, socket.create_connection(("127.0.0.1", port), timeout=1):
+        asked = asyncio.create_task(problem(f"http://127.0.0.1:{port}", "/"))
+        await asyncio.sleep(0.2)
+        assert not asked.done()
+        began = time.monotonic()
+        async with await asyncio.start_server(greet, sock=listener):
+            assert await asked is None
+            assert time.monotonic() - began < 0.7
 
 
 async def test_it_is_tried_for_a_while_and_said(server: str) -> None:

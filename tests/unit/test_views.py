@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from services.gateway.pages import _local
-from services.gateway.views import _summary, form_parameters
-from storefleet.models import Event, now
+from services.gateway.sentences import sentence
+from services.gateway.sign_in import local
+from services.gateway.views import amount, form_parameters, operation, versions
+from storefleet.models import Event, Failure, now
+from tests.support.shown import things
 
 SCHEMA: dict[str, Any] = {
     "properties": {
@@ -41,7 +43,7 @@ def test_form_fields_become_parameters(sent: dict[str, str], found: dict[str, An
 
 @pytest.mark.parametrize("target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"])
 def test_pages_of_ours(target: str) -> None:
-    assert _local(target) == target
+    assert local(target) == target
 
 
 @pytest.mark.parametrize(
@@ -52,12 +54,17 @@ def test_pages_of_ours(target: str) -> None:
     ],
 )
 def test_everything_else(target: str) -> None:
-    assert _local(target) == "/stores"
+    assert local(target) == "/stores"
 
 
-def event(event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), failure: Any = None) -> Event:
+WRONG = {"detail": "Wrong."}
+
+
+def event(
+    event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), failure: Any = None, **operation: Any
+) -> Event:
     shapes = [{"name": t.lower(), "title": t, "state": state, "message": message} for t, state, message in steps]
-    data = {"store": {"failure": failure}, "operation": {"steps": shapes}}
+    data = {"store": {"failure": failure}, "operation": {"steps": shapes, **operation}}
     return Event(
         id="evt_1", seq=1, tenant_id="t", store_id="s", operation_id="o", type=event_type, time=now(), data=data
     )
@@ -77,7 +84,70 @@ def event(event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), fail
         (event("store.step", steps=(("Copy", "cancelled", "Cancelled"),)), "Cancelled"),
         (event("store.step"), "Waiting"),
         (event("store.unknown"), "store.unknown"),
+        (event("store.upgrading", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 began"),
+        (event("store.upgraded", kind="upgrade", input=things.UP), "Upgraded to 11.0.2"),
+        (event("store.step", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 requested"),
+        (event("store.step", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 requested"),
+        (event("store.upgraded"), "Upgraded to another version"),
+        (event("store.rolling_back", kind="upgrade", input=things.UP, error=WRONG), "Going back to 11.0.1: Wrong."),
+        (event("store.rolled_back", kind="upgrade", input=things.UP, error=WRONG), "Back on 11.0.1"),
+        (event("store.rolling_back", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 began"),
+        (event("store.rolled_back", kind="rollback", input=things.DOWN), "Rolled back to 11.0.1"),
+        (event("store.ready", kind="rollback", error=WRONG), "Not rolled back: Wrong."),
+        (event("store.ready", kind="upgrade"), "Not upgraded: it was cancelled"),
     ],
 )
 def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
-    assert _summary(shown) == summary
+    assert sentence(shown) == summary
+
+
+@pytest.mark.parametrize(
+    ("quantity", "shown"),
+    [
+        *(("1536Mi", "1.5 GiB"), ("768Mi", "768 MiB"), ("2Gi", "2 GiB"), ("200m", "0.2"), ("4", "4"), ("0", "0")),
+        *(("1048576Ki", "1 GiB"), ("1.5", "1.5"), ("1500m", "1.5"), ("a lot", "a lot"), ("", ""), ("1e3", "1e3")),
+    ],
+)
+def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
+    assert amount(quantity) == shown
+
+
+@pytest.mark.parametrize(
+    ("state", "steps", "error", "place", "states"),
+    [
+        ("queued", "", None, (0, 0), ""),
+        ("running", "dump* release", None, (1, 2), "running pending"),
+        ("running", "dump+ release*", None, (2, 2), "succeeded running"),
+        ("succeeded", "dump+ release+", None, (2, 2), "succeeded succeeded"),
+        ("failed", "dump! release", things.CRASHES, (1, 2), "failed pending"),
+        ("running", "dump+ start! prove- return-start*", things.CRASHES, (3, 3), "succeeded failed skipped running"),
+        ("failed", "dump+ start! prove- return-start+", things.CRASHED, (3, 3), "succeeded failed skipped succeeded"),
+    ],
+)
+def test_an_operation_knows_its_place(
+    state: str, steps: str, error: Failure | None, place: tuple[int, int], states: str
+) -> None:
+    shown = operation(things.operation("upgrade", state, steps, error=error, asked=things.UP))
+    assert shown is not None
+    assert (shown["position"], shown["total"]) == place
+    assert " ".join(step["state"] for step in shown["steps"]) == states
+    assert shown["returning"] == ("return-start" in steps)
+
+
+def test_versions_newest_first_and_older_ones_marked() -> None:
+    upgrade = things.operation("upgrade", "succeeded", "dump+", asked=things.UP)
+    shown = versions(things.store("ready"), things.catalogue(), way_back=None, why_not=None)
+    assert [(each["version"], each["older"]) for each in shown["others"]] == [("11.0.2", False), ("10.9.0", True)]
+    assert shown["back"] is None
+    newer = things.store("ready", engine_version="11.0.2")
+    shown = versions(newer, things.catalogue(), way_back=upgrade, why_not=None)
+    assert shown["back"]["version"] == "11.0.1"
+    assert shown["back"]["saved_at"] == "2026-11-20T10:00:00.000Z"
+    gone = versions(things.store("ready", engine_version="9"), None, way_back=None, why_not="No.")
+    assert gone == {
+        "current": {"version": "9", "notes": ""},
+        "others": [],
+        "back": None,
+        "possible": False,
+        "why_not": "No.",
+    }

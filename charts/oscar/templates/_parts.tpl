@@ -28,7 +28,7 @@ securityContext:
 {{- end }}
 
 {{- define "oscar.container" -}}
-image: {{ .Values.image | quote }}
+image: {{ .image | default .Values.image | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false

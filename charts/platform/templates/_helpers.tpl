@@ -54,19 +54,17 @@ securityContext:
     drop: [ALL]
 {{- end }}
 
-{{/* Where people find the platform: told, or as Ingress or HTTPRoute say. */}}
+{{/* Where people find the platform: told, or as the exposure says. */}}
 {{- define "platform.host" -}}
 {{- if .Values.publicUrl -}}
 {{ (urlParse .Values.publicUrl).host | splitList ":" | first }}
-{{- else if .Values.ingress.enabled -}}
-{{ .Values.ingress.host }}
-{{- else if .Values.httpRoute.enabled -}}
-{{ .Values.httpRoute.host }}
+{{- else if ne .Values.exposure.type "none" -}}
+{{ .Values.exposure.host }}
 {{- end }}
 {{- end }}
 
 {{- define "platform.tls" -}}
-{{- if or (and .Values.ingress.enabled .Values.ingress.tls.enabled) (and .Values.httpRoute.enabled .Values.httpRoute.tls) }}s{{ end }}
+{{- if .Values.exposure.tls.enabled }}s{{ end }}
 {{- end }}
 
 {{- define "platform.publicUrl" -}}
@@ -92,6 +90,8 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{/* Settings of every service, none of them secret: chosen ones first, whatever else was set over them. */}}
 {{- define "platform.settings" -}}
 {{- $stores := .Values.stores }}
+{{- $exposure := .Values.exposure }}
+{{- $gateway := join "/" (compact (list $exposure.gateway.namespace $exposure.gateway.name $exposure.gateway.sectionName)) }}
 {{- $own := dict
   "HOST" "0.0.0.0"
   "STATE_DIR" "/tmp/storefleet"
@@ -101,12 +101,16 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
   "PUBLIC_LIVE_URL" (include "platform.publicLiveUrl" .)
   "RUNTIME" .Values.runtime
   "STREAM_REPLICAS" (include "platform.streamReplicas" .)
+  "CATALOGUE" (empty .Values.catalogue | ternary "" "/etc/storefleet/catalogue.json")
   "DEFAULT_ENGINE" $stores.defaultEngine
   "STORE_DOMAIN" $stores.domain
   "STORE_SCHEME" $stores.scheme
   "STORE_PUBLIC_PORT" $stores.publicPort
-  "INGRESS_CLASS" $stores.ingressClass
-  "INGRESS_NAMESPACE" $stores.ingressNamespace
+  "EXPOSURE" $exposure.type
+  "INGRESS_CLASS" $exposure.className
+  "INGRESS_NAMESPACE" $exposure.namespace
+  "INGRESS_ADDRESS" $exposure.address
+  "ROUTE_GATEWAY" (eq $exposure.type "httproute" | ternary $gateway "")
   "STORAGE_CLASS" $stores.storageClass
   "IMAGE_PREFIX" $stores.imagePrefix
   "PLATFORM_NAMESPACE" .Release.Namespace
@@ -166,6 +170,23 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{- define "platform.scratchMount" -}}
 - name: scratch
   mountPath: /tmp
+{{- end }}
+
+{{/* Which engine versions there are; context: root. */}}
+{{- define "platform.catalogueMount" -}}
+{{- if .Values.catalogue }}
+- name: catalogue
+  mountPath: /etc/storefleet
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "platform.catalogue" -}}
+{{- if .Values.catalogue }}
+- name: catalogue
+  configMap:
+    name: catalogue
+{{- end }}
 {{- end }}
 
 {{- define "platform.claim" -}}

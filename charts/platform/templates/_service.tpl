@@ -32,6 +32,10 @@ spec:
     metadata:
       labels:
         {{- include "platform.labels" (list $root $name) | nindent 8 }}
+      {{- with $root.Values.catalogue }}
+      annotations:
+        storefleet.dev/catalogue: {{ toJson . | sha256sum }}
+      {{- end }}
     spec:
       serviceAccountName: {{ $name }}
       automountServiceAccountToken: {{ $asks }}
@@ -57,6 +61,7 @@ spec:
             {{- toYaml $root.Values.setup.resources | nindent 12 }}
           volumeMounts:
             {{- include "platform.secretsMount" $root | nindent 12 }}
+            {{- include "platform.catalogueMount" $root | nindent 12 }}
             {{- include "platform.scratchMount" $root | nindent 12 }}
       containers:
         - name: {{ $name }}
@@ -95,9 +100,11 @@ spec:
             {{- toYaml $values.resources | nindent 12 }}
           volumeMounts:
             {{- include "platform.secretsMount" $root | nindent 12 }}
+            {{- include "platform.catalogueMount" $root | nindent 12 }}
             {{- include "platform.scratchMount" $root | nindent 12 }}
       volumes:
         {{- include "platform.secrets" (list $root $name) | nindent 8 }}
+        {{- include "platform.catalogue" $root | nindent 8 }}
         {{- include "platform.scratch" "256Mi" | nindent 8 }}
 ---
 apiVersion: v1

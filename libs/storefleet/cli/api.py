@@ -89,13 +89,13 @@ class Api:
             self._sleep(pause)
         raise AssertionError("the last round returns or raises")
 
-    def listed(self, path: str, query: Mapping[str, object], *, limit: int | None) -> dict[str, Any]:
-        """`{"data", "has_more"}` over as many pages as needed; `limit` None is all of them."""
+    def listed(self, path: str, query: Mapping[str, object], *, limit: int | None, mark: str = "id") -> dict[str, Any]:
+        """`{"data", "has_more"}` over as many pages as needed; `limit` None is all; `mark` names a row to the API."""
         most = _MOST_ROWS if limit is None else limit
         rows: list[dict[str, Any]] = []
         more = True
         while more and len(rows) < most:
-            after = {"starting_after": rows[-1]["id"]} if rows else {}
+            after = {"starting_after": rows[-1][mark]} if rows else {}
             page = self.get(path, {**query, **after, "limit": min(_PAGE, most - len(rows))})
             rows += page["data"]
             more = bool(page.get("has_more")) and bool(page["data"])

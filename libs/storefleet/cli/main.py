@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from storefleet import __version__
-from storefleet.cli import dead_letters, engines, events, local, operations, platform, stores, tokens
+from storefleet.cli import dead_letters, engines, events, local, operations, platform, stores, tokens, versions
 from storefleet.cli.failures import CliError, Interrupted, WrongUse
 from storefleet.cli.output import OutputClosed, messages
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 local.register(app)
+versions.register(stores.app)
 for _name, _sub in (
     ("stores", stores.app),
     ("operations", operations.app),

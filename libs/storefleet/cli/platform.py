@@ -27,6 +27,7 @@ Passwords = Annotated[Path, typer.Option("--passwords", metavar="FOLDER", help="
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the server keeps everything.")]
 Scratch = Annotated[Path, typer.Option("--scratch", metavar="FOLDER", help="For files that need not be kept.")]
 Listen = Annotated[str, typer.Option("--listen", metavar="ADDRESS", help="Where the server listens.")]
+Backups = Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where the dumps are.")]
 Owner = Annotated[Path, typer.Option("--owner", metavar="FOLDER", help="Where storefleet-admin is mounted.")]
 _Result = TypeVar("_Result")
 
@@ -156,6 +157,54 @@ def nats(
         )
     )
     become(argv, GOMEMLIMIT=os.environ.get("GOMEMLIMIT", "128MiB"))
+
+
+@command(app, "backup", connects=False)
+def backup(
+    cli: Cli,
+    folder: Backups,
+    keep: Annotated[int, typer.Option("--keep", min=1, max=10_000, help="The newest so many stay.")] = 14,
+) -> None:
+    """Dump the platform's database into a folder, and let old dumps go."""
+    del cli
+    settings = _logging("backup")
+    from storefleet.deployment.backups import back_up
+
+    made = _run(back_up(settings.database_url.get_secret_value(), folder, keep=keep))
+    messages.say(f"{made.name}  {made.size} bytes")
+
+
+@command(app, "backups", connects=False)
+def backups(cli: Cli, folder: Backups) -> None:
+    """List the dumps, the newest one first."""
+    del cli
+    from storefleet.deployment.backups import backups_in
+
+    for each in backups_in(folder):
+        messages.say(f"{each.name}  {each.size} bytes")
+
+
+@command(app, "restore", connects=False)
+def restore(
+    cli: Cli,
+    folder: Backups,
+    name: Annotated[
+        str, typer.Option("--name", envvar="STOREFLEET_BACKUP", metavar="FILE", help="Which one; or latest.")
+    ],
+    passwords: Annotated[
+        Path | None,
+        typer.Option("--passwords", metavar="FOLDER", help="Where storefleet-postgres is mounted, if it is our own."),
+    ] = None,
+    timeout: Patience = 600,
+) -> None:
+    """Put a dump in the place of the platform's database. The services must not run meanwhile."""
+    del cli
+    settings = _logging("restore")
+    from storefleet.deployment.setup import put_back
+
+    given = _passwords(passwords) if passwords else {}
+    put = _run(put_back(settings, folder, name, passwords=given, patience=timeout))
+    messages.say(f"Put back {put.name}.")
 
 
 @command(app, "node", connects=False)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Operation = dict[str, Any]
-_DOING = {"create": "Creating", "delete": "Deleting"}
-_DONE = {"create": "is ready", "delete": "is deleted"}
+_DOING = {"create": "Creating", "delete": "Deleting", "upgrade": "Upgrading", "rollback": "Rolling back"}
+_DONE = {"create": "is ready", "delete": "is deleted", "upgrade": "is upgraded", "rollback": "is rolled back"}
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("-", "yellow"), "pending": ("·", "dim")}
 
@@ -111,7 +111,7 @@ class Picture:
 
         if operation["done"]:
             return Text.assemble(_mark(operation["state"]), " ", (headline(self._name, operation), "bold"))
-        doing = f" {_DOING.get(operation['kind'], operation['kind'])} {self._name} "
+        doing = f" {_doing(operation)} {self._name} "
         elapsed = duration(time.monotonic() - self._began)
         return Text.assemble(_mark("running"), (doing, "bold"), (f" {_progress(operation)}{elapsed}", "dim"))
 
@@ -133,6 +133,12 @@ class Picture:
             return duration(time.monotonic() - self._running[1])
         took = between(step.get("started_at"), step.get("finished_at"))
         return duration(took) if took is not None else ""
+
+
+def _doing(operation: Operation) -> str:
+    """What is being done to it; an upgrade with an error to tell is on its way back."""
+    kind = "rollback" if operation["kind"] == "upgrade" and operation.get("error") else operation["kind"]
+    return _DOING.get(kind, str(kind))
 
 
 def _mark(state: str) -> tuple[str, str]:

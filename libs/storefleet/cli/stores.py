@@ -17,7 +17,7 @@ from storefleet.cli.watching import watch_operation
 
 app = typer.Typer(help="Create, list, watch and delete stores.", no_args_is_help=True)
 Ref = Annotated[str, typer.Argument(metavar="STORE", help="Name or id of the store.", show_default=False)]
-_STATES = "requested, provisioning, ready, failed, deleting or deleted"
+_STATES = "requested, provisioning, ready, upgrading, rolling_back, failed, deleting or deleted"
 
 
 @command(app, "create", formats=ALL)
@@ -25,6 +25,10 @@ def create(
     cli: Cli,
     name: Annotated[str, typer.Argument(metavar="NAME", help="3 to 40 of a-z, 0-9 and hyphens.", show_default=False)],
     engine: Annotated[str | None, typer.Option("--engine", help="Kind of shop: storefleet engines list.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Of the engine; the default one unless given.")
+    ] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="How much it may take: storefleet engines list.")] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="A parameter of the engine; repeatable.")
     ] = None,
@@ -35,9 +39,8 @@ def create(
     ] = None,
 ) -> None:
     """Create a store."""
-    body: dict[str, Any] = {"name": name}
-    if engine:
-        body["engine"] = engine
+    chosen = {"name": name, "engine": engine, "version": version, "plan": plan}
+    body: dict[str, Any] = {key: value for key, value in chosen.items() if value}
     if param:
         body["parameters"] = read_parameters(cli.api, param, engine)
     key = idempotency_key or secrets.token_hex(16)
@@ -49,7 +52,7 @@ def create(
             error.next_step = f"{error.next_step}; then: {again}"
             raise
         raise Interrupted("It may have been accepted or not.", code="interrupted", next_step=again) from None
-    _finish(cli, answer, wait=wait, timeout=timeout)
+    finish(cli, answer, wait=wait, timeout=timeout)
 
 
 @command(app, "list", formats=ALL)
@@ -107,7 +110,7 @@ def watch(cli: Cli, store: Ref, timeout: Timeout = 900) -> None:
 @command(app, "credentials", formats=PLAIN)
 def credentials(cli: Cli, store: Ref) -> None:
     """Reveal the sign-in of a store's admin; this is written to the audit log."""
-    shape = cli.api.send("POST", _path(store) + "/credentials").body
+    shape = cli.api.send("POST", store_path(store) + "/credentials").body
     pairs = {"Admin": shape["admin_url"], "User": shape["username"], "Password": shape["password"]}
     cli.out.write(shape, table=lambda: facts(pairs))
 
@@ -119,7 +122,7 @@ def logs(
     tail: Annotated[int, typer.Option("--tail", min=1, max=1000, help="How many lines, from the end.")] = 100,
 ) -> None:
     """Print what a store wrote last."""
-    shape = cli.api.get(_path(store) + "/logs", {"tail": tail})
+    shape = cli.api.get(store_path(store) + "/logs", {"tail": tail})
     cli.out.write(shape, table=lambda: [safe(line) for line in shape["data"]])
 
 
@@ -137,17 +140,17 @@ def delete(
     found = _get(cli.api, store)
     _check_confirmed(found["name"], confirm)
     # By id: should the answer be lost and the name go to a new store meanwhile, the repeat must not meet that one.
-    answer = cli.api.send("DELETE", _path(found["id"]), repeatable=True, pauses=PATIENT_PAUSES)
-    _finish(cli, answer, wait=wait, timeout=timeout)
+    answer = cli.api.send("DELETE", store_path(found["id"]), repeatable=True, pauses=PATIENT_PAUSES)
+    finish(cli, answer, wait=wait, timeout=timeout)
 
 
 @command(app, "retry", formats=ALL)
 def retry(cli: Cli, store: Ref, wait: Wait = None, timeout: Timeout = 900) -> None:
     """Run what failed again; what was done before is kept."""
-    _finish(cli, cli.api.send("POST", _path(store) + "/retry"), wait=wait, timeout=timeout)
+    finish(cli, cli.api.send("POST", store_path(store) + "/retry"), wait=wait, timeout=timeout)
 
 
-def _finish(cli: Cli, answer: Answer, *, wait: bool | None, timeout: float) -> None:
+def finish(cli: Cli, answer: Answer, *, wait: bool | None, timeout: float) -> None:
     """Say what was accepted, or wait for its end and say that; raises OperationFailed after having written it."""
     shape = answer.body
     store, operation = shape["store"], shape["operation"]
@@ -199,6 +202,7 @@ def _facts(store: dict[str, Any]) -> list[str]:
             "URL": store["url"] if lives else None,
             "Admin": store["admin_url"] if lives else None,
             "Engine": f"{store['engine']} {store['engine_version']}",
+            "Plan": store.get("plan"),
             "Failure": failure.get("detail"),
             "Next": failure.get("next"),
             "Age": age(store["created_at"]),
@@ -215,14 +219,14 @@ def _handle(store: dict[str, Any]) -> str:
     return str(store["id"] if store["state"] == "deleted" else store["name"])
 
 
-def _path(store: str) -> str:
+def store_path(store: str) -> str:
     if not store or store in (".", ".."):
         raise WrongUse("A store's name or id is missing.", next_step="storefleet stores list")
     return path_of("stores", store)
 
 
 def _get(api: Api, store: str) -> dict[str, Any]:
-    body: dict[str, Any] = api.get(_path(store))
+    body: dict[str, Any] = api.get(store_path(store))
     return body
 
 

@@ -131,10 +131,20 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
         )
     step = f" in step “{error['step']}”" if error.get("step") else ""
     advice = str(error.get("next") or "look at its log").rstrip(".")
-    again = f"; then: storefleet stores retry {name}" if error.get("retryable", True) else ""
+    again = f"; then: {_again(operation, name)}" if error.get("retryable", True) else ""
     raise OperationFailed(
         f"The {work(operation)} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
         code=str(error.get("code") or "operation_failed"),
         next_step=f"{advice}{again}",
         request_id=request_id,
     )
+
+
+def _again(operation: Operation, name: str) -> str:
+    """The command that tries it once more: a store that is back, or as it was, has nothing to retry."""
+    code, asked = (operation.get("error") or {}).get("code"), operation.get("input") or {}
+    if operation["kind"] == "upgrade" and code != "return_failed":
+        return f"storefleet stores upgrade {name} {asked.get('to', 'VERSION')}"
+    if code == "orders_would_go":
+        return f"storefleet stores rollback {name} --restore --discard-orders"
+    return f"storefleet stores retry {name}"

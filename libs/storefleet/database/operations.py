@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from storefleet.database import stores
 from storefleet.database.pool import Connection, Record
 from storefleet.errors import LeaseLost
 from storefleet.models import Failure, Operation, Step, Store, now
 
-_COLUMNS = (
+COLUMNS = (
     "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id, deadline, run_after,"
-    " created_at, started_at, finished_at"
+    " created_at, started_at, finished_at, input"
 )
 
-_NAMES = tuple(_COLUMNS.split(", "))
+_NAMES = tuple(COLUMNS.split(", "))
 _PREFIXED = ", ".join(f"o.{name} AS o_{name}" for name in _NAMES)
 #: Nobody works on the operation `o`.
 CLAIMABLE = "(o.state = 'queued' OR (o.state = 'running' AND o.lease_until < now()))"
@@ -44,17 +44,23 @@ async def steps_of(conn: Connection, operation_id: str) -> list[Step]:
 
 async def find(conn: Connection, *, tenant_id: str, operation_id: str) -> Operation | None:
     record = await conn.fetchrow(
-        f"SELECT {_COLUMNS} FROM operations WHERE tenant_id = $1 AND id = $2",
+        f"SELECT {COLUMNS} FROM operations WHERE tenant_id = $1 AND id = $2",
         tenant_id,
         operation_id,
     )
     return from_record(record, await steps_of(conn, operation_id)) if record else None
 
 
+async def by_id(conn: Connection, operation_id: str) -> Operation:
+    """The operation as it is written, for whoever has it already."""
+    record = await conn.fetchrow(f"SELECT {COLUMNS} FROM operations WHERE id = $1", operation_id)
+    return from_record(record, await steps_of(conn, operation_id))
+
+
 async def latest_of_stores(conn: Connection, store_ids: Sequence[str]) -> dict[str, Operation]:
     """The newest operation of each store, with its steps."""
     records = await conn.fetch(
-        f"SELECT DISTINCT ON (store_id) {_COLUMNS} FROM operations WHERE store_id = ANY($1)"
+        f"SELECT DISTINCT ON (store_id) {COLUMNS} FROM operations WHERE store_id = ANY($1)"
         " ORDER BY store_id, number DESC",
         list(store_ids),
     )
@@ -71,7 +77,7 @@ async def latest_of_stores(conn: Connection, store_ids: Sequence[str]) -> dict[s
 async def open_of_store(conn: Connection, store_id: str) -> list[Operation]:
     """The operations that have not ended, oldest first."""
     records = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running') ORDER BY number",
+        f"SELECT {COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running') ORDER BY number",
         store_id,
     )
     return [from_record(record, await steps_of(conn, record["id"])) for record in records]
@@ -87,7 +93,7 @@ async def listed(
     starting_after: str | None,
 ) -> tuple[list[Operation], bool]:
     records = await conn.fetch(
-        f"SELECT {_COLUMNS} FROM operations WHERE tenant_id = $1 AND ($2::text IS NULL OR store_id = $2)"
+        f"SELECT {COLUMNS} FROM operations WHERE tenant_id = $1 AND ($2::text IS NULL OR store_id = $2)"
         " AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR number <"
         " (SELECT number FROM operations WHERE id = $4 AND tenant_id = $1)) ORDER BY number DESC LIMIT $5",
         tenant_id,
@@ -111,12 +117,13 @@ async def add(
     by: str,
     deadline: timedelta,
     announced: bool,
+    asked: dict[str, Any],
 ) -> Operation:
     """A queued operation; `announced` when its command goes out in the same transaction."""
     record = await conn.fetchrow(
-        "INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, now() + $7::interval, CASE WHEN $8 THEN now() END)"
-        f" RETURNING {_COLUMNS}",
+        "INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at,"
+        " input) VALUES ($1, $2, $3, $4, $5, $6, now() + $7::interval, CASE WHEN $8 THEN now() END, $9)"
+        f" RETURNING {COLUMNS}",
         operation_id,
         tenant_id,
         store_id,
@@ -125,6 +132,7 @@ async def add(
         by,
         deadline,
         announced,
+        asked,
     )
     return from_record(record)
 
@@ -185,16 +193,15 @@ async def held(conn: Connection, operation_id: str, *, fence: int, lock: bool = 
     return stores.from_record(record), record["cancel_requested"]
 
 
-async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> bool:
-    """Lock the row; whether it is still under this fence with nobody's valid lease on it."""
-    return bool(
-        await conn.fetchval(
-            "SELECT true FROM operations WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running')"
-            " AND (lease_until IS NULL OR lease_until < now()) FOR UPDATE",
-            operation_id,
-            fence,
-        )
+async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> Operation | None:
+    """Lock the row: the operation, if it still waits under this fence, with nobody's valid lease, for its cancel."""
+    record = await conn.fetchrow(
+        f"SELECT {COLUMNS} FROM operations WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running')"
+        " AND cancel_requested AND (lease_until IS NULL OR lease_until < now()) FOR UPDATE",
+        operation_id,
+        fence,
     )
+    return from_record(record, await steps_of(conn, operation_id)) if record else None
 
 
 async def save_steps(conn: Connection, operation_id: str, steps: Sequence[Step]) -> None:
@@ -224,7 +231,7 @@ async def end(conn: Connection, operation: Operation, *, state: str, error: Fail
     """Close the operation under its fence; raises LeaseLost."""
     record = await conn.fetchrow(
         "UPDATE operations SET state = $3, error = $4, finished_at = now(), lease_owner = NULL, lease_until = NULL"
-        f" WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running') RETURNING {_COLUMNS}",
+        f" WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running') RETURNING {COLUMNS}",
         operation.id,
         operation.fence,
         state,
@@ -240,7 +247,7 @@ async def requeue(conn: Connection, operation: Operation, *, delay: timedelta, a
     record = await conn.fetchrow(
         "UPDATE operations SET state = 'queued', run_after = now() + $3::interval, attempt = $4, announced_at = NULL,"
         " lease_owner = NULL, lease_until = NULL WHERE id = $1 AND fence = $2 AND state = 'running'"
-        f" RETURNING {_COLUMNS}",
+        f" RETURNING {COLUMNS}",
         operation.id,
         operation.fence,
         delay,
@@ -264,7 +271,7 @@ async def mark_announced(conn: Connection, operation_ids: Sequence[str]) -> None
 async def next_of_store(conn: Connection, store_id: str) -> Operation | None:
     """The oldest open operation, which is the one that may run."""
     record = await conn.fetchrow(
-        f"SELECT {_COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running')"
+        f"SELECT {COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running')"
         " ORDER BY number LIMIT 1",
         store_id,
     )
@@ -275,7 +282,7 @@ async def due(conn: Connection, *, announce_after: timedelta, limit: int = 200) 
     """Lock what should be running and is not: due again, expired, or announced to nobody."""
     records = await conn.fetch(
         f"""
-        SELECT {_COLUMNS}, CASE WHEN state = 'running' THEN 'expired'
+        SELECT {COLUMNS}, CASE WHEN state = 'running' THEN 'expired'
             WHEN announced_at IS NULL THEN 'due' ELSE 'unannounced' END AS finding
         FROM operations o WHERE (
             (state = 'queued' AND run_after <= now()

@@ -10,7 +10,7 @@ from storefleet.models import Failure, Store
 
 _COLUMNS = (
     "id, tenant_id, name, engine, engine_version, parameters, state, url, admin_url, failure,"
-    " created_at, ready_at, deleted_at, version"
+    " created_at, ready_at, deleted_at, version, plan"
 )
 
 

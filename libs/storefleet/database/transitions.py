@@ -37,8 +37,8 @@ _BEGIN = f"""
         UPDATE tenants SET stores_made = stores_made + 1
         WHERE id = $3 AND ($22::bigint IS NULL OR stores_made < $22) RETURNING id
     ), added AS (
-        INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, created_at)
-        SELECT $2, id, $4, $5, $6, $7, $8, $9 FROM counted
+        INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, created_at, plan)
+        SELECT $2, id, $4, $5, $6, $7, $8, $9, $23 FROM counted
         ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING id
     ), queued AS (
         INSERT INTO operations (id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at)
@@ -53,18 +53,18 @@ _MOVE = f"""
     ), operated AS (UPDATE operations o SET state = $2, {{operated}}),
     stored AS (
         UPDATE stores SET state = $6, url = $7, admin_url = $8, failure = $9, ready_at = $10, deleted_at = $11,
-            version = $12
+            version = $12, engine_version = $15
         FROM held WHERE id = $5 AND version < $12
-    ), stepped AS ({_numbered(_SAVE_STEPS, 15)}),
-    told AS ({_numbered(_ADD_MESSAGES, 22)} WHERE EXISTS (SELECT 1 FROM held))
+    ), stepped AS ({_numbered(_SAVE_STEPS, 16)}),
+    told AS ({_numbered(_ADD_MESSAGES, 23)} WHERE EXISTS (SELECT 1 FROM held))
     SELECT 1 FROM held"""
 _CLAIM = _MOVE.format(
     held=f"o.fence = $14 - 1 AND {CLAIMABLE}",
-    operated="fence = $14, lease_owner = $30, lease_until = now() + $31::interval, error = $3, finished_at = $4,"
-    " started_at = $32 FROM held WHERE id = $1",
+    operated="fence = $14, lease_owner = $31, lease_until = now() + $32::interval, error = $3, finished_at = $4,"
+    " started_at = $33 FROM held WHERE id = $1",
 )
 _WRITE = _MOVE.format(
-    held="o.fence = $14 AND o.state = 'running' AND NOT (o.cancel_requested AND $30)",
+    held="o.fence = $14 AND o.state = 'running' AND NOT (o.cancel_requested AND $31)",
     operated="error = $3, finished_at = $4, lease_owner = NULL, lease_until = NULL"
     " FROM held WHERE id = $1 AND state <> $2",
 )
@@ -94,6 +94,7 @@ async def begin(
         operation.deadline,
         *_columns(drafts),
         most,
+        store.plan,
     )
     return written
 
@@ -129,6 +130,7 @@ def _values(before: Store, store: Store, operation: Operation, drafts: Sequence[
         store.version,
         before.version,
         operation.fence,
+        store.engine_version,
         list(range(1, len(operation.steps) + 1)),
         *_step_columns(operation.steps),
         *_columns(drafts),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from storefleet import accounts, logs
 from storefleet.accounts import NewTenant
 from storefleet.bus import Bus
 from storefleet.database.pool import Database
+from storefleet.deployment.backups import Backup, restore
 from storefleet.deployment.failure import DeploymentError, NotYet
 from storefleet.errors import BusAway, Conflict, DatabaseAway
 from storefleet.node import schema
@@ -72,6 +74,19 @@ async def wait(settings: Settings, *, patience: float) -> None:
             raise NotYet("the schema is older than this release, or not made yet; the set-up job does that")
 
     await _persist("schema", look, time.monotonic() + patience)
+
+
+async def put_back(
+    settings: Settings, folder: Path, name: str, *, passwords: Mapping[str, str], patience: float
+) -> Backup:
+    """The database as a backup has it, on a server that may be new, with the schema of this release."""
+    deadline = time.monotonic() + patience
+    url = settings.database_url.get_secret_value()
+    if passwords:
+        await _persist("roles", lambda: _roles(url, passwords), deadline)
+    put = await restore(url, folder, name)
+    await _persist("schema", lambda: _schema(url), deadline)
+    return put
 
 
 async def _roles(url: str, passwords: Mapping[str, str]) -> None:

@@ -69,7 +69,7 @@ async def _run(
         log.warning("leftovers_ended", names=ended)
     if wanted:
         services.check_ports(settings)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime)
+    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
     node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say, services=wanted)
     await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
 

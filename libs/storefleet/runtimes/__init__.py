@@ -11,7 +11,7 @@ def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime
     if settings.runtime == "simulated":
         from storefleet.runtimes.simulated import SimulatedRuntime
 
-        return SimulatedRuntime(settings=settings)
+        return SimulatedRuntime(settings=settings, engines=engines)
     if settings.runtime == "kubernetes":
         from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 

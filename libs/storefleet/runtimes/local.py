@@ -26,6 +26,7 @@ from storefleet.errors import PermanentError, TransientError, Wait
 from storefleet.failpoints import effect
 from storefleet.models import Credentials, Store
 from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
+from storefleet.runtimes.one_version import OneVersion
 from storefleet.runtimes.places import Places, Template, database_name, read_json
 from storefleet.runtimes.proof import Visitor
 from storefleet.runtimes.store_databases import StoreDatabases
@@ -36,7 +37,7 @@ _STOP_TIMEOUT = 20.0
 _CRASHES = 3
 
 
-class LocalRuntime:
+class LocalRuntime(OneVersion):
     """Makes and removes stores next to the services."""
 
     def __init__(self, *, settings: Settings, database: Database, engines: Engines) -> None:

@@ -1,18 +1,23 @@
-"""Stores that exist on paper only: one step that ends at once. For measuring the way of a store, and for previews."""
+"""Stores that exist on paper only: steps that end at once. For measuring the way of a store, and for previews."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from storefleet.engines import Engines
+from storefleet.errors import PermanentError
 from storefleet.models import Credentials, Store
-from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
+from storefleet.runtimes.base import Address, Change, Outcome, RuntimeStep, Use, Work
 from storefleet.settings import Settings
 
 
 class SimulatedRuntime:
     """Says yes."""
 
-    def __init__(self, *, settings: Settings) -> None:
+    changes_versions = True
+
+    def __init__(self, *, settings: Settings, engines: Engines) -> None:
         self._domain = settings.store_domain
+        self._engines = engines
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["SimulatedRuntime"]:
@@ -29,6 +34,29 @@ class SimulatedRuntime:
         del store
         return (RuntimeStep("simulate", "Pretend to remove the store", self._forget),)
 
+    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store, change
+        return (
+            RuntimeStep("dump", "Pretend to dump the database", self._forget),
+            RuntimeStep("release", "Pretend to install the version", self._release),
+        )
+
+    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store, change
+        return (RuntimeStep("return-release", "Pretend to go back to the version before", self._pretend),)
+
+    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store
+        restore = RuntimeStep("restore", "Pretend to put the dump back", self._forget)
+        release = RuntimeStep("release", "Pretend to install the version", self._pretend)
+        return (restore, release) if change.restore else (release,)
+
+    async def usage(self, store: Store) -> list[Use] | None:
+        """What the plan allows, and that nothing of it is taken."""
+        engine = self._engines.find(store.engine)
+        plan = engine.plan(store.plan) if engine else None
+        return [Use(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()] if plan else None
+
     async def credentials(self, store: Store) -> Credentials | None:
         del store
         return None
@@ -39,6 +67,17 @@ class SimulatedRuntime:
     async def _pretend(self, work: Work) -> Outcome:
         url = f"http://{work.store.name}.{self._domain}/"
         return Outcome("Simulated", Address(url, f"{url}admin/"))
+
+    async def _release(self, work: Work) -> Outcome:
+        """A version whose image is “nowhere” does not come up, so that it can be seen what happens then."""
+        engine = self._engines.find(work.store.engine)
+        if engine and work.change and engine.image(work.change.target) == "nowhere":
+            raise PermanentError(
+                "image_missing",
+                f"The image of version {work.change.target} is nowhere.",
+                next_step="Choose another version, or mend the name of its image.",
+            )
+        return await self._pretend(work)
 
     async def _forget(self, work: Work) -> Outcome:
         del work

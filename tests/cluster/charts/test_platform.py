@@ -57,8 +57,9 @@ def test_what_is_rendered_is_as_it_was(case: str) -> None:
         ({"image": {"digest": "sha256:abc"}}, "digest"),
         ({"postgresql": {"enabled": False}}, "secret"),
         ({"nats": {"enabled": False}}, "secret"),
-        ({"ingress": {"enabled": True}}, "host"),
-        ({"httpRoute": {"enabled": True, "host": "a.example.com"}}, "parentRefs"),
+        ({"exposure": {"type": "loadbalancer"}}, "type"),
+        ({"exposure": {"type": "httproute", "host": "a.example.com"}}, "gateway"),
+        ({"exposure": {"address": "traefik.traefik.svc"}}, "address"),
         ({"settings": {"DATABASE_URL": "postgresql://u:p@h/d"}}, "DATABASE_URL"),
         ({"settings": {"NATS_URL": "nats://u:p@h"}}, "NATS_URL"),
         ({"settings": {"ADMIN_PASSWORD": "x"}}, "ADMIN_PASSWORD"),
@@ -144,6 +145,6 @@ def test_settings_are_passed_on() -> None:
 
 def test_a_store_may_not_serve_as_the_platform() -> None:
     host = "storefleet.stores.example.com"
-    objects = rendered(files=("values-prod.yaml",), values={"ingress": {"host": host}})
+    objects = rendered(files=("values-prod.yaml",), values={"exposure": {"host": host}})
     policy = of(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")
     assert any(f"!= '{host}'" in each["expression"] for each in policy["spec"]["validations"])

@@ -176,6 +176,11 @@ def test_a_store_opens_no_door_but_its_own(objects: list[Manifest]) -> None:
             assert "externalIPs" not in each["spec"]
         if each["kind"] == "Ingress":
             assert [rule["host"] for rule in each["spec"]["rules"]] == ["acme.localhost"]
+            assert each["spec"]["tls"] == [{"hosts": ["acme.localhost"]}]
+        if each["kind"] == "HTTPRoute":
+            assert each["spec"]["hostnames"] == ["acme.localhost"]
+            assert each["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public", "sectionName": "stores"}]
+        if each["kind"] in {"Ingress", "HTTPRoute"}:
             assert not each["metadata"].get("annotations")
     assert [each["metadata"]["name"] for each in objects if each["kind"] == "Service"].count("web") == 1
 

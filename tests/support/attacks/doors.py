@@ -1,6 +1,6 @@
 """Attacks by whoever acts in a store's namespace: foreign hosts, doors of the cluster, pods that want too much."""
 
-from tests.support.attacks.calls import ADMINISTRATOR, PROVISIONER, Attack, create
+from tests.support.attacks.calls import ADMINISTRATOR, PROVISIONER, Attack, apply, create
 
 ON_DOORS: list[Attack] = [
     *(
@@ -41,6 +41,8 @@ ON_DOORS: list[Attack] = [
                     )
                 ),
             ),
+            ("a task by the clock", "CronJobs are suspended", lambda g: create(g.cron_job(suspend=False))),
+            ("a task by the clock, applied", "CronJobs are suspended", lambda g: apply(g.cron_job(suspend=False))),
             ("a Service on every node", "of type ClusterIP", lambda g: create(g.service(type="NodePort"))),
             ("a Service before the cluster", "of type ClusterIP", lambda g: create(g.service(type="LoadBalancer"))),
             (

@@ -105,6 +105,10 @@ class Ground:
         spec = {**self.pod()["spec"], "restartPolicy": "Never"}
         return self.object("batch/v1", "Job", "setup", spec={"suspend": True, "template": {"spec": spec}})
 
+    def cron_job(self, **spec: Any) -> Manifest:
+        content = {"suspend": True, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": self.job()["spec"]}, **spec}
+        return self.object("batch/v1", "CronJob", "dump", spec=content)
+
     def claim(self) -> Manifest:
         storage = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
         return self.object("v1", "PersistentVolumeClaim", "files", spec=storage)

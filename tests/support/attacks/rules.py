@@ -10,6 +10,7 @@ from tests.support.attacks.calls import (
     apply,
     create,
     delete,
+    get,
     loosened,
     policy,
     within,
@@ -141,5 +142,15 @@ ON_RULES: list[Attack] = [
     ),
     Attack(
         "the gateway opens the network", GATEWAY, FORBIDDEN, lambda g: create(policy(g, "web-ingress", ingress=[{}]))
+    ),
+    Attack(
+        "the gateway lifts a quota", GATEWAY, FORBIDDEN, lambda g: apply(loosened(g.limits[0], hard={"pods": "99"}))
+    ),
+    Attack("the gateway reads quotas elsewhere", GATEWAY, FORBIDDEN, lambda g: get("/api/v1/resourcequotas")),
+    Attack(
+        "the gateway runs a task",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: create(g.job()),
     ),
 ]

@@ -3,6 +3,7 @@
 Pure functions. Trouble may pass by itself, so each kind has a patience: it is certain when it has lasted that long.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,13 +12,27 @@ from storefleet.runtimes.kubernetes import kinds
 from storefleet.runtimes.kubernetes.digests import Container, Pod, Seen, Workload
 from storefleet.runtimes.kubernetes.refusals import Refused, said
 
-CRASHES = 3
-
-_IMAGE = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
-_IMAGE_FOR_CERTAIN = {"InvalidImageName", "ErrImageNeverPull"}
+IMAGE = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
+IMAGE_FOR_CERTAIN = {"InvalidImageName", "ErrImageNeverPull"}
 #: Nodes and controllers that have not caught up with the API server: this passes.
 _CATCHING_UP = re.compile(r"failed to sync \w+ cache|service ?account \S+ not found|status unknown for quota")
-_CONFIGURATION = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+CONFIGURATION = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+
+
+class Tolerance(NamedTuple):
+    """What may go wrong, and for how many seconds, before it is certain that it will not pass by itself."""
+
+    image: float = 20
+    node: float = 40  # none takes the pod
+    restarts: int = 3  # of a container that waits for its next one
+    first_crash: float = math.inf  # since the first end of a container that was to run on
+    failures: int = 1_000_000  # of a Job, which ends by itself after as many as its own limit says
+    first_failure: float = math.inf
+
+
+AT_CREATION = Tolerance()
+#: The version from before still serves: to give up too early costs little.
+IN_CHANGE = Tolerance(image=15, node=25, restarts=2, first_crash=30, failures=3, first_failure=30)
 
 
 class Warned(NamedTuple):
@@ -51,38 +66,67 @@ class Trouble(NamedTuple):
 Verdict = Ready | Waiting | Trouble
 
 
-def judge(seen: Seen, warnings: Sequence[Warned] = ()) -> Verdict:
+def judge(seen: Seen, warnings: Sequence[Warned] = (), tolerance: Tolerance = AT_CREATION) -> Verdict:
     """What to make of it; trouble comes before waiting, since waiting for one thing must not hide another."""
     if not any(each.kind == kinds.DEPLOYMENT.name and each.component == "web" for each in seen.workloads):
         return Waiting("the objects of the chart to appear")
-    unfinished = [each for each in seen.workloads if not _finished(each, seen)]
-    trouble = [each for workload in unfinished for each in _troubles(workload, seen, warnings)]
-    if trouble:
-        return min(trouble, key=lambda each: each.patience)
+    workloads = [each for each in seen.workloads if not each.task]
+    return _judge(workloads, seen, warnings, tolerance) or Ready(_summary(seen))
+
+
+def judge_task(seen: Seen, name: str, warnings: Sequence[Warned] = ()) -> Verdict:
+    """The same for one Job that belongs to no release."""
+    job = [each for each in seen.workloads if each.task and each.name == name]
+    if not job:
+        return Waiting(f"the Job {name} to appear")
+    return _judge(job, seen, warnings, IN_CHANGE) or Ready(f"{name} is complete")
+
+
+def _judge(
+    workloads: Sequence[Workload], seen: Seen, warnings: Sequence[Warned], tolerance: Tolerance
+) -> Waiting | Trouble | None:
+    unfinished = [each for each in workloads if not finished(each, seen)]
+    found = [each for workload in unfinished for each in _troubles(workload, seen, warnings, tolerance)]
+    if trouble := min(found, key=lambda each: each.patience, default=None):
+        return trouble
     if unfinished:
         return Waiting("; ".join(sorted(_lacks(each, seen, warnings) for each in unfinished)))
-    return Ready(_summary(seen))
+    return None
 
 
-def missing_pods(seen: Seen) -> bool:
-    """Whether something has no pod, or one that does not begin: what its cause may be is only in warnings."""
-    return any(not _finished(each, seen) and all(_silent(pod) for pod in seen.of(each)) for each in seen.workloads)
+def missing_pods(seen: Seen, task: str = "") -> bool:
+    """Whether something has no pod, or one that does not begin: what its cause may be is only in warnings.
+
+    `task` names a Job that belongs to no release; without, all that belongs to it counts.
+    """
+    counted = [each for each in seen.workloads if (each.name == task if task else not each.task)]
+    return any(not finished(each, seen) and all(_silent(pod) for pod in seen.of(each)) for each in counted)
 
 
-def _finished(workload: Workload, seen: Seen) -> bool:
+def finished(workload: Workload, seen: Seen) -> bool:
     if workload.kind == kinds.JOB.name:  # its pod's end is seen about two seconds before the Job's own
         return workload.complete or any(pod.phase == "Succeeded" for pod in seen.of(workload))
     done = workload.updated >= workload.wanted and workload.ready >= workload.wanted
-    return workload.current and done and not workload.leaving
+    return workload.current and done and workload.total <= workload.wanted and not workload.leaving
 
 
 # trouble --------------------------------------------------------------------------------------------------------------
 
 
-def _troubles(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> Iterator[Trouble]:
-    pods = seen.of(workload)
+def _troubles(workload: Workload, seen: Seen, warnings: Sequence[Warned], tolerance: Tolerance) -> Iterator[Trouble]:
+    """All that is wrong with something that is not finished, and may turn out not to pass by itself."""
+    if not workload.leaving:  # what is on its way out has none
+        found = _every_trouble(workload, seen.of(workload), warnings, tolerance)
+        yield from (each for each in found if each.patience < math.inf)
+
+
+def _every_trouble(
+    workload: Workload, pods: Sequence[Pod], warnings: Sequence[Warned], tolerance: Tolerance
+) -> Iterator[Trouble]:
     if workload.failed:
         yield _given_up(workload, pods)
+    elif workload.failures:
+        yield _failing(workload, pods, tolerance)
     words = workload.refused or _refusal_of(workload, warnings)
     if words and workload.wanted and not pods and not _CATCHING_UP.search(words):
         yield _refused(workload, words)
@@ -92,26 +136,17 @@ def _troubles(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> Ite
                 "unschedulable",
                 f"No node takes the pod {pod.name}: {pod.unschedulable}",
                 "Add a node or make room, or choose a smaller plan; then retry.",
-                40,
+                tolerance.node,
                 pod.name,
             )
         for container in pod.containers:
-            yield from _container_trouble(workload, pod, container)
+            yield from _container_trouble(workload, pod, container, tolerance)
 
 
 def _given_up(workload: Workload, pods: Sequence[Pod]) -> Trouble:
-    pod = max(pods, key=lambda each: each.phase == "Failed", default=None)
-    container = next((each for each in pod.containers if each.ended), None) if pod else None
-    where = (pod.name if pod else "", container.name if container else "")
-    ended = f"; its last run: {container.ended}" if container else ""
+    ended, *where = _last_end(pods)
     if workload.kind == kinds.JOB.name:
-        return Trouble(
-            "setup_failed",
-            f"The Job {workload.name} has failed ({workload.failed}){ended}.",
-            "Read its last lines, mend the cause, then retry; or delete the store.",
-            0,
-            *where,
-        )
+        return _job_failed(workload, f"has failed ({workload.failed}){ended}", 0, where)
     return Trouble(
         "store_not_ready",
         f"The {workload.kind} {workload.name} makes no progress ({workload.failed}){ended}.",
@@ -119,6 +154,31 @@ def _given_up(workload: Workload, pods: Sequence[Pod]) -> Trouble:
         0,
         *where,
     )
+
+
+def _failing(workload: Workload, pods: Sequence[Pod], tolerance: Tolerance) -> Trouble:
+    """A Job whose first tries have failed, while it has not given up itself."""
+    ended, *where = _last_end(pods)
+    patience = 0 if workload.failures >= tolerance.failures else tolerance.first_failure
+    return _job_failed(workload, f"has failed {workload.failures} time(s) so far{ended}", patience, where)
+
+
+def _job_failed(workload: Workload, how: str, patience: float, where: Sequence[str]) -> Trouble:
+    return Trouble(
+        f"{workload.task or 'setup'}_failed",
+        f"The Job {workload.name} {how}.",
+        "Read its last lines, mend the cause, then retry; or delete the store.",
+        patience,
+        *where,
+    )
+
+
+def _last_end(pods: Sequence[Pod]) -> tuple[str, str, str]:
+    """How a container of the pod that failed has ended; pod and container."""
+    pod = max(pods, key=lambda each: each.phase == "Failed", default=None)
+    container = next((each for each in pod.containers if each.ended), None) if pod else None
+    ended = f"; its last run: {container.ended}" if container else ""
+    return ended, pod.name if pod else "", container.name if container else ""
 
 
 def _refused(workload: Workload, words: str) -> Trouble:
@@ -141,17 +201,17 @@ def _refusal_of(workload: Workload, warnings: Sequence[Warned]) -> str:
     )
 
 
-def _container_trouble(workload: Workload, pod: Pod, container: Container) -> Iterator[Trouble]:
+def _container_trouble(workload: Workload, pod: Pod, container: Container, tolerance: Tolerance) -> Iterator[Trouble]:
     where, reason = f"the container {container.name} of the pod {pod.name}", container.waiting
-    if reason in _IMAGE | _IMAGE_FOR_CERTAIN:
+    if reason in IMAGE | IMAGE_FOR_CERTAIN:
         yield Trouble(
             "image_missing",
             f"The image of {where} cannot be had ({reason}): {container.message}",
             "Make the image available to the nodes (name, tag, registry, access), then retry.",
-            20 if reason in _IMAGE else 0,
+            tolerance.image if reason in IMAGE else 0,
             pod.name,
         )
-    elif reason in _CONFIGURATION and not _CATCHING_UP.search(container.message):
+    elif reason in CONFIGURATION and not _CATCHING_UP.search(container.message):
         yield Trouble(
             "container_refused",
             f"The node cannot start {where} ({reason}): {container.message}",
@@ -159,12 +219,13 @@ def _container_trouble(workload: Workload, pod: Pod, container: Container) -> It
             20,
             pod.name,
         )
-    elif container.restarts >= CRASHES and not container.ready and workload.kind != kinds.JOB.name:
+    elif container.restarts and not container.ready and workload.kind != kinds.JOB.name:
+        certain = container.restarts >= tolerance.restarts and (bool(reason) or container.restarts >= 3)
         yield Trouble(
             "store_crashes",
             f"It ended {container.restarts} times: {where}; the last time: {container.ended or 'unknown'}.",
             "Read its last lines, mend the cause, then retry; or delete the store.",
-            0,
+            0 if certain else tolerance.first_crash,
             pod.name,
             container.name,
         )
@@ -227,34 +288,3 @@ def _silent(pod: Pod) -> bool:
 def _summary(seen: Seen) -> str:
     running = sum(pod.ready for pod in seen.pods if not pod.leaving)
     return f"{running} pod{'s' if running != 1 else ''} ready"
-
-
-# mending --------------------------------------------------------------------------------------------------------------
-
-
-class Mends(NamedTuple):
-    """What keeps an earlier attempt's trouble going, after its cause is gone."""
-
-    jobs: tuple[Workload, ...]  # failed: they are made anew
-    pods: tuple[Pod, ...]  # their next try is minutes away
-    workloads: tuple[Workload, ...]  # their controller's next try is minutes away
-
-    def __bool__(self) -> bool:
-        return bool(self.jobs or self.pods or self.workloads)
-
-
-def mends(seen: Seen) -> Mends:
-    """What to take out of the way, or to wake, so that a retry begins at once."""
-    jobs = tuple(each for each in seen.workloads if each.kind == kinds.JOB.name and each.failed and not each.leaving)
-    stuck = tuple(pod for pod in seen.pods if not pod.leaving and not pod.ready and _is_stuck(pod))
-    poor = tuple(
-        each
-        for each in seen.workloads
-        if each not in jobs and each.wanted and not _finished(each, seen) and not seen.of(each)
-    )
-    return Mends(jobs, stuck, poor)
-
-
-def _is_stuck(pod: Pod) -> bool:
-    reasons = _IMAGE | _IMAGE_FOR_CERTAIN | _CONFIGURATION | {"CrashLoopBackOff"}
-    return any(each.waiting in reasons or each.restarts for each in pod.containers)

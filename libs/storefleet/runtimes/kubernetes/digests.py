@@ -6,6 +6,7 @@ from storefleet.runtimes.kubernetes import kinds
 from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
 
 _TEXT = 400
+_ANSWER = 4096
 _CONTAINERS = 10
 
 
@@ -16,6 +17,7 @@ class Container(NamedTuple):
     waiting: str  # the reason, such as ImagePullBackOff; empty when it does not wait
     message: str
     ended: str  # why it ended the last time, such as “OOMKilled (exit 137)”
+    answer: str = ""  # what the container of a task has left as its termination message
 
 
 class Pod(NamedTuple):
@@ -29,6 +31,14 @@ class Pod(NamedTuple):
     unschedulable: str  # the scheduler's words
     reason: str  # of the pod as a whole, such as Evicted
     containers: tuple[Container, ...]
+
+
+class ReplicaSet(NamedTuple):
+    """The pods of one revision of a Deployment."""
+
+    uid: str
+    owner: str  # UID of the Deployment
+    revision: int
 
 
 class Workload(NamedTuple):
@@ -47,9 +57,13 @@ class Workload(NamedTuple):
     failed: str  # a Job's reason and message, or that a Deployment makes no progress
     refused: str  # why pods cannot be made
     failures: int
+    generation: int = 1  # of what is wanted
+    total: int = 0  # pods of every revision that are not leaving
+    revision: int = 0  # a Deployment's newest
+    task: str = ""  # what a Job does that belongs to no release
 
 
-Digest = Pod | Workload
+Digest = Pod | Workload | ReplicaSet
 
 
 class Seen(NamedTuple):
@@ -57,20 +71,40 @@ class Seen(NamedTuple):
 
     pods: tuple[Pod, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    replica_sets: tuple[ReplicaSet, ...] = ()
 
     def names(self, uids: set[str]) -> list[str]:
         """Of those that are (still) there."""
         return [w.name for w in self.workloads if w.uid in uids] + [p.name for p in self.pods if p.uid in uids]
 
     def of(self, workload: Workload) -> tuple[Pod, ...]:
-        """Its pods; those of a Deployment are known by their component, since a ReplicaSet is in between."""
-        if workload.kind == kinds.DEPLOYMENT.name:
-            return tuple(pod for pod in self.pods if pod.component == workload.component and not pod.leaving)
-        return tuple(pod for pod in self.pods if pod.owner == workload.uid and not pod.leaving)
+        """Its pods that are to stay; of a Deployment those of its newest revision."""
+        owners = self._owners(workload)
+        return tuple(
+            pod
+            for pod in self.pods
+            if not pod.leaving and (pod.component == workload.component if owners is None else pod.owner in owners)
+        )
+
+    def _owners(self, workload: Workload) -> set[str] | None:
+        """UIDs of what makes its pods; None when that is not known, and their component has to do."""
+        if workload.kind != kinds.DEPLOYMENT.name:
+            return {workload.uid}
+        own = [each for each in self.replica_sets if each.owner == workload.uid]
+        if not own:
+            return None
+        return {each.uid for each in own if workload.current and each.revision == workload.revision}
+
+    def strays(self) -> list[str]:
+        """Pods that are leaving, or that nothing of what there is wants any more, until they are gone."""
+        known = {uid for each in self.workloads for uid in self._owners(each) or ()}
+        return [pod.name for pod in self.pods if pod.leaving or (pod.owner and pod.owner not in known)]
 
 
 def digest(kind: Kind, manifest: Manifest) -> Digest:
-    return _pod(manifest) if kind is kinds.POD else _workload(kind, manifest)
+    if kind is kinds.POD:
+        return _pod(manifest)
+    return _replica_set(manifest) if kind is kinds.REPLICA_SET else _workload(kind, manifest)
 
 
 def _pod(manifest: Manifest) -> Pod:
@@ -83,17 +117,22 @@ def _pod(manifest: Manifest) -> Pod:
         name=metadata["name"],
         uid=metadata["uid"],
         component=_component(metadata),
-        owner=next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), ""),
+        owner=_owner(metadata),
         phase=status.get("phase", ""),
         leaving="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         unschedulable=_short(scheduled.get("message")) if stuck else "",
         reason=_short(status.get("reason")),
-        containers=tuple(_container(each) for each in statuses[:_CONTAINERS]),
+        containers=tuple(_container(each, answers=bool(_task(metadata))) for each in statuses[:_CONTAINERS]),
     )
 
 
-def _container(status: Manifest) -> Container:
+def _replica_set(manifest: Manifest) -> ReplicaSet:
+    metadata = manifest["metadata"]
+    return ReplicaSet(metadata["uid"], _owner(metadata), _revision(metadata))
+
+
+def _container(status: Manifest, *, answers: bool) -> Container:
     waiting = (status.get("state") or {}).get("waiting") or {}
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return Container(
@@ -103,6 +142,7 @@ def _container(status: Manifest) -> Container:
         waiting=str(waiting.get("reason") or ""),
         message=_short(waiting.get("message")),
         ended=f"{ended.get('reason') or 'ended'} (exit {ended['exitCode']})" if "exitCode" in ended else "",
+        answer=str(ended.get("message") or "")[:_ANSWER] if answers else "",
     )
 
 
@@ -126,6 +166,10 @@ def _workload(kind: Kind, manifest: Manifest) -> Workload:
         failed=_failure(conditions, job=job),
         refused=_short(conditions["ReplicaFailure"].get("message")) if _true(conditions, "ReplicaFailure") else "",
         failures=int(status.get("failed") or 0),
+        generation=int(metadata.get("generation") or 1),
+        total=int(status.get("replicas") or 0),
+        revision=_revision(metadata),
+        task=_task(metadata),
     )
 
 
@@ -149,6 +193,20 @@ def _true(conditions: dict[str, Manifest], name: str) -> bool:
 
 def _component(metadata: Manifest) -> str:
     return str((metadata.get("labels") or {}).get(kinds.COMPONENT, ""))
+
+
+def _task(metadata: Manifest) -> str:
+    return str((metadata.get("labels") or {}).get(kinds.TASK, ""))
+
+
+def _revision(metadata: Manifest) -> int:
+    """Which one of a Deployment it is; 0 before its controller has said."""
+    told = str((metadata.get("annotations") or {}).get(kinds.REVISION, ""))
+    return int(told) if told.isascii() and told.isdigit() else 0
+
+
+def _owner(metadata: Manifest) -> str:
+    return next((owner["uid"] for owner in metadata.get("ownerReferences") or () if owner.get("controller")), "")
 
 
 def _short(text: Any) -> str:

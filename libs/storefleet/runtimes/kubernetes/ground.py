@@ -61,10 +61,11 @@ class Ground:
 
     async def _rules(self, store: Store, engine: Engine) -> None:
         """All at once; only the first waits until the cluster has heard that we may."""
-        assert engine.kubernetes is not None  # noqa: S101 - the runtime has looked
+        plan = engine.plan(store.plan)
+        assert plan is not None  # noqa: S101 - every engine that runs here has one
         first, *rest = (
             *manifests.make_policies(store, engine, self._settings),
-            *manifests.make_limits(store, engine.kubernetes.plan),
+            *manifests.make_limits(store, plan),
         )
         await self._settled(first)
         await self._apply(rest)

@@ -51,6 +51,7 @@ class Helm:
             await self._run(
                 *("upgrade", "--install", RELEASE, str(chart), "--namespace", namespace, "--values", "-"),
                 *("--history-max", str(_KEPT_REVISIONS), "--labels", words, "--timeout", f"{self._timeout:.0f}s"),
+                "--force-conflicts",  # what was changed by others than Helm, ourselves included, gets its word back
                 sent=json.dumps(values).encode(),
             )
 

@@ -11,6 +11,8 @@ STORE = "storefleet.dev/store"
 TENANT = "storefleet.dev/tenant"
 ENGINE = "storefleet.dev/engine"
 HOST = "storefleet.dev/host"
+TASK = "storefleet.dev/task"
+REVISION = "deployment.kubernetes.io/revision"
 
 
 class Kind(NamedTuple):
@@ -47,6 +49,8 @@ DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 JOB = Kind("batch/v1", "Job", "jobs")
+CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, JOB)
 

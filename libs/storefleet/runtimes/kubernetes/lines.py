@@ -29,11 +29,15 @@ class Lines:
         self._cluster = cluster
 
     async def of_store(self, store_id: str, namespace: str, *, tail: int) -> list[str]:
-        """The last lines, oldest first; those of the shop itself before those of set-up and database."""
+        """The last lines, oldest first; those of the shop itself before those of set-up and database.
+
+        While a version takes over from another there are two pods of the shop: the newer one's lines come last.
+        """
         try:
             pods = await self._cluster.every(kinds.POD, namespace=namespace, labels=f"{kinds.STORE}={store_id}")
             found: list[str] = []
-            for pod in sorted(pods, key=_rank)[:_PODS]:
+            newest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+            for pod in sorted(newest_first, key=_rank)[:_PODS]:
                 for container in pod["spec"]["containers"]:
                     if (room := tail - len(found)) <= 0:
                         return found
@@ -92,6 +96,6 @@ def decoded(value: str) -> str:
         return value
 
 
-def _rank(pod: Manifest) -> tuple[int, str]:
+def _rank(pod: Manifest) -> int:
     component = (pod["metadata"].get("labels") or {}).get(kinds.COMPONENT, "")
-    return (_ORDER.index(component) if component in _ORDER else len(_ORDER), pod["metadata"]["name"])
+    return _ORDER.index(component) if component in _ORDER else len(_ORDER)

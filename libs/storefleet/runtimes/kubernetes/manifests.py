@@ -7,6 +7,7 @@ from storefleet.engines import Amounts, Engine, Plan
 from storefleet.identifiers import resource_name
 from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
+from storefleet.runtimes.kubernetes.exposure import make_exposure
 from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
 from storefleet.runtimes.kubernetes.policies import make_network_policies
 from storefleet.settings import Settings
@@ -95,13 +96,16 @@ def make_secret(store: Store, name: str, values: Mapping[str, str]) -> Manifest:
     return _object(kinds.SECRET, {**_metadata(store), "name": name}, type="Opaque", stringData=dict(values))
 
 
-def make_values(store: Store, engine: Engine, place: Place, settings: Settings) -> dict[str, Any]:
-    """All that the chart is told; secrets by name only."""
-    exposure = {
-        "type": "ingress" if settings.ingress_class else "none",
-        "className": settings.ingress_class,
-        "tls": settings.store_scheme == "https",
-    }
+def make_notes(store: Store, name: str, data: Mapping[str, str]) -> Manifest:
+    return _object(kinds.CONFIG_MAP, {**_metadata(store), "name": name}, data=dict(data))
+
+
+def make_values(
+    store: Store, engine: Engine, place: Place, settings: Settings, *, database_image: str = ""
+) -> dict[str, Any]:
+    """All that the chart is told; secrets by name only. `database_image` is what a running database has."""
+    image, plan = f"{settings.image_prefix}{engine.image(store.engine_version)}", engine.plan(store.plan)
+    planned = plan.values if plan else {}
     return {
         "store": {
             "id": store.id,
@@ -110,14 +114,17 @@ def make_values(store: Store, engine: Engine, place: Place, settings: Settings) 
             "host": place.host,
             "url": place.url,
         },
-        "image": f"{settings.image_prefix}{engine.image(store.engine_version)}",
+        "version": store.engine_version,
+        "plan": store.plan or engine.default_plan,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "adminSecret": ADMIN_SECRET,
         "secret": STORE_SECRET,
         "parameters": engine.complete(store.parameters),
         "storageClassName": settings.storage_class,
-        "exposure": exposure,
-        **(engine.kubernetes.plan.values if engine.kubernetes else {}),
+        "exposure": make_exposure(settings),
+        **planned,
+        "database": {**planned.get("database", {}), "image": database_image or image},
     }
 
 

@@ -9,15 +9,20 @@ from storefleet import logs
 from storefleet.engines import Engines
 from storefleet.errors import RuntimeAway
 from storefleet.models import Credentials, Store
-from storefleet.runtimes.base import RuntimeStep
+from storefleet.runtimes.base import Change, RuntimeStep, Use
 from storefleet.runtimes.kubernetes import kinds, manifests
+from storefleet.runtimes.kubernetes.changing import Changing
 from storefleet.runtimes.kubernetes.cluster import Cluster
 from storefleet.runtimes.kubernetes.creation import Creation
 from storefleet.runtimes.kubernetes.helm import Helm
+from storefleet.runtimes.kubernetes.installing import Installer
 from storefleet.runtimes.kubernetes.lines import Lines, decoded
 from storefleet.runtimes.kubernetes.manifests import place_of
 from storefleet.runtimes.kubernetes.refusals import Refused
+from storefleet.runtimes.kubernetes.starting import Starter
+from storefleet.runtimes.kubernetes.tasks import Tasks
 from storefleet.runtimes.kubernetes.teardown import Teardown
+from storefleet.runtimes.kubernetes.usage import make_usage
 from storefleet.runtimes.kubernetes.watching import Watching
 from storefleet.runtimes.proof import Visitor
 from storefleet.settings import Settings
@@ -28,7 +33,9 @@ _CHECKED_FOR = 5.0
 
 
 class KubernetesRuntime:
-    """Makes and removes stores in a cluster, a namespace each."""
+    """Makes, changes and removes stores in a cluster, a namespace each."""
+
+    changes_versions = True
 
     def __init__(self, *, settings: Settings, engines: Engines) -> None:
         self._settings = settings
@@ -42,13 +49,19 @@ class KubernetesRuntime:
         self._watching = Watching(self._cluster)
         self._visitor = Visitor(scheme=settings.store_scheme)
         self._lines = Lines(self._cluster)
+        installer = Installer(
+            cluster=self._cluster, helm=self._helm, watching=self._watching, engines=engines, settings=settings
+        )
+        starter = Starter(cluster=self._cluster, watching=self._watching, lines=self._lines)
         self._creation = Creation(
+            cluster=self._cluster, installer=installer, starter=starter, visitor=self._visitor, settings=settings
+        )
+        self._changing = Changing(
             cluster=self._cluster,
-            helm=self._helm,
-            watching=self._watching,
-            visitor=self._visitor,
-            lines=self._lines,
-            engines=engines,
+            installer=installer,
+            starter=starter,
+            creation=self._creation,
+            tasks=Tasks(cluster=self._cluster, watching=self._watching, lines=self._lines),
             settings=settings,
         )
         self._teardown = Teardown(cluster=self._cluster, visitor=self._visitor, engines=engines, settings=settings)
@@ -85,6 +98,47 @@ class KubernetesRuntime:
             RuntimeStep("gone", "Wait until everything in it is gone", self._teardown.gone),
             RuntimeStep("prove", "Prove that nothing is left", self._teardown.prove),
         )
+
+    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store
+        return (
+            RuntimeStep("dump", "Dump the database", self._changing.dump),
+            RuntimeStep("release", f"Install the chart of {change.target}", self._changing.release),
+            RuntimeStep("start", f"Start {change.target} beside {change.origin}", self._changing.start),
+            RuntimeStep("prove", "Visit the storefront and the admin", self._changing.prove),
+        )
+
+    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store
+        return (
+            RuntimeStep("return-release", f"Install the chart of {change.origin} again", self._changing.return_release),
+            RuntimeStep("return-start", f"Go back to {change.origin}", self._changing.return_start),
+            RuntimeStep("return-prove", "Visit the storefront and the admin again", self._changing.return_prove),
+        )
+
+    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        del store
+        restoring = (
+            RuntimeStep("orders", "Ask which orders would go", self._changing.orders),
+            RuntimeStep("stop", "Stop the shop", self._changing.stop),
+            RuntimeStep("restore", "Put the dump back", self._changing.restore),
+        )
+        return (
+            *(restoring if change.restore else ()),
+            RuntimeStep("release", f"Install the chart of {change.target}", self._changing.release),
+            RuntimeStep("start", f"Start {change.target}", self._changing.start),
+            RuntimeStep("prove", "Visit the storefront and the admin", self._changing.prove),
+        )
+
+    async def usage(self, store: Store) -> list[Use] | None:
+        """None while there is nothing that is counted, or that we may read."""
+        namespace = place_of(store, self._settings).namespace
+        try:
+            quotas = await self._cluster.every(kinds.RESOURCE_QUOTA, namespace=namespace)
+        except Refused as refused:  # without its namespace there is no role binding either
+            log.warning("usage_refused", reason=refused.detail)
+            return None
+        return make_usage(quotas) or None
 
     async def credentials(self, store: Store) -> Credentials | None:
         if store.admin_url is None:

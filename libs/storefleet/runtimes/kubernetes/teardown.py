@@ -11,6 +11,7 @@ from storefleet.models import Store
 from storefleet.runtimes.base import Outcome, Work
 from storefleet.runtimes.kubernetes import kinds
 from storefleet.runtimes.kubernetes.cluster import Cluster
+from storefleet.runtimes.kubernetes.exposure import door_of
 from storefleet.runtimes.kubernetes.ground import check_owner
 from storefleet.runtimes.kubernetes.kinds import Manifest
 from storefleet.runtimes.kubernetes.manifests import Place, place_of
@@ -120,13 +121,16 @@ class Teardown:
         return left
 
     async def _answers(self, store: Store, place: Place) -> bool:
-        """Whether the shop still shows its storefront to people; without an Ingress there is no way to it."""
-        engine = self._engines.find(store.engine)
-        if engine is None or not self._settings.ingress_class:
+        """Whether the shop still shows its storefront to people; where nothing leads to stores, nobody can see it."""
+        engine, door = self._engines.find(store.engine), door_of(place.url, self._settings)
+        if engine is None or door is None:
             return False
-        server = place.url.rstrip("/")
         problem = await self._visitor.problem(
-            engine.storefront, server=server, host=place.authority, request_id=store.id
+            engine.storefront,
+            server=door.server,
+            host=place.authority,
+            request_id=store.id,
+            name=None if door.own else place.host,
         )
         return problem is None
 

@@ -18,13 +18,13 @@ from storefleet.errors import RuntimeAway, StorefleetError
 from storefleet.identifiers import STORE, is_id, resource_name
 from storefleet.runtimes.kubernetes import kinds
 from storefleet.runtimes.kubernetes.cluster import Cluster
-from storefleet.runtimes.kubernetes.digests import Digest, Pod, Seen, digest
+from storefleet.runtimes.kubernetes.digests import Digest, Pod, ReplicaSet, Seen, Workload, digest
 from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
 from storefleet.tasks import end
 
 log = logs.get(__name__)
 
-WATCHED = (kinds.POD, kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.JOB)
+WATCHED = (kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.STATEFUL_SET, kinds.JOB)
 _OBJECTS_PER_STORE = 200
 
 
@@ -75,7 +75,8 @@ class Watching:
         found = [each for mirror in self._mirrors.values() for each in mirror.of(store_id)]
         return Seen(
             pods=tuple(each for each in found if isinstance(each, Pod)),
-            workloads=tuple(each for each in found if not isinstance(each, Pod)),
+            workloads=tuple(each for each in found if isinstance(each, Workload)),
+            replica_sets=tuple(each for each in found if isinstance(each, ReplicaSet)),
         )
 
     @property

@@ -107,8 +107,14 @@ function apply(frame) {
   const store = { ...frame.data?.store, id: frame.store_id };
   if (byId("live")?.dataset.storeId === store.id) refresh("live");
   if (byId("stores-table")) applyToList(frame, store);
-  if (frame.type === "store.ready") toast("ready", store, "is ready");
+  const { kind, error } = frame.data?.operation ?? {};
+  if (frame.type === "store.ready" && kind === "create") toast("ready", store, "is ready");
+  if (frame.type === "store.ready" && error) toast("failed", store, "was not changed");
   if (frame.type === "store.failed") toast("failed", store, "failed");
+  if (frame.type === "store.upgraded") toast("ready", store, `is on ${store.engine_version}`);
+  if (frame.type === "store.rolled_back") {
+    toast(error ? "failed" : "ready", store, error ? `could not be upgraded and is back on ${store.engine_version}` : `is back on ${store.engine_version}`);
+  }
 }
 
 function applyToList(frame, store) {
@@ -260,9 +266,17 @@ document.addEventListener("htmx:before:response", (event) => {
   const { raw, status } = event.detail.ctx.response;
   if (status === 401 || new URL(raw.url).pathname === "/login") signIn();
   else if (status < 400 || status === 422) return;
-  else toast("failed", null, status === 429 ? "Too many requests. Try again in a while." : "That did not work. Reload the page and try again.");
+  else refused(raw);
   event.preventDefault();
 });
+
+// What was refused, why, and what to do: a problem (RFC 9457) says the first two. What the page shows may be old.
+async function refused(response) {
+  const { detail = "That did not work.", code } = await response.json().catch(() => ({}));
+  const next = { 409: "", 429: "Try again in a while." }[response.status] ?? (response.status < 500 ? "Reload the page and try again." : "Nothing is lost. Try again in a few seconds.");
+  toast("failed", null, [detail, next, code && `(${code})`].filter(Boolean).join(" "));
+  refresh("live");
+}
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) toast("failed", null, "The server cannot be reached. Try again in a moment.");
 });
@@ -300,8 +314,9 @@ document.addEventListener("click", (event) => {
   }
   if (button?.dataset.open) {
     event.preventDefault();
-    byId(button.dataset.open).open = true;
-    byId("confirm").focus();
+    const details = byId(button.dataset.open);
+    details.open = true;
+    details.querySelector("input:checked, input:not([type=hidden]):not([type=radio])").focus();
   }
 });
 

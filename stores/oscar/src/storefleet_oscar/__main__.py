@@ -1,13 +1,14 @@
 """The commands of the shop: `template` fills a database to be cloned, `serve` runs one store.
 
-In containers, `setup` fills the store's database from its image, `database` is its server, and `bake` makes what the
-image carries.
+In containers, `setup` fills the store's database from its image, `database` is its server, `bake` makes what the
+image carries, and `dump`, `restore` and `orders` are what the platform asks for when the store gets another version.
 """
 
 import gc
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from storefleet_oscar.configuration import ConfigurationError
@@ -44,11 +45,27 @@ def _template() -> int:
 
 
 def _setup() -> int:
+    from storefleet_oscar.setup import set_up
+
+    return _tried(set_up)
+
+
+def _task(name: str) -> Callable[[], int]:
+    def run() -> int:
+        from storefleet_oscar import tasks
+
+        return _tried({"dump": tasks.dump, "restore": tasks.restore, "orders": tasks.orders}[name])
+
+    return run
+
+
+def _tried(work: Callable[[], None]) -> int:
+    """The exit status says whether another try may do."""
     from storefleet_oscar.restore import SetupError
-    from storefleet_oscar.setup import DatabaseAway, set_up
+    from storefleet_oscar.setup import DatabaseAway
 
     try:
-        set_up()
+        work()
     except SetupError as error:
         _stop(str(error))
     except DatabaseAway as error:
@@ -74,7 +91,14 @@ def _stop(reason: str, *, status: int = IN_VAIN) -> NoReturn:
     sys.exit(status)
 
 
-_COMMANDS = {"template": _template, "serve": _serve, "setup": _setup, "database": _database, "bake": _bake}
+_COMMANDS: dict[str, Callable[[], int]] = {
+    "template": _template,
+    "serve": _serve,
+    "setup": _setup,
+    "database": _database,
+    "bake": _bake,
+    **{name: _task(name) for name in ("dump", "restore", "orders")},
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from storefleet_oscar.configuration import ConfigurationError
-from storefleet_oscar.copies import DUMP, FILES
+from storefleet_oscar.copies import DUMP, FILES, MIGRATIONS
 from storefleet_oscar.postgres import DATABASE, MAINTENANCE, PROGRAMS, ROLE, SUPERUSER, run_alone
 
 CLUSTER = "cluster.tar"
@@ -78,6 +78,7 @@ def _make_template(work: Path, data: Path, fresh: Path) -> None:
         template = [sys.executable, "-m", "storefleet_oscar", "template"]
         subprocess.run(template, env=environment, check=True, timeout=PATIENCE, cwd=work)
         _dump(work, fresh / DUMP)
+        _note_migrations(work, fresh / MIGRATIONS)
         for name in COPIED:
             shutil.copytree(work / FILES / name, fresh / FILES / name)
     finally:
@@ -121,6 +122,13 @@ def _dump(work: Path, path: Path) -> None:
     mine = (f"\\restrict {KEY}", f"\\unrestrict {KEY}")
     lines = path.read_text(encoding="utf-8").split("\n")
     path.write_text("\n".join(line for line in lines if line not in mine), encoding="utf-8")
+
+
+def _note_migrations(work: Path, path: Path) -> None:
+    """What has been done to the tables, so that a shop can tell without its own code whether a database fits it."""
+    query = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
+    options = ("--no-psqlrc", "--tuples-only", "--no-align", f"--command={query}", f"--output={path}")
+    _run("psql", f"--host={work}", "--username=template", "--dbname=template", *options)
 
 
 def _pack(data: Path, path: Path) -> None:

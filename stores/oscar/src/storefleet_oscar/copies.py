@@ -7,6 +7,7 @@ from pathlib import Path
 from storefleet_oscar.configuration import ConfigurationError, Store
 
 DUMP = "dump.sql"
+MIGRATIONS = "migrations.txt"
 FILES = "files"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psycopg
 
 from storefleet_oscar.configuration import Database, Store
-from storefleet_oscar.copies import DUMP, template_folder
+from storefleet_oscar.copies import DUMP, MIGRATIONS, template_folder
 
 CONNECT_TIMEOUT = 5
 #: One set-up at a time; the number has no meaning but to be ours.
@@ -20,12 +20,12 @@ class SetupError(Exception):
 
 
 def restore(store: Store) -> bool:
-    """Put tables and goods into an empty database, in one transaction with the mark; False when it has been done.
+    """Put tables and goods into an empty database, in one transaction with the mark; False when that was done before.
 
     Raises SetupError when the database holds something else.
     """
     script = (template_folder(store) / DUMP).read_text(encoding="utf-8")
-    with _connect(store.database) as connection:
+    with connect(store.database) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         if _marked(connection):
             return False
@@ -36,10 +36,18 @@ def restore(store: Store) -> bool:
     return True
 
 
-def is_restored(store: Store) -> bool:
-    """Whether `restore` has been done; raises psycopg.OperationalError while the database is away."""
-    with _connect(store.database) as connection:
-        return _marked(connection)
+def is_set_up(store: Store) -> bool:
+    """Whether the database is as this version needs it; raises psycopg.OperationalError while it is away."""
+    return not missing(store)
+
+
+def missing(store: Store) -> set[str]:
+    """What of this version's changes to the tables the database lacks: of an empty one all."""
+    wanted = set((template_folder(store) / MIGRATIONS).read_text(encoding="utf-8").split())
+    with connect(store.database) as connection:
+        if not _marked(connection):
+            return wanted
+        return wanted - {row[0] for row in connection.execute("SELECT app || '.' || name FROM django_migrations")}
 
 
 def wait(store: Store, *, pulse: Callable[[], None], pause: Callable[[], None]) -> None:
@@ -48,7 +56,7 @@ def wait(store: Store, *, pulse: Callable[[], None], pause: Callable[[], None]) 
     while True:
         pulse()
         try:
-            if is_restored(store):
+            if is_set_up(store):
                 return
             reason = "the database is not set up yet"
         except psycopg.OperationalError:
@@ -59,7 +67,7 @@ def wait(store: Store, *, pulse: Callable[[], None], pause: Callable[[], None]) 
         pause()
 
 
-def _connect(database: Database) -> psycopg.Connection:
+def connect(database: Database) -> psycopg.Connection:
     return psycopg.connect(
         host=database.host,
         port=database.port,

@@ -5,7 +5,7 @@ import time
 
 import django
 import psycopg
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from storefleet_oscar import configuration, copies, logs, restore
 from storefleet_oscar.configuration import Store
@@ -45,4 +45,19 @@ def _fill(store: Store) -> None:
     wait_for_database()
     made = restore.restore(store)
     _log.info("tables and goods are there" if made else "tables and goods were there already")
+    if not made and (missing := restore.missing(store)):
+        _migrate(len(missing))
     converge(store)
+
+
+def _migrate(changes: int) -> None:
+    """What this version does to the tables of an older one; the older one goes on to serve meanwhile."""
+    from django.core.management import call_command
+
+    _log.info("bringing the tables up to date", extra={"fields": {"changes": changes}})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (restore.LOCK,))
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (restore.LOCK,))

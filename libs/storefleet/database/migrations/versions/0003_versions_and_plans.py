@@ -1,0 +1,20 @@
+"""Stores change their version and have a plan."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    for statement in script.split("\n--;\n"):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    raise RuntimeError("There is no way back but a backup.")

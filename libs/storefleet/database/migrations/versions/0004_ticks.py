@@ -1,0 +1,20 @@
+"""When a store is asked next for what it does by time."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    script = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    for statement in script.split("\n--;\n"):
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    raise RuntimeError("There is no way back but a backup.")

@@ -1,0 +1,65 @@
+"""What a store takes of its plan, as the cluster counts it in the quotas."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from storefleet.runtimes.base import Use
+from storefleet.runtimes.kubernetes.kinds import Manifest
+
+#: Quota, resource, and what people call it, in the order in which they are shown. Jobs come and go: they are left out.
+_SHOWN = (
+    ("store", "requests.cpu", "CPU requests"),
+    ("store", "limits.cpu", "CPU limits"),
+    ("store", "requests.memory", "memory requests"),
+    ("store", "limits.memory", "memory limits"),
+    ("objects", "requests.storage", "storage"),
+    ("objects", "persistentvolumeclaims", "volumes"),
+    ("store", "pods", "pods"),
+)
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+_DECIMAL = {"n": "1e-9", "u": "1e-6", "m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15"}
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def make_usage(quotas: list[Manifest]) -> list[Use]:
+    """Of what the cluster has counted; a quota that it has not yet is left out."""
+    statuses = {each["metadata"]["name"]: each.get("status") or {} for each in quotas}
+    found = (_use(statuses.get(quota) or {}, resource, name) for quota, resource, name in _SHOWN)
+    return [use for use in found if use is not None]
+
+
+def _use(status: Manifest, resource: str, name: str) -> Use | None:
+    hard, used = (_amount(status.get(part) or {}, resource) for part in ("hard", "used"))
+    if hard is None or used is None:
+        return None
+    share = float(min(Decimal(1), used / hard)) if hard else None
+    return Use(name, _words(used, resource), _words(hard, resource), share)
+
+
+def _amount(amounts: Mapping[str, str], resource: str) -> Decimal | None:
+    text = str(amounts.get(resource, ""))
+    try:
+        return quantity(text) if text else None
+    except InvalidOperation:
+        return None
+
+
+def quantity(text: str) -> Decimal:
+    """The number that the API writes with a suffix; raises InvalidOperation."""
+    if text[-2:] in _BINARY:
+        return Decimal(text[:-2]) * _BINARY[text[-2:]]
+    if text[-1:] in _DECIMAL:
+        return Decimal(text[:-1]) * Decimal(_DECIMAL[text[-1]])
+    return Decimal(text)
+
+
+def _words(amount: Decimal, resource: str) -> str:
+    """As people read it."""
+    if "memory" in resource or "storage" in resource:
+        unit, size = next(((unit, size) for unit, size in _UNITS if amount >= size), ("bytes", 1))
+        return f"{_plain(amount / size)} {unit}"
+    return _plain(amount)
+
+
+def _plain(amount: Decimal) -> str:
+    return f"{amount:.2f}".rstrip("0").rstrip(".")

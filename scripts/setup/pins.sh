@@ -1,0 +1,27 @@
+# shellcheck shell=bash disable=SC2034
+# What the set-up scripts fetch: versions and SHA-256 sums, from the projects' own release notes and checksum files.
+
+# The node image belongs to this release of kind.
+KIND_VERSION=v0.33.0
+KIND_SHA256_AMD64=aee6151561422756b764a4ae28e7f44cda5af5a9eead3cc9985112b1de8d8e0d
+KIND_SHA256_ARM64=20022bee6cfcd5086cb7234d218e3454e6090022f2a8f55d1fa7fcf42c3867a2
+KIND_NODE_IMAGE=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
+
+KUBECTL_VERSION=v1.37.0
+KUBECTL_SHA256_AMD64=6129359f4e1f3848a5572ccb0b26cf28b8ca08cef38c95a765b2f64a2c961a2f
+KUBECTL_SHA256_ARM64=922df28df248cc00a9e025f947704f1d1482de64ece54cfe57e61f19eaf1eef3
+
+HELM_VERSION=v4.3.0
+HELM_SHA256_AMD64=86584a54def73570558f66f5111cc53dfed56689637ae32c1201205d494f54fb
+HELM_SHA256_ARM64=31c5794dd55c66a51e6b7d2e2ac7a114ae8b1de41ff1d9ba51748ac973b06a08
+
+K3S_VERSION=v1.36.4+k3s1
+K3S_SHA256_AMD64=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3f
+K3S_SHA256_ARM64=c920706346d5ad4e5cd3c7bf1bb09ce71ebe07fec829e513e40f1caf98aed8bb
+K3S_INSTALLER_SHA256=46177d4c99440b4c0311b67233823a8e8a2fc09693f6c89af1a7161e152fbfad
+
+# Charts are pinned by version; each names its images by tag.
+TRAEFIK_CHART=oci://ghcr.io/traefik/helm/traefik
+TRAEFIK_CHART_VERSION=41.6.1
+CERT_MANAGER_CHART=oci://quay.io/jetstack/charts/cert-manager
+CERT_MANAGER_CHART_VERSION=v1.21.2

@@ -1,0 +1,25 @@
+<?php
+/** What visitors see while the database is away; it asks nothing of WordPress. */
+
+http_response_code( 503 );
+header( 'Content-Type: text/html; charset=utf-8' );
+header( 'Retry-After: 5' );
+header( 'Cache-Control: no-store' );
+?>
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>One moment, please</title>
+<style>
+:root { color-scheme: light dark; }
+body { margin: 18vh auto; max-width: 30rem; padding: 0 1.25rem; font: 1.1rem/1.6 system-ui, sans-serif; }
+</style>
+</head>
+<body>
+<h1>One moment, please</h1>
+<p>The shop is catching its breath. This page is worth another try in a few seconds.</p>
+<p><a href="">Try again</a></p>
+</body>
+</html>

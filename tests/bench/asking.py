@@ -1,0 +1,85 @@
+"""A customer who never stops: asks a shop for a page every tenth of a second, and knows when it was not shown."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import aiohttp
+
+EVERY = 0.1
+_PATIENCE = 2.0  # with one answer
+
+
+class Asked(NamedTuple):
+    """One request: when it was due, when it was over, what was wrong."""
+
+    due: float
+    over: float
+    problem: str
+
+
+class Customer:
+    """Asks `url` under a host name for a page that shows `expect`; each request leaves when its time has come."""
+
+    def __init__(self, url: str, *, host: str, expect: str) -> None:
+        self._url, self._host, self._expect = url, host, expect.encode()
+        self._over = threading.Event()
+        self.asked: list[Asked] = []
+
+    @property
+    def failed(self) -> float:
+        """Seconds of requests that were not answered as they should be."""
+        return sum(EVERY for each in self.asked if each.problem)
+
+    @property
+    def gap(self) -> float:
+        """The longest time from a request that failed to the next one that did not, seconds."""
+        longest, began = 0.0, None
+        for each in sorted(self.asked):
+            if each.problem:
+                began = each.due if began is None else began
+                longest = max(longest, each.due + EVERY - began)
+            else:
+                began = None
+        return longest
+
+    @property
+    def problems(self) -> list[str]:
+        """Each kind once."""
+        return sorted({each.problem for each in self.asked if each.problem})
+
+    @contextmanager
+    def asking(self) -> Iterator["Customer"]:
+        thread = threading.Thread(target=lambda: asyncio.run(self._ask()))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join()
+
+    async def _ask(self) -> None:
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http, asyncio.TaskGroup() as group:
+            due = time.perf_counter()
+            while not self._over.is_set():
+                group.create_task(self._once(http, due))
+                due += EVERY
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    async def _once(self, http: aiohttp.ClientSession, due: float) -> None:
+        problem = ""
+        try:
+            async with http.get(self._url, headers={"Host": self._host}, allow_redirects=False) as answer:
+                body = await answer.read()
+            if answer.status != 200:
+                problem = f"status {answer.status}"
+            elif self._expect not in body:
+                problem = "another page"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = type(error).__name__
+        self.asked.append(Asked(due, time.perf_counter(), problem))

@@ -1,0 +1,124 @@
+"""Every engine of a deployed platform: create, idle memory, upgrade and rollback under a customer's eyes, delete."""
+
+import json
+import secrets
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from storefleet import engines
+from storefleet.engines import Engine
+from storefleet.identifiers import resource_name
+from tests.bench import cluster, stage
+from tests.bench.asking import Customer
+from tests.bench.figures import ROOT, Sheet
+
+PART = "engines"
+LEAST = 5  # stores of an engine
+IDLE = 30.0  # from ready to the look at what it takes
+_AROUND = 3.0  # seconds that the customer asks before and after
+CREATE = {"woocommerce": 14, "medusa": 18, "oscar": 10}
+UPGRADE = {"woocommerce": 30}
+MEMORY = {"woocommerce": 350, "medusa": 700}
+DELETE, FAILED = 12, 5
+
+
+def measure(runs: int) -> Sheet:
+    """One store after the other, at least five of each engine; needs `make local-up build deploy`."""
+    sheet = Sheet(PART)
+    record = json.loads((cluster.STATE / "cluster.json").read_text(encoding="utf-8"))
+    known = engines.load([ROOT / "charts"], runtime="kubernetes")
+    for offered in stage.ask(record["url"], record["token"], "GET", "engines")["data"]:
+        engine = known.find(offered["name"])
+        if engine is None:
+            sheet.note(f"{offered['name']}: no descriptor here, so it was not measured.")
+            continue
+        caller = cluster.tenant(record)
+        for _ in range(max(LEAST, runs)):
+            _Store(sheet, record, caller, engine).measure(offered)
+    return sheet
+
+
+class _Store:
+    """One, from nothing to nothing."""
+
+    def __init__(self, sheet: Sheet, record: dict[str, Any], caller: str, engine: Engine) -> None:
+        self._sheet, self._record, self._caller, self._engine = sheet, record, caller, engine
+        self._name = f"bench-{secrets.token_hex(4)}"
+        self._what = engine.name
+
+    def measure(self, offered: dict[str, Any]) -> None:
+        target = next((each for each in _versions(offered) if each != offered["default_version"]), None)
+        self._timed("create → ready", "POST", "stores", self._body(), limit=CREATE.get(self._what))
+        time.sleep(IDLE)
+        self._memory()
+        if target is None:
+            self._sheet.note(f"{self._what} has one version, so there is nothing to upgrade to.")
+        else:
+            self._watched("upgrade", {"version": target}, limit=UPGRADE.get(self._what))
+            self._watched("rollback", {"restore": False})
+        self._timed("delete → gone", "DELETE", f"stores/{self._name}", limit=DELETE)
+
+    def _body(self) -> dict[str, Any]:
+        return {"name": self._name, "engine": self._what}
+
+    def _timed(
+        self, what: str, method: str, path: str, body: dict[str, Any] | None = None, *, limit: float | None = None
+    ) -> None:
+        seconds, operation = cluster.timed(self._record, self._caller, method, path, body)
+        self._sheet.add(f"{self._what}: {what}", "s", seconds, limit=limit)
+        for step in operation["steps"]:
+            self._sheet.add(f"  {self._what}: {what.split(maxsplit=1)[0]}, {step['name']}", "s", cluster.length(step))
+
+    def _watched(self, verb: str, body: dict[str, Any], *, limit: float | None = None) -> None:
+        with self._customer().asking() as customer:
+            time.sleep(_AROUND)
+            self._timed(verb, "POST", f"stores/{self._name}/{verb}", body, limit=limit)
+            time.sleep(_AROUND)
+        self._sheet.add(f"{self._what}: {verb}, longest gap", "s", customer.gap, limit=FAILED)
+        self._sheet.add(f"{self._what}: {verb}, failed requests", "s", customer.failed, limit=FAILED)
+        if customer.problems:
+            self._sheet.note(f"{self._what}, {verb}: {', '.join(customer.problems)}")
+
+    def _customer(self) -> Customer:
+        store = self._store()
+        command = ("get", "service", "web", "--namespace", resource_name(store["id"]), "--output")
+        address = cluster.kubectl(self._record, *command, "jsonpath={.spec.clusterIP}")
+        page = self._engine.storefront
+        return Customer(f"http://{address}{page.path}", host=urlsplit(store["url"]).netloc, expect=page.expect)
+
+    def _memory(self) -> None:
+        """Of its pods, as their cgroups count: what cannot be given back at once."""
+        namespace, total = resource_name(self._store()["id"]), 0.0
+        for name, size in _pods(self._record, namespace):
+            self._sheet.add(f"{self._what}: idle, {name}", "MB", size / 2**20)
+            total += size / 2**20
+        self._sheet.add(f"{self._what}: idle", "MB", total, limit=MEMORY.get(self._what))
+
+    def _store(self) -> dict[str, Any]:
+        return stage.ask(self._record["url"], self._caller, "GET", f"stores/{self._name}")
+
+
+def _versions(offered: dict[str, Any]) -> list[str]:
+    return [each["version"] for each in offered["versions"]]
+
+
+def _pods(record: dict[str, Any], namespace: str) -> list[tuple[str, float]]:
+    """Each component that runs in the namespace, and its bytes."""
+    listed = json.loads(cluster.kubectl(record, "get", "pods", "--namespace", namespace, "--output", "json"))["items"]
+    running = {pod["metadata"]["name"]: pod for pod in listed if pod["status"]["phase"] == "Running"}
+    found = []
+    for node in {pod["spec"]["nodeName"] for pod in running.values()}:
+        summary = json.loads(cluster.kubectl(record, "get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
+        for pod in summary["pods"]:
+            reference = pod["podRef"]
+            if reference["namespace"] == namespace and reference["name"] in running:
+                labels = running[reference["name"]]["metadata"]["labels"]
+                found.append((labels["app.kubernetes.io/component"], float(pod["memory"]["workingSetBytes"])))
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    from tests.bench.__main__ import alone
+
+    alone(measure)

@@ -1,0 +1,99 @@
+"""What the platform is compared with: a script that applies the same objects and installs the same chart, by xargs."""
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from storefleet.engines import Engine
+from storefleet.identifiers import STORE, TENANT, new_id
+from storefleet.models import Store, now
+from storefleet.runtimes.kubernetes import manifests
+from storefleet.settings import Settings
+from tests.bench.fleet import Fleet
+
+AT_ONCE = 5
+_LONGEST = 1200.0
+#: One store, whose folder is the argument. Helm may come before the quotas were counted, and then tries again.
+_SCRIPT = """#!/bin/sh
+set -eu
+cd "$1"
+namespace=$(cat name)
+kubectl apply --filename namespace.json >applied
+helm install store "{chart}" --namespace "$namespace" --values values.json >installed 2>failed && exit
+echo again >>again
+sleep 0.3
+exec helm upgrade --install store "{chart}" --namespace "$namespace" --values values.json >installed 2>failed
+"""
+
+
+def run(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
+    """Make so many stores; the seconds that took, and how many needed Helm twice."""
+    folder = fleet.folder / f"reference-{secrets.token_hex(4)}"
+    stores = [_prepare(folder, engine) for _ in range(count)]
+    script = folder / "store.sh"
+    assert engine.kubernetes is not None
+    script.write_text(_SCRIPT.format(chart=(engine.folder / engine.kubernetes.chart).resolve()), encoding="utf-8")
+    began = time.perf_counter()
+    subprocess.run(
+        ["xargs", f"-P{AT_ONCE}", "-n1", "sh", str(script)],
+        env=fleet.environment,
+        input="\n".join(map(str, stores)),
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=_LONGEST,
+    )
+    return time.perf_counter() - began, sum((store / "again").exists() for store in stores)
+
+
+def _prepare(folder: Path, engine: Engine) -> Path:
+    """The files of one store, as a person would have them beside the script."""
+    settings = Settings(runtime="kubernetes")
+    store = _store(engine)
+    place = manifests.place_of(store, settings)
+    own = folder / place.namespace
+    own.mkdir(parents=True)
+    objects = _objects(store, engine, place, settings)
+    (own / "name").write_text(place.namespace, encoding="ascii")
+    (own / "namespace.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    (own / "values.json").write_text(json.dumps(manifests.make_values(store, engine, place, settings)))
+    return own
+
+
+def _objects(store: Store, engine: Engine, place: manifests.Place, settings: Settings) -> Sequence[dict[str, Any]]:
+    """All that the platform makes before the chart."""
+    assert engine.kubernetes is not None
+    fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
+    admin = {"username": engine.admin.username.format(host=place.host), "password": secrets.token_urlsafe(15)}
+    return (
+        manifests.make_namespace(store, place),
+        *manifests.make_role_bindings(store, platform=settings.platform_namespace),
+        *manifests.make_policies(store, engine, settings),
+        *manifests.make_limits(store, engine.kubernetes.plan),
+        manifests.make_secret(store, manifests.ADMIN_SECRET, admin),
+        manifests.make_secret(store, manifests.STORE_SECRET, fresh),
+    )
+
+
+def _store(engine: Engine) -> Store:
+    store_id = new_id(STORE)
+    return Store(
+        id=store_id,
+        tenant_id=new_id(TENANT),
+        name=f"reference-{store_id[4:12]}",
+        engine=engine.name,
+        engine_version=engine.default_version,
+        parameters={},
+        state="provisioning",
+        url=None,
+        admin_url=None,
+        failure=None,
+        created_at=now(),
+        ready_at=None,
+        deleted_at=None,
+        version=1,
+    )

@@ -1,0 +1,59 @@
+"""Every state of every page, in both themes, on a desk and on a phone: no barrier that axe knows, nothing too wide."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser
+
+from tests.support.platform import ROOT, free_ports
+from tests.support.shown.states import GATEWAY, drawn
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+RULES = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+OPEN_ALL = "for (const each of document.querySelectorAll('details')) each.open = true"
+
+
+@pytest_asyncio.fixture(scope="session")
+async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
+    """The address of all states, and their names."""
+    pages = dict(drawn())
+
+    async def show(request: web.Request) -> web.Response:
+        return web.Response(text=pages[request.match_info["name"]], content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/pages/{name}", show)
+    app.router.add_static("/static", GATEWAY / "static" / "dist")
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    port = free_ports(1)[0]
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}/pages", list(pages)
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str]], theme: str, width: int) -> None:
+    address, names = gallery
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if theme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    page = await context.new_page()
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    axe = AXE.read_text(encoding="utf-8")
+    for name in names:
+        await page.goto(f"{address}/{name}")
+        await page.evaluate(OPEN_ALL)
+        if (wide := await page.evaluate("document.documentElement.scrollWidth")) > width:
+            found.append(f"{name}: {wide} px wide")
+        await page.evaluate(axe)
+        for violation in (await page.evaluate(RULES))["violations"]:
+            found += [f"{name}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
+    await context.close()
+    assert found == []

@@ -1,0 +1,195 @@
+"""Stores that are given another version on a real cluster: forwards, back, and back by themselves."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from storefleet.errors import PermanentError, Unchanged
+from storefleet.identifiers import new_id, resource_name
+from storefleet.models import Store
+from storefleet.runtimes.kubernetes import kinds
+from tests.support.cluster import Bench, load_pocket_image, opened_bench
+
+BACK_WITHIN = 90.0
+LONGEST_GAP = 5.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def image(tmp_path_factory: pytest.TempPathFactory) -> None:
+    load_pocket_image(tmp_path_factory.mktemp("image"))
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with opened_bench() as bench:
+        yield bench
+
+
+class Shopper:
+    """Asks the shop's page every 100 ms; `gap` is the longest time without the page in between."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.gap = 0.0
+        self.failed = 0
+        self.versions: list[str] = []
+
+    async def run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=2)
+        connector = aiohttp.TCPConnector(force_close=True)
+        last = time.monotonic()
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+            while True:
+                version = await self._ask(http)
+                now = time.monotonic()
+                self.gap = max(self.gap, now - last)
+                if version:
+                    last = now
+                    if version not in self.versions[-1:]:
+                        self.versions.append(version)
+                else:
+                    self.failed += 1
+                await asyncio.sleep(0.1)
+
+    async def _ask(self, http: aiohttp.ClientSession) -> str:
+        try:
+            async with http.get(f"{self.address}/") as page:
+                text = await page.text()
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return ""
+        return text.rpartition("version ")[2].strip() if page.status == 200 else ""
+
+
+async def address(bench: Bench, store: Store) -> str:
+    service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+    assert service is not None
+    return f"http://{service['spec']['clusterIP']}"
+
+
+@asynccontextmanager
+async def shopping(bench: Bench, store: Store) -> AsyncIterator[Shopper]:
+    shopper = Shopper(await address(bench, store))
+    task = asyncio.create_task(shopper.run())
+    try:
+        yield shopper
+        await asyncio.sleep(0.5)
+    finally:
+        task.cancel()
+
+
+async def ask(bench: Bench, store: Store, path: str) -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"{await address(bench, store)}{path}") as page:
+        return (await page.text()).strip()
+
+
+async def order(bench: Bench, store: Store, number: str) -> None:
+    assert await ask(bench, store, f"/cgi-bin/order?{number}") == "ordered"
+
+
+async def left(bench: Bench, store: Store) -> dict[str, list[str]]:
+    """Jobs of tasks, and pods that are not ready."""
+    namespace = resource_name(store.id)
+    jobs = await bench.cluster.every(kinds.JOB, namespace=namespace)
+    pods = await bench.cluster.every(kinds.POD, namespace=namespace)
+    unready = [
+        pod["metadata"]["name"]
+        for pod in pods
+        if pod["status"]["phase"] != "Succeeded"
+        and not any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+    ]
+    return {
+        "tasks": [each["metadata"]["name"] for each in jobs if kinds.TASK in each["metadata"]["labels"]],
+        "pods": unready,
+    }
+
+
+NOTHING: dict[str, list[str]] = {"tasks": [], "pods": []}
+
+
+async def test_forwards_and_back(bench: Bench) -> None:
+    """The order stays; the database goes on to run; the shop is there all the time."""
+    store = await bench.create(bench.store())
+    await order(bench, store, "first")
+    (database,) = await pods_of(bench, store, "database")
+    async with shopping(bench, store) as shopper:
+        store = await bench.upgrade(store, "2.0.0")
+        assert await bench.runtime.logs(store, tail=1) == ["pocket serves Pocket shop"]
+        store = await bench.upgrade(store, "2.1.0")
+        store = await bench.roll_back(store, "2.0.0")
+    assert (shopper.versions[0], shopper.versions[-1]) == ("1.0.0", "2.0.0")
+    assert set(shopper.versions) == {"1.0.0", "2.0.0", "2.1.0"}
+    assert shopper.gap < LONGEST_GAP
+    assert "first" in await ask(bench, store, "/cgi-bin/orders")
+    assert await pods_of(bench, store, "database") == [database]
+    assert await left(bench, store) == NOTHING
+    await bench.delete(store)
+
+
+async def pods_of(bench: Bench, store: Store, component: str) -> list[str]:
+    labels = f"{kinds.COMPONENT}={component}"
+    pods = await bench.cluster.every(kinds.POD, namespace=resource_name(store.id), labels=labels)
+    return [each["metadata"]["uid"] for each in pods]
+
+
+async def test_back_with_the_dump(bench: Bench) -> None:
+    """Orders that would go are named first; only who says that they may go loses them."""
+    store = await bench.create(bench.store())
+    await order(bench, store, "before")
+    await asyncio.sleep(1.1)
+    operation = new_id("op")
+    store = await bench.upgrade(store, "2.0.0", operation=operation)
+    await asyncio.sleep(1.1)
+    await order(bench, store, "after")
+    with pytest.raises(Unchanged) as error:
+        await bench.roll_back(store, "1.0.0", operation)
+    assert error.value.code == "orders_would_go"
+    assert "1 order(s)" in error.value.detail
+    assert "after (1.00" in error.value.detail
+    assert "version 2.0.0" in await ask(bench, store, "/")
+    store = await bench.roll_back(store, "1.0.0", operation, discard=True)
+    assert "version 1.0.0" in await ask(bench, store, "/")
+    orders = await ask(bench, store, "/cgi-bin/orders")
+    assert "before" in orders
+    assert "after" not in orders
+    assert await left(bench, store) == NOTHING
+    await bench.delete(store)
+
+
+FAILING = (
+    ("3.0.0", "image_missing", "no-such-image"),
+    ("4.0.0", "store_crashes", "no use: password=(hidden)"),
+    ("5.0.0", "store_not_answering", "does not show “Pocket teapot”"),
+    ("6.0.0", "store_not_ready", "Startup probe failed"),
+    ("7.0.0", "setup_failed", "setup cannot go on"),
+)
+
+
+async def test_versions_that_fail(bench: Bench) -> None:
+    """All of them side by side; each is back in time, and its shop was there meanwhile."""
+    await asyncio.gather(*(_fails(bench, *each) for each in FAILING))
+
+
+async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
+    store = await bench.create(bench.store(), within=90)
+    await order(bench, store, "kept")
+    async with shopping(bench, store) as shopper:
+        begun = time.monotonic()
+        with pytest.raises(PermanentError) as error:
+            await bench.upgrade(store, version, within=180)
+        took = time.monotonic() - begun
+    print(version, round(took, 1), round(shopper.gap, 2), shopper.failed, shopper.versions)
+    assert error.value.code == code
+    assert words in error.value.detail
+    if version in ("3.0.0", "4.0.0"):
+        assert took < BACK_WITHIN
+    assert shopper.gap < (LONGEST_GAP if version != "5.0.0" else took), version
+    assert shopper.versions[-1] == "1.0.0"
+    assert "kept" in await ask(bench, store, "/cgi-bin/orders")
+    assert await left(bench, store) == NOTHING
+    store = await bench.upgrade(store, "2.0.0")
+    await bench.delete(store)

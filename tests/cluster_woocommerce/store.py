@@ -1,0 +1,134 @@
+"""A WooCommerce store of the deployed platform, and what its tests do in its namespace."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from storefleet.identifiers import resource_name
+from tests.support.client import Api
+from tests.support.deployment import Deployment
+from tests.support.polling import eventually
+
+READY_WITHIN = 180.0
+#: The password is read in the container; the statement comes on standard input.
+_SQL = (
+    "printf '[client]\\npassword=%s\\n' \"$(cat /run/secrets/storefleet/database-password)\" > /tmp/test.cnf;"
+    "mariadb --defaults-extra-file=/tmp/test.cnf --host=127.0.0.1 --user=store --skip-ssl --skip-column-names store"
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    deployment: Deployment
+    api: Api
+    id: str
+    url: str
+    at: str
+
+    @property
+    def namespace(self) -> str:
+        return resource_name(self.id)
+
+    async def credentials(self) -> dict[str, str]:
+        return dict((await self.api.post(f"/stores/{self.id}/credentials")).body)
+
+    async def ended(self, operation: str, *, within: float = READY_WITHIN) -> dict[str, Any]:
+        return await ended(self.api, operation, within=within)
+
+    async def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        return await self.deployment.run("kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check)
+
+    async def sql(self, statement: str) -> list[list[str]]:
+        """Rows of a statement on the shop's database."""
+        told = await self.kubectl("exec", "-i", "database-0", "--", "sh", "-c", _SQL, stdin=statement)
+        return [line.split("\t") for line in told.splitlines()]
+
+    async def number(self, statement: str) -> int:
+        return int((await self.sql(statement))[0][0])
+
+    async def start(self, manifest: dict[str, Any]) -> None:
+        await self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    async def phase(self, pod: str) -> str:
+        return await self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
+
+    async def setup_pod(self) -> str:
+        """A pod that does what the set-up Job does; it has begun."""
+        (job,) = json.loads(await self.kubectl("get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"))[
+            "items"
+        ]
+        template = job["spec"]["template"]
+        labels = {
+            name: value
+            for name, value in template["metadata"]["labels"].items()
+            if not name.endswith(("job-name", "controller-uid"))
+        }
+        name = f"again-{secrets.token_hex(4)}"
+        metadata = {"name": name, "labels": labels}
+        await self.start({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+
+        async def begun() -> bool:
+            return await self.phase(name) in ("Running", "Succeeded", "Failed")
+
+        await eventually(begun, within=60, every=0.1)
+        return name
+
+    async def over(self, pod: str, *, within: float = 180) -> str:
+        """The phase in which a pod ended; it is taken away."""
+
+        async def look() -> str | None:
+            phase = await self.phase(pod)
+            return phase if phase in ("Succeeded", "Failed") else None
+
+        phase = await eventually(look, within=within, every=0.2)
+        if phase == "Failed":
+            print(pod, await self.kubectl("logs", pod, check=False))
+        await self.kubectl("delete", "pod", pod, "--wait=false")
+        return phase
+
+    async def task(self, name: str, **variables: str) -> dict[str, Any]:
+        """A Job of one of the suspended CronJobs, as the platform makes it; what it told at its end."""
+        cron = json.loads(await self.kubectl("get", "cronjob", name, "-o", "json"))
+        assert cron["spec"]["suspend"] is True
+        spec = cron["spec"]["jobTemplate"]["spec"]
+        for container in spec["template"]["spec"]["containers"]:
+            container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+        job = f"{name}-{secrets.token_hex(4)}"
+        await self.start({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job}, "spec": spec})
+
+        async def look() -> dict[str, Any] | None:
+            pods = json.loads(await self.kubectl("get", "pods", "-l", f"job-name={job}", "-o", "json"))["items"]
+            states = [each["state"] for pod in pods for each in pod["status"].get("containerStatuses", [])]
+            return next((state["terminated"] for state in states if "terminated" in state), None)
+
+        end = await eventually(look, within=120, every=0.2)
+        words = await self.kubectl("logs", f"job/{job}", check=False)
+        return {"status": end["exitCode"], "told": json.loads(end.get("message") or "null"), "words": words}
+
+
+async def ended(api: Api, operation: str, *, within: float) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        answer = await api.get(f"/operations/{operation}", params={"wait": "20"})
+        return dict(answer.body) if answer.status == 200 and answer.body["done"] else None
+
+    return await eventually(look, within=within, every=0.5)
+
+
+@asynccontextmanager
+async def made(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
+    """A new store of a tenant of its own; it is deleted in the end, and nothing of it is left."""
+    word = secrets.token_hex(4)
+    api = await deployment.tenant(f"woo-{word}")
+    fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}
+    accepted = await api.create(f"woo-{word}", **fields)
+    operation = await ended(api, accepted["operation"]["id"], within=READY_WITHIN)
+    assert operation["state"] == "succeeded", operation
+    store = await api.store(accepted["store"]["id"])
+    yield Store(deployment, api, store["id"], store["url"], await deployment.address(store["id"]))
+    answer = await api.delete(f"/stores/{store['id']}")
+    operation = await ended(api, answer.body["operation"]["id"], within=120)
+    assert operation["state"] == "succeeded", operation
+    assert await deployment.left_of(store["id"]) == []

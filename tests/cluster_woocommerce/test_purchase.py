@@ -1,0 +1,107 @@
+"""A store through the deployed API: bought from, its order seen by the admin, upgraded, rolled back, taken away."""
+
+import re
+from urllib.parse import urlsplit
+
+from tests.cluster_woocommerce.store import Store, made
+from tests.support.deployment import Deployment
+from tests.support.polling import eventually
+from tests.support.woocommerce import API, buy, owner, visiting
+
+
+async def test_bought_from_and_seen_by_the_admin(store: Store) -> None:
+    order = await buy(store.url, store.at)
+    async with owner(store.url, store.at, await store.credentials()) as admin:
+        assert await admin.sees(order)
+        home = await admin.ask("GET", "/wp-admin/")
+        assert home.status == 200
+        assert "wp-admin-bar-my-account" in home.text
+
+
+async def test_a_wrong_password_opens_nothing(store: Store) -> None:
+    async with visiting(store.url, store.at) as shop:
+        fields = {"log": "admin", "pwd": "not the password", "testcookie": "1"}
+        assert (await shop.ask("POST", "/wp-login.php", data=fields)).status == 200
+        assert (await shop.ask("GET", "/wp-admin/admin.php?page=wc-orders")).status == 302
+
+
+async def test_pages_show_the_shop(store: Store) -> None:
+    async with visiting(store.url, store.at) as shop:
+        for path, text in {
+            "/": "Welcome to",
+            "/shop/": "Stoneware Mug",
+            "/product/brass-desk-lamp/": "Add to cart",
+            "/product-category/kitchen/": "Oak Serving Board",
+            "/cart/": "wp-block-woocommerce-cart",
+            "/my-account/": "woocommerce-form-login",
+            "/wp-cron.php?doing_wp_cron": "",
+        }.items():
+            page = await shop.ask("GET", path)
+            assert page.status == 200, path
+            assert text in page.text, path
+        pictures = re.findall(
+            r'src="https?://[^/"]+(/wp-content/uploads/goods/[^"]+)"', (await shop.ask("GET", "/")).text
+        )
+        assert len(pictures) >= 6
+        assert (await shop.ask("GET", pictures[0])).headers["Content-Type"] == "image/jpeg"
+        for path in (
+            "/xmlrpc.php",
+            "/wp-config.php",
+            "/wp-admin/install.php",
+            "/wp-content/uploads/wc-logs/",
+            "/.git/HEAD",
+        ):
+            assert (await shop.ask("GET", path)).status == 403, path
+        assert (await shop.ask("GET", "/no-such-page/")).status == 404
+
+
+async def test_the_address_follows_a_host_of_the_domain_and_no_other(store: Store) -> None:
+    domain = urlsplit(store.url).netloc.partition(".")[2]
+    async with visiting(store.url, store.at) as shop:
+        for host, shown in {
+            f"renamed.{domain}": f"//renamed.{domain}/shop/",
+            "evil.example.com": f"{store.url}shop/",
+        }.items():
+            page = await shop.ask("GET", "/", headers={"Host": host})
+            text = page.text + page.headers.get("Location", "")
+            assert shown in text or page.status == 301, host
+            assert "evil" not in text
+        secure = await shop.ask("GET", "/wp-login.php", headers={"X-Forwarded-Proto": "https"})
+        assert "secure" in secure.headers["Set-Cookie"].lower()
+        assert f"https://{urlsplit(store.url).netloc}/" in secure.text
+
+
+async def test_a_probe_is_not_fooled_by_a_shop_of_another_release(store: Store) -> None:
+    async with visiting(store.url, store.at) as shop:
+        assert (await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})).status == 200
+        await store.sql("UPDATE wp_options SET option_value = 'a:0:{}' WHERE option_name = 'storefleet_releases'")
+        assert (await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})).status == 503
+        assert (await shop.ask("GET", "/shop/")).status == 200
+    assert await store.over(await store.setup_pod()) == "Succeeded"
+
+
+async def test_orders_survive_an_upgrade_and_the_way_back(deployment: Deployment) -> None:
+    (engine,) = [each for each in (await deployment.api.get("/engines")).body["data"] if each["name"] == "woocommerce"]
+    first, second, *_ = [version["version"] for version in engine["versions"]]
+    async with made(deployment, version=first) as store:
+        before = await buy(store.url, store.at)
+        accepted = await store.api.post(f"/stores/{store.id}/upgrade", {"version": second})
+        assert accepted.status == 202, accepted.text
+        operation = await store.ended(accepted.body["operation"]["id"])
+        assert operation["state"] == "succeeded", operation
+        assert (await store.api.store(store.id))["engine_version"] == second
+        after = await buy(store.url, store.at)
+        accepted = await store.api.post(f"/stores/{store.id}/rollback", {})
+        assert accepted.status == 202, accepted.text
+        operation = await store.ended(accepted.body["operation"]["id"])
+        assert operation["state"] == "succeeded", operation
+        assert (await store.api.store(store.id))["engine_version"] == first
+        last = await buy(store.url, store.at)
+
+        async def all_seen() -> bool:
+            async with owner(store.url, store.at, await store.credentials()) as admin:
+                return all([await admin.sees(order) for order in (before, after, last)])
+
+        await eventually(all_seen, within=20)
+        async with visiting(store.url, store.at) as shop:
+            assert (await shop.ask("GET", f"{API}/cart")).status == 200

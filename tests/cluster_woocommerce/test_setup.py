@@ -1,0 +1,102 @@
+"""The set-up, again and again and killed anywhere: one site, one set of goods, one administrator."""
+
+import asyncio
+import random
+
+from tests.cluster_woocommerce.store import Store
+from tests.support.woocommerce import buy, owner
+
+#: What there is one of, or a known number of, by the statement that counts it.
+COUNTS = {
+    "SELECT COUNT(*) FROM wp_options WHERE option_name = 'siteurl'": 1,
+    "SELECT COUNT(*) FROM wp_users": 1,
+    "SELECT COUNT(*) FROM wp_usermeta WHERE meta_key = 'wp_capabilities' AND meta_value LIKE '%administrator%'": 1,
+    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'": 6,
+    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product'": 6,
+    "SELECT COUNT(DISTINCT sku) FROM wp_wc_product_meta_lookup": 6,
+    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'attachment' AND post_mime_type = 'image/jpeg'": 6,
+    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'page' AND post_status = 'publish'": 4,
+    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'post'": 0,
+    "SELECT COUNT(*) FROM wp_woocommerce_shipping_zone_methods": 1,
+    "SELECT COUNT(*) FROM wp_term_taxonomy WHERE taxonomy = 'product_cat'": 4,
+}
+
+
+async def is_one_shop(store: Store) -> None:
+    found = {statement: await store.number(statement) for statement in COUNTS}
+    assert found == COUNTS
+    await store.sql("DELETE FROM wp_woocommerce_sessions")
+    order = await buy(store.url, store.at)
+    async with owner(store.url, store.at, await store.credentials()) as admin:
+        assert await admin.sees(order)
+
+
+async def test_three_times_in_a_row_changes_nothing(store: Store) -> None:
+    options = (
+        "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
+    )
+    assert await store.over(await store.setup_pod()) == "Succeeded"
+    before = await store.sql(options)
+    for _ in range(2):
+        assert await store.over(await store.setup_pod()) == "Succeeded"
+    ours = {"cron", "rewrite_rules", "action_scheduler_lock_async-request-runner"}
+    assert [row for row in await store.sql(options) if row[0] not in ours] == [
+        row for row in before if row[0] not in ours
+    ]
+    await is_one_shop(store)
+
+
+async def test_what_the_owner_changed_stays(store: Store) -> None:
+    await store.sql("UPDATE wp_options SET option_value = 'My own name' WHERE option_name = 'blogname'")
+    await store.sql("UPDATE wp_posts SET post_status = 'trash' WHERE post_name = 'wool-cushion'")
+    assert await store.over(await store.setup_pod()) == "Succeeded"
+    assert await store.sql("SELECT option_value FROM wp_options WHERE option_name = 'blogname'") == [["My own name"]]
+    assert (
+        await store.number("SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'") == 5
+    )
+    await store.sql("UPDATE wp_posts SET post_status = 'publish' WHERE post_name = 'wool-cushion'")
+
+
+async def test_killed_at_ten_moments_on_the_way_from_nothing(store: Store) -> None:
+    await store.sql("DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4")
+    chance = random.Random(20261125)
+    killed = 0
+    for attempt in range(40):
+        pod = await store.setup_pod()
+        await asyncio.sleep(chance.uniform(0, 5))
+        # All processes of the container but its first, which ends with what it started.
+        await store.kubectl("exec", pod, "--", "sh", "-c", "kill -9 -1", check=False)
+        killed += await store.over(pod) == "Failed"
+        if killed == 10:
+            break
+        if attempt % 4 == 3 and await _is_installed(store):  # it got through: from the start again
+            await store.sql("DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4")
+    assert killed == 10
+    assert await store.over(await store.setup_pod()) == "Succeeded"
+    await is_one_shop(store)
+
+
+async def _is_installed(store: Store) -> bool:
+    tables = await store.number(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'store' AND TABLE_NAME = 'wp_options'"
+    )
+    if not tables:
+        return False
+    return await store.number("SELECT COUNT(*) FROM wp_options WHERE option_name = 'storefleet_releases'") == 1
+
+
+async def test_somebody_elses_tables_are_left_alone(store: Store) -> None:
+    await store.sql(
+        "DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4; CREATE TABLE store.theirs (id INT)"
+    )
+    pod = await store.setup_pod()
+    words = ""
+    while await store.phase(pod) == "Running":
+        words = await store.kubectl("logs", pod, check=False) or words
+    words = await store.kubectl("logs", pod, check=False) or words
+    assert await store.over(pod) == "Failed"
+    assert "tables that are not of a shop of ours" in words
+    assert await store.sql("SHOW TABLES") == [["theirs"]]
+    await store.sql("DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4")
+    assert await store.over(await store.setup_pod()) == "Succeeded"
+    await is_one_shop(store)

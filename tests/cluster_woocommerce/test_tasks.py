@@ -1,0 +1,48 @@
+"""The tasks of a store's data as Jobs: dump, orders since then, restore."""
+
+from datetime import UTC, datetime
+
+from tests.cluster_woocommerce.store import Store
+from tests.support.woocommerce import buy
+
+ORDERS = "SELECT COUNT(*) FROM wp_wc_orders WHERE type = 'shop_order' AND status = 'wc-processing'"
+
+
+async def test_a_dump_and_the_orders_since_then_and_back(store: Store) -> None:
+    kept = await buy(store.url, store.at)
+    dump = await store.task("dump", STOREFLEET_DUMP="op-one")
+    assert dump["status"] == 0, dump["words"]
+    assert dump["told"]["bytes"] > 10_000
+    at = datetime.fromisoformat(dump["told"]["at"])
+    assert abs((datetime.now(UTC) - at).total_seconds()) < 300
+    assert (await store.task("dump", STOREFLEET_DUMP="op-one"))["told"] == dump["told"]
+
+    lost = await buy(store.url, store.at)
+    orders = (await store.task("orders", STOREFLEET_SINCE=dump["told"]["at"]))["told"]
+    assert (orders["count"], [order["number"] for order in orders["orders"]]) == (1, [str(lost)])
+    assert orders["orders"][0]["total"].endswith(" USD")
+
+    await store.sql("CREATE TABLE left_by_a_newer_release (id INT)")
+    restored = await store.task("restore", STOREFLEET_DUMP="op-one")
+    assert restored["status"] == 0, restored["words"]
+    assert restored["told"] == {"bytes": dump["told"]["bytes"]}
+    assert await store.number(ORDERS) == 1
+    assert [str(kept)] in await store.sql("SELECT id FROM wp_wc_orders")
+    assert await store.sql("SHOW TABLES LIKE 'left_by%'") == []
+    assert (await store.task("restore", STOREFLEET_DUMP="op-one"))["status"] == 0
+    await buy(store.url, store.at)
+
+
+async def test_mistakes_are_told_and_not_tried_again(store: Store) -> None:
+    missing = await store.task("restore", STOREFLEET_DUMP="op-none")
+    assert missing["status"] == 2
+    assert "There is no dump" in missing["words"]
+    assert (await store.task("dump", STOREFLEET_DUMP="../escape"))["status"] == 2
+    assert (await store.task("orders", STOREFLEET_SINCE="yesterday"))["status"] == 2
+
+
+async def test_the_newest_three_dumps_are_kept(store: Store) -> None:
+    for name in ("op-two", "op-three", "op-four"):
+        assert (await store.task("dump", STOREFLEET_DUMP=name))["status"] == 0
+    assert (await store.task("restore", STOREFLEET_DUMP="op-one"))["status"] == 2
+    assert (await store.task("restore", STOREFLEET_DUMP="op-two"))["status"] == 0

@@ -1,0 +1,102 @@
+"""Kill -9 before and after every effect of upgrades, their ways back and rollbacks: the same end as without."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.platform import ROOT, Client, Platform, running
+
+#: What each scenario visits beside its claim: the records of its steps, and the turn.
+SCENARIOS = {
+    "upgrade": {"claim", "record_dump", "record_release"},
+    "turn": {"claim", "record_dump", "fail_operation", "record_return-release"},
+    "rollback": {"claim", "record_restore", "record_release"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("versions")
+
+
+@pytest.fixture(scope="module")
+def platform(folder: Path) -> Iterator[Platform]:
+    settings = {
+        "engines": ROOT / "tests" / "support" / "engines",
+        "engine": "shop",
+        "runtime": "simulated",
+        "failpoint_file": folder / "armed",
+        "failpoint_log": folder / "visited",
+        "lease": 1.2,
+        "scan_interval": 0.2,
+        "announce_after": 1,
+        "restart_backoff": 0.2,
+        "stores_per_hour": 10_000,
+    }
+    with running(folder / "state", **settings) as platform:
+        yield platform
+
+
+class Story:
+    """Runs one scenario on one store and checks its end; `arm` is called right before the part that is to be killed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def run(self, scenario: str, arm: Callable[[], object], name: str) -> None:
+        """The store is on the version that the scenario leaves, ready; then it is deleted."""
+        await self._client.made(name)
+        if scenario == "rollback":
+            await self._changed(name, "upgrade", {"version": "2.0.0"}, "succeeded")
+        arm()
+        body, state, version = {
+            "upgrade": ({"version": "2.0.0"}, "succeeded", "2.0.0"),
+            "turn": ({"version": "3.0.0"}, "failed", "1.0.0"),
+            "rollback": ({"restore": True}, "succeeded", "1.0.0"),
+        }[scenario]
+        await self._changed(name, "rollback" if scenario == "rollback" else "upgrade", body, state)
+        _, store = await self._client.insist("GET", f"stores/{name}")
+        assert (store["state"], store["engine_version"], store["failure"]) == ("ready", version, None), store
+        await self._check_events(store["id"], scenario)
+        answer = await self._client.delete(name)
+        assert (await self._client.ended(answer["operation"]["id"]))["state"] == "succeeded"
+
+    async def _changed(self, name: str, path: str, body: dict[str, object], state: str) -> None:
+        status, answer = await self._client.insist("POST", f"stores/{name}/{path}", json=body)
+        assert status == 202, answer
+        operation = await self._client.ended(answer["operation"]["id"])
+        assert operation["state"] == state, operation
+        assert all(step["state"] != "running" for step in operation["steps"]), operation
+
+    async def _check_events(self, store_id: str, scenario: str) -> None:
+        """Whatever was killed, each turn is told once."""
+        _, page = await self._client.insist("GET", f"stores/{store_id}/events?limit=100")
+        told = [event["type"] for event in reversed(page["data"]) if event["type"] != "store.step"]
+        assert told == [
+            *("store.requested", "store.provisioning", "store.ready"),
+            *{
+                "upgrade": ("store.upgrading", "store.upgraded"),
+                "turn": ("store.upgrading", "store.rolling_back", "store.rolled_back"),
+                "rollback": ("store.upgrading", "store.upgraded", "store.rolling_back", "store.rolled_back"),
+            }[scenario],
+        ]
+
+
+@pytest.fixture(scope="module")
+async def story(platform: Platform) -> AsyncIterator[Story]:
+    async with Client(platform) as client:
+        yield Story(client)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_every_effect_survives_a_kill(platform: Platform, story: Story, folder: Path, scenario: str) -> None:
+    visited, armed = folder / "visited", folder / "armed"
+    await story.run(scenario, lambda: visited.write_text(""), f"{scenario}-first")
+    points = set(visited.read_text().split())
+    own = {f"{name}:{side}" for name in SCENARIOS[scenario] for side in ("before", "after")}
+    assert own <= points
+    for number, point in enumerate(sorted(own)):
+        await story.run(scenario, lambda point=point: armed.write_text(point), f"{scenario}-{number}")  # type: ignore[misc]
+        assert not armed.exists(), f"{point} was not visited again"
+    assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]

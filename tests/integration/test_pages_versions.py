@@ -1,0 +1,282 @@
+"""Versions, plans, usage and history on the pages, as a person without JavaScript meets them."""
+
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from storefleet.errors import PermanentError, RuntimeAway
+from storefleet.runtimes.simulated import SimulatedRuntime
+from tests.support.browser import Browser, forms
+from tests.support.client import Answer
+from tests.support.plans import Gate, failing
+from tests.support.rehearsal import VERSIONED, Rehearsal, orders_found
+from tests.support.world import World
+
+
+@pytest.fixture
+def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
+    return Rehearsal(monkeypatch)
+
+
+@pytest_asyncio.fixture
+async def atelier(world: World, rehearsal: Rehearsal) -> World:
+    """All services, offering an engine with versions and plans."""
+    del rehearsal
+    await world.start(engines_path=(VERSIONED,), default_engine="")
+    return world
+
+
+def crash() -> PermanentError:
+    return PermanentError("shop_crashes", "The shop ended with exit code 255.", next_step="Wait for the next version.")
+
+
+async def page_of(browser: Browser, store: dict[str, Any]) -> Answer:
+    return await browser.get(f"/stores/{store['id']}")
+
+
+async def changed(world: World, browser: Browser, store: dict[str, Any], what: str, **fields: str) -> Answer:
+    """Send the form of the store's page, wait for its operation, and look at the page again."""
+    page = await page_of(browser, store)
+    answer = await browser.submit(page.text, f"/stores/{store['id']}/{what}", **fields)
+    assert (answer.status, answer.headers.get("Location")) == (303, f"/stores/{store['id']}"), answer.text
+    newest = (await world.api.get(f"/operations?store_id={store['id']}")).body["data"][0]
+    await world.api.ended(newest["id"])
+    return await page_of(browser, store)
+
+
+async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier: World) -> None:
+    browser = await atelier.signed_in()
+    page = await browser.get("/stores/new")
+    form = next(form for form in forms(page.text) if form.action == "/stores/new")
+    assert (form.fields["version.atelier"], form.fields["plan.atelier"]) == ("2.0.0", "medium")
+    for text in ("Quicker search.", "1.5 GiB", "512 MiB", "1 GiB", "Small", "Medium"):
+        assert text in page.text
+    chosen = {"name": "chosen", "version.atelier": "1.9.0", "plan.atelier": "small"}
+    assert (await browser.submit(page.text, "/stores/new", **chosen)).status == 303
+    store = await atelier.api.store_in("chosen", "ready")
+    assert (store["engine_version"], store["plan"]) == ("1.9.0", "small")
+    shown = (await page_of(browser, store)).text
+    for text in ("Create with 1.9.0, plan small", "The last of the old ones.", 'id="plan-title">Small<', "2.1.0"):
+        assert text in shown
+    page = await browser.get("/stores/new")
+    assert (await browser.submit(page.text, "/stores/new", name="as-it-is")).status == 303
+    store = await atelier.api.store_in("as-it-is", "ready")
+    assert (store["engine_version"], store["plan"]) == ("2.0.0", "medium")
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("version.atelier", "The version must be one of: 2.0.0, 2.1.0, 1.9.0."),
+        ("plan.atelier", "The plan must be one of: small, medium."),
+    ],
+)
+async def test_what_there_is_not_is_said_with_what_there_is(atelier: World, field: str, says: str) -> None:
+    browser = await atelier.signed_in()
+    page = await browser.get("/stores/new")
+    answer = await browser.submit(page.text, "/stores/new", **{"name": "fine", field: "<9>"})
+    assert answer.status == 422
+    assert answer.text.count(says) == 2  # in the summary, and beside the field
+    assert f'href="#{field.replace(".", "-")}"' in answer.text
+    assert "<9>" not in answer.text
+
+
+async def test_an_engine_without_plans_asks_for_none(world: World) -> None:
+    await world.start("gateway")
+    page = await (await world.signed_in()).get("/stores/new")
+    assert "plan.shop" not in page.text
+    assert "The first one." in page.text
+
+
+async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehearsal) -> None:
+    store = await atelier.api.ready("steady")
+    browser = await atelier.signed_in()
+    page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
+    assert 'id="current-version">2.1.0<' in page.text
+    assert "Upgraded to 2.1.0 in" in page.text
+    assert "Roll back to 2.0.0" in page.text
+    assert "Upgrade 2.0.0 → 2.1.0" in page.text
+    assert page.text.count(atelier.admin.email) == 2  # signed in, and in the history
+    page = await changed(atelier, browser, store, "rollback")
+    assert 'id="current-version">2.0.0<' in page.text
+    assert "Rolled back to 2.0.0 in" in page.text
+    assert "Roll back 2.1.0 → 2.0.0, program only" in page.text
+    assert f'action="/stores/{store["id"]}/rollback"' not in page.text
+    assert rehearsal.runs == ["dump", "release", "start", "prove", "release", "start", "prove"]
+
+
+async def test_an_upgrade_that_does_not_come_up_says_why(atelier: World, rehearsal: Rehearsal) -> None:
+    rehearsal.acts["start"] = failing(crash, times=1)
+    store = await atelier.api.ready("unlucky")
+    browser = await atelier.signed_in()
+    page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
+    assert 'data-store-state="ready"' in page.text
+    assert 'id="current-version">2.0.0<' in page.text
+    for text in ("The upgrade to 2.1.0 did not work", "exit code 255", "The store is back on 2.0.0.", "Went back to"):
+        assert text in page.text
+    for text in ("Wait for the next version.", "shop_crashes", 'data-step="prove" data-step-state="skipped"'):
+        assert text in page.text
+    assert 'id="retry"' not in page.text
+
+
+async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal: Rehearsal) -> None:
+    gate = Gate()
+    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": gate}
+    store = await atelier.api.ready("returning")
+    browser = await atelier.signed_in()
+    address = f"/stores/{store['id']}"
+    await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
+    await gate.waited_for()
+    page = (await browser.get(address)).text
+    for text in ("Going back to 2.0.0", "Version 2.1.0 did not come up", "exit code 255", "Nothing to do right now"):
+        assert text in page
+    assert 'data-store-state="rolling_back"' in page
+    assert "Step 5 of 6" in page
+    assert 'id="cancel"' not in page
+    assert f'action="{address}/upgrade"' not in page
+    gate.open()
+    await atelier.api.store_in(store["id"], "ready")
+
+
+async def test_a_way_back_that_fails_too_can_be_tried_again(atelier: World, rehearsal: Rehearsal) -> None:
+    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
+    store = await atelier.api.ready("stuck")
+    browser = await atelier.signed_in()
+    page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
+    assert 'data-store-state="failed"' in page.text
+    for text in ("could neither be upgraded to 2.1.0 nor go back to 2.0.0", "return_failed", "Go back to 2.0.0"):
+        assert text in page.text
+    page = await changed(atelier, browser, store, "retry")
+    assert 'data-store-state="ready"' in page.text
+    assert 'id="current-version">2.0.0<' in page.text
+
+
+async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehearsal) -> None:
+    rehearsal.acts["orders"] = orders_found
+    store = await atelier.api.ready("selling")
+    browser = await atelier.signed_in()
+    await changed(atelier, browser, store, "upgrade", version="2.1.0")
+    page = await changed(atelier, browser, store, "rollback", restore="true")
+    assert 'data-store-state="ready"' in page.text
+    assert 'id="current-version">2.1.0<' in page.text
+    for text in ("Orders would be lost: nothing was changed", "1042 (84.00)", "orders_would_go"):
+        assert text in page.text
+    choices = [form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"]
+    keep, lose = choices[:2]
+    assert "restore" not in keep.fields
+    assert (lose.fields["restore"], lose.fields["discard_orders"]) == ("true", "true")
+    assert (await browser.post(lose.action, lose.fields)).status == 303
+    await atelier.api.ended((await atelier.api.get("/operations")).body["data"][0]["id"])
+    page = await page_of(browser, store)
+    assert 'id="current-version">2.0.0<' in page.text
+    assert "Roll back 2.1.0 → 2.0.0, with the saved database" in page.text
+    assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "prove"]
+
+
+async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehearsal) -> None:
+    gate = Gate()
+    rehearsal.acts["start"] = gate
+    store = await atelier.api.ready("hesitant")
+    browser = await atelier.signed_in()
+    address = f"/stores/{store['id']}"
+    await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
+    await gate.waited_for()
+    page = await browser.get(address)
+    assert "The shop stays open." in page.text
+    operation = (await atelier.api.get("/operations")).body["data"][0]
+    answer = await browser.submit(page.text, f"/operations/{operation['id']}/cancel")
+    assert answer.status == 303
+    await atelier.api.ended(operation["id"])
+    page = await browser.get(address)
+    assert "The upgrade to 2.1.0 was cancelled" in page.text
+    assert 'id="current-version">2.0.0<' in page.text
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "code", "says"),
+    [
+        ("upgrade", {"version": "9"}, "invalid", "It must be one of: 2.0.0, 2.1.0, 1.9.0."),
+        ("upgrade", {}, "invalid", "It must be one of"),
+        ("upgrade", {"version": "2.0.0"}, "already_there", "choose another one"),
+        ("rollback", {}, "nothing_to_roll_back", "upgrade it to the version that you want"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_the_section(
+    atelier: World, what: str, fields: dict[str, str], code: str, says: str
+) -> None:
+    store = await atelier.api.ready("refused")
+    browser = await atelier.signed_in()
+    page = await page_of(browser, store)
+    csrf = forms(page.text)[0].fields["csrf_token"]
+    answer = await browser.post(f"/stores/{store['id']}/{what}", {**fields, "csrf_token": csrf})
+    assert answer.status == 422
+    for text in ("The version was not changed", code, says):
+        assert text in answer.text
+    assert (await atelier.api.store("refused"))["state"] == "ready"
+
+
+async def test_one_change_at_a_time(atelier: World, rehearsal: Rehearsal) -> None:
+    gate = Gate()
+    rehearsal.acts["dump"] = gate
+    store = await atelier.api.ready("busy")
+    browser = await atelier.signed_in()
+    before = await page_of(browser, store)
+    address = f"/stores/{store['id']}/upgrade"
+    assert (await browser.submit(before.text, address, version="2.1.0")).status == 303
+    await gate.waited_for()
+    again = await browser.submit(before.text, address, version="2.1.0")  # the button pressed twice
+    assert again.status == 303
+    other = await browser.submit(before.text, address, version="1.9.0")
+    assert other.status == 422
+    assert "not_ready" in other.text
+    gate.open()
+    await atelier.api.store_in("busy", "ready")
+    assert (await atelier.api.store("busy"))["engine_version"] == "2.1.0"
+
+
+async def test_where_versions_stay_the_page_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulatedRuntime, "changes_versions", False)
+    await world.start(engines_path=(VERSIONED,), default_engine="")
+    store = await world.api.ready("fixed")
+    browser = await world.signed_in()
+    page = await page_of(browser, store)
+    assert "Here a store keeps the version that it was made with." in page.text
+    assert f'action="/stores/{store["id"]}/upgrade"' not in page.text
+    csrf = forms(page.text)[0].fields["csrf_token"]
+    answer = await browser.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0", "csrf_token": csrf})
+    assert answer.status == 422
+    assert "cannot_change_versions" in answer.text
+
+
+async def test_the_page_is_of_use_without_the_usage(atelier: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await atelier.api.ready("measured")
+    browser = await atelier.signed_in()
+    page = (await page_of(browser, store)).text
+    assert 'data-usage="limits.memory"' in page
+    assert "of 1.5 GiB" in page
+
+    async def away(_self: object, _store: object) -> None:
+        raise RuntimeAway("The cluster does not answer.")
+
+    monkeypatch.setattr(SimulatedRuntime, "usage", away)
+    page = (await page_of(browser, store)).text
+    assert "It cannot be read at the moment. The cluster does not answer." in page
+    assert "Reveal admin sign-in" in page
+
+
+async def test_a_long_history_has_pages(atelier: World) -> None:
+    store = await atelier.api.ready("old")
+    for number in range(11):
+        version = "2.1.0" if number % 2 == 0 else "2.0.0"
+        accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": version})
+        await atelier.api.ended(accepted.body["operation"]["id"])
+    browser = await atelier.signed_in()
+    first = await page_of(browser, store)
+    assert "Create with" not in first.text
+    oldest = (await atelier.api.get(f"/stores/{store['id']}/history?limit=10")).body["data"][-1]["operation_id"]
+    second = await browser.get(f"/stores/{store['id']}?history={oldest}")
+    assert f'href="/stores/{store["id"]}?history={oldest}#history"' in first.text
+    assert "Create with 2.0.0, plan medium" in second.text
+    assert f'data-fragment="/stores/{store["id"]}/live?history={oldest}"' in second.text
+    assert (await browser.get(f"/stores/{store['id']}?history=x")).status == 422

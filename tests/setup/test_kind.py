@@ -1,0 +1,267 @@
+"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped, something in the way.
+
+The programs it calls are stand-ins: what is tested is what the script decides. No real kind runs here.
+"""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine import How, Machine
+
+PROGRAMS = ("docker", "curl")
+EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
+KIND = "setup-kind.sh"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def ports() -> tuple[str, ...]:
+    """Two of this machine that nobody has; what is real here is the look whether a port is free."""
+    return ("--http-port", str(free_port()), "--https-port", str(free_port()))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path, *PROGRAMS)
+    engine = made.root / "charts" / "oscar"
+    engine.mkdir()
+    (engine / "engine.yaml").write_text(
+        'versions:\n  - version: "4.2.1"\n    image: storefleet/oscar:4.2.1\n    notes: One\n'
+    )
+    shop = made.root / "stores" / "oscar"
+    shop.mkdir(parents=True)
+    (shop / "Dockerfile").write_text("FROM scratch\n")
+    return made
+
+
+def verbs(machine: Machine) -> list[str]:
+    return [" ".join(call[:3]) for call in machine.calls()]
+
+
+def test_from_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
+    done = machine.run(KIND, *ports)
+    assert done.returncode == 0, done.stderr
+    state = machine.read()
+    assert state["clusters"] == {"storefleet": "running"}
+    assert state["releases"] == {"traefik": "deployed"}
+    assert {"storefleet/oscar:4.2.1", "storefleet/platform:local-" + "ab" * 8} == set(state["loaded"])
+    assert '"default_version": "4.2.1"' in (machine.root / "build" / "images" / "catalogue.json").read_text()
+    create = next(call for call in machine.calls() if call[:3] == ["kind", "create", "cluster"])
+    assert create[create.index("--image") + 1].startswith("kindest/node:v1.37.0@sha256:")
+    install = next(call for call in machine.calls() if call[:3] == ["helm", "upgrade", "--install"])
+    assert install[install.index("--version") + 1] == "41.6.1"
+
+
+def test_again_changes_nothing_that_matters(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    before = machine.end()
+    machine.forget_calls()
+    done = machine.run(KIND)  # it remembers ports and domain
+    assert done.returncode == 0, done.stderr
+    assert machine.end() == before
+    assert not any(call[:2] in (["kind", "create"], ["kind", "delete"], ["curl", "--fail"]) for call in machine.calls())
+
+
+def test_a_dry_run_does_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
+    done = machine.run(KIND, *ports, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert machine.calls() == []
+    assert machine.files() == {}
+    for word in ("kind create cluster", "helm upgrade --install traefik", "scripts/deploy", "download"):
+        assert word in done.stdout
+
+
+def test_a_dry_run_shows_what_is_in_the_way_and_goes_on(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "curl")
+    done = machine.run(KIND, "--dry-run")
+    assert done.returncode == 0
+    assert "Docker is not there" in done.stderr
+    assert "kind create cluster" in done.stdout
+
+
+#: Downloads, cluster, Traefik, images: what a whole run changes.
+CALLS = 11
+#: Each of them cut in the middle; failed ones and those cut at their edges take turns.
+TROUBLES: list[tuple[int, How]] = [
+    each for number in range(1, CALLS + 1) for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
+]
+
+
+@pytest.mark.parametrize(("number", "how"), TROUBLES)
+def test_stopped_anywhere_it_goes_on(machine: Machine, ports: tuple[str, ...], number: int, how: How) -> None:
+    machine.trouble(number, how)
+    first = machine.run(KIND, *ports)
+    stopped = len(machine.calls())
+    assert first.returncode != 0, "there is no call of that number"
+    assert stopped == number
+    machine.calm()
+    again = machine.run(KIND, *ports)
+    assert again.returncode == 0, again.stderr
+    end = machine.end()
+    assert end["clusters"] == {"storefleet": "running"}
+    assert end["releases"] == {"traefik": "deployed"}
+    assert len(end["loaded"]) == 2
+    leftovers = [name for name in end["files"] if name.count(".") > 2 and ".new" in name]
+    assert leftovers == []
+
+
+def test_a_run_has_as_many_calls_as_are_stopped(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    assert len(machine.calls()) == CALLS
+
+
+def test_what_failed_is_told_with_cause_and_way_out(machine: Machine, ports: tuple[str, ...]) -> None:
+    machine.trouble(4, "fail")
+    done = machine.run(KIND, *ports)
+    assert done.returncode == 1
+    assert "kind could not make the cluster" in done.stderr
+    assert "Why:" in done.stderr
+    assert "Next:" in done.stderr
+
+
+def test_without_docker_the_other_way_is_named(tmp_path: Path) -> None:
+    done = Machine(tmp_path, "curl").run(KIND)
+    assert done.returncode == 1
+    assert "Docker is not there" in done.stderr
+    assert "CLUSTER=bare" in done.stderr
+
+
+def test_docker_that_does_not_answer(machine: Machine) -> None:
+    machine.write(docker="down")
+    done = machine.run(KIND)
+    assert done.returncode == 1
+    assert "systemctl start docker" in done.stderr
+    assert machine.calls() == []
+
+
+def test_another_kind_on_the_path_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
+    machine.install("kind")
+    machine.write(kind_version="v0.20.0")
+    done = machine.run(KIND, *ports, "cluster")
+    assert "kind on PATH is v0.20.0" in done.stdout
+    assert (machine.state_folder / "bin" / "kind").exists()
+
+
+def test_helm_3_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
+    machine.install("helm")
+    machine.write(helm_version="v3.18.0+g1")
+    assert machine.run(KIND, *ports, "cluster").returncode == 0
+    assert (machine.state_folder / "bin" / "helm").exists()
+
+
+def test_a_download_that_is_not_the_pinned_one_is_not_kept(machine: Machine, ports: tuple[str, ...]) -> None:
+    url = "https://github.com/kubernetes-sigs/kind/releases/download/v0.33.0/kind-linux-amd64"
+    machine.write(forged=url)
+    done = machine.run(KIND, *ports)
+    assert done.returncode == 1
+    assert "not what it should be" in done.stderr
+    assert machine.files() == {}
+
+
+def test_a_port_that_is_taken(machine: Machine) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = machine.run(KIND, "--http-port", str(port), "--https-port", str(free_port()))
+    assert done.returncode == 1
+    assert f"Port {port} is taken" in done.stderr
+    assert "--http-port" in done.stderr
+    assert machine.read()["clusters"] == {}
+
+
+def test_a_cluster_that_somebody_else_made_is_not_touched(machine: Machine, ports: tuple[str, ...]) -> None:
+    machine.write(clusters={"storefleet": "running"})
+    done = machine.run(KIND, *ports)
+    assert done.returncode == 1
+    assert "this folder did not make it" in done.stderr
+    assert machine.run(KIND, "delete").returncode == 1
+    assert machine.read()["clusters"] == {"storefleet": "running"}
+
+
+def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    done = machine.run(KIND, "--http-port", str(free_port()))
+    assert done.returncode == 1
+    assert "made with other options" in done.stderr
+
+
+def test_another_domain_is_only_another_deployment(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    assert machine.run(KIND, "--domain", "localhost").returncode == 0
+    assert '"domain": "localhost"' in (machine.state_folder / "kind.json").read_text()
+
+
+def test_a_stopped_node_is_started(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    machine.write(clusters={"storefleet": "stopped"})
+    machine.forget_calls()
+    assert machine.run(KIND).returncode == 0
+    assert ["docker", "start", "storefleet-control-plane"] in machine.calls()
+    assert machine.read()["clusters"] == {"storefleet": "running"}
+
+
+def test_a_release_that_was_cut_off(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports).returncode == 0
+    for status, verb in (("pending-install", "uninstall"), ("pending-upgrade", "rollback")):
+        machine.write(releases={"traefik": status})
+        machine.forget_calls()
+        assert machine.run(KIND).returncode == 0
+        assert f"helm {verb} traefik" in verbs(machine)
+
+
+def test_everything_goes_with_delete_and_comes_back(machine: Machine, ports: tuple[str, ...]) -> None:
+    assert machine.run(KIND, *ports, "--name", "trial").returncode == 0
+    assert machine.run(KIND, "delete").returncode == 0
+    assert machine.read()["clusters"] == {}
+    assert machine.run(KIND, "delete").returncode == 0
+    assert not (machine.state_folder / "kind.begun").exists()
+    assert machine.run(KIND, *ports).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--domain", "UPPER"), "--domain"),
+        (("--http-port", "0"), "--http-port"),
+        (("--http-port", "80; rm -rf /"), "--http-port"),
+        (("--name", "$(id)"), "--name"),
+        (("--listen", "everywhere"), "--listen"),
+        (("--name",), "--name needs a value"),
+        (("sideways",), "sideways"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(machine: Machine, arguments: tuple[str, ...], named: str) -> None:
+    done = machine.run(KIND, *arguments)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert machine.calls() == []
+
+
+def test_the_choice_of_a_cluster(machine: Machine) -> None:
+    def chosen(*wanted: str) -> tuple[int, str]:
+        done = machine.run("which-cluster", *wanted)
+        return done.returncode, done.stdout.strip()
+
+    assert chosen() == (0, "kind")
+    assert chosen("bare") == (0, "bare")
+    machine.write(docker="down")
+    assert chosen() == (0, "bare")
+    assert chosen("kind") == (0, "kind")
+    assert chosen("k3s") == (2, "")
+    machine.state_folder.mkdir()
+    (machine.state_folder / "settings.json").touch()
+    machine.write(docker="up")
+    assert chosen() == (0, "bare")
+    assert chosen("kind") == (1, "")
+    (machine.state_folder / "settings.json").unlink()
+    (machine.state_folder / "kind.begun").touch()
+    assert chosen() == (0, "kind")
+    assert chosen("bare") == (1, "")

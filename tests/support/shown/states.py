@@ -1,0 +1,250 @@
+"""Every state that the dashboard can show, drawn without a server: for looking at, and for the audit of each."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jinja2
+
+from services.gateway import views
+from services.gateway.pages import Assets
+from services.gateway.store_page import FIXED
+from storefleet.database.changes import Entry
+from storefleet.engines import Engine
+from storefleet.models import Operation, Store
+from storefleet.runtimes.base import Use
+from tests.support.platform import ROOT
+from tests.support.shown import things
+from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
+
+GATEWAY = ROOT / "services" / "gateway"
+
+
+class Shown(NamedTuple):
+    """One page in one state."""
+
+    template: str
+    context: dict[str, Any]
+
+
+def drawn() -> Iterator[tuple[str, str]]:
+    """Name and HTML of each state."""
+    templates = _environment()
+    for name, shown in {**_others(), **_lists(), **_forms(), **_quiet(), **_changing(), **_changed()}.items():
+        yield name, templates.get_template(shown.template).render(_frame() | shown.context)
+
+
+def _environment() -> jinja2.Environment:
+    """As the gateway makes it."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(GATEWAY / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    made.globals["asset"] = Assets(GATEWAY / "static" / "dist")
+    return made
+
+
+def _frame() -> dict[str, Any]:
+    return {
+        "me": {"email": "owner@example.com", "tenant": "ten_a", "tenant_name": "Acme", "operator": True},
+        "csrf": "a-token",
+        "live": None,
+        "request_id": "req_9421b2069d8a3c48e630",
+        "domain": "shops.example.com",
+        "quota": {"hour_limit": 30, "hour_left": 12, "stores_limit": 100, "stores_left": 88},
+        "errors": [],
+        "form": {},
+    }
+
+
+def page(
+    shown: Store,
+    last: Operation | None,
+    *,
+    engine: Engine | None = None,
+    back: Operation | None = None,
+    why_not: str | None = None,
+    uses: tuple[Use, ...] = things.USES,
+    entries: tuple[Entry, ...] = (things.CREATED,),
+    older: bool = False,
+    **more: Any,
+) -> Shown:
+    """The page of a store, with what its latest operation says."""
+    context: dict[str, Any] = {
+        "store": {**shown.to_json(), "engine_title": "WooCommerce"},
+        "operation": views.operation(last),
+        "events": [views.event(event) for event in things.events(shown, last)],
+        "logs": [f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200" for n in range(20)],
+        "credentials": None,
+        "versions": views.versions(shown, engine or things.catalogue(), way_back=back, why_not=why_not),
+        "usage": views.usage({"title": "Small", "resources": [use._asdict() for use in uses]}),
+        "history": views.history(entries, older=older, paged="op_9" if older else None),
+        **more,
+    }
+    return Shown("stores/detail.html", context)
+
+
+def _quiet() -> dict[str, Shown]:
+    """Nothing is being done to the store."""
+    made = operation("create", "succeeded", "namespace+ release+ start+ prove+")
+    ready = store("ready")
+    url = f"http://{things.LONG_NAME}.shops.example.com/"
+    refusal = {
+        "code": "not_ready",
+        "detail": "The store is upgrading; only a ready one can be upgraded: wait until its upgrade has ended.",
+    }
+    away = views.usage({}, problem="It cannot be read at the moment. The cluster does not answer.")
+    signed = {"admin_url": ready.admin_url, "username": "admin", "password": "correct-horse-battery"}
+    confirm = [{"pointer": "/confirm", "detail": "Type “green-garden” to confirm."}]
+    one = things.catalogue(versions=1)
+    return {
+        "ready": page(ready, made),
+        "ready-long": page(
+            store("ready", name=things.LONG_NAME, url=url), made, entries=things.LONG_HISTORY, older=True
+        ),
+        "ready-one-version": page(ready, made, engine=one),
+        "ready-here": page(store("ready", plan=""), made, engine=one, usage=None, why_not=FIXED),
+        "ready-usage-away": page(ready, made, usage=away),
+        "ready-credentials": page(ready, made, credentials=signed),
+        "upgrade-open": page(ready, made, opened="upgrade"),
+        "upgrade-refused": page(ready, made, opened="upgrade", version_errors=refusal),
+        "delete-refused": page(ready, made, errors=confirm, form={"confirm": "green"}),
+        "unknown-state": page(store("hibernating"), made),
+    }
+
+
+def _changing() -> dict[str, Shown]:
+    """Something is being done to the store."""
+    fresh = {"url": None, "ready_at": None}
+    newer = store("rolling_back", engine_version="11.0.2")
+    running = (things.entry("upgrade", "running", UP), things.CREATED)
+    there = "dump+ release+ start! prove- return-release+ return-start* return-prove"
+    return {
+        "requested": page(store("requested", **fresh), operation("create", "queued", ""), uses=()),
+        "provisioning": page(
+            store("provisioning", **fresh), operation("create", "running", "namespace+ release* start prove"), uses=()
+        ),
+        "upgrade-queued": page(store("ready"), operation("upgrade", "queued", "", asked=UP)),
+        "upgrading": page(
+            store("upgrading"),
+            operation("upgrade", "running", "dump+ release+ start* prove", asked=UP),
+            entries=running,
+        ),
+        "going-back": page(
+            store("rolling_back"), operation("upgrade", "running", there, error=things.CRASHES, asked=UP)
+        ),
+        "rolling-back": page(newer, operation("rollback", "running", "release+ start* prove", asked=DOWN)),
+        "restoring": page(
+            newer,
+            operation("rollback", "running", "orders+ stop+ restore* release start prove", asked=DOWN_WITH_DATA),
+        ),
+        "deleting": page(store("deleting"), operation("delete", "running", "stop+ release*")),
+    }
+
+
+def _changed() -> dict[str, Shown]:
+    """Something was done to the store, or could not be."""
+    upgraded = operation("upgrade", "succeeded", "dump+ release+ start+ prove+", asked=UP)
+    newer = store("ready", engine_version="11.0.2")
+    back = "dump+ release+ start! prove- return-release+ return-start+ return-prove+"
+    stopped = "dump+ release! start- prove- return-release+ return-start+ return-prove+"
+    stuck = "dump+ release+ start! prove- return-release+ return-start! return-prove"
+    asks = "orders! stop restore release start prove"
+    return {
+        "upgraded": page(newer, upgraded, back=upgraded, entries=things.LONG_HISTORY[1:]),
+        "rollback-open": page(newer, upgraded, back=upgraded, opened="rollback", form={"restore": "true"}),
+        "upgrade-failed": page(
+            store("ready"),
+            operation("upgrade", "failed", back, error=things.CRASHED, asked=UP),
+            entries=things.LONG_HISTORY,
+        ),
+        "upgrade-cancelled": page(
+            store("ready"), operation("upgrade", "failed", stopped, error=things.CANCELLED, asked=UP)
+        ),
+        "return-failed": page(
+            store("failed", failure=things.STUCK), operation("upgrade", "failed", stuck, error=things.STUCK, asked=UP)
+        ),
+        "orders-would-go": page(
+            newer,
+            operation("rollback", "failed", asks, error=things.ORDERS, asked=DOWN_WITH_DATA),
+            back=upgraded,
+            entries=things.LONG_HISTORY,
+        ),
+        "rollback-failed": page(
+            store("failed", engine_version="11.0.2", failure=things.NO_ROOM),
+            operation("rollback", "failed", "release+ start! prove", error=things.NO_ROOM, asked=DOWN),
+        ),
+        "rolled-back": page(store("ready"), operation("rollback", "succeeded", "release+ start+ prove+", asked=DOWN)),
+        "failed": page(
+            store("failed", url=None, ready_at=None, failure=things.NO_ROOM),
+            operation("create", "failed", "namespace+ release+ start! prove", error=things.NO_ROOM),
+            entries=(),
+        ),
+        "deleted": page(store("deleted", deleted_at=things.AT), operation("delete", "succeeded", "stop+ release+")),
+    }
+
+
+def _lists() -> dict[str, Shown]:
+    each = {
+        "requested": operation("create", "queued", "namespace"),
+        "provisioning": operation("create", "running", "namespace+ release* start prove"),
+        "ready": operation("create", "succeeded", "namespace+"),
+        "upgrading": operation("upgrade", "running", "dump+ release* start prove", asked=UP),
+        "rolling_back": operation("rollback", "running", "release+ start* prove", asked=DOWN),
+        "failed": operation("create", "failed", "namespace!", error=things.NO_ROOM),
+        "deleting": operation("delete", "running", "stop+ release*"),
+        "deleted": operation("delete", "succeeded", "stop+"),
+        "hibernating": None,
+    }
+    rows = [
+        views.store(
+            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"), last, things.catalogue()
+        )
+        for n, (state, last) in enumerate(each.items())
+    ]
+    none = {"has_more": False, "next": None, "q": None, "state": None, "starting_after": None}
+    more = {**none, "has_more": True, "next": "sto_3", "starting_after": "sto_a"}
+    return {
+        "list": Shown("stores/list.html", {"stores": rows, "page": none}),
+        "list-pages": Shown("stores/list.html", {"stores": rows[:3], "page": more}),
+        "list-empty": Shown("stores/list.html", {"stores": [], "page": none}),
+        "list-no-match": Shown("stores/list.html", {"stores": [], "page": {**none, "q": "x", "state": "rolling_back"}}),
+    }
+
+
+def _forms() -> dict[str, Shown]:
+    both = [views.engine(things.catalogue()), views.engine(things.oscar_on("local"))]
+    wrong = {"name": "Ä", "engine": "woocommerce", "version.woocommerce": "9", "plan.woocommerce": "huge"}
+    errors = [
+        {"pointer": "/name", "detail": "The name must have 3 to 40 characters."},
+        {"pointer": "/version", "detail": "The version must be one of: 11.0.1, 11.0.2, 10.9.0."},
+        {"pointer": "/plan", "detail": "The plan must be one of: small, medium, large."},
+        {"pointer": "/parameters/title", "detail": "Shop title: '' is too short."},
+    ]
+    full = {"hour_limit": 30, "hour_left": 12, "stores_limit": 100, "stores_left": 0}
+    shown = {
+        "new": {"form": {"engine": "woocommerce"}},
+        "new-here": {"form": {"engine": "oscar"}},
+        "new-wrong": {"form": wrong, "errors": errors},
+        "new-full": {"form": {"engine": "oscar"}, "quota": full},
+        "new-nothing": {"form": {"engine": ""}, "engines": []},
+    }
+    start = {"engines": both, "idempotency_key": "k"}
+    return {name: Shown("stores/new.html", {**start, **context}) for name, context in shown.items()}
+
+
+def _others() -> dict[str, Shown]:
+    nobody = {"me": None, "csrf": None, "retry_after": None}
+    wrong = [{"pointer": "", "detail": "Email or password is wrong."}]
+    refused = {
+        "status": 409,
+        "title": "Not in this state",
+        "code": "not_ready",
+        "detail": "The store is upgrading.",
+        "next": "Look at the store: something has changed there meanwhile.",
+    }
+    return {
+        "login": Shown("login.html", nobody),
+        "login-wrong": Shown("login.html", {**nobody, "errors": wrong}),
+        "login-paused": Shown("login.html", {**nobody, "retry_after": 30, "errors": wrong}),
+        "error": Shown("error.html", {"error": refused}),
+        "error-away": Shown("error.html", {**nobody, "error": {**refused, "status": 503}}),
+    }

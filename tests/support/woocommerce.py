@@ -1,0 +1,107 @@
+"""A WooCommerce shop as customers and its owner use it: the Store API and the admin's pages, by plain HTTP."""
+
+import html
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+API = "/wp-json/wc/store/v1"
+ADDRESS = {
+    "first_name": "Grace",
+    "last_name": "Guest",
+    "company": "",
+    "address_1": "1 Main Street",
+    "address_2": "",
+    "city": "Springfield",
+    "state": "IL",
+    "postcode": "62701",
+    "country": "US",
+    "phone": "",
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    text: str
+    headers: dict[str, str]
+    body: Any
+
+
+class Shop:
+    """One visit with cookies of its own, under the store's host name at the address of its Service."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, at: str) -> None:
+        self._session = session
+        self._at = at
+        self._host = urlsplit(url).netloc
+        self._tokens: dict[str, str] = {}
+
+    async def ask(self, method: str, path: str, **kwargs: Any) -> Answer:
+        """One request; redirects are not followed."""
+        headers = {"Host": self._host, **self._tokens, **kwargs.pop("headers", {})}
+        url = URL(self._at + path, encoded=True)
+        async with self._session.request(method, url, headers=headers, allow_redirects=False, **kwargs) as response:
+            text = await response.text()
+            body = await response.json() if "json" in response.content_type else None
+            return Answer(response.status, text, dict(response.headers), body)
+
+    async def buy(self, slug: str = "stoneware-mug", *, quantity: int = 2) -> int:
+        """A guest's order, paid on delivery; its number."""
+        cart = await self.ask("GET", f"{API}/cart")
+        assert cart.status == 200, cart.text[:300]
+        self._tokens = {"Cart-Token": cart.headers["Cart-Token"], "Nonce": cart.headers["Nonce"]}
+        (product,) = (await self.ask("GET", f"{API}/products?slug={slug}")).body
+        added = await self.ask("POST", f"{API}/cart/add-item", json={"id": product["id"], "quantity": quantity})
+        assert added.status == 201, added.text[:300]
+        assert added.body["items_count"] == quantity
+        order = {
+            "billing_address": {**ADDRESS, "email": "grace@example.com"},
+            "shipping_address": ADDRESS,
+            "payment_method": "cod",
+        }
+        placed = await self.ask("POST", f"{API}/checkout", json=order)
+        assert placed.status == 200, placed.text[:300]
+        assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == ("processing", "success")
+        self._tokens = {}
+        return int(placed.body["order_id"])
+
+    async def sign_in(self, username: str, password: str) -> None:
+        page = await self.ask("GET", "/wp-login.php")
+        assert 'name="loginform"' in page.text
+        fields = {"log": username, "pwd": password, "testcookie": "1", "redirect_to": "/wp-admin/"}
+        answer = await self.ask("POST", "/wp-login.php", data=fields)
+        assert answer.status == 302, re.sub(r"<[^>]+>", " ", answer.text)[:500]
+
+    async def orders(self) -> str:
+        """The text of the admin's list of orders."""
+        page = await self.ask("GET", "/wp-admin/admin.php?page=wc-orders")
+        assert page.status == 200, page.headers
+        return html.unescape(re.sub(r"<[^>]+>", " ", page.text))
+
+    async def sees(self, order: int) -> bool:
+        return re.search(rf"#{order}\s+Grace Guest", await self.orders()) is not None
+
+
+@asynccontextmanager
+async def visiting(url: str, at: str) -> AsyncIterator[Shop]:
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=timeout) as session:
+        yield Shop(session, url, at)
+
+
+async def buy(url: str, at: str) -> int:
+    async with visiting(url, at) as shop:
+        return await shop.buy()
+
+
+@asynccontextmanager
+async def owner(url: str, at: str, credentials: dict[str, str]) -> AsyncIterator[Shop]:
+    """A visit of the shop's administrator."""
+    async with visiting(url, at) as shop:
+        await shop.sign_in(credentials["username"], credentials["password"])
+        yield shop

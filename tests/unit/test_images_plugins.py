@@ -1,0 +1,95 @@
+"""The plugin folders that a build is given: what is taken, what is refused, and which versions come of them."""
+
+from pathlib import Path
+
+import pytest
+
+from build_images import plugins
+from build_images.failure import BuildError
+from build_images.products import Absent
+
+
+def plugin(folder: Path, version: str = "11.0.1", *, wordpress: str = "6.9", name: str = "WooCommerce") -> Path:
+    """A folder that looks like WooCommerce as it is installed."""
+    for built in plugins.BUILT:
+        (folder / built).parent.mkdir(parents=True, exist_ok=True)
+        (folder / built).write_text("") if built.endswith(".php") else (folder / built).mkdir()
+    header = f" * Plugin Name: {name}\n * Version: {version}\n * Requires at least: {wordpress}\n * Requires PHP: 7.4\n"
+    (folder / "woocommerce.php").write_text(f"<?php\n/**\n{header} */\n")
+    return folder
+
+
+def given(*folders: Path) -> list[plugins.Plugin]:
+    return plugins.given({"WOOCOMMERCE_DIRS": ":".join(map(str, folders))})
+
+
+def versions(*folders: Path) -> list[tuple[str, int]]:
+    return [(release.version, release.theme) for release in plugins.releases(given(*folders))]
+
+
+@pytest.mark.parametrize("environment", [{}, {"WOOCOMMERCE_DIRS": ""}, {"WOOCOMMERCE_DIRS": " : "}])
+def test_without_folders_it_is_said_what_is_missing_and_how_to_give_it(environment: dict[str, str]) -> None:
+    with pytest.raises(Absent, match=r"WOOCOMMERCE_DIRS=/path/to/woocommerce"):
+        plugins.given(environment)
+
+
+def test_the_plugin_itself_or_the_folder_that_holds_it(tmp_path: Path) -> None:
+    inner = plugin(tmp_path / "unpacked" / "woocommerce", "10.4.2")
+    assert [found.folder for found in given(tmp_path / "unpacked", inner)] == [inner, inner]
+    (found,) = given(inner)
+    assert (found.version, found.wordpress, found.php) == ("10.4.2", "6.9", "7.4")
+
+
+def test_a_version_for_each_folder_in_the_order_given(tmp_path: Path) -> None:
+    new, old = plugin(tmp_path / "new", "11.0.1"), plugin(tmp_path / "old", "10.9.0-rc.1")
+    assert versions(new, old) == [("11.0.1", 1), ("10.9.0-rc.1", 1)]
+
+
+def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the_theme(tmp_path: Path) -> None:
+    one, two = plugin(tmp_path / "one"), plugin(tmp_path / "two")
+    assert versions(one) == [("11.0.1", 1), ("11.0.1-2", 2)]
+    assert versions(one, two) == [("11.0.1", 1), ("11.0.1-2", 2)]
+    with pytest.raises(BuildError, match="more than twice"):
+        versions(one, two, one)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "WooCommerce Shipping"}, "does not say that it is WooCommerce"),
+        ({"version": "../11"}, "and which version"),
+        ({"version": ""}, "and which version"),
+    ],
+)
+def test_another_plugin_is_refused(tmp_path: Path, fields: dict[str, str], words: str) -> None:
+    with pytest.raises(BuildError, match=words):
+        given(plugin(tmp_path / "given", **fields))
+
+
+@pytest.mark.parametrize("missing", ["assets/client", "assets/css", "vendor/autoload.php"])
+def test_the_source_of_woocommerce_is_refused(tmp_path: Path, missing: str) -> None:
+    path = plugin(tmp_path / "given") / missing
+    path.unlink() if path.is_file() else path.rmdir()
+    with pytest.raises(BuildError, match=rf"for {missing} is not there: it is rather the source.*woocommerce\.com"):
+        given(tmp_path / "given")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"names .*/nowhere, in which there is no"):
+        given(tmp_path / "nowhere")
+
+
+def test_it_asks_for_a_wordpress_and_a_php_that_there_are(tmp_path: Path) -> None:
+    (found,) = given(plugin(tmp_path / "given", wordpress="7.10"))
+    plugins.insist_on(found, wordpress="7.10", php="8.4")
+    plugins.insist_on(found, wordpress="7.10.2", php="8.4")
+    with pytest.raises(BuildError, match=r"needs WordPress 7\.10, and there is 7\.9\.1"):
+        plugins.insist_on(found, wordpress="7.9.1", php="8.4")
+    with pytest.raises(BuildError, match=r"needs PHP 7\.4, and there is 7\.3"):
+        plugins.insist_on(found, wordpress="8", php="7.3")
+
+
+def test_versions_are_compared_by_their_numbers() -> None:
+    assert plugins.numbers("7.10") > plugins.numbers("7.9.9")
+    assert plugins.numbers("7.1") == plugins.numbers("7.1.0")
+    assert plugins.numbers("7.2-beta1") == (7, 2)

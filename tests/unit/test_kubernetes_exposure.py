@@ -1,0 +1,78 @@
+"""How stores are reached: what a chart is told of it, and where the reaper asks whether one still answers."""
+
+from typing import Any
+
+import pytest
+
+from storefleet.runtimes.kubernetes.exposure import Door, door_of, make_exposure
+from storefleet.settings import Settings, SettingsError, load
+
+URL = "https://acme.shops.example.com/"
+NOBODY = {"namespace": "", "name": "", "sectionName": ""}
+
+
+@pytest.mark.parametrize(
+    ("fields", "exposure"),
+    [
+        ({}, {"type": "none", "className": "", "tls": False, "gateway": NOBODY}),
+        ({"ingress_class": "nginx"}, {"type": "ingress", "className": "nginx", "tls": False, "gateway": NOBODY}),
+        (
+            {"exposure": "ingress", "store_scheme": "https"},
+            {"type": "ingress", "className": "", "tls": True, "gateway": NOBODY},
+        ),
+        (
+            {"exposure": "none", "ingress_class": "nginx"},
+            {"type": "none", "className": "nginx", "tls": False, "gateway": NOBODY},
+        ),
+        (
+            {"exposure": "httproute", "route_gateway": "edge/public"},
+            {
+                "type": "httproute",
+                "className": "",
+                "tls": False,
+                "gateway": {"namespace": "edge", "name": "public", "sectionName": ""},
+            },
+        ),
+        (
+            {"exposure": "httproute", "route_gateway": "edge/public/stores"},
+            {
+                "type": "httproute",
+                "className": "",
+                "tls": False,
+                "gateway": {"namespace": "edge", "name": "public", "sectionName": "stores"},
+            },
+        ),
+    ],
+)
+def test_what_the_chart_is_told(fields: dict[str, Any], exposure: dict[str, Any]) -> None:
+    assert make_exposure(Settings(**fields)) == exposure
+
+
+@pytest.mark.parametrize(
+    ("fields", "door"),
+    [
+        ({}, None),
+        ({"exposure": "none", "ingress_address": "http://traefik.traefik.svc"}, None),
+        ({"exposure": "ingress"}, Door("https://acme.shops.example.com", own=True)),
+        (
+            {"exposure": "ingress", "ingress_address": "https://traefik.traefik.svc"},
+            Door("https://traefik.traefik.svc", own=False),
+        ),
+    ],
+)
+def test_where_the_way_in_is(fields: dict[str, Any], door: Door | None) -> None:
+    assert door_of(URL, Settings(**fields)) == door
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"exposure": "httproute"}, "STOREFLEET_ROUTE_GATEWAY"),
+        ({"exposure": "tunnel"}, "STOREFLEET_EXPOSURE"),
+        ({"route_gateway": "public"}, "STOREFLEET_ROUTE_GATEWAY"),
+        ({"ingress_address": "traefik.traefik.svc"}, "STOREFLEET_INGRESS_ADDRESS"),
+    ],
+)
+def test_what_makes_no_sense_is_named(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(**fields)

@@ -1,0 +1,195 @@
+"""How steps move on, without a database."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from storefleet.models import Failure, Operation, Step, Store
+from storefleet.progress import (
+    begin_next,
+    begun,
+    cancelled_failure,
+    close_running,
+    goes_back,
+    planned,
+    succeeded,
+    turned,
+    with_cause,
+    with_step,
+)
+from storefleet.runtimes.base import Outcome, RuntimeStep, Work
+
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def run(work: Work) -> Outcome:
+    del work
+    return Outcome()
+
+
+def plan(*names: str) -> list[RuntimeStep]:
+    return [RuntimeStep(name, name.title(), run) for name in names]
+
+
+def operation(*steps: Step) -> Operation:
+    return Operation(
+        id="op_aaaaaaaaaaaaaaaa",
+        tenant_id="ten_aaaaaaaaaaaaaaaa",
+        store_id="sto_aaaaaaaaaaaaaaaa",
+        kind="create",
+        state="running",
+        error=None,
+        attempt=1,
+        cancel_requested=False,
+        fence=1,
+        request_id=None,
+        deadline=THEN,
+        run_after=THEN,
+        created_at=THEN,
+        started_at=THEN,
+        finished_at=None,
+        steps=steps,
+    )
+
+
+def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
+    done = Step(name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done")
+    steps = planned(operation(done), plan("a", "b", "c"))
+    assert [step.name for step in steps] == ["a", "b", "c"]
+    assert steps[0] == done
+    assert [step.state for step in steps[1:]] == ["pending", "pending"]
+
+
+def test_a_plan_that_has_changed_is_the_new_one() -> None:
+    done = Step(name="gone", title="Gone", state="succeeded")
+    assert [step.name for step in planned(operation(done), plan("a"))] == ["a"]
+
+
+def test_the_first_unfinished_step_begins() -> None:
+    steps = begin_next(
+        (Step(name="a", title="A", state="succeeded"), Step(name="b", title="B"), Step(name="c", title="C"))
+    )
+    assert [step.state for step in steps] == ["succeeded", "running", "pending"]
+    assert steps[1].started_at is not None
+
+
+def test_a_step_that_runs_keeps_its_first_start() -> None:
+    begun = Step(name="a", title="A", state="running", started_at=THEN, message="half way")
+    assert begin_next((begun,)) == (begun,)
+
+
+def test_nothing_begins_when_everything_is_done() -> None:
+    steps = (Step(name="a", title="A", state="succeeded"),)
+    assert begin_next(steps) == steps
+
+
+def test_only_the_running_step_is_closed() -> None:
+    before = operation(
+        Step(name="a", title="A", state="succeeded"),
+        Step(name="b", title="B", state="running"),
+        Step(name="c", title="C"),
+    )
+    after = close_running(before, "failed", "why")
+    assert [step.state for step in after.steps] == ["succeeded", "failed", "pending"]
+    assert after.steps[1].message == "why"
+    assert after.steps[1].finished_at is not None
+    assert [step.state for step in before.steps] == ["succeeded", "running", "pending"]  # models are frozen
+
+
+def test_one_step_changes() -> None:
+    before = operation(Step(name="a", title="A"), Step(name="b", title="B"))
+    assert [step.message for step in with_step(before, 1, message="x").steps] == ["", "x"]
+
+
+def test_a_cancelled_store_says_what_to_do() -> None:
+    failure = cancelled_failure()
+    assert (failure.code, failure.retryable) == ("cancelled", True)
+    assert failure.next
+
+
+# there and back -----------------------------------------------------------------------------------------------------
+
+CAUSE = Failure(code="image_missing", detail="No image.", step="b", next="Build it.")
+WORSE = Failure(code="unschedulable", detail="No room.", step="return-b", next="Make room.")
+
+
+def upgrade(*steps: Step, error: Failure | None = None) -> Operation:
+    asked = {"from": "1", "to": "2"}
+    return operation(*steps).model_copy(update={"kind": "upgrade", "input": asked, "error": error})
+
+
+def store(state: str = "upgrading") -> Store:
+    return Store(
+        id="sto_aaaaaaaaaaaaaaaa",
+        tenant_id="ten_aaaaaaaaaaaaaaaa",
+        name="acme",
+        engine="shop",
+        engine_version="1",
+        parameters={},
+        state=state,
+        url="http://acme/",
+        admin_url=None,
+        failure=None,
+        created_at=THEN,
+        ready_at=THEN,
+        deleted_at=None,
+        version=7,
+    )
+
+
+def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
+    there = (Step(name="a", title="A", state="succeeded"), Step(name="b", title="B", state="running"))
+    steps = turned((*there, Step(name="c", title="C")), CAUSE, plan("return-b", "return-c"))
+    assert [(step.name, step.state) for step in steps] == [
+        *(("a", "succeeded"), ("b", "failed"), ("c", "cancelled")),
+        *(("return-b", "running"), ("return-c", "pending")),
+    ]
+    assert (steps[1].message, steps[2].message) == ("No image.", "Not begun")
+    stopped = turned(there, cancelled_failure("upgrade"), ())
+    assert [step.state for step in stopped] == ["succeeded", "cancelled"]
+
+
+def test_a_claim_on_the_way_back_finds_both_ways() -> None:
+    kept = (
+        Step(name="a", title="A", state="failed"),
+        Step(name="return-b", title="B", state="succeeded"),
+    )
+    steps = begin_next(planned(upgrade(*kept, error=CAUSE), plan("return-b", "return-c")))
+    assert [(step.name, step.state) for step in steps] == [
+        ("a", "failed"),
+        ("return-b", "succeeded"),
+        ("return-c", "running"),
+    ]
+
+
+def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
+    assert begun(store("ready"), upgrade())[1] == "store.upgrading"
+    assert begun(store("ready"), upgrade())[0].state == "upgrading"
+    again, event = begun(store("upgrading"), upgrade())
+    assert (again, event) == (store("upgrading"), "store.step")
+    back, event = begun(store("upgrading"), upgrade(error=CAUSE))
+    assert (back.state, back.version, event) == ("rolling_back", 8, "store.rolling_back")
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "goes"),
+    [("upgrading", None, True), ("deleting", None, False), ("ready", None, False), ("rolling_back", CAUSE, False)],
+)
+def test_what_goes_back(state: str, error: Failure | None, goes: bool) -> None:
+    assert goes_back(store(state), upgrade(error=error)) is goes
+
+
+def test_the_version_changes_with_success_alone() -> None:
+    after, ended, event = succeeded(store(), upgrade(), {"url": "http://new/"})
+    assert (after.engine_version, after.state, after.url, after.ready_at) == ("2", "ready", "http://new/", THEN)
+    assert (ended.state, event) == ("succeeded", "store.upgraded")
+    after, ended, event = succeeded(store("rolling_back"), upgrade(error=CAUSE), {})
+    assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")
+    assert (ended.state, ended.error and ended.error.detail) == ("failed", "No image. The store is back on 1.")
+
+
+def test_a_way_back_that_fails_tells_both_causes() -> None:
+    both = with_cause(upgrade(error=CAUSE), WORSE)
+    assert (both.code, both.step) == ("return_failed", "return-b")
+    assert both.detail == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"
+    assert with_cause(upgrade(), WORSE) is WORSE

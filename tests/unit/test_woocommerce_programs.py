@@ -1,0 +1,150 @@
+"""The WooCommerce shop's own PHP: every file is read by PHP, and what needs no WordPress is run."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sources import ROOT
+
+SHOP = ROOT / "stores" / "woocommerce"
+FILES = sorted(SHOP.rglob("*.php"))
+
+
+def php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("php")
+    assert program, "These tests need PHP 8.2 or newer: run `make php`."
+    environment = {"PATH": "/usr/bin:/bin", **variables}
+    return subprocess.run(
+        [program, "-n", *arguments],
+        input=stdin,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def run(code: str, *parts: str, **variables: str) -> Any:
+    """What a piece of code prints as JSON, with files of the shop's library."""
+    wanted = "".join(f"require '{SHOP}/shop/lib/{part}.php';" for part in parts)
+    done = php(stdin=f"<?php namespace Storefleet; {wanted} {code}", **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_file_is_php() -> None:
+    assert len(FILES) > 30
+    done = [(path, php("-l", str(path))) for path in FILES]
+    assert [(path.name, each.stdout + each.stderr) for path, each in done if each.returncode != 0] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SHOP)))
+def test_a_file_says_what_it_is_for_and_is_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<?php\n/**")
+    assert len(text.splitlines()) < 300
+
+
+def configuration(folder: Path, **content: Any) -> str:
+    path = folder / "store.json"
+    usual = {"url": "http://acme.shops.example.com/", "host": "acme.shops.example.com"}
+    path.write_text(json.dumps({**usual, **content}), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ({}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "acme.shops.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "Other.Shops.Example.com"}, "http://other.shops.example.com"),
+        ({"HTTP_HOST": "other.shops.example.com:8080"}, "http://other.shops.example.com:8080"),
+        ({"HTTP_HOST": "evil.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "a.b.shops.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "shops.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "acmexshops.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "x.shops.example.com\n"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "x.shops.example.com/@evil.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_HOST": "-x.shops.example.com"}, "http://acme.shops.example.com"),
+        ({"HTTP_X_FORWARDED_PROTO": "https"}, "https://acme.shops.example.com"),
+        ({"HTTP_X_FORWARDED_PROTO": "gopher"}, "http://acme.shops.example.com"),
+    ],
+)
+def test_the_address_is_the_requests_where_it_may_be_believed(
+    tmp_path: Path, server: dict[str, str], address: str
+) -> None:
+    code = f"echo json_encode(Address::of(Configuration::current(), json_decode('{json.dumps(server)}', true)));"
+    assert run(code, "configuration", "address", STORE_CONFIG=configuration(tmp_path)) == address
+
+
+def test_a_port_and_a_scheme_of_the_configured_address_stay(tmp_path: Path) -> None:
+    at = configuration(tmp_path, url="https://acme.localhost:8443/", host="acme.localhost")
+    code = "echo json_encode(Address::of(Configuration::current(), ['HTTP_HOST' => 'web']));"
+    assert run(code, "configuration", "address", STORE_CONFIG=at) == "https://acme.localhost:8443"
+
+
+def test_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
+    tell = "try { %s } catch (Mistake $mistake) { echo json_encode($mistake->getMessage()); }"
+    broken = tmp_path / "broken.json"
+    broken.write_text("[")
+    assert "no JSON object" in run(tell % "Configuration::current();", "configuration", STORE_CONFIG=str(broken))
+    at = configuration(tmp_path, secret_file=str(tmp_path / "none"))
+    assert "no text “name”" in run(tell % "Configuration::current()->text('name');", "configuration", STORE_CONFIG=at)
+    told = run(tell % "Configuration::current()->secret('secret_file');", "configuration", STORE_CONFIG=at)
+    assert "missing, empty or not readable" in told
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "x" * 101])
+def test_a_dump_has_a_plain_name(name: str) -> None:
+    code = "try { echo json_encode(Task::dump()); } catch (Mistake) { echo 'null'; }"
+    assert run(code, "configuration", "ending", "task", STOREFLEET_DUMP=name) is None
+
+
+def test_a_time_is_told_as_the_database_writes_it() -> None:
+    code = "echo json_encode(Task::since());"
+    since = run(code, "configuration", "ending", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00")
+    assert since == "2026-11-25 10:00:00"
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("$ending->well();", 0), ("exit(0);", 1), ("throw new Mistake('m');", 2), ("throw new \\Exception('e');", 1)],
+)
+def test_a_program_ends_well_only_when_it_comes_to_its_end(tmp_path: Path, end: str, status: int) -> None:
+    wanted = "".join(f"require '{SHOP}/shop/lib/{part}.php';" for part in ("configuration", "database", "ending"))
+    program = tmp_path / "program.php"
+    program.write_text(f"<?php namespace Storefleet; {wanted} $ending = Ending::watch('test'); {end}", encoding="utf-8")
+    done = php(str(program))
+    assert done.returncode == status, done.stderr
+    assert ("test:" in done.stderr) is (status != 0)
+
+
+def test_an_unknown_command_is_answered_with_those_there_are() -> None:
+    done = php(str(SHOP / "shop" / "store.php"), "reboot")
+    assert done.returncode == 2
+    assert "bake, compile, database, dump" in done.stderr
+
+
+def test_sample_goods_are_whole() -> None:
+    goods = json.loads((SHOP / "goods" / "goods.json").read_text(encoding="utf-8"))
+    assert len(goods) == 6
+    for field in ("sku", "slug", "name", "picture"):
+        assert len({good[field] for good in goods}) == 6
+    for good in goods:
+        assert (SHOP / "goods" / good["picture"]).read_bytes().startswith(b"\xff\xd8")
+        assert (SHOP / "goods" / good["picture"]).with_suffix(".svg").is_file()
+    assert "Stoneware Mug" in {good["name"] for good in goods}
+
+
+def test_the_second_revision_of_the_theme_changes_files_of_the_first() -> None:
+    first, second = (
+        {p.relative_to(SHOP / n) for p in (SHOP / n).rglob("*") if p.is_file()} for n in ("theme", "theme-2")
+    )
+    assert second
+    assert second <= first
+    assert all((SHOP / "theme" / path).read_bytes() != (SHOP / "theme-2" / path).read_bytes() for path in second)
