@@ -128,6 +128,11 @@ def _made_by_npm(cache: Cache) -> tuple[Layer, Layer]:
 
 def _packages(program: Path, project: Path, root: Path, cache: Cache) -> None:
     del program, cache
+    keep_packages(project, root)
+
+
+def keep_packages(project: Path, root: Path) -> None:
+    """What a running shop needs of the installed packages, at its place below `root`."""
     npm.keep_only_needed(project, root / TARGET, LEFT_OUT)
     for pattern in UNREAD:
         for path in list((root / TARGET).rglob(pattern)):

@@ -58,6 +58,10 @@ class Api:
             assert response.status < 300, f"{method} {path}: {response.status} {text[:500]}"
             return dict(await response.json())
 
+    async def status(self, method: str, path: str) -> int:
+        async with self._session.request(method, URL(self._at + path, encoded=True), headers=self._headers) as response:
+            return response.status
+
 
 def session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
