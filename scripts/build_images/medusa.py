@@ -37,7 +37,7 @@ LEFT_OUT = (
     *("@medusajs/workflow-engine-redis", "@medusajs/file-s3", "@aws-sdk/client-dynamodb", "connect-dynamodb"),
     *("@medusajs/notification-sendgrid", "@medusajs/payment-stripe", "@medusajs/translation"),
     *("@opentelemetry/instrumentation-pg", "@opentelemetry/resources", "@opentelemetry/sdk-node"),
-    *("@opentelemetry/sdk-trace-node", "@jercle/yargonaut", "@swc/core", "@types/node", "yalc"),
+    *("@opentelemetry/sdk-trace-node", "@jercle/yargonaut", "@types/node"),
 )
 #: For people who read or change a package.
 UNREAD = ("*.map", "*.d.ts", "*.d.mts", "*.d.cts", "*.md", "*.markdown", "*.tsbuildinfo", ".package-lock.json")

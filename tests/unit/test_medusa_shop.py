@@ -1,5 +1,6 @@
 """The Medusa shop's own programs and pages: their tests are written in its language."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -59,3 +60,21 @@ def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]["parameters"]
     for name, rule in engine.parameters["properties"].items():
         assert schema["properties"][name].get("enum") == rule.get("enum"), name
+
+
+def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    medusa = importlib.import_module("build_images.medusa")
+    npm = importlib.import_module("build_images.npm")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_bytes((SHOP / name).read_bytes())
+    for path in ("node_modules/pg", "node_modules/react", "node_modules/@medusajs/medusa"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "index.js").write_text("1", encoding="ascii")
+    npm.keep_only_needed(tmp_path, tmp_path / "kept", medusa.LEFT_OUT)
+    kept = {str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.js")}
+    assert kept == {"node_modules/pg/index.js", "node_modules/@medusajs/medusa/index.js"}
+    with pytest.raises(npm.BuildError, match="no-such-package"):
+        npm.keep_only_needed(tmp_path, tmp_path / "again", ("no-such-package",))
