@@ -46,10 +46,11 @@ class Changing:
     # before anything changes ----------------------------------------------------------------------------------------
 
     async def dump(self, work: Work) -> Outcome:
-        """Unchanged when it fails: the store is as it was."""
-        place = self._place(work)
-        self._installer.engine_of(_at(work, _change(work).target).store)
+        """Unchanged when it fails, or when there would be no way there or back: the store is as it was."""
+        place, change = self._place(work), _change(work)
         try:
+            for version in (change.target, change.origin):
+                self._installer.engine_of(_at(work, version).store)
             answer = Answered("dump", await self._tasks.run(work, place, "dump", env=_told(work)))
             dump = answer.as_dump()
         except PermanentError as error:
@@ -61,7 +62,10 @@ class Changing:
 
     async def orders(self, work: Work) -> Outcome:
         """Unchanged when orders would go, and nobody has said that they may."""
-        self._installer.engine_of(_at(work, _change(work).target).store)
+        try:
+            self._installer.engine_of(_at(work, _change(work).target).store)
+        except PermanentError as error:
+            raise _unchanged(error) from None
         found = await self._orders(work, "orders")
         if not found.count:
             return Outcome("No order would go")
