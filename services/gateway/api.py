@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from services.gateway import openapi
+from services.gateway.administration import Administration
+from services.gateway.answers import accepted
 from services.gateway.requests import (
     NewRollback,
     NewStore,
-    NewTenant,
-    NewToken,
     NewVersion,
     identifier,
     number,
@@ -26,13 +26,12 @@ from storefleet.accounts import Accounts
 from storefleet.admission import Admission
 from storefleet.callers import Callers
 from storefleet.changes import Changes
-from storefleet.database import access, changes, dead_letters, history, operations, outbox, stores
+from storefleet.database import access, changes, history, operations, stores
 from storefleet.database.pool import Database
 from storefleet.engines import Engines
 from storefleet.errors import Conflict, Forbidden, NotFound
-from storefleet.identifiers import COMMAND, DEAD_LETTER, EVENT, OPERATION, STORE, TOKEN, new_id
-from storefleet.intents import Accepted
-from storefleet.models import OWNER_SCOPES, STORE_STATES, Caller, Scope, Store, now, timestamp
+from storefleet.identifiers import EVENT, OPERATION, STORE
+from storefleet.models import STORE_STATES, Caller, Scope, Store
 from storefleet.runtimes.base import Runtime
 from storefleet.settings import Settings
 from storefleet.web import REQUEST_ID, read_json
@@ -59,12 +58,14 @@ class Api:
         self._database = database
         self._admission = admission
         self._changes = changes
-        self._accounts = accounts
         self._callers = callers
         self._engines = engines
         self._runtime = runtime
         self._default_engine = engines.default(settings.default_engine)
         self._kept = timedelta(days=settings.keep_days)
+        self._administration = Administration(
+            database=database, accounts=accounts, admission=admission, caller=self._caller
+        )
 
     def routes(self) -> Sequence[web.RouteDef]:
         v1 = "/api/v1"
@@ -87,13 +88,7 @@ class Api:
             web.get(f"{v1}/operations", self.list_operations),
             web.get(f"{v1}/operations/{{id}}", self.get_operation),
             web.post(f"{v1}/operations/{{id}}/cancel", self.cancel_operation),
-            web.post(f"{v1}/tenants", self.create_tenant),
-            web.get(f"{v1}/tokens", self.list_tokens),
-            web.post(f"{v1}/tokens", self.create_token),
-            web.delete(f"{v1}/tokens/{{id}}", self.revoke_token),
-            web.get(f"{v1}/dead-letters", self.list_dead_letters),
-            web.get(f"{v1}/dead-letters/{{id}}", self.get_dead_letter),
-            web.post(f"{v1}/dead-letters/{{id}}/replay", self.replay_dead_letter),
+            *self._administration.routes(),
         )
 
     async def _caller(self, request: web.Request, scope: Scope) -> Caller:
@@ -137,7 +132,7 @@ class Api:
     async def create_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         body = parsed(NewStore, await read_json(request))
-        accepted = await self._admission.create(
+        taken = await self._admission.create(
             caller,
             name=body.name,
             engine=body.engine,
@@ -147,7 +142,7 @@ class Api:
             request_id=request[REQUEST_ID],
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
-        return _accepted(accepted)
+        return accepted(taken)
 
     async def get_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
@@ -156,17 +151,17 @@ class Api:
 
     async def delete_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
-        return _accepted(await self._admission.delete(caller, ref=store_ref(request), request_id=request[REQUEST_ID]))
+        return accepted(await self._admission.delete(caller, ref=store_ref(request), request_id=request[REQUEST_ID]))
 
     async def retry_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
-        return _accepted(await self._admission.retry(caller, ref=store_ref(request), request_id=request[REQUEST_ID]))
+        return accepted(await self._admission.retry(caller, ref=store_ref(request), request_id=request[REQUEST_ID]))
 
     async def upgrade_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         await self._store(caller, request)
         body = parsed(NewVersion, await read_json(request))
-        return _accepted(
+        return accepted(
             await self._changes.upgrade(
                 caller, ref=store_ref(request), version=body.version, request_id=request[REQUEST_ID]
             )
@@ -176,7 +171,7 @@ class Api:
         caller = await self._caller(request, "stores:write")
         await self._store(caller, request)
         body = parsed(NewRollback, await read_json(request))
-        return _accepted(
+        return accepted(
             await self._changes.rollback(
                 caller,
                 ref=store_ref(request),
@@ -273,80 +268,6 @@ class Api:
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)
 
-    # tenants and tokens ---------------------------------------------------------------------------------------------
-
-    async def create_tenant(self, request: web.Request) -> web.Response:
-        await self._caller(request, "operator")
-        body = parsed(NewTenant, await read_json(request))
-        tenant = await self._accounts.create_tenant(name=body.name, email=body.email)
-        shape = {"tenant": tenant.tenant_id, "email": tenant.email, "password": tenant.password, "token": tenant.token}
-        return web.json_response(shape, status=201, headers={"Cache-Control": "no-store"})
-
-    async def list_tokens(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
-        return web.json_response({"data": [_token(t) for t in await self._accounts.tokens(caller)], "has_more": False})
-
-    async def create_token(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
-        body = parsed(NewToken, await read_json(request))
-        token = await self._accounts.create_token(
-            caller,
-            name=body.name,
-            scopes=list(body.scopes or [scope for scope in OWNER_SCOPES if caller.may(scope)]),
-            expires_at=now() + timedelta(days=body.expires_in_days),
-            request_id=request[REQUEST_ID],
-        )
-        shape = {**_token(token), "token": token["token"]}
-        return web.json_response(shape, status=201, headers={"Cache-Control": "no-store"})
-
-    async def revoke_token(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
-        await self._accounts.revoke_token(caller, token_id=path_id(request, TOKEN), request_id=request[REQUEST_ID])
-        return web.Response(status=204)
-
-    # dead letters ---------------------------------------------------------------------------------------------------
-
-    async def list_dead_letters(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        async with self._database.connection() as conn:
-            page, more = await dead_letters.listed(
-                conn,
-                tenant_id=_whose(caller),
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", DEAD_LETTER),
-            )
-        return web.json_response({"data": [_letter(letter) for letter in page], "has_more": more})
-
-    async def get_dead_letter(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        letter_id = path_id(request, DEAD_LETTER)
-        async with self._database.connection() as conn:
-            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=letter_id)
-        if letter is None:
-            raise NotFound("There is no such dead letter.")
-        payload = bytes(letter["payload"]).decode(errors="replace")
-        return web.json_response({**_letter(letter), "payload": payload})
-
-    async def replay_dead_letter(self, request: web.Request) -> web.Response:
-        """A given-up operation is retried; an unreadable message is sent again as it was."""
-        caller = await self._caller(request, "stores:write")
-        letter_id = path_id(request, DEAD_LETTER)
-        async with self._database.transaction() as conn:
-            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=letter_id, lock=True)
-            if letter is None:
-                raise NotFound("There is no such dead letter.")
-            if letter["replayed_at"] is not None:
-                raise Conflict("It has been replayed already.", code="already_replayed")
-            if letter["operation_id"] is None:
-                await outbox.add(conn, outbox.raw(new_id(COMMAND), letter["subject"], bytes(letter["payload"])))
-                await dead_letters.mark_replayed(conn, letter["id"])
-                return web.json_response({**_letter(letter), "replayed_at": timestamp(now())}, status=202)
-        owner = caller.model_copy(update={"tenant_id": letter["tenant_id"]})
-        accepted = await self._admission.retry(owner, ref=letter["store_id"], request_id=request[REQUEST_ID])
-        async with self._database.transaction() as conn:
-            await dead_letters.mark_replayed(conn, letter["id"])
-        return _accepted(accepted)
-
 
 async def reveal(database: Database, runtime: Runtime, caller: Caller, store: Store, request_id: str) -> dict[str, str]:
     """The store's admin sign-in, after a line in the audit log; raises Conflict while there is none."""
@@ -372,42 +293,3 @@ async def usage(engines: Engines, runtime: Runtime, store: Store) -> dict[str, A
     uses = await runtime.usage(store) if store.state != "deleted" else None
     resources = [use._asdict() for use in uses] if uses is not None else None
     return {"plan": store.plan, "title": plan.title if plan else "", "resources": resources}
-
-
-def _accepted(accepted: Accepted) -> web.Response:
-    headers = {"Location": f"/api/v1/operations/{accepted.operation['id']}", "Retry-After": "1"}
-    if accepted.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    body = {"store": accepted.store, "operation": accepted.operation}
-    return web.json_response(body, status=202, headers=headers)
-
-
-def _whose(caller: Caller) -> str | None:
-    """An operator sees everybody's dead letters."""
-    return None if caller.may("operator") else caller.tenant_id
-
-
-def _token(record: Any) -> dict[str, Any]:
-    return {
-        "id": record["id"],
-        "name": record["name"],
-        "prefix": record["prefix"],
-        "scopes": list(record["scopes"]),
-        "created_at": timestamp(record["created_at"]),
-        "expires_at": timestamp(record["expires_at"]),
-        "last_used_at": timestamp(record["last_used_at"]),
-    }
-
-
-def _letter(record: Any) -> dict[str, Any]:
-    return {
-        "id": record["id"],
-        "tenant_id": record["tenant_id"],
-        "store_id": record["store_id"],
-        "operation_id": record["operation_id"],
-        "reason": record["reason"],
-        "detail": record["detail"],
-        "subject": record["subject"],
-        "created_at": timestamp(record["created_at"]),
-        "replayed_at": timestamp(record["replayed_at"]),
-    }

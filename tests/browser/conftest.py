@@ -1,12 +1,19 @@
 """A platform with real Oscar shops, and a real browser."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, async_playwright
 
-from tests.support.platform import ROOT, Platform, running
+from storefleet.node.accounts import find_account
+from storefleet.node.files import give_folder, make_folder
+from tests.support.containers import READY, Containers, end
+from tests.support.platform import ROOT, Platform, free_ports, running
+from tests.support.polling import eventually
 
 CHROMIUM = next(
     (p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), "/usr/bin/chromium"
@@ -74,3 +81,31 @@ async def sign_in(page: Page, platform: Platform) -> None:
     await page.fill("#password", admin["password"])
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/stores")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def baked(platform: Platform) -> AsyncIterator[Containers]:
+    """With the environment that the platform built for its local shops; its server runs."""
+    (venv,) = (platform.state_dir / "engines" / "oscar").glob("*/venv")
+    folder, account = Path(tempfile.mkdtemp(prefix="storefleet-tests-")), find_account()
+    give_folder(folder, account)
+    for name in ("template", "database", "files", "tmp", "backups"):
+        give_folder(folder / name, account)
+    make_folder(folder / "pids")
+    port, shop_port = free_ports(2)
+    containers = Containers(folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port)
+    containers.configure()
+    assert await containers.run("bake") == 0, containers.log("bake").read_text()[-3000:]
+    server = containers.start("database")
+    try:
+        await eventually(containers.answers, within=READY)
+        yield containers
+    finally:
+        await end(server)
+        shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture
+async def shop(baked: Containers) -> Containers:
+    await baked.empty()
+    return baked

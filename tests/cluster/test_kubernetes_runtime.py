@@ -1,6 +1,5 @@
 """The kubernetes runtime on a real cluster: stores made, failing, mended, interrupted anywhere, and taken away."""
 
-import ast
 import asyncio
 import contextlib
 import os
@@ -21,22 +20,22 @@ from storefleet.identifiers import new_id, resource_name
 from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
 from tests.support.cluster import (
+    IN_CHANGE,
     Bench,
     bare_cluster,
-    helm_program,
-    kubeconfig,
+    effects_in_source,
     load_pocket_image,
     opened_bench,
+    platform_that_is_killed,
     through,
     until_status,
 )
-from tests.support.kubernetes import ENGINES, pocket
-from tests.support.platform import ROOT, Client, Platform, free_ports, running
+from tests.support.kubernetes import pocket
+from tests.support.platform import Client, Platform, free_ports
 from tests.support.proxy import Proxy
 
 IN_DELETION = ("delete_namespace", "sweep_namespace")
 IN_RETRY = ("free_release", "clear_stuck")
-RUNTIME = ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -352,20 +351,7 @@ async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    folder = tmp_path_factory.mktemp("platform")
-    settings = {
-        "runtime": "kubernetes",
-        "kubeconfig": kubeconfig(),
-        "helm": helm_program(),
-        "failpoint_file": folder / "armed",
-        "failpoint_log": folder / "visited",
-        "lease": 2,
-        "scan_interval": 0.2,
-        "announce_after": 1,
-        "restart_backoff": 0.2,
-        "stores_per_hour": 10_000,
-    }
-    with running(folder / "state", engines=ENGINES, engine="pocket", **settings) as platform:
+    with platform_that_is_killed(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
 
 
@@ -375,7 +361,7 @@ async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) ->
         visited.write_text("")
         await _gone(client, (await client.made("first"))["id"])
         retried = await _retried(client, bench)
-        points = _in_source()
+        points = effects_in_source() - {f"{effect}:{side}" for effect in IN_CHANGE for side in ("before", "after")}
         assert points - set(visited.read_text().split()) == set()
         leaving = [asyncio.create_task(_gone(client, retried))]
         for number, point in enumerate(sorted(points)):
@@ -422,14 +408,3 @@ async def _retried(client: Client, bench: Bench, armed: Path | None = None, poin
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
     return store_id
-
-
-def _in_source() -> set[str]:
-    names = {
-        str(node.args[0].value)
-        for path in RUNTIME.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect"
-        if isinstance(node.args[0], ast.Constant)
-    }
-    return {f"{name}:{side}" for name in names for side in ("before", "after")}

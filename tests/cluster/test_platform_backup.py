@@ -26,7 +26,7 @@ async def backup(deployment: Deployment, *words: str) -> str:
 async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
     api = await deployment.tenant("kept")
     made = await api.create("kept-in-backup", engine="oscar")
-    operation = await api.ended(made["operation"]["id"], within=80)
+    operation = await api.ended(made["operation"]["id"], within=60)
     assert operation["state"] == "succeeded"
     said = await backup(deployment, "now")
     name = next(word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump"))
@@ -51,7 +51,7 @@ async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
     assert (await forgotten.get("/stores")).status == 401
 
     deletion = await api.delete("/stores/kept-in-backup")
-    ended = await api.ended(deletion.body["operation"]["id"], within=80)
+    ended = await api.ended(deletion.body["operation"]["id"], within=60)
     assert ended["state"] == "succeeded"
     assert await deployment.left_of(store["id"]) == []
 

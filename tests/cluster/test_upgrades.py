@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,7 +15,8 @@ from storefleet.errors import PermanentError, Unchanged
 from storefleet.identifiers import new_id, resource_name
 from storefleet.models import Store
 from storefleet.runtimes.kubernetes import kinds
-from tests.support.cluster import Bench, load_pocket_image, opened_bench
+from tests.support.cluster import IN_CHANGE, Bench, load_pocket_image, opened_bench, platform_that_is_killed
+from tests.support.platform import Client, Platform
 
 BACK_WITHIN = 90.0
 LONGEST_GAP = 5.0
@@ -91,8 +94,8 @@ async def order(bench: Bench, store: Store, number: str) -> None:
     assert await ask(bench, store, f"/cgi-bin/order?{number}") == "ordered"
 
 
-async def left(bench: Bench, store: Store) -> dict[str, list[str]]:
-    """Jobs of tasks, and pods that are not ready."""
+async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str, list[str]]:
+    """Jobs of tasks, and pods that are not ready; those of a version that was replaced may still be `leaving`."""
     namespace = resource_name(store.id)
     jobs = await bench.cluster.every(kinds.JOB, namespace=namespace)
     pods = await bench.cluster.every(kinds.POD, namespace=namespace)
@@ -100,6 +103,7 @@ async def left(bench: Bench, store: Store) -> dict[str, list[str]]:
         pod["metadata"]["name"]
         for pod in pods
         if pod["status"]["phase"] != "Succeeded"
+        and (leaving or "deletionTimestamp" not in pod["metadata"])
         and not any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
     ]
     return {
@@ -175,7 +179,7 @@ async def test_versions_that_fail(bench: Bench) -> None:
 
 
 async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
-    store = await bench.create(bench.store(), within=90)
+    store = await bench.create(bench.store(), within=240)
     await order(bench, store, "kept")
     async with shopping(bench, store) as shopper:
         begun = time.monotonic()
@@ -190,6 +194,129 @@ async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
     assert shopper.gap < (LONGEST_GAP if version != "5.0.0" else took), version
     assert shopper.versions[-1] == "1.0.0"
     assert "kept" in await ask(bench, store, "/cgi-bin/orders")
-    assert await left(bench, store) == NOTHING
+    assert await left(bench, store, leaving=True) == NOTHING
     store = await bench.upgrade(store, "2.0.0")
     await bench.delete(store)
+
+
+async def test_a_larger_plan_is_a_larger_quota(bench: Bench) -> None:
+    small, medium = bench.store(), bench.store().model_copy(update={"plan": "medium"})
+    for store in (small, medium):
+        await bench.step(store, "namespace")
+    memory = {}
+    for store in (small, medium):
+        found = await bench.runtime.usage(store)
+        assert found is not None
+        memory[store.plan] = next(use for use in found if use.name == "memory limits")
+    assert (memory[""].hard, memory["medium"].hard) == ("256 MiB", "512 MiB")
+    assert memory["medium"].share == 0
+
+
+# the whole platform, killed in between --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with platform_that_is_killed(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+
+
+async def _accepted(client: Client, store_id: str, verb: str, **body: Any) -> str:
+    status, answer = await client.insist("POST", f"stores/{store_id}/{verb}", json=body)
+    assert status == 202, answer
+    return str(answer["operation"]["id"])
+
+
+async def _changed(client: Client, store_id: str, verb: str, state: str = "succeeded", **body: Any) -> dict[str, Any]:
+    operation = await client.ended(await _accepted(client, store_id, verb, **body), within=180)
+    assert operation["state"] == state, operation
+    return operation
+
+
+async def _store(client: Client, store_id: str) -> Store:
+    """Ready, as the API shows it."""
+    shown = (await client.insist("GET", f"stores/{store_id}"))[1]
+    assert shown["state"] == "ready", shown
+    return Store.model_validate(shown)
+
+
+async def test_every_effect_of_a_change_survives_a_kill(platform: Platform, bench: Bench) -> None:
+    """One store, changed there and back again; what was killed is taken over, and ends as if it had not been."""
+    armed = Path(platform.settings["failpoint_file"])
+    effects = {
+        "upgrade": ("make_task", "note_dump", "remove_task", "helm_install"),
+        "rollback": ("scale_web", "make_task", "remove_task", "helm_install"),
+    }
+    assert set(IN_CHANGE) <= {effect for each in effects.values() for effect in each}
+    bodies: dict[str, dict[str, Any]] = {
+        "upgrade": {"version": "2.0.0"},
+        "rollback": {"restore": True, "discard_orders": True},
+    }
+    async with Client(platform) as client:
+        store_id = (await client.made("killed"))["id"]
+        for pair in zip(*effects.values(), strict=True):
+            for side in ("before", "after"):
+                for verb, effect in zip(effects, pair, strict=True):
+                    armed.write_text(f"{effect}:{side}")
+                    await _changed(client, store_id, verb, **bodies[verb])
+                    assert not armed.exists(), f"{effect}:{side} of the {verb} was not visited"
+                    store = await _store(client, store_id)
+                    assert store.engine_version == ("2.0.0" if verb == "upgrade" else "1.0.0")
+                    assert f"version {store.engine_version}" in await ask(bench, store, "/")
+                    assert (await bench.releases(store))[-1] == "deployed"
+                    assert await left(bench, store) == NOTHING
+        await _goes_back_over_a_kill(client, store_id, armed, bench)
+        await _gone(client, bench, store_id)
+    assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
+
+
+async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, bench: Bench) -> None:
+    armed.write_text("clear_stuck:before")  # where the failed set-up is taken away, on the way back
+    operation = await _changed(client, store_id, "upgrade", "failed", version="7.0.0")
+    assert not armed.exists()
+    assert operation["error"]["code"] == "setup_failed"
+    store = await _store(client, store_id)
+    assert store.engine_version == "1.0.0"
+    assert await left(bench, store, leaving=True) == NOTHING
+
+
+@pytest.mark.parametrize("step", ["dump", "release", "start"])
+async def test_the_provisioner_is_killed_in_a_step(platform: Platform, bench: Bench, step: str) -> None:
+    async with Client(platform) as client:
+        store_id = (await client.made(f"killed-in-{step}"))["id"]
+        operation_id = await _accepted(client, store_id, "upgrade", version="2.0.0")
+        async with asyncio.timeout(60):
+            while step not in await _running(client, operation_id):
+                await asyncio.sleep(0.05)
+        assert platform.kill("provisioner")
+        operation = await client.ended(operation_id, within=120)
+        assert operation["state"] == "succeeded", operation
+        store = await _store(client, store_id)
+        assert store.engine_version == "2.0.0"
+        assert await left(bench, store) == NOTHING
+        await _gone(client, bench, store_id)
+
+
+async def _running(client: Client, operation_id: str) -> list[str]:
+    operation = (await client.insist("GET", f"operations/{operation_id}"))[1]
+    return [each["name"] for each in operation["steps"] if each["state"] == "running"]
+
+
+async def test_a_deletion_during_an_upgrade_leaves_nothing(platform: Platform, bench: Bench) -> None:
+    async with Client(platform) as client:
+        store_id = (await client.made("leaving"))["id"]
+        operation_id = await _accepted(client, store_id, "upgrade", version="6.0.0")
+        async with asyncio.timeout(60):
+            while "start" not in await _running(client, operation_id):
+                await asyncio.sleep(0.2)
+        await _gone(client, bench, store_id)
+        assert (await client.ended(operation_id))["state"] in ("cancelled", "failed")
+
+
+async def _gone(client: Client, bench: Bench, store_id: str) -> None:
+    answer = await client.delete(store_id)
+    operation = await client.ended(answer["operation"]["id"], within=120)
+    assert operation["state"] == "succeeded", operation
+    assert await bench.cluster.get(kinds.NAMESPACE, resource_name(store_id)) is None
+    volumes = await bench.cluster.every(kinds.PERSISTENT_VOLUME)
+    assert resource_name(store_id) not in {(each["spec"].get("claimRef") or {}).get("namespace") for each in volumes}

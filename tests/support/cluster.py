@@ -1,12 +1,13 @@
 """A real cluster, and stores made in it by the steps of the kubernetes runtime, without a platform around them."""
 
+import ast
 import asyncio
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,15 @@ from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.settings import Settings
 from tests.support.images import make_pocket_image
 from tests.support.kubernetes import ENGINES, a_store, pocket_engines
-from tests.support.platform import ROOT
+from tests.support.platform import ROOT, Platform, running
 
 #: Read before the tests' own rule that no setting of their caller gets in.
 KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
 BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "scripts" / "bare-cluster"))
+
+
+#: Effects that only an upgrade, its way back or a rollback has.
+IN_CHANGE = ("make_task", "note_dump", "remove_task", "scale_web")
 
 
 def kubeconfig() -> str:
@@ -197,6 +202,37 @@ async def opened_bench(*, config: str = "", engines: Engines | None = None, **fi
             yield bench
         finally:
             await bench.clean()
+
+
+@contextmanager
+def platform_that_is_killed(folder: Path) -> Iterator[Platform]:
+    """With failpoints, and impatient enough to notice soon that a process is gone."""
+    settings = {
+        "runtime": "kubernetes",
+        "kubeconfig": kubeconfig(),
+        "helm": helm_program(),
+        "failpoint_file": folder / "armed",
+        "failpoint_log": folder / "visited",
+        "lease": 2,
+        "scan_interval": 0.2,
+        "announce_after": 1,
+        "restart_backoff": 0.2,
+        "stores_per_hour": 10_000,
+    }
+    with running(folder / "state", engines=ENGINES, engine="pocket", **settings) as platform:
+        yield platform
+
+
+def effects_in_source() -> set[str]:
+    """Every place in the runtime where a test may kill it."""
+    names = {
+        str(node.args[0].value)
+        for path in (ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    return {f"{name}:{side}" for name in names for side in ("before", "after")}
 
 
 async def until_status(bench: Bench, store: Store, status: str) -> None:

@@ -31,6 +31,9 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
             "priorityClassName": "high",
         }
     },
+    "catalogue": {
+        "values": {"catalogue": {"shop": {"default_version": "1", "versions": [{"version": "1", "image": "shop:1"}]}}}
+    },
     "extras": {
         "values": {
             "backup": {"enabled": True},

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storefleet.admission import RESERVED, _request_hash, name_problem
+from storefleet.admission import _request_hash
 from storefleet.errors import Invalid
+from storefleet.names import RESERVED, name_problem
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 QUICK = settings(max_examples=300, deadline=None, database=None)

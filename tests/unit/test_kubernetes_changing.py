@@ -211,7 +211,7 @@ async def test_a_dump_that_fails_leaves_everything_as_it_is(
     del node.answers["dump"]
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
-    assert error.value.code == "dump_failed"
+    assert error.value.code == "task_failed"
     assert "(exit 2)" in error.value.detail
     assert "password=(hidden) it went wrong" in error.value.detail
     assert not [path for path in fake.objects if "/jobs/" in path]
@@ -222,7 +222,7 @@ async def test_an_answer_that_cannot_be_read(runtime: KubernetesRuntime, node: N
     node.answers["dump"] = answer
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
-    assert error.value.code == "dump_failed"
+    assert error.value.code == "task_failed"
     assert "Correct the engine's task" in error.value.next_step
 
 
@@ -307,7 +307,7 @@ async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
     del node.answers["restore"]
     with pytest.raises(Unchanged) as error:
         await roll_back(runtime, "restore")
-    assert error.value.code == "restore_failed"
+    assert error.value.code == "task_failed"
     assert replicas(fake) == 1
 
 
@@ -328,6 +328,15 @@ async def test_the_release_is_the_other_versions_and_the_database_stays(
     assert [each["version"] for each in found] == ["2.0.0", "1.0.0", "1.0.0"]
     assert {each["database"]["image"] for each in found} == {"storefleet/pocket:old"}
     assert {each["database"]["storage"] for each in found} == {"50Mi"}
+
+
+async def test_a_shop_that_was_stopped_is_started_again(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    """Also where the chart leaves open how many there are to be."""
+    await node.put_web(revision=1, replicas=0)
+    await roll_back(runtime, "release")
+    assert replicas(fake) == 1
 
 
 async def test_going_back_sweeps_tasks_and_wakes_nothing(

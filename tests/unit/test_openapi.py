@@ -17,7 +17,7 @@ from services.gateway import openapi
 from services.gateway.api import Api
 from services.gateway.requests import Body, NewRollback, NewStore, NewTenant, NewToken, NewVersion
 from storefleet import messages, models
-from storefleet.admission import name_problem
+from storefleet.names import name_problem
 from storefleet.settings import Settings
 from tests.support.sources import ROOT, codes_in
 

@@ -110,3 +110,13 @@ async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
             await visitor.prove(work, pocket(), server=server, host="other.localhost")
     assert error.value.code == "store_not_answering"
     assert said[0] == "Waiting for the storefront: it answers 404"
+
+
+async def test_further_pages_have_to_show_what_they_should(server: str) -> None:
+    work = Work(store=a_store(), operation_id="op_1")
+    checked = pocket().model_copy(update={"checks": (Page(path="/large", expect="teapot"),)})
+    async with Visitor().opened() as visitor:
+        await visitor.prove(work, checked, server=server, host=HOST)
+        lacking = pocket().model_copy(update={"checks": (Page(path="/large", expect="coffee"),)})
+        with pytest.raises(TransientError, match="page /large does not show"):
+            await visitor.prove(work, lacking, server=server, host=HOST, patience=0.1)

@@ -15,17 +15,8 @@ from tests.support.templates import Template, everything, store_charts, template
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}
 VOLUMES = {"configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"}
 STORE_KINDS = {
-    *(
-        "ConfigMap",
-        "Service",
-        "PersistentVolumeClaim",
-        "Deployment",
-        "StatefulSet",
-        "Job",
-        "CronJob",
-        "Ingress",
-        "HTTPRoute",
-    ),
+    *("ConfigMap", "Service", "PersistentVolumeClaim", "Deployment", "StatefulSet", "Job", "CronJob"),
+    *("Ingress", "HTTPRoute"),
 }
 IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[a-f0-9]{64})")
 SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|credential|api_?key")
@@ -164,6 +155,7 @@ def test_a_service_selects_pods_that_there_are(objects: list[Manifest]) -> None:
 def test_a_store_holds_nothing_cluster_wide(objects: list[Manifest]) -> None:
     assert {each["kind"] for each in objects} <= STORE_KINDS
     assert all(each["metadata"].get("namespace") in (None, "st-a") for each in objects)
+    assert all(each["spec"]["suspend"] is True for each in objects if each["kind"] == "CronJob")
 
 
 @every_chart(STORES)
@@ -202,6 +194,15 @@ def test_a_stores_volumes_go_with_it_and_its_setup_is_bounded(objects: list[Mani
         if each["kind"] == "Job":
             assert re.fullmatch(r"setup-[0-9a-f]{8}", each["metadata"]["name"])
             assert each["spec"]["activeDeadlineSeconds"] <= 900
+
+
+@every_chart(STORES)
+def test_a_stores_tasks_run_only_when_the_platform_says_so(objects: list[Manifest]) -> None:
+    for each in objects:
+        if each["kind"] == "CronJob":
+            assert each["spec"]["suspend"] is True
+            assert each["metadata"]["name"] in ("dump", "restore", "orders")
+            assert each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
 def words(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

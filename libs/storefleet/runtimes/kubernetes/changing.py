@@ -19,7 +19,7 @@ from storefleet.runtimes.kubernetes.starting import Starter
 from storefleet.runtimes.kubernetes.tasks import Tasks, job_name
 from storefleet.settings import Settings
 
-_PROOF = 30.0
+_PROOF = 45.0
 
 
 class Changing:
@@ -131,8 +131,16 @@ class Changing:
     # the other version ----------------------------------------------------------------------------------------------
 
     async def release(self, work: Work) -> Outcome:
-        image = await self._installer.database_image(self._place(work))
-        return await self._installer.install(_at(work, _change(work).target), database_image=image)
+        return await self._release(_at(work, _change(work).target))
+
+    async def _release(self, work: Work, *, abandons: bool = False) -> Outcome:
+        place = self._place(work)
+        image = await self._installer.database_image(place)
+        outcome = await self._installer.install(work, database_image=image, abandons=abandons)
+        web = await self._cluster.get(kinds.DEPLOYMENT, "web", namespace=place.namespace)
+        if web is not None and web["spec"].get("replicas") == 0:  # not every chart says how many it wants
+            await self._scale(work, place, 1)
+        return outcome
 
     async def start(self, work: Work) -> Outcome:
         return await self._starter.start(_at(work, _change(work).target), self._place(work), starting.CHANGE)
@@ -150,8 +158,7 @@ class Changing:
     # the way back ---------------------------------------------------------------------------------------------------
 
     async def return_release(self, work: Work) -> Outcome:
-        image = await self._installer.database_image(self._place(work))
-        await self._installer.install(_at(work, _change(work).origin), database_image=image, abandons=True)
+        await self._release(_at(work, _change(work).origin), abandons=True)
         return Outcome("The release is the one from before")
 
     async def return_start(self, work: Work) -> Outcome:

@@ -164,13 +164,10 @@ def _failing(workload: Workload, pods: Sequence[Pod], tolerance: Tolerance) -> T
 
 
 def _job_failed(workload: Workload, how: str, patience: float, where: Sequence[str]) -> Trouble:
-    return Trouble(
-        f"{workload.task or 'setup'}_failed",
-        f"The Job {workload.name} {how}.",
-        "Read its last lines, mend the cause, then retry; or delete the store.",
-        patience,
-        *where,
-    )
+    cause, mend = f"The Job {workload.name} {how}.", "Read its last lines, mend the cause, then"
+    if workload.task:
+        return Trouble("task_failed", cause, f"{mend} try again.", patience, *where)
+    return Trouble("setup_failed", cause, f"{mend} retry; or delete the store.", patience, *where)
 
 
 def _last_end(pods: Sequence[Pod]) -> tuple[str, str, str]:
@@ -248,7 +245,7 @@ def _lacks(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> str:
 
 
 def _plain(workload: Workload) -> str:
-    name = {"setup": "set-up", "": workload.name}.get(workload.component, workload.component)
+    name = workload.task or {"setup": "set-up", "": workload.name}.get(workload.component, workload.component)
     return f"{name} ({workload.kind})"
 
 

@@ -63,7 +63,7 @@ class Answered(NamedTuple):
     def _unreadable(self, error: ValidationError) -> PermanentError:
         where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         return PermanentError(
-            f"{self.task}_failed",
+            "task_failed",
             f"The task “{self.task}” gave an answer that is not as it should be: {where}.",
             next_step="Correct the engine's task, then retry.",
         )

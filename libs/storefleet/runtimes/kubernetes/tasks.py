@@ -143,7 +143,7 @@ def _read(answer: str, task: str) -> dict[str, Any]:
     if isinstance(content, dict):
         return content
     raise PermanentError(
-        f"{task}_failed",
+        "task_failed",
         f"The task “{task}” came to its end and left no answer that can be read: {answer[:200] or 'nothing'}.",
         next_step="Correct the engine's task, then retry.",
     )
@@ -153,4 +153,4 @@ def _note(wait: Patience, verdict: Waiting | Trouble, task: str) -> None:
     try:
         wait.note(verdict)
     except TransientError as error:
-        raise PermanentError(f"{task}_failed", error.detail, next_step=error.next_step) from None
+        raise PermanentError("task_failed", f"The task “{task}”: {error.detail}", next_step=error.next_step) from None

@@ -62,4 +62,4 @@ def _words(amount: Decimal, resource: str) -> str:
 
 
 def _plain(amount: Decimal) -> str:
-    return f"{amount:.2f}".rstrip("0").rstrip(".")
+    return f"{amount:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,84 @@
+"""What a store may be called: its name is a host name."""
+
+import re
+
+RESERVED = frozenset(
+    [
+        "www",
+        "api",
+        "admin",
+        "administrator",
+        "dashboard",
+        "mail",
+        "email",
+        "smtp",
+        "imap",
+        "pop",
+        "ftp",
+        "ns",
+        "ns1",
+        "ns2",
+        "mx",
+        "autodiscover",
+        "autoconfig",
+        "app",
+        "apps",
+        "static",
+        "assets",
+        "cdn",
+        "media",
+        "status",
+        "health",
+        "healthz",
+        "metrics",
+        "live",
+        "events",
+        "notifier",
+        "gateway",
+        "provisioner",
+        "reaper",
+        "storefleet",
+        "store",
+        "stores",
+        "shop",
+        "login",
+        "logout",
+        "signin",
+        "signup",
+        "auth",
+        "oauth",
+        "sso",
+        "account",
+        "accounts",
+        "billing",
+        "support",
+        "help",
+        "docs",
+        "blog",
+        "localhost",
+        "local",
+        "internal",
+        "root",
+        "system",
+        "test-system",
+        "grafana",
+        "prometheus",
+        "traefik",
+        "registry",
+        "git",
+    ]
+)
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
+
+
+def name_problem(name: str) -> str | None:
+    """The rule that a store's name breaks, as a sentence, or None."""
+    if not 3 <= len(name) <= 40:
+        return "must have 3 to 40 characters"
+    if not _NAME.fullmatch(name):
+        return "may hold only a-z, 0-9 and hyphens, and neither begins nor ends with a hyphen"
+    if "xn--" in name:
+        return "may not hold “xn--”"
+    if name in RESERVED:
+        return "is reserved; choose another name"
+    return None

@@ -1,0 +1,115 @@
+"""What the platform asks of a shop around an upgrade, run as plain processes: dump, restore, orders, set-up again."""
+
+import json
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.containers import HOST, PASSWORD, READY, Containers, end, told
+from tests.support.polling import eventually
+from tests.support.purchase import buy
+
+SINCE = "2020-01-01T00:00:00.000Z"
+#: One whose repetition changes nothing.
+CHANGE = "app = 'auth' AND name = '0007_alter_validators_add_error_messages'"
+
+
+async def asked(shop: Containers, task: str, name: str, **environment: str) -> dict[str, Any]:
+    """The task's answer."""
+    code = await shop.run(task, STOREFLEET_DUMP=name, **environment)
+    assert code == 0, told(shop, task)[-2000:]
+    assert PASSWORD not in told(shop, task)
+    answer: dict[str, Any] = json.loads((shop.folder / "tmp" / "answer").read_text())
+    return answer
+
+
+def dumps(shop: Containers) -> list[Path]:
+    return sorted((shop.folder / "backups").iterdir())
+
+
+async def test_a_dump_comes_back_whole(shop: Containers) -> None:
+    """Also over tables of a later version, and several times."""
+    assert await shop.run("setup") == 0
+    before = await shop.state()
+    answer = await asked(shop, "dump", "op_first")
+    assert answer["bytes"] == (shop.folder / "backups" / "op_first.dump").stat().st_size > 100_000
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(answer["at"])).total_seconds()) < 60
+    for _ in range(2):
+        await shop.ask("CREATE TABLE public.later (site int REFERENCES django_site)")
+        await shop.ask("DELETE FROM catalogue_productimage")
+        assert await shop.state() != before
+        assert await asked(shop, "restore", "op_first") == {"bytes": answer["bytes"]}
+        assert await shop.state() == before
+    assert await shop.run("setup") == 0
+    assert await shop.state() == before
+
+
+async def test_a_dump_that_is_there_stays_and_three_are_kept(shop: Containers) -> None:
+    assert await shop.run("setup") == 0
+    first = await asked(shop, "dump", "op_kept")
+    (shop.folder / "backups" / "op_killed.new").write_bytes(b"half")
+    assert await asked(shop, "dump", "op_kept") == first
+    for number in range(3):
+        await asked(shop, "dump", f"op_{number}")
+    assert [path.name for path in dumps(shop)] == ["op_0.dump", "op_1.dump", "op_2.dump"]
+
+
+async def test_what_cannot_be_put_back_changes_nothing(shop: Containers) -> None:
+    assert await shop.run("setup") == 0
+    before = await shop.state()
+    await asked(shop, "dump", "op_whole")
+    whole = (shop.folder / "backups" / "op_whole.dump").read_bytes()
+    broken = shop.folder / "backups" / "op_broken.dump"
+    for size in (0, len(whole) // 2, len(whole) - 10):
+        broken.write_bytes(whole[:size])
+        broken.chmod(0o644)
+        assert await shop.run("restore", STOREFLEET_DUMP="op_broken") == 2
+        assert "the database is as it was" in told(shop, "restore").splitlines()[-1]
+        assert await shop.state() == before
+    assert await shop.run("restore", STOREFLEET_DUMP="op_none") == 2
+    for name in ("", "../op_whole", "a b"):
+        assert await shop.run("restore", STOREFLEET_DUMP=name) == 2
+    assert await shop.state() == before
+
+
+async def test_a_restore_that_is_killed_changes_nothing(shop: Containers) -> None:
+    assert await shop.run("setup") == 0
+    before = await shop.state()
+    await asked(shop, "dump", "op_first")
+    watch = await shop.connect()
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND state IS NOT NULL"
+    running = shop.start("restore", STOREFLEET_DUMP="op_first")
+    await eventually(lambda: watch.fetchval(query), within=READY, every=0.002)
+    os.kill(running.identity.pid, signal.SIGKILL)
+    await running.ended()
+    alone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'psql'"
+    await eventually(lambda: watch.fetchval(alone), within=READY)
+    await watch.close()
+    assert await shop.state() == before
+    assert await asked(shop, "restore", "op_first")
+    assert await shop.state() == before
+
+
+async def test_orders_since_a_time_and_a_set_up_of_a_later_version(shop: Containers) -> None:
+    assert await shop.run("setup") == 0
+    await shop.ask(f"DELETE FROM django_migrations WHERE {CHANGE}")  # noqa: S608
+    words = "the database is not set up yet"
+    known = told(shop, "serve").count(words) if shop.log("serve").exists() else 0
+    running = shop.start("serve")
+    try:
+        await eventually(lambda: told(shop, "serve").count(words) > known, within=READY)
+        assert not await shop.is_ready(), "its tables are those of an older version"
+        assert await shop.run("setup") == 0
+        assert await shop.ask(f"SELECT count(*) FROM django_migrations WHERE {CHANGE}") == 1  # noqa: S608
+        await eventually(shop.is_ready, within=READY)
+        assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE) == {"count": 0, "orders": []}
+        number = await buy(f"http://{HOST}/", title="Shop in a Box", sign="£", at=f"http://127.0.0.1:{shop.shop_port}")
+    finally:
+        await end(running, signal.SIGTERM)
+    answer = await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE)
+    (order,) = answer["orders"]
+    assert (answer["count"], order["number"], order["total"].partition(" ")[0]) == (1, number, "GBP")
+    assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=order["at"][:-1] + "999Z") == {"count": 0, "orders": []}
+    assert await shop.run("orders", STOREFLEET_DUMP="op_x", STOREFLEET_SINCE="yesterday") == 2
