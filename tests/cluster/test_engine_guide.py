@@ -1,4 +1,4 @@
-"""Somebody follows docs/engines.md: the engine of its own files, from its making to its deletion, on the cluster."""
+"""Somebody follows docs/engines.md: the engine of its own files is made, upgraded, rolled back and deleted."""
 
 import time
 from collections.abc import AsyncIterator

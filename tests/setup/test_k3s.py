@@ -6,7 +6,9 @@ The programs it calls are stand-ins: what is tested is what the script decides. 
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.support.charts import rendered
 from tests.support.machine import How, Machine
 
 K3S = "setup-k3s.sh"
@@ -187,3 +189,23 @@ def test_a_wrong_call_says_what_is_wrong(machine: Machine, arguments: tuple[str,
     done = machine.run(K3S, *arguments)
     assert done.returncode == 2
     assert named in done.stderr
+
+
+@pytest.mark.parametrize("tls", ["files", "none"])
+def test_the_chart_takes_its_values(machine: Machine, tmp_path: Path, tls: str) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("-----")
+    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    assert machine.run(K3S, *PLAIN[:4], *(files if tls == "files" else ("--no-tls",))).returncode == 0
+    values = yaml.safe_load((machine.state_folder / "values.yaml").read_text())
+    objects = rendered(files=("values-prod.yaml",), values=values)
+    ingress = next(each for each in objects if each["kind"] == "Ingress")
+    assert ingress["spec"]["rules"][0]["host"] == "storefleet.shops.example.com"
+    assert ("tls" in ingress["spec"]) is (tls == "files")
+    assert {"backup", "restore"} == {each["metadata"]["name"] for each in objects if each["kind"] == "CronJob"}
+    services = [each for each in objects if each["kind"] == "Deployment"]
+    told = {item["name"]: item["value"] for item in services[0]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    scheme = "https" if tls == "files" else "http"
+    assert told["STOREFLEET_PUBLIC_URL"] == f"{scheme}://storefleet.shops.example.com"
+    assert told["STOREFLEET_INGRESS_ADDRESS"] == f"{scheme}://traefik.kube-system.svc"
+    assert (told["STOREFLEET_STORE_SCHEME"], told["STOREFLEET_EXPOSURE"]) == (scheme, "ingress")

@@ -1,0 +1,68 @@
+"""The platform's database in a cluster: backed up by its CronJob, lost with its volume, put back by the script."""
+
+import asyncio
+import os
+
+from storefleet.identifiers import new_id
+from tests.support.deployment import PLATFORM, STATE, Deployment
+from tests.support.polling import eventually
+from tests.support.sources import ROOT
+
+
+async def backup(deployment: Deployment, *words: str) -> str:
+    environment = {**os.environ, "KUBECONFIG": deployment.record["kubeconfig"]}
+    environment["PATH"] = f"{STATE / 'cluster' / 'bin'}:{environment['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        ROOT / "scripts" / "platform-backup",
+        *words,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), timeout=400)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
+    run = new_id("sto")[4:12]  # the platform may have seen earlier runs
+    name = f"kept-{run}"
+    api = await deployment.tenant(name)
+    made = await api.create(name, engine="oscar")
+    operation = await api.ended(made["operation"]["id"], within=60)
+    assert operation["state"] == "succeeded"
+    said = await backup(deployment, "now")
+    dump = next(word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump"))
+    assert dump in await backup(deployment, "list")
+    forgotten = await deployment.tenant(f"forgotten-{run}")
+
+    await deployment.run("kubectl", "delete", "pvc", "data-postgres-0", "-n", PLATFORM, "--wait=false")
+    await deployment.run("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
+    await eventually(lambda: _is_ready(deployment), within=120, every=1)
+    assert (await api.get("/stores")).status >= 500  # it is really gone
+
+    await backup(deployment, "restore", dump, "--yes")
+
+    async def answers() -> bool:
+        return (await api.get("/stores")).status == 200
+
+    await eventually(answers, within=60, every=0.5)
+    store = await api.store(name)
+    assert (store["id"], store["state"]) == (made["store"]["id"], "ready")
+    again = (await api.get(f"/operations/{operation['id']}")).body
+    assert [step["name"] for step in again["steps"]] == [step["name"] for step in operation["steps"]]
+    assert (await forgotten.get("/stores")).status == 401
+
+    deletion = await api.delete(f"/stores/{name}")
+    ended = await api.ended(deletion.body["operation"]["id"], within=60)
+    assert ended["state"] == "succeeded"
+    assert await deployment.left_of(store["id"]) == []
+
+
+async def _is_ready(deployment: Deployment) -> bool:
+    pods = await deployment.pods("postgres")
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for pod in pods
+        for condition in pod["status"].get("conditions", ())
+    )
