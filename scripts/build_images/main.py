@@ -8,7 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from build_images import catalogue, oscar, platform, woocommerce
+from build_images import catalogue, medusa, oscar, platform, woocommerce
 from build_images.cache import Cache
 from build_images.failure import BuildError
 from build_images.oci import CONTAINERD_NAME, Image, blob_name, digest_of, index_of, write_archive
@@ -18,6 +18,7 @@ MIB = 1 << 20
 #: An engine that comes in another module is one line more.
 RECIPES: dict[str, Recipe] = {
     "platform": platform.products,
+    "medusa": medusa.products,
     "oscar": oscar.products,
     "woocommerce": woocommerce.products,
 }

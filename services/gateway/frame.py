@@ -76,7 +76,6 @@ class Frame:
             "csrf": caller.csrf,
             "live": {"port": self.live_port(), "seq": seq},
             "request_id": request[REQUEST_ID],
-            "domain": self.settings.store_domain,
         }
 
     async def error(self, request: web.Request, problem: RequestError) -> web.StreamResponse:

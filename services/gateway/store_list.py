@@ -94,9 +94,12 @@ class StoreList:
         context = {
             **await self._frame.context(request, caller),
             "form": form,
+            "address": views.address(self._frame.settings),
             "errors": shown_errors(error, self._titles(form)),
             "idempotency_key": form_key(form),
-            "engines": [views.engine(engine) for engine in self._engines],
+            "engines": [
+                views.engine(each) for each in sorted(self._engines, key=lambda each: each.name != self._default_engine)
+            ],
             "quota": (await self._admission.quota(caller))._asdict(),
         }
         return render("stores/new.html", request, context, status=422 if error else 200)

@@ -91,7 +91,6 @@ class StorePage:
             "errors": [],
             "form": {},
             "csrf": caller.csrf,
-            "domain": self._frame.settings.store_domain,
         }
 
     def _versions(self, store: Store, way_back: Operation | None) -> dict[str, Any]:

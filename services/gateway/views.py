@@ -9,6 +9,7 @@ from services.gateway.sentences import sentence
 from storefleet.database.changes import Entry
 from storefleet.engines import Engine, Version
 from storefleet.models import Caller, Event, Failure, Operation, Step, Store, timestamp
+from storefleet.settings import Settings
 
 #: What a cluster calls the things that it counts.
 _RESOURCES = {
@@ -34,6 +35,16 @@ def me(caller: Caller) -> dict[str, Any]:
         "tenant_name": caller.tenant_name,
         "operator": caller.operator,
     }
+
+
+def address(settings: Settings) -> dict[str, Any]:
+    """How the address of a new store begins and ends; `own_port` where only its making gives it one."""
+    kubernetes = settings.runtime == "kubernetes"
+    scheme = settings.store_scheme if kubernetes else "http"
+    port = settings.store_public_port if kubernetes else 0
+    usual = port in (0, {"http": 80, "https": 443}[scheme])
+    after = f".{settings.store_domain}" + ("" if usual else f":{port}")
+    return {"before": f"{scheme}://", "after": after, "own_port": settings.runtime == "local"}
 
 
 def store(store: Store, operation: Operation | None, engine: Engine | None) -> dict[str, Any]:

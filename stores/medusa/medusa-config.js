@@ -15,7 +15,7 @@ module.exports = defineConfig({
     databaseLogging: false,
     databaseDriverOptions: { connection: { ssl: false }, pool: { min: 1, max: 8 } },
     // A session's cookie has to go over plain HTTP, too: there is not always TLS before a store.
-    cookieOptions: { secure: false, sameSite: "lax", httpOnly: true },
+    cookieOptions: { secure: "auto", sameSite: "lax", httpOnly: true },
     sessionOptions: { name: "medusa", resave: false, saveUninitialized: false },
     http: {
       // Storefront, Store API and admin have one origin; browsers of others are kept out.

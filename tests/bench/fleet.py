@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from storefleet.engines import Engine
+from tests.bench import stage
 from tests.bench.figures import ROOT
 
 BLOCK = os.environ.get("STOREFLEET_BENCH_BLOCK", "10.219.0.0/16")
@@ -42,6 +43,7 @@ class Fleet:
     folder: Path
     kubeconfig: Path
     programs: Path
+    kwok: int = 0  # its process id
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,12 +65,16 @@ class Fleet:
     def count(self, path: str, *, labels: str = "", fields: str = "") -> int:
         """Objects of all namespaces."""
         selectors = [f"--selector={labels}", f"--field-selector={fields}"]
-        return len(self.kubectl("get", path, "--all-namespaces", "--output=name", *selectors).splitlines())
+        return len(self.kubectl("get", path, "--all-namespaces", "--no-headers", *selectors).splitlines())
 
     def processes(self) -> dict[str, int]:
         """Process ids of the control plane's programs."""
         seen = json.loads(_bare_cluster("status", self.folder, "--output", "json"))
         return {each["name"]: each["pid"] for each in seen["processes"] if each["pid"]}
+
+    def busy(self) -> dict[str, float]:
+        """CPU seconds so far of each of them, and of kwok."""
+        return {name: stage.cpu(pid) for name, pid in {**self.processes(), "kwok": self.kwok}.items()}
 
 
 @contextmanager
@@ -79,7 +85,8 @@ def fleet(engine: Engine) -> Iterator[Fleet]:
         _bare_cluster("up", folder, "--block", BLOCK, timeout=_UP)
         made = Fleet(folder, folder / "cluster" / "kubeconfig", folder / "cluster" / "bin")
         with ExitStack() as stack:
-            stack.enter_context(_ended(_kwok(made)))
+            kwok = stack.enter_context(_ended(_kwok(made)))
+            made = replace(made, kwok=kwok.pid)
             stack.enter_context(_ended(_stand_in(made, engine)))
             _make_nodes(made)
             yield made
@@ -97,9 +104,9 @@ def _bare_cluster(verb: str, folder: Path, *words: str, timeout: float = 120) ->
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -51,13 +51,13 @@ def _measure(sheet: Sheet, made: Fleet, engine: Engine, staged: Platform) -> Non
     script = [_script(made, engine, half)]
     with _up(staged):
         _together(staged, "warm", _WARM_UP)
-        few = [_alone(staged, f"few-{number}") for number in range(ALONE)]
+        few = _singly(sheet, made, staged, "few")
         rate = _fast(sheet, made, staged)
     _settle(made)
     script.append(_script(made, engine, half))
     with _up(staged):
         _crowd(sheet, made, staged)
-        many = [_alone(staged, f"many-{number}") for number in range(ALONE)]
+        many = _singly(sheet, made, staged, "many")
         idle = _idle(staged)
     slow = 60 * 2 * half / sum(seconds for seconds, _ in script)
     sheet.add(f"script by xargs -P{reference.AT_ONCE}, {half} stores twice", "stores/min", slow)
@@ -123,6 +123,16 @@ def _all_ready(staged: Platform, prefix: str) -> None:
         raise RuntimeError(f"{len(failed)} stores failed, such as {failed[0]['name']}: {failed[0]['failure']}")
 
 
+def _singly(sheet: Sheet, made: Fleet, staged: Platform, prefix: str) -> list[dict[str, float]]:
+    """One after the other; and what the programs of the control plane do for each."""
+    there, before = _present(made), made.busy()
+    stores = [_alone(staged, f"{prefix}-{number}") for number in range(ALONE)]
+    spent = {name: 1000 * (seconds - before.get(name, 0.0)) / ALONE for name, seconds in made.busy().items()}
+    words = ", ".join(f"{name} {spent[name]:.0f}" for name in sorted(spent, key=spent.__getitem__, reverse=True)[:8])
+    sheet.note(f"CPU for each of {ALONE} single stores, {there} there, ms: {words}.")
+    return stores
+
+
 def _alone(staged: Platform, name: str) -> dict[str, float]:
     """Seconds from request to ready, with nothing else to do, and of its steps."""
     time.sleep(1)  # for what the one before still does
@@ -138,7 +148,7 @@ def _alone(staged: Platform, name: str) -> dict[str, float]:
 
 def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
     """Stores a minute, and what they cost."""
-    asked, busy, control = _requests(staged), stage.busy(staged), _control_plane(made)
+    asked, busy, control = _requests(staged), stage.busy(staged), made.busy()
     with _provisioner(sheet, staged, f"{STORES} stores at once"):
         seconds = _together(staged, "fast", STORES)
     rate = 60 * STORES / seconds
@@ -146,7 +156,8 @@ def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
     sheet.add("API requests of the platform for a store", "requests", (_requests(staged) - asked) / STORES)
     for name, now in stage.busy(staged).items():
         sheet.add(f"CPU of {name} for a store", "ms", 1000 * (now - busy[name]) / STORES)
-    sheet.add("CPU of the control plane for a store", "ms", 1000 * (_control_plane(made) - control) / STORES)
+    spent = sum(made.busy().values()) - sum(control.values())
+    sheet.add("CPU of the control plane for a store", "ms", 1000 * spent / STORES)
     return rate
 
 
@@ -246,11 +257,6 @@ def _settle(made: Fleet) -> None:
                 f"after {_SETTLED:.0f} s there are {pods} pods of {stores} stores, {open_} of them pending"
             )
         time.sleep(1)
-
-
-def _control_plane(made: Fleet) -> float:
-    """CPU seconds of its programs so far."""
-    return sum(stage.cpu(pid) for pid in made.processes().values())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from tests.support.platform import ROOT, free_ports
 from tests.support.shown.states import GATEWAY, drawn
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-RULES = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+LOOKS = {"type": "rule", "values": ["color-contrast", "target-size", "scrollable-region-focusable"]}
 OPEN_ALL = "for (const each of document.querySelectorAll('details')) each.open = true"
 
 
@@ -46,6 +47,7 @@ async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str
     page = await context.new_page()
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
+    rules = EVERYTHING if (theme, width) == ("light", 1280) else LOOKS  # the rest is the same in every look
     axe = AXE.read_text(encoding="utf-8")
     for name in names:
         await page.goto(f"{address}/{name}")
@@ -53,7 +55,7 @@ async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str
         if (wide := await page.evaluate("document.documentElement.scrollWidth")) > width:
             found.append(f"{name}: {wide} px wide")
         await page.evaluate(axe)
-        for violation in (await page.evaluate(RULES))["violations"]:
+        for violation in (await page.evaluate("runOnly => axe.run({runOnly})", rules))["violations"]:
             found += [f"{name}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
     await context.close()
     assert found == []

@@ -34,6 +34,7 @@ async def test_pages_show_the_shop(store: Store) -> None:
             "/product-category/kitchen/": "Oak Serving Board",
             "/cart/": "wp-block-woocommerce-cart",
             "/my-account/": "woocommerce-form-login",
+            "/my-account/lost-password/": "user_login",
             "/wp-cron.php?doing_wp_cron": "",
         }.items():
             page = await shop.ask("GET", path)

@@ -14,6 +14,8 @@ from storefleet.database import dead_letters
 from storefleet.models import Credentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.client import Answer, Api
+from tests.support.kubernetes import ENGINES as POCKET
+from tests.support.world import ENGINES as SHOPS
 from tests.support.world import World
 
 UNKNOWN = "aaaaaaaaaaaaaaaa"
@@ -168,6 +170,38 @@ async def test_the_way_of_a_store(world: World, monkeypatch: pytest.MonkeyPatch)
     assert (await api.post(f"/operations/{deletion.body['operation']['id']}/cancel")).status == 200
 
 
+async def test_versions_and_plans(world: World) -> None:
+    await world.start("gateway", "provisioner", "reaper", engines_path=(SHOPS, POCKET))
+    api = await caller(world)
+    listed = {engine["name"]: engine for engine in (await api.get("/engines")).body["data"]}
+    assert [plan["name"] for plan in listed["pocket"]["plans"]][:1] == ["small"]
+    assert listed["shop"]["plans"] == []
+    await api.ready("limited", engine="pocket", plan="small")
+    assert (await api.get("/stores/limited/usage")).body["resources"]
+    await api.ready("acme", engine="shop", version="1.0.0")
+    assert (await api.get("/stores/acme/usage")).body["resources"] is None
+
+    assert (await api.post("/stores/acme/rollback", {})).body["code"] == "nothing_to_roll_back"
+    assert (await api.post("/stores/acme/upgrade", {"version": "1.0.0"})).body["code"] == "already_there"
+    for path, body in (("upgrade", {"version": "8"}), ("upgrade", {}), ("rollback", {"restore": 1})):
+        assert (await api.post(f"/stores/acme/{path}", body)).status == 422
+        assert (await api.call("POST", f"/api/v1/stores/acme/{path}", data=b"{")).status == 400
+        assert (await api.call("POST", f"/api/v1/stores/acme/{path}", data=b"0" * 70_000)).status == 413
+    for version, state in (("3.0.0", "failed"), ("2.0.0", "succeeded")):
+        accepted = await api.post("/stores/acme/upgrade", {"version": version})
+        assert (await api.ended(accepted.body["operation"]["id"]))["state"] == state
+    accepted = await api.post("/stores/acme/rollback", {"restore": True, "discard_orders": True})
+    assert (await api.ended(accepted.body["operation"]["id"]))["state"] == "succeeded"
+    history = (await api.get("/stores/acme/history")).body["data"]
+    assert [entry["kind"] for entry in history] == ["rollback", "upgrade", "upgrade", "create"]
+    assert (await api.get(f"/stores/acme/history?limit=1&starting_after={history[0]['operation_id']}")).status == 200
+    for query in ("limit=0", "starting_after=x"):
+        assert (await api.get(f"/stores/acme/history?{query}")).status == 422
+    assert (await api.get("/stores/acme/events?limit=100")).status == 200
+    await api.delete("/stores/acme")
+    assert (await api.post("/stores/acme/upgrade", {"version": "2.0.0"})).status in (404, 409)
+
+
 async def test_cancel_and_retry(world: World) -> None:
     await world.start("gateway")
     api = await caller(world)
@@ -236,7 +270,10 @@ async def test_refusals(world: World) -> None:
     api = await caller(world)
     nobody = other(api, None)
     missing = {
-        "sto": ("GET /stores/{}", "DELETE /stores/{}", "POST /stores/{}/retry", "POST /stores/{}/credentials"),
+        "sto": (
+            *("GET /stores/{}", "DELETE /stores/{}", "POST /stores/{}/retry", "POST /stores/{}/credentials"),
+            *("POST /stores/{}/upgrade", "POST /stores/{}/rollback", "GET /stores/{}/history", "GET /stores/{}/usage"),
+        ),
         "op": ("GET /operations/{}", "POST /operations/{}/cancel"),
         "dl": ("GET /dead-letters/{}", "POST /dead-letters/{}/replay"),
         "tok": ("DELETE /tokens/{}",),

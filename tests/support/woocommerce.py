@@ -46,7 +46,7 @@ class Shop:
         headers = {"Host": self._host, **self._tokens, **kwargs.pop("headers", {})}
         url = URL(self._at + path, encoded=True)
         async with self._session.request(method, url, headers=headers, allow_redirects=False, **kwargs) as response:
-            text = await response.text()
+            text = await response.text(errors="replace")
             body = await response.json() if "json" in response.content_type else None
             return Answer(response.status, text, dict(response.headers), body)
 
@@ -68,6 +68,10 @@ class Shop:
         assert placed.status == 200, placed.text[:300]
         assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == ("processing", "success")
         self._tokens = {}
+        thanks = urlsplit(placed.body["payment_result"]["redirect_url"])
+        page = await self.ask("GET", f"{thanks.path}?{thanks.query}")
+        assert page.status == 200, thanks
+        assert f"{placed.body['order_id']}" in page.text
         return int(placed.body["order_id"])
 
     async def sign_in(self, username: str, password: str) -> None:

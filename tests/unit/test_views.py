@@ -6,8 +6,9 @@ import pytest
 
 from services.gateway.sentences import sentence
 from services.gateway.sign_in import local
-from services.gateway.views import amount, form_parameters, operation, versions
+from services.gateway.views import address, amount, form_parameters, operation, versions
 from storefleet.models import Event, Failure, now
+from storefleet.settings import Settings
 from tests.support.shown import things
 
 SCHEMA: dict[str, Any] = {
@@ -99,6 +100,20 @@ def event(
 )
 def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
     assert sentence(shown) == summary
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"),
+    [
+        ({"runtime": "local"}, ("http://", ".localhost", True)),
+        ({"runtime": "simulated", "store_domain": "example.com"}, ("http://", ".example.com", False)),
+        ({"runtime": "kubernetes", "store_scheme": "https"}, ("https://", ".localhost", False)),
+        ({"runtime": "kubernetes", "store_public_port": 8080}, ("http://", ".localhost:8080", False)),
+        ({"runtime": "kubernetes", "store_public_port": 80}, ("http://", ".localhost", False)),
+    ],
+)
+def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, bool]) -> None:
+    assert tuple(address(Settings(**chosen)).values()) == shown
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 
 {{/* Which engine versions there are; context: root. */}}
 {{- define "platform.catalogueMount" -}}
-{{- if .Values.catalogue }}
+{{- if .Values.catalogue -}}
 - name: catalogue
   mountPath: /etc/storefleet
   readOnly: true
@@ -182,7 +182,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{- end }}
 
 {{- define "platform.catalogue" -}}
-{{- if .Values.catalogue }}
+{{- if .Values.catalogue -}}
 - name: catalogue
   configMap:
     name: catalogue

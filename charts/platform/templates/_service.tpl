@@ -61,7 +61,9 @@ spec:
             {{- toYaml $root.Values.setup.resources | nindent 12 }}
           volumeMounts:
             {{- include "platform.secretsMount" $root | nindent 12 }}
-            {{- include "platform.catalogueMount" $root | nindent 12 }}
+            {{- with include "platform.catalogueMount" $root }}
+            {{- . | nindent 12 }}
+            {{- end }}
             {{- include "platform.scratchMount" $root | nindent 12 }}
       containers:
         - name: {{ $name }}
@@ -100,11 +102,15 @@ spec:
             {{- toYaml $values.resources | nindent 12 }}
           volumeMounts:
             {{- include "platform.secretsMount" $root | nindent 12 }}
-            {{- include "platform.catalogueMount" $root | nindent 12 }}
+            {{- with include "platform.catalogueMount" $root }}
+            {{- . | nindent 12 }}
+            {{- end }}
             {{- include "platform.scratchMount" $root | nindent 12 }}
       volumes:
         {{- include "platform.secrets" (list $root $name) | nindent 8 }}
-        {{- include "platform.catalogue" $root | nindent 8 }}
+        {{- with include "platform.catalogue" $root }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- include "platform.scratch" "256Mi" | nindent 8 }}
 ---
 apiVersion: v1

@@ -25,17 +25,19 @@ def test_helm_finds_nothing_to_say(case: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+#: Kinds that come with a gateway, with cert-manager, with Prometheus' operator.
+FOREIGN = ("gateway.networking.k8s.io/", "cert-manager.io/", "monitoring.coreos.com/")
+
+
 @pytest.mark.parametrize(("chart", "case", "objects"), ALL, ids=[f"{chart}-{case}" for chart, case, _ in ALL])
 def test_kubernetes_knows_every_object(chart: str, case: str, objects: list[Manifest]) -> None:
     assert objects, (chart, case)
     for each in objects:
-        if not each["apiVersion"].startswith(
-            "gateway.networking.k8s.io/"
-        ):  # comes with the gateway, not with Kubernetes
+        if not each["apiVersion"].startswith(FOREIGN):
             kubernetes_validate.validate(each, "1.36", strict=True)
 
 
-@pytest.mark.parametrize("case", ["local", "prod"])
+@pytest.mark.parametrize("case", ["local", "prod", "extras"])
 def test_what_is_rendered_is_as_it_was(case: str) -> None:
     """After a change that is meant: STOREFLEET_TEST_WRITE_GOLDEN=1, and read the difference."""
     made, file = render(**PLATFORM_VALUES[case]), GOLDEN / f"platform-{case}.yaml"
@@ -58,6 +60,9 @@ def test_what_is_rendered_is_as_it_was(case: str) -> None:
         ({"postgresql": {"enabled": False}}, "secret"),
         ({"nats": {"enabled": False}}, "secret"),
         ({"exposure": {"type": "loadbalancer"}}, "type"),
+        ({"backup": {"keep": 0}}, "keep"),
+        ({"backup": {"schedule": "daily"}}, "schedule"),
+        ({"monitoring": {"rules": {"runbook": "docs"}}}, "runbook"),
         ({"exposure": {"type": "httproute", "host": "a.example.com"}}, "gateway"),
         ({"exposure": {"address": "traefik.traefik.svc"}}, "address"),
         ({"settings": {"DATABASE_URL": "postgresql://u:p@h/d"}}, "DATABASE_URL"),

@@ -196,6 +196,15 @@ def test_a_stores_volumes_go_with_it_and_its_setup_is_bounded(objects: list[Mani
             assert each["spec"]["activeDeadlineSeconds"] <= 900
 
 
+@every_chart(STORES)
+def test_a_stores_tasks_run_only_when_the_platform_says_so(objects: list[Manifest]) -> None:
+    for each in objects:
+        if each["kind"] == "CronJob":
+            assert each["spec"]["suspend"] is True
+            assert each["metadata"]["name"] in ("dump", "restore", "orders")
+            assert each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
 def words(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every leaf with the way to it."""
     if isinstance(value, dict):

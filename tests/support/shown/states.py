@@ -48,7 +48,6 @@ def _frame() -> dict[str, Any]:
         "csrf": "a-token",
         "live": None,
         "request_id": "req_9421b2069d8a3c48e630",
-        "domain": "shops.example.com",
         "quota": {"hour_limit": 30, "hour_left": 12, "stores_limit": 100, "stores_left": 88},
         "errors": [],
         "form": {},
@@ -222,12 +221,16 @@ def _forms() -> dict[str, Shown]:
     full = {"hour_limit": 30, "hour_left": 12, "stores_limit": 100, "stores_left": 0}
     shown = {
         "new": {"form": {"engine": "woocommerce"}},
-        "new-here": {"form": {"engine": "oscar"}},
+        "new-here": {
+            "form": {"engine": "oscar"},
+            "address": {"before": "http://", "after": ".localhost", "own_port": True},
+        },
         "new-wrong": {"form": wrong, "errors": errors},
         "new-full": {"form": {"engine": "oscar"}, "quota": full},
         "new-nothing": {"form": {"engine": ""}, "engines": []},
     }
-    start = {"engines": both, "idempotency_key": "k"}
+    address = {"before": "https://", "after": ".shops.example.com", "own_port": False}
+    start = {"engines": both, "idempotency_key": "k", "address": address}
     return {name: Shown("stores/new.html", {**start, **context}) for name, context in shown.items()}
 
 

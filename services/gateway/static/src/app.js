@@ -344,7 +344,7 @@ document.addEventListener("input", ({ target }) => {
     target.setSelectionRange(at, at);
   }
   const preview = document.querySelector("[data-name-preview]");
-  write(preview, `http://${tidy || target.placeholder}.${preview.dataset.domain}`);
+  write(preview, `${preview.dataset.before}${tidy || target.placeholder}${preview.dataset.after}`);
 });
 
 for (const field of document.querySelectorAll("[data-theme-switch]")) {

@@ -26,6 +26,7 @@ const SETTINGS = {
   io_method: "sync",
   autovacuum: "off",
   wal_level: "minimal",
+  wal_recycle: "off", // or the next ones would be in every copy
   max_wal_senders: "0",
   min_wal_size: "8MB",
   max_wal_size: "64MB",

@@ -7,6 +7,8 @@ import { line } from "./lines.mjs"
 import { Shop } from "../storefront/shop.mjs"
 import { Storefront } from "../storefront/storefront.mjs"
 
+/** Ids in paths that open something by themselves: a guest's cart and order, an invitation. */
+const OPENERS = /\b(cart|order|invite|paycol|payses)_[A-Za-z0-9]+/g
 const PROBES = new Set(["/healthz", "/readyz"])
 /** A picture from elsewhere is only a picture, whatever is in it. */
 const UPLOADED = { "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox" }
@@ -98,7 +100,7 @@ function log(
   if (inside) return // the storefront asks its own server; its page has a line
   line("info", "request", {
     method: request.method,
-    path: path.slice(0, 200),
+    path: path.slice(0, 200).replace(OPENERS, "$1_…"),
     status: response.statusCode,
     duration_ms: Math.round((performance.now() - began) * 10) / 10,
     ...request_id(request),

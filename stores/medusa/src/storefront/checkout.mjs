@@ -67,6 +67,7 @@ export function checkoutPage({ cart, deliveries, countries, values, problems }) 
   const currency = cart.currency_code
   const chosen = values.delivery || deliveries[0]?.id
   const general = problems[""]
+  const goods = Number(cart.item_subtotal ?? cart.subtotal)
   return html`<section class="hero"><h1>Checkout</h1></section>
 ${general ? html`<p class="problem" role="alert">${general}</p>` : ""}
 ${Object.keys(problems).length && !general ? html`<p class="problem" role="alert">Please look at the marked fields again.</p>` : ""}
@@ -92,10 +93,15 @@ ${Object.keys(problems).length && !general ? html`<p class="problem" role="alert
 </div>
 <aside class="sum"><h2>Your order</h2>
 <ul class="brief">${cart.items.map((/** @type {Any} */ item) => html`<li><span>${item.quantity} × ${named(item)}</span><span>${money(item.unit_price * item.quantity, currency)}</span></li>`)}</ul>
-${sums([["Goods", money(cart.item_subtotal ?? cart.subtotal, currency)], ["Delivery", "as chosen"]])}
+${sums([["Goods", money(goods, currency)], ...deliveries.map((each) => total(each, goods, currency))])}
 <button>Place order</button>
 <p class="soft small">You pay in cash when it is delivered.</p></aside>
 </form>`
+}
+
+/** Without a script the page cannot know what will be chosen: it says what each comes to. */
+function total(/** @type {Any} */ delivery, /** @type {number} */ goods, /** @type {string} */ currency) {
+  return /** @type {[string, string]} */ ([`With ${delivery.name.toLowerCase()}`, money(goods + Number(delivery.amount), currency)])
 }
 
 function input(/** @type {Any} */ field, /** @type {string} */ value, /** @type {string | undefined} */ problem) {

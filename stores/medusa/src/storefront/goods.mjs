@@ -21,7 +21,7 @@ const available = (/** @type {Any} */ variant) =>
 
 const picture = (/** @type {Any} */ product, /** @type {string} */ alt) =>
   product.thumbnail
-    ? html`<img src="${product.thumbnail}" alt="${alt}" width="800" height="800" loading="lazy" decoding="async">`
+    ? html`<img src="${product.thumbnail}" alt="${alt}" width="800" height="800" decoding="async">`
     : html`<span class="blank" aria-hidden="true"></span>`
 
 /** @param {{ heading: string, text?: string, products: Any[], count: number, offset: number, limit: number, path: string, words?: string }} list */

@@ -36,12 +36,13 @@ foreach (
 		'default_comment_status' => 'closed',
 		'default_ping_status'    => 'closed',
 		'users_can_register'     => 0,
+		'show_avatars'           => 0,
 		'storefleet_template'    => (int) $storefleet_result['user_id'],
 		// Before the plugin is there: it would hide the shop, ask questions first, and tell others about it.
 		'woocommerce_coming_soon'        => 'no',
 		'woocommerce_store_pages_only'   => 'no',
 		'woocommerce_allow_tracking'     => 'no',
-		'woocommerce_onboarding_profile' => [ 'skipped' => true ],
+		'woocommerce_onboarding_profile' => [ 'completed' => true, 'skipped' => true ],
 	] as $storefleet_name => $storefleet_value
 ) {
 	update_option( $storefleet_name, $storefleet_value );

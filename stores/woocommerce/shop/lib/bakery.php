@@ -19,6 +19,7 @@ final class Bakery {
 		'/cart/'                              => 'wp-block-woocommerce-cart',
 		'/checkout/?add-to-cart=%d'           => 'wp-block-woocommerce-checkout',
 		'/my-account/'                        => 'woocommerce-form-login',
+		'/my-account/lost-password/'          => 'user_login',
 		'/no-such-page/'                      => 'not here',
 		'/wp-login.php'                       => 'name="loginform"',
 		'/wp-json/wc/store/v1/cart'           => '"items_count":0',

@@ -22,7 +22,13 @@ final class Check {
 			'orders have no tables of their own'    => static fn (): bool => $orders::custom_orders_table_usage_is_enabled(),
 			'there is no administrator'             => static fn (): bool => [] !== get_users( [ 'role' => 'administrator', 'number' => 1, 'fields' => 'ID' ] ),
 			'the theme is not there'                => static fn (): bool => wp_get_theme()->exists(),
-			'addresses of products are not known'   => static fn (): bool => [] !== (array) get_option( 'rewrite_rules' ),
+			'addresses of products are not known'   => static fn (): bool => self::knows( 'product' ),
+			'addresses of orders are not known'     => static fn (): bool => self::knows( 'order-received' ),
 		];
+	}
+
+	/** Whether a part of addresses leads anywhere. */
+	private static function knows( string $part ): bool {
+		return [] !== preg_grep( '~' . preg_quote( $part, '~' ) . '~', array_keys( (array) get_option( 'rewrite_rules' ) ) );
 	}
 }

@@ -72,7 +72,7 @@ final class Shop {
 				'woocommerce_coming_soon'        => 'no',
 				'woocommerce_store_pages_only'   => 'no',
 				'woocommerce_allow_tracking'     => 'no',
-				'woocommerce_onboarding_profile' => [ 'skipped' => true ],
+				'woocommerce_onboarding_profile' => [ 'completed' => true, 'skipped' => true ],
 				'woocommerce_task_list_hidden'   => 'yes',
 				'woocommerce_extended_task_list_hidden' => 'yes',
 				'woocommerce_task_list_hidden_lists'    => [ 'setup', 'extended', 'extended_two_column', 'setup_two_column' ],

@@ -31,11 +31,7 @@ final class Site {
 		Progress::whenever(
 			'addresses',
 			Progress::release(),
-			static function (): void {
-				global $wp_rewrite;
-				$wp_rewrite->init();
-				flush_rewrite_rules( false );
-			}
+			static fn () => flush_rewrite_rules( false )
 		);
 	}
 
@@ -73,6 +69,7 @@ final class Site {
 		clean_user_cache( $user );
 		delete_user_meta( $user, 'session_tokens' );
 		update_user_meta( $user, 'nickname', $name );
+		update_user_meta( $user, 'show_welcome_panel', 0 );
 		update_option( 'admin_email', $email );
 		delete_option( 'new_admin_email' );
 		update_option( 'admin_email_lifespan', time() + 10 * YEAR_IN_SECONDS );

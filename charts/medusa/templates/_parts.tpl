@@ -1,0 +1,118 @@
+{{/* What selects the pods of a component; context: [root, component]. */}}
+{{- define "medusa.selector" -}}
+app.kubernetes.io/name: medusa
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Labels of every object and pod; by the store's own it is found in the whole cluster. No version: the database stays as it is. */}}
+{{- define "medusa.labels" -}}
+{{ include "medusa.selector" . }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+storefleet.dev/store: {{ (index . 0).Values.store.id }}
+{{- end }}
+
+{{/* What every pod has in common: nobody's rights, no way to the API. */}}
+{{- define "medusa.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{/* Context: [root, image]. */}}
+{{- define "medusa.container" -}}
+image: {{ index . 1 | quote }}
+imagePullPolicy: {{ (index . 0).Values.imagePullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}
+
+{{- define "medusa.claim" -}}
+accessModes: [ReadWriteOnce]
+{{- with .root.Values.storageClassName }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ .storage }}
+{{- end }}
+
+{{/* Environment and mounts of whatever runs the shop's own code: its configuration, and secrets as files. */}}
+{{- define "medusa.shop" -}}
+env:
+  - name: STORE_CONFIG
+    value: /etc/storefleet/store.json
+  - name: STORE_ID
+    value: {{ .Values.store.id }}
+{{- end }}
+
+{{- define "medusa.shopMounts" -}}
+- name: configuration
+  mountPath: /etc/storefleet
+  readOnly: true
+- name: secrets
+  mountPath: /run/secrets/storefleet
+  readOnly: true
+- name: scratch
+  mountPath: /tmp
+{{- end }}
+
+{{- define "medusa.shopVolumes" -}}
+- name: configuration
+  configMap:
+    name: store
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ .Values.secret }}
+          items:
+            {{- range list "database-password" "jwt-secret" "cookie-secret" }}
+            - key: {{ . }}
+              path: {{ . }}
+            {{- end }}
+      - secret:
+          name: {{ .Values.adminSecret }}
+          items:
+            - key: username
+              path: admin-username
+            - key: password
+              path: admin-password
+- name: scratch
+  emptyDir:
+    sizeLimit: 128Mi
+{{- end }}
+
+{{/* The shop's configuration, secrets by the names of their files. */}}
+{{- define "medusa.configuration" -}}
+{{- $secrets := "/run/secrets/storefleet" -}}
+{{- dict
+  "store_id" .Values.store.id
+  "name" .Values.store.name
+  "host" .Values.store.host
+  "url" .Values.store.url
+  "address" "0.0.0.0"
+  "port" 8080
+  "database" (dict
+    "host" "database" "port" 5432 "name" "store" "user" "store"
+    "password_file" (printf "%s/database-password" $secrets))
+  "jwt_secret_file" (printf "%s/jwt-secret" $secrets)
+  "cookie_secret_file" (printf "%s/cookie-secret" $secrets)
+  "admin" (dict
+    "username_file" (printf "%s/admin-username" $secrets)
+    "password_file" (printf "%s/admin-password" $secrets))
+  "parameters" .Values.parameters
+  "data_dir" "/var/lib/storefleet/files"
+  | toPrettyJson }}
+{{- end }}

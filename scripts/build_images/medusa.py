@@ -1,0 +1,163 @@
+"""The image of a Medusa shop: Node, its packages, the admin's pages, our own code, and the database that it makes."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from build_images import debian, layers, npm
+from build_images.cache import Cache, Key
+from build_images.failure import run
+from build_images.layers import HOME, ROOT
+from build_images.oci import Layer
+from build_images.products import INIT, Build, Product, make_image, release_of
+
+SHOP = ROOT / "stores" / "medusa"
+TARGET = HOME / "medusa"
+NODE = Path("opt/node")
+LOCK = ("package.json", "package-lock.json")
+SOURCE = (*LOCK, "medusa-config.js", "src", "assets")
+ADMIN = "scripts/build-admin.mjs"
+ADMIN_TIMEOUT = 900
+#: Half of what V8 takes by itself for what is new: it collects more often, and a shop needs a quarter less memory.
+OPTIONS = ("--max-semi-space-size=4", "--disable-warning=ExperimentalWarning", "--disable-warning=DeprecationWarning")
+ENVIRONMENT = {
+    "HOME": "/tmp",  # noqa: S108 - the one folder of a container that is writable
+    "LANG": "C.UTF-8",
+    "MEDUSA_DISABLE_TELEMETRY": "true",
+    "NODE_ENV": "production",
+    "PATH": f"/{NODE}/bin:/opt/postgresql/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "TZ": "UTC",
+}
+#: Modules that no store has on (Redis, other people's services), what builds the admin's pages, and what measures.
+LEFT_OUT = (
+    *("@medusajs/admin-bundler", "@medusajs/dashboard", "@medusajs/draft-order", "react", "react-dom", "vite"),
+    *("@medusajs/analytics", "@medusajs/analytics-local", "@medusajs/analytics-posthog", "posthog-node"),
+    *("@medusajs/auth-github", "@medusajs/auth-google", "@medusajs/auth-oidc", "@medusajs/rbac"),
+    *("@medusajs/cache-redis", "@medusajs/caching-redis", "@medusajs/event-bus-redis", "@medusajs/locking-redis"),
+    *("@medusajs/workflow-engine-redis", "@medusajs/file-s3", "@aws-sdk/client-dynamodb", "connect-dynamodb"),
+    *("@medusajs/notification-sendgrid", "@medusajs/payment-stripe", "@medusajs/translation"),
+    *("@opentelemetry/instrumentation-pg", "@opentelemetry/resources", "@opentelemetry/sdk-node"),
+    *("@opentelemetry/sdk-trace-node", "@jercle/yargonaut", "@types/node"),
+)
+#: For people who read or change a package.
+UNREAD = ("*.map", "*.d.ts", "*.d.mts", "*.d.cts", "*.md", "*.markdown", "*.tsbuildinfo", ".package-lock.json")
+UNREAD_FOLDERS = ("oas", "__tests__", "__mocks__", "__fixtures__")
+
+
+def products(build: Build) -> Iterable[Product]:
+    cache, release = build.cache, release_of("medusa")
+    packages, admin = _made_by_npm(cache)
+    below = (debian.base(cache), layers.postgresql(cache), node(cache), packages, source(cache))
+    parts = (*below, admin, template(cache, below))
+    entrypoint = (*INIT, "node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs")
+    image = make_image(
+        release.image, parts, entrypoint=entrypoint, command=("serve",), environment=ENVIRONMENT, plain=True
+    )
+    yield Product(archive="medusa", image=image, engine="medusa", version=release.version, notes=release.notes)
+
+
+def node(cache: Cache) -> Layer:
+    """The one program, without what installs packages."""
+    key = layers.recipe("node").file(npm.NODE).file(Path(npm.__file__))
+    if (known := cache.find("node", key)) is not None:
+        return known
+    with cache.room() as room:
+        program = room / "root" / NODE / "bin" / "node"
+        program.parent.mkdir(parents=True)
+        shutil.copyfile(npm.install_node(room, cache) / "bin" / "node", program)
+        layers.open_up(room / "root")
+        program.chmod(0o755)
+        return cache.keep(room / "root", name="node", key=key)
+
+
+def source(cache: Cache) -> Layer:
+    key = Key("medusa-source", SOURCE)
+    for name in SOURCE:
+        path = SHOP / name
+        _ = key.tree(path) if path.is_dir() else key.file(path)
+    if (known := cache.find("medusa-source", key)) is not None:
+        return known
+    with cache.room() as room:
+        _copy(SOURCE, room / "root" / TARGET)
+        layers.open_up(room / "root")
+        return cache.keep(room / "root", name="medusa-source", key=key)
+
+
+def template(cache: Cache, below: tuple[Layer, ...]) -> Layer:
+    """The cluster that the shop makes itself, inside the image as it is up to here."""
+    key = Key("medusa-template")
+    for layer in below:
+        key.layer(layer)
+    if (known := cache.find("medusa-template", key)) is not None:
+        return known
+    command = ("node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs", "bake")
+    variables = {**ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
+    with cache.room() as room:
+        what = "the shop's database could not be made"
+        root = debian.run_inside(below, room, command, what=what, env=variables, cache=cache)
+        target = room / "layer" / HOME / "template"
+        target.parent.mkdir(parents=True)
+        shutil.copytree(root / "output", target)
+        return cache.keep(room / "layer", name="medusa-template", key=key)
+
+
+def _made_by_npm(cache: Cache) -> tuple[Layer, Layer]:
+    """Packages and the admin's pages: they come from one installation, which is what takes time."""
+    installed = layers.recipe("medusa-npm").file(npm.NODE).file(Path(npm.__file__))
+    for name in LOCK:
+        installed.file(SHOP / name)
+    made: dict[str, tuple[Key, Callable[[Path, Path, Path, Cache], None]]] = {
+        "medusa-packages": (Key("packages", str(installed), LEFT_OUT, UNREAD, UNREAD_FOLDERS), _packages),
+        "medusa-admin": (Key("admin", str(installed)).file(SHOP / ADMIN), _admin),
+    }
+    found = {name: cache.find(name, key) for name, (key, _) in made.items()}
+    if None in found.values():
+        with cache.room() as room:
+            project = room / "medusa"
+            _copy((*LOCK, ADMIN), project)
+            program = npm.install_node(room, cache)
+            npm.install(program, project, cache=cache)
+            for name, (key, make) in made.items():
+                if found[name] is None:
+                    make(program, project, room / name, cache)
+                    layers.open_up(room / name)
+                    found[name] = cache.keep(room / name, name=name, key=key)
+    packages, admin = (layer for layer in found.values() if layer is not None)
+    return packages, admin
+
+
+def _packages(program: Path, project: Path, root: Path, cache: Cache) -> None:
+    del program, cache
+    keep_packages(project, root)
+
+
+def keep_packages(project: Path, root: Path) -> None:
+    """What a running shop needs of the installed packages, at its place below `root`."""
+    npm.keep_only_needed(project, root / TARGET, LEFT_OUT)
+    for pattern in UNREAD:
+        for path in list((root / TARGET).rglob(pattern)):
+            path.unlink()
+    for name in UNREAD_FOLDERS:
+        for path in list((root / TARGET).rglob(name)):
+            if path.is_dir():
+                shutil.rmtree(path)
+
+
+def _admin(program: Path, project: Path, root: Path, cache: Cache) -> None:
+    run(
+        ("nice", program / "bin/node", project / ADMIN),
+        what="the admin's pages could not be built",
+        timeout=ADMIN_TIMEOUT,
+        env=npm.environment(program),
+        log=cache.log,
+    )
+    shutil.copytree(project / "public", root / TARGET / "public")
+
+
+def _copy(names: Iterable[str], target: Path) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (SHOP / name).is_dir():
+            shutil.copytree(SHOP / name, target / name)
+        else:
+            shutil.copyfile(SHOP / name, target / name)

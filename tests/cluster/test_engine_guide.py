@@ -1,0 +1,65 @@
+"""Somebody follows docs/engines.md: the engine of its own files, from its making to its deletion, on the cluster."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from storefleet import engines
+from storefleet.errors import Unchanged
+from storefleet.identifiers import resource_name
+from storefleet.runtimes.kubernetes import kinds
+from tests.support import guide
+from tests.support.cluster import Bench, bare_cluster, opened_bench
+from tests.support.images import make_image
+
+
+@pytest.fixture(scope="module")
+def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's files, and its image on the node: what its Dockerfile makes, without Docker."""
+    folder = tmp_path_factory.mktemp("guide")
+    made = guide.write(folder)
+    program = (folder / "stores" / "kiosk" / "kiosk").read_bytes()
+    archive = make_image(folder, "docker.io/storefleet/kiosk:1.0.0", {"bin/kiosk": program}, entrypoint="/bin/kiosk")
+    bare_cluster("load-image", str(archive))
+    return made
+
+
+@pytest_asyncio.fixture
+async def bench(charts: Path) -> AsyncIterator[Bench]:
+    async with opened_bench(engines=engines.load([charts], runtime="kubernetes")) as made:
+        yield made
+
+
+async def test_the_guide_can_be_followed(bench: Bench) -> None:
+    began = time.monotonic()
+    store = bench.store().changed(
+        engine="kiosk", engine_version="1.0.0", plan="small", parameters={"title": "Corner kiosk"}
+    )
+    store = await bench.create(store)
+
+    async def page(path: str = "/") -> str:
+        service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+        assert service is not None
+        async with aiohttp.ClientSession() as http, http.get(f"http://{service['spec']['clusterIP']}{path}") as answer:
+            return await answer.text()
+
+    assert "<h1>Corner kiosk</h1> Fresh coffee, version 1.0.0" in await page()
+    assert "ordered" in await page("/cgi-bin/order")
+    operation = "op_0123456789abcdef"
+    store = await bench.upgrade(store, "1.1.0", operation=operation)
+    assert "version 1.1.0" in await page()
+    spent = time.monotonic() - began
+    assert "ordered" in await page("/cgi-bin/order")
+
+    with pytest.raises(Unchanged, match="1"):  # the order since then would go
+        await bench.roll_back(store, "1.0.0", operation)
+    store = await bench.roll_back(store, "1.0.0", operation, discard=True)
+    assert "version 1.0.0" in await page()
+    spent -= time.monotonic()
+    await bench.delete(store)
+    assert not await bench.exists(store)
+    assert spent + time.monotonic() < 60

@@ -1,0 +1,114 @@
+"""Shops at their own hosts through a real ingress controller, by Ingress and by HTTPRoute; then nobody answers."""
+
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from storefleet import engines
+from storefleet.identifiers import resource_name
+from storefleet.models import Store
+from storefleet.runtimes.kubernetes import kinds
+from tests.support.charts import CHARTS
+from tests.support.cluster import Bench, bare_cluster, kubeconfig, opened_bench
+from tests.support.polling import eventually
+
+EXPOSURES: dict[str, dict[str, Any]] = {
+    "ingress": {"exposure": "ingress", "ingress_class": "traefik"},
+    "httproute": {"exposure": "httproute", "route_gateway": "traefik/traefik/web"},
+}
+
+
+@pytest.fixture(scope="module")
+def door() -> str:
+    """Where Traefik answers, as this machine reaches it."""
+    bare_cluster("ingress")
+    found = json.loads(kubectl("get", "service", "traefik", "--namespace=traefik", "--output=json"))
+    return f"http://{found['spec']['clusterIP']}"
+
+
+def kubectl(*words: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig()}
+    done = subprocess.run(["kubectl", *words], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+@pytest_asyncio.fixture(params=EXPOSURES)
+async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Bench]:
+    fields = EXPOSURES[request.param]
+    shops = engines.load([CHARTS], runtime="kubernetes")
+    async with opened_bench(engines=shops, ingress_address=door, store_domain="shops.test", **fields) as made:
+        yield made
+
+
+def a_shop(bench: Bench) -> Store:
+    oscar = engines.load([CHARTS], runtime="kubernetes").get("oscar")
+    store = bench.store()
+    return store.changed(engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"})
+
+
+async def seen(door: str, host: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(f"{door}/catalogue/", headers={"Host": host}) as page:
+        return page.status, await page.text()
+
+
+def asked(host: str) -> list[tuple[str, int]]:
+    """What Traefik has answered under a host: path and status."""
+    lines = kubectl("logs", "deployment/traefik", "--namespace=traefik").splitlines()
+    entries = [json.loads(line) for line in lines if line.startswith("{")]
+    return [(each["RequestPath"], each["DownstreamStatus"]) for each in entries if each.get("RequestHost") == host]
+
+
+async def test_a_shop_at_its_own_host_and_then_nobody(bench: Bench, door: str) -> None:
+    store = await bench.create(a_shop(bench), within=120)
+    host = f"{store.name}.shops.test"
+    assert store.url == f"http://{host}/"
+
+    async def shows() -> bool:
+        status, text = await seen(door, host)
+        return status == 200 and "Stoneware Mug" in text and "Exposed" in text
+
+    await eventually(shows, within=20, every=0.2)
+    # Another name leads nowhere, whatever else is at the same door.
+    assert (await seen(door, "nobody.shops.test"))[0] == 404
+
+    before = len(asked(host))
+    await bench.delete(store)
+    assert not await bench.exists(store)
+    assert (await seen(door, host))[0] in {404, 503}
+    # The proof has asked at the door, and what it was told was not the shop.
+    proofs = asked(host)[before:]
+    assert proofs, "the reaper did not ask"
+    assert proofs[-1][1] in {404, 503}
+
+
+async def test_the_proof_waits_for_as_long_as_somebody_answers(bench: Bench, door: str) -> None:
+    """Something of the store that was not taken away would be seen."""
+    store = await bench.create(a_shop(bench), within=120)
+    host = f"{store.name}.shops.test"
+
+    async def shows() -> bool:
+        return (await seen(door, host))[0] == 200
+
+    await eventually(shows, within=20, every=0.2)
+    proof = bench.runtime.delete_steps(store)[-1]
+    outcome: list[str] = []
+
+    async def say(message: str) -> None:
+        outcome.append(message)
+
+    import asyncio
+    from dataclasses import replace
+
+    task = asyncio.create_task(proof.run(replace(bench.work(store), say=say)))
+    try:
+        await eventually(lambda: any(f"an answer at http://{host}/" in each for each in outcome), within=20)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await bench.cluster.get(kinds.NAMESPACE, resource_name(store.id)) is not None

@@ -1,0 +1,138 @@
+"""A Medusa store through the deployed platform: bought from by forms and by its API, dumped, put back, deleted."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest_asyncio
+
+from storefleet.identifiers import resource_name
+from tests.support import medusa
+from tests.support.client import Api
+from tests.support.deployment import Deployment
+from tests.support.polling import eventually
+
+_READY_WITHIN = 180.0
+_GONE_WITHIN = 120.0
+_TASK_WITHIN = 120.0
+
+
+class Shop(NamedTuple):
+    """A store that is ready, and where it answers."""
+
+    api: Api
+    store: dict[str, Any]
+    url: str
+    at: str
+    namespace: str
+
+
+@pytest_asyncio.fixture
+async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
+    api = await deployment.tenant(f"medusa-{time.time_ns()}")
+    parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
+    accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
+    assert (await _ended(api, accepted["operation"]["id"], within=_READY_WITHIN))["state"] == "succeeded"
+    store = await api.store(accepted["store"]["id"])
+    at = await deployment.address(store["id"])
+    yield Shop(api, store, store["url"], at, resource_name(store["id"]))
+    answer = await api.delete(f"/stores/{store['id']}")
+    assert answer.status == 202, answer.text
+    assert (await _ended(api, answer.body["operation"]["id"], within=_GONE_WITHIN))["state"] == "succeeded"
+    assert await deployment.left_of(store["id"]) == []
+
+
+async def _ended(api: Api, operation_id: str, *, within: float) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        answer = await api.get(f"/operations/{operation_id}", params={"wait": "20"})
+        return dict(answer.body) if answer.status == 200 and answer.body["done"] else None
+
+    return await eventually(look, within=within, every=0.5)
+
+
+async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop: Shop) -> None:
+    sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
+    by_forms = await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
+    dump = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
+    assert dump["bytes"] > 100_000
+    again = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
+    assert again == dump, "a dump that is there is not made again"
+    by_api = await medusa.buy_by_api(shop.url, at=shop.at)
+
+    orders = await medusa.orders_of(shop.url, sign_in, at=shop.at)
+    assert set(orders) == {by_forms, by_api}
+    assert all(order["payment_status"] == "authorized" for order in orders.values()), "cash comes with the delivery"
+    assert orders[by_forms]["total"] == 2 * 18 + 5
+
+    since = await _task(deployment, shop, "orders", STOREFLEET_SINCE=dump["at"])
+    assert [order["number"] for order in since["orders"]] == [by_api]
+    assert since["count"] == 1
+    assert since["orders"][0]["total"] == "84.00 EUR"
+    later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    assert (await _task(deployment, shop, "orders", STOREFLEET_SINCE=later))["count"] == 0
+
+    assert (await _task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))["bytes"] == dump["bytes"]
+    assert set(await medusa.orders_of(shop.url, sign_in, at=shop.at)) == {by_forms}
+    await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
+    await _look_at_what_is_told(deployment, shop, sign_in)
+
+
+async def _look_at_what_is_told(deployment: Deployment, shop: Shop, sign_in: dict[str, str]) -> None:
+    """Lines for people, and no secret in anything that is written about the store."""
+    lines = (await shop.api.get(f"/stores/{shop.store['id']}/logs")).body["data"]
+    assert any("shop is open" in str(line) for line in lines), lines
+    kinds = "pods,configmaps,statefulsets,deployments,jobs,cronjobs,services,events"
+    told = await deployment.run("kubectl", "get", kinds, "-n", shop.namespace, "-o", "json")
+    told += await deployment.run("helm", "get", "all", "store", "-n", shop.namespace)
+    told += "\n".join(map(str, lines))
+    secrets = json.loads(
+        await deployment.run("kubectl", "get", "secret", "store-secrets", "-n", shop.namespace, "-o", "json")
+    )
+    assert len(secrets["data"]) == 3
+    assert sign_in["password"] not in told
+    assert not any(value in told for value in secrets["data"].values())
+
+
+async def test_each_store_has_keys_of_its_own_and_the_admin_is_there(deployment: Deployment, shop: Shop) -> None:
+    key = await medusa.key_of(shop.url, at=shop.at)
+    image = await deployment.run(
+        "kubectl", "get", "pods", "-n", shop.namespace, "-o", "jsonpath={.items[*].spec.containers[*].image}"
+    )
+    assert set(image.split()) == {"storefleet/medusa:2.21.2"}
+    async with medusa.session() as http:
+        browser = medusa.Browser(http, shop.url, at=shop.at)
+        page = await browser.get("/app/login")
+        assert '<div id="medusa">' in page
+        assert len(await browser.get(medusa.one(r'src="(/app/assets/[^"]+\.js)"', page))) > 10_000
+        stranger = medusa.Api(http, shop.url, at=shop.at, headers={"x-publishable-api-key": "pk_" + "0" * 64})
+        with_key = medusa.Api(http, shop.url, at=shop.at, headers={"x-publishable-api-key": key})
+        assert (await with_key.ask("GET", "/store/products"))["count"] >= 6
+        assert await stranger.status("GET", "/store/products") == 400
+        assert await stranger.status("GET", "/admin/orders") == 401
+
+
+async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
+    """Run a task as the platform does: a Job of its own from the suspended CronJob; what it said at its end."""
+    found = await deployment.run("kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json")
+    cron = json.loads(found)
+    assert cron["spec"]["suspend"] is True
+    spec = cron["spec"]["jobTemplate"]["spec"]
+    for container in spec["template"]["spec"]["containers"]:
+        container["env"] += [{"name": key, "value": value} for key, value in env.items()]
+    job = f"{name}-{time.time_ns() % 10**9:x}"
+    metadata = {"name": job, "namespace": shop.namespace, "labels": cron["metadata"]["labels"]}
+    manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    await deployment.run("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
+
+    async def said() -> dict[str, Any] | None:
+        for pod in await deployment.objects("pods", "-n", shop.namespace, "-l", f"batch.kubernetes.io/job-name={job}"):
+            for status in pod["status"].get("containerStatuses", []):
+                ended = status["state"].get("terminated")
+                assert ended is None or ended["exitCode"] == 0, ended
+                if ended:
+                    return dict(json.loads(ended["message"]))
+        return None
+
+    return await eventually(said, within=_TASK_WITHIN, every=0.5)

@@ -1,0 +1,80 @@
+"""The Medusa shop's own programs and pages: their tests are written in its language."""
+
+import importlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from storefleet import engines
+from tests.support.programs import node
+from tests.support.sources import ROOT
+
+SHOP = ROOT / "stores" / "medusa"
+CHART = ROOT / "charts" / "medusa"
+FILES = sorted((SHOP / "test").glob("*.test.mjs"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
+def test_in_its_own_language(file: Path) -> None:
+    done = subprocess.run([node(), "--test", file], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    passed = re.search(r"^\D*pass (\d+)$", done.stdout, re.MULTILINE)
+    assert passed is not None
+    assert int(passed.group(1)) > 0, done.stdout
+
+
+def test_the_lock_pins_contents_and_names_no_place() -> None:
+    packages = json.loads((SHOP / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert len(packages) > 100
+    for path, about in packages.items():
+        assert "resolved" not in about, path
+        assert path == "" or re.fullmatch(r"sha512-[A-Za-z0-9+/=]+", about["integrity"]), path
+    wanted = json.loads((SHOP / "package.json").read_text(encoding="utf-8"))
+    pins = {**wanted["dependencies"], **wanted["devDependencies"]}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pins.values()), pins
+
+
+def test_chart_shop_and_engine_name_one_version() -> None:
+    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    pins = json.loads((SHOP / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    (version,) = engine.versions
+    assert version.version == pins["@medusajs/medusa"] == pins["@medusajs/framework"] == pins["@medusajs/cli"]
+    assert f"storefleet/medusa:{version.version}" == version.image
+    assert f'appVersion: "{version.version}"' in (CHART / "Chart.yaml").read_text(encoding="utf-8")
+
+
+def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
+    goods = (SHOP / "src/goods.mjs").read_text(encoding="utf-8")
+    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    assert f'title: "{engine.storefront.expect}"' in goods
+    pictures = {path.stem for path in (SHOP / "assets/goods").glob("*.svg")}
+    assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
+    assert pictures >= set(re.findall(r'one\(\n    "([a-z-]+)"', goods))
+
+
+def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
+    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]["parameters"]
+    for name, rule in engine.parameters["properties"].items():
+        assert schema["properties"][name].get("enum") == rule.get("enum"), name
+
+
+def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    medusa = importlib.import_module("build_images.medusa")
+    npm = importlib.import_module("build_images.npm")
+    for name in ("package.json", "package-lock.json"):
+        (tmp_path / name).write_bytes((SHOP / name).read_bytes())
+    for path in ("node_modules/pg", "node_modules/react", "node_modules/@medusajs/medusa"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "index.js").write_text("1", encoding="ascii")
+    npm.keep_only_needed(tmp_path, tmp_path / "kept", medusa.LEFT_OUT)
+    kept = {str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.js")}
+    assert kept == {"node_modules/pg/index.js", "node_modules/@medusajs/medusa/index.js"}
+    with pytest.raises(npm.BuildError, match="no-such-package"):
+        npm.keep_only_needed(tmp_path, tmp_path / "again", ("no-such-package",))
