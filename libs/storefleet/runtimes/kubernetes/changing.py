@@ -150,12 +150,9 @@ class Changing:
         return await self._starter.start(_at(work, _change(work).target), self._place(work), starting.CHANGE)
 
     async def prove(self, work: Work) -> Outcome:
-        return await self._prove(_at(work, _change(work).target))
-
-    async def _prove(self, work: Work) -> Outcome:
         """Not tried for long: while it does not show its shop, there is none."""
         try:
-            return await self._creation.prove(work, patience=_PROOF)
+            return await self._creation.prove(_at(work, _change(work).target), patience=_PROOF)
         except TransientError as error:
             raise PermanentError(error.code, error.detail, next_step=error.next_step) from None
 
@@ -169,7 +166,8 @@ class Changing:
         return await self._starter.start(_at(work, _change(work).origin), self._place(work), starting.RETURN)
 
     async def return_prove(self, work: Work) -> Outcome:
-        return await self._prove(_at(work, _change(work).origin))
+        """Tried again, unlike the new version: it is what there is, and may be slow."""
+        return await self._creation.prove(_at(work, _change(work).origin))
 
     def _place(self, work: Work) -> Place:
         return place_of(work.store, self._settings)
