@@ -10,7 +10,8 @@ from typing import NamedTuple
 import aiohttp
 
 EVERY = 0.1
-_PATIENCE = 2.0  # with one answer
+_PATIENCE = 5.0  # with one answer
+_AT_ONCE = 4  # who waits for so many answers asks nothing more: that would be a load test
 
 
 class Asked(NamedTuple):
@@ -27,24 +28,26 @@ class Customer:
     def __init__(self, url: str, *, host: str, expect: str) -> None:
         self._url, self._host, self._expect = url, host, expect.encode()
         self._over = threading.Event()
+        self._open = 0
         self.asked: list[Asked] = []
 
     @property
-    def failed(self) -> float:
-        """Seconds of requests that were not answered as they should be."""
-        return sum(EVERY for each in self.asked if each.problem)
-
-    @property
-    def gap(self) -> float:
-        """The longest time from a request that failed to the next one that did not, seconds."""
-        longest, began = 0.0, None
+    def spans(self) -> list[float]:
+        """Seconds in which it was not served: each from a request that failed to the next one that did not."""
+        found, began, last = [], None, 0.0
         for each in sorted(self.asked):
+            last = each.over
             if each.problem:
                 began = each.due if began is None else began
-                longest = max(longest, each.due + EVERY - began)
-            else:
+            elif began is not None:
+                found.append(each.due - began)
                 began = None
-        return longest
+        return found if began is None else [*found, last - began]
+
+    @property
+    def slowest(self) -> float:
+        """Of the answers that were as they should be, seconds."""
+        return max((each.over - each.due for each in self.asked if not each.problem), default=0.0)
 
     @property
     def problems(self) -> list[str]:
@@ -67,19 +70,23 @@ class Customer:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http, asyncio.TaskGroup() as group:
             due = time.perf_counter()
             while not self._over.is_set():
-                group.create_task(self._once(http, due))
+                if self._open < _AT_ONCE:
+                    group.create_task(self._once(http, due))
                 due += EVERY
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
     async def _once(self, http: aiohttp.ClientSession, due: float) -> None:
-        problem = ""
+        self._open += 1
         try:
-            async with http.get(self._url, headers={"Host": self._host}, allow_redirects=False) as answer:
-                body = await answer.read()
-            if answer.status != 200:
-                problem = f"status {answer.status}"
-            elif self._expect not in body:
-                problem = "another page"
+            problem = await self._problem(http)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = type(error).__name__
+        self._open -= 1
         self.asked.append(Asked(due, time.perf_counter(), problem))
+
+    async def _problem(self, http: aiohttp.ClientSession) -> str:
+        async with http.get(self._url, headers={"Host": self._host}, allow_redirects=False) as answer:
+            body = await answer.read()
+        if answer.status != 200:
+            return f"status {answer.status}"
+        return "" if self._expect in body else "another page"

@@ -75,8 +75,9 @@ class _Store:
             time.sleep(_AROUND)
             self._timed(verb, "POST", f"stores/{self._name}/{verb}", body, limit=limit)
             time.sleep(_AROUND)
-        self._sheet.add(f"{self._what}: {verb}, longest gap", "s", customer.gap, limit=FAILED)
-        self._sheet.add(f"{self._what}: {verb}, failed requests", "s", customer.failed, limit=FAILED)
+        self._sheet.add(f"{self._what}: {verb}, longest gap", "s", max(customer.spans, default=0), limit=FAILED)
+        self._sheet.add(f"{self._what}: {verb}, all gaps", "s", sum(customer.spans), limit=FAILED)
+        self._sheet.add(f"{self._what}: {verb}, slowest answer", "s", customer.slowest)
         if customer.problems:
             self._sheet.note(f"{self._what}, {verb}: {', '.join(customer.problems)}")
 
