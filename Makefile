@@ -24,6 +24,7 @@ help:
 	@echo "             kind where Docker can be used, else a node from source (as root); CLUSTER=kind or bare decides"
 	@echo "make seed    a demo store of every engine"
 	@echo "make test-cluster, make bench-cluster   tests and measurements there"
+	@echo "WOOCOMMERCE_DIRS=… make test-woocommerce   tests of WooCommerce there, whose plugin has to be given"
 	@echo "make clean   stop, then remove everything that was built or kept here (stores and cluster too)"
 
 up: ; @$(MAKE) --silent --no-print-directory -j2 $(VENV)/runtime.stamp assets && exec $(BIN)/storefleet up

@@ -70,7 +70,7 @@ def _make(build: Build, options: argparse.Namespace) -> list[Product]:
         except Absent as absent:
             if options.images:
                 raise BuildError(str(absent)) from None
-            print(textwrap.fill(f"No image of {name}: {absent}", 100))
+            print(textwrap.fill(f"No image of {name}: {absent}", 100, break_on_hyphens=False, break_long_words=False))
     return made
 
 

@@ -10,11 +10,11 @@ from tests.support.world import World
 
 STORE_FIELDS = {
     *("id", "tenant_id", "name", "engine", "engine_version", "parameters", "state", "url", "admin_url", "failure"),
-    *("created_at", "ready_at", "deleted_at", "version"),
+    *("created_at", "ready_at", "deleted_at", "version", "plan"),
 }
 OPERATION_FIELDS = {
     *("id", "store_id", "kind", "state", "done", "error", "attempt", "cancel_requested", "request_id", "steps"),
-    *("created_at", "started_at", "finished_at"),
+    *("created_at", "started_at", "finished_at", "input"),
 }
 STEP_FIELDS = {"name", "title", "state", "started_at", "finished_at", "message"}
 PROBLEM_FIELDS = {"type", "title", "status", "code", "detail", "errors", "request_id", "retryable"}

@@ -170,9 +170,10 @@ class Bench:
         await self.cluster.apply(manifest)
 
     async def releases(self, store: Store) -> list[str]:
-        """Statuses of the Helm release's revisions."""
+        """Statuses of the Helm release's revisions, oldest first."""
         secrets = await self.cluster.every(kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm")
-        return [each["metadata"]["labels"]["status"] for each in secrets]
+        labels = sorted((each["metadata"]["labels"] for each in secrets), key=lambda each: int(each["version"]))
+        return [each["status"] for each in labels]
 
     async def exists(self, store: Store) -> bool:
         return await self.cluster.get(kinds.NAMESPACE, resource_name(store.id)) is not None

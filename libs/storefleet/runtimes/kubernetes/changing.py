@@ -46,10 +46,11 @@ class Changing:
     # before anything changes ----------------------------------------------------------------------------------------
 
     async def dump(self, work: Work) -> Outcome:
-        """Unchanged when it fails: the store is as it was."""
-        place = self._place(work)
-        self._installer.engine_of(_at(work, _change(work).target).store)
+        """Unchanged when it fails, or when there would be no way there or back: the store is as it was."""
+        place, change = self._place(work), _change(work)
         try:
+            for version in (change.target, change.origin):
+                self._installer.engine_of(_at(work, version).store)
             answer = Answered("dump", await self._tasks.run(work, place, "dump", env=_told(work)))
             dump = answer.as_dump()
         except PermanentError as error:
@@ -61,7 +62,10 @@ class Changing:
 
     async def orders(self, work: Work) -> Outcome:
         """Unchanged when orders would go, and nobody has said that they may."""
-        self._installer.engine_of(_at(work, _change(work).target).store)
+        try:
+            self._installer.engine_of(_at(work, _change(work).target).store)
+        except PermanentError as error:
+            raise _unchanged(error) from None
         found = await self._orders(work, "orders")
         if not found.count:
             return Outcome("No order would go")
@@ -146,12 +150,9 @@ class Changing:
         return await self._starter.start(_at(work, _change(work).target), self._place(work), starting.CHANGE)
 
     async def prove(self, work: Work) -> Outcome:
-        return await self._prove(_at(work, _change(work).target))
-
-    async def _prove(self, work: Work) -> Outcome:
         """Not tried for long: while it does not show its shop, there is none."""
         try:
-            return await self._creation.prove(work, patience=_PROOF)
+            return await self._creation.prove(_at(work, _change(work).target), patience=_PROOF)
         except TransientError as error:
             raise PermanentError(error.code, error.detail, next_step=error.next_step) from None
 
@@ -165,7 +166,8 @@ class Changing:
         return await self._starter.start(_at(work, _change(work).origin), self._place(work), starting.RETURN)
 
     async def return_prove(self, work: Work) -> Outcome:
-        return await self._prove(_at(work, _change(work).origin))
+        """Tried again, unlike the new version: it is what there is, and may be slow."""
+        return await self._creation.prove(_at(work, _change(work).origin))
 
     def _place(self, work: Work) -> Place:
         return place_of(work.store, self._settings)

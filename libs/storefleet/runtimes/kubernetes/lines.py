@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from storefleet.errors import PermanentError
 from storefleet.runtimes.kubernetes import kinds, manifests
 from storefleet.runtimes.kubernetes.cluster import Cluster
+from storefleet.runtimes.kubernetes.diagnosis import Trouble
 from storefleet.runtimes.kubernetes.kinds import Manifest
 from storefleet.runtimes.kubernetes.refusals import Refused
 
@@ -70,6 +71,12 @@ class Lines:
             return ""
         secrets = await self._secrets(namespace)
         return " | ".join(hidden(line.strip(), secrets) for line in lines if line.strip())[-_LONGEST:]
+
+    async def explained(self, namespace: str, trouble: Trouble) -> PermanentError:
+        """The error for a trouble that is certain, with the last words of who is in it."""
+        last = await self.last_words(namespace, trouble.pod, trouble.container) if trouble.container else ""
+        detail = f"{trouble.cause} Last lines: {last}" if last else trouble.cause
+        return PermanentError(trouble.code, detail, next_step=trouble.next_step)
 
     async def _secrets(self, namespace: str) -> set[str]:
         """Every value that must not be shown."""

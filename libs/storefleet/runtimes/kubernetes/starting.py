@@ -48,16 +48,17 @@ class Starter:
             wait = Patience(manner.limits)
             wanted = await self._wanted(work, place) if manner.fresh else {}
             while True:
-                verdict = _judged(follow.seen(), await self._warnings(place, follow, wait), manner, wanted)
+                seen = follow.seen()
+                verdict = _judged(seen, await self._warnings(place, follow, seen, wait), manner, wanted)
                 if follow.trouble:
                     wait.pause()
                     await work.say(f"Waiting for the cluster: {follow.trouble}")
                 elif isinstance(verdict, Ready):
                     return Outcome(verdict.text)
                 elif isinstance(verdict, Trouble) and wait.is_certain(verdict, restored=follow.restored):
-                    raise await self._failed(place, verdict)
+                    raise await self._lines.explained(place.namespace, verdict)
                 else:
-                    await self._note(place, follow, wait, verdict)
+                    await self._note(place, seen, wait, verdict)
                     if wait.is_steady():
                         await work.say(f"Waiting for {verdict.text}" if isinstance(verdict, Waiting) else verdict.cause)
                 await follow.changed(1)
@@ -72,22 +73,22 @@ class Starter:
         ]
         return {each["metadata"]["uid"]: int(each["metadata"].get("generation") or 1) for each in found}
 
-    async def _warnings(self, place: Place, follow: Follow, wait: Patience) -> tuple[Warned, ...]:
+    async def _warnings(self, place: Place, follow: Follow, seen: Seen, wait: Patience) -> tuple[Warned, ...]:
         """Events are read only while something has no pod and says nothing of itself."""
-        if not missing_pods(follow.seen()):
+        if not missing_pods(seen):
             wait.forget_warnings()
         elif wait.wants_warnings() and not follow.trouble:
             wait.warnings = await warned_of(self._cluster, place.namespace)
         return wait.warnings
 
-    async def _note(self, place: Place, follow: Follow, wait: Patience, verdict: Verdict) -> None:
+    async def _note(self, place: Place, seen: Seen, wait: Patience, verdict: Verdict) -> None:
         """Time goes by; when it was too much, what the new pod has to say of itself is told too."""
-        if any(pod.component == "setup" and pod.phase == "Running" for pod in follow.seen().pods):
+        if any(pod.component == "setup" and pod.phase == "Running" for pod in seen.pods):
             wait.excuse()
         try:
             wait.note(verdict)
         except PermanentError as error:
-            raise await self._overdue(place, follow.seen(), error) from None
+            raise await self._overdue(place, seen, error) from None
 
     async def _overdue(self, place: Place, seen: Seen, error: PermanentError) -> PermanentError:
         web = (pod for each in seen.workloads if each.component == "web" for pod in seen.of(each) if not pod.ready)
@@ -101,13 +102,6 @@ class Starter:
             last = await self._lines.last_words(place.namespace, pod.name, container.name)
         words = f" Last lines: {last}" if last else ""
         return PermanentError(error.code, f"{error.detail}{why}{words}", next_step=error.next_step)
-
-    async def _failed(self, place: Place, trouble: Trouble) -> PermanentError:
-        last = ""
-        if trouble.pod and trouble.container:
-            last = await self._lines.last_words(place.namespace, trouble.pod, trouble.container)
-        detail = f"{trouble.cause} Last lines: {last}" if last else trouble.cause
-        return PermanentError(trouble.code, detail, next_step=trouble.next_step)
 
 
 def _judged(seen: Seen, warnings: tuple[Warned, ...], manner: Manner, wanted: dict[str, int]) -> Verdict:

@@ -86,18 +86,11 @@ class Tasks:
                 if isinstance(verdict, Ready):
                     return _read(_said(seen, job), task)
                 if isinstance(verdict, Trouble) and wait.is_certain(verdict, restored=follow.restored):
-                    raise await self._failed(place, verdict)
+                    raise await self._lines.explained(place.namespace, verdict)
                 _note(wait, verdict, task)
                 if wait.is_steady():
                     await work.say(f"Waiting for {verdict.text}" if isinstance(verdict, Waiting) else verdict.cause)
             await follow.changed(1)
-
-    async def _failed(self, place: Place, trouble: Trouble) -> PermanentError:
-        last = ""
-        if trouble.pod and trouble.container:
-            last = await self._lines.last_words(place.namespace, trouble.pod, trouble.container)
-        detail = f"{trouble.cause} Last lines: {last}" if last else trouble.cause
-        return PermanentError(trouble.code, detail, next_step=trouble.next_step)
 
 
 def job_name(work: Work, task: str) -> str:

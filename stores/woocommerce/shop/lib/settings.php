@@ -46,6 +46,8 @@ final class Settings {
 				'woocommerce_enable_checkout_login_reminder' => 'no',
 				'woocommerce_enable_signup_and_login_from_checkout' => 'no',
 				'woocommerce_enable_myaccount_registration'  => 'yes',
+				// Chosen at once: a link for it would come by mail, which not every store sends.
+				'woocommerce_registration_generate_password' => 'no',
 				'woocommerce_enable_coupons'                 => 'yes',
 				'woocommerce_enable_reviews'                 => 'no',
 				'woocommerce_catalog_columns'                => '3',

@@ -70,6 +70,7 @@ final class Site {
 		delete_user_meta( $user, 'session_tokens' );
 		update_user_meta( $user, 'nickname', $name );
 		update_user_meta( $user, 'show_welcome_panel', 0 );
+		add_filter( 'send_site_admin_email_change_email', '__return_false' );
 		update_option( 'admin_email', $email );
 		delete_option( 'new_admin_email' );
 		update_option( 'admin_email_lifespan', time() + 10 * YEAR_IN_SECONDS );
