@@ -12,8 +12,8 @@ from tests.support.polling import eventually
 from tests.support.purchase import buy
 
 SINCE = "2020-01-01T00:00:00.000Z"
-#: One whose repetition changes nothing.
-CHANGE = "app = 'auth' AND name = '0007_alter_validators_add_error_messages'"
+#: One whose repetition changes nothing, and on which no other one is built.
+CHANGE = "app = 'auth' AND name = '0012_alter_user_first_name_max_length'"
 
 
 async def asked(shop: Containers, task: str, name: str, **environment: str) -> dict[str, Any]:

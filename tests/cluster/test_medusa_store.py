@@ -53,6 +53,7 @@ async def _ended(api: Api, operation_id: str, *, within: float) -> dict[str, Any
 
 
 async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop: Shop) -> None:
+    await _look_at_keys_and_admin(deployment, shop)
     sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
     by_forms = await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
     dump = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
@@ -95,7 +96,8 @@ async def _look_at_what_is_told(deployment: Deployment, shop: Shop, sign_in: dic
     assert not any(value in told for value in secrets["data"].values())
 
 
-async def test_each_store_has_keys_of_its_own_and_the_admin_is_there(deployment: Deployment, shop: Shop) -> None:
+async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
+    """Whoever has no key, or one of another store, is shown nothing; the admin's pages are there."""
     key = await medusa.key_of(shop.url, at=shop.at)
     image = await deployment.run(
         "kubectl", "get", "pods", "-n", shop.namespace, "-o", "jsonpath={.items[*].spec.containers[*].image}"
