@@ -42,6 +42,8 @@ LEFT_OUT = (
 #: For people who read or change a package.
 UNREAD = ("*.map", "*.d.ts", "*.d.mts", "*.d.cts", "*.md", "*.markdown", "*.tsbuildinfo", ".package-lock.json")
 UNREAD_FOLDERS = ("oas", "__tests__", "__mocks__", "__fixtures__")
+#: Looked for in every module of Medusa, and made where there is none, which nobody may do in a container.
+INSISTED_ON = Path("dist", "migrations")
 
 
 def products(build: Build) -> Iterable[Product]:
@@ -106,8 +108,9 @@ def _made_by_npm(cache: Cache) -> tuple[Layer, Layer]:
     installed = layers.recipe("medusa-npm").file(npm.NODE).file(Path(npm.__file__))
     for name in LOCK:
         installed.file(SHOP / name)
+    kept = (LEFT_OUT, UNREAD, UNREAD_FOLDERS, str(INSISTED_ON))
     made: dict[str, tuple[Key, Callable[[Path, Path, Path, Cache], None]]] = {
-        "medusa-packages": (Key("packages", str(installed), LEFT_OUT, UNREAD, UNREAD_FOLDERS), _packages),
+        "medusa-packages": (Key("packages", str(installed), *kept), _packages),
         "medusa-admin": (Key("admin", str(installed)).file(SHOP / ADMIN), _admin),
     }
     found = {name: cache.find(name, key) for name, (key, _) in made.items()}
@@ -141,6 +144,8 @@ def keep_packages(project: Path, root: Path) -> None:
         for path in list((root / TARGET).rglob(name)):
             if path.is_dir():
                 shutil.rmtree(path)
+    for built in (root / TARGET / "node_modules" / "@medusajs").glob("*/dist"):
+        (built.parent / INSISTED_ON).mkdir(exist_ok=True)
 
 
 def _admin(program: Path, project: Path, root: Path, cache: Cache) -> None:
