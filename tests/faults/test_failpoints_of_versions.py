@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import ROOT, Client, Platform, running
+from tests.support.polling import eventually
 
 #: What each scenario visits beside its claim: the records of its steps, and the turn.
 SCENARIOS = {
@@ -70,10 +71,8 @@ class Story:
         assert all(step["state"] != "running" for step in operation["steps"]), operation
 
     async def _check_events(self, store_id: str, scenario: str) -> None:
-        """Whatever was killed, each turn is told once."""
-        _, page = await self._client.insist("GET", f"stores/{store_id}/events?limit=100")
-        told = [event["type"] for event in reversed(page["data"]) if event["type"] != "store.step"]
-        assert told == [
+        """Whatever was killed, each turn is told once; an event is there a moment after what it tells of."""
+        expected = [
             *("store.requested", "store.provisioning", "store.ready"),
             *{
                 "upgrade": ("store.upgrading", "store.upgraded"),
@@ -81,6 +80,14 @@ class Story:
                 "rollback": ("store.upgrading", "store.upgraded", "store.rolling_back", "store.rolled_back"),
             }[scenario],
         ]
+
+        async def told() -> bool:
+            _, page = await self._client.insist("GET", f"stores/{store_id}/events?limit=100")
+            seen = [event["type"] for event in reversed(page["data"]) if event["type"] != "store.step"]
+            assert seen == expected
+            return True
+
+        await eventually(told)
 
 
 @pytest.fixture(scope="module")
