@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import time
+from datetime import datetime
 from typing import Any
 
 from tests.bench import stage
@@ -41,10 +42,10 @@ def _one(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
     sheet.add("delete → gone, alone", "s", seconds, limit=12)
 
 
-def length(step: dict[str, Any]) -> float:
-    began, ended = (time.strptime(step[key][:19], "%Y-%m-%dT%H:%M:%S") for key in ("started_at", "finished_at"))
-    fraction = (int(step["finished_at"][20:23]) - int(step["started_at"][20:23])) / 1000
-    return time.mktime(ended) - time.mktime(began) + fraction
+def length(timed: dict[str, Any], begin: str = "started_at") -> float:
+    """Seconds that a step or an operation took by its own times."""
+    began, ended = (datetime.fromisoformat(timed[key]) for key in (begin, "finished_at"))
+    return (ended - began).total_seconds()
 
 
 def timed(
