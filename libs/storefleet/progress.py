@@ -43,7 +43,9 @@ def succeeded(store: Store, operation: Operation, address: Mapping[str, str]) ->
     if operation.kind == "delete":
         return store.changed(state="deleted", deleted_at=now(), failure=None), operation, "store.deleted"
     if operation.error:
-        detail = f"{operation.error.detail} The store is back on {store.engine_version}."
+        cause = operation.error.detail
+        ended = cause if cause.endswith((".", "!", "?")) else f"{cause}."
+        detail = f"{ended} The store is back on {store.engine_version}."
         error = operation.error.model_copy(update={"detail": detail})
         operation = operation.model_copy(update={"state": "failed", "error": error})
         return store.changed(state="ready", failure=None, **address), operation, "store.rolled_back"

@@ -1,6 +1,5 @@
 """Somebody follows docs/engines.md: the engine of its own files is made, upgraded, rolled back and deleted."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -35,7 +34,6 @@ async def bench(charts: Path) -> AsyncIterator[Bench]:
 
 
 async def test_the_guide_can_be_followed(bench: Bench) -> None:
-    began = time.monotonic()
     store = bench.store().changed(
         engine="kiosk", engine_version="1.0.0", plan="small", parameters={"title": "Corner kiosk"}
     )
@@ -52,14 +50,11 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
     operation = "op_0123456789abcdef"
     store = await bench.upgrade(store, "1.1.0", operation=operation)
     assert "version 1.1.0" in await page()
-    spent = time.monotonic() - began
     assert "ordered" in await page("/cgi-bin/order")
 
     with pytest.raises(Unchanged, match="1"):  # the order since then would go
         await bench.roll_back(store, "1.0.0", operation)
     store = await bench.roll_back(store, "1.0.0", operation, discard=True)
     assert "version 1.0.0" in await page()
-    spent -= time.monotonic()
     await bench.delete(store)
     assert not await bench.exists(store)
-    assert spent + time.monotonic() < 60

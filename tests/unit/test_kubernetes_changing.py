@@ -180,7 +180,7 @@ def test_the_steps(runtime: KubernetesRuntime) -> None:
 
 
 async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node) -> None:
-    assert await upgrade(runtime, "dump") == "The database is dumped (2.0 MB)"
+    assert await upgrade(runtime, "dump") == "The database is dumped (2,000 kB)"
     (job,) = node.jobs
     assert job["metadata"]["name"] == "dump-0123456789abcdef"
     labels = job["spec"]["template"]["metadata"]["labels"]

@@ -58,7 +58,7 @@ class Changing:
         await work.check()
         await self._dumps.note(work.store, place, work.operation_id, dump)
         await self._tasks.remove(place, job_name(work, "dump"))
-        return Outcome(f"The database is dumped ({dump.bytes / 1e6:.1f} MB)")
+        return Outcome(f"The database is dumped ({max(1, round(dump.bytes / 1000)):,} kB)")
 
     async def orders(self, work: Work) -> Outcome:
         """Unchanged when orders would go, and nobody has said that they may."""
