@@ -14,6 +14,7 @@ from storefleet.runtimes.kubernetes import kinds
 from tests.support import guide
 from tests.support.cluster import Bench, bare_cluster, opened_bench
 from tests.support.images import make_image
+from tests.support.polling import eventually
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,17 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
     async def page(path: str = "/") -> str:
         service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
         assert service is not None
-        async with aiohttp.ClientSession() as http, http.get(f"http://{service['spec']['clusterIP']}{path}") as answer:
-            return await answer.text()
+        url = f"http://{service['spec']['clusterIP']}{path}"
+
+        async def answered() -> str:
+            """The node may hear a moment late that a replaced pod is gone; asked again, the page is there."""
+            try:
+                async with aiohttp.ClientSession() as http, http.get(url) as answer:
+                    return await answer.text()
+            except aiohttp.ClientConnectionError as error:
+                raise AssertionError(str(error)) from None
+
+        return await eventually(answered)
 
     assert "<h1>Corner kiosk</h1> Fresh coffee, version 1.0.0" in await page()
     assert "ordered" in await page("/cgi-bin/order")
