@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="platform", help="What a deployment runs besides the services.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(metavar="FOLDER")]
+OwnPasswords = Annotated[
+    Path | None,
+    typer.Option("--passwords", metavar="FOLDER", help="Where storefleet-postgres is mounted, if it is our own."),
+]
 Patience = Annotated[float, typer.Option("--timeout", min=1, max=86_400, help="Longest wait, seconds.")]
 Passwords = Annotated[Path, typer.Option("--passwords", metavar="FOLDER", help="Where the server's secret is mounted.")]
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the server keeps everything.")]
@@ -69,10 +73,7 @@ def secrets(
 def setup(
     cli: Cli,
     owner: Owner,
-    passwords: Annotated[
-        Path | None,
-        typer.Option("--passwords", metavar="FOLDER", help="Where storefleet-postgres is mounted, if it is our own."),
-    ] = None,
+    passwords: OwnPasswords = None,
     timeout: Patience = 600,
 ) -> None:
     """Bring servers to what the services need: roles, schema, streams, the first owner. Safe to repeat."""
@@ -191,10 +192,7 @@ def restore(
     name: Annotated[
         str, typer.Option("--name", envvar="STOREFLEET_BACKUP", metavar="FILE", help="Which one; or latest.")
     ],
-    passwords: Annotated[
-        Path | None,
-        typer.Option("--passwords", metavar="FOLDER", help="Where storefleet-postgres is mounted, if it is our own."),
-    ] = None,
+    passwords: OwnPasswords = None,
     timeout: Patience = 600,
 ) -> None:
     """Put a dump in the place of the platform's database. The services must not run meanwhile."""

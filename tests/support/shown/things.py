@@ -8,6 +8,7 @@ from storefleet.database.changes import Author, Entry
 from storefleet.engines import Engine, Version
 from storefleet.models import Event, Failure, Operation, Step, Store
 from storefleet.runtimes.base import Use
+from tests.support import rehearsal
 from tests.support.platform import ROOT
 
 AT = datetime.fromisoformat("2026-11-20T10:00:00+00:00")
@@ -18,19 +19,7 @@ PIPELINE = Author("tok_a", "deployment pipeline of the northern shops")
 UP = {"from": "11.0.1", "to": "11.0.2"}
 DOWN = {"from": "11.0.2", "to": "11.0.1", "restore": False, "discard_orders": False, "dump": "op_a"}
 DOWN_WITH_DATA = {**DOWN, "restore": True}
-TITLES = {
-    "namespace": "Prepare the namespace",
-    "dump": "Save the database",
-    "orders": "Look for orders since then",
-    "stop": "Close the shop",
-    "restore": "Put the saved database back",
-    "release": "Install the version",
-    "start": "Start the shop",
-    "prove": "Prove that the shop is shown",
-    "return-release": "Install the version from before",
-    "return-start": "Start the shop as before",
-    "return-prove": "Prove that the shop is shown",
-}
+TITLES = {"namespace": "Prepare the namespace", **rehearsal.TITLES}
 MESSAGES = {"dump": "1.4 MB saved", "release": "Release 3 is installed", "start": "2 of 2 pods are ready"}
 CRASHES = Failure(
     code="shop_crashes",
