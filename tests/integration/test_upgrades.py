@@ -601,7 +601,7 @@ async def test_a_new_store_may_choose_its_plan(world: World) -> None:
     assert (engine["name"], engine["default"]) == ("pocket", True)
     small = next(plan for plan in engine["plans"] if plan["default"])
     assert small["name"] == "small"
-    assert small["summary"] == {"cpu": "1", "memory": "256Mi", "storage": "100Mi"}
+    assert small["summary"] == {"cpu": "1", "memory": "256Mi", "storage": "150Mi"}
     assert (await world.api.ready("by-default"))["plan"] == "small"
     assert (await world.api.ready("chosen", plan="small"))["plan"] == "small"
     refused = await world.api.post("/stores", {"name": "acme", "plan": "huge"})
