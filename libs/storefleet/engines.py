@@ -253,17 +253,20 @@ def load(folders: Iterable[Path], *, runtime: str = "simulated", catalogue: Path
     """Read every `<folder>/<engine>/engine.yaml`, and add the versions of the catalogue; raises EngineError."""
     built = _read_catalogue(catalogue) if catalogue else {}
     paths = [path for folder in folders for path in sorted(folder.glob("*/engine.yaml"))]
-    found = [_read(path, built, planned=runtime != "local") for path in paths]
+    found = [_read(path, built, local=runtime == "local") for path in paths]
     unbuilt = {engine.name for engine in found} - built.keys() if catalogue and runtime == "kubernetes" else ()
     return Engines(found, runtime=runtime, unbuilt=unbuilt)
 
 
-def _read(path: Path, built: Mapping[str, "Built"], *, planned: bool) -> Engine:
+def _read(path: Path, built: Mapping[str, "Built"], *, local: bool) -> Engine:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if entry := built.get(content["name"]):
             content = {**content, **_merged(content, entry)}
-        engine = Engine(**{**content, "folder": path.parent, "planned": planned})
+        engine = Engine(**{**content, "folder": path.parent, "planned": not local})
+        if local:  # whose stores share the one environment that is installed
+            only = [version for version in engine.versions if version.version == engine.default_version]
+            engine = engine.model_copy(update={"versions": tuple(only)})
         Draft202012Validator.check_schema(engine.parameters)
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValidationError, SchemaError) as error:
         raise EngineError(f"{path}: {error}") from None

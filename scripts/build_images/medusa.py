@@ -9,13 +9,13 @@ from build_images.cache import Cache, Key
 from build_images.failure import run
 from build_images.layers import HOME, ROOT
 from build_images.oci import Layer
-from build_images.products import INIT, Build, Product, make_image, release_of
+from build_images.products import INIT, Build, Product, Release, insist_on, make_image, releases_of
 
 SHOP = ROOT / "stores" / "medusa"
 TARGET = HOME / "medusa"
 NODE = Path("opt/node")
 LOCK = ("package.json", "package-lock.json")
-SOURCE = (*LOCK, "medusa-config.js", "src", "assets")
+SOURCE = ("medusa-config.js", "src", "assets")
 ADMIN = "scripts/build-admin.mjs"
 ADMIN_TIMEOUT = 900
 #: Half of what V8 takes by itself for what is new: it collects more often, and a shop needs a quarter less memory.
@@ -47,15 +47,20 @@ INSISTED_ON = Path("dist", "migrations")
 
 
 def products(build: Build) -> Iterable[Product]:
-    cache, release = build.cache, release_of("medusa")
-    packages, admin = _made_by_npm(cache)
-    below = (debian.base(cache), layers.postgresql(cache), node(cache), packages, source(cache))
-    parts = (*below, admin, template(cache, below))
+    for release, lock in releases_of("medusa"):
+        yield _product(build.cache, release, lock)
+
+
+def _product(cache: Cache, release: Release, lock: Path) -> Product:
+    packages, admin = _made_by_npm(cache, release, lock)
+    below = (debian.base(cache), layers.postgresql(cache), node(cache), packages, source(cache, release, lock))
+    parts = (*below, admin, template(cache, release, below))
     entrypoint = (*INIT, "node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs")
     image = make_image(
         release.image, parts, entrypoint=entrypoint, command=("serve",), environment=ENVIRONMENT, plain=True
     )
-    yield Product(archive="medusa", image=image, engine="medusa", version=release.version, notes=release.notes)
+    archive = f"medusa-{release.version}"
+    return Product(archive=archive, image=image, engine="medusa", version=release.version, notes=release.notes)
 
 
 def node(cache: Cache) -> Layer:
@@ -72,25 +77,31 @@ def node(cache: Cache) -> Layer:
         return cache.keep(room / "root", name="node", key=key)
 
 
-def source(cache: Cache) -> Layer:
-    key = Key("medusa-source", SOURCE)
-    for name in SOURCE:
-        path = SHOP / name
+def source(cache: Cache, release: Release, lock: Path) -> Layer:
+    """Our code; and the lock, whose change is one of what a set-up does."""
+    name = f"medusa-source-{release.version}"
+    key = Key(name, SOURCE)
+    for part in SOURCE:
+        path = SHOP / part
         _ = key.tree(path) if path.is_dir() else key.file(path)
-    if (known := cache.find("medusa-source", key)) is not None:
+    for part in LOCK:
+        key.file(lock / part)
+    if (known := cache.find(name, key)) is not None:
         return known
     with cache.room() as room:
-        _copy(SOURCE, room / "root" / TARGET)
+        _copy(SHOP, SOURCE, room / "root" / TARGET)
+        _copy(lock, LOCK, room / "root" / TARGET)
         layers.open_up(room / "root")
-        return cache.keep(room / "root", name="medusa-source", key=key)
+        return cache.keep(room / "root", name=name, key=key)
 
 
-def template(cache: Cache, below: tuple[Layer, ...]) -> Layer:
+def template(cache: Cache, release: Release, below: tuple[Layer, ...]) -> Layer:
     """The cluster that the shop makes itself, inside the image as it is up to here."""
-    key = Key("medusa-template")
+    name = f"medusa-template-{release.version}"
+    key = Key(name)
     for layer in below:
         key.layer(layer)
-    if (known := cache.find("medusa-template", key)) is not None:
+    if (known := cache.find(name, key)) is not None:
         return known
     command = ("node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs", "bake")
     variables = {**ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
@@ -100,24 +111,26 @@ def template(cache: Cache, below: tuple[Layer, ...]) -> Layer:
         target = room / "layer" / HOME / "template"
         target.parent.mkdir(parents=True)
         shutil.copytree(root / "output", target)
-        return cache.keep(room / "layer", name="medusa-template", key=key)
+        return cache.keep(room / "layer", name=name, key=key)
 
 
-def _made_by_npm(cache: Cache) -> tuple[Layer, Layer]:
+def _made_by_npm(cache: Cache, release: Release, lock: Path) -> tuple[Layer, Layer]:
     """Packages and the admin's pages: they come from one installation, which is what takes time."""
+    insist_on(release, r'"@medusajs/medusa": "([^"]+)"', lock / "package.json")
     installed = layers.recipe("medusa-npm").file(npm.NODE).file(Path(npm.__file__))
     for name in LOCK:
-        installed.file(SHOP / name)
+        installed.file(lock / name)
     kept = (LEFT_OUT, UNREAD, UNREAD_FOLDERS, str(INSISTED_ON))
     made: dict[str, tuple[Key, Callable[[Path, Path, Path, Cache], None]]] = {
-        "medusa-packages": (Key("packages", str(installed), *kept), _packages),
-        "medusa-admin": (Key("admin", str(installed)).file(SHOP / ADMIN), _admin),
+        f"medusa-packages-{release.version}": (Key("packages", str(installed), *kept), _packages),
+        f"medusa-admin-{release.version}": (Key("admin", str(installed)).file(SHOP / ADMIN), _admin),
     }
     found = {name: cache.find(name, key) for name, (key, _) in made.items()}
     if None in found.values():
         with cache.room() as room:
             project = room / "medusa"
-            _copy((*LOCK, ADMIN), project)
+            _copy(lock, LOCK, project)
+            _copy(SHOP, (ADMIN,), project)
             program = npm.install_node(room, cache)
             npm.install(program, project, cache=cache)
             for name, (key, make) in made.items():
@@ -159,10 +172,10 @@ def _admin(program: Path, project: Path, root: Path, cache: Cache) -> None:
     shutil.copytree(project / "public", root / TARGET / "public")
 
 
-def _copy(names: Iterable[str], target: Path) -> None:
+def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        if (SHOP / name).is_dir():
-            shutil.copytree(SHOP / name, target / name)
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, target / name)
         else:
-            shutil.copyfile(SHOP / name, target / name)
+            shutil.copyfile(folder / name, target / name)

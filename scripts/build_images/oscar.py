@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from build_images import debian, layers
 from build_images.cache import Cache, Key
 from build_images.layers import HOME, ROOT
 from build_images.oci import Layer
-from build_images.products import INIT, Build, Product, make_image, release_of
+from build_images.products import INIT, Build, Product, Release, insist_on, make_image, releases_of
 
 SHOP = ROOT / "stores" / "oscar"
 ENVIRONMENT = {"PYTHONPATH": f"/{HOME}/src"}
@@ -25,23 +26,29 @@ LEFT_OUT = (
 
 
 def products(build: Build) -> Iterable[Product]:
-    cache, release = build.cache, release_of("oscar")
+    for release, lock in releases_of("oscar"):
+        yield _product(build.cache, release, lock)
+
+
+def _product(cache: Cache, release: Release, lock: Path) -> Product:
     below = (
         debian.base(cache),
         layers.postgresql(cache),
-        environment(cache),
+        environment(cache, release, lock),
         source(cache),
     )
-    parts = (*below, template(cache, below))
+    parts = (*below, template(cache, release, below))
     entrypoint = (*INIT, "python", "-m", "storefleet_oscar")
     image = make_image(release.image, parts, entrypoint=entrypoint, command=("serve",), environment=ENVIRONMENT)
-    yield Product(archive="oscar", image=image, engine="oscar", version=release.version, notes=release.notes)
+    archive = f"oscar-{release.version}"
+    return Product(archive=archive, image=image, engine="oscar", version=release.version, notes=release.notes)
 
 
-def environment(cache: Cache) -> Layer:
-    lock, build = SHOP / "requirements.txt", SHOP / "requirements-build.txt"
-    key = layers.recipe("oscar-environment", LEFT_OUT).file(lock).file(build)
-    return layers.environment(cache, "oscar-environment", key, lock=lock, build=(build,), left_out=LEFT_OUT)
+def environment(cache: Cache, release: Release, folder: Path) -> Layer:
+    lock, build, name = folder / "requirements.txt", SHOP / "requirements-build.txt", f"oscar-packages-{release.version}"
+    insist_on(release, r"(?m)^django-oscar==(\S+)", lock)
+    key = layers.recipe(name, LEFT_OUT).file(lock).file(build)
+    return layers.environment(cache, name, key, lock=lock, build=(build,), left_out=LEFT_OUT)
 
 
 def source(cache: Cache) -> Layer:
@@ -49,12 +56,13 @@ def source(cache: Cache) -> Layer:
     return layers.code(cache, "oscar-source", key, {HOME / "src": SHOP / "src"}, compiled=(HOME / "src",))
 
 
-def template(cache: Cache, below: tuple[Layer, ...]) -> Layer:
+def template(cache: Cache, release: Release, below: tuple[Layer, ...]) -> Layer:
     """The dump, files and empty cluster that the shop makes itself, inside the image as it is up to here."""
-    key = Key("oscar-template")
+    name = f"oscar-template-{release.version}"
+    key = Key(name)
     for layer in below:
         key.layer(layer)
-    if (known := cache.find("oscar-template", key)) is not None:
+    if (known := cache.find(name, key)) is not None:
         return known
     variables = {**layers.ENVIRONMENT, **ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
     with cache.room() as room:
@@ -64,4 +72,4 @@ def template(cache: Cache, below: tuple[Layer, ...]) -> Layer:
         target = room / "layer" / HOME / "template"
         target.parent.mkdir(parents=True)
         shutil.copytree(root / "output", target)
-        return cache.keep(room / "layer", name="oscar-template", key=key)
+        return cache.keep(room / "layer", name=name, key=key)

@@ -80,14 +80,27 @@ def make_image(
     )
 
 
-def release_of(engine: str) -> Release:
-    """The first version that charts/<engine>/engine.yaml names: others are made elsewhere. Nothing here has YAML."""
+def releases_of(engine: str) -> list[tuple[Release, Path]]:
+    """What is made here of the versions that charts/<engine>/engine.yaml names, each with the folder of its lock.
+
+    The first has its lock in stores/<engine>, the second in `previous` there, if that exists; others are made elsewhere.
+    There is none where versions are left to the build.
+    """
     path = ROOT / "charts" / engine / "engine.yaml"
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")  # nothing here has YAML
     found = re.findall(r'(?m)^ +- version: "?([^"\s]+)"?\n +image: (\S+:\S+)\n(?: +notes: (.+)\n)?', text)
-    if not found:
-        raise BuildError(f"charts/{engine}/engine.yaml does not name a version with its image: correct it.")
-    return Release(*found[0])
+    folder = ROOT / "stores" / engine
+    locks = [lock for lock in (folder, folder / "previous") if lock.is_dir()]
+    if found and len(found) < len(locks):
+        raise BuildError(f"charts/{engine}/engine.yaml does not name a version and an image for each lock: correct it.")
+    return [(Release(*names), lock) for names, lock in zip(found, locks, strict=False)]
+
+
+def insist_on(release: Release, pattern: str, lock: Path) -> None:
+    """A lock has the version that engine.yaml names; the pattern's group is the lock's."""
+    found = only(pattern, lock.read_text(encoding="utf-8"), f"{lock.relative_to(ROOT)} does not name the engine")
+    if found != release.version:
+        raise BuildError(f"{lock.relative_to(ROOT)} is of {found}, and engine.yaml names {release.version}: correct one.")
 
 
 def only(pattern: str, text: str, problem: str) -> str:

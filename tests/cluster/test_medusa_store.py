@@ -34,22 +34,14 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     api = await deployment.tenant(f"medusa-{time.time_ns()}")
     parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
     accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
-    assert (await _ended(api, accepted["operation"]["id"], within=_READY_WITHIN))["state"] == "succeeded"
+    assert (await api.ended(accepted["operation"]["id"], within=_READY_WITHIN))["state"] == "succeeded"
     store = await api.store(accepted["store"]["id"])
     at = await deployment.address(store["id"])
     yield Shop(api, store, store["url"], at, resource_name(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
     assert answer.status == 202, answer.text
-    assert (await _ended(api, answer.body["operation"]["id"], within=_GONE_WITHIN))["state"] == "succeeded"
+    assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))["state"] == "succeeded"
     assert await deployment.left_of(store["id"]) == []
-
-
-async def _ended(api: Api, operation_id: str, *, within: float) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
-        answer = await api.get(f"/operations/{operation_id}", params={"wait": "20"})
-        return dict(answer.body) if answer.status == 200 and answer.body["done"] else None
-
-    return await eventually(look, within=within, every=0.5)
 
 
 async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop: Shop) -> None:

@@ -15,19 +15,9 @@ _READY_WITHIN = 120.0
 _GONE_WITHIN = 120.0
 
 
-async def _ended(api: Api, operation_id: str, *, within: float) -> dict[str, Any]:
-    """The operation when it has ended; the API may be away in between."""
-
-    async def look() -> dict[str, Any] | None:
-        answer = await api.get(f"/operations/{operation_id}", params={"wait": "20"})
-        return dict(answer.body) if answer.status == 200 and answer.body["done"] else None
-
-    return await eventually(look, within=within, every=0.5)
-
-
 async def _made(api: Api, name: str, **more: Any) -> dict[str, Any]:
     accepted = await api.create(name, **more)
-    operation = await _ended(api, accepted["operation"]["id"], within=_READY_WITHIN)
+    operation = await api.ended(accepted["operation"]["id"], within=_READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     return await api.store(accepted["store"]["id"])
 
@@ -35,7 +25,7 @@ async def _made(api: Api, name: str, **more: Any) -> dict[str, Any]:
 async def _deleted(api: Api, store_id: str) -> None:
     answer = await api.delete(f"/stores/{store_id}")
     assert answer.status == 202, answer.text
-    operation = await _ended(api, answer.body["operation"]["id"], within=_GONE_WITHIN)
+    operation = await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN)
     assert operation["state"] == "succeeded", operation
 
 
@@ -92,7 +82,7 @@ async def test_a_provisioner_that_is_killed_in_the_middle(deployment: Deployment
     await deployment.run(
         "kubectl", "delete", "pod", pod["metadata"]["name"], "-n", PLATFORM, "--grace-period=0", "--force"
     )
-    operation = await _ended(api, accepted["operation"]["id"], within=180)
+    operation = await api.ended(accepted["operation"]["id"], within=180)
     assert operation["state"] == "succeeded", operation
     await _deleted(api, accepted["store"]["id"])
     assert await deployment.left_of(accepted["store"]["id"]) == []
@@ -127,7 +117,7 @@ async def test_the_api_server_away_for_a_minute(deployment: Deployment) -> None:
             await asyncio.sleep(2)
     finally:
         await deployment.run(control, "start", *state, "kube-apiserver")
-    operation = await _ended(api, accepted["operation"]["id"], within=300)
+    operation = await api.ended(accepted["operation"]["id"], within=300)
     assert operation["state"] == "succeeded", operation
     await _deleted(api, accepted["store"]["id"])
     assert await deployment.left_of(accepted["store"]["id"]) == []

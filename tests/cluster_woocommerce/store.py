@@ -36,7 +36,7 @@ class Store:
         return dict((await self.api.post(f"/stores/{self.id}/credentials")).body)
 
     async def ended(self, operation: str, *, within: float = READY_WITHIN) -> dict[str, Any]:
-        return await ended(self.api, operation, within=within)
+        return await self.api.ended(operation, within=within)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         return await self.deployment.run("kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check)
@@ -109,14 +109,6 @@ class Store:
         return {"status": end["exitCode"], "told": json.loads(end.get("message") or "null"), "words": words}
 
 
-async def ended(api: Api, operation: str, *, within: float) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
-        answer = await api.get(f"/operations/{operation}", params={"wait": "20"})
-        return dict(answer.body) if answer.status == 200 and answer.body["done"] else None
-
-    return await eventually(look, within=within, every=0.5)
-
-
 @asynccontextmanager
 async def made(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
     """A new store of a tenant of its own; it is deleted in the end, and nothing of it is left."""
@@ -124,11 +116,11 @@ async def made(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
     api = await deployment.tenant(f"woo-{word}")
     fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}
     accepted = await api.create(f"woo-{word}", **fields)
-    operation = await ended(api, accepted["operation"]["id"], within=READY_WITHIN)
+    operation = await api.ended(accepted["operation"]["id"], within=READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     store = await api.store(accepted["store"]["id"])
     yield Store(deployment, api, store["id"], store["url"], await deployment.address(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
-    operation = await ended(api, answer.body["operation"]["id"], within=120)
+    operation = await api.ended(answer.body["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
     assert await deployment.left_of(store["id"]) == []

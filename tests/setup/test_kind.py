@@ -3,10 +3,12 @@
 The programs it calls are stand-ins: what is tested is what the script decides. No real kind runs here.
 """
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
+from build_images.plugins import BUILT
 
 from tests.support.machine import How, Machine
 
@@ -57,6 +59,44 @@ def test_from_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
     assert create[create.index("--image") + 1].startswith("kindest/node:v1.37.0@sha256:")
     install = next(call for call in machine.calls() if call[:3] == ["helm", "upgrade", "--install"])
     assert install[install.index("--version") + 1] == "41.6.1"
+
+
+def test_the_version_before_is_built_of_its_own_lock(machine: Machine, ports: tuple[str, ...]) -> None:
+    with (machine.root / "charts" / "oscar" / "engine.yaml").open("a") as file:
+        file.write('  - version: "4.2"\n    image: storefleet/oscar:4.2\n    notes: Two\n')
+        file.write('  - version: "4.1"\n    image: example.com/oscar:4.1\n    notes: Made elsewhere\n')
+    (machine.root / "stores" / "oscar" / "previous").mkdir()
+    assert machine.run(KIND, *ports).returncode == 0
+    built = [call for call in machine.calls() if call[:2] == ["docker", "build"] and "--file" in call]
+    assert [(call[call.index("--tag") + 1], call[call.index("--build-arg") + 1]) for call in built] == [
+        ("storefleet/oscar:4.2.1", "LOCKS=stores/oscar"),
+        ("storefleet/oscar:4.2", "LOCKS=stores/oscar/previous"),
+    ]
+    oscar = json.loads((machine.root / "build" / "images" / "catalogue.json").read_text())["oscar"]
+    assert oscar["default_version"] == "4.2.1"
+    assert [version["version"] for version in oscar["versions"]] == ["4.2.1", "4.2"]
+
+
+def test_plugins_make_the_versions_of_woocommerce(machine: Machine, ports: tuple[str, ...], tmp_path: Path) -> None:
+    shop = machine.root / "stores" / "woocommerce"
+    shop.mkdir()
+    (shop / "Dockerfile").write_text("ARG VERSION=11.1.2\nFROM scratch\n")
+    (machine.root / "charts" / "woocommerce").mkdir()
+    (machine.root / "charts" / "woocommerce" / "engine.yaml").write_text("versions: []\n")
+    assert machine.run(KIND, *ports).returncode == 0
+    catalogue = machine.root / "build" / "images" / "catalogue.json"
+    names = [version["version"] for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]]
+    assert names == ["11.1.2", "11.1.2-2"], "the theme's revisions"
+    plugin = tmp_path / "plugin"
+    for name in BUILT:
+        (plugin / name).mkdir(parents=True)
+    (plugin / "woocommerce.php").write_text("/*\n * Plugin Name: WooCommerce\n * Version: 10.9.4\n */\n")
+    machine.forget_calls()
+    assert machine.run(KIND, "images", WOOCOMMERCE_DIRS=str(plugin)).returncode == 0
+    built = [call for call in machine.calls() if f"plugin={plugin}" in call]
+    assert ["THEME=1" in call for call in built] == [True, False]
+    names = [version["version"] for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]]
+    assert names == ["10.9.4", "10.9.4-2"]
 
 
 def test_again_changes_nothing_that_matters(machine: Machine, ports: tuple[str, ...]) -> None:

@@ -54,11 +54,15 @@ class Api:
         return dict(answer.body)
 
     async def ended(self, operation_id: str, *, within: float = 10) -> dict[str, Any]:
-        """The operation when it is done."""
-        answer = await self.get(f"/operations/{operation_id}", params={"wait": str(round(within))})
-        assert answer.status == 200, answer.text
-        assert answer.body["done"], answer.body
-        return dict(answer.body)
+        """The operation when it is done; the API may be away in between."""
+
+        async def look() -> dict[str, Any]:
+            answer = await self.get(f"/operations/{operation_id}", params={"wait": str(round(min(within, 20)))})
+            assert answer.status == 200, answer.text
+            assert answer.body["done"], answer.body
+            return dict(answer.body)
+
+        return await eventually(look, within=within, every=0.5)
 
     async def store(self, ref: str) -> dict[str, Any]:
         answer = await self.get(f"/stores/{ref}")

@@ -78,6 +78,7 @@ class Machine:
         shutil.copytree(ROOT / "scripts" / "setup", scripts / "setup")
         for script in (ROOT / "scripts").glob("*.sh"):
             shutil.copy2(script, scripts)
+        shutil.copytree(ROOT / "scripts" / "build_images", scripts / "build_images")
         for name in ("which-cluster", "docker-images"):
             shutil.copy2(ROOT / "scripts" / name, scripts)
         # Whether the platform comes up is another test's; here it counts that it is asked for, with what is there.

@@ -261,6 +261,16 @@ def test_a_version_is_named_once(tmp_path: Path) -> None:
         load([write(tmp_path, {**GOOD, "versions": [{"version": "1"}, {"version": "1"}]})])
 
 
+def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Path) -> None:
+    folder = write(tmp_path, {**GOOD, "default_version": "2", "versions": [{"version": "3"}, {"version": "2"}]})
+    engine = load([folder], runtime="local").find("shop")
+    assert engine is not None
+    assert [version.version for version in engine.versions] == ["2"]
+    assert engine.complete({}) == {"size": 2}
+    with pytest.raises(Invalid, match="version"):
+        engine.new_version("3")
+
+
 @pytest.mark.parametrize("text", ["", "[]", ": :", "\t", "a: {", "x"])
 def test_what_is_no_descriptor_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(EngineError, match=r"engine\.yaml"):

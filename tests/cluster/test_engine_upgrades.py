@@ -1,0 +1,113 @@
+"""Medusa and Oscar from the version before to the newest and back, with orders that have to stay, and a customer."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.bench.asking import Customer
+from tests.support import medusa, purchase
+from tests.support.client import Api
+from tests.support.deployment import Deployment
+
+WITHIN = 180.0
+#: What a customer may miss; the machine of a test has more to do than a node has.
+LONGEST_GAP = 5.0
+
+
+class Shop(NamedTuple):
+    """How an engine is bought from, and whose orders its administrator sees."""
+
+    page: str
+    expect: str
+    buy: Callable[[str, str], Awaitable[str]]
+    sees: Callable[[str, dict[str, str], str, str], Awaitable[bool]]
+
+
+async def _medusa_sees(url: str, sign_in: dict[str, str], order: str, at: str) -> bool:
+    return order in await medusa.orders_of(url, sign_in, at=at)
+
+
+async def _oscar_sees(url: str, sign_in: dict[str, str], order: str, at: str) -> bool:
+    try:
+        await purchase.find(url, sign_in, order, at=at)
+    except AssertionError as error:
+        assert f"/dashboard/orders/{order}/: 404" in str(error)
+        return False
+    return True
+
+
+SHOPS = {
+    "medusa": Shop("/products/stoneware-mug", "Add to cart", lambda url, at: medusa.buy_by_api(url, at=at), _medusa_sees),
+    "oscar": Shop("/catalogue/", "Stoneware Mug", lambda url, at: purchase.buy(url, title="", at=at), _oscar_sees),
+}
+
+
+class Subject:
+    """One store of the deployed platform."""
+
+    def __init__(self, api: Api, store: dict[str, Any], shop: Shop, at: str) -> None:
+        self.api, self.shop, self.at = api, shop, at
+        self.id, self.url = store["id"], store["url"]
+
+    async def change(self, verb: str, **body: Any) -> dict[str, Any]:
+        answer = await self.api.post(f"/stores/{self.id}/{verb}", body)
+        assert answer.status == 202, answer.text
+        return await self.api.ended(answer.body["operation"]["id"], within=WITHIN)
+
+    async def changed(self, verb: str, version: str, **body: Any) -> None:
+        """With a customer who looks at a page all the time; the store has the version then."""
+        customer = Customer(self.at + self.shop.page, host=urlsplit(self.url).netloc, expect=self.shop.expect)
+        with customer.asking():
+            operation = await self.change(verb, **body)
+            await asyncio.sleep(1)
+        assert operation["state"] == "succeeded", operation
+        assert (await self.api.store(self.id))["engine_version"] == version
+        print(f"{verb} to {version}: {len(customer.asked)} asked, gaps {customer.spans}, slowest {customer.slowest:.2f} s")
+        if not body.get("restore"):  # for that a shop is closed
+            assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems
+
+    async def buy(self) -> str:
+        return await self.shop.buy(self.url, self.at)
+
+    async def seen(self, *orders: str) -> list[bool]:
+        sign_in = (await self.api.post(f"/stores/{self.id}/credentials")).body
+        return [await self.shop.sees(self.url, sign_in, order, self.at) for order in orders]
+
+
+@pytest.mark.parametrize("engine", sorted(SHOPS))
+async def test_orders_stay_from_version_to_version(deployment: Deployment, engine: str) -> None:
+    (offered,) = [each for each in (await deployment.api.get("/engines")).body["data"] if each["name"] == engine]
+    newest, before = [version["version"] for version in offered["versions"]][:2]
+    assert newest == offered["default_version"]
+    api = await deployment.tenant(f"versions-{engine}-{time.time_ns()}")
+    accepted = await api.create(f"versions-{engine}", engine=engine, version=before)
+    assert (await api.ended(accepted["operation"]["id"], within=WITHIN))["state"] == "succeeded"
+    store = await api.store(accepted["store"]["id"])
+    assert store["engine_version"] == before
+    subject = Subject(api, store, SHOPS[engine], await deployment.address(store["id"]))
+
+    first = await subject.buy()
+    await subject.changed("upgrade", newest, version=newest)
+    second = await subject.buy()
+    assert await subject.seen(first, second) == [True, True]
+    await subject.changed("rollback", before)
+    third = await subject.buy()
+    assert await subject.seen(first, second, third) == [True, True, True]
+
+    await subject.changed("upgrade", newest, version=newest)
+    fourth = await subject.buy()
+    refused = await subject.change("rollback", restore=True)
+    assert (refused["state"], refused["error"]["code"]) == ("failed", "orders_would_go"), refused
+    assert fourth in str(refused["error"])
+    assert await subject.seen(fourth) == [True]
+    await subject.changed("rollback", before, restore=True, discard_orders=True)
+    assert await subject.seen(first, second, third, fourth) == [True, True, True, False]
+    await subject.buy()
+
+    answer = await api.delete(f"/stores/{store['id']}")
+    assert (await api.ended(answer.body["operation"]["id"], within=WITHIN))["state"] == "succeeded"
+    assert await deployment.left_of(store["id"]) == []
