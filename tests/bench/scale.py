@@ -28,6 +28,7 @@ ALONE, IDLE = 7, 60.0
 WORKERS = 20
 _LONGEST = 1800.0  # for any number of stores
 _SETTLED = 180.0
+_QUIET = 0.25  # of a processor, for all programs of the control plane together
 _BATCH = 200  # asked for at once: nobody waits in the queue for as long as an operation may take
 _WARM_UP = 2
 _PROBES = 3.0  # as charts/platform has them
@@ -125,8 +126,10 @@ def _all_ready(staged: Platform, prefix: str) -> None:
 
 
 def _singly(sheet: Sheet, made: Fleet, staged: Platform, prefix: str) -> list[dict[str, float]]:
-    """One after the other; and what the programs of the control plane do for each."""
-    there, before = _present(made), made.busy()
+    """One after the other, when what was made before is done with; and what the control plane does for each."""
+    there, idle = _present(made), _quiet(made)
+    sheet.note(f"The control plane, idle with {there} stores, took {idle:.2f} of a processor.")
+    before = made.busy()
     stores = [_alone(staged, f"{prefix}-{number}") for number in range(ALONE)]
     spent = {name: 1000 * (seconds - before.get(name, 0.0)) / ALONE for name, seconds in made.busy().items()}
     words = ", ".join(f"{name} {spent[name]:.0f}" for name in sorted(spent, key=spent.__getitem__, reverse=True)[:8])
@@ -258,6 +261,17 @@ def _settle(made: Fleet) -> None:
                 f"after {_SETTLED:.0f} s there are {pods} pods of {stores} stores, {open_} of them pending"
             )
         time.sleep(1)
+
+
+def _quiet(made: Fleet) -> float:
+    """Until the control plane has caught up with itself: what it takes then, of a processor."""
+    deadline = time.monotonic() + _SETTLED
+    while True:
+        before, began = sum(made.busy().values()), time.perf_counter()
+        time.sleep(5)
+        share = (sum(made.busy().values()) - before) / (time.perf_counter() - began)
+        if share < _QUIET or time.monotonic() > deadline:
+            return share
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from storefleet.errors import TransientError
 from storefleet.runtimes.base import Work
 
 _PAGE_LIMIT = 2 << 20
-_KNOCKS = (0.1, 0.2, 0.4, 2.0)  # longest wait for a connection, one try after the other, seconds
+_KNOCKS = (*([0.1] * 7), 2.0)  # longest wait for a connection, one try after the other, seconds
 
 
 class Visitor:
