@@ -97,7 +97,7 @@ def make_kube_proxy(layout: Layout, network: Network) -> dict[str, Any]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": f"{layout.configuration}/kube-proxy.kubeconfig"},
-        # With 2,000 Services a change takes 0.13 s to be known; by Debian 12's nft, which reads all there is first, 0.31.
+        # With 2,000 Services a change takes 0.13 s to be known; by Debian's nft, which reads all there is first, 0.31.
         "mode": "iptables",
         "iptables": {"minSyncPeriod": "100ms"},
         "clusterCIDR": str(network.pods),

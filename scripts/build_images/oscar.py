@@ -45,7 +45,11 @@ def _product(cache: Cache, release: Release, lock: Path) -> Product:
 
 
 def environment(cache: Cache, release: Release, folder: Path) -> Layer:
-    lock, build, name = folder / "requirements.txt", SHOP / "requirements-build.txt", f"oscar-packages-{release.version}"
+    lock, build, name = (
+        folder / "requirements.txt",
+        SHOP / "requirements-build.txt",
+        f"oscar-packages-{release.version}",
+    )
     insist_on(release, r"(?m)^django-oscar==(\S+)", lock)
     key = layers.recipe(name, LEFT_OUT).file(lock).file(build)
     return layers.environment(cache, name, key, lock=lock, build=(build,), left_out=LEFT_OUT)

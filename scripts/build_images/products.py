@@ -83,8 +83,8 @@ def make_image(
 def releases_of(engine: str) -> list[tuple[Release, Path]]:
     """What is made here of the versions that charts/<engine>/engine.yaml names, each with the folder of its lock.
 
-    The first has its lock in stores/<engine>, the second in `previous` there, if that exists; others are made elsewhere.
-    There is none where versions are left to the build.
+    The first has its lock in stores/<engine>, the second in `previous` there, if that is there; others are made
+    elsewhere. There is none where versions are left to the build.
     """
     path = ROOT / "charts" / engine / "engine.yaml"
     text = path.read_text(encoding="utf-8")  # nothing here has YAML
@@ -100,7 +100,9 @@ def insist_on(release: Release, pattern: str, lock: Path) -> None:
     """A lock has the version that engine.yaml names; the pattern's group is the lock's."""
     found = only(pattern, lock.read_text(encoding="utf-8"), f"{lock.relative_to(ROOT)} does not name the engine")
     if found != release.version:
-        raise BuildError(f"{lock.relative_to(ROOT)} is of {found}, and engine.yaml names {release.version}: correct one.")
+        raise BuildError(
+            f"{lock.relative_to(ROOT)} is of {found}, and engine.yaml names {release.version}: correct one."
+        )
 
 
 def only(pattern: str, text: str, problem: str) -> str:

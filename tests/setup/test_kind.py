@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from build_images.plugins import BUILT
 
+from build_images.plugins import BUILT
 from tests.support.machine import How, Machine
 
 PROGRAMS = ("docker", "curl")

@@ -1,6 +1,8 @@
 """A purchase as a script makes it: plain HTTP under the shop's host name, and the order found in the admin."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +37,11 @@ class Visitor:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None, page[:500]
         return await self._ask("POST", path, data={**fields, "csrfmiddlewaretoken": token.group(1)})
+
+    async def status(self, path: str) -> int:
+        target = URL(self._base + path, encoded=True)
+        async with self._session.get(target, headers=self._headers, allow_redirects=False) as response:
+            return response.status
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> str:
         for _ in range(10):
@@ -77,11 +84,23 @@ async def buy(url: str, *, title: str, sign: str = "$", at: str | None = None) -
 
 async def find(url: str, sign_in: dict[str, str], order: str, *, at: str | None = None) -> None:
     """Sign in to the admin, and see the order there."""
+    async with _admin(url, sign_in, at) as visitor:
+        page = await visitor.get(f"/dashboard/orders/{order}/")
+        assert "Cash on delivery" in page
+        assert "Grace" in page
+
+
+async def sees(url: str, sign_in: dict[str, str], order: str, *, at: str | None = None) -> bool:
+    """Whether the admin has the order."""
+    async with _admin(url, sign_in, at) as visitor:
+        return await visitor.status(f"/dashboard/orders/{order}/") == 200
+
+
+@asynccontextmanager
+async def _admin(url: str, sign_in: dict[str, str], at: str | None) -> AsyncIterator[Visitor]:
     async with _new_session() as session:
         visitor = Visitor(session, url, at=at)
         page = await visitor.get("/dashboard/login/")
         fields = {"username": sign_in["username"], "password": sign_in["password"], "next": "/dashboard/"}
         await visitor.post("/dashboard/login/", fields, page=page)
-        page = await visitor.get(f"/dashboard/orders/{order}/")
-        assert "Cash on delivery" in page
-        assert "Grace" in page
+        yield visitor

@@ -3,8 +3,8 @@
 import { createHash } from "node:crypto"
 import { readFileSync, readdirSync } from "node:fs"
 import { join } from "node:path"
+import { HOME } from "./release.mjs"
 
-export const HOME = join(import.meta.dirname, "../..")
 const TABLES = `
   CREATE TABLE IF NOT EXISTS storefleet_versions (version text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
   CREATE TABLE IF NOT EXISTS storefleet_store (

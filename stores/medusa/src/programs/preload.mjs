@@ -3,15 +3,17 @@
 import { readdirSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
+import { hasSearch } from "./release.mjs"
 
 const require = createRequire(import.meta.url)
 const FOLDERS = ["api", "subscribers"]
 const MODULES = [
   ...["api-key", "auth", "auth-emailpass", "cache-inmemory", "cart", "currency", "customer", "event-bus-local", "file"],
   ...["file-local", "fulfillment", "fulfillment-manual", "inventory", "locking", "notification", "notification-local"],
-  ...["order", "payment", "pricing", "product", "promotion", "region", "sales-channel", "search", "search-postgres"],
+  ...["order", "payment", "pricing", "product", "promotion", "region", "sales-channel"],
   ...["settings", "stock-location", "store", "tax", "user", "workflow-engine-inmemory"],
 ]
+const SEARCH = ["search", "search-postgres"]
 
 /** @returns {number} of modules that are in memory now */
 export function preload() {
@@ -19,7 +21,7 @@ export function preload() {
   require("@medusajs/medusa/loaders/index")
   require("@medusajs/medusa/core-flows")
   require("@medusajs/framework/pg")
-  for (const name of MODULES) require(`@medusajs/medusa/${name}`)
+  for (const name of hasSearch() ? [...MODULES, ...SEARCH] : MODULES) require(`@medusajs/medusa/${name}`)
   for (const folder of FOLDERS) {
     for (const entry of readdirSync(join(dist, folder), { recursive: true, withFileTypes: true })) {
       if (entry.isFile() && entry.name.endsWith(".js")) require(join(entry.parentPath, entry.name))

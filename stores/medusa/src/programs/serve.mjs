@@ -9,8 +9,9 @@ import { setTimeout as pause } from "node:timers/promises"
 import { configuration } from "./configuration.mjs"
 import { preload } from "./preload.mjs"
 import { line } from "./lines.mjs"
-import { HOME, isReady } from "./marks.mjs"
+import { isReady } from "./marks.mjs"
 import { withDatabase } from "./postgres.mjs"
+import { HOME } from "./release.mjs"
 import { Site } from "./site.mjs"
 
 const require = createRequire(import.meta.url)

@@ -8,9 +8,10 @@ import { once } from "node:events"
 import { join } from "node:path"
 import { configuration } from "./configuration.mjs"
 import { line } from "./lines.mjs"
-import { HOME, isPrepared, markPrepared } from "./marks.mjs"
+import { isPrepared, markPrepared } from "./marks.mjs"
 import { makeOwn } from "./own.mjs"
 import { alone, withDatabase } from "./postgres.mjs"
+import { HOME, hasSearch } from "./release.mjs"
 
 const PATIENCE = 240_000
 
@@ -32,7 +33,8 @@ export async function run() {
 /** Medusa's own migrations, and those changes of links and search indexes that lose nothing. */
 export async function migrate() {
   const cli = join(HOME, "node_modules/@medusajs/cli/cli.js")
-  const options = ["db:migrate", "--execute-safe-links", "--execute-safe-search"]
+  const options = ["db:migrate", "--execute-safe-links"]
+  if (hasSearch()) options.push("--execute-safe-search")
   const child = spawn(process.execPath, [cli, ...options], {
     cwd: HOME,
     stdio: ["ignore", "inherit", "inherit"],
