@@ -15,6 +15,8 @@ from tests.support.sources import ROOT
 SHOP = ROOT / "stores" / "medusa"
 CHART = ROOT / "charts" / "medusa"
 FILES = sorted((SHOP / "test").glob("*.test.mjs"))
+#: As in engine.yaml: the newest version, and the one before.
+LOCKS = [SHOP, SHOP / "previous"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
@@ -26,24 +28,26 @@ def test_in_its_own_language(file: Path) -> None:
     assert int(passed.group(1)) > 0, done.stdout
 
 
-def test_the_lock_pins_contents_and_names_no_place() -> None:
-    packages = json.loads((SHOP / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+@pytest.mark.parametrize("folder", LOCKS)
+def test_a_lock_pins_contents_and_names_no_place(folder: Path) -> None:
+    packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 100
     for path, about in packages.items():
         assert "resolved" not in about, path
         assert path == "" or re.fullmatch(r"sha512-[A-Za-z0-9+/=]+", about["integrity"]), path
-    wanted = json.loads((SHOP / "package.json").read_text(encoding="utf-8"))
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     pins = {**wanted["dependencies"], **wanted["devDependencies"]}
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pins.values()), pins
 
 
-def test_chart_shop_and_engine_name_one_version() -> None:
+def test_chart_shop_and_engine_name_the_same_versions() -> None:
     engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
-    pins = json.loads((SHOP / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    (version,) = engine.versions
-    assert version.version == pins["@medusajs/medusa"] == pins["@medusajs/framework"] == pins["@medusajs/cli"]
-    assert f"storefleet/medusa:{version.version}" == version.image
-    assert f'appVersion: "{version.version}"' in (CHART / "Chart.yaml").read_text(encoding="utf-8")
+    for version, folder in zip(engine.versions, LOCKS, strict=True):
+        pins = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+        assert version.version == pins["@medusajs/medusa"] == pins["@medusajs/framework"] == pins["@medusajs/cli"]
+        assert f"storefleet/medusa:{version.version}" == version.image
+    assert f'appVersion: "{engine.default_version}"' in (CHART / "Chart.yaml").read_text(encoding="utf-8")
+    assert engine.default_version == engine.versions[0].version
 
 
 def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
