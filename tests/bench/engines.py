@@ -48,19 +48,18 @@ class _Store:
         self._what = engine.name
 
     def measure(self, offered: dict[str, Any]) -> None:
-        target = next((each for each in _versions(offered) if each != offered["default_version"]), None)
-        self._timed("create → ready", "POST", "stores", self._body(), limit=CREATE.get(self._what))
+        default = offered["default_version"]
+        other = next((version for version in _versions(offered) if version != default), None)
+        body = {"name": self._name, "engine": self._what, "version": other or default}
+        self._timed("create → ready", "POST", "stores", body, limit=CREATE.get(self._what))
         time.sleep(IDLE)
         self._memory()
-        if target is None:
+        if other is None:
             self._sheet.note(f"{self._what} has one version, so there is nothing to upgrade to.")
         else:
-            self._watched("upgrade", {"version": target}, limit=UPGRADE.get(self._what))
+            self._watched("upgrade", {"version": default}, limit=UPGRADE.get(self._what))
             self._watched("rollback", {"restore": False})
         self._timed("delete → gone", "DELETE", f"stores/{self._name}", limit=DELETE)
-
-    def _body(self) -> dict[str, Any]:
-        return {"name": self._name, "engine": self._what}
 
     def _timed(
         self, what: str, method: str, path: str, body: dict[str, Any] | None = None, *, limit: float | None = None
