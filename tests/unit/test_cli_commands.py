@@ -362,8 +362,9 @@ def test_the_start_imports_nothing_heavy() -> None:
 
 
 def _start(double: Double, *arguments: str) -> "subprocess.Popen[str]":
+    """It listens to an interrupt, also where the tests run in the background of a shell, which turns that off."""
     return subprocess.Popen(
-        [sys.executable, "-m", "storefleet.cli.main", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "storefleet.cli.main", *arguments],
         env=double.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
