@@ -35,7 +35,7 @@ _PROBES = 3.0  # as charts/platform has them
 
 
 def measure(runs: int) -> Sheet:
-    """`runs` is not used: once takes about half an hour."""
+    """`runs` is not used: once takes about a quarter of an hour."""
     del runs
     sheet = Sheet(PART)
     engine = engines.load([ROOT / "charts"], runtime="kubernetes").get(ENGINE)
