@@ -35,6 +35,7 @@ from storefleet.settings import Settings
 _START_TIMEOUT = 90.0
 _STOP_TIMEOUT = 20.0
 _CRASHES = 3
+_CRASHING = 10.0  # seconds: a database that is being started again takes the shop with it until then
 
 
 class LocalRuntime(OneVersion):
@@ -191,14 +192,15 @@ class LocalRuntime(OneVersion):
 
     async def _await(self, work: Work, observed: str, timeout: float) -> Placement | None:
         """Wait until the node has seen it; None when there is no such row (any more)."""
-        deadline = time.monotonic() + timeout
+        deadline, certain = time.monotonic() + timeout, time.monotonic() + _CRASHING
         pause = 0.05
         while True:
             async with self._database.connection() as conn:
                 placement = await placements.find(conn, work.store.id)
             if placement is None or placement.observed == observed:
                 return placement
-            if observed == "running" and placement.observed == "crashing" and placement.restarts >= _CRASHES:
+            crashing = placement.observed == "crashing" and placement.restarts >= _CRASHES
+            if observed == "running" and crashing and time.monotonic() > certain:
                 raise await self._crashed(work.store, placement)
             if time.monotonic() > deadline:
                 raise Wait(f"The node has not made the store {observed} yet; it says: {placement.message or 'nothing'}")
