@@ -10,8 +10,8 @@ from storefleet import engines
 from storefleet.engines import Engine
 from storefleet.identifiers import resource_name
 from tests.bench import cluster, stage
-from tests.bench.asking import Customer
 from tests.bench.figures import ROOT, Sheet
+from tests.support.customer import Customer
 
 PART = "engines"
 LEAST = 5  # stores of an engine

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.bench.asking import Customer
 from tests.support import medusa, purchase
 from tests.support.client import Api
+from tests.support.customer import Customer
 from tests.support.deployment import Deployment
 
 WITHIN = 180.0
@@ -23,7 +23,7 @@ class Shop(NamedTuple):
 
     page: str
     expect: str
-    buy: Callable[[str, str], Awaitable[str]]
+    buy: Callable[[str, str, str], Awaitable[str]]
     sees: Callable[[str, dict[str, str], str, str], Awaitable[bool]]
 
 
@@ -37,9 +37,14 @@ async def _oscar_sees(url: str, sign_in: dict[str, str], order: str, at: str) ->
 
 SHOPS = {
     "medusa": Shop(
-        "/products/stoneware-mug", "Add to cart", lambda url, at: medusa.buy_by_api(url, at=at), _medusa_sees
+        "/products/stoneware-mug",
+        "Add to cart",
+        lambda url, title, at: medusa.buy_by_forms(url, title=title, at=at),
+        _medusa_sees,
     ),
-    "oscar": Shop("/catalogue/", "Stoneware Mug", lambda url, at: purchase.buy(url, title="", at=at), _oscar_sees),
+    "oscar": Shop(
+        "/catalogue/", "Stoneware Mug", lambda url, title, at: purchase.buy(url, title=title, at=at), _oscar_sees
+    ),
 }
 
 
@@ -48,7 +53,7 @@ class Subject:
 
     def __init__(self, api: Api, store: dict[str, Any], shop: Shop, at: str) -> None:
         self.api, self.shop, self.at = api, shop, at
-        self.id, self.url = store["id"], store["url"]
+        self.id, self.url, self.title = store["id"], store["url"], store["name"]
 
     async def change(self, verb: str, **body: Any) -> dict[str, Any]:
         answer = await self.api.post(f"/stores/{self.id}/{verb}", body)
@@ -68,7 +73,7 @@ class Subject:
             assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems
 
     async def buy(self) -> str:
-        return await self.shop.buy(self.url, self.at)
+        return await self.shop.buy(self.url, self.title, self.at)
 
     async def seen(self, *orders: str) -> list[bool]:
         sign_in = (await self.api.post(f"/stores/{self.id}/credentials")).body

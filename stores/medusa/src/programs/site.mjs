@@ -2,8 +2,8 @@
 
 import { join } from "node:path"
 import { Files } from "./files.mjs"
-import { HOME } from "./release.mjs"
 import { line } from "./lines.mjs"
+import { HOME } from "./release.mjs"
 import { Shop } from "../storefront/shop.mjs"
 import { Storefront } from "../storefront/storefront.mjs"
 
