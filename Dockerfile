@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The platform: its four services, the command line, Helm, and the programs of PostgreSQL and NATS.
-# For docker, podman and buildah; `scripts/build-images platform` makes the same content without them, and is what is
+# For docker, podman and buildah; `tools/build-images platform` makes the same content without them, and is what is
 # tested: this file is linted, but not built in CI, which has no container engine:
 #   docker build --tag storefleet/platform:0.1.0 .
 ARG PYTHON=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
@@ -13,9 +13,9 @@ WORKDIR /src
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 COPY package.json package-lock.json .npmrc ./
-COPY scripts/build-assets.py scripts/
+COPY tools/build_assets.py tools/
 COPY services/gateway services/gateway
-RUN python3 scripts/build-assets.py
+RUN python3 tools/build_assets.py
 
 FROM ${GO} AS helm
 ARG HELM_VERSION=v4.3.1
@@ -42,7 +42,7 @@ COPY libs /opt/storefleet/libs
 COPY services /opt/storefleet/services
 COPY stores /opt/storefleet/stores
 COPY charts /opt/storefleet/charts
-COPY --from=assets /src/services/gateway/static/dist /opt/storefleet/services/gateway/static/dist
+COPY --from=assets /src/services/gateway/dashboard/static/dist /opt/storefleet/services/gateway/dashboard/static/dist
 # The root file system is read only where it runs, so byte code is made here.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/storefleet/venv/lib /opt/storefleet/libs \
     /opt/storefleet/services

@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in /usr/bin/python3.11 python3.11 /usr/bin/python3 
 	$$python -c 'import ensurepip, venv' 2>/dev/null && { command -v $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-ASSETS := services/gateway/static/dist/manifest.json
+ASSETS := services/gateway/dashboard/static/dist/manifest.json
 PHP := $(shell command -v php)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 NODE := $(shell command -v node)
@@ -51,15 +51,15 @@ STATE := .storefleet/cluster
 IMAGES := build/images
 
 local-up:
-	@case $$(scripts/which-cluster $(CLUSTER)) in \
+	@case $$(tools/which-cluster $(CLUSTER)) in \
 	kind) scripts/setup-kind.sh $(CLUSTER_OPTIONS) cluster ;; \
-	bare) scripts/bare-cluster up $(CLUSTER_OPTIONS) ;; \
+	bare) tools/bare-cluster up $(CLUSTER_OPTIONS) ;; \
 	*) exit 1 ;; esac
 
 build: assets
-	@case $$(scripts/which-cluster $(CLUSTER)) in \
+	@case $$(tools/which-cluster $(CLUSTER)) in \
 	kind) scripts/setup-kind.sh images ;; \
-	bare) $(PYTHON) scripts/build-images --output $(IMAGES) --helm $(STATE)/bin/helm && scripts/bare-cluster load-image $(IMAGES)/*.oci.tar ;; \
+	bare) $(PYTHON) tools/build-images --output $(IMAGES) --helm $(STATE)/bin/helm && tools/bare-cluster load-image $(IMAGES)/*.oci.tar ;; \
 	*) exit 1 ;; esac
 
 deploy:
@@ -81,11 +81,11 @@ bench-cluster: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench cluster engines scale
 
 clean: down
-	@[ ! -e $(STATE) ] || case $$(scripts/which-cluster $(CLUSTER)) in \
+	@[ ! -e $(STATE) ] || case $$(tools/which-cluster $(CLUSTER)) in \
 	kind) scripts/setup-kind.sh delete ;; \
-	bare) scripts/bare-cluster reset ;; \
+	bare) tools/bare-cluster reset ;; \
 	*) exit 1 ;; esac
-	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/dashboard/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
@@ -109,7 +109,7 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/runtime.stamp
 # The dashboard's stylesheet, script and icons; Node comes from a wheel where the machine has none.
 ifeq ($(NODE),)
 assets: $(VENV)/node.stamp
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/build-assets.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/build_assets.py
 
 $(VENV)/node.stamp: requirements/node.txt | $(VENV)/runtime.stamp
 	@echo "Installing Node …"
@@ -117,7 +117,7 @@ $(VENV)/node.stamp: requirements/node.txt | $(VENV)/runtime.stamp
 	@touch $@
 else
 assets:
-	@$(PYTHON) scripts/build-assets.py
+	@$(PYTHON) tools/build_assets.py
 endif
 
 php:

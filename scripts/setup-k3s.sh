@@ -22,7 +22,7 @@ TLS, one of:
   --email ADDRESS      of the first owner of the platform
   --address IP         of this server, as people reach it (the one of its default route)
   --image-prefix P     registry that the images come from, such as registry.example.com/; without it the archives of
-                       build/images (scripts/build-images, or another machine's) are imported
+                       build/images (tools/build-images, or another machine's) are imported
   --values FILE        more values for charts/platform, above these
   --ssh-port PORT      that stays open (22)
   --open-api           keep the port of the cluster's API (6443) open, too
@@ -342,10 +342,10 @@ images() {
     [ -f "$archive" ] || continue
     found=yes
     run "$K3S" ctr --namespace k8s.io images import "$archive" || fail "$archive cannot be imported." \
-      "containerd's own words are above" "build it anew (scripts/build-images), and look at the disk's space"
+      "containerd's own words are above" "build it anew (tools/build-images), and look at the disk's space"
   done
   [ "$found" = yes ] || fail "There are no images." "no --image-prefix is given, and build/images has no archive" \
-    "push them to a registry and give --image-prefix, or make them here: scripts/build-images --output build/images"
+    "push them to a registry and give --image-prefix, or make them here: tools/build-images --output build/images"
 }
 
 platform() {

@@ -109,8 +109,8 @@ check_docker() {
 
 refuse_bare() {
   [ ! -e "$STATE/settings.json" ] && return 0
-  fail "In $STATE lies a cluster that scripts/bare-cluster made." "both keep their things there" \
-    "go on with it (make local-up CLUSTER=bare), or remove it first: scripts/bare-cluster reset"
+  fail "In $STATE lies a cluster that tools/bare-cluster made." "both keep their things there" \
+    "go on with it (make local-up CLUSTER=bare), or remove it first: tools/bare-cluster reset"
 }
 
 need_kind() {
@@ -234,7 +234,7 @@ images() {
   need_kind
   step "Images"
   local list=$ROOT/build/images/docker.txt line
-  run python3 "$ROOT/scripts/docker-images" --list "$list" || fail "The images could not be built." \
+  run python3 "$ROOT/tools/docker-images" --list "$list" || fail "The images could not be built." \
     "Docker's own words are above" "mend what they name, and run this again: what is built is not built twice"
   dry && { note "would load each of the images into $NAME (kind load docker-image)"; return 0; }
   while read -r line; do

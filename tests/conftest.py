@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from storefleet import logs
-from storefleet.settings import PREFIX
+from storefleet.core.settings import PREFIX
+from storefleet.observability import logs
 from tests.support.servers import Servers, running_servers
 from tests.support.world import World, made_world
 
@@ -64,7 +64,9 @@ async def world(servers: Servers, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def platform(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def platform(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
     """All four services on one database for a whole module, for tests that only need names of their own."""
     async with made_world(servers, tmp_path_factory.mktemp("platform")) as made:
         await made.start()

@@ -5,18 +5,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from services.gateway.api import Api
-from services.gateway.pages import Pages
-from storefleet import engines, runtimes
-from storefleet.accounts import Accounts
-from storefleet.admission import Admission
-from storefleet.bus import Bus
-from storefleet.callers import Callers
-from storefleet.changes import Changes
+from services.gateway.api.routes import Api
+from services.gateway.dashboard.pages import Pages
+from services.gateway.relay import Relay
+from storefleet import runtimes
+from storefleet.admission.stores import Admission
+from storefleet.admission.versions import Changes
+from storefleet.auth.accounts import Accounts
+from storefleet.auth.authentication import Callers
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.outbox import Relay
-from storefleet.settings import Settings
-from storefleet.web import background, keep, make_app, run
+from storefleet.engines import catalogue
+from storefleet.http.app import background, keep, make_app, run
+from storefleet.messaging import Bus
 
 SERVICE = "gateway"
 
@@ -28,20 +29,26 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
-    runtime = runtimes.make(settings, database=database, engines=catalogue)
+    engines = catalogue.load(
+        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    )
+    runtime = runtimes.make(settings, database=database, engines=engines)
     accounts = Accounts(database=database, settings=settings)
     callers = Callers(accounts=accounts, settings=settings)
     relay = Relay(database=database, bus=bus)
-    admission = Admission(database=database, engines=catalogue, settings=settings, announce=relay.announce)
-    changes = Changes(database=database, engines=catalogue, settings=settings, possible=runtime.changes_versions)
+    admission = Admission(
+        database=database, engines=engines, settings=settings, announce=relay.announce
+    )
+    changes = Changes(
+        database=database, engines=engines, settings=settings, possible=runtime.changes_versions
+    )
     api = Api(
         database=database,
         admission=admission,
         changes=changes,
         accounts=accounts,
         callers=callers,
-        engines=catalogue,
+        engines=engines,
         runtime=runtime,
         settings=settings,
     )
@@ -51,7 +58,7 @@ def create_app(settings: Settings) -> web.Application:
         changes=changes,
         accounts=accounts,
         callers=callers,
-        engines=catalogue,
+        engines=engines,
         runtime=runtime,
         settings=settings,
     )
@@ -62,7 +69,9 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(database.opened())
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
-            await stack.enter_async_context(background(accounts.hear_revocations(), name="revocations"))
+            await stack.enter_async_context(
+                background(accounts.hear_revocations(), name="revocations")
+            )
             await stack.enter_async_context(background(relay.run(), name="relay"))
             yield
 

@@ -5,16 +5,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from services.notifier.hub import Hub
-from services.notifier.sockets import Sockets
-from storefleet.accounts import Accounts
-from storefleet.bus import Bus
-from storefleet.callers import Callers
+from services.notifier.feed import Hub
+from services.notifier.websockets import Sockets
+from storefleet.auth.accounts import Accounts
+from storefleet.auth.authentication import Callers
+from storefleet.core.messages import LIVE_SUBJECT
+from storefleet.core.settings import Settings
 from storefleet.database.access import SESSIONS_CHANNEL
 from storefleet.database.pool import Database
-from storefleet.messages import LIVE_SUBJECT
-from storefleet.settings import Settings
-from storefleet.web import background, keep, make_app, run
+from storefleet.http.app import background, keep, make_app, run
+from storefleet.messaging import Bus
 
 SERVICE = "notifier"
 
@@ -29,7 +29,9 @@ def create_app(settings: Settings) -> web.Application:
     hub = Hub(database)
     accounts = Accounts(database=database, settings=settings)
     callers = Callers(accounts=accounts, settings=settings)
-    sockets = Sockets(hub=hub, database=database, accounts=accounts, callers=callers, settings=settings)
+    sockets = Sockets(
+        hub=hub, database=database, accounts=accounts, callers=callers, settings=settings
+    )
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:

@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from storefleet import engines, runtimes
-from storefleet.bus import Bus
+from storefleet import runtimes
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.runtimes import plans
-from storefleet.settings import Settings
-from storefleet.web import background, keep, make_app, run
-from storefleet.worker import Worker
+from storefleet.engines import catalogue
+from storefleet.http.app import background, keep, make_app, run
+from storefleet.messaging import Bus
+from storefleet.operations import step_plans
+from storefleet.operations.worker import Worker
 
 SERVICE = "provisioner"
 
@@ -23,11 +24,13 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
-    runtime = runtimes.make(settings, database=database, engines=catalogue)
+    engines = catalogue.load(
+        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    )
+    runtime = runtimes.make(settings, database=database, engines=engines)
     worker = Worker(
         service=SERVICE,
-        plans=plans.provisioning(runtime),
+        plans=step_plans.provisioning(runtime),
         database=database,
         bus=bus,
         settings=settings,
@@ -43,7 +46,9 @@ def create_app(settings: Settings) -> web.Application:
             yield
 
     app = make_app(
-        settings, service=SERVICE, needs={"database": database.check, "bus": bus.check, "runtime": runtime.check}
+        settings,
+        service=SERVICE,
+        needs={"database": database.check, "bus": bus.check, "runtime": runtime.check},
     )
     app.cleanup_ctx.append(keep(running))
     return app

@@ -5,15 +5,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from services.reaper.sweep import Sweep
-from services.reaper.ticker import Ticks
-from storefleet import engines, runtimes
-from storefleet.bus import Bus
+from services.reaper.cron import Ticks
+from services.reaper.due_operations import Sweep
+from storefleet import runtimes
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.runtimes import plans
-from storefleet.settings import Settings
-from storefleet.web import background, keep, make_app, run
-from storefleet.worker import Worker
+from storefleet.engines import catalogue
+from storefleet.http.app import background, keep, make_app, run
+from storefleet.messaging import Bus
+from storefleet.operations import step_plans
+from storefleet.operations.worker import Worker
 
 SERVICE = "reaper"
 
@@ -25,17 +26,19 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
-    runtime = runtimes.make(settings, database=database, engines=catalogue)
+    engines = catalogue.load(
+        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    )
+    runtime = runtimes.make(settings, database=database, engines=engines)
     worker = Worker(
         service=SERVICE,
-        plans=plans.reaping(runtime),
+        plans=step_plans.reaping(runtime),
         database=database,
         bus=bus,
         settings=settings,
     )
     sweep = Sweep(database=database, settings=settings)
-    ticks = Ticks(database=database, engines=catalogue.known(), settings=settings)
+    ticks = Ticks(database=database, engines=engines.known(), settings=settings)
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
@@ -49,7 +52,9 @@ def create_app(settings: Settings) -> web.Application:
             yield
 
     app = make_app(
-        settings, service=SERVICE, needs={"database": database.check, "bus": bus.check, "runtime": runtime.check}
+        settings,
+        service=SERVICE,
+        needs={"database": database.check, "bus": bus.check, "runtime": runtime.check},
     )
     app.cleanup_ctx.append(keep(running))
     return app

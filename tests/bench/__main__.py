@@ -15,11 +15,22 @@ RUNS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure speed and size.")
-    parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, *ELSEWHERE, []], help="parts to measure; all when none is named"
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure speed and size."
     )
-    _run([importlib.import_module(f"tests.bench.{part}").measure for part in _chosen(parser).parts or PARTS], parser)
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        choices=[*PARTS, *ELSEWHERE, []],
+        help="parts to measure; all when none is named",
+    )
+    _run(
+        [
+            importlib.import_module(f"tests.bench.{part}").measure
+            for part in _chosen(parser).parts or PARTS
+        ],
+        parser,
+    )
 
 
 def alone(measure: Callable[[int], Sheet]) -> None:
@@ -29,8 +40,12 @@ def alone(measure: Callable[[int], Sheet]) -> None:
 
 def _chosen(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if not parser.get_default("runs"):
-        parser.add_argument("--runs", type=int, default=RUNS, help=f"runs of each part (default {RUNS})")
-        parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+        parser.add_argument(
+            "--runs", type=int, default=RUNS, help=f"runs of each part (default {RUNS})"
+        )
+        parser.add_argument(
+            "--results", type=Path, default=RESULTS, help="folder of the JSON files"
+        )
     return parser.parse_args()
 
 

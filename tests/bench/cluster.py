@@ -79,7 +79,12 @@ def _requests(record: dict[str, Any]) -> float:
     total = 0.0
     for service, port in (("gateway", 8080), ("provisioner", 8082), ("reaper", 8083)):
         for pod in _pods(record, service):
-            text = kubectl(record, "get", "--raw", f"/api/v1/namespaces/storefleet/pods/{pod}:{port}/proxy/metrics")
+            text = kubectl(
+                record,
+                "get",
+                "--raw",
+                f"/api/v1/namespaces/storefleet/pods/{pod}:{port}/proxy/metrics",
+            )
             total += sum(
                 float(line.rpartition(" ")[2])
                 for line in text.splitlines()
@@ -97,7 +102,9 @@ def _pods(record: dict[str, Any], service: str) -> list[str]:
 def kubectl(record: dict[str, Any], *arguments: str) -> str:
     environment = {**os.environ, "KUBECONFIG": record["kubeconfig"]}
     program = STATE / "cluster" / "bin" / "kubectl"
-    return subprocess.run([program, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [program, *arguments], env=environment, check=True, capture_output=True, text=True
+    ).stdout
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from storefleet import engines
-from storefleet.engines import Engine
-from storefleet.identifiers import resource_name
+from storefleet.core.identifiers import resource_name
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine
 from tests.bench import cluster, stage
 from tests.bench.figures import ROOT, Sheet
 from tests.support.customer import Customer
@@ -27,7 +27,7 @@ def measure(runs: int) -> Sheet:
     """One store after the other, at least five of each engine; needs `make local-up build deploy`."""
     sheet = Sheet(PART)
     record = json.loads((cluster.STATE / "cluster.json").read_text(encoding="utf-8"))
-    known = engines.load([ROOT / "charts"], runtime="kubernetes")
+    known = catalogue.load([ROOT / "charts"], runtime="kubernetes")
     for offered in stage.ask(record["url"], record["token"], "GET", "engines")["data"]:
         engine = known.find(offered["name"])
         if engine is None:
@@ -62,19 +62,31 @@ class _Store:
         self._timed("delete → gone", "DELETE", f"stores/{self._name}", limit=DELETE)
 
     def _timed(
-        self, what: str, method: str, path: str, body: dict[str, Any] | None = None, *, limit: float | None = None
+        self,
+        what: str,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        limit: float | None = None,
     ) -> None:
         seconds, operation = cluster.timed(self._record, self._caller, method, path, body)
         self._sheet.add(f"{self._what}: {what}", "s", seconds, limit=limit)
         for step in operation["steps"]:
-            self._sheet.add(f"  {self._what}: {what.split(maxsplit=1)[0]}, {step['name']}", "s", cluster.length(step))
+            self._sheet.add(
+                f"  {self._what}: {what.split(maxsplit=1)[0]}, {step['name']}",
+                "s",
+                cluster.length(step),
+            )
 
     def _watched(self, verb: str, body: dict[str, Any], *, limit: float | None = None) -> None:
         with self._customer().asking() as customer:
             time.sleep(_AROUND)
             self._timed(verb, "POST", f"stores/{self._name}/{verb}", body, limit=limit)
             time.sleep(_AROUND)
-        self._sheet.add(f"{self._what}: {verb}, longest gap", "s", max(customer.spans, default=0), limit=FAILED)
+        self._sheet.add(
+            f"{self._what}: {verb}, longest gap", "s", max(customer.spans, default=0), limit=FAILED
+        )
         self._sheet.add(f"{self._what}: {verb}, all gaps", "s", sum(customer.spans), limit=FAILED)
         self._sheet.add(f"{self._what}: {verb}, slowest answer", "s", customer.slowest)
         if customer.problems:
@@ -85,7 +97,9 @@ class _Store:
         command = ("get", "service", "web", "--namespace", resource_name(store["id"]), "--output")
         address = cluster.kubectl(self._record, *command, "jsonpath={.spec.clusterIP}")
         page = self._engine.storefront
-        return Customer(f"http://{address}{page.path}", host=urlsplit(store["url"]).netloc, expect=page.expect)
+        return Customer(
+            f"http://{address}{page.path}", host=urlsplit(store["url"]).netloc, expect=page.expect
+        )
 
     def _memory(self) -> None:
         """Of its pods, as their cgroups count: what cannot be given back at once."""
@@ -105,16 +119,24 @@ def _versions(offered: dict[str, Any]) -> list[str]:
 
 def _pods(record: dict[str, Any], namespace: str) -> list[tuple[str, float]]:
     """Each component that runs in the namespace, and its bytes."""
-    listed = json.loads(cluster.kubectl(record, "get", "pods", "--namespace", namespace, "--output", "json"))["items"]
-    running = {pod["metadata"]["name"]: pod for pod in listed if pod["status"]["phase"] == "Running"}
+    listed = json.loads(
+        cluster.kubectl(record, "get", "pods", "--namespace", namespace, "--output", "json")
+    )["items"]
+    running = {
+        pod["metadata"]["name"]: pod for pod in listed if pod["status"]["phase"] == "Running"
+    }
     found = []
     for node in {pod["spec"]["nodeName"] for pod in running.values()}:
-        summary = json.loads(cluster.kubectl(record, "get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
+        summary = json.loads(
+            cluster.kubectl(record, "get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary")
+        )
         for pod in summary["pods"]:
             reference = pod["podRef"]
             if reference["namespace"] == namespace and reference["name"] in running:
                 labels = running[reference["name"]]["metadata"]["labels"]
-                found.append((labels["app.kubernetes.io/component"], float(pod["memory"]["workingSetBytes"])))
+                found.append(
+                    (labels["app.kubernetes.io/component"], float(pod["memory"]["workingSetBytes"]))
+                )
     return sorted(found)
 
 

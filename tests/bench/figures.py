@@ -45,7 +45,9 @@ class Sheet:
         self.figures: dict[str, Figure] = {}
         self.notes: list[str] = []
 
-    def add(self, name: str, unit: str, value: float, *, limit: float | None = None, least: bool = False) -> None:
+    def add(
+        self, name: str, unit: str, value: float, *, limit: float | None = None, least: bool = False
+    ) -> None:
         figure = self.figures.setdefault(name, Figure(name, unit, limit, least))
         figure.values.append(round(value, 3))
 
@@ -54,7 +56,10 @@ class Sheet:
             self.notes.append(text)
 
     def to_json(self) -> dict[str, Any]:
-        figures = [{**asdict(figure), "median": figure.median, "kept": figure.kept} for figure in self.figures.values()]
+        figures = [
+            {**asdict(figure), "median": figure.median, "kept": figure.kept}
+            for figure in self.figures.values()
+        ]
         return {"part": self.part, "figures": figures, "notes": self.notes}
 
 
@@ -69,24 +74,38 @@ def table(sheets: Iterable[Sheet]) -> str:
     rows = [head]
     for sheet in sheets:
         for figure in sheet.figures.values():
-            bound = "" if figure.limit is None else f"{'≥' if figure.least else '≤'} {_number(figure.limit)}"
-            verdict = {None: "", True: "ok", False: "OVER" if not figure.least else "UNDER"}[figure.kept]
+            bound = (
+                ""
+                if figure.limit is None
+                else f"{'≥' if figure.least else '≤'} {_number(figure.limit)}"
+            )
+            verdict = {None: "", True: "ok", False: "OVER" if not figure.least else "UNDER"}[
+                figure.kept
+            ]
             rows.append(
                 (
                     sheet.part,
                     f"{figure.name} ({figure.unit})",
-                    *(_number(value) for value in (figure.median, min(figure.values), max(figure.values))),
+                    *(
+                        _number(value)
+                        for value in (figure.median, min(figure.values), max(figure.values))
+                    ),
                     str(len(figure.values)),
                     bound,
                     verdict,
                 )
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     return "\n".join((lines[0], "  ".join("-" * width for width in widths), *lines[1:]))
 
 
-def write(sheets: Sequence[Sheet], folder: Path, *, began: float, load_before: tuple[float, float, float]) -> Path:
+def write(
+    sheets: Sequence[Sheet], folder: Path, *, began: float, load_before: tuple[float, float, float]
+) -> Path:
     """The whole result as JSON; the newest is also there as latest.json."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
@@ -106,7 +125,11 @@ def write(sheets: Sequence[Sheet], folder: Path, *, began: float, load_before: t
 
 def machine() -> dict[str, Any]:
     done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {

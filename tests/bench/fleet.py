@@ -18,12 +18,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from storefleet.engines import Engine
+from storefleet.engines.catalogue import Engine
 from tests.bench import stage
 from tests.bench.figures import ROOT
 
 BLOCK = os.environ.get("STOREFLEET_BENCH_BLOCK", "10.219.0.0/16")
-BARE_CLUSTER = ROOT / "scripts" / "bare-cluster"
+BARE_CLUSTER = ROOT / "tools" / "bare-cluster"
 REAL_NODE = "storefleet"
 NODES = 10
 _PORT = 8080  # of the shop's container
@@ -65,7 +65,9 @@ class Fleet:
     def count(self, path: str, *, labels: str = "", fields: str = "") -> int:
         """Objects of all namespaces."""
         selectors = [f"--selector={labels}", f"--field-selector={fields}"]
-        return len(self.kubectl("get", path, "--all-namespaces", "--no-headers", *selectors).splitlines())
+        return len(
+            self.kubectl("get", path, "--all-namespaces", "--no-headers", *selectors).splitlines()
+        )
 
     def processes(self) -> dict[str, int]:
         """Process ids of the control plane's programs."""
@@ -74,7 +76,9 @@ class Fleet:
 
     def busy(self) -> dict[str, float]:
         """CPU seconds so far of each of them, and of kwok."""
-        return {name: stage.cpu(pid) for name, pid in {**self.processes(), "kwok": self.kwok}.items()}
+        return {
+            name: stage.cpu(pid) for name, pid in {**self.processes(), "kwok": self.kwok}.items()
+        }
 
 
 @contextmanager
@@ -99,7 +103,9 @@ def _bare_cluster(verb: str, folder: Path, *words: str, timeout: float = 120) ->
     command = [str(BARE_CLUSTER), verb, "--state", str(folder / "cluster"), *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout)
     if done.returncode and verb != "status":
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}"
+        )
     return done.stdout
 
 
@@ -145,7 +151,7 @@ def _stages() -> str:
     module = json.loads(
         subprocess.run(
             ["go", "mod", "download", "-json", "sigs.k8s.io/kwok"],
-            cwd=ROOT / "scripts" / "bare_cluster" / "go" / "kwok",
+            cwd=ROOT / "tools" / "devcluster" / "go" / "kwok",
             env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"},
             check=True,
             capture_output=True,
@@ -160,7 +166,17 @@ def _stand_in(made: Fleet, engine: Engine) -> subprocess.Popen[bytes]:
     _bare_cluster_enter(made, "ip", "route", "add", "local", str(_addresses()), "dev", "lo")
     texts = [engine.storefront.expect, engine.admin.expect]
     node = f"--target={made.processes()['kube-apiserver']}"
-    command = ["nsenter", node, "--net", "--", sys.executable, "-m", "tests.bench.standin", str(_PORT), *texts]
+    command = [
+        "nsenter",
+        node,
+        "--net",
+        "--",
+        sys.executable,
+        "-m",
+        "tests.bench.standin",
+        str(_PORT),
+        *texts,
+    ]
     return _begun(made, "standin", command)
 
 
@@ -183,12 +199,18 @@ def _bare_cluster_enter(made: Fleet, *words: str) -> None:
 
 def _make_nodes(made: Fleet) -> None:
     made.kubectl("cordon", REAL_NODE)
-    nodes = {"apiVersion": "v1", "kind": "List", "items": [_node(f"simulated-{number}") for number in range(NODES)]}
+    nodes = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [_node(f"simulated-{number}") for number in range(NODES)],
+    }
     made.kubectl("apply", "--filename", "-", sent=json.dumps(nodes))
     names = [f"node/simulated-{number}" for number in range(NODES)]
     made.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *names)
     deadline = time.monotonic() + 60
-    while "node.kubernetes.io/not-ready" in made.kubectl("get", *names, "--output", "jsonpath={.items[*].spec.taints}"):
+    while "node.kubernetes.io/not-ready" in made.kubectl(
+        "get", *names, "--output", "jsonpath={.items[*].spec.taints}"
+    ):
         if time.monotonic() > deadline:
             raise RuntimeError("the simulated nodes did not become ready within 60 s")
         time.sleep(0.5)

@@ -18,8 +18,12 @@ def measure(runs: int) -> Sheet:
             time.sleep(QUIET)
             elapsed, after = time.monotonic() - began, stage.busy(staged)
             pids = [pid for name in stage.SERVICES if (pid := staged.pid(name)) is not None]
-            sheet.add("four services, resident", "MB", sum(map(stage.resident, pids)) / 2**20, limit=320)
-            sheet.add("four services, proportional", "MB", sum(map(stage.proportional, pids)) / 2**20)
+            sheet.add(
+                "four services, resident", "MB", sum(map(stage.resident, pids)) / 2**20, limit=320
+            )
+            sheet.add(
+                "four services, proportional", "MB", sum(map(stage.proportional, pids)) / 2**20
+            )
             used = sum(after[name] - before[name] for name in stage.SERVICES)
             sheet.add("four services, CPU", "% of a core", 100 * used / elapsed)
     return sheet

@@ -22,7 +22,9 @@ def measure(runs: int, *, rate: float = RATE, seconds: float = SECONDS) -> Sheet
     return sheet
 
 
-def _run(staged: Platform, sheet: Sheet, tokens: list[str], *, prefix: str, rate: float, seconds: float) -> None:
+def _run(
+    staged: Platform, sheet: Sheet, tokens: list[str], *, prefix: str, rate: float, seconds: float
+) -> None:
     admin = staged.admin
     plan = {
         "url": admin["url"],

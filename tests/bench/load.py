@@ -80,7 +80,10 @@ class Load:
             loop.call_soon_threadsafe(self._fire, number)
 
     async def run(self) -> dict[str, Any]:
-        feeds = [await open_feed(self._plan["live_url"], token, self._on_frame) for token in self._plan["tokens"]]
+        feeds = [
+            await open_feed(self._plan["live_url"], token, self._on_frame)
+            for token in self._plan["tokens"]
+        ]
         await self._lines.open(_CONNECTIONS)
         ticker = threading.Thread(target=self._tick, args=(asyncio.get_running_loop(),))
         ticker.start()
@@ -104,7 +107,9 @@ class Load:
     def _result(self) -> dict[str, Any]:
         numbers = range(self._warm, self._warm + self._count)
         accepted = [number for number in numbers if self._status[number] == 202]
-        lost = {kind: sum(1 for n in accepted if not times[n]) for kind, times in self._heard.items()}
+        lost = {
+            kind: sum(1 for n in accepted if not times[n]) for kind, times in self._heard.items()
+        }
         last = max((times[n] for times in self._heard.values() for n in accepted), default=0.0)
         return {
             "requests": len(numbers),
@@ -115,7 +120,10 @@ class Load:
             "seconds": last - self._due[self._warm],
             "most_waiting": self._lines.most_waiting,
             "answer": self._spread(accepted, self._answered),
-            **{kind: self._spread([n for n in accepted if times[n]], times) for kind, times in self._heard.items()},
+            **{
+                kind: self._spread([n for n in accepted if times[n]], times)
+                for kind, times in self._heard.items()
+            },
             "late": _shape(sorted((self._sent[n] - self._due[n]) * 1000 for n in numbers)),
         }
 
@@ -131,7 +139,10 @@ def _shape(values: list[float]) -> dict[str, float]:
     if not values:
         return {}
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
-    return {**{name: percentile(values, share) for name, share in shares.items()}, "max": values[-1]}
+    return {
+        **{name: percentile(values, share) for name, share in shares.items()},
+        "max": values[-1],
+    }
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 class Line(asyncio.Protocol):
     """One keep-alive connection; `answered(key, status, body)` is called when an answer is whole."""
 
-    def __init__(self, answered: Callable[["Line", int, int, bytes], None], lost: Callable[["Line"], None]) -> None:
+    def __init__(
+        self, answered: Callable[["Line", int, int, bytes], None], lost: Callable[["Line"], None]
+    ) -> None:
         self._answered = answered
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -125,7 +127,9 @@ class Feed(asyncio.Protocol):
             if kind == _TEXT:
                 self._heard(content)
             elif kind == _PING and self._transport is not None:
-                self._transport.write(bytes((0x80 | _PONG, 0x80 | len(content))) + b"\0\0\0\0" + content)
+                self._transport.write(
+                    bytes((0x80 | _PONG, 0x80 | len(content))) + b"\0\0\0\0" + content
+                )
             elif kind == _PONG and not self.opened.done():
                 self.opened.set_result(None)
             elif kind == _CLOSE and self._transport is not None:
@@ -149,7 +153,9 @@ class Feed(asyncio.Protocol):
             self._buffer = b""
             return False
         self._upgraded, self._buffer = True, rest
-        if self._transport is not None:  # the server reads, and so answers, only when it knows who listens
+        if (
+            self._transport is not None
+        ):  # the server reads, and so answers, only when it knows who listens
             self._transport.write(bytes((0x80 | _PING, 0x80)) + b"\0\0\0\0")
         return True
 
@@ -175,6 +181,8 @@ async def open_feed(url: str, token: str, heard: Callable[[bytes], None]) -> Fee
     """An open websocket; raises ConnectionError."""
     place = urlsplit(url)
     loop = asyncio.get_running_loop()
-    _, feed = await loop.create_connection(lambda: Feed(url, token, heard), place.hostname, place.port)
+    _, feed = await loop.create_connection(
+        lambda: Feed(url, token, heard), place.hostname, place.port
+    )
     await asyncio.wait_for(feed.opened, timeout=30)
     return feed

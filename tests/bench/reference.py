@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from storefleet.engines import Engine
-from storefleet.identifiers import STORE, TENANT, new_id
-from storefleet.models import Store, now
+from storefleet.core.identifiers import STORE, TENANT, new_id
+from storefleet.core.models import Store, now
+from storefleet.core.settings import Settings
+from storefleet.engines.catalogue import Engine
 from storefleet.runtimes.kubernetes import manifests
-from storefleet.settings import Settings
 from tests.bench.fleet import Fleet
 
 AT_ONCE = 5
@@ -36,7 +36,9 @@ def run(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
     stores = [_prepare(folder, engine) for _ in range(count)]
     script = folder / "store.sh"
     assert engine.kubernetes is not None
-    script.write_text(_SCRIPT.format(chart=(engine.folder / engine.kubernetes.chart).resolve()), encoding="utf-8")
+    script.write_text(
+        _SCRIPT.format(chart=(engine.folder / engine.kubernetes.chart).resolve()), encoding="utf-8"
+    )
     began = time.perf_counter()
     subprocess.run(
         ["xargs", f"-P{AT_ONCE}", "-n1", "sh", str(script)],
@@ -59,16 +61,25 @@ def _prepare(folder: Path, engine: Engine) -> Path:
     own.mkdir(parents=True)
     objects = _objects(store, engine, place, settings)
     (own / "name").write_text(place.namespace, encoding="ascii")
-    (own / "namespace.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    (own / "values.json").write_text(json.dumps(manifests.make_values(store, engine, place, settings)))
+    (own / "namespace.json").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    )
+    (own / "values.json").write_text(
+        json.dumps(manifests.make_values(store, engine, place, settings))
+    )
     return own
 
 
-def _objects(store: Store, engine: Engine, place: manifests.Place, settings: Settings) -> Sequence[dict[str, Any]]:
+def _objects(
+    store: Store, engine: Engine, place: manifests.Place, settings: Settings
+) -> Sequence[dict[str, Any]]:
     """All that the platform makes before the chart."""
     assert engine.kubernetes is not None
     fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
-    admin = {"username": engine.admin.username.format(host=place.host), "password": secrets.token_urlsafe(15)}
+    admin = {
+        "username": engine.admin.username.format(host=place.host),
+        "password": secrets.token_urlsafe(15),
+    }
     return (
         manifests.make_namespace(store, place),
         *manifests.make_role_bindings(store, platform=settings.platform_namespace),

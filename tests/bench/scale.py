@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from storefleet import engines
-from storefleet.engines import Engine
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine
 from tests.bench import cluster, reference, stage
 from tests.bench.figures import Sheet
 from tests.bench.fleet import Fleet, fleet
@@ -38,7 +38,7 @@ def measure(runs: int) -> Sheet:
     """`runs` is not used: once takes about a quarter of an hour."""
     del runs
     sheet = Sheet(PART)
-    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get(ENGINE)
+    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get(ENGINE)
     with fleet(engine) as made:
         staged = _platform(made)
         try:
@@ -66,8 +66,12 @@ def _measure(sheet: Sheet, made: Fleet, engine: Engine, staged: Platform) -> Non
     sheet.add("platform ÷ script", "ratio", rate / slow, limit=0.8, least=True)
     _compare(sheet, few, many)
     sheet.add(f"API server's requests from the idle platform, {CROWD} stores", "1/s", idle, limit=1)
-    sheet.note(f"Halves of the script: {', '.join(f'{60 * half / seconds:.1f} stores/min' for seconds, _ in script)}.")
-    sheet.note(f"Stores for which the script needed Helm twice: {sum(again for _, again in script)}.")
+    sheet.note(
+        f"Halves of the script: {', '.join(f'{60 * half / seconds:.1f} stores/min' for seconds, _ in script)}."
+    )
+    sheet.note(
+        f"Stores for which the script needed Helm twice: {sum(again for _, again in script)}."
+    )
 
 
 # the platform ---------------------------------------------------------------------------------------------------------
@@ -95,7 +99,9 @@ def _up(staged: Platform) -> Iterator[None]:
         yield
     finally:
         staged.down()
-        (staged.state_dir / "admin.json").unlink(missing_ok=True)  # the next `up` is there when this is
+        (staged.state_dir / "admin.json").unlink(
+            missing_ok=True
+        )  # the next `up` is there when this is
 
 
 def _ended(staged: Platform) -> float:
@@ -107,11 +113,16 @@ def _together(staged: Platform, prefix: str, count: int) -> float:
     goal, began = _ended(staged) + count, time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(
-            pool.map(lambda number: stage.call(staged, "POST", "stores", {"name": f"{prefix}-{number}"}), range(count))
+            pool.map(
+                lambda number: stage.call(staged, "POST", "stores", {"name": f"{prefix}-{number}"}),
+                range(count),
+            )
         )
     while _ended(staged) < goal:
         if time.perf_counter() - began > _LONGEST:
-            raise RuntimeError(f"{goal - _ended(staged):.0f} of {count} stores were not made within {_LONGEST:.0f} s")
+            raise RuntimeError(
+                f"{goal - _ended(staged):.0f} of {count} stores were not made within {_LONGEST:.0f} s"
+            )
         time.sleep(0.25)
     seconds = time.perf_counter() - began
     _all_ready(staged, f"{prefix}-")
@@ -122,7 +133,9 @@ def _all_ready(staged: Platform, prefix: str) -> None:
     page = stage.call(staged, "GET", "stores?state=failed&limit=100")["data"]
     failed = [store for store in page if store["name"].startswith(prefix)]
     if failed:
-        raise RuntimeError(f"{len(failed)} stores failed, such as {failed[0]['name']}: {failed[0]['failure']}")
+        raise RuntimeError(
+            f"{len(failed)} stores failed, such as {failed[0]['name']}: {failed[0]['failure']}"
+        )
 
 
 def _singly(sheet: Sheet, made: Fleet, staged: Platform, prefix: str) -> list[dict[str, float]]:
@@ -131,8 +144,14 @@ def _singly(sheet: Sheet, made: Fleet, staged: Platform, prefix: str) -> list[di
     sheet.note(f"The control plane, idle with {there} stores, took {idle:.2f} of a processor.")
     before = made.busy()
     stores = [_alone(staged, f"{prefix}-{number}") for number in range(ALONE)]
-    spent = {name: 1000 * (seconds - before.get(name, 0.0)) / ALONE for name, seconds in made.busy().items()}
-    words = ", ".join(f"{name} {spent[name]:.0f}" for name in sorted(spent, key=spent.__getitem__, reverse=True)[:8])
+    spent = {
+        name: 1000 * (seconds - before.get(name, 0.0)) / ALONE
+        for name, seconds in made.busy().items()
+    }
+    words = ", ".join(
+        f"{name} {spent[name]:.0f}"
+        for name in sorted(spent, key=spent.__getitem__, reverse=True)[:8]
+    )
     sheet.note(f"CPU for each of {ALONE} single stores, {there} there, ms: {words}.")
     return stores
 
@@ -145,7 +164,9 @@ def _alone(staged: Platform, name: str) -> dict[str, float]:
         operation = stage.call(staged, "GET", f"operations/{operation['id']}?wait=60")
     if operation["state"] != "succeeded":
         raise RuntimeError(f"{name} ended {operation['state']}: {operation['error']}")
-    whole = cluster.length(operation, "created_at")  # whoever waits for it hears it up to half a second later
+    whole = cluster.length(
+        operation, "created_at"
+    )  # whoever waits for it hears it up to half a second later
     return {"": whole, **{step["name"]: cluster.length(step) for step in operation["steps"]}}
 
 
@@ -156,7 +177,9 @@ def _fast(sheet: Sheet, made: Fleet, staged: Platform) -> float:
         seconds = _together(staged, "fast", STORES)
     rate = 60 * STORES / seconds
     sheet.add(f"platform, {STORES} stores at once", "stores/min", rate)
-    sheet.add("API requests of the platform for a store", "requests", (_requests(staged) - asked) / STORES)
+    sheet.add(
+        "API requests of the platform for a store", "requests", (_requests(staged) - asked) / STORES
+    )
     for name, now in stage.busy(staged).items():
         sheet.add(f"CPU of {name} for a store", "ms", 1000 * (now - busy[name]) / STORES)
     spent = sum(made.busy().values()) - sum(control.values())
@@ -169,7 +192,10 @@ def _provisioner(sheet: Sheet, staged: Platform, what: str) -> Iterator[None]:
     """Its memory while it makes stores, at its height; Helm's is not its own."""
     pid = staged.pid("provisioner")
     assert pid is not None
-    with _greatest(lambda: stage.proportional(pid)) as memory, _greatest(lambda: stage.resident(pid)) as resident:
+    with (
+        _greatest(lambda: stage.proportional(pid)) as memory,
+        _greatest(lambda: stage.resident(pid)) as resident,
+    ):
         yield
     sheet.add(f"provisioner's memory, resident, {what}", "MB", resident[0] / 2**20, limit=200)
     sheet.add(f"  proportional, {what}", "MB", memory[0] / 2**20)
@@ -202,10 +228,14 @@ def _crowd(sheet: Sheet, made: Fleet, staged: Platform) -> None:
     if missing > 0:
         with _provisioner(sheet, staged, f"up to {CROWD} stores"):
             batches = [min(_BATCH, missing - begin) for begin in range(0, missing, _BATCH)]
-            seconds = sum(_together(staged, f"crowd-{number}", size) for number, size in enumerate(batches))
+            seconds = sum(
+                _together(staged, f"crowd-{number}", size) for number, size in enumerate(batches)
+            )
         sheet.add(f"platform, up to {CROWD} stores", "stores/min", 60 * missing / seconds)
     _settle(made)
-    sheet.note(f"Namespaces of stores while the last figures were taken: {_present(made)} and up to {ALONE} more.")
+    sheet.note(
+        f"Namespaces of stores while the last figures were taken: {_present(made)} and up to {ALONE} more."
+    )
 
 
 def _present(made: Fleet) -> int:
@@ -217,9 +247,15 @@ def _compare(sheet: Sheet, few: list[dict[str, float]], many: list[dict[str, flo
         for store in stores:
             for step, seconds in store.items():
                 sheet.add(
-                    f"  {step}, {there}" if step else f"create → ready, alone, {there} stores there", "s", seconds
+                    f"  {step}, {there}"
+                    if step
+                    else f"create → ready, alone, {there} stores there",
+                    "s",
+                    seconds,
                 )
-    change = statistics.median(store[""] for store in many) / statistics.median(store[""] for store in few)
+    change = statistics.median(store[""] for store in many) / statistics.median(
+        store[""] for store in few
+    )
     sheet.add("the latter ÷ the former", "ratio", change, limit=1.2)
 
 
@@ -236,7 +272,9 @@ def _idle(staged: Platform) -> float:
 def _requests(staged: Platform) -> float:
     """What the services have asked of the API server so far, by their own count, without Helm."""
     name = "storefleet_cluster_requests_total"
-    return sum(stage.counter(staged, service, name) for service in ("gateway", "provisioner", "reaper"))
+    return sum(
+        stage.counter(staged, service, name) for service in ("gateway", "provisioner", "reaper")
+    )
 
 
 # the cluster ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ TIMEOUT = 90.0
 
 def measure(runs: int) -> Sheet:
     sheet = Sheet(PART)
-    sheet.note("From the row's time in the database, so relay and bus are counted too; the clients share the machine.")
+    sheet.note(
+        "From the row's time in the database, so relay and bus are counted too; the clients share the machine."
+    )
     with stage.simulated() as staged:
         for number in range(runs):
             asyncio.run(_run(staged, sheet, number))
@@ -34,7 +36,9 @@ async def _run(staged: Platform, sheet: Sheet, number: int) -> None:
         await asyncio.sleep(1)
         each = (stage.resident(notifier) - before) / SOCKETS
         for store in range(STORES):
-            await asyncio.to_thread(stage.call, staged, "POST", "stores", {"name": f"crowd-{number}-{store}"})
+            await asyncio.to_thread(
+                stage.call, staged, "POST", "stores", {"name": f"crowd-{number}-{store}"}
+            )
             await asyncio.sleep(1.5)
         result = json.loads(await asyncio.wait_for(_line(crowd), TIMEOUT))
     finally:

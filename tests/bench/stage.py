@@ -36,16 +36,22 @@ def platform(**settings: Any) -> Iterator[Platform]:
 @contextmanager
 def simulated(**settings: Any) -> Iterator[Platform]:
     """Stores of one step that ends at once, and limits that nobody reaches."""
-    with platform(runtime="simulated", stores_per_hour=1_000_000, stores_per_tenant=1_000_000, **settings) as staged:
+    with platform(
+        runtime="simulated", stores_per_hour=1_000_000, stores_per_tenant=1_000_000, **settings
+    ) as staged:
         yield staged
 
 
-def call(staged: Platform, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(
+    staged: Platform, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One request of the operator; raises HTTPError."""
     return ask(staged.admin["url"], staged.admin["token"], method, path, body)
 
 
-def ask(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(
+    url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One request to the API of a gateway; raises HTTPError."""
     request = urllib.request.Request(  # noqa: S310  our own http address
         f"{url}/api/v1/{path}",
@@ -61,7 +67,8 @@ def ask(url: str, token: str, method: str, path: str, body: dict[str, Any] | Non
 def tenants(staged: Platform, count: int) -> list[str]:
     """New tenants' tokens."""
     made = (
-        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"}) for n in range(count)
+        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"})
+        for n in range(count)
     )
     return [tenant["token"] for tenant in made]
 
@@ -69,7 +76,12 @@ def tenants(staged: Platform, count: int) -> list[str]:
 async def side_process(module: str, plan: dict[str, Any], *, timeout: float) -> dict[str, Any]:
     """Run `python -m <module>` with a plan on standard input to its end; returns what it prints, JSON."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        module,
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(json.dumps(plan).encode()), timeout)
@@ -88,18 +100,26 @@ def counter(staged: Platform, service: str, name: str) -> float:
     port = staged.settings[f"{service}_port"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith((f"{name}{{", f"{name} "))
+    )
 
 
 def probe(staged: Platform, service: str) -> None:
     """Ask a service whether it is ready; raises HTTPError when it is not."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{staged.settings[f'{service}_port']}/readyz", timeout=10):
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{staged.settings[f'{service}_port']}/readyz", timeout=10
+    ):
         return
 
 
 def resident(pid: int) -> int:
     """Resident bytes of one process."""
-    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
 
 
 def proportional(pid: int) -> int:
@@ -116,7 +136,9 @@ def busy(staged: Platform) -> dict[str, float]:
     for name in (*SERVICES, "nats", "postgres"):
         pid = staged.pid(name)
         family = [pid, *children(pid)] if pid is not None and name == "postgres" else [pid]
-        seconds[name] = sum(cpu(member, ended_too=name == "postgres") for member in family if member is not None)
+        seconds[name] = sum(
+            cpu(member, ended_too=name == "postgres") for member in family if member is not None
+        )
     return seconds
 
 

@@ -39,7 +39,11 @@ def _up(clone: Path) -> float:
     process = subprocess.Popen(
         ["make", "up"],
         cwd=clone,
-        env={name: value for name, value in ports.items() if not name.endswith(("ENGINES_PATH", "DEFAULT_ENGINE"))},
+        env={
+            name: value
+            for name, value in ports.items()
+            if not name.endswith(("ENGINES_PATH", "DEFAULT_ENGINE"))
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -17,11 +17,20 @@ def measure(runs: int) -> Sheet:
     with stage.platform(engines=ROOT / "charts", engine="oscar", stores_per_hour=100_000) as staged:
         for number in range(ALONE):
             name = f"alone-{number}"
-            sheet.add("create → ready, alone", "s", _timed(staged, "POST", "stores", {"name": name}), limit=4)
-            sheet.add("delete → gone, alone", "s", _timed(staged, "DELETE", f"stores/{name}"), limit=2)
+            sheet.add(
+                "create → ready, alone",
+                "s",
+                _timed(staged, "POST", "stores", {"name": name}),
+                limit=4,
+            )
+            sheet.add(
+                "delete → gone, alone", "s", _timed(staged, "DELETE", f"stores/{name}"), limit=2
+            )
         for number in range(runs):
             names = [f"many-{number}-{store}" for store in range(TOGETHER)]
-            sheet.add(f"{TOGETHER} at once, all ready", "s", _together(staged, names, "POST"), limit=40)
+            sheet.add(
+                f"{TOGETHER} at once, all ready", "s", _together(staged, names, "POST"), limit=40
+            )
             sheet.add("a shop's memory, proportional", "MB", _memory(staged))
             sheet.add(f"{TOGETHER} at once, all gone", "s", _together(staged, names, "DELETE"))
     return sheet

@@ -7,16 +7,24 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    WebError,
+    async_playwright,
+)
 
-from storefleet.node.accounts import find_account
-from storefleet.node.files import give_folder, make_folder
+from storefleet.node.private_files import give_folder, make_folder
+from storefleet.node.system_user import find_account
 from tests.support.containers import READY, Containers, end
 from tests.support.platform import ROOT, Platform, free_ports, running
 from tests.support.polling import eventually
 
 CHROMIUM = next(
-    (p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), "/usr/bin/chromium"
+    (p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()),
+    "/usr/bin/chromium",
 )
 FLAGS = [
     "--no-sandbox",  # the tests may run as root
@@ -93,7 +101,9 @@ async def baked(platform: Platform) -> AsyncIterator[Containers]:
         give_folder(folder / name, account)
     make_folder(folder / "pids")
     port, shop_port = free_ports(2)
-    containers = Containers(folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port)
+    containers = Containers(
+        folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port
+    )
     containers.configure()
     assert await containers.run("bake") == 0, containers.log("bake").read_text()[-3000:]
     server = containers.start("database")

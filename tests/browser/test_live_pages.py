@@ -25,7 +25,9 @@ async def test_a_store_made_by_the_command_line_appears(page: Page, platform: Pl
     await expect(row).to_have_attribute("data-store-state", "ready", timeout=40_000)
     await _cli(platform, "stores", "delete", "from-cli", "--confirm", "from-cli", "--wait")
     await expect(row).to_have_count(0, timeout=10_000)
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was loaded anew"
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
+        "the page was loaded anew"
+    )
 
 
 async def test_a_cut_page_catches_up(context: BrowserContext, platform: Platform) -> None:
@@ -53,7 +55,9 @@ async def test_a_cut_page_catches_up(context: BrowserContext, platform: Platform
     expected = sorted(event["seq"] for event in events["data"])
     await page.wait_for_function("last => window.seen.at(-1) >= last", arg=expected[-1])
     seen = [seq for seq in await page.evaluate("window.seen") if seq > before]
-    assert [seq for seq in seen if seq in set(expected)] == expected, "missed, doubled or out of order"
+    assert [seq for seq in seen if seq in set(expected)] == expected, (
+        "missed, doubled or out of order"
+    )
     assert len(seen) == len(set(seen))
 
 

@@ -37,7 +37,9 @@ async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str]], theme: str, width: int) -> None:
+async def test_nobody_is_kept_out(
+    browser: Browser, gallery: tuple[str, list[str]], theme: str, width: int
+) -> None:
     address, names = gallery
     context = await browser.new_context(
         viewport={"width": width, "height": 900},
@@ -47,7 +49,9 @@ async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str
     page = await context.new_page()
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
-    rules = EVERYTHING if (theme, width) == ("light", 1280) else LOOKS  # the rest is the same in every look
+    rules = (
+        EVERYTHING if (theme, width) == ("light", 1280) else LOOKS
+    )  # the rest is the same in every look
     axe = AXE.read_text(encoding="utf-8")
     for name in names:
         await page.goto(f"{address}/{name}")
@@ -55,7 +59,11 @@ async def test_nobody_is_kept_out(browser: Browser, gallery: tuple[str, list[str
         if (wide := await page.evaluate("document.documentElement.scrollWidth")) > width:
             found.append(f"{name}: {wide} px wide")
         await page.evaluate(axe)
-        for violation in (await page.evaluate("runOnly => axe.run({runOnly})", rules))["violations"]:
-            found += [f"{name}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
+        for violation in (await page.evaluate("runOnly => axe.run({runOnly})", rules))[
+            "violations"
+        ]:
+            found += [
+                f"{name}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]
+            ]
     await context.close()
     assert found == []

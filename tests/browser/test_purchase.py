@@ -10,7 +10,9 @@ from tests.support.purchase import buy, find
 
 async def test_bought_by_http_found_by_the_admin_then_gone(platform: Platform) -> None:
     async with Client(platform) as client:
-        store = await client.made("http-shop", parameters={"title": "Plain Shop", "currency": "EUR"})
+        store = await client.made(
+            "http-shop", parameters={"title": "Plain Shop", "currency": "EUR"}
+        )
         status, sign_in = await client.once("POST", f"stores/{store['id']}/credentials")
         assert status == 200
         order = await buy(store["url"], title="Plain Shop", sign="€")
@@ -27,17 +29,25 @@ async def _check_logs(client: Client, platform: Platform, store: dict[str, Any])
     """The ids of the click are on the lines of the store process."""
     _, listing = await client.insist("GET", f"operations?store_id={store['id']}")
     operation = listing["data"][0]
-    mine = [line for line in platform.log_lines("provisioner") if line.get("operation_id") == operation["id"]]
+    mine = [
+        line
+        for line in platform.log_lines("provisioner")
+        if line.get("operation_id") == operation["id"]
+    ]
     assert {line.get("request_id") for line in mine} == {operation["request_id"]}
     shop = list(platform.log_lines(f"store-{store['id']}"))
     assert any(line.get("request_id") == operation["request_id"] for line in shop)
-    assert {line.get("operation_id") for line in shop if "operation_id" in line} == {operation["id"]}
+    assert {line.get("operation_id") for line in shop if "operation_id" in line} == {
+        operation["id"]
+    }
 
 
 def _everything_written(platform: Platform) -> str:
     """Logs, streams, and every command line and environment: no place for a password."""
     texts = [path.read_bytes() for path in (platform.state_dir / "logs").glob("*.log")]
-    texts += [path.read_bytes() for path in (platform.state_dir / "nats").rglob("*") if path.is_file()]
+    texts += [
+        path.read_bytes() for path in (platform.state_dir / "nats").rglob("*") if path.is_file()
+    ]
     for entry in Path("/proc").glob("[0-9]*"):
         for name in ("cmdline", "environ"):
             try:

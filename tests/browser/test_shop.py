@@ -12,7 +12,9 @@ from tests.support.platform import Client, Platform
 READY = 40_000
 
 
-async def test_from_click_to_order_to_nothing(page: Page, context: BrowserContext, platform: Platform) -> None:
+async def test_from_click_to_order_to_nothing(
+    page: Page, context: BrowserContext, platform: Platform
+) -> None:
     await _create(page, "first-shop", title="First Shop")
     order = await _buy(await context.new_page(), await _link(page, "Open storefront"))
     await _find_order(await context.new_page(), page, order)
@@ -29,8 +31,12 @@ async def _create(page: Page, name: str, *, title: str) -> None:
     await page.get_by_role("button", name="Create store").click()
     await page.wait_for_url("**/stores/sto_*")
     await page.evaluate("document.body.dataset.untouched = 'yes'")
-    await expect(page.locator("#live")).to_have_attribute("data-store-state", "ready", timeout=READY)
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was loaded anew"
+    await expect(page.locator("#live")).to_have_attribute(
+        "data-store-state", "ready", timeout=READY
+    )
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
+        "the page was loaded anew"
+    )
     await expect(page).to_have_title(re.compile(name))
 
 
@@ -49,7 +55,12 @@ async def _buy(shop: Page, url: str) -> str:
     await shop.fill('input[name="username"]', "guest@example.com")
     await shop.check('input[name="options"][value="anonymous"]')
     await shop.get_by_role("button", name="Continue").click()
-    address = {"first_name": "Ada", "last_name": "Guest", "line1": "1 Main Street", "line4": "Springfield"}
+    address = {
+        "first_name": "Ada",
+        "last_name": "Guest",
+        "line1": "1 Main Street",
+        "line4": "Springfield",
+    }
     for field, value in {**address, "state": "Illinois", "postcode": "62701"}.items():
         await shop.fill(f'[name="{field}"]', value)
     await shop.select_option('select[name="country"]', "US")
@@ -87,7 +98,9 @@ async def _delete(page: Page, name: str) -> None:
     await page.get_by_text("Delete store…").click()
     await page.fill("#confirm", name)
     await page.locator("#delete").click()
-    await expect(page.locator("#live")).to_have_attribute("data-store-state", "deleted", timeout=READY)
+    await expect(page.locator("#live")).to_have_attribute(
+        "data-store-state", "deleted", timeout=READY
+    )
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", urlsplit(url).port or 0)) != 0
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from storefleet.node.files import give_folder, write_file, write_json
-from storefleet.node.launch import run_to_end
+from storefleet.node.private_files import give_folder, write_file, write_json
+from storefleet.node.processes.launcher import run_to_end
 from tests.support.containers import HOST, PASSWORD, READY, Containers, end, told
 from tests.support.platform import free_ports
 from tests.support.polling import eventually
@@ -37,7 +37,11 @@ async def test_a_shop_from_an_empty_database(shop: Containers) -> None:
         picture = page.split('src="/media/')[1].split('"')[0]
         assert (shop.folder / "files" / "media" / picture).is_file()
         assert (await shop.get("/search/?q=mug", HOST))[1].count("Stoneware Mug") >= 1
-        assert [(await shop.get(path))[0] for path in ("/healthz", "/readyz", "/catalogue/")] == [200, 200, 400]
+        assert [(await shop.get(path))[0] for path in ("/healthz", "/readyz", "/catalogue/")] == [
+            200,
+            200,
+            400,
+        ]
     finally:
         assert await end(running, signal.SIGTERM) < 5
     for secret in (PASSWORD, "admin-password"):
@@ -92,7 +96,9 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
 
 async def test_two_set_ups_at_once_make_one_shop(shop: Containers) -> None:
     twin = replace(shop.child("setup"), name="setup-twin")
-    codes = await asyncio.gather(shop.run("setup"), run_to_end(twin, records=shop.folder / "pids", timeout=120))
+    codes = await asyncio.gather(
+        shop.run("setup"), run_to_end(twin, records=shop.folder / "pids", timeout=120)
+    )
     assert codes == [0, 0], told(shop, "setup")
     assert (await shop.state())["catalogue_product"] == 6
 
@@ -104,7 +110,9 @@ async def test_a_database_of_somebody_else_is_left_alone(shop: Containers) -> No
     assert list(await shop.state()) == ["theirs"]
 
 
-async def test_the_shop_waits_for_its_set_up_and_ends_at_once_while_it_waits(shop: Containers) -> None:
+async def test_the_shop_waits_for_its_set_up_and_ends_at_once_while_it_waits(
+    shop: Containers,
+) -> None:
     running = shop.start("serve")
     await eventually(lambda: "not set up yet" in told(shop, "serve"), within=READY)
     assert not await shop.is_ready()
@@ -131,17 +139,25 @@ async def test_begun_copies_are_made_anew_and_whole_ones_kept(shop: Containers) 
     finally:
         await end(running, signal.SIGTERM)
     assert not (files / ".media.new").exists()
-    assert sorted(path.name for path in (files / "media").iterdir()) == ["cache", "image_not_found.jpg", "products"]
+    assert sorted(path.name for path in (files / "media").iterdir()) == [
+        "cache",
+        "image_not_found.jpg",
+        "products",
+    ]
     (files / "media" / "image_not_found.jpg").unlink()
     running = shop.start("serve")
     try:
         await eventually(shop.is_ready, within=READY)
     finally:
         await end(running, signal.SIGTERM)
-    assert not (files / "media" / "image_not_found.jpg").exists(), "what the owner removed stays removed"
+    assert not (files / "media" / "image_not_found.jpg").exists(), (
+        "what the owner removed stays removed"
+    )
 
 
-async def test_the_database_survives_its_own_murder_and_a_killed_first_start(shop: Containers) -> None:
+async def test_the_database_survives_its_own_murder_and_a_killed_first_start(
+    shop: Containers,
+) -> None:
     folder = shop.folder / "other"
     for name in (".", "data.new"):
         give_folder(folder / name, shop.account)
@@ -149,7 +165,11 @@ async def test_the_database_survives_its_own_murder_and_a_killed_first_start(sho
     port = free_ports(1)[0]
     settings = give_folder(shop.folder / "other-settings", shop.account)
     for name in ("postgresql.conf", "pg_hba.conf"):
-        text = (shop.folder / "settings" / name).read_text().replace(f"port = {shop.port}", f"port = {port}")
+        text = (
+            (shop.folder / "settings" / name)
+            .read_text()
+            .replace(f"port = {shop.port}", f"port = {port}")
+        )
         write_file(settings / name, text, readers=shop.account)
     other = replace(shop, port=port)
     where = {"STORE_DATABASE_FOLDER": str(folder), "STORE_DATABASE_SETTINGS": str(settings)}
@@ -175,7 +195,12 @@ async def test_only_the_stores_role_gets_in(shop: Containers) -> None:
     ):
         with pytest.raises(asyncpg.PostgresError):
             await asyncpg.connect(
-                host="127.0.0.1", port=shop.port, user=user, database=database, password=password, timeout=5
+                host="127.0.0.1",
+                port=shop.port,
+                user=user,
+                database=database,
+                password=password,
+                timeout=5,
             )
 
 

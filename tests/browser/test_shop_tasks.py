@@ -104,12 +104,27 @@ async def test_orders_since_a_time_and_a_set_up_of_a_later_version(shop: Contain
         assert await shop.run("setup") == 0
         assert await shop.ask(f"SELECT count(*) FROM django_migrations WHERE {CHANGE}") == 1  # noqa: S608
         await eventually(shop.is_ready, within=READY)
-        assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE) == {"count": 0, "orders": []}
-        number = await buy(f"http://{HOST}/", title="Shop in a Box", sign="£", at=f"http://127.0.0.1:{shop.shop_port}")
+        assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE) == {
+            "count": 0,
+            "orders": [],
+        }
+        number = await buy(
+            f"http://{HOST}/",
+            title="Shop in a Box",
+            sign="£",
+            at=f"http://127.0.0.1:{shop.shop_port}",
+        )
     finally:
         await end(running, signal.SIGTERM)
     answer = await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE)
     (order,) = answer["orders"]
-    assert (answer["count"], order["number"], order["total"].partition(" ")[0]) == (1, number, "GBP")
-    assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=order["at"][:-1] + "999Z") == {"count": 0, "orders": []}
+    assert (answer["count"], order["number"], order["total"].partition(" ")[0]) == (
+        1,
+        number,
+        "GBP",
+    )
+    assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=order["at"][:-1] + "999Z") == {
+        "count": 0,
+        "orders": [],
+    }
     assert await shop.run("orders", STOREFLEET_DUMP="op_x", STOREFLEET_SINCE="yesterday") == 2

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
-from storefleet.errors import PermanentError
+from storefleet.core.errors import PermanentError
 from tests.support.plans import Gate, failing
 from tests.support.rehearsal import VERSIONED, Rehearsal, orders_found
 from tests.support.world import World
@@ -67,14 +67,20 @@ async def show(page: Page, store: dict[str, Any], world: World) -> None:
 
 
 async def untouched(page: Page) -> None:
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was loaded anew"
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
+        "the page was loaded anew"
+    )
 
 
 def crash() -> PermanentError:
-    return PermanentError("shop_crashes", "The shop ended with exit code 255.", next_step="Wait for the next version.")
+    return PermanentError(
+        "shop_crashes", "The shop ended with exit code 255.", next_step="Wait for the next version."
+    )
 
 
-async def test_an_upgrade_is_followed_without_a_reload(opened: Page, atelier: World, rehearsal: Rehearsal) -> None:
+async def test_an_upgrade_is_followed_without_a_reload(
+    opened: Page, atelier: World, rehearsal: Rehearsal
+) -> None:
     gate = Gate()
     rehearsal.acts["start"] = gate
     store = await atelier.api.ready("growing")
@@ -97,7 +103,9 @@ async def test_an_upgrade_is_followed_without_a_reload(opened: Page, atelier: Wo
     await untouched(opened)
 
 
-async def test_the_way_back_is_followed_without_a_reload(opened: Page, atelier: World, rehearsal: Rehearsal) -> None:
+async def test_the_way_back_is_followed_without_a_reload(
+    opened: Page, atelier: World, rehearsal: Rehearsal
+) -> None:
     gate = Gate()
     rehearsal.acts |= {"start": failing(crash, times=1), "return-start": gate}
     store = await atelier.api.ready("falling")
@@ -149,26 +157,36 @@ async def test_a_refusal_is_said_where_it_was_asked(opened: Page, atelier: World
     await opened.click("#upgrade > summary")
     await opened.route("**/upgrade", unknown_version)
     await opened.click("#start-upgrade")
-    await expect(opened.locator("#versions-error")).to_contain_text("It must be one of: 2.0.0, 2.1.0, 1.9.0.")
+    await expect(opened.locator("#versions-error")).to_contain_text(
+        "It must be one of: 2.0.0, 2.1.0, 1.9.0."
+    )
     await expect(opened.locator("#versions-error")).to_be_focused()
     await untouched(opened)
 
 
-async def test_a_refusal_elsewhere_says_why(opened: Page, atelier: World, rehearsal: Rehearsal) -> None:
+async def test_a_refusal_elsewhere_says_why(
+    opened: Page, atelier: World, rehearsal: Rehearsal
+) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
     store = await atelier.api.ready("mended-elsewhere")
     accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
     await atelier.api.ended(accepted.body["operation"]["id"])
-    await opened.route_web_socket("**/api/v1/events*", lambda _line: None)  # it does not hear of what happens elsewhere
+    await opened.route_web_socket(
+        "**/api/v1/events*", lambda _line: None
+    )  # it does not hear of what happens elsewhere
     await show(opened, store, atelier)
     accepted = await atelier.api.post(f"/stores/{store['id']}/retry")
     await atelier.api.ended(accepted.body["operation"]["id"])
     await opened.click("#retry")
-    await expect(opened.locator("#toasts")).to_contain_text("only a failed one can be tried again. (not_failed)")
+    await expect(opened.locator("#toasts")).to_contain_text(
+        "only a failed one can be tried again. (not_failed)"
+    )
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
 
 
-async def test_another_engine_brings_its_own_versions_and_plans(opened: Page, atelier: World) -> None:
+async def test_another_engine_brings_its_own_versions_and_plans(
+    opened: Page, atelier: World
+) -> None:
     await opened.goto(f"{atelier.url}/stores/new")
     await expect(opened.locator("#plan-atelier")).to_be_visible()
     await expect(opened.locator("#version-atelier input:checked")).to_have_value("2.0.0")
@@ -188,7 +206,10 @@ async def test_versions_change_without_script(browser: Browser, atelier: World) 
     page = await context.new_page()
     await sign_in(page, atelier)
     await page.goto(f"{atelier.url}/stores/{store['id']}")
-    for section, button, version in (("upgrade", "#start-upgrade", "2.1.0"), ("rollback", "#start-rollback", "2.0.0")):
+    for section, button, version in (
+        ("upgrade", "#start-upgrade", "2.1.0"),
+        ("rollback", "#start-rollback", "2.0.0"),
+    ):
         await page.click(f"#{section} > summary")
         await page.click(button)
         await page.wait_for_url("**/stores/sto_*")

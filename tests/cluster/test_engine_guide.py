@@ -7,10 +7,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet import engines
-from storefleet.errors import Unchanged
-from storefleet.identifiers import resource_name
-from storefleet.runtimes.kubernetes import kinds
+from storefleet.core.errors import Unchanged
+from storefleet.core.identifiers import resource_name
+from storefleet.engines import catalogue
+from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support import guide
 from tests.support.cluster import Bench, bare_cluster, opened_bench
 from tests.support.images import make_image
@@ -23,14 +23,16 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guide")
     made = guide.write(folder)
     program = (folder / "stores" / "kiosk" / "kiosk").read_bytes()
-    archive = make_image(folder, "docker.io/storefleet/kiosk:1.0.0", {"bin/kiosk": program}, entrypoint="/bin/kiosk")
+    archive = make_image(
+        folder, "docker.io/storefleet/kiosk:1.0.0", {"bin/kiosk": program}, entrypoint="/bin/kiosk"
+    )
     bare_cluster("load-image", str(archive))
     return made
 
 
 @pytest_asyncio.fixture
 async def bench(charts: Path) -> AsyncIterator[Bench]:
-    async with opened_bench(engines=engines.load([charts], runtime="kubernetes")) as made:
+    async with opened_bench(engines=catalogue.load([charts], runtime="kubernetes")) as made:
         yield made
 
 
@@ -41,7 +43,9 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
     store = await bench.create(store)
 
     async def page(path: str = "/") -> str:
-        service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+        service = await bench.cluster.get(
+            resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+        )
         assert service is not None
         url = f"http://{service['spec']['clusterIP']}{path}"
 

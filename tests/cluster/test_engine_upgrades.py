@@ -43,7 +43,10 @@ SHOPS = {
         _medusa_sees,
     ),
     "oscar": Shop(
-        "/catalogue/", "Stoneware Mug", lambda url, title, at: purchase.buy(url, title=title, at=at), _oscar_sees
+        "/catalogue/",
+        "Stoneware Mug",
+        lambda url, title, at: purchase.buy(url, title=title, at=at),
+        _oscar_sees,
     ),
 }
 
@@ -62,13 +65,17 @@ class Subject:
 
     async def changed(self, verb: str, then: str, **body: Any) -> None:
         """With a customer who looks at a page all the time; the store has the version then."""
-        customer = Customer(self.at + self.shop.page, host=urlsplit(self.url).netloc, expect=self.shop.expect)
+        customer = Customer(
+            self.at + self.shop.page, host=urlsplit(self.url).netloc, expect=self.shop.expect
+        )
         with customer.asking():
             operation = await self.change(verb, **body)
             await asyncio.sleep(1)
         assert operation["state"] == "succeeded", operation
         assert (await self.api.store(self.id))["engine_version"] == then
-        print(f"{verb} to {then}: {len(customer.asked)} asked, gaps {customer.spans}, slowest {customer.slowest:.2f} s")
+        print(
+            f"{verb} to {then}: {len(customer.asked)} asked, gaps {customer.spans}, slowest {customer.slowest:.2f} s"
+        )
         if not body.get("restore"):  # for that a shop is closed
             assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems
 
@@ -82,7 +89,11 @@ class Subject:
 
 @pytest.mark.parametrize("engine", sorted(SHOPS))
 async def test_orders_stay_from_version_to_version(deployment: Deployment, engine: str) -> None:
-    (offered,) = [each for each in (await deployment.api.get("/engines")).body["data"] if each["name"] == engine]
+    (offered,) = [
+        each
+        for each in (await deployment.api.get("/engines")).body["data"]
+        if each["name"] == engine
+    ]
     newest, before = [version["version"] for version in offered["versions"]][:2]
     assert newest == offered["default_version"]
     name = f"versions-{engine}-{time.time_ns() % 10**9:x}"

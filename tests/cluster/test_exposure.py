@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet import engines
-from storefleet.identifiers import resource_name
-from storefleet.models import Store
-from storefleet.runtimes.kubernetes import kinds
+from storefleet.core.identifiers import resource_name
+from storefleet.core.models import Store
+from storefleet.engines import catalogue
+from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.charts import CHARTS
 from tests.support.cluster import Bench, bare_cluster, kubeconfig, opened_bench
 from tests.support.polling import eventually
@@ -34,26 +34,35 @@ def door() -> str:
 
 def kubectl(*words: str) -> str:
     environment = {"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig()}
-    done = subprocess.run(["kubectl", *words], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["kubectl", *words], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
     return done.stdout
 
 
 @pytest_asyncio.fixture(params=EXPOSURES)
 async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Bench]:
     fields = EXPOSURES[request.param]
-    shops = engines.load([CHARTS], runtime="kubernetes")
-    async with opened_bench(engines=shops, ingress_address=door, store_domain="shops.test", **fields) as made:
+    shops = catalogue.load([CHARTS], runtime="kubernetes")
+    async with opened_bench(
+        engines=shops, ingress_address=door, store_domain="shops.test", **fields
+    ) as made:
         yield made
 
 
 def a_shop(bench: Bench) -> Store:
-    oscar = engines.load([CHARTS], runtime="kubernetes").get("oscar")
+    oscar = catalogue.load([CHARTS], runtime="kubernetes").get("oscar")
     store = bench.store()
-    return store.changed(engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"})
+    return store.changed(
+        engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"}
+    )
 
 
 async def seen(door: str, host: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as http, http.get(f"{door}/catalogue/", headers={"Host": host}) as page:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{door}/catalogue/", headers={"Host": host}) as page,
+    ):
         return page.status, await page.text()
 
 
@@ -61,7 +70,11 @@ def asked(host: str) -> list[tuple[str, int]]:
     """What Traefik has answered under a host: path and status."""
     lines = kubectl("logs", "deployment/traefik", "--namespace=traefik").splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
-    return [(each["RequestPath"], each["DownstreamStatus"]) for each in entries if each.get("RequestHost") == host]
+    return [
+        (each["RequestPath"], each["DownstreamStatus"])
+        for each in entries
+        if each.get("RequestHost") == host
+    ]
 
 
 async def test_a_shop_at_its_own_host_and_then_nobody(bench: Bench, door: str) -> None:
@@ -107,8 +120,10 @@ async def test_the_proof_waits_for_as_long_as_somebody_answers(bench: Bench, doo
 
     task = asyncio.create_task(proof.run(replace(bench.work(store), say=say)))
     try:
-        await eventually(lambda: any(f"an answer at http://{host}/" in each for each in outcome), within=20)
+        await eventually(
+            lambda: any(f"an answer at http://{host}/" in each for each in outcome), within=20
+        )
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await bench.cluster.get(kinds.NAMESPACE, resource_name(store.id)) is not None
+    assert await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id)) is not None

@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet import metrics
-from storefleet.engines import Engines
-from storefleet.errors import PermanentError, TransientError
-from storefleet.identifiers import new_id, resource_name
-from storefleet.models import Store
-from storefleet.runtimes.kubernetes import kinds
+from storefleet.core.errors import PermanentError, TransientError
+from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.models import Store
+from storefleet.engines.catalogue import Engines
+from storefleet.observability import metrics
+from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     IN_CHANGE,
     Bench,
@@ -61,9 +61,14 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     assert credentials is not None
     assert credentials.username == f"admin@{store.name}.localhost"
     assert await bench.runtime.logs(store, tail=1) == ["pocket serves Tea & “more”: {{ .Values }}"]
-    service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+    service = await bench.cluster.get(
+        resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+    )
     assert service is not None
-    async with aiohttp.ClientSession() as http, http.get(f"http://{service['spec']['clusterIP']}/") as page:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"http://{service['spec']['clusterIP']}/") as page,
+    ):
         assert f"sold by {store.name}.localhost" in await page.text()
     begun = time.monotonic()
     await bench.delete(store)
@@ -71,8 +76,10 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     assert not await bench.exists(store)
     assert await bench.runtime.logs(store, tail=10) == []
     assert await bench.runtime.credentials(store) is None
-    volumes = await bench.cluster.every(kinds.PERSISTENT_VOLUME)
-    assert resource_name(store.id) not in {(each["spec"].get("claimRef") or {}).get("namespace") for each in volumes}
+    volumes = await bench.cluster.every(resource_kinds.PERSISTENT_VOLUME)
+    assert resource_name(store.id) not in {
+        (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
+    }
 
 
 async def test_everything_again_changes_nothing(bench: Bench) -> None:
@@ -85,7 +92,9 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
     operation = new_id("op")
     await bench.step(store, "release", operation=operation)
     await bench.step(store, "release", operation=operation)
-    assert len(await bench.releases(store)) == 3, "taken over in the middle, it is not installed twice"
+    assert len(await bench.releases(store)) == 3, (
+        "taken over in the middle, it is not installed twice"
+    )
     await bench.delete(store)
     await bench.delete(store)
 
@@ -93,7 +102,13 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
 async def _uids(bench: Bench, store: Store) -> set[str]:
     every = [
         await bench.cluster.every(kind, namespace=resource_name(store.id))
-        for kind in (kinds.POD, *kinds.WORKLOADS, kinds.SERVICE, kinds.CLAIM, kinds.RESOURCE_QUOTA)
+        for kind in (
+            resource_kinds.POD,
+            *resource_kinds.WORKLOADS,
+            resource_kinds.SERVICE,
+            resource_kinds.CLAIM,
+            resource_kinds.RESOURCE_QUOTA,
+        )
     ]
     return {each["metadata"]["uid"] for found in every for each in found}
 
@@ -177,14 +192,18 @@ async def test_a_retry_goes_on_once_the_cause_is_gone(bench: Bench) -> None:
 
 async def test_a_retry_goes_on_with_a_larger_plan(bench: Bench) -> None:
     async with opened_bench(engines=_generous()) as better:
-        await asyncio.gather(*(_goes_on(bench, better, trouble) for trouble in ("quota", "database-quota")))
+        await asyncio.gather(
+            *(_goes_on(bench, better, trouble) for trouble in ("quota", "database-quota"))
+        )
 
 
 async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
     store = bench.store(trouble=trouble)
     await bench.fails(store)
     await bench.bless(store)
-    await asyncio.sleep(10)  # by now the controllers' own next try is further away than what follows may take
+    await asyncio.sleep(
+        10
+    )  # by now the controllers' own next try is further away than what follows may take
     await mended.create(store, within=30)
     await bench.delete(store)
 
@@ -193,23 +212,29 @@ def _generous() -> Engines:
     engine = pocket()
     assert engine.kubernetes
     plan = engine.kubernetes.plan
-    larger = plan.model_copy(update={"quota": {**plan.quota, "requests.memory": "1Gi", "limits.memory": "1Gi"}})
+    larger = plan.model_copy(
+        update={"quota": {**plan.quota, "requests.memory": "1Gi", "limits.memory": "1Gi"}}
+    )
     kubernetes = engine.kubernetes.model_copy(update={"plans": {"small": larger}})
     return Engines([engine.model_copy(update={"kubernetes": kubernetes})], runtime="kubernetes")
 
 
 async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
     store = bench.store()
-    foreign = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": resource_name(store.id)}}
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": resource_name(store.id)},
+    }
     await bench.cluster.apply(foreign)
     for act in (bench.create, bench.delete):
         with pytest.raises(PermanentError) as error:
             await act(store)
         assert error.value.code == "namespace_foreign"
-    namespace = await bench.cluster.get(kinds.NAMESPACE, resource_name(store.id))
+    namespace = await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id))
     assert namespace is not None
     assert "deletionTimestamp" not in namespace["metadata"]
-    assert await bench.cluster.every(kinds.SECRET, namespace=resource_name(store.id)) == []
+    assert await bench.cluster.every(resource_kinds.SECRET, namespace=resource_name(store.id)) == []
 
 
 # interrupted ----------------------------------------------------------------------------------------------------------
@@ -221,7 +246,11 @@ def _helm_processes() -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             name, rest = stat.read_text().rpartition(")")[::2]
-            if int(rest.split()[1]) == os.getpid() and name.endswith("(helm") and rest.split()[0] != "Z":
+            if (
+                int(rest.split()[1]) == os.getpid()
+                and name.endswith("(helm")
+                and rest.split()[0] != "Z"
+            ):
                 found.append(int(stat.parent.name))
     return found
 
@@ -232,7 +261,7 @@ async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
     await bench.create(store)
     assert (await bench.releases(store))[-1] == "deployed"
     assert any(status in message for message in bench.said)
-    web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
+    web = await bench.cluster.every(resource_kinds.DEPLOYMENT, namespace=resource_name(store.id))
     assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
     await bench.delete(store)
 
@@ -330,7 +359,9 @@ async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
         group.create_task(bench.delete(leaving, within=300))
         creations = []
         for _ in range(3):
-            creations.append(group.create_task(bench.create(bench.store(trouble="slow"), within=300)))
+            creations.append(
+                group.create_task(bench.create(bench.store(trouble="slow"), within=300))
+            )
             await asyncio.sleep(0.7)
         await asyncio.to_thread(bare_cluster, "stop", "kube-apiserver")
         try:
@@ -341,7 +372,9 @@ async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
     for creation in creations:
         store = creation.result()
         assert (await bench.releases(store))[-1] == "deployed"
-        web = await bench.cluster.every(kinds.DEPLOYMENT, namespace=resource_name(store.id))
+        web = await bench.cluster.every(
+            resource_kinds.DEPLOYMENT, namespace=resource_name(store.id)
+        )
         assert len(web) == 1
     await asyncio.gather(*(bench.delete(creation.result(), within=150) for creation in creations))
 
@@ -356,12 +389,17 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) -> None:
-    armed, visited = Path(platform.settings["failpoint_file"]), Path(platform.settings["failpoint_log"])
+    armed, visited = (
+        Path(platform.settings["failpoint_file"]),
+        Path(platform.settings["failpoint_log"]),
+    )
     async with Client(platform) as client:
         visited.write_text("")
         await _gone(client, (await client.made("first"))["id"])
         retried = await _retried(client, bench)
-        points = effects_in_source() - {f"{effect}:{side}" for effect in IN_CHANGE for side in ("before", "after")}
+        points = effects_in_source() - {
+            f"{effect}:{side}" for effect in IN_CHANGE for side in ("before", "after")
+        }
         assert points - set(visited.read_text().split()) == set()
         leaving = [asyncio.create_task(_gone(client, retried))]
         for number, point in enumerate(sorted(points)):
@@ -372,7 +410,9 @@ async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) ->
                 armed.write_text(point)
                 await _gone(client, store_id)
             elif effect in IN_RETRY:
-                leaving.append(asyncio.create_task(_gone(client, await _retried(client, bench, armed, point))))
+                leaving.append(
+                    asyncio.create_task(_gone(client, await _retried(client, bench, armed, point)))
+                )
             else:
                 armed.write_text(point)
                 store = await client.made(f"killed-{number}")
@@ -396,11 +436,20 @@ async def _retried(client: Client, bench: Bench, armed: Path | None = None, poin
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["error"]["code"] == "setup_failed", operation
     namespace = resource_name(store_id)
-    (record,) = await bench.cluster.every(kinds.SECRET, namespace=namespace, labels="owner=helm")
+    (record,) = await bench.cluster.every(
+        resource_kinds.SECRET, namespace=namespace, labels="owner=helm"
+    )
     change = {"metadata": {"labels": {"status": "pending-upgrade"}}}
-    await bench.cluster.patch(kinds.SECRET, record["metadata"]["name"], change, namespace=namespace)
+    await bench.cluster.patch(
+        resource_kinds.SECRET, record["metadata"]["name"], change, namespace=namespace
+    )
     blessing = {"name": "blessing", "namespace": namespace}
-    content = {"apiVersion": "v1", "kind": "Secret", "metadata": blessing, "stringData": {"blessing": "yes"}}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": blessing,
+        "stringData": {"blessing": "yes"},
+    }
     await bench.cluster.apply(content)
     if armed:
         armed.write_text(point)

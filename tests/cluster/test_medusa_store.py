@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest_asyncio
 
-from storefleet.identifiers import resource_name
+from storefleet.core.identifiers import resource_name
 from tests.support import medusa
 from tests.support.client import Api
 from tests.support.deployment import Deployment
@@ -34,13 +34,17 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     api = await deployment.tenant(f"medusa-{time.time_ns()}")
     parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
     accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
-    assert (await api.ended(accepted["operation"]["id"], within=_READY_WITHIN))["state"] == "succeeded"
+    assert (await api.ended(accepted["operation"]["id"], within=_READY_WITHIN))[
+        "state"
+    ] == "succeeded"
     store = await api.store(accepted["store"]["id"])
     at = await deployment.address(store["id"])
     yield Shop(api, store, store["url"], at, resource_name(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
     assert answer.status == 202, answer.text
-    assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))["state"] == "succeeded"
+    assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))[
+        "state"
+    ] == "succeeded"
     assert await deployment.left_of(store["id"]) == []
 
 
@@ -56,7 +60,9 @@ async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop
 
     orders = await medusa.orders_of(shop.url, sign_in, at=shop.at)
     assert set(orders) == {by_forms, by_api}
-    assert all(order["payment_status"] == "authorized" for order in orders.values()), "cash comes with the delivery"
+    assert all(order["payment_status"] == "authorized" for order in orders.values()), (
+        "cash comes with the delivery"
+    )
     assert orders[by_forms]["total"] == 2 * 18 + 5
 
     since = await _task(deployment, shop, "orders", STOREFLEET_SINCE=dump["at"])
@@ -66,13 +72,17 @@ async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop
     later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     assert (await _task(deployment, shop, "orders", STOREFLEET_SINCE=later))["count"] == 0
 
-    assert (await _task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))["bytes"] == dump["bytes"]
+    assert (await _task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))["bytes"] == dump[
+        "bytes"
+    ]
     assert set(await medusa.orders_of(shop.url, sign_in, at=shop.at)) == {by_forms}
     await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
     await _look_at_what_is_told(deployment, shop, sign_in)
 
 
-async def _look_at_what_is_told(deployment: Deployment, shop: Shop, sign_in: dict[str, str]) -> None:
+async def _look_at_what_is_told(
+    deployment: Deployment, shop: Shop, sign_in: dict[str, str]
+) -> None:
     """Lines for people, and no secret in anything that is written about the store."""
     lines = (await shop.api.get(f"/stores/{shop.store['id']}/logs")).body["data"]
     assert any("shop is open" in str(line) for line in lines), lines
@@ -81,7 +91,9 @@ async def _look_at_what_is_told(deployment: Deployment, shop: Shop, sign_in: dic
     told += await deployment.run("helm", "get", "all", "store", "-n", shop.namespace)
     told += "\n".join(map(str, lines))
     secrets = json.loads(
-        await deployment.run("kubectl", "get", "secret", "store-secrets", "-n", shop.namespace, "-o", "json")
+        await deployment.run(
+            "kubectl", "get", "secret", "store-secrets", "-n", shop.namespace, "-o", "json"
+        )
     )
     assert len(secrets["data"]) == 3
     assert sign_in["password"] not in told
@@ -92,7 +104,13 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
     """Whoever has no key, or one of another store, is shown nothing; the admin's pages are there."""
     key = await medusa.key_of(shop.url, at=shop.at)
     image = await deployment.run(
-        "kubectl", "get", "pods", "-n", shop.namespace, "-o", "jsonpath={.items[*].spec.containers[*].image}"
+        "kubectl",
+        "get",
+        "pods",
+        "-n",
+        shop.namespace,
+        "-o",
+        "jsonpath={.items[*].spec.containers[*].image}",
     )
     assert set(image.split()) == {"storefleet/medusa:2.21.2"}
     async with medusa.session() as http:
@@ -100,7 +118,9 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
         page = await browser.get("/app/login")
         assert '<div id="medusa">' in page
         assert len(await browser.get(medusa.one(r'src="(/app/assets/[^"]+\.js)"', page))) > 10_000
-        stranger = medusa.Api(http, shop.url, at=shop.at, headers={"x-publishable-api-key": "pk_" + "0" * 64})
+        stranger = medusa.Api(
+            http, shop.url, at=shop.at, headers={"x-publishable-api-key": "pk_" + "0" * 64}
+        )
         with_key = medusa.Api(http, shop.url, at=shop.at, headers={"x-publishable-api-key": key})
         assert (await with_key.ask("GET", "/store/products"))["count"] >= 6
         assert await stranger.status("GET", "/store/products") == 400
@@ -109,7 +129,9 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
 
 async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
     """Run a task as the platform does: a Job of its own from the suspended CronJob; what it said at its end."""
-    found = await deployment.run("kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json")
+    found = await deployment.run(
+        "kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json"
+    )
     cron = json.loads(found)
     assert cron["spec"]["suspend"] is True
     spec = cron["spec"]["jobTemplate"]["spec"]
@@ -121,7 +143,9 @@ async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> di
     await deployment.run("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
 
     async def said() -> dict[str, Any] | None:
-        for pod in await deployment.objects("pods", "-n", shop.namespace, "-l", f"batch.kubernetes.io/job-name={job}"):
+        for pod in await deployment.objects(
+            "pods", "-n", shop.namespace, "-l", f"batch.kubernetes.io/job-name={job}"
+        ):
             for status in pod["status"].get("containerStatuses", []):
                 ended = status["state"].get("terminated")
                 assert ended is None or ended["exitCode"] == 0, ended

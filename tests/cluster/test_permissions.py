@@ -68,9 +68,13 @@ class Stage:
 
     async def _permissions(self) -> None:
         """As the chart has them; those of a deployment stay, and have to be this chart's."""
-        await self.insist(await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests"))
+        await self.insist(
+            await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests")
+        )
         templates = ("templates/permissions.yaml", "templates/admission.yaml")
-        for manifest in rendered(files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates):
+        for manifest in rendered(
+            files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates
+        ):
             found = await self.api.ask("GET", path_of(manifest))
             if found.ok:
                 assert shape_of(found.body) == shape_of(manifest), (
@@ -83,7 +87,8 @@ class Stage:
         probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
         await eventually(lambda: self._refused(probe, "is named st-"), within=30, every=0.3)
         await eventually(
-            lambda: self._refused(delete(namespace(PLATFORM_NAMESPACE)), "only a store", REAPER), within=30
+            lambda: self._refused(delete(namespace(PLATFORM_NAMESPACE)), "only a store", REAPER),
+            within=30,
         )
 
     async def _refused(self, call: Any, words: str, who: str = PROVISIONER) -> bool:
@@ -156,13 +161,21 @@ def test_no_attack_is_there_twice() -> None:
 async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: Stage) -> None:
     ground = stage.ground
     everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
-    before = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
+    before = [
+        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"]
+        for each in everything
+    ]
     for each in everything:
         await stage.as_provisioner(each)
-    after = [(await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"] for each in everything]
+    after = [
+        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"]
+        for each in everything
+    ]
     # quotas may have been counted in between, by the cluster itself
     kept = [
-        one == two for one, two, each in zip(before, after, everything, strict=False) if "quota" not in path_of(each)
+        one == two
+        for one, two, each in zip(before, after, everything, strict=False)
+        if "quota" not in path_of(each)
     ]
     assert all(kept)
 
@@ -170,11 +183,24 @@ async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: 
 async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
     release = ground.object(
-        "v1", "Secret", "sh.helm.release.v1.store.v1", type="helm.sh/release.v1", stringData={"a": "b"}
+        "v1",
+        "Secret",
+        "sh.helm.release.v1.store.v1",
+        type="helm.sh/release.v1",
+        stringData={"a": "b"},
     )
     objects = [
-        *(release, ground.object("v1", "ConfigMap", "store", data={"a": "b"}), ground.service(), ground.claim()),
-        *(ground.workload("Deployment"), ground.workload("StatefulSet", serviceName="web"), ground.job()),
+        *(
+            release,
+            ground.object("v1", "ConfigMap", "store", data={"a": "b"}),
+            ground.service(),
+            ground.claim(),
+        ),
+        *(
+            ground.workload("Deployment"),
+            ground.workload("StatefulSet", serviceName="web"),
+            ground.job(),
+        ),
         ground.cron_job(),
         ground.ingress(ground.place.host, tls=[{"hosts": [ground.place.host]}]),
     ]
@@ -195,7 +221,10 @@ async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *(f"/api/v1/{kind}" for kind in ("namespaces", "pods", "services", "persistentvolumeclaims", "events")),
+        *(
+            f"/api/v1/{kind}"
+            for kind in ("namespaces", "pods", "services", "persistentvolumeclaims", "events")
+        ),
         *(f"/apis/apps/v1/{kind}" for kind in ("deployments", "statefulsets", "replicasets")),
         *("/apis/batch/v1/jobs", "/version", "/readyz"),
     ],
@@ -211,7 +240,11 @@ async def test_the_provisioner_looks_at_the_whole_cluster(stage: Stage, path: st
 async def test_the_gateway_shows_sign_in_log_and_use(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
     await stage.insist(await api.ask("GET", path_of(ground.secrets[0]), as_=GATEWAY))
-    await stage.insist(await api.ask("GET", within(ground, "pods"), as_=GATEWAY, labelSelector="storefleet.dev/store"))
+    await stage.insist(
+        await api.ask(
+            "GET", within(ground, "pods"), as_=GATEWAY, labelSelector="storefleet.dev/store"
+        )
+    )
     assert (await api.ask("GET", within(ground, "pods/none/log"), as_=GATEWAY)).status == 404
     used = await api.ask("GET", within(ground, "resourcequotas"), as_=GATEWAY)
     await stage.insist(used)
@@ -219,7 +252,9 @@ async def test_the_gateway_shows_sign_in_log_and_use(stage: Stage) -> None:
 
 
 async def test_a_pod_that_fits_is_taken(stage: Stage) -> None:
-    await stage.insist(await stage.api.ask(*create(stage.ground.pod()), as_=ADMINISTRATOR, dry=True))
+    await stage.insist(
+        await stage.api.ask(*create(stage.ground.pod()), as_=ADMINISTRATOR, dry=True)
+    )
 
 
 async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
@@ -245,7 +280,9 @@ async def test_the_reaper_removes_a_store_under_its_uid(stage: Stage) -> None:
     for each in (*ground.policies, *ground.limits):
         await stage._settled(each)
     await stage.insist(
-        await stage.api.ask(*create(ground.claim() | {"spec": ground.claim()["spec"]}), as_=ADMINISTRATOR)
+        await stage.api.ask(
+            *create(ground.claim() | {"spec": ground.claim()["spec"]}), as_=ADMINISTRATOR
+        )
     )
     await removed_by_reaper(stage, ground)
 
@@ -254,8 +291,15 @@ async def removed_by_reaper(stage: Stage, ground: Ground) -> None:
     api = stage.api
     found = await api.ask("GET", namespace(ground.name), as_=REAPER)
     uid = found.body["metadata"]["uid"]
-    await stage.insist(await api.ask(*delete(namespace(ground.name), preconditions={"uid": uid}), as_=REAPER))
-    for kind in ("/api/v1 pods", "/api/v1 persistentvolumeclaims", "/apis/apps/v1 deployments", "/apis/batch/v1 jobs"):
+    await stage.insist(
+        await api.ask(*delete(namespace(ground.name), preconditions={"uid": uid}), as_=REAPER)
+    )
+    for kind in (
+        "/api/v1 pods",
+        "/api/v1 persistentvolumeclaims",
+        "/apis/apps/v1 deployments",
+        "/apis/batch/v1 jobs",
+    ):
         root, _, plural = kind.partition(" ")
         reply = await api.ask(*delete(within(ground, plural, root)), as_=REAPER)
         # the role is bound for as long as the binding is there
@@ -273,7 +317,9 @@ async def test_the_reaper_sweeps_what_it_removes(stage: Stage) -> None:
         *(("/apis/apps/v1", kind) for kind in ("deployments", "statefulsets")),
         ("/apis/batch/v1", "jobs"),
     ):
-        await stage.insist(await stage.api.ask(*delete(within(stage.ground, plural, root)), as_=REAPER, dry=True))
+        await stage.insist(
+            await stage.api.ask(*delete(within(stage.ground, plural, root)), as_=REAPER, dry=True)
+        )
 
 
 @pytest.mark.parametrize(
@@ -291,13 +337,23 @@ async def test_policies_say_nothing_of_their_own_mistakes(stage: Stage) -> None:
     """The API server checks the expressions, and writes down what can never be evaluated."""
 
     async def looked() -> bool:
-        found = await stage.api.ask("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
-        ours = [each for each in found.body["items"] if each["metadata"]["name"].startswith("storefleet-")]
+        found = await stage.api.ask(
+            "GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+        )
+        ours = [
+            each
+            for each in found.body["items"]
+            if each["metadata"]["name"].startswith("storefleet-")
+        ]
         checked.extend(each.get("status", {}) for each in ours)
         return len(ours) >= 9 and all("typeChecking" in each.get("status", {}) for each in ours)
 
     checked: list[dict[str, Any]] = []
     await eventually(looked, within=30, every=0.5)
-    warnings = [each for status in checked for each in status.get("typeChecking", {}).get("expressionWarnings", [])]
+    warnings = [
+        each
+        for status in checked
+        for each in status.get("typeChecking", {}).get("expressionWarnings", [])
+    ]
     assert warnings == []
     await asyncio.sleep(0)

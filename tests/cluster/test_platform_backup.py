@@ -5,7 +5,7 @@ import os
 
 import aiohttp
 
-from storefleet.identifiers import new_id
+from storefleet.core.identifiers import new_id
 from tests.support.client import Api
 from tests.support.deployment import PLATFORM, STATE, Deployment
 from tests.support.polling import eventually
@@ -43,11 +43,15 @@ async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
     operation = await api.ended(made["operation"]["id"], within=60)
     assert operation["state"] == "succeeded"
     said = await backup(deployment, "now")
-    dump = next(word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump"))
+    dump = next(
+        word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump")
+    )
     assert dump in await backup(deployment, "list")
     forgotten = await deployment.tenant(f"forgotten-{run}")
 
-    await deployment.run("kubectl", "delete", "pvc", "data-postgres-0", "-n", PLATFORM, "--wait=false")
+    await deployment.run(
+        "kubectl", "delete", "pvc", "data-postgres-0", "-n", PLATFORM, "--wait=false"
+    )
     await deployment.run("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
     await eventually(lambda: _is_ready(deployment), within=120, every=1)
     assert not await answers(api)  # it is really gone
@@ -57,7 +61,9 @@ async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
     store = await api.store(name)
     assert (store["id"], store["state"]) == (made["store"]["id"], "ready")
     again = (await api.get(f"/operations/{operation['id']}")).body
-    assert [step["name"] for step in again["steps"]] == [step["name"] for step in operation["steps"]]
+    assert [step["name"] for step in again["steps"]] == [
+        step["name"] for step in operation["steps"]
+    ]
     assert (await forgotten.get("/stores")).status == 401
 
     deletion = await api.delete(f"/stores/{name}")

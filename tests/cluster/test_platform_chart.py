@@ -15,9 +15,7 @@ RATE = 10  # of each kind of request, a second
 LONG = 60.0
 GUEST = "storefleet-guest"
 SECRETS = {f"secret/storefleet-{name}" for name in ("postgres", "database", "nats", "bus", "admin")}
-EVERYTHING = (
-    "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,ingresses"
-)
+EVERYTHING = "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,ingresses"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +70,9 @@ class Load:
     async def _read(self) -> None:
         await self._ask("GET", "api/v1/stores?limit=5")
 
-    async def _ask(self, method: str, path: str, **more: object) -> dict[str, dict[str, str]] | None:
+    async def _ask(
+        self, method: str, path: str, **more: object
+    ) -> dict[str, dict[str, str]] | None:
         began = time.monotonic()
         try:
             async with self._session.request(method, path, **more) as response:  # type: ignore[arg-type]
@@ -94,7 +94,10 @@ async def test_an_upgrade_under_load_answers_no_5xx_and_loses_nothing(release: R
     headers = {"Authorization": f"Bearer {release.owner()['token']}"}
     connector = aiohttp.TCPConnector(limit=20)
     async with aiohttp.ClientSession(
-        release.address("gateway") + "/", headers=headers, connector=connector, timeout=aiohttp.ClientTimeout(total=30)
+        release.address("gateway") + "/",
+        headers=headers,
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=30),
     ) as session:
         load, upgraded = Load(session), asyncio.Event()
         running = asyncio.create_task(load.run(upgraded))
@@ -109,10 +112,14 @@ async def test_an_upgrade_under_load_answers_no_5xx_and_loses_nothing(release: R
         assert set(load.statuses) == {"POST 202", "GET 200"}, load.statuses
         services = ("gateway", "notifier", "provisioner", "reaper")
         left = [
-            pod for pod in set(release.names("pods")) & before if pod.startswith(tuple(f"pod/{s}" for s in services))
+            pod
+            for pod in set(release.names("pods")) & before
+            if pod.startswith(tuple(f"pod/{s}" for s in services))
         ]
         assert left == [], "the upgrade has replaced every service's pod"
-        states = Counter(await asyncio.gather(*(load.ended(operation) for operation in load.operations)))
+        states = Counter(
+            await asyncio.gather(*(load.ended(operation) for operation in load.operations))
+        )
         assert states == {"succeeded": load.statuses["POST 202"]}
 
 
@@ -125,7 +132,9 @@ def test_secrets_outlive_an_upgrade(release: Release) -> None:
 
 def test_the_data_outlives_its_servers(release: Release) -> None:
     release.kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
-    release.kubectl("wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s")
+    release.kubectl(
+        "wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s"
+    )
     assert "Succeeded" in release.test()
 
 
@@ -134,12 +143,19 @@ def test_servers_of_others_serve_as_well(release: Release) -> None:
     guests = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": GUEST}}}
     policy = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [guests]}]}
     release.apply(
-        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "guests"}, "spec": policy}
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "guests"},
+            "spec": policy,
+        }
     )
     with trial(GUEST) as guest:
         for name in ("database", "bus"):
             data = release.get(f"secret/storefleet-{name}")["data"]
-            guest.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+            guest.apply(
+                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+            )
         guest.install(
             admin={"email": "guest@example.com"},
             postgresql={"enabled": False, "external": {"secret": "database"}},

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from storefleet.identifiers import resource_name
+from storefleet.core.identifiers import resource_name
 from tests.support.client import Api
 from tests.support.deployment import PLATFORM, STATE, Deployment
 from tests.support.platform import ROOT
@@ -50,13 +50,18 @@ async def _told_of(deployment: Deployment, store_id: str) -> str:
     kinds = "pods,configmaps,statefulsets,deployments,jobs,services,events"
     texts = [await deployment.run("kubectl", "get", kinds, "-n", namespace, "-o", "json")]
     texts.append(await deployment.run("helm", "get", "all", "store", "-n", namespace))
-    texts += [await deployment.logs(service) for service in ("gateway", "provisioner", "reaper", "notifier")]
+    texts += [
+        await deployment.logs(service)
+        for service in ("gateway", "provisioner", "reaper", "notifier")
+    ]
     return "\n".join(texts)
 
 
 async def test_two_provisioners_and_four_stores_at_once(deployment: Deployment) -> None:
     api = await deployment.tenant("crowd")
-    await deployment.run("kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=2")
+    await deployment.run(
+        "kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=2"
+    )
     try:
         await deployment.rolled_out()
         stores = await asyncio.gather(*(_made(api, f"crowd-{number}") for number in range(4)))
@@ -64,7 +69,9 @@ async def test_two_provisioners_and_four_stores_at_once(deployment: Deployment) 
         for store in stores:
             assert await deployment.left_of(store["id"]) == []
     finally:
-        await deployment.run("kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=1")
+        await deployment.run(
+            "kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=1"
+        )
         await deployment.rolled_out()
 
 
@@ -75,12 +82,21 @@ async def test_a_provisioner_that_is_killed_in_the_middle(deployment: Deployment
 
     async def releasing() -> bool:
         operation = (await api.get(f"/operations/{accepted['operation']['id']}")).body
-        return any(step["name"] == "release" and step["state"] == "running" for step in operation["steps"])
+        return any(
+            step["name"] == "release" and step["state"] == "running" for step in operation["steps"]
+        )
 
     await eventually(releasing, within=60, every=0.05)
     (pod,) = await deployment.pods("provisioner")
     await deployment.run(
-        "kubectl", "delete", "pod", pod["metadata"]["name"], "-n", PLATFORM, "--grace-period=0", "--force"
+        "kubectl",
+        "delete",
+        "pod",
+        pod["metadata"]["name"],
+        "-n",
+        PLATFORM,
+        "--grace-period=0",
+        "--force",
     )
     operation = await api.ended(accepted["operation"]["id"], within=180)
     assert operation["state"] == "succeeded", operation
@@ -105,7 +121,7 @@ async def test_the_api_server_away_for_a_minute(deployment: Deployment) -> None:
     api = await deployment.tenant("away")
     accepted = await api.create("away-shop")
     await asyncio.sleep(1)
-    control = str(ROOT / "scripts" / "bare-cluster")
+    control = str(ROOT / "tools" / "bare-cluster")
     state = ("--state", str(STATE / "cluster"))
     await deployment.run(control, "stop", *state, "kube-apiserver")
     try:

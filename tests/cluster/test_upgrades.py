@@ -11,11 +11,17 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet.errors import PermanentError, Unchanged
-from storefleet.identifiers import new_id, resource_name
-from storefleet.models import Store
-from storefleet.runtimes.kubernetes import kinds
-from tests.support.cluster import IN_CHANGE, Bench, load_pocket_image, opened_bench, platform_that_is_killed
+from storefleet.core.errors import PermanentError, Unchanged
+from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.models import Store
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from tests.support.cluster import (
+    IN_CHANGE,
+    Bench,
+    load_pocket_image,
+    opened_bench,
+    platform_that_is_killed,
+)
 from tests.support.platform import Client, Platform
 
 BACK_WITHIN = 90.0
@@ -69,7 +75,9 @@ class Shopper:
 
 
 async def address(bench: Bench, store: Store) -> str:
-    service = await bench.cluster.get(kinds.SERVICE, "web", namespace=resource_name(store.id))
+    service = await bench.cluster.get(
+        resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+    )
     assert service is not None
     return f"http://{service['spec']['clusterIP']}"
 
@@ -86,7 +94,10 @@ async def shopping(bench: Bench, store: Store) -> AsyncIterator[Shopper]:
 
 
 async def ask(bench: Bench, store: Store, path: str) -> str:
-    async with aiohttp.ClientSession() as http, http.get(f"{await address(bench, store)}{path}") as page:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{await address(bench, store)}{path}") as page,
+    ):
         return (await page.text()).strip()
 
 
@@ -97,17 +108,24 @@ async def order(bench: Bench, store: Store, number: str) -> None:
 async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str, list[str]]:
     """Jobs of tasks, and pods that are not ready; those of a version that was replaced may still be `leaving`."""
     namespace = resource_name(store.id)
-    jobs = await bench.cluster.every(kinds.JOB, namespace=namespace)
-    pods = await bench.cluster.every(kinds.POD, namespace=namespace)
+    jobs = await bench.cluster.every(resource_kinds.JOB, namespace=namespace)
+    pods = await bench.cluster.every(resource_kinds.POD, namespace=namespace)
     unready = [
         pod["metadata"]["name"]
         for pod in pods
         if pod["status"]["phase"] != "Succeeded"
         and (leaving or "deletionTimestamp" not in pod["metadata"])
-        and not any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+        and not any(
+            c["type"] == "Ready" and c["status"] == "True"
+            for c in pod["status"].get("conditions", ())
+        )
     ]
     return {
-        "tasks": [each["metadata"]["name"] for each in jobs if kinds.TASK in each["metadata"]["labels"]],
+        "tasks": [
+            each["metadata"]["name"]
+            for each in jobs
+            if resource_kinds.TASK in each["metadata"]["labels"]
+        ],
         "pods": unready,
     }
 
@@ -135,8 +153,10 @@ async def test_forwards_and_back(bench: Bench) -> None:
 
 
 async def pods_of(bench: Bench, store: Store, component: str) -> list[str]:
-    labels = f"{kinds.COMPONENT}={component}"
-    pods = await bench.cluster.every(kinds.POD, namespace=resource_name(store.id), labels=labels)
+    labels = f"{resource_kinds.COMPONENT}={component}"
+    pods = await bench.cluster.every(
+        resource_kinds.POD, namespace=resource_name(store.id), labels=labels
+    )
     return [each["metadata"]["uid"] for each in pods]
 
 
@@ -227,7 +247,9 @@ async def _accepted(client: Client, store_id: str, verb: str, **body: Any) -> st
     return str(answer["operation"]["id"])
 
 
-async def _changed(client: Client, store_id: str, verb: str, state: str = "succeeded", **body: Any) -> dict[str, Any]:
+async def _changed(
+    client: Client, store_id: str, verb: str, state: str = "succeeded", **body: Any
+) -> dict[str, Any]:
     operation = await client.ended(await _accepted(client, store_id, verb, **body), within=180)
     assert operation["state"] == state, operation
     return operation
@@ -281,7 +303,9 @@ async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, ben
 
 
 @pytest.mark.parametrize("step", ["dump", "release", "start"])
-async def test_the_provisioner_is_killed_in_a_step(platform: Platform, bench: Bench, step: str) -> None:
+async def test_the_provisioner_is_killed_in_a_step(
+    platform: Platform, bench: Bench, step: str
+) -> None:
     async with Client(platform) as client:
         store_id = (await client.made(f"killed-in-{step}"))["id"]
         operation_id = await _accepted(client, store_id, "upgrade", version="2.0.0")
@@ -302,7 +326,9 @@ async def _running(client: Client, operation_id: str) -> list[str]:
     return [each["name"] for each in operation["steps"] if each["state"] == "running"]
 
 
-async def test_a_deletion_during_an_upgrade_leaves_nothing(platform: Platform, bench: Bench) -> None:
+async def test_a_deletion_during_an_upgrade_leaves_nothing(
+    platform: Platform, bench: Bench
+) -> None:
     async with Client(platform) as client:
         store_id = (await client.made("leaving"))["id"]
         operation_id = await _accepted(client, store_id, "upgrade", version="6.0.0")
@@ -317,6 +343,8 @@ async def _gone(client: Client, bench: Bench, store_id: str) -> None:
     answer = await client.delete(store_id)
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
-    assert await bench.cluster.get(kinds.NAMESPACE, resource_name(store_id)) is None
-    volumes = await bench.cluster.every(kinds.PERSISTENT_VOLUME)
-    assert resource_name(store_id) not in {(each["spec"].get("claimRef") or {}).get("namespace") for each in volumes}
+    assert await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store_id)) is None
+    volumes = await bench.cluster.every(resource_kinds.PERSISTENT_VOLUME)
+    assert resource_name(store_id) not in {
+        (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
+    }

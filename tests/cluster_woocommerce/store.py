@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storefleet.identifiers import resource_name
+from storefleet.core.identifiers import resource_name
 from tests.support.client import Api
 from tests.support.deployment import Deployment
 from tests.support.polling import eventually
@@ -39,11 +39,15 @@ class Store:
         return await self.api.ended(operation, within=within)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        return await self.deployment.run("kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check)
+        return await self.deployment.run(
+            "kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check
+        )
 
     async def sql(self, statement: str) -> list[list[str]]:
         """Rows of a statement on the shop's database."""
-        told = await self.kubectl("exec", "-i", "database-0", "--", "sh", "-c", _SQL, stdin=statement)
+        told = await self.kubectl(
+            "exec", "-i", "database-0", "--", "sh", "-c", _SQL, stdin=statement
+        )
         return [line.split("\t") for line in told.splitlines()]
 
     async def number(self, statement: str) -> int:
@@ -57,9 +61,11 @@ class Store:
 
     async def setup_pod(self) -> str:
         """A pod that does what the set-up Job does; it has begun."""
-        (job,) = json.loads(await self.kubectl("get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"))[
-            "items"
-        ]
+        (job,) = json.loads(
+            await self.kubectl(
+                "get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"
+            )
+        )["items"]
         template = job["spec"]["template"]
         labels = {
             name: value
@@ -68,7 +74,9 @@ class Store:
         }
         name = f"again-{secrets.token_hex(4)}"
         metadata = {"name": name, "labels": labels}
-        await self.start({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+        await self.start(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        )
 
         async def begun() -> bool:
             return await self.phase(name) in ("Running", "Succeeded", "Failed")
@@ -97,16 +105,26 @@ class Store:
         for container in spec["template"]["spec"]["containers"]:
             container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
         job = f"{name}-{secrets.token_hex(4)}"
-        await self.start({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job}, "spec": spec})
+        await self.start(
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job}, "spec": spec}
+        )
 
         async def look() -> dict[str, Any] | None:
-            pods = json.loads(await self.kubectl("get", "pods", "-l", f"job-name={job}", "-o", "json"))["items"]
-            states = [each["state"] for pod in pods for each in pod["status"].get("containerStatuses", [])]
+            pods = json.loads(
+                await self.kubectl("get", "pods", "-l", f"job-name={job}", "-o", "json")
+            )["items"]
+            states = [
+                each["state"] for pod in pods for each in pod["status"].get("containerStatuses", [])
+            ]
             return next((state["terminated"] for state in states if "terminated" in state), None)
 
         end = await eventually(look, within=120, every=0.2)
         words = await self.kubectl("logs", f"job/{job}", check=False)
-        return {"status": end["exitCode"], "told": json.loads(end.get("message") or "null"), "words": words}
+        return {
+            "status": end["exitCode"],
+            "told": json.loads(end.get("message") or "null"),
+            "words": words,
+        }
 
 
 @asynccontextmanager

@@ -41,7 +41,8 @@ async def test_pages_show_the_shop(store: Store) -> None:
             assert page.status == 200, path
             assert text in page.text, path
         pictures = re.findall(
-            r'src="https?://[^/"]+(/wp-content/uploads/goods/[^"]+)"', (await shop.ask("GET", "/")).text
+            r'src="https?://[^/"]+(/wp-content/uploads/goods/[^"]+)"',
+            (await shop.ask("GET", "/")).text,
         )
         assert len(pictures) >= 6
         assert (await shop.ask("GET", pictures[0])).headers["Content-Type"] == "image/jpeg"
@@ -74,15 +75,25 @@ async def test_the_address_follows_a_host_of_the_domain_and_no_other(store: Stor
 
 async def test_a_probe_is_not_fooled_by_a_shop_of_another_release(store: Store) -> None:
     async with visiting(store.url, store.at) as shop:
-        assert (await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})).status == 200
-        await store.sql("UPDATE wp_options SET option_value = 'a:0:{}' WHERE option_name = 'storefleet_releases'")
-        assert (await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})).status == 503
+        assert (
+            await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
+        ).status == 200
+        await store.sql(
+            "UPDATE wp_options SET option_value = 'a:0:{}' WHERE option_name = 'storefleet_releases'"
+        )
+        assert (
+            await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
+        ).status == 503
         assert (await shop.ask("GET", "/shop/")).status == 200
     assert await store.over(await store.setup_pod()) == "Succeeded"
 
 
 async def test_orders_survive_an_upgrade_and_the_way_back(deployment: Deployment) -> None:
-    (engine,) = [each for each in (await deployment.api.get("/engines")).body["data"] if each["name"] == "woocommerce"]
+    (engine,) = [
+        each
+        for each in (await deployment.api.get("/engines")).body["data"]
+        if each["name"] == "woocommerce"
+    ]
     first, second, *_ = [version["version"] for version in engine["versions"]]
     async with made(deployment, version=first) as store:
         before = await buy(store.url, store.at)

@@ -34,9 +34,7 @@ async def is_one_shop(store: Store) -> None:
 
 
 async def test_three_times_in_a_row_changes_nothing(store: Store) -> None:
-    options = (
-        "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
-    )
+    options = "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
     assert await store.over(await store.setup_pod()) == "Succeeded"
     before = await store.sql(options)
     for _ in range(2):
@@ -49,12 +47,19 @@ async def test_three_times_in_a_row_changes_nothing(store: Store) -> None:
 
 
 async def test_what_the_owner_changed_stays(store: Store) -> None:
-    await store.sql("UPDATE wp_options SET option_value = 'My own name' WHERE option_name = 'blogname'")
+    await store.sql(
+        "UPDATE wp_options SET option_value = 'My own name' WHERE option_name = 'blogname'"
+    )
     await store.sql("UPDATE wp_posts SET post_status = 'trash' WHERE post_name = 'wool-cushion'")
     assert await store.over(await store.setup_pod()) == "Succeeded"
-    assert await store.sql("SELECT option_value FROM wp_options WHERE option_name = 'blogname'") == [["My own name"]]
+    assert await store.sql(
+        "SELECT option_value FROM wp_options WHERE option_name = 'blogname'"
+    ) == [["My own name"]]
     assert (
-        await store.number("SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'") == 5
+        await store.number(
+            "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'"
+        )
+        == 5
     )
     await store.sql("UPDATE wp_posts SET post_status = 'publish' WHERE post_name = 'wool-cushion'")
 

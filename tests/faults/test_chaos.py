@@ -57,10 +57,16 @@ async def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
             await _check_events(client, follower, keepers)
         assert platform.leftovers() == []
         assert await names_left(platform) == []
-        assert [line for line in platform.log_lines() if line.get("event") in ("step_crashed", "work_crashed")] == []
+        assert [
+            line
+            for line in platform.log_lines()
+            if line.get("event") in ("step_crashed", "work_crashed")
+        ] == []
 
 
-async def _kill_while_they_work(platform: Platform, client: Client, chance: random.Random) -> Shopkeepers:
+async def _kill_while_they_work(
+    platform: Platform, client: Client, chance: random.Random
+) -> Shopkeepers:
     keepers = Shopkeepers(client, chance)
     tasks = [asyncio.create_task(keepers.work(number)) for number in range(SHOPKEEPERS)]
     killed = 0
@@ -81,14 +87,18 @@ async def _check_ends(client: Client, keepers: Shopkeepers) -> None:
     _, live = await client.insist("GET", "stores?limit=100")
     assert live["data"] == []
     _, listing = await client.insist("GET", "operations?limit=100")
-    assert {operation["id"] for operation in listing["data"]} <= set(keepers.accepted), "an operation nobody asked for"
+    assert {operation["id"] for operation in listing["data"]} <= set(keepers.accepted), (
+        "an operation nobody asked for"
+    )
 
 
 async def _check_events(client: Client, follower: Follower, keepers: Shopkeepers) -> None:
     """The socket has seen every event once, in order, and every store ended once."""
     deadline = time.monotonic() + 20
     while sum(frame["type"] == "store.deleted" for frame in follower.frames) < len(keepers.stores):
-        assert time.monotonic() < deadline, f"missing after {follower.seq}: {follower.problems} {follower.connections}"
+        assert time.monotonic() < deadline, (
+            f"missing after {follower.seq}: {follower.problems} {follower.connections}"
+        )
         await asyncio.sleep(0.1)
     assert follower.problems == []
     counted = Counter((frame["store_id"], frame["type"]) for frame in follower.frames)

@@ -42,21 +42,31 @@ class Shopkeeper:
 
     async def _change(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The ended operation; when the answer was lost and asking again came too late, it is the newest one."""
-        status, answer = await self._client.insist("POST", f"stores/{self.store_id}/{path}", json=body)
+        status, answer = await self._client.insist(
+            "POST", f"stores/{self.store_id}/{path}", json=body
+        )
         if status == 202:
             return await self._client.ended(answer["operation"]["id"], within=120)
         assert answer["code"] in ("already_there", "nothing_to_roll_back"), answer
-        return (await self._client.insist("GET", f"operations?store_id={self.store_id}&limit=1"))[1]["data"][0]  # type: ignore[no-any-return]
+        return (await self._client.insist("GET", f"operations?store_id={self.store_id}&limit=1"))[
+            1
+        ]["data"][0]  # type: ignore[no-any-return]
 
 
 async def test_random_kills_leave_every_store_on_the_version_it_should_have(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"CHAOS_SEED={seed}")
     chance, over = random.Random(seed), asyncio.Event()
-    shops = {"engines": ROOT / "tests" / "support" / "engines", "engine": "shop", "runtime": "simulated"}
+    shops = {
+        "engines": ROOT / "tests" / "support" / "engines",
+        "engine": "shop",
+        "runtime": "simulated",
+    }
     with running(tmp_path / "state", stores_per_hour=1000, **shops) as platform:
         async with Client(platform) as client, Follower(platform, after=0) as follower:
-            keepers = [Shopkeeper(client, f"shop-{number}", chance) for number in range(SHOPKEEPERS)]
+            keepers = [
+                Shopkeeper(client, f"shop-{number}", chance) for number in range(SHOPKEEPERS)
+            ]
             tasks = [asyncio.create_task(keeper.work(over)) for keeper in keepers]
             killed = 0
             while killed < KILLS:
@@ -67,17 +77,27 @@ async def test_random_kills_leave_every_store_on_the_version_it_should_have(tmp_
             for keeper in keepers:
                 await _check_end(client, follower, keeper.store_id)
             assert follower.problems == []
-        assert [line for line in platform.log_lines() if line.get("event") in ("step_crashed", "work_crashed")] == []
+        assert [
+            line
+            for line in platform.log_lines()
+            if line.get("event") in ("step_crashed", "work_crashed")
+        ] == []
 
 
 async def _check_end(client: Client, follower: Follower, store_id: str) -> None:
     """Ready, on the first version, with nothing half done, and everything told once and in order."""
     _, store = await client.insist("GET", f"stores/{store_id}")
-    assert (store["state"], store["engine_version"], store["failure"]) == ("ready", "1.0.0", None), store
+    assert (store["state"], store["engine_version"], store["failure"]) == (
+        "ready",
+        "1.0.0",
+        None,
+    ), store
     _, page = await client.insist("GET", f"stores/{store_id}/history?limit=100")
     for entry in page["data"][:-1] if not page["has_more"] else page["data"]:
         expected = TOLD[entry["kind"], entry["state"]]
-        assert entry["error"] is None or entry["error"]["detail"].endswith("The store is back on 1.0.0.")
+        assert entry["error"] is None or entry["error"]["detail"].endswith(
+            "The store is back on 1.0.0."
+        )
         told = await _told(follower, entry["operation_id"], expected[-1])
         assert tuple(told) == expected
         assert max(Counter(told).values()) == 1
@@ -91,4 +111,6 @@ async def _told(follower: Follower, operation_id: str, last: str) -> list[str]:
         if last in told:
             return told
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{last} of {operation_id} was not heard: {follower.problems} {follower.connections}")
+    raise AssertionError(
+        f"{last} of {operation_id} was not heard: {follower.problems} {follower.connections}"
+    )

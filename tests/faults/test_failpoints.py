@@ -84,7 +84,10 @@ class Story:
     async def _running(self, operation_id: str) -> None:
         while True:
             _, operation = await self._client.insist("GET", f"operations/{operation_id}")
-            if any(step["name"] == "start" and step["state"] == "running" for step in operation["steps"]):
+            if any(
+                step["name"] == "start" and step["state"] == "running"
+                for step in operation["steps"]
+            ):
                 return
 
     async def gone(self, store_id: str) -> None:
@@ -101,12 +104,16 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
 
 
 async def test_every_effect_survives_a_kill(platform: Platform, story: Story, folder: Path) -> None:
-    points = {scenario: await _visited_by(scenario, story, folder / "visited") for scenario in SCENARIOS}
+    points = {
+        scenario: await _visited_by(scenario, story, folder / "visited") for scenario in SCENARIOS
+    }
     every = {point for visited in points.values() for point in visited}
     assert every == _in_source(every)
     for scenario in SCENARIOS:
         for point in sorted(points[scenario] - _killed_elsewhere(scenario, points)):
-            store_id = await story.run(scenario, lambda point=point: (folder / "armed").write_text(point))
+            store_id = await story.run(
+                scenario, lambda point=point: (folder / "armed").write_text(point)
+            )
             assert not (folder / "armed").exists(), f"{point} was not visited again in {scenario}"
             await story.gone(store_id)
     assert platform.leftovers() == []
@@ -146,4 +153,6 @@ def _effects(tree: ast.AST, visited: set[str]) -> Iterator[str]:
                 yield str(argument.value)
             elif isinstance(argument, ast.JoinedStr):
                 prefix = str(getattr(argument.values[0], "value", ""))
-                yield from {point.partition(":")[0] for point in visited if point.startswith(prefix)}
+                yield from {
+                    point.partition(":")[0] for point in visited if point.startswith(prefix)
+                }

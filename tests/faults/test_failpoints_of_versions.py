@@ -58,7 +58,11 @@ class Story:
         }[scenario]
         await self._changed(name, "rollback" if scenario == "rollback" else "upgrade", body, state)
         _, store = await self._client.insist("GET", f"stores/{name}")
-        assert (store["state"], store["engine_version"], store["failure"]) == ("ready", version, None), store
+        assert (store["state"], store["engine_version"], store["failure"]) == (
+            "ready",
+            version,
+            None,
+        ), store
         await self._check_events(store["id"], scenario)
         answer = await self._client.delete(name)
         assert (await self._client.ended(answer["operation"]["id"]))["state"] == "succeeded"
@@ -77,13 +81,20 @@ class Story:
             *{
                 "upgrade": ("store.upgrading", "store.upgraded"),
                 "turn": ("store.upgrading", "store.rolling_back", "store.rolled_back"),
-                "rollback": ("store.upgrading", "store.upgraded", "store.rolling_back", "store.rolled_back"),
+                "rollback": (
+                    "store.upgrading",
+                    "store.upgraded",
+                    "store.rolling_back",
+                    "store.rolled_back",
+                ),
             }[scenario],
         ]
 
         async def told() -> bool:
             _, page = await self._client.insist("GET", f"stores/{store_id}/events?limit=100")
-            seen = [event["type"] for event in reversed(page["data"]) if event["type"] != "store.step"]
+            seen = [
+                event["type"] for event in reversed(page["data"]) if event["type"] != "store.step"
+            ]
             assert seen == expected
             return True
 
@@ -97,13 +108,17 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_every_effect_survives_a_kill(platform: Platform, story: Story, folder: Path, scenario: str) -> None:
+async def test_every_effect_survives_a_kill(
+    platform: Platform, story: Story, folder: Path, scenario: str
+) -> None:
     visited, armed = folder / "visited", folder / "armed"
     await story.run(scenario, lambda: visited.write_text(""), f"{scenario}-first")
     points = set(visited.read_text().split())
     own = {f"{name}:{side}" for name in SCENARIOS[scenario] for side in ("before", "after")}
     assert own <= points
     for number, point in enumerate(sorted(own)):
-        await story.run(scenario, lambda point=point: armed.write_text(point), f"{scenario}-{number}")  # type: ignore[misc]
+        await story.run(
+            scenario, lambda point=point: armed.write_text(point), f"{scenario}-{number}"
+        )  # type: ignore[misc]
         assert not armed.exists(), f"{point} was not visited again"
     assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]

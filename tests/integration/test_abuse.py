@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.notifier import sockets
+from services.notifier import websockets
 from tests.support.abuse import Abuse, Heard, send
 from tests.support.world import World
 
@@ -81,7 +81,7 @@ async def test_over_http(battered: tuple[World, Abuse], logged: Callable[[], str
 async def test_over_websockets(
     battered: tuple[World, Abuse], logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_FIRST_FRAME", 0.2)
+    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.2)
     world, abuse = battered
     before = await everything(world)
     async with world.listener() as bystander:
@@ -111,7 +111,10 @@ async def test_64_kib_is_the_limit(world: World) -> None:
         for headers in ({}, {"Content-Encoding": "gzip"}):
             sent = gzip.compress(body) if headers else body
             answer = await world.api.call(
-                "POST", "/api/v1/stores", data=sent, headers={"Content-Type": "application/json", **headers}
+                "POST",
+                "/api/v1/stores",
+                data=sent,
+                headers={"Content-Type": "application/json", **headers},
             )
             assert answer.status == status, (status, headers, answer.text)
             assert answer.body["code"] == ("too_large" if status == 413 else "invalid")

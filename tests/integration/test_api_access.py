@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from services.gateway.app import create_app
-from storefleet.identifiers import new_id
-from storefleet.settings import Settings
+from storefleet.core.identifiers import new_id
+from storefleet.core.settings import Settings
 from tests.support.client import Api
 from tests.support.polling import eventually
 from tests.support.world import ENGINES, World
@@ -34,7 +34,10 @@ async def test_a_token_from_its_making_to_its_end(platform: World) -> None:
     assert token["token"].startswith(token["prefix"])
     assert token["expires_at"] > token["created_at"]
     assert (
-        await platform.value("SELECT count(*) FROM tokens WHERE position($1 in tokens::text) > 0", token["token"]) == 0
+        await platform.value(
+            "SELECT count(*) FROM tokens WHERE position($1 in tokens::text) > 0", token["token"]
+        )
+        == 0
     )
 
     api = platform.api.with_token(token["token"])
@@ -42,7 +45,15 @@ async def test_a_token_from_its_making_to_its_end(platform: World) -> None:
     listed = (await platform.api.get("/tokens")).body
     assert listed["has_more"] is False
     mine = next(entry for entry in listed["data"] if entry["id"] == token["id"])
-    assert mine.keys() == {"id", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at"}
+    assert mine.keys() == {
+        "id",
+        "name",
+        "prefix",
+        "scopes",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+    }
     assert mine["last_used_at"] is not None
     assert (await platform.other_api.delete(f"/tokens/{token['id']}")).status == 404
     assert (await platform.api.delete(f"/tokens/{token['id']}")).status == 204
@@ -50,7 +61,9 @@ async def test_a_token_from_its_making_to_its_end(platform: World) -> None:
     refused = await api.get("/me")
     assert (refused.status, refused.body["code"]) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
-    actions = await platform.fetch("SELECT action FROM audit WHERE target = $1 ORDER BY number", token["id"])
+    actions = await platform.fetch(
+        "SELECT action FROM audit WHERE target = $1 ORDER BY number", token["id"]
+    )
     assert [row["action"] for row in actions] == ["token.create", "token.revoke"]
 
 
@@ -59,7 +72,9 @@ async def test_an_expired_token_is_none(platform: World) -> None:
     token = await token_of(platform.api, "stores:read")
     api = platform.api.with_token(str(token["token"]))
     assert (await api.get("/stores")).status == 200
-    await platform.execute("UPDATE tokens SET expires_at = now() - interval '1 second' WHERE id = $1", token["id"])
+    await platform.execute(
+        "UPDATE tokens SET expires_at = now() - interval '1 second' WHERE id = $1", token["id"]
+    )
 
     async def refused() -> bool:
         return (await api.get("/stores")).status == 401
@@ -94,7 +109,9 @@ async def test_an_expired_token_is_none(platform: World) -> None:
         ("POST", "/tenants", "operator"),
     ],
 )
-async def test_every_route_asks_for_its_scope(platform: World, method: str, path: str, scope: str) -> None:
+async def test_every_route_asks_for_its_scope(
+    platform: World, method: str, path: str, scope: str
+) -> None:
     others = [other for other in (*SCOPES, "operator") if other != scope]
     without = platform.api.with_token(str((await token_of(platform.api, *others))["token"]))
     answer = await without.call(method, f"/api/v1{path}", json={})
@@ -119,7 +136,11 @@ async def test_nobody_gives_what_he_has_not(platform: World) -> None:
     [
         *({}, {"name": ""}, {"name": "  "}, {"name": "a" * 101}, {"name": "x", "scopes": []}),
         *({"name": "x", "scopes": ["everything"]}, {"name": "x", "expires_in_days": 0}),
-        *({"name": "x", "expires_in_days": 367}, {"name": "x", "expires_in_days": "7"}, {"name": "x", "more": 1}),
+        *(
+            {"name": "x", "expires_in_days": 367},
+            {"name": "x", "expires_in_days": "7"},
+            {"name": "x", "more": 1},
+        ),
     ],
 )
 async def test_tokens_that_break_a_rule(platform: World, body: dict[str, object]) -> None:
@@ -163,9 +184,22 @@ async def test_the_operator_makes_tenants(platform: World) -> None:
     assert (await third.get("/stores")).body["data"] == []
     taken = await platform.api.post("/tenants", {"name": "Fourth", "email": "third@example.COM"})
     assert (taken.status, taken.body["code"]) == (409, "email_taken")
-    assert (await platform.other_api.post("/tenants", {"name": "Fifth", "email": "a@example.com"})).status == 403
-    for wrong in ("", "nobody", "a@", "@b", "a b@example.com", "a@b c", "a" * 65 + "@example.com", "a@example.com\n"):
-        assert (await platform.api.post("/tenants", {"name": "x", "email": wrong})).status == 422, wrong
+    assert (
+        await platform.other_api.post("/tenants", {"name": "Fifth", "email": "a@example.com"})
+    ).status == 403
+    for wrong in (
+        "",
+        "nobody",
+        "a@",
+        "@b",
+        "a b@example.com",
+        "a@b c",
+        "a" * 65 + "@example.com",
+        "a@example.com\n",
+    ):
+        assert (await platform.api.post("/tenants", {"name": "x", "email": wrong})).status == 422, (
+            wrong
+        )
 
 
 def routes_with_references() -> list[tuple[str, str]]:
@@ -182,9 +216,13 @@ def routes_with_references() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("method", "path"), routes_with_references())
-async def test_what_belongs_to_another_tenant_is_not_found(platform: World, method: str, path: str) -> None:
+async def test_what_belongs_to_another_tenant_is_not_found(
+    platform: World, method: str, path: str
+) -> None:
     store = await platform.other_api.ready(f"foreign-{next(NUMBERS)}")
-    operation = (await platform.other_api.get(f"/operations?store_id={store['id']}")).body["data"][0]
+    operation = (await platform.other_api.get(f"/operations?store_id={store['id']}")).body["data"][
+        0
+    ]
     token = (await platform.other_api.post("/tokens", {"name": "foreign"})).body
     letter = new_id("dl")
     await platform.execute(
@@ -208,7 +246,12 @@ async def test_what_belongs_to_another_tenant_is_not_found(platform: World, meth
             k: v for k, v in unknown.body.items() if k not in hide
         }
     assert await snapshot(platform) == before
-    for listing in ("/stores", "/operations", "/dead-letters", f"/operations?store_id={store['id']}"):
+    for listing in (
+        "/stores",
+        "/operations",
+        "/dead-letters",
+        f"/operations?store_id={store['id']}",
+    ):
         assert (await nosy.get(listing)).body["data"] == []
 
 
@@ -225,4 +268,9 @@ async def test_credentials_are_audited(platform: World) -> None:
     """The simulated runtime has none, so that nothing is revealed and nothing audited."""
     store = await platform.api.ready("audited")
     assert (await platform.api.post("/stores/audited/credentials")).status == 409
-    assert await platform.value("SELECT count(*) FROM audit WHERE target = $1 AND action ~ 'reveal'", store["id"]) == 0
+    assert (
+        await platform.value(
+            "SELECT count(*) FROM audit WHERE target = $1 AND action ~ 'reveal'", store["id"]
+        )
+        == 0
+    )

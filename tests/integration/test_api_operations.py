@@ -5,7 +5,7 @@ import time
 
 from yarl import URL
 
-from storefleet.errors import PermanentError
+from storefleet.core.errors import PermanentError
 from tests.support.plans import Gate, Script, failing
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -29,7 +29,9 @@ async def test_lists(world: World) -> None:
     of_store = await world.api.get(f"/operations?store_id={first['id']}&limit=1")
     assert [op["id"] for op in of_store.body["data"]] == [deletion["id"]]
     assert of_store.body["has_more"] is True
-    rest = await world.api.get(f"/operations?store_id={first['id']}&starting_after={deletion['id']}")
+    rest = await world.api.get(
+        f"/operations?store_id={first['id']}&starting_after={deletion['id']}"
+    )
     assert [op["kind"] for op in rest.body["data"]] == ["create"]
     assert len((await world.api.get("/operations?state=succeeded")).body["data"]) == 3
     assert (await world.api.get("/operations?state=running")).body["data"] == []
@@ -209,7 +211,14 @@ async def test_a_retry_continues_where_the_creation_failed(world: World) -> None
 async def test_what_there_is_not(world: World) -> None:
     await world.start("gateway")
     headers = {"Authorization": f"Bearer {world.admin.token}"}
-    for operation_id in ("op_aaaaaaaaaaaaaaaa", "x", "%00", "%FF", "a" * 300, "sto_aaaaaaaaaaaaaaaa"):
+    for operation_id in (
+        "op_aaaaaaaaaaaaaaaa",
+        "x",
+        "%00",
+        "%FF",
+        "a" * 300,
+        "sto_aaaaaaaaaaaaaaaa",
+    ):
         for method, path in (("GET", ""), ("POST", "/cancel")):
             url = URL(f"{world.url}/api/v1/operations/{operation_id}{path}", encoded=True)
             async with world.session.request(method, url, headers=headers) as response:

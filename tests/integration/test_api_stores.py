@@ -4,16 +4,38 @@ import re
 
 import pytest
 
-from storefleet.models import timestamp
+from storefleet.core.models import timestamp
 from tests.support.client import Api
 from tests.support.world import World
 
 STORE_FIELDS = {
-    *("id", "tenant_id", "name", "engine", "engine_version", "parameters", "state", "url", "admin_url", "failure"),
+    *(
+        "id",
+        "tenant_id",
+        "name",
+        "engine",
+        "engine_version",
+        "parameters",
+        "state",
+        "url",
+        "admin_url",
+        "failure",
+    ),
     *("created_at", "ready_at", "deleted_at", "version", "plan"),
 }
 OPERATION_FIELDS = {
-    *("id", "store_id", "kind", "state", "done", "error", "attempt", "cancel_requested", "request_id", "steps"),
+    *(
+        "id",
+        "store_id",
+        "kind",
+        "state",
+        "done",
+        "error",
+        "attempt",
+        "cancel_requested",
+        "request_id",
+        "steps",
+    ),
     *("created_at", "started_at", "finished_at", "input"),
 }
 STEP_FIELDS = {"name", "title", "state", "started_at", "finished_at", "message"}
@@ -36,10 +58,21 @@ async def test_the_way_of_a_store(platform: World) -> None:
     assert (store["state"], store["version"], store["engine"]) == ("requested", 1, "shop")
     assert (operation["kind"], operation["state"], operation["done"]) == ("create", "queued", False)
     assert operation["store_id"] == store["id"]
-    assert store["parameters"] == {"title": "A shop", "products": 3, "discount": 0.5, "open": True, "colour": "red"}
+    assert store["parameters"] == {
+        "title": "A shop",
+        "products": 3,
+        "discount": 0.5,
+        "open": True,
+        "colour": "red",
+    }
 
     ended = await api.ended(operation["id"])
-    assert (ended["state"], ended["done"], ended["error"], ended["attempt"]) == ("succeeded", True, None, 1)
+    assert (ended["state"], ended["done"], ended["error"], ended["attempt"]) == (
+        "succeeded",
+        True,
+        None,
+        1,
+    )
     assert [step["state"] for step in ended["steps"]] == ["succeeded"]
     assert all(step.keys() == STEP_FIELDS for step in ended["steps"])
     ready = await api.store(store["id"])
@@ -48,7 +81,12 @@ async def test_the_way_of_a_store(platform: World) -> None:
     assert ready["admin_url"] == "http://whole-way.localhost/admin/"
     assert ready["version"] > store["version"]
     assert await api.store("whole-way") == ready
-    for moment in (ready["created_at"], ready["ready_at"], ended["started_at"], ended["finished_at"]):
+    for moment in (
+        ready["created_at"],
+        ready["ready_at"],
+        ended["started_at"],
+        ended["finished_at"],
+    ):
         assert TIME.fullmatch(moment)
 
     answer = await api.delete("/stores/whole-way")
@@ -64,7 +102,9 @@ async def test_the_way_of_a_store(platform: World) -> None:
 
 async def test_a_deleted_store_is_found_by_its_id_for_seven_days(platform: World) -> None:
     store = await platform.api.ready("kept-a-week")
-    await platform.api.ended((await platform.api.delete("/stores/kept-a-week")).body["operation"]["id"])
+    await platform.api.ended(
+        (await platform.api.delete("/stores/kept-a-week")).body["operation"]["id"]
+    )
     age = "UPDATE stores SET deleted_at = now() - make_interval(hours => $2) WHERE id = $1"
     await platform.execute(age, store["id"], 7 * 24 - 1)
     assert (await platform.api.get(f"/stores/{store['id']}")).status == 200
@@ -89,7 +129,11 @@ async def test_a_live_name_is_taken_for_everybody(platform: World, another_tenan
     assert answer.status == 409
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     assert answer.body.keys() == PROBLEM_FIELDS
-    assert (answer.body["code"], answer.body["status"], answer.body["retryable"]) == ("name_taken", 409, False)
+    assert (answer.body["code"], answer.body["status"], answer.body["retryable"]) == (
+        "name_taken",
+        409,
+        False,
+    )
     assert answer.body["errors"][0]["pointer"] == "/name"
     assert answer.body["request_id"] == answer.headers["X-Request-Id"]
 
@@ -120,7 +164,9 @@ async def test_a_live_name_is_taken_for_everybody(platform: World, another_tenan
         ({"name": "fine-name", "surprise": 1}, "/surprise"),
     ],
 )
-async def test_what_breaks_a_rule_is_named(platform: World, body: dict[str, object], pointer: str) -> None:
+async def test_what_breaks_a_rule_is_named(
+    platform: World, body: dict[str, object], pointer: str
+) -> None:
     answer = await platform.api.post("/stores", body)
     assert answer.status == 422
     assert answer.body.keys() == PROBLEM_FIELDS
@@ -146,7 +192,9 @@ async def test_what_breaks_a_rule_is_named(platform: World, body: dict[str, obje
     ],
 )
 async def test_bodies_that_are_no_requests(platform: World, body: bytes, status: int) -> None:
-    answer = await platform.api.call("POST", "/api/v1/stores", data=body, headers={"Content-Type": "application/json"})
+    answer = await platform.api.call(
+        "POST", "/api/v1/stores", data=body, headers={"Content-Type": "application/json"}
+    )
     assert answer.status == status, answer.text
     assert answer.body["status"] == status
     assert answer.body["code"]
@@ -173,10 +221,15 @@ async def test_lists_have_pages_newest_first(platform: World) -> None:
 
 async def test_lists_show_deleted_ones_only_when_asked(platform: World) -> None:
     kept, gone = await platform.api.ready("filter-kept"), await platform.api.ready("filter-gone")
-    await platform.api.ended((await platform.api.delete("/stores/filter-gone")).body["operation"]["id"])
+    await platform.api.ended(
+        (await platform.api.delete("/stores/filter-gone")).body["operation"]["id"]
+    )
 
     async def ids(query: str) -> list[str]:
-        return [store["id"] for store in (await platform.api.get(f"/stores?q=filter-{query}")).body["data"]]
+        return [
+            store["id"]
+            for store in (await platform.api.get(f"/stores?q=filter-{query}")).body["data"]
+        ]
 
     assert await ids("") == [kept["id"]]
     assert await ids("&state=ready") == [kept["id"]]
@@ -189,7 +242,12 @@ async def test_lists_show_deleted_ones_only_when_asked(platform: World) -> None:
     "query",
     [
         *("limit=0", "limit=101", "limit=-1", "limit=x", "limit=1.5", "limit=", "limit=٣"),
-        *("state=nowhere", "starting_after=x", "starting_after=op_aaaaaaaaaaaaaaaa", "starting_after="),
+        *(
+            "state=nowhere",
+            "starting_after=x",
+            "starting_after=op_aaaaaaaaaaaaaaaa",
+            "starting_after=",
+        ),
         *("q=" + "a" * 101, "q=%00"),
     ],
 )
@@ -204,7 +262,9 @@ async def test_a_mark_that_is_unknown_ends_the_list(platform: World) -> None:
     assert answer.body == {"data": [], "has_more": False}
 
 
-async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one(platform: World) -> None:
+async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one(
+    platform: World,
+) -> None:
     headers = {"Idempotency-Key": "order-1"}
     body = {"name": "only-once", "parameters": {"products": 5}}
     first = await platform.api.post("/stores", body, headers=headers)
@@ -219,10 +279,14 @@ async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one
     other_body = await platform.api.post("/stores", {"name": "another-one"}, headers=headers)
     assert other_body.status == 422
     assert other_body.body["code"] == "idempotency_key_reused"
-    other_tenant = await platform.other_api.post("/stores", {"name": "another-one"}, headers=headers)
+    other_tenant = await platform.other_api.post(
+        "/stores", {"name": "another-one"}, headers=headers
+    )
     assert other_tenant.status == 202
     for wrong in ("", "a" * 256, "a b", "ä"):
-        refused = await platform.api.post("/stores", {"name": "no-key"}, headers={"Idempotency-Key": wrong})
+        refused = await platform.api.post(
+            "/stores", {"name": "no-key"}, headers={"Idempotency-Key": wrong}
+        )
         assert refused.status == 422, wrong
         assert refused.body["code"] == "idempotency_key_invalid"
 
@@ -230,7 +294,9 @@ async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one
 async def test_a_refused_create_does_not_use_up_its_key(platform: World) -> None:
     headers = {"Idempotency-Key": "second-thought"}
     assert (await platform.api.post("/stores", {"name": "no"}, headers=headers)).status == 422
-    assert (await platform.api.post("/stores", {"name": "second-thought"}, headers=headers)).status == 202
+    assert (
+        await platform.api.post("/stores", {"name": "second-thought"}, headers=headers)
+    ).status == 202
 
 
 async def test_events_tell_the_story_newest_first(platform: World) -> None:
@@ -241,17 +307,28 @@ async def test_events_tell_the_story_newest_first(platform: World) -> None:
     assert answer.status == 200
     events = answer.body["data"]
     assert [event["type"] for event in events][::-1] == [
-        *("store.requested", "store.provisioning", "store.ready", "store.deleting", "store.step", "store.deleted")
+        *(
+            "store.requested",
+            "store.provisioning",
+            "store.ready",
+            "store.deleting",
+            "store.step",
+            "store.deleted",
+        )
     ]
     seqs = [event["seq"] for event in events]
     assert seqs == sorted(seqs, reverse=True)
     for event in events:
         assert event.keys() == {"seq", "id", "type", "time", "store_id", "operation_id", "data"}
-        assert {"id", "name", "state", "version", "url", "admin_url", "failure"} <= event["data"]["store"].keys()
+        assert {"id", "name", "state", "version", "url", "admin_url", "failure"} <= event["data"][
+            "store"
+        ].keys()
         assert event["data"]["operation"].keys() == OPERATION_FIELDS
         assert TIME.fullmatch(event["time"])
     page = await platform.api.get(f"/stores/{store['id']}/events?limit=4")
-    rest = await platform.api.get(f"/stores/{store['id']}/events?starting_after={page.body['data'][-1]['id']}")
+    rest = await platform.api.get(
+        f"/stores/{store['id']}/events?starting_after={page.body['data'][-1]['id']}"
+    )
     assert page.body["has_more"] is True
     assert rest.body["has_more"] is False
     assert page.body["data"] + rest.body["data"] == events
@@ -277,12 +354,23 @@ async def test_only_a_failed_store_can_be_tried_again(platform: World) -> None:
     assert (answer.status, answer.body["code"]) == (409, "not_failed")
 
 
-@pytest.mark.parametrize("ref", ["sto_aaaaaaaaaaaaaaaa", "nobody", "UPPER", "a%2Fb", "%00", "a" * 64, "..", "sto_x"])
+@pytest.mark.parametrize(
+    "ref", ["sto_aaaaaaaaaaaaaaaa", "nobody", "UPPER", "a%2Fb", "%00", "a" * 64, "..", "sto_x"]
+)
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("DELETE", ""), ("POST", "/retry"), ("POST", "/credentials"), ("GET", "/events"), ("GET", "/logs")],
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/retry"),
+        ("POST", "/credentials"),
+        ("GET", "/events"),
+        ("GET", "/logs"),
+    ],
 )
-async def test_what_there_is_not_is_not_found(platform: World, ref: str, method: str, path: str) -> None:
+async def test_what_there_is_not_is_not_found(
+    platform: World, ref: str, method: str, path: str
+) -> None:
     from yarl import URL
 
     url = URL(f"{platform.url}/api/v1/stores/{ref}{path}", encoded=True)
@@ -290,7 +378,10 @@ async def test_what_there_is_not_is_not_found(platform: World, ref: str, method:
         method, url, headers={"Authorization": f"Bearer {platform.admin.token}"}
     ) as response:
         assert response.status == 404 or (ref == ".." and response.status == 405)
-        assert (await response.json(content_type=None))["code"] in ("not_found", "method_not_allowed")
+        assert (await response.json(content_type=None))["code"] in (
+            "not_found",
+            "method_not_allowed",
+        )
 
 
 async def test_unknown_addresses_and_methods(platform: World) -> None:
@@ -312,7 +403,11 @@ async def test_engines(platform: World) -> None:
 
 async def test_me(platform: World) -> None:
     mine, others = (await platform.api.get("/me")).body, (await platform.other_api.get("/me")).body
-    assert (mine["tenant"], mine["email"], mine["operator"]) == (platform.admin.tenant_id, "admin@example.com", True)
+    assert (mine["tenant"], mine["email"], mine["operator"]) == (
+        platform.admin.tenant_id,
+        "admin@example.com",
+        True,
+    )
     assert (others["tenant"], others["operator"]) == (platform.other.tenant_id, False)
     assert "operator" in mine["scopes"]
     assert "operator" not in others["scopes"]
@@ -330,8 +425,12 @@ async def test_request_ids_are_kept_or_made(platform: World) -> None:
     for wrong in ("short", "a" * 65, "with space in", "ü" * 10):
         made = await platform.api.get("/me", headers={"X-Request-Id": wrong})
         assert made.headers["X-Request-Id"].startswith("req_")
-    accepted = await platform.api.post("/stores", {"name": "traced"}, headers={"X-Request-Id": "my-request-0002"})
-    row = await platform.fetch("SELECT request_id FROM operations WHERE id = $1", accepted.body["operation"]["id"])
+    accepted = await platform.api.post(
+        "/stores", {"name": "traced"}, headers={"X-Request-Id": "my-request-0002"}
+    )
+    row = await platform.fetch(
+        "SELECT request_id FROM operations WHERE id = $1", accepted.body["operation"]["id"]
+    )
     assert row == [{"request_id": "my-request-0002"}]
 
 
@@ -347,9 +446,17 @@ async def test_health_readiness_and_metrics(platform: World) -> None:
         assert set(ready.body["parts"].values()) == {"ok"}
     metrics = (await platform.api.call("GET", "/metrics")).text
     for name in (
-        *('storefleet_stores{state="ready"}', "storefleet_http_requests_total", "storefleet_admissions_total"),
+        *(
+            'storefleet_stores{state="ready"}',
+            "storefleet_http_requests_total",
+            "storefleet_admissions_total",
+        ),
         *("storefleet_operations_total", "storefleet_operation_seconds", "storefleet_step_seconds"),
-        *("storefleet_retries_total", "storefleet_dead_letters_total", "storefleet_outbox_lag_seconds"),
+        *(
+            "storefleet_retries_total",
+            "storefleet_dead_letters_total",
+            "storefleet_outbox_lag_seconds",
+        ),
         *("storefleet_command_age_seconds", "storefleet_sockets", "storefleet_reannounced_total"),
     ):
         assert name.removesuffix("_total") in metrics, name

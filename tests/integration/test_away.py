@@ -9,14 +9,21 @@ from tests.support.client import Api
 from tests.support.world import World
 
 REQUESTS = [
-    *(("GET", "/api/v1/me"), ("GET", "/api/v1/stores"), ("POST", "/api/v1/stores"), ("GET", "/api/v1/stores/acme")),
+    *(
+        ("GET", "/api/v1/me"),
+        ("GET", "/api/v1/stores"),
+        ("POST", "/api/v1/stores"),
+        ("GET", "/api/v1/stores/acme"),
+    ),
     *(("DELETE", "/api/v1/stores/acme"), ("GET", "/api/v1/operations"), ("GET", "/api/v1/tokens")),
     *(("GET", "/api/v1/dead-letters"), ("POST", "/api/v1/tenants"), ("GET", "/api/v1/engines")),
 ]
 
 
 async def all_unavailable(world: World) -> None:
-    answers = await asyncio.gather(*(world.api.call(m, path, json={"name": "acme"}) for m, path in REQUESTS))
+    answers = await asyncio.gather(
+        *(world.api.call(m, path, json={"name": "acme"}) for m, path in REQUESTS)
+    )
     for answer in answers:
         assert answer.status == 503, answer.text
         assert (answer.body["code"], answer.body["retryable"]) == ("database_away", True)
@@ -34,7 +41,9 @@ async def all_unavailable(world: World) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
     assert int(page.headers["Retry-After"]) >= 1
     form = {"email": "admin@example.com", "password": world.admin.password}
-    signing_in = await nobody.call("POST", "/login", data=form, headers={"Accept": "text/html", "Origin": world.url})
+    signing_in = await nobody.call(
+        "POST", "/login", data=form, headers={"Accept": "text/html", "Origin": world.url}
+    )
     assert signing_in.status == 503
 
 
@@ -85,7 +94,9 @@ async def test_without_the_bus_creations_are_accepted_and_carried_out_later(worl
         {"status": "degraded", "parts": {"database": "ok", "bus": "bus_away"}},
     )
     for each in accepted:
-        assert (await world.api.get(f"/operations/{each['operation']['id']}")).body["state"] == "queued"
+        assert (await world.api.get(f"/operations/{each['operation']['id']}")).body[
+            "state"
+        ] == "queued"
     await proxy.mend()
     for each in accepted:
         assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"

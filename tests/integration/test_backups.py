@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from storefleet.deployment.backups import back_up, backups_in, restore
-from storefleet.deployment.failure import DeploymentError
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
+from storefleet.deployment.deployment_error import DeploymentError
+from storefleet.node.servers.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
 from tests.support.polling import eventually
 from tests.support.world import World
 
@@ -19,7 +19,9 @@ def url_of(world: World) -> str:
 
 
 async def administer(world: World, *statements: str) -> None:
-    connection: Any = await asyncpg.connect(world.servers._postgres.url(SUPERUSER, MAINTENANCE_DATABASE))
+    connection: Any = await asyncpg.connect(
+        world.servers._postgres.url(SUPERUSER, MAINTENANCE_DATABASE)
+    )
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -30,7 +32,11 @@ async def administer(world: World, *statements: str) -> None:
 async def lose(world: World) -> None:
     """The whole database, as with a lost disk; an empty one is there afterwards, as set-up makes it."""
     name = world.database_name
-    await administer(world, f'DROP DATABASE "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" OWNER {PLATFORM_ROLE}')
+    await administer(
+        world,
+        f'DROP DATABASE "{name}" WITH (FORCE)',
+        f'CREATE DATABASE "{name}" OWNER {PLATFORM_ROLE}',
+    )
 
 
 async def history(world: World) -> list[tuple[int, str]]:
@@ -42,7 +48,9 @@ async def history(world: World) -> list[tuple[int, str]]:
             return not await connection.fetchval("SELECT count(*) FROM outbox WHERE kind = 'event'")
 
         await eventually(told)
-        return [tuple(row) for row in await connection.fetch("SELECT seq, id FROM events ORDER BY seq")]
+        return [
+            tuple(row) for row in await connection.fetch("SELECT seq, id FROM events ORDER BY seq")
+        ]
     finally:
         await connection.close()
 
@@ -67,7 +75,10 @@ async def test_backed_up_lost_and_put_back(world: World, tmp_path: Path) -> None
     assert (store["id"], store["state"]) == (kept["store"]["id"], "ready")
     assert (await world.api.get("/stores/forgotten")).status == 404
     operation = (await world.api.get(f"/operations/{kept['operation']['id']}")).body
-    assert (operation["state"], [step["state"] for step in operation["steps"]]) == ("succeeded", ["succeeded"])
+    assert (operation["state"], [step["state"] for step in operation["steps"]]) == (
+        "succeeded",
+        ["succeeded"],
+    )
     assert (await history(world))[: len(events)] == events
 
     last = max(seq for seq, _ in events)

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest_asyncio
 
-from storefleet.deployment.check import Deployment, check
+from storefleet.deployment.deployment_check import Deployment, check
 from tests.support.compose import Stack, remove
 from tests.support.polling import eventually
 
@@ -28,7 +28,10 @@ async def stack() -> AsyncIterator[Stack]:
 
 
 def owner(stack: Stack) -> dict[str, str]:
-    return {key: stack.read("gateway", f"/run/secrets/admin/{key}") for key in ("tenant", "email", "password", "token")}
+    return {
+        key: stack.read("gateway", f"/run/secrets/admin/{key}")
+        for key in ("tenant", "email", "password", "token")
+    }
 
 
 async def test_it_comes_up_and_signs_in(stack: Stack) -> None:
@@ -61,7 +64,9 @@ async def test_a_store_comes_and_goes(stack: Stack) -> None:
         async with session.get("stores/acme") as answer:
             url = (await answer.json())["url"]
         port = int(url.rstrip("/").rpartition(":")[2])
-        async with session.get(f"http://127.0.0.1:{port}/", headers={"Host": f"acme.localhost:{port}"}) as page:
+        async with session.get(
+            f"http://127.0.0.1:{port}/", headers={"Host": f"acme.localhost:{port}"}
+        ) as page:
             assert "Tiny teapot" in await page.text()
         async with session.post("stores/acme/credentials") as answer:
             assert (await answer.json())["username"] == "admin@acme.localhost"

@@ -4,10 +4,10 @@ import asyncio
 import json
 from typing import Any
 
-from storefleet.errors import TransientError
-from storefleet.identifiers import new_id
-from storefleet.messages import DEAD_SUBJECT, command_subject, encode
-from storefleet.models import now
+from storefleet.core.errors import TransientError
+from storefleet.core.identifiers import new_id
+from storefleet.core.messages import DEAD_SUBJECT, command_subject, encode
+from storefleet.core.models import now
 from tests.support.plans import Script, failing
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -37,9 +37,15 @@ UNREADABLE = {
     "no fields": command(),
     "wrong types": command(operation_id=1, store_id=[], kind={}),
     "no ids": command(operation_id="x", store_id="y", kind="create"),
-    "NUL in an id": command(operation_id="op_\0aaaaaaaaaaaaaaa", store_id="sto_aaaaaaaaaaaaaaaa", kind="create"),
-    "a lone surrogate": command(operation_id="op_aaaaaaaaaaaaaaaa", store_id="\ud800", kind="create"),
-    "a field of its own": command(id="x", operation_id="op_aaaaaaaaaaaaaaaa", store_id="sto_aaaaaaaaaaaaaaaa"),
+    "NUL in an id": command(
+        operation_id="op_\0aaaaaaaaaaaaaaa", store_id="sto_aaaaaaaaaaaaaaaa", kind="create"
+    ),
+    "a lone surrogate": command(
+        operation_id="op_aaaaaaaaaaaaaaaa", store_id="\ud800", kind="create"
+    ),
+    "a field of its own": command(
+        id="x", operation_id="op_aaaaaaaaaaaaaaaa", store_id="sto_aaaaaaaaaaaaaaaa"
+    ),
     "too deep": b"[" * 50_000,
 }
 
@@ -82,7 +88,9 @@ async def test_an_unreadable_message_is_sent_again_byte_for_byte(world: World) -
         return list((await world.api.get("/dead-letters")).body["data"])
 
     letter = (await eventually(letters))[0]
-    assert (await world.other_api.get("/dead-letters")).body["data"] == []  # nobody's, so the operator's
+    assert (await world.other_api.get("/dead-letters")).body[
+        "data"
+    ] == []  # nobody's, so the operator's
     assert (await world.other_api.post(f"/dead-letters/{letter['id']}/replay")).status == 404
     await world.stop("reaper")
 
@@ -112,7 +120,10 @@ async def test_what_is_given_up_becomes_a_dead_letter_and_a_replay_retries_it(wo
     async def keep(message: Any) -> None:
         published.append(json.loads(message.data))
 
-    async with world.servers.nats_client("node") as client, world.worker(Script(only=failing(busy, times=10**6))):
+    async with (
+        world.servers.nats_client("node") as client,
+        world.worker(Script(only=failing(busy, times=10**6))),
+    ):
         await world.start("notifier")
         accepted = await world.api.create("given-up")
         await world.execute("UPDATE operations SET deadline = now() + interval '0.4 seconds'")
@@ -128,19 +139,23 @@ async def test_what_is_given_up_becomes_a_dead_letter_and_a_replay_retries_it(wo
         }
         assert (await world.api.store("given-up"))["failure"] == ended["error"]
         letters = (await world.api.get("/dead-letters")).body["data"]
-        assert [(letter["reason"], letter["operation_id"], letter["store_id"]) for letter in letters] == [
-            ("exhausted", accepted["operation"]["id"], accepted["store"]["id"])
-        ]
+        assert [
+            (letter["reason"], letter["operation_id"], letter["store_id"]) for letter in letters
+        ] == [("exhausted", accepted["operation"]["id"], accepted["store"]["id"])]
         await world.settled()
         js = client.jetstream(timeout=5)
         message = await js.get_last_msg("DEAD_LETTERS", f"{DEAD_SUBJECT}.exhausted")
-        assert json.loads(message.data or b"{}")["data"]["operation_id"] == accepted["operation"]["id"]
+        assert (
+            json.loads(message.data or b"{}")["data"]["operation_id"] == accepted["operation"]["id"]
+        )
 
     async with world.worker(Script()):
         answer = await world.api.post(f"/dead-letters/{letters[0]['id']}/replay")
         assert answer.status == 202
         assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
-    assert (await world.api.get(f"/dead-letters/{letters[0]['id']}")).body["replayed_at"] is not None
+    assert (await world.api.get(f"/dead-letters/{letters[0]['id']}")).body[
+        "replayed_at"
+    ] is not None
     assert (await world.api.post(f"/dead-letters/{letters[0]['id']}/replay")).status == 409
     assert (await world.api.store("given-up"))["state"] == "ready"
 
@@ -172,7 +187,9 @@ async def test_lists_have_pages(world: World) -> None:
     assert first["has_more"] is True
     rest = (await world.api.get(f"/dead-letters?starting_after={first['data'][-1]['id']}")).body
     assert rest["has_more"] is False
-    assert [letter["id"] for letter in first["data"] + rest["data"]] == [f"dl_{n:016}" for n in (4, 3, 2, 1, 0)]
+    assert [letter["id"] for letter in first["data"] + rest["data"]] == [
+        f"dl_{n:016}" for n in (4, 3, 2, 1, 0)
+    ]
 
 
 async def test_a_command_for_another_service_or_store_changes_nothing(world: World) -> None:
@@ -180,7 +197,9 @@ async def test_a_command_for_another_service_or_store_changes_nothing(world: Wor
     await world.start("gateway", "provisioner")
     store = await world.api.ready("well-kept")
     other = await world.api.ready("not-meant")
-    deletion = (await world.api.delete("/stores/well-kept")).body["operation"]  # there is no reaper yet
+    deletion = (await world.api.delete("/stores/well-kept")).body[
+        "operation"
+    ]  # there is no reaper yet
     await publish(world, command(operation_id=deletion["id"], store_id=store["id"], kind="delete"))
     await publish(world, command(operation_id=deletion["id"], store_id=other["id"], kind="create"))
     await publish(world, command(operation_id=new_id("op"), store_id=other["id"], kind="create"))

@@ -11,21 +11,26 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from storefleet import accounts
-from storefleet.accounts import Accounts, NewTenant
-from storefleet.bus import Bus
+from storefleet.auth import accounts
+from storefleet.auth.accounts import Accounts, NewTenant
+from storefleet.core.errors import BusAway
+from storefleet.core.messages import COMMANDS, DEAD, EVENTS
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.deployment.failure import DeploymentError, NotYet
+from storefleet.deployment.deployment_error import DeploymentError, NotYet
 from storefleet.deployment.servers import prepare_nats
 from storefleet.deployment.setup import Given, setup, wait
-from storefleet.errors import BusAway
-from storefleet.messages import COMMANDS, DEAD, EVENTS
-from storefleet.node.files import make_folder
-from storefleet.node.launch import Child
-from storefleet.node.nats_server import RIGHTS
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, SUPERUSER
-from storefleet.node.supervisor import Supervisor
-from storefleet.settings import Settings
+from storefleet.messaging import Bus
+from storefleet.node.private_files import make_folder
+from storefleet.node.processes.launcher import Child
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.roles import (
+    MAINTENANCE_DATABASE,
+    PLATFORM_DATABASE,
+    PLATFORM_ROLE,
+    SUPERUSER,
+)
 from tests.support.polling import eventually
 from tests.support.ports import Ports
 from tests.support.servers import Servers
@@ -39,7 +44,10 @@ def passwords(servers: Servers) -> dict[str, str]:
 
 
 def settings(servers: Servers, **overrides: Any) -> Settings:
-    chosen = {"database_url": servers.database_url(PLATFORM_DATABASE), "nats_url": servers.nats_url("node")}
+    chosen = {
+        "database_url": servers.database_url(PLATFORM_DATABASE),
+        "nats_url": servers.nats_url("node"),
+    }
     return Settings(**{**chosen, **overrides})
 
 
@@ -82,7 +90,9 @@ async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
 async def test_two_at_once_agree(empty: Servers) -> None:
     given = Given(owner=OWNER, passwords=passwords(empty))
     await setup(settings(empty), given, patience=30)
-    await asyncio.gather(*(setup(settings(empty), Given(owner=OWNER), patience=30) for _ in range(3)))
+    await asyncio.gather(
+        *(setup(settings(empty), Given(owner=OWNER), patience=30) for _ in range(3))
+    )
     assert await signs_in(empty, OWNER)
 
 
@@ -97,7 +107,9 @@ async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers
     assert await signs_in(empty, fresh)
 
 
-async def test_another_tenant_than_the_secret_says_is_told(empty: Servers, logged: Callable[[], str]) -> None:
+async def test_another_tenant_than_the_secret_says_is_told(
+    empty: Servers, logged: Callable[[], str]
+) -> None:
     await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
     elsewhere = accounts.new_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
     await setup(settings(empty), Given(owner=elsewhere), patience=30)
@@ -105,7 +117,9 @@ async def test_another_tenant_than_the_secret_says_is_told(empty: Servers, logge
     assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))
 
 
-async def test_servers_that_come_later_are_waited_for(empty: Servers, logged: Callable[[], str]) -> None:
+async def test_servers_that_come_later_are_waited_for(
+    empty: Servers, logged: Callable[[], str]
+) -> None:
     await empty.stop_nats()
     given = Given(owner=OWNER, passwords=passwords(empty))
     work = asyncio.create_task(setup(settings(empty), given, patience=60))
@@ -135,7 +149,9 @@ async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty
             await wait(settings(empty), patience=0.1)
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
         await wait(settings(empty), patience=0.1)
-        await setup(settings(empty), Given(owner=OWNER), patience=5)  # a release that was taken back
+        await setup(
+            settings(empty), Given(owner=OWNER), patience=5
+        )  # a release that was taken back
     finally:
         await connection.close()
 
@@ -150,12 +166,15 @@ def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
     for user in (*RIGHTS, "route"):
         (tmp_path / f"nats_{user}").write_text(f"password-of-{user}\n")
     peers = tuple(f"nats-{number}.nats-peers:6222" for number in range(3))
-    argv = prepare_nats(data=tmp_path / "data", passwords=tmp_path, scratch=tmp_path, name="nats-1", peers=peers)
+    argv = prepare_nats(
+        data=tmp_path / "data", passwords=tmp_path, scratch=tmp_path, name="nats-1", peers=peers
+    )
     content = json.loads(Path(argv[-1]).read_text())
     assert content["server_name"] == "nats-1"
     assert content["jetstream"]["sync_interval"] == "always"
     assert {user["user"]: user["permissions"] for user in content["authorization"]["users"]} == {
-        user: {right: {"allow": subjects} for right, subjects in rights.items()} for user, rights in RIGHTS.items()
+        user: {right: {"allow": subjects} for right, subjects in rights.items()}
+        for user, rights in RIGHTS.items()
     }
     assert len(content["cluster"]["routes"]) == 3
     assert Path(argv[-1]).stat().st_mode & 0o777 == 0o600
@@ -189,11 +208,15 @@ class Trio:
         content |= {"listen": f"127.0.0.1:{client}", "http": f"127.0.0.1:{health}"}
         content["cluster"]["listen"] = f"127.0.0.1:{route}"
         file.write_text(json.dumps(content))
-        self.supervisor.start(Child(name=f"nats-{number}", argv=argv, cwd=scratch, log=scratch / "log", rank=0))
+        self.supervisor.start(
+            Child(name=f"nats-{number}", argv=argv, cwd=scratch, log=scratch / "log", rank=0)
+        )
 
     @property
     def url(self) -> str:
-        return ",".join(f"nats://node:password-of-node@127.0.0.1:{port}" for port in self.ports[0::3])
+        return ",".join(
+            f"nats://node:password-of-node@127.0.0.1:{port}" for port in self.ports[0::3]
+        )
 
 
 async def test_three_servers_keep_streams_when_one_goes(tmp_path: Path) -> None:

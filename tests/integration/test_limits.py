@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from storefleet.messages import COMMANDS
+from storefleet.core.messages import COMMANDS
 from tests.support.polling import eventually
 from tests.support.world import World
 
@@ -12,7 +12,9 @@ async def test_two_hundred_at_once_with_ten_left(world: World) -> None:
     await world.start("gateway", stores_per_hour=12, stores_per_tenant=50)
     for number in range(2):
         await world.api.create(f"before-{number}")
-    answers = await asyncio.gather(*(world.api.post("/stores", {"name": f"shop-{n}"}) for n in range(200)))
+    answers = await asyncio.gather(
+        *(world.api.post("/stores", {"name": f"shop-{n}"}) for n in range(200))
+    )
     assert Counter(answer.status for answer in answers) == {202: 10, 429: 190}
     for answer in answers:
         if answer.status == 429:
@@ -34,7 +36,9 @@ async def test_the_hour_rolls(world: World) -> None:
     answer = await world.api.post("/stores", {"name": "third"})
     assert answer.status == 429
     assert 25 <= int(answer.headers["Retry-After"]) <= 30
-    await world.execute("UPDATE stores SET created_at = now() - interval '61 minutes' WHERE name = 'first'")
+    await world.execute(
+        "UPDATE stores SET created_at = now() - interval '61 minutes' WHERE name = 'first'"
+    )
     await world.api.create("third")
 
 
@@ -47,7 +51,9 @@ async def test_a_deleted_store_counts_in_its_hour(world: World) -> None:
 
 async def test_stores_per_tenant_are_exact(world: World) -> None:
     await world.start("gateway", "reaper", stores_per_tenant=5)
-    answers = await asyncio.gather(*(world.api.post("/stores", {"name": f"shop-{n}"}) for n in range(40)))
+    answers = await asyncio.gather(
+        *(world.api.post("/stores", {"name": f"shop-{n}"}) for n in range(40))
+    )
     assert Counter(answer.status for answer in answers) == {202: 5, 429: 35}
     refused = next(answer for answer in answers if answer.status == 429)
     assert refused.body["code"] == "stores_per_tenant"

@@ -16,14 +16,14 @@ import nats
 import pytest
 import pytest_asyncio
 
-from storefleet.bus import Bus, Outgoing
-from storefleet.errors import BusAway
-from storefleet.messages import COMMANDS, EVENTS
-from storefleet.node.accounts import find_account
-from storefleet.node.files import make_folder
-from storefleet.node.nats_server import RIGHTS, NatsServer
+from storefleet.core.errors import BusAway
+from storefleet.core.messages import COMMANDS, EVENTS
+from storefleet.messaging import Bus, Outgoing
 from storefleet.node.ports import keep_or_choose
-from storefleet.node.supervisor import Supervisor
+from storefleet.node.private_files import make_folder
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers.nats_server import RIGHTS, NatsServer
+from storefleet.node.system_user import find_account
 from tests.support.polling import eventually
 
 COMMAND = "storefleet.commands.v1.provisioner.create.sto_1"
@@ -57,7 +57,9 @@ class Server:
         async def note(error: Exception) -> None:
             refused.append(str(error))
 
-        client = await nats.connect(self.nats.url(user), inbox_prefix=f"_INBOX_{user}".encode(), error_cb=note)
+        client = await nats.connect(
+            self.nats.url(user), inbox_prefix=f"_INBOX_{user}".encode(), error_cb=note
+        )
         try:
             yield client, refused
         finally:
@@ -72,7 +74,10 @@ class Server:
                 await client.subscribe(subject)
             await client.flush()
             await asyncio.sleep(0.3)  # refusals come without an order
-            found = (re.search('(publish|subscription) to "(.+?)"', text, re.IGNORECASE) for text in refused)
+            found = (
+                re.search('(publish|subscription) to "(.+?)"', text, re.IGNORECASE)
+                for text in refused
+            )
             return {f"{match[1].lower()} {match[2]}" for match in found if match}
 
 
@@ -122,11 +127,17 @@ SUBSCRIBE = {
 @pytest.mark.parametrize("user", USERS)
 async def test_what_each_user_may_do(server: Server, user: str) -> None:
     expected = {f"publish {subject}" for subject, allowed in PUBLISH.items() if user not in allowed}
-    expected |= {f"subscription {subject}" for subject, allowed in SUBSCRIBE.items() if user not in allowed}
-    assert await server.refusals(user) == {refusal.lower() for refusal in expected}  # as the client tells them
+    expected |= {
+        f"subscription {subject}" for subject, allowed in SUBSCRIBE.items() if user not in allowed
+    }
+    assert await server.refusals(user) == {
+        refusal.lower() for refusal in expected
+    }  # as the client tells them
 
 
-@pytest.mark.parametrize("credentials", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "stranger", "pass": ""}])
+@pytest.mark.parametrize(
+    "credentials", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "stranger", "pass": ""}]
+)
 async def test_strangers_are_refused(server: Server, credentials: dict[str, str]) -> None:
     port = int(server.nats.url("node").rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

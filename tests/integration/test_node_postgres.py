@@ -14,14 +14,20 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from storefleet.node.accounts import find_account
-from storefleet.node.failure import NodeError
-from storefleet.node.files import make_folder
+from storefleet.node.node_error import NodeError
 from storefleet.node.ports import keep_or_choose
-from storefleet.node.postgres import Postgres
-from storefleet.node.processes import read_records
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, STORES_ROLE, SUPERUSER
-from storefleet.node.supervisor import Supervisor
+from storefleet.node.private_files import make_folder
+from storefleet.node.processes.process_records import read_records
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.roles import (
+    MAINTENANCE_DATABASE,
+    PLATFORM_DATABASE,
+    PLATFORM_ROLE,
+    STORES_ROLE,
+    SUPERUSER,
+)
+from storefleet.node.system_user import find_account
 from tests.support.polling import eventually
 
 
@@ -54,7 +60,9 @@ class Cluster:
         url = self.server.url(role, database)
         try:
             connection = (
-                await asyncpg.connect(url) if password is None else await asyncpg.connect(url, password=password)
+                await asyncpg.connect(url)
+                if password is None
+                else await asyncpg.connect(url, password=password)
             )
         except asyncpg.PostgresError as error:
             return type(error).__name__
@@ -89,7 +97,9 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @pytest.mark.parametrize("role", [SUPERUSER, PLATFORM_ROLE, STORES_ROLE])
 async def test_a_wrong_password_is_refused(cluster: Cluster, role: str) -> None:
-    assert await cluster.answer(role, MAINTENANCE_DATABASE, password="wrong") == "InvalidPasswordError"
+    assert (
+        await cluster.answer(role, MAINTENANCE_DATABASE, password="wrong") == "InvalidPasswordError"
+    )
     assert await cluster.answer(role, MAINTENANCE_DATABASE, password="") == "InvalidPasswordError"
 
 
@@ -104,18 +114,30 @@ async def test_a_wrong_password_is_refused(cluster: Cluster, role: str) -> None:
         (STORES_ROLE, "template1", "InsufficientPrivilegeError"),
     ],
 )
-async def test_who_may_connect_where(cluster: Cluster, role: str, database: str, expected: object) -> None:
+async def test_who_may_connect_where(
+    cluster: Cluster, role: str, database: str, expected: object
+) -> None:
     assert await cluster.answer(role, database) == expected
 
 
 async def test_neither_role_can_grow(cluster: Cluster) -> None:
     grow = "CREATE ROLE more SUPERUSER"
-    assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE, grow) == "InsufficientPrivilegeError"
-    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, grow) == "InsufficientPrivilegeError"
+    assert (
+        await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE, grow) == "InsufficientPrivilegeError"
+    )
+    assert (
+        await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, grow)
+        == "InsufficientPrivilegeError"
+    )
     steal = f"ALTER ROLE {PLATFORM_ROLE} PASSWORD 'x'"
-    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, steal) == "InsufficientPrivilegeError"
+    assert (
+        await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, steal)
+        == "InsufficientPrivilegeError"
+    )
     run = "COPY (SELECT 1) TO PROGRAM 'true'"
-    assert await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, run) == "InsufficientPrivilegeError"
+    assert (
+        await cluster.answer(STORES_ROLE, MAINTENANCE_DATABASE, run) == "InsufficientPrivilegeError"
+    )
 
 
 async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -> None:
@@ -125,7 +147,10 @@ async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -
         await maker.execute(f"CREATE DATABASE {name} OWNER {name}")
         await maker.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
     for database in ("st_two", PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
-        assert await cluster.answer("st_one", database, password="secret") == "InsufficientPrivilegeError"
+        assert (
+            await cluster.answer("st_one", database, password="secret")
+            == "InsufficientPrivilegeError"
+        )
     assert await cluster.answer("st_one", "st_one", password="secret") == 1
     for name in ("st_one", "st_two"):
         await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -136,11 +161,18 @@ async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -
 async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
     shown = "SELECT string_agg(setting, ';' ORDER BY name) FROM pg_settings WHERE name IN"
     names = "('fsync', 'listen_addresses', 'max_connections', 'unix_socket_directories')"
-    assert await cluster.answer(SUPERUSER, MAINTENANCE_DATABASE, f"{shown} {names}") == "on;127.0.0.1;400;"
+    assert (
+        await cluster.answer(SUPERUSER, MAINTENANCE_DATABASE, f"{shown} {names}")
+        == "on;127.0.0.1;400;"
+    )
 
 
 def test_its_files_are_private(cluster: Cluster) -> None:
-    for path in (*(cluster.folder / "postgres").iterdir(), *(cluster.folder / "secrets").iterdir(), cluster.log):
+    for path in (
+        *(cluster.folder / "postgres").iterdir(),
+        *(cluster.folder / "secrets").iterdir(),
+        cluster.log,
+    ):
         assert path.stat().st_mode & 0o007 == 0, path
 
 
@@ -149,7 +181,8 @@ async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> Non
     status = cluster.supervisor.status("postgres")
     assert status is not None
     seen = cluster.log.read_text() + "".join(
-        Path(f"/proc/{status.pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ")
+        Path(f"/proc/{status.pid}/{name}").read_text(errors="replace")
+        for name in ("cmdline", "environ")
     )
     assert len(secrets) >= 3
     assert not [secret for secret in secrets if secret in seen]
@@ -170,7 +203,9 @@ async def test_a_lock_file_that_names_another_process_is_no_obstacle(cluster: Cl
     await cluster.supervisor.stop_all()
     other = subprocess.Popen(["sleep", "60"])
     lock = cluster.folder / "postgres" / "data" / "postmaster.pid"
-    lock.write_text(f"{other.pid}\n{cluster.folder / 'postgres' / 'data'}\n1\n{cluster.port}\n\n127.0.0.1\n")
+    lock.write_text(
+        f"{other.pid}\n{cluster.folder / 'postgres' / 'data'}\n1\n{cluster.port}\n\n127.0.0.1\n"
+    )
     lock.chmod(0o600)
     if account := find_account():
         os.chown(lock, account.uid, account.gid)

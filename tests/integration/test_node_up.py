@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from storefleet.core.settings import Settings
 from storefleet.node.down import Report, down, status
-from storefleet.node.processes import identify
-from storefleet.settings import Settings
+from storefleet.node.processes.process_records import identify
 from tests.support.platform import ROOT, Client, Platform
 from tests.support.polling import eventually
 
-COMMAND = (
-    "import sys; from storefleet import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))"
-)
+COMMAND = "import sys; from storefleet.core import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))"
 SERVERS = {"postgres", "nats"}
 SERVICES = {"gateway", "provisioner", "reaper", "notifier"}
 
@@ -38,7 +36,9 @@ def platform() -> Iterator[Platform]:
 
 
 def settings_of(platform: Platform) -> Settings:
-    ports = {name: int(value) for name, value in platform.settings.items() if name.endswith("_port")}
+    ports = {
+        name: int(value) for name, value in platform.settings.items() if name.endswith("_port")
+    }
     return Settings(state_dir=platform.state_dir, **ports)  # type: ignore[arg-type]
 
 
@@ -95,13 +95,17 @@ async def test_a_life(platform: Platform) -> None:
     await asyncio.to_thread(platform.up)
     assert (platform.state_dir / "admin.json").stat().st_mode & 0o777 == 0o600
     assert set(platform.admin) == {"url", "live_url", "tenant", "email", "password", "token"}
-    await eventually(lambda: "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text())
+    await eventually(
+        lambda: "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text()
+    )
     first_sign_in = platform.admin
     report = await look(platform)
     assert set(report.children) == SERVERS | SERVICES
     assert set(report.ready.values()) == {"ready"}
     for service in SERVICES:
-        assert f"services.{service}" in Path(f"/proc/{report.children[service]}/cmdline").read_text()
+        assert (
+            f"services.{service}" in Path(f"/proc/{report.children[service]}/cmdline").read_text()
+        )
 
     async with Client(platform) as client:
         store = await client.made("acme")
@@ -156,7 +160,9 @@ async def test_a_life(platform: Platform) -> None:
 
 
 def keeps_secrets(platform: Platform) -> None:
-    secrets = {path.read_text().strip() for path in (platform.state_dir / "secrets" / "node").glob("*_*")}
+    secrets = {
+        path.read_text().strip() for path in (platform.state_dir / "secrets" / "node").glob("*_*")
+    }
     secrets |= {platform.admin["password"], platform.admin["token"]}
     assert len(secrets) > 5
     for pid in everything_of(platform):
@@ -171,13 +177,22 @@ def keeps_secrets(platform: Platform) -> None:
 
 def count_servers(platform: Platform) -> int:
     data = str(platform.state_dir / "postgres" / "data")
-    lines = [Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in everything_of(platform)]
-    return len([line for line in lines if line.split("\0")[0].endswith("bin/postgres") and data in line])
+    lines = [
+        Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in everything_of(platform)
+    ]
+    return len(
+        [line for line in lines if line.split("\0")[0].endswith("bin/postgres") and data in line]
+    )
 
 
-async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_nothing(platform: Platform) -> None:
+async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_nothing(
+    platform: Platform,
+) -> None:
     starting = subprocess.Popen(
-        [sys.executable, "-c", COMMAND], cwd=ROOT, env=platform.environment, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", COMMAND],
+        cwd=ROOT,
+        env=platform.environment,
+        stderr=subprocess.DEVNULL,
     )
     await eventually(lambda: platform.pid("nats"), within=20)
     assert await asyncio.to_thread(down, settings_of(platform)) == "Stopped."
@@ -186,17 +201,24 @@ async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_noth
 
     # killed in the middle of its start: `down` ends what is left
     starting = subprocess.Popen(
-        [sys.executable, "-c", COMMAND], cwd=ROOT, env=platform.environment, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", COMMAND],
+        cwd=ROOT,
+        env=platform.environment,
+        stderr=subprocess.DEVNULL,
     )
     await eventually(lambda: platform.pid("nats"), within=20)
     starting.send_signal(signal.SIGKILL)
     starting.wait()
-    assert "Ended what a killed run had left: " in await asyncio.to_thread(down, settings_of(platform))
+    assert "Ended what a killed run had left: " in await asyncio.to_thread(
+        down, settings_of(platform)
+    )
     assert everything_of(platform) == []
 
 
 def test_servers_that_do_not_answer_are_one_clear_line(platform: Platform) -> None:
     secret = "postgresql://u:hush@127.0.0.1:9/x"
-    line = refused(platform, STOREFLEET_DATABASE_URL=secret, STOREFLEET_NATS_URL="nats://u:hush@127.0.0.1:9")
+    line = refused(
+        platform, STOREFLEET_DATABASE_URL=secret, STOREFLEET_NATS_URL="nats://u:hush@127.0.0.1:9"
+    )
     assert "127.0.0.1:9 does not answer" in line
     assert "hush" not in line

@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from storefleet.core.models import Credentials
 from storefleet.database import dead_letters
-from storefleet.models import Credentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.client import Answer, Api
 from tests.support.kubernetes import ENGINES as POCKET
@@ -54,7 +54,11 @@ class Description:
     def check_body(self, method: str, path: str, body: Any) -> None:
         """Raise AssertionError unless the body is one that the description allows."""
         _, operation = self._operation(method, path)
-        self._check(operation["requestBody"]["content"]["application/json"]["schema"], body, f"{method} {path}")
+        self._check(
+            operation["requestBody"]["content"]["application/json"]["schema"],
+            body,
+            f"{method} {path}",
+        )
 
     def _operation(self, method: str, path: str) -> tuple[str, dict[str, Any]]:
         paths = self.document["paths"]
@@ -72,7 +76,9 @@ class Description:
     def _check(self, schema: dict[str, Any], value: Any, where: str) -> None:
         whole = {**schema, "components": self.document["components"]}
         error = best_match(Draft202012Validator(whole).iter_errors(value))
-        assert error is None, f"{where}: {error.json_path if error else ''}: {error.message if error else ''}"
+        assert error is None, (
+            f"{where}: {error.json_path if error else ''}: {error.message if error else ''}"
+        )
 
     def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in node:
@@ -182,11 +188,19 @@ async def test_versions_and_plans(world: World) -> None:
     assert (await api.get("/stores/acme/usage")).body["resources"] is None
 
     assert (await api.post("/stores/acme/rollback", {})).body["code"] == "nothing_to_roll_back"
-    assert (await api.post("/stores/acme/upgrade", {"version": "1.0.0"})).body["code"] == "already_there"
-    for path, body in (("upgrade", {"version": "8"}), ("upgrade", {}), ("rollback", {"restore": 1})):
+    assert (await api.post("/stores/acme/upgrade", {"version": "1.0.0"})).body[
+        "code"
+    ] == "already_there"
+    for path, body in (
+        ("upgrade", {"version": "8"}),
+        ("upgrade", {}),
+        ("rollback", {"restore": 1}),
+    ):
         assert (await api.post(f"/stores/acme/{path}", body)).status == 422
         assert (await api.call("POST", f"/api/v1/stores/acme/{path}", data=b"{")).status == 400
-        assert (await api.call("POST", f"/api/v1/stores/acme/{path}", data=b"0" * 70_000)).status == 413
+        assert (
+            await api.call("POST", f"/api/v1/stores/acme/{path}", data=b"0" * 70_000)
+        ).status == 413
     for version, state in (("3.0.0", "failed"), ("2.0.0", "succeeded")):
         accepted = await api.post("/stores/acme/upgrade", {"version": version})
         assert (await api.ended(accepted.body["operation"]["id"]))["state"] == state
@@ -194,7 +208,9 @@ async def test_versions_and_plans(world: World) -> None:
     assert (await api.ended(accepted.body["operation"]["id"]))["state"] == "succeeded"
     history = (await api.get("/stores/acme/history")).body["data"]
     assert [entry["kind"] for entry in history] == ["rollback", "upgrade", "upgrade", "create"]
-    assert (await api.get(f"/stores/acme/history?limit=1&starting_after={history[0]['operation_id']}")).status == 200
+    assert (
+        await api.get(f"/stores/acme/history?limit=1&starting_after={history[0]['operation_id']}")
+    ).status == 200
     for query in ("limit=0", "starting_after=x"):
         assert (await api.get(f"/stores/acme/history?{query}")).status == 422
     assert (await api.get("/stores/acme/events?limit=100")).status == 200
@@ -211,10 +227,14 @@ async def test_cancel_and_retry(world: World) -> None:
     assert (await api.store("acme"))["failure"]["code"] == "cancelled"
     retried = await api.post(f"/stores/{store['id']}/retry")
     assert retried.status == 202
-    await world.execute("UPDATE operations SET state = 'running' WHERE id = $1", retried.body["operation"]["id"])
+    await world.execute(
+        "UPDATE operations SET state = 'running' WHERE id = $1", retried.body["operation"]["id"]
+    )
     assert (await api.post(f"/operations/{retried.body['operation']['id']}/cancel")).status == 202
     deletion = (await api.delete("/stores/acme")).body["operation"]
-    assert (await api.post(f"/operations/{deletion['id']}/cancel")).body["code"] == "not_cancellable"
+    assert (await api.post(f"/operations/{deletion['id']}/cancel")).body[
+        "code"
+    ] == "not_cancellable"
 
 
 async def test_tokens_and_tenants(world: World) -> None:
@@ -222,12 +242,18 @@ async def test_tokens_and_tenants(world: World) -> None:
     api = await caller(world)
     tenant = await api.post("/tenants", {"name": "Acme", "email": "owner@acme.example"})
     assert tenant.status == 201
-    assert (await api.post("/tenants", {"name": "Acme", "email": "OWNER@acme.example"})).body["code"] == "email_taken"
+    assert (await api.post("/tenants", {"name": "Acme", "email": "OWNER@acme.example"})).body[
+        "code"
+    ] == "email_taken"
     owner = other(api, tenant.body["token"])
     assert (await owner.get("/me")).body["operator"] is False
-    assert (await owner.post("/tenants", {"name": "B", "email": "b@acme.example"})).body["code"] == "scope_missing"
+    assert (await owner.post("/tenants", {"name": "B", "email": "b@acme.example"})).body[
+        "code"
+    ] == "scope_missing"
     assert (await owner.post("/tokens", {"name": "all"})).status == 201
-    token = await owner.post("/tokens", {"name": "ci", "scopes": ["stores:read"], "expires_in_days": 1})
+    token = await owner.post(
+        "/tokens", {"name": "ci", "scopes": ["stores:read"], "expires_in_days": 1}
+    )
     assert token.status == 201
     reader = other(api, token.body["token"])
     assert (await reader.get("/stores")).status == 200
@@ -246,7 +272,11 @@ async def test_dead_letters(world: World) -> None:
     await api.post(f"/operations/{operation['id']}/cancel")
     async with world.database.transaction() as conn:
         unreadable = await dead_letters.add(
-            conn, reason="unreadable", detail="not JSON", subject="storefleet.commands.v1.reaper.x", payload=b"\xff{"
+            conn,
+            reason="unreadable",
+            detail="not JSON",
+            subject="storefleet.commands.v1.reaper.x",
+            payload=b"\xff{",
         )
         exhausted = await dead_letters.add(
             conn,
@@ -271,8 +301,18 @@ async def test_refusals(world: World) -> None:
     nobody = other(api, None)
     missing = {
         "sto": (
-            *("GET /stores/{}", "DELETE /stores/{}", "POST /stores/{}/retry", "POST /stores/{}/credentials"),
-            *("POST /stores/{}/upgrade", "POST /stores/{}/rollback", "GET /stores/{}/history", "GET /stores/{}/usage"),
+            *(
+                "GET /stores/{}",
+                "DELETE /stores/{}",
+                "POST /stores/{}/retry",
+                "POST /stores/{}/credentials",
+            ),
+            *(
+                "POST /stores/{}/upgrade",
+                "POST /stores/{}/rollback",
+                "GET /stores/{}/history",
+                "GET /stores/{}/usage",
+            ),
         ),
         "op": ("GET /operations/{}", "POST /operations/{}/cancel"),
         "dl": ("GET /dead-letters/{}", "POST /dead-letters/{}/replay"),
@@ -283,15 +323,26 @@ async def test_refusals(world: World) -> None:
             method, _, path = request.format(f"{kind}_{UNKNOWN}").partition(" ")
             assert (await api.call(method, f"/api/v1{path}")).status == 404
             assert (await nobody.call(method, f"/api/v1{path}")).status == 401
-    for path in ("/stores?limit=0", "/stores?state=gone", "/stores?starting_after=x", "/operations?state=x"):
+    for path in (
+        "/stores?limit=0",
+        "/stores?state=gone",
+        "/stores?starting_after=x",
+        "/operations?state=x",
+    ):
         assert (await api.get(path)).status == 422
     assert (await api.call("POST", "/api/v1/stores", data=b"{")).status == 400
     assert (await api.call("POST", "/api/v1/stores", data=b"[]")).status == 422
-    assert (await api.call("POST", "/api/v1/stores", data=json.dumps({"name": "x" * 70_000}))).status == 413
+    assert (
+        await api.call("POST", "/api/v1/stores", data=json.dumps({"name": "x" * 70_000}))
+    ).status == 413
     assert (await api.post("/stores", {"name": "www"})).status == 422
     assert (await api.post("/stores", {"name": "acme", "engine": "none"})).status == 422
-    assert (await api.post("/stores", {"name": "acme"}, headers={"Idempotency-Key": "a b"})).status == 422
-    assert (await api.post("/stores", {"name": "acme"}, headers={"Idempotency-Key": "k"})).status == 202
+    assert (
+        await api.post("/stores", {"name": "acme"}, headers={"Idempotency-Key": "a b"})
+    ).status == 422
+    assert (
+        await api.post("/stores", {"name": "acme"}, headers={"Idempotency-Key": "k"})
+    ).status == 202
     reused = await api.post("/stores", {"name": "other"}, headers={"Idempotency-Key": "k"})
     assert reused.body["code"] == "idempotency_key_reused"
     assert (await api.post("/stores", {"name": "acme-2"})).body["code"] == "stores_per_hour"

@@ -29,7 +29,12 @@ async def test_signing_in_and_out(platform: World) -> None:
     assert "Max-Age=43200" in cookie
     assert "Secure" not in cookie  # there is no TLS before this one
     assert browser.cookie
-    assert await platform.value("SELECT count(*) FROM sessions WHERE hash = $1", browser.cookie.encode()) == 0
+    assert (
+        await platform.value(
+            "SELECT count(*) FROM sessions WHERE hash = $1", browser.cookie.encode()
+        )
+        == 0
+    )
     stores = await browser.get("/stores")
     assert stores.status == 200
     assert platform.admin.email in stores.text
@@ -59,15 +64,29 @@ async def test_a_session_ends_by_itself(platform: World) -> None:
     [
         ("/stores/new", "/stores/new"),
         ("/stores?q=a&state=ready", "/stores?q=a&state=ready"),
-        *((wrong, "/stores") for wrong in ("", "http://evil.com", "//evil.com", "/\\evil.com", "\\\\evil.com")),
         *(
             (wrong, "/stores")
-            for wrong in ("javascript:alert(1)", "/\t/evil.com", "/\n/evil.com", "/a\r\nX: y", "evil.com")
+            for wrong in ("", "http://evil.com", "//evil.com", "/\\evil.com", "\\\\evil.com")
         ),
-        *((wrong, "/stores") for wrong in ("/login", "/" + "a" * 600, "/a\0b", "///evil.com", " /x")),
+        *(
+            (wrong, "/stores")
+            for wrong in (
+                "javascript:alert(1)",
+                "/\t/evil.com",
+                "/\n/evil.com",
+                "/a\r\nX: y",
+                "evil.com",
+            )
+        ),
+        *(
+            (wrong, "/stores")
+            for wrong in ("/login", "/" + "a" * 600, "/a\0b", "///evil.com", " /x")
+        ),
     ],
 )
-async def test_after_signing_in_only_pages_of_ours_follow(platform: World, target: str, lands: str) -> None:
+async def test_after_signing_in_only_pages_of_ours_follow(
+    platform: World, target: str, lands: str
+) -> None:
     browser = stranger(platform)
     form = {"email": platform.admin.email, "password": platform.admin.password, "next": target}
     answer = await browser.post("/login", form)
@@ -82,7 +101,9 @@ async def test_the_page_that_was_wanted_comes_after_signing_in(platform: World) 
     sent = await browser.get("/stores/new?x=1&y=2")
     assert sent.headers["Location"].startswith("/login?next=")
     page = await browser.get(sent.headers["Location"])
-    answer = await browser.submit(page.text, "/login", email=platform.admin.email, password=platform.admin.password)
+    answer = await browser.submit(
+        page.text, "/login", email=platform.admin.email, password=platform.admin.password
+    )
     assert answer.headers["Location"] == "/stores/new?x=1&y=2"
 
 
@@ -139,8 +160,18 @@ async def test_what_is_wrong_is_said_beside_what_was_entered(
 
 
 POSTS = [
-    *("/stores/new", "/stores/{store}/delete", "/stores/{store}/retry", "/stores/{store}/credentials"),
-    *("/stores/{store}/upgrade", "/stores/{store}/rollback", "/operations/{operation}/cancel", "/logout"),
+    *(
+        "/stores/new",
+        "/stores/{store}/delete",
+        "/stores/{store}/retry",
+        "/stores/{store}/credentials",
+    ),
+    *(
+        "/stores/{store}/upgrade",
+        "/stores/{store}/rollback",
+        "/operations/{operation}/cancel",
+        "/logout",
+    ),
 ]
 
 
@@ -149,13 +180,18 @@ async def test_forms_from_elsewhere_do_nothing(platform: World, path: str) -> No
     name = "guarded-" + re.sub(r"[^a-z]", "", path)[:20]
     accepted = (await platform.api.post("/stores", {"name": name})).body
     if "store" not in accepted:
-        accepted = {"store": await platform.api.store(name), "operation": {"id": "op_aaaaaaaaaaaaaaaa"}}
+        accepted = {
+            "store": await platform.api.store(name),
+            "operation": {"id": "op_aaaaaaaaaaaaaaaa"},
+        }
     address = path.format(store=accepted["store"]["id"], operation=accepted["operation"]["id"])
     browser = await platform.signed_in()
     page = (await browser.get("/stores/new")).text
     csrf = next(form for form in forms(page) if form.action == "/logout").fields["csrf_token"]
     other = (await (await platform.signed_in()).get("/stores/new")).text
-    foreign_csrf = next(form for form in forms(other) if form.action == "/logout").fields["csrf_token"]
+    foreign_csrf = next(form for form in forms(other) if form.action == "/logout").fields[
+        "csrf_token"
+    ]
     fields = {"name": "never-made", "confirm": name}
     before = await platform.fetch("SELECT id, version FROM stores ORDER BY id")
     for token in (None, "", "x", foreign_csrf, csrf + "x", csrf[:-1], "ä" * 32):
@@ -163,14 +199,26 @@ async def test_forms_from_elsewhere_do_nothing(platform: World, path: str) -> No
         answer = await browser.post(address, sent)
         assert answer.status == 403, token
         assert "csrf" in answer.text
-    for origin in ("null", "http://evil.com", "http://127.0.0.1", platform.url + ".evil.com", "http://["):
-        answer = await browser.post(address, {**fields, "csrf_token": csrf}, headers={"Origin": origin})
+    for origin in (
+        "null",
+        "http://evil.com",
+        "http://127.0.0.1",
+        platform.url + ".evil.com",
+        "http://[",
+    ):
+        answer = await browser.post(
+            address, {**fields, "csrf_token": csrf}, headers={"Origin": origin}
+        )
         assert answer.status == 403, origin
         assert "foreign_origin" in answer.text
     browser.origin = None
-    answer = await browser.post(address, {**fields, "csrf_token": csrf}, headers={"Sec-Fetch-Site": "cross-site"})
+    answer = await browser.post(
+        address, {**fields, "csrf_token": csrf}, headers={"Sec-Fetch-Site": "cross-site"}
+    )
     assert answer.status == 403
-    assert [row["id"] for row in before] == [r["id"] for r in await platform.fetch("SELECT id FROM stores ORDER BY id")]
+    assert [row["id"] for row in before] == [
+        r["id"] for r in await platform.fetch("SELECT id FROM stores ORDER BY id")
+    ]
     browser.origin = platform.url
     nobody = stranger(platform)
     assert (await nobody.post(address, {**fields, "csrf_token": csrf})).status == 303
@@ -196,8 +244,12 @@ async def test_the_api_takes_a_session_only_with_its_guards(platform: World) -> 
     wrong = await browser.call("POST", "/api/v1/stores", json=json_, headers={"X-CSRF-Token": "x"})
     assert wrong.status == 403
     elsewhere = {"X-CSRF-Token": csrf, "Origin": "http://evil.com"}
-    assert (await browser.call("POST", "/api/v1/stores", json=json_, headers=elsewhere)).status == 403
-    assert (await browser.call("POST", "/api/v1/stores", json=json_, headers={"X-CSRF-Token": csrf})).status == 202
+    assert (
+        await browser.call("POST", "/api/v1/stores", json=json_, headers=elsewhere)
+    ).status == 403
+    assert (
+        await browser.call("POST", "/api/v1/stores", json=json_, headers={"X-CSRF-Token": csrf})
+    ).status == 202
 
 
 async def test_a_token_needs_no_guards(platform: World) -> None:
@@ -208,10 +260,19 @@ async def test_a_token_needs_no_guards(platform: World) -> None:
 async def test_every_page_is_well_guarded_by_its_headers(platform: World) -> None:
     store = await platform.api.ready("headed")
     browser = await platform.signed_in()
-    pages = ("/stores", "/stores/new", f"/stores/{store['id']}", f"/stores/{store['id']}/live", "/nowhere")
+    pages = (
+        "/stores",
+        "/stores/new",
+        f"/stores/{store['id']}",
+        f"/stores/{store['id']}/live",
+        "/nowhere",
+    )
     answers = [*[await browser.get(page) for page in pages], await stranger(platform).get("/login")]
     for answer in answers:
-        policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["Content-Security-Policy"].split(";"))
+        policy = dict(
+            part.strip().partition(" ")[::2]
+            for part in answer.headers["Content-Security-Policy"].split(";")
+        )
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == "'self'"
         assert policy["style-src"] == "'self'"
@@ -227,7 +288,9 @@ async def test_every_page_is_well_guarded_by_its_headers(platform: World) -> Non
         assert not re.search(r"<script(?![^>]*\bsrc=)|\bon[a-z]+=\"|\bstyle=\"", answer.text)
         assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)=\"(?:https?:)?//", answer.text)
         assert platform.admin.token not in answer.text
-    localhost = await browser.get("/stores", headers={"Host": f"localhost:{platform.port['gateway']}"})
+    localhost = await browser.get(
+        "/stores", headers={"Host": f"localhost:{platform.port['gateway']}"}
+    )
     assert (
         f"connect-src 'self' ws://localhost:{platform.port['notifier']};"
         in localhost.headers["Content-Security-Policy"]
@@ -268,7 +331,9 @@ async def test_another_tenants_pages_are_not_found(platform: World) -> None:
         assert (await browser.get(f"/stores/{store['id']}{path}")).status == 404
         assert (await browser.get(f"/stores/not-yours{path}")).status == 404
     for path in ("delete", "retry", "credentials", "upgrade", "rollback"):
-        answer = await browser.post(f"/stores/{store['id']}/{path}", {**csrf, "confirm": "not-yours"})
+        answer = await browser.post(
+            f"/stores/{store['id']}/{path}", {**csrf, "confirm": "not-yours"}
+        )
         assert answer.status == 404
     assert (await browser.post(f"/operations/{operation['id']}/cancel", csrf)).status == 404
     assert "not-yours" not in (await browser.get("/stores")).text

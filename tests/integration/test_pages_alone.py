@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from storefleet.errors import PermanentError
-from storefleet.models import Credentials
+from storefleet.core.errors import PermanentError
+from storefleet.core.models import Credentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.browser import Browser, forms
 from tests.support.plans import Gate, Script, failing
@@ -28,13 +28,21 @@ async def test_sign_ins_are_throttled_by_account(world: World) -> None:
     paused = await browser.post("/login", {**right, "email": world.admin.email.upper()})
     assert paused.status == 429
     assert 0 < int(paused.headers["Retry-After"]) <= 30
-    unknown = [(await browser.post("/login", {"email": "x@example.com", "password": "x"})).status for _ in range(4)]
+    unknown = [
+        (await browser.post("/login", {"email": "x@example.com", "password": "x"})).status
+        for _ in range(4)
+    ]
     assert unknown == [401, 401, 401, 429]  # as for accounts that exist
     other = {"email": world.other.email, "password": world.other.password}
     assert (await browser.post("/login", other)).status == 303
     await world.execute("UPDATE sign_in_failures SET last_at = now() - interval '31 seconds'")
     assert (await browser.post("/login", right)).status == 303
-    assert await world.value("SELECT count(*) FROM sign_in_failures WHERE account = $1", world.admin.email) == 0
+    assert (
+        await world.value(
+            "SELECT count(*) FROM sign_in_failures WHERE account = $1", world.admin.email
+        )
+        == 0
+    )
 
 
 async def test_a_store_by_forms_alone(world: World) -> None:
@@ -44,13 +52,23 @@ async def test_a_store_by_forms_alone(world: World) -> None:
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
     assert form.fields["parameters.shop.title"] == "A shop"
     assert form.fields["parameters.shop.colour"] == "red"
-    choice = {"name": " My-Shop ", "parameters.shop.products": "7", "parameters.shop.colour": "blue"}
+    choice = {
+        "name": " My-Shop ",
+        "parameters.shop.products": "7",
+        "parameters.shop.colour": "blue",
+    }
     answer = await browser.submit(page.text, "/stores/new", **choice)
     assert answer.status == 303
     address = answer.headers["Location"]
     store = (await world.api.get("/stores/my-shop")).body
     assert address == f"/stores/{store['id']}"
-    assert store["parameters"] == {"title": "A shop", "products": 7, "discount": 0.5, "open": True, "colour": "blue"}
+    assert store["parameters"] == {
+        "title": "A shop",
+        "products": 7,
+        "discount": 0.5,
+        "open": True,
+        "colour": "blue",
+    }
     again = await browser.submit(page.text, "/stores/new", **choice)  # the button pressed twice
     assert (again.status, again.headers["Location"]) == (303, address)
     await world.api.store_in(store["id"], "ready")
@@ -116,7 +134,9 @@ async def test_a_creation_is_cancelled_by_a_form(world: World) -> None:
         assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "cancelled"
 
 
-async def test_credentials_are_shown_once_asked_for_and_audited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_are_shown_once_asked_for_and_audited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def credentials(_self: object, store: object) -> Credentials:
         return Credentials("http://x.localhost/admin/", "admin@x", "s3cr3t-<word>")
 
@@ -131,14 +151,24 @@ async def test_credentials_are_shown_once_asked_for_and_audited(world: World, mo
     assert shown.status == 200
     assert "s3cr3t-&lt;word&gt;" in shown.text
     assert shown.headers["Cache-Control"] == "no-store"
-    by_api = await world.api.post(f"/stores/{store['id']}/credentials", headers={"X-Request-Id": "reveal-0001"})
-    assert by_api.body == {"admin_url": "http://x.localhost/admin/", "username": "admin@x", "password": "s3cr3t-<word>"}
+    by_api = await world.api.post(
+        f"/stores/{store['id']}/credentials", headers={"X-Request-Id": "reveal-0001"}
+    )
+    assert by_api.body == {
+        "admin_url": "http://x.localhost/admin/",
+        "username": "admin@x",
+        "password": "s3cr3t-<word>",
+    }
     assert by_api.headers["Cache-Control"] == "no-store"
-    rows = await world.fetch("SELECT actor, request_id FROM audit WHERE action = 'credentials.reveal' ORDER BY number")
+    rows = await world.fetch(
+        "SELECT actor, request_id FROM audit WHERE action = 'credentials.reveal' ORDER BY number"
+    )
     assert len(rows) == 2
     assert rows[0]["actor"].startswith("usr_")
     assert (rows[1]["actor"][:4], rows[1]["request_id"]) == ("tok_", "reveal-0001")
-    await world.api.ended((await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"])
+    await world.api.ended(
+        (await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"]
+    )
     assert (await world.api.post(f"/stores/{store['id']}/credentials")).status == 409
 
 
@@ -163,7 +193,9 @@ async def test_the_list_is_filtered_and_paged(world: World) -> None:
 
 
 async def test_a_secure_address_makes_a_secure_cookie(world: World) -> None:
-    await world.start("gateway", public_url="https://shops.example.com", public_live_url="wss://live.example.com")
+    await world.start(
+        "gateway", public_url="https://shops.example.com", public_live_url="wss://live.example.com"
+    )
     browser = stranger(world)
     browser.origin = "https://shops.example.com"
     form = {"email": world.admin.email, "password": world.admin.password}
@@ -176,7 +208,9 @@ async def test_a_secure_address_makes_a_secure_cookie(world: World) -> None:
     ("live", "port"),
     [("", None), ("ws://10.0.0.1:30081", "30081"), ("wss://shops.example.com", "")],
 )
-async def test_pages_listen_where_the_live_feed_is(world: World, live: str, port: str | None) -> None:
+async def test_pages_listen_where_the_live_feed_is(
+    world: World, live: str, port: str | None
+) -> None:
     await world.start("gateway", public_live_url=live)
     browser = await world.signed_in()
     page = (await browser.get("/stores")).text

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from storefleet.errors import PermanentError, RuntimeAway
+from storefleet.core.errors import PermanentError, RuntimeAway
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.browser import Browser, forms
 from tests.support.client import Answer
@@ -28,18 +28,24 @@ async def atelier(world: World, rehearsal: Rehearsal) -> World:
 
 
 def crash() -> PermanentError:
-    return PermanentError("shop_crashes", "The shop ended with exit code 255.", next_step="Wait for the next version.")
+    return PermanentError(
+        "shop_crashes", "The shop ended with exit code 255.", next_step="Wait for the next version."
+    )
 
 
 async def page_of(browser: Browser, store: dict[str, Any]) -> Answer:
     return await browser.get(f"/stores/{store['id']}")
 
 
-async def changed(world: World, browser: Browser, store: dict[str, Any], what: str, **fields: str) -> Answer:
+async def changed(
+    world: World, browser: Browser, store: dict[str, Any], what: str, **fields: str
+) -> Answer:
     """Send the form of the store's page, wait for its operation, and look at the page again."""
     page = await page_of(browser, store)
     answer = await browser.submit(page.text, f"/stores/{store['id']}/{what}", **fields)
-    assert (answer.status, answer.headers.get("Location")) == (303, f"/stores/{store['id']}"), answer.text
+    assert (answer.status, answer.headers.get("Location")) == (303, f"/stores/{store['id']}"), (
+        answer.text
+    )
     newest = (await world.api.get(f"/operations?store_id={store['id']}")).body["data"][0]
     await world.api.ended(newest["id"])
     return await page_of(browser, store)
@@ -57,7 +63,12 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
     store = await atelier.api.store_in("chosen", "ready")
     assert (store["engine_version"], store["plan"]) == ("1.9.0", "small")
     shown = (await page_of(browser, store)).text
-    for text in ("Create with 1.9.0, plan small", "The last of the old ones.", 'id="plan-title">Small<', "2.1.0"):
+    for text in (
+        "Create with 1.9.0, plan small",
+        "The last of the old ones.",
+        'id="plan-title">Small<',
+        "2.1.0",
+    ):
         assert text in shown
     page = await browser.get("/stores/new")
     assert (await browser.submit(page.text, "/stores/new", name="as-it-is")).status == 303
@@ -72,7 +83,9 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
         ("plan.atelier", "The plan must be one of: small, medium."),
     ],
 )
-async def test_what_there_is_not_is_said_with_what_there_is(atelier: World, field: str, says: str) -> None:
+async def test_what_there_is_not_is_said_with_what_there_is(
+    atelier: World, field: str, says: str
+) -> None:
     browser = await atelier.signed_in()
     page = await browser.get("/stores/new")
     answer = await browser.submit(page.text, "/stores/new", **{"name": "fine", field: "<9>"})
@@ -106,16 +119,27 @@ async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehea
     assert rehearsal.runs == ["dump", "release", "start", "prove", "release", "start", "prove"]
 
 
-async def test_an_upgrade_that_does_not_come_up_says_why(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_an_upgrade_that_does_not_come_up_says_why(
+    atelier: World, rehearsal: Rehearsal
+) -> None:
     rehearsal.acts["start"] = failing(crash, times=1)
     store = await atelier.api.ready("unlucky")
     browser = await atelier.signed_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.0.0<' in page.text
-    for text in ("The upgrade to 2.1.0 did not work", "exit code 255", "The store is back on 2.0.0.", "Went back to"):
+    for text in (
+        "The upgrade to 2.1.0 did not work",
+        "exit code 255",
+        "The store is back on 2.0.0.",
+        "Went back to",
+    ):
         assert text in page.text
-    for text in ("Wait for the next version.", "shop_crashes", 'data-step="prove" data-step-state="skipped"'):
+    for text in (
+        "Wait for the next version.",
+        "shop_crashes",
+        'data-step="prove" data-step-state="skipped"',
+    ):
         assert text in page.text
     assert 'id="retry"' not in page.text
 
@@ -129,7 +153,12 @@ async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal:
     await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
     await gate.waited_for()
     page = (await browser.get(address)).text
-    for text in ("Going back to 2.0.0", "Version 2.1.0 did not come up", "exit code 255", "Nothing to do right now"):
+    for text in (
+        "Going back to 2.0.0",
+        "Version 2.1.0 did not come up",
+        "exit code 255",
+        "Nothing to do right now",
+    ):
         assert text in page
     assert 'data-store-state="rolling_back"' in page
     assert "Step 5 of 6" in page
@@ -139,13 +168,19 @@ async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal:
     await atelier.api.store_in(store["id"], "ready")
 
 
-async def test_a_way_back_that_fails_too_can_be_tried_again(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_a_way_back_that_fails_too_can_be_tried_again(
+    atelier: World, rehearsal: Rehearsal
+) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
     store = await atelier.api.ready("stuck")
     browser = await atelier.signed_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'data-store-state="failed"' in page.text
-    for text in ("could neither be upgraded to 2.1.0 nor go back to 2.0.0", "return_failed", "Go back to 2.0.0"):
+    for text in (
+        "could neither be upgraded to 2.1.0 nor go back to 2.0.0",
+        "return_failed",
+        "Go back to 2.0.0",
+    ):
         assert text in page.text
     page = await changed(atelier, browser, store, "retry")
     assert 'data-store-state="ready"' in page.text
@@ -162,7 +197,9 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     assert 'id="current-version">2.1.0<' in page.text
     for text in ("Orders would be lost: nothing was changed", "1042 (84.00)", "orders_would_go"):
         assert text in page.text
-    choices = [form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"]
+    choices = [
+        form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"
+    ]
     keep, lose = choices[:2]
     assert "restore" not in keep.fields
     assert (lose.fields["restore"], lose.fields["discard_orders"]) == ("true", "true")
@@ -235,7 +272,9 @@ async def test_one_change_at_a_time(atelier: World, rehearsal: Rehearsal) -> Non
     assert (await atelier.api.store("busy"))["engine_version"] == "2.1.0"
 
 
-async def test_where_versions_stay_the_page_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_versions_stay_the_page_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SimulatedRuntime, "changes_versions", False)
     await world.start(engines_path=(VERSIONED,), default_engine="")
     store = await world.api.ready("fixed")
@@ -244,12 +283,16 @@ async def test_where_versions_stay_the_page_says_so(world: World, monkeypatch: p
     assert "Here a store keeps the version that it was made with." in page.text
     assert f'action="/stores/{store["id"]}/upgrade"' not in page.text
     csrf = forms(page.text)[0].fields["csrf_token"]
-    answer = await browser.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0", "csrf_token": csrf})
+    answer = await browser.post(
+        f"/stores/{store['id']}/upgrade", {"version": "2.1.0", "csrf_token": csrf}
+    )
     assert answer.status == 422
     assert "cannot_change_versions" in answer.text
 
 
-async def test_the_page_is_of_use_without_the_usage(atelier: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_page_is_of_use_without_the_usage(
+    atelier: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await atelier.api.ready("measured")
     browser = await atelier.signed_in()
     page = (await page_of(browser, store)).text
@@ -274,7 +317,9 @@ async def test_a_long_history_has_pages(atelier: World) -> None:
     browser = await atelier.signed_in()
     first = await page_of(browser, store)
     assert "Create with" not in first.text
-    oldest = (await atelier.api.get(f"/stores/{store['id']}/history?limit=10")).body["data"][-1]["operation_id"]
+    oldest = (await atelier.api.get(f"/stores/{store['id']}/history?limit=10")).body["data"][-1][
+        "operation_id"
+    ]
     second = await browser.get(f"/stores/{store['id']}?history={oldest}")
     assert f'href="/stores/{store["id"]}?history={oldest}#history"' in first.text
     assert "Create with 2.0.0, plan medium" in second.text

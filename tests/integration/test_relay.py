@@ -10,12 +10,12 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from storefleet.bus import Bus
-from storefleet.database import history, outbox
+from services.gateway.relay import Relay
+from storefleet.core.messages import LIVE_SUBJECT
+from storefleet.database import event_history, outbox
 from storefleet.database.outbox import Draft, Published
 from storefleet.database.pool import Database
-from storefleet.messages import LIVE_SUBJECT
-from storefleet.outbox import Relay
+from storefleet.messaging import Bus
 from tests.support.polling import eventually
 from tests.support.world import World
 
@@ -137,16 +137,25 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
     """It took a batch, lost its lease, and publishes late what another one has published meanwhile."""
     lease = timedelta(seconds=0.2)
     async with live(world) as heard, AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        database = await stack.enter_async_context(
+            Database(world.settings().database_url.get_secret_value()).opened()
+        )
         bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
         await stack.enter_async_context(bus.opened())
         await eventually(lambda: bus.connected)
         await world.tell(10)
         async with database.connection() as conn:
-            taken = await outbox.take(conn, owner="deposed", lease=lease, batch=200, published=Published(), sent=0)
+            taken = await outbox.take(
+                conn, owner="deposed", lease=lease, batch=200, published=Published(), sent=0
+            )
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
-            assert await outbox.take(conn, owner="other", lease=lease, batch=200, published=Published(), sent=0) is None
+            assert (
+                await outbox.take(
+                    conn, owner="other", lease=lease, batch=200, published=Published(), sent=0
+                )
+                is None
+            )
         async with relay(world):
             await world.tell(5)
             await all_published(world, 15)
@@ -161,7 +170,9 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
 
 async def numbers_are_whole_of_one(world: World, count: int) -> None:
     rows = await world.fetch("SELECT seq, data FROM events ORDER BY seq")
-    assert [(row["seq"], row["data"]["number"]) for row in rows] == [(n, n) for n in range(1, count + 1)]
+    assert [(row["seq"], row["data"]["number"]) for row in rows] == [
+        (n, n) for n in range(1, count + 1)
+    ]
 
 
 async def test_a_transaction_that_commits_late_is_numbered_late(world: World) -> None:
@@ -227,13 +238,17 @@ async def test_what_is_too_large_for_the_bus_blocks_nothing(world: World) -> Non
     assert await world.value("SELECT array_agg(seq ORDER BY seq) FROM events") == [1, 2, 3, 4]
 
 
-async def test_a_row_that_cannot_be_encoded_blocks_nothing(world: World, logged: Callable[[], str]) -> None:
+async def test_a_row_that_cannot_be_encoded_blocks_nothing(
+    world: World, logged: Callable[[], str]
+) -> None:
     """The relay's task goes on; the row is named in the log, counted and gone."""
     before = REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"}) or 0
     async with live(world) as heard, relay(world) as task:
         await world.tell(1)
         for message_id, data in (("msg_no_bytes", {}), ("msg_not_base64", {"base64": "abc"})):
-            broken = Draft(message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data)
+            broken = Draft(
+                message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data
+            )
             async with world.database.transaction() as conn:
                 await outbox.add(conn, broken)
             await world.tell(1)
@@ -244,20 +259,30 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(world: World, logged:
     assert logged().count("relay_row_dropped") == 2
     assert "msg_no_bytes" in logged()
     assert "msg_not_base64" in logged()
-    assert REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"}) == before + 2
+    assert (
+        REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"})
+        == before + 2
+    )
 
 
 async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World) -> None:
     """It is in the history, and what comes after it is not sent for ever."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        database = await stack.enter_async_context(
+            Database(world.settings().database_url.get_secret_value()).opened()
+        )
         bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
         await stack.enter_async_context(bus.opened())
         await eventually(lambda: bus.connected)
         await world.tell(3)
         async with database.connection() as conn:
             taken = await outbox.take(
-                conn, owner="x", lease=timedelta(seconds=5), batch=200, published=Published(), sent=0
+                conn,
+                owner="x",
+                lease=timedelta(seconds=5),
+                batch=200,
+                published=Published(),
+                sent=0,
             )
         assert taken is not None
         taken[1] = taken[1]._replace(time="yesterday")
@@ -269,11 +294,15 @@ async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World)
 async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: World) -> None:
     """It left ahead of its row, which is taken by the loop later."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(world.settings().database_url.get_secret_value()).opened())
+        database = await stack.enter_async_context(
+            Database(world.settings().database_url.get_secret_value()).opened()
+        )
         bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
         await stack.enter_async_context(bus.opened())
         await eventually(lambda: bus.connected)
-        broken = Draft("cmd_x", "command", "x", "storefleet.create", None, None, None, {"never": object()})
+        broken = Draft(
+            "cmd_x", "command", "x", "storefleet.create", None, None, None, {"never": object()}
+        )
         assert await Relay(database=database, bus=bus)._send_ahead(broken) is False
 
 
@@ -288,7 +317,9 @@ async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
         await publishing
         await world.servers.start_nats()
         for each in accepted:
-            assert (await world.api.ended(each["operation"]["id"], within=20))["state"] == "succeeded"
+            assert (await world.api.ended(each["operation"]["id"], within=20))[
+                "state"
+            ] == "succeeded"
         last = await world.settled()
         await listener.reached(last, within=20)
         assert listener.seqs == list(range(1, last + 1))
@@ -319,8 +350,8 @@ async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> Non
         await all_published(world, 10)
     await world.execute("UPDATE events SET time = now() - interval '8 days'")
     async with world.database.transaction() as conn:
-        assert await history.purge(conn, older_than=timedelta(days=7)) == 10
-        assert await history.bounds(conn) == (11, 10)
+        assert await event_history.purge(conn, older_than=timedelta(days=7)) == 10
+        assert await event_history.bounds(conn) == (11, 10)
     async with relay(world):
         await world.tell(1)
         await all_published(world, 11)

@@ -8,7 +8,9 @@ from tests.support.world import World
 
 
 async def test_an_engine_that_cannot_run_here_is_not_offered(world: World) -> None:
-    await world.start("gateway", runtime="kubernetes", engines_path=(SHOPS, ENGINES), default_engine="pocket")
+    await world.start(
+        "gateway", runtime="kubernetes", engines_path=(SHOPS, ENGINES), default_engine="pocket"
+    )
     listed = (await world.api.get("/engines")).body["data"]
     assert [(engine["name"], engine["default"]) for engine in listed] == [("pocket", True)]
     refused = await world.api.post("/stores", {"name": "acme", "engine": "shop"})
@@ -20,7 +22,9 @@ async def test_an_engine_that_cannot_run_here_is_not_offered(world: World) -> No
 
 
 async def test_a_gateway_lives_without_its_cluster(world: World, tmp_path: Path) -> None:
-    await world.start("gateway", runtime="kubernetes", kubeconfig=str(tmp_path / "none"), engines_path=(ENGINES,))
+    await world.start(
+        "gateway", runtime="kubernetes", kubeconfig=str(tmp_path / "none"), engines_path=(ENGINES,)
+    )
     store = (await world.api.post("/stores", {"name": "acme", "engine": "pocket"})).body["store"]
     answer = await world.api.get(f"/stores/{store['id']}/logs")
     assert (answer.status, answer.body["code"]) == (503, "runtime_away")

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY
 
-from services.notifier import sockets
-from services.notifier.hub import Hub
-from storefleet.database import history
+from services.notifier import websockets
+from services.notifier.feed import Hub
+from storefleet.database import event_history
 from tests.support.listening import Listener, listening
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -41,12 +41,18 @@ async def test_a_token_by_header_or_by_first_frame(world: World) -> None:
             await eventually(lambda listener=listener: len(listener.frames) == 2)  # type: ignore[misc]
             frame = listener.frames[0]
             assert frame.keys() == {"seq", "type", "time", "store_id", "operation_id", "data"}
-            assert (frame["seq"], frame["type"], frame["store_id"]) == (1, "store.step", "sto_aaaaaaaaaaaaaaaa")
+            assert (frame["seq"], frame["type"], frame["store_id"]) == (
+                1,
+                "store.step",
+                "sto_aaaaaaaaaaaaaaaa",
+            )
             assert frame["time"].endswith("Z")
 
 
-async def test_nobody_is_let_in_without_a_valid_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_FIRST_FRAME", 0.4)
+async def test_nobody_is_let_in_without_a_valid_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.4)
     await world.start("gateway", "notifier")
     expired = (await world.api.post("/tokens", {"name": "x"})).body
     await world.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", expired["id"])
@@ -61,9 +67,21 @@ async def test_nobody_is_let_in_without_a_valid_token(world: World, monkeypatch:
         async with listening(world.session, world.live_url) as listener:
             await listener.ws.send_json({"token": token})
             assert await listener.closed() == NOBODY
-    async with listening(world.session, world.live_url, headers={"Authorization": "Basic YTpi"}) as listener:
+    async with listening(
+        world.session, world.live_url, headers={"Authorization": "Basic YTpi"}
+    ) as listener:
         assert await listener.closed() == NOBODY
-    frames = ("", "x", "[]", "{}", '{"token": 1}', '{"token": null}', "[" * 2000, '{"token": "\\ud800"}', "\0")
+    frames = (
+        "",
+        "x",
+        "[]",
+        "{}",
+        '{"token": 1}',
+        '{"token": null}',
+        "[" * 2000,
+        '{"token": "\\ud800"}',
+        "\0",
+    )
     for frame in frames:
         async with listening(world.session, world.live_url) as listener:
             await listener.ws.send_str(frame)
@@ -81,14 +99,30 @@ async def test_a_session_listens_from_a_page_of_ours_only(world: World) -> None:
     browser = await world.signed_in()
     gateway, notifier = world.port["gateway"], world.port["notifier"]
     for host in ("127.0.0.1", "localhost"):
-        headers = {**browser.cookie_header, "Origin": f"http://{host}:{gateway}", "Host": f"{host}:{notifier}"}
+        headers = {
+            **browser.cookie_header,
+            "Origin": f"http://{host}:{gateway}",
+            "Host": f"{host}:{notifier}",
+        }
         async with listening(world.session, world.live_url, headers=headers) as listener:
             await asyncio.sleep(0.1)
             await world.tell(1)
             await eventually(lambda listener=listener: listener.frames)  # type: ignore[misc]
     wrong = (
-        *(None, "null", "", "http://127.0.0.1", "http://evil.com", "http://[", f"http://[::1]:{gateway}"),
-        *(f"https://127.0.0.1:{gateway}", f"http://127.0.0.1:{notifier}", f"http://127.0.0.1:{gateway}.evil.com"),
+        *(
+            None,
+            "null",
+            "",
+            "http://127.0.0.1",
+            "http://evil.com",
+            "http://[",
+            f"http://[::1]:{gateway}",
+        ),
+        *(
+            f"https://127.0.0.1:{gateway}",
+            f"http://127.0.0.1:{notifier}",
+            f"http://127.0.0.1:{gateway}.evil.com",
+        ),
         f"http://localhost:{gateway}",  # ours, but not the host that was asked
     )
     for origin in wrong:
@@ -97,16 +131,23 @@ async def test_a_session_listens_from_a_page_of_ours_only(world: World) -> None:
             await world.session.ws_connect(world.live_url, headers=headers)
         assert refused.value.status == 403, origin
     headers = {"Authorization": f"Bearer {world.admin.token}", "Origin": "http://evil.com"}
-    async with listening(world.session, world.live_url, headers=headers) as listener:  # a token is no cookie
+    async with listening(
+        world.session, world.live_url, headers=headers
+    ) as listener:  # a token is no cookie
         await asyncio.sleep(0.1)
         await world.tell(1)
         await eventually(lambda: listener.frames)
 
 
-async def test_a_cookie_that_is_none_is_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_FIRST_FRAME", 0.2)
+async def test_a_cookie_that_is_none_is_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.2)
     await world.start("notifier")
-    headers = {"Cookie": f"storefleet_session={'a' * 43}", "Origin": f"http://127.0.0.1:{world.port['gateway']}"}
+    headers = {
+        "Cookie": f"storefleet_session={'a' * 43}",
+        "Origin": f"http://127.0.0.1:{world.port['gateway']}",
+    }
     async with listening(world.session, world.live_url, headers=headers) as listener:
         assert await listener.closed() == NOBODY
 
@@ -116,7 +157,8 @@ async def test_after_must_be_a_number(world: World, after: str) -> None:
     await world.start("notifier")
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await world.session.ws_connect(
-            f"{world.live_url}?after={after}", headers={"Authorization": f"Bearer {world.admin.token}"}
+            f"{world.live_url}?after={after}",
+            headers={"Authorization": f"Bearer {world.admin.token}"},
         )
     assert refused.value.status == 422
 
@@ -205,8 +247,15 @@ async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
     await world.settled()
     await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE seq <= 10")
     async with world.database.transaction() as conn:
-        assert await history.purge(conn, older_than=timedelta(days=7)) == 10
-    cases = [(0, [20]), (9, [20]), (10, list(range(11, 21))), (20, []), (21, [20]), (2**63 - 1, [20])]
+        assert await event_history.purge(conn, older_than=timedelta(days=7)) == 10
+    cases = [
+        (0, [20]),
+        (9, [20]),
+        (10, list(range(11, 21))),
+        (20, []),
+        (21, [20]),
+        (2**63 - 1, [20]),
+    ]
     for after, expected in cases:
         async with world.listener(after=after) as listener:
             if expected:
@@ -226,7 +275,10 @@ async def test_a_tenant_hears_its_own(world: World) -> None:
     theirs = "sto_bbbbbbbbbbbbbbbb"
     await world.tell(3)
     await world.tell(2, tenant_id=world.other.tenant_id, store_id=theirs)
-    async with world.listener(after=0) as mine, world.listener(token=world.other.token, after=0) as others:
+    async with (
+        world.listener(after=0) as mine,
+        world.listener(token=world.other.token, after=0) as others,
+    ):
         await world.settled()
         await world.tell(2)
         await world.tell(1, tenant_id=world.other.tenant_id, store_id=theirs)
@@ -238,10 +290,14 @@ async def test_a_tenant_hears_its_own(world: World) -> None:
         assert own(others.frames, theirs) == [1, 2, 3]
 
 
-async def test_lost_live_messages_are_read_from_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lost_live_messages_are_read_from_the_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chance = random.Random(4)
     heard = Hub.heard
-    monkeypatch.setattr(Hub, "heard", lambda self, body: heard(self, body) if chance.random() < 0.5 else None)
+    monkeypatch.setattr(
+        Hub, "heard", lambda self, body: heard(self, body) if chance.random() < 0.5 else None
+    )
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         for _ in range(20):
@@ -253,12 +309,20 @@ async def test_lost_live_messages_are_read_from_the_database(world: World, monke
         assert listener.seqs == list(range(1, 421))
 
 
-async def test_unreadable_live_messages_are_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreadable_live_messages_are_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard = Hub.heard
 
     def noisy(self: Hub, body: bytes) -> None:
         envelope = json.loads(body)
-        for change in ({"seq": None}, {"seq": "x"}, {"tenantid": 1}, {"specversion": "9"}, {"data": None}):
+        for change in (
+            {"seq": None},
+            {"seq": "x"},
+            {"tenantid": 1},
+            {"specversion": "9"},
+            {"data": None},
+        ):
             heard(self, json.dumps({**envelope, **change, "seq": change.get("seq", -5)}).encode())
         for garbage in (b"", b"\xff", b"[]", b"{}"):
             heard(self, garbage)
@@ -316,7 +380,9 @@ async def test_a_notifier_that_was_cut_off_from_everything_catches_up(world: Wor
         assert listener.seqs == list(range(1, 16))
 
 
-async def test_who_comes_before_the_hub_has_begun_misses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_before_the_hub_has_begun_misses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin, may_begin = Hub._begin, asyncio.Event()
 
     async def late(self: Hub) -> None:
@@ -338,7 +404,9 @@ async def test_who_comes_before_the_hub_has_begun_misses_nothing(world: World, m
 async def test_many_listeners_hear_everything_in_order(world: World) -> None:
     await world.start("gateway", "notifier")
     async with asyncio.timeout(60), AsyncExitStack() as many:
-        listeners = await asyncio.gather(*(many.enter_async_context(world.listener()) for _ in range(150)))
+        listeners = await asyncio.gather(
+            *(many.enter_async_context(world.listener()) for _ in range(150))
+        )
         await asyncio.sleep(0.3)
         for _ in range(10):
             await world.tell(5)
@@ -350,8 +418,10 @@ async def test_many_listeners_hear_everything_in_order(world: World) -> None:
 # when it is closed --------------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_reader_is_cut_off_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "PACE", 1.0)
+async def test_a_slow_reader_is_cut_off_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websockets, "PACE", 1.0)
     await world.start("gateway", "notifier", socket_backlog=8192)
     cut = _measured("storefleet_sockets_cut_total")
     slow = socket.socket()
@@ -386,9 +456,11 @@ async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It falls behind, is brought back from the database at its own pace, and nothing is missed or doubled."""
-    behind: list[sockets.Socket] = []
-    resume = sockets.Sockets._resume
-    monkeypatch.setattr(sockets.Sockets, "_resume", lambda self, one: (behind.append(one), resume(self, one)))
+    behind: list[websockets.Socket] = []
+    resume = websockets.Sockets._resume
+    monkeypatch.setattr(
+        websockets.Sockets, "_resume", lambda self, one: (behind.append(one), resume(self, one))
+    )
     await world.start("gateway", "notifier", socket_backlog=8192)
     headers = {"Authorization": f"Bearer {world.admin.token}"}
     ws = await world.session.ws_connect(world.live_url, headers=headers, max_msg_size=1 << 22)
@@ -417,9 +489,15 @@ async def test_signing_out_closes_within_a_second(world: World) -> None:
     browser, other = await world.signed_in(), await world.signed_in()
     origin = {"Origin": world.url}
     async with (
-        listening(world.session, world.live_url, headers={**browser.cookie_header, **origin}) as one,
-        listening(world.session, world.live_url, headers={**browser.cookie_header, **origin}) as two,
-        listening(world.session, world.live_url, headers={**other.cookie_header, **origin}) as stays,
+        listening(
+            world.session, world.live_url, headers={**browser.cookie_header, **origin}
+        ) as one,
+        listening(
+            world.session, world.live_url, headers={**browser.cookie_header, **origin}
+        ) as two,
+        listening(
+            world.session, world.live_url, headers={**other.cookie_header, **origin}
+        ) as stays,
     ):
         await asyncio.sleep(0.3)
         page = (await browser.get("/stores")).text
@@ -445,7 +523,7 @@ async def test_revoking_a_token_closes_its_sockets(world: World) -> None:
 async def test_what_expires_is_closed_and_missed_word_is_made_up_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_RECHECK", 0.3)
+    monkeypatch.setattr(websockets, "_RECHECK", 0.3)
     await world.start("gateway", "notifier")
     token = (await world.api.post("/tokens", {"name": "short"})).body
     browser = await world.signed_in()

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.reaper.sweep import Sweep
-from storefleet.accounts import Accounts, ensure_first_tenant, replace_first_secrets
-from storefleet.errors import Unauthenticated
+from services.reaper.due_operations import Sweep
+from storefleet.auth.accounts import Accounts, ensure_first_tenant, replace_first_secrets
+from storefleet.core.errors import Unauthenticated
 from tests.support.plans import Script
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -17,15 +17,21 @@ async def test_what_is_old_is_forgotten(world: World) -> None:
     await world.start("gateway", "provisioner", "reaper")
     old, new = await world.api.ready("old"), await world.api.ready("new")
     for store in (old, new):
-        await world.api.ended((await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"])
+        await world.api.ended(
+            (await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"]
+        )
     live = await world.api.ready("lively")
     await world.api.post("/stores", {"name": "keyed"}, headers={"Idempotency-Key": "old"})
     await world.signed_in()
     await world.settled()
     last = await world.last_seq()
     await world.stop("reaper")
-    await world.execute("UPDATE stores SET deleted_at = now() - interval '8 days' WHERE id = $1", old["id"])
-    await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE store_id = $1", old["id"])
+    await world.execute(
+        "UPDATE stores SET deleted_at = now() - interval '8 days' WHERE id = $1", old["id"]
+    )
+    await world.execute(
+        "UPDATE events SET time = now() - interval '8 days' WHERE store_id = $1", old["id"]
+    )
     await world.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
     await world.execute("UPDATE sessions SET expires_at = now() - interval '25 hours'")
     await world.execute(
@@ -49,7 +55,9 @@ async def test_what_is_old_is_forgotten(world: World) -> None:
     assert (await world.api.store(live["id"]))["state"] == "ready"
     assert await world.last_seq() == last
     assert await world.value("SELECT first_seq FROM relay") > 1
-    again = await world.api.post("/stores", {"name": "keyed-again"}, headers={"Idempotency-Key": "old"})
+    again = await world.api.post(
+        "/stores", {"name": "keyed-again"}, headers={"Idempotency-Key": "old"}
+    )
     assert again.status == 202  # a key is remembered for a day
 
 
@@ -58,7 +66,9 @@ async def test_stores_are_counted_by_state(world: World) -> None:
     await world.api.ready("one")
     await world.api.ready("two")
     await world.start("reaper")
-    await eventually(lambda: REGISTRY.get_sample_value("storefleet_stores", {"state": "ready"}) == 2)
+    await eventually(
+        lambda: REGISTRY.get_sample_value("storefleet_stores", {"state": "ready"}) == 2
+    )
 
 
 async def test_many_reapers_announce_what_is_due_once(world: World) -> None:

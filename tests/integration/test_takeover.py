@@ -14,12 +14,16 @@ from tests.support.world import World
 
 async def scripted(world: World, folder: Path, **overrides: Any) -> Process:
     extra = {FOLDER: str(folder), **overrides.pop("extra", {})}
-    process = await world.process("tests.support.scripted_worker", service="provisioner", extra=extra, **overrides)
+    process = await world.process(
+        "tests.support.scripted_worker", service="provisioner", extra=extra, **overrides
+    )
     await eventually((folder / f"started-{process.pid}").exists, within=20)
     return process
 
 
-async def at_work(world: World, folder: Path, name: str, **overrides: Any) -> tuple[Process, dict[str, Any]]:
+async def at_work(
+    world: World, folder: Path, name: str, **overrides: Any
+) -> tuple[Process, dict[str, Any]]:
     """A worker in the middle of the second step of this store's creation."""
     process = await scripted(world, folder, **overrides)
     accepted = await world.api.create(name)
@@ -36,7 +40,9 @@ async def everything(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def test_a_killed_workers_operation_is_taken_over_and_continues(world: World, tmp_path: Path) -> None:
+async def test_a_killed_workers_operation_is_taken_over_and_continues(
+    world: World, tmp_path: Path
+) -> None:
     await world.start("gateway", "reaper")
     first, accepted = await at_work(world, tmp_path, "inherited")
     second = await scripted(world, tmp_path)
@@ -73,17 +79,23 @@ async def test_a_frozen_worker_that_wakes_up_changes_nothing(world: World, tmp_p
         await eventually(lambda deposed=deposed: "lease_lost" in deposed.output)  # type: ignore[misc]
     assert not (tmp_path / f"effect-{frozen.pid}").exists()
     assert await everything(world) == before
-    assert [step["message"] for step in (await world.api.get("/operations")).body["data"][0]["steps"]][1] == (
-        f"by {heir.pid}"
-    )
+    assert [
+        step["message"] for step in (await world.api.get("/operations")).body["data"][0]["steps"]
+    ][1] == (f"by {heir.pid}")
 
 
-async def test_a_terminated_worker_hands_back_and_the_next_one_need_not_wait(world: World, tmp_path: Path) -> None:
-    await world.start("gateway")  # no scan: what is handed back is announced by the one that hands it back
+async def test_a_terminated_worker_hands_back_and_the_next_one_need_not_wait(
+    world: World, tmp_path: Path
+) -> None:
+    await world.start(
+        "gateway"
+    )  # no scan: what is handed back is announced by the one that hands it back
     first, accepted = await at_work(world, tmp_path, "handed-back", lease=60, shutdown_grace=0.3)
     first.signal(signal.SIGTERM)
     assert await first.ended() == 0
-    assert (await world.api.get(f"/operations/{accepted['operation']['id']}")).body["state"] == "queued"
+    assert (await world.api.get(f"/operations/{accepted['operation']['id']}")).body[
+        "state"
+    ] == "queued"
     second = await scripted(world, tmp_path)
     await eventually((tmp_path / f"second-{second.pid}").exists)
     (tmp_path / "go").touch()

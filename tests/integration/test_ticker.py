@@ -15,11 +15,11 @@ import yaml
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from services.reaper.ticker import Ticks
-from storefleet.database import ticks
+from services.reaper.cron import Ticks
+from storefleet.core.identifiers import STORE, new_id
+from storefleet.database import cron_calls
 from storefleet.database.pool import Database
-from storefleet.engines import Engine, Ticker
-from storefleet.identifiers import STORE, new_id
+from storefleet.engines.catalogue import Engine, Ticker
 from tests.support.kubernetes import ENGINES, pocket
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -41,11 +41,16 @@ class Shops:
         if request.host.startswith("hang-"):
             await asyncio.sleep(60)
         await asyncio.sleep(0.01)
-        return web.Response(status=500 if request.host.startswith("broken-") else 200, text="x" * 100_000)
+        return web.Response(
+            status=500 if request.host.startswith("broken-") else 200, text="x" * 100_000
+        )
 
     def least(self, kind: str) -> int:
         """How often the one of this kind that was asked least was asked."""
-        return min((len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-")), default=0)
+        return min(
+            (len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-")),
+            default=0,
+        )
 
     def count(self, kind: str) -> int:
         return sum(len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-"))
@@ -77,7 +82,7 @@ class Counting(Ticks):
 
     turns = now = most = 0
 
-    async def _ask(self, http: aiohttp.ClientSession, turn: ticks.Turn) -> None:
+    async def _ask(self, http: aiohttp.ClientSession, turn: cron_calls.Turn) -> None:
         self.turns += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -89,7 +94,12 @@ class Counting(Ticks):
 
 @asynccontextmanager
 async def ticking(
-    world: World, engines: Iterable[Engine], *, port: int, database_port: int | None = None, **overrides: Any
+    world: World,
+    engines: Iterable[Engine],
+    *,
+    port: int,
+    database_port: int | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[tuple[Counting, asyncio.Task[None]]]:
     """A reaper's ticker without the reaper."""
     settings = world.settings(
@@ -111,7 +121,9 @@ async def ticking(
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def stores(world: World, count: int, kind: str = "good", *, engine: str = "pocket", state: str = "ready") -> None:
+async def stores(
+    world: World, count: int, kind: str = "good", *, engine: str = "pocket", state: str = "ready"
+) -> None:
     await world.execute(
         "INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, url)"
         " SELECT id, $2, $3 || '-' || number, $4, '1', '{}', $5, 'http://' || $3 || '-' || number || '.localhost:81/'"
@@ -138,9 +150,13 @@ async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
             ticking(world, [with_ticker()], **both) as (one, _),
             ticking(world, [with_ticker()], **both) as (two, _),
         ):
-            await eventually(lambda: len(server.asked) == 60 and server.least("good") >= 5, within=60)
+            await eventually(
+                lambda: len(server.asked) == 60 and server.least("good") >= 5, within=60
+            )
         assert len(server.asked) == 60, "only those that are ready, and whose engine wants it"
-        turns = (time.monotonic() - began) / 0.9 + 1  # as many as a store can have had, asked by one reaper at a time
+        turns = (
+            time.monotonic() - began
+        ) / 0.9 + 1  # as many as a store can have had, asked by one reaper at a time
         assert max(len(times) for times in server.asked.values()) <= turns
         assert min(one.turns, two.turns) > 30, "both worked"
         path, headers = server.seen[0]
@@ -152,8 +168,8 @@ async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
 async def test_first_turns_are_spread(world: World) -> None:
     await stores(world, 300)
     async with world.database.transaction() as conn:
-        assert await ticks.enrol(conn, {"pocket": 60.0}) == (300, 0)
-        assert await ticks.enrol(conn, {"pocket": 60.0}) == (0, 0)
+        assert await cron_calls.enrol(conn, {"pocket": 60.0}) == (300, 0)
+        assert await cron_calls.enrol(conn, {"pocket": 60.0}) == (0, 0)
     tenths = await world.fetch(
         "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) FROM ticks GROUP BY 1"
     )
@@ -165,20 +181,25 @@ async def test_a_turn_is_claimed_once(world: World) -> None:
     await stores(world, 500)
     every = {"pocket": 60.0}
     async with world.database.transaction() as conn:
-        await ticks.enrol(conn, every)
+        await cron_calls.enrol(conn, every)
     await world.execute("UPDATE ticks SET due_at = now() - interval '1 minute'")
 
-    async def claim() -> list[ticks.Turn]:
+    async def claim() -> list[cron_calls.Turn]:
         async with world.database.transaction() as conn:
-            return await ticks.claim(conn, every, limit=200)
+            return await cron_calls.claim(conn, every, limit=200)
 
     found = [turn for turns in await asyncio.gather(*(claim() for _ in range(6))) for turn in turns]
     assert len(found) == len({turn.store_id for turn in found}) == 500
-    assert await world.value("SELECT count(*) FROM ticks WHERE due_at < now() + interval '50 seconds'") == 0
+    assert (
+        await world.value("SELECT count(*) FROM ticks WHERE due_at < now() + interval '50 seconds'")
+        == 0
+    )
     assert min(turn.late for turn in found) >= 60
 
 
-async def test_stores_that_hang_or_break_hold_nobody_up(world: World, logged: Callable[[], str]) -> None:
+async def test_stores_that_hang_or_break_hold_nobody_up(
+    world: World, logged: Callable[[], str]
+) -> None:
     """They take turns less and less often; never more are asked at once than allowed; the log stays short."""
     await stores(world, 12, "hang")
     await stores(world, 4, "broken")
@@ -189,11 +210,18 @@ async def test_stores_that_hang_or_break_hold_nobody_up(world: World, logged: Ca
     def so_far() -> bool:
         """A shop knows that it was asked before the ticker counts what it answered."""
         asked = server.least("hang") >= 3 and server.least("good") >= 8
-        return asked and all(outcome(name) - before[name] >= least for name, least in counted.items())
+        return asked and all(
+            outcome(name) - before[name] >= least for name, least in counted.items()
+        )
 
     async with shops(world) as server:
         async with ticking(
-            world, [with_ticker()], port=server.port, scan_interval=0.1, ticks_at_once=4, tick_timeout=0.5
+            world,
+            [with_ticker()],
+            port=server.port,
+            scan_interval=0.1,
+            ticks_at_once=4,
+            tick_timeout=0.5,
         ) as (ticker, _):
             await eventually(so_far, within=60)
         assert ticker.most <= 4
@@ -201,29 +229,40 @@ async def test_stores_that_hang_or_break_hold_nobody_up(world: World, logged: Ca
         assert server.count("broken") / 4 < server.count("good") / 6 / 1.5
     assert logged().count("stores_not_ticking") <= 2, "at most once a minute"
     assert (
-        await world.value("SELECT min(failures) FROM ticks JOIN stores ON id = store_id WHERE name LIKE 'hang-%'") >= 2
+        await world.value(
+            "SELECT min(failures) FROM ticks JOIN stores ON id = store_id WHERE name LIKE 'hang-%'"
+        )
+        >= 2
     )
 
 
 async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
     await stores(world, 1)
     async with world.database.transaction() as conn:
-        await ticks.enrol(conn, {"pocket": 1.0})
+        await cron_calls.enrol(conn, {"pocket": 1.0})
     (row,) = await world.fetch("SELECT store_id FROM ticks")
     async with world.database.connection() as conn:
         for _ in range(30):
-            await ticks.note_failure(conn, row["store_id"], every=60, longest=timedelta(minutes=30))
+            await cron_calls.note_failure(
+                conn, row["store_id"], every=60, longest=timedelta(minutes=30)
+            )
     left = await world.value("SELECT extract(epoch FROM due_at - now()) FROM ticks")
     assert 1700 < left <= 1800
     await world.execute("UPDATE ticks SET due_at = now()")
-    async with shops(world) as server, ticking(world, [with_ticker()], port=server.port, scan_interval=0.1):
+    async with (
+        shops(world) as server,
+        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+    ):
         await eventually(lambda: server.count("good") >= 3)
     assert await world.value("SELECT failures FROM ticks") == 0
 
 
 async def test_stores_come_and_go(world: World) -> None:
     await stores(world, 5)
-    async with shops(world) as server, ticking(world, [with_ticker()], port=server.port, scan_interval=0.1):
+    async with (
+        shops(world) as server,
+        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+    ):
         await eventually(lambda: len(server.asked) == 5)
         await world.execute("UPDATE stores SET state = 'deleting' WHERE name <> 'good-1'")
         await asyncio.sleep(0.5)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from storefleet.errors import PermanentError, TransientError, Unchanged, Wait
-from storefleet.ledger import Ledger
-from storefleet.models import Failure
-from storefleet.runtimes.base import Work
+from storefleet.core.errors import PermanentError, TransientError, Unchanged, Wait
+from storefleet.core.models import Failure
+from storefleet.operations.recorder import Ledger
+from storefleet.runtimes.protocol import Work
 from tests.support.kubernetes import ENGINES as POCKET
 from tests.support.plans import Gate, Script, Shopfitter, failing, nothing
 from tests.support.polling import eventually
@@ -66,19 +66,28 @@ async def test_an_upgrade_in_the_order_of_its_events(world: World) -> None:
     store = await world.api.ready("acme")
     async with world.listener() as heard:
         accepted = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
-        assert accepted.headers["Location"] == f"/api/v1/operations/{accepted.body['operation']['id']}"
+        assert (
+            accepted.headers["Location"] == f"/api/v1/operations/{accepted.body['operation']['id']}"
+        )
         assert accepted.body["operation"]["input"] == {"from": "1.0.0", "to": "2.0.0"}
         await heard.heard("store.upgraded")
     types = heard.types(store["id"])
     assert [each for each in types if each != "store.step"] == ["store.upgrading", "store.upgraded"]
     assert types[0] == "store.step", "that it waits is told, too"
-    shown = [(f["type"], f["data"]["store"]["state"], f["data"]["store"]["engine_version"]) for f in heard.frames]
+    shown = [
+        (f["type"], f["data"]["store"]["state"], f["data"]["store"]["engine_version"])
+        for f in heard.frames
+    ]
     assert shown[1] == ("store.upgrading", "upgrading", "1.0.0")
     assert shown[-1] == ("store.upgraded", "ready", "2.0.0"), "the version changes when all is done"
     versions = [frame["data"]["store"]["version"] for frame in heard.frames]
     assert versions == sorted(versions)
     now = await world.api.store("acme")
-    assert (now["state"], now["engine_version"], now["ready_at"]) == ("ready", "2.0.0", store["ready_at"])
+    assert (now["state"], now["engine_version"], now["ready_at"]) == (
+        "ready",
+        "2.0.0",
+        store["ready_at"],
+    )
     assert now["failure"] is None
 
 
@@ -88,7 +97,9 @@ async def test_a_step_knows_what_it_is_about(world: World) -> None:
     async def look(work: Work) -> None:
         seen.append((work.store.engine_version, work.change))
 
-    fitter = Shopfitter(there=Script(dump=look, release=failing(broken, times=1)), back=back(release=look))
+    fitter = Shopfitter(
+        there=Script(dump=look, release=failing(broken, times=1)), back=back(release=look)
+    )
     await world.start("gateway")
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
@@ -104,7 +115,9 @@ async def test_the_same_upgrade_twice_is_one(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("acme")
     await world.stop("provisioner")
-    answers = await asyncio.gather(*(world.api.post("/stores/acme/upgrade", {"version": "2.0.0"}) for _ in range(20)))
+    answers = await asyncio.gather(
+        *(world.api.post("/stores/acme/upgrade", {"version": "2.0.0"}) for _ in range(20))
+    )
     assert {answer.status for answer in answers} == {202}
     (operation_id,) = {answer.body["operation"]["id"] for answer in answers}
     other = await world.api.post("/stores/acme/upgrade", {"version": "3.0.0"})
@@ -127,15 +140,24 @@ async def test_what_cannot_be_upgraded(world: World) -> None:
     for version in ("9.9.9", "nowhere", "2.0.0 ", "'; DROP TABLE stores; --", "../2.0.0"):
         unknown = await world.api.post("/stores/waiting/upgrade", {"version": version})
         assert (unknown.status, unknown.body["code"]) == (422, "invalid"), version
-        assert unknown.body["errors"] == [{"pointer": "/version", "detail": "must be one of: 1.0.0, 2.0.0, 3.0.0"}]
+        assert unknown.body["errors"] == [
+            {"pointer": "/version", "detail": "must be one of: 1.0.0, 2.0.0, 3.0.0"}
+        ]
     for path in ("upgrade", "rollback"):
         assert (await world.api.post(f"/stores/nobody/{path}", {"version": "2.0.0"})).status == 404
-        assert (await world.api.call("POST", f"/api/v1/stores/waiting/{path}", data=b"{")).status == 400
+        assert (
+            await world.api.call("POST", f"/api/v1/stores/waiting/{path}", data=b"{")
+        ).status == 400
         assert (await world.api.post(f"/stores/waiting/{path}", {"more": 1})).status == 422
     await world.execute("UPDATE stores SET engine = 'forgotten'")
     forgotten = await world.api.post("/stores/waiting/upgrade", {"version": "2.0.0"})
     assert (forgotten.status, forgotten.body["code"]) == (409, "engine_unavailable")
-    assert await world.value("SELECT count(*) FROM operations WHERE id <> $1", waiting["operation"]["id"]) == 0
+    assert (
+        await world.value(
+            "SELECT count(*) FROM operations WHERE id <> $1", waiting["operation"]["id"]
+        )
+        == 0
+    )
 
 
 async def test_where_stores_keep_their_version(world: World) -> None:
@@ -159,25 +181,38 @@ async def test_an_upgrade_that_fails_goes_back_and_says_why(world: World) -> Non
         ended = await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
         await heard.heard("store.rolled_back")
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
-    assert states(ended) == [("dump", "succeeded"), ("release", "failed"), ("return-release", "succeeded")]
+    assert states(ended) == [
+        ("dump", "succeeded"),
+        ("release", "failed"),
+        ("return-release", "succeeded"),
+    ]
     assert ended["error"]["code"] == "image_missing"
     assert ended["error"]["step"] == "release"
-    assert ended["error"]["detail"] == "The image of version 3.0.0 is nowhere. The store is back on 1.0.0."
+    assert (
+        ended["error"]["detail"]
+        == "The image of version 3.0.0 is nowhere. The store is back on 1.0.0."
+    )
     assert ended["error"]["next"]
     told = [each for each in heard.types(store["id"]) if each != "store.step"]
     assert told == ["store.upgrading", "store.rolling_back", "store.rolled_back"]
     on_its_way = next(f for f in heard.frames if f["type"] == "store.rolling_back")["data"]
-    assert (on_its_way["operation"]["state"], on_its_way["operation"]["error"]["code"]) == ("running", "image_missing")
+    assert (on_its_way["operation"]["state"], on_its_way["operation"]["error"]["code"]) == (
+        "running",
+        "image_missing",
+    )
     now = await world.api.store("acme")
     assert (now["state"], now["engine_version"], now["failure"]) == ("ready", "1.0.0", None)
     assert (await world.api.get("/dead-letters")).body["data"] == []
     assert (await world.api.ended((await upgrade(world, "acme"))["id"]))["state"] == "succeeded"
 
 
-async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own(world: World) -> None:
+async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own(
+    world: World,
+) -> None:
     await world.start("gateway", "reaper")
     fitter = Shopfitter(
-        there=Script(release=failing(busy, times=10**6)), back=back(release=failing(busy, times=3), prove=nothing)
+        there=Script(release=failing(busy, times=10**6)),
+        back=back(release=failing(busy, times=3), prove=nothing),
     )
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
@@ -188,7 +223,11 @@ async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own
         )
         ended = await world.api.ended(operation["id"])
     assert (ended["state"], ended["error"]["code"], ended["attempt"]) == ("failed", "busy", 4)
-    assert states(ended) == [("release", "failed"), ("return-release", "succeeded"), ("return-prove", "succeeded")]
+    assert states(ended) == [
+        ("release", "failed"),
+        ("return-release", "succeeded"),
+        ("return-prove", "succeeded"),
+    ]
     assert (await world.api.store("acme"))["state"] == "ready"
     assert fitter.back.count("return-release") == 4
     assert (await world.api.get("/dead-letters")).body["data"] == []
@@ -200,7 +239,11 @@ async def test_steps_that_never_began_are_marked_so(world: World) -> None:
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
         ended = await world.api.ended((await upgrade(world, "acme"))["id"])
-    assert states(ended)[:3] == [("dump", "failed"), ("release", "cancelled"), ("prove", "cancelled")]
+    assert states(ended)[:3] == [
+        ("dump", "failed"),
+        ("release", "cancelled"),
+        ("prove", "cancelled"),
+    ]
     assert [step["message"] for step in ended["steps"][1:3]] == ["Not begun"] * 2
 
 
@@ -219,16 +262,30 @@ async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None
         failed = await world.api.store("acme")
         assert (failed["state"], failed["engine_version"]) == ("failed", "1.0.0")
         assert failed["failure"] == ended["error"]
-        for word in ("There is no such image.", "image_missing", "No node takes it.", "unschedulable"):
+        for word in (
+            "There is no such image.",
+            "image_missing",
+            "No node takes it.",
+            "unschedulable",
+        ):
             assert word in failed["failure"]["detail"]
         assert failed["failure"]["next"] == "Make room. Then retry: it goes back to 1.0.0."
         refused = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
         assert (refused.status, refused.body["code"]) == (409, "not_ready")
 
-        asked = {"from": "2.0.0", "to": "1.0.0", "restore": False, "discard_orders": False, "dump": operation["id"]}
+        asked = {
+            "from": "2.0.0",
+            "to": "1.0.0",
+            "restore": False,
+            "discard_orders": False,
+            "dump": operation["id"],
+        }
         for outcome, state in (("failed", "failed"), ("succeeded", "ready")):
             retried = (await world.api.post("/stores/acme/retry")).body
-            assert (retried["store"]["state"], retried["operation"]["kind"]) == ("rolling_back", "rollback")
+            assert (retried["store"]["state"], retried["operation"]["kind"]) == (
+                "rolling_back",
+                "rollback",
+            )
             assert retried["operation"]["input"] == asked
             assert (await world.api.ended(retried["operation"]["id"]))["state"] == outcome
             assert (await world.api.store("acme"))["state"] == state
@@ -243,9 +300,14 @@ async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None
     assert (now["engine_version"], now["failure"]) == ("1.0.0", None)
 
 
-async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed(world: World) -> None:
+async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed(
+    world: World,
+) -> None:
     await world.start("gateway", "reaper")
-    fitter = Shopfitter(there=Script(release=failing(broken, times=1)), back=back(release=failing(busy, times=10**6)))
+    fitter = Shopfitter(
+        there=Script(release=failing(broken, times=1)),
+        back=back(release=failing(busy, times=10**6)),
+    )
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
         operation = await upgrade(world, "acme")
@@ -259,9 +321,15 @@ async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "rollback"])
-async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_is(world: World, kind: str) -> None:
+async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_is(
+    world: World, kind: str
+) -> None:
     def refusal() -> Unchanged:
-        return Unchanged("orders_would_go", "Two orders would go: 101, 102.", next_step="Accept that, or keep them.")
+        return Unchanged(
+            "orders_would_go",
+            "Two orders would go: 101, 102.",
+            next_step="Accept that, or keep them.",
+        )
 
     script = Script(orders=failing(refusal, times=1), restore=nothing)
     fitter = Shopfitter(**{"there" if kind == "upgrade" else kind: script})
@@ -270,7 +338,9 @@ async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_
     before = await world.api.store("acme")
     await world.stop("provisioner")
     async with world.worker(fitter.plans):
-        operation = await (rollback(world, "acme", restore=True) if kind == "rollback" else upgrade(world, "acme"))
+        operation = await (
+            rollback(world, "acme", restore=True) if kind == "rollback" else upgrade(world, "acme")
+        )
         ended = await world.api.ended(operation["id"])
         assert (ended["state"], ended["error"]["code"]) == ("failed", "orders_would_go")
         assert ended["error"]["detail"] == "Two orders would go: 101, 102."
@@ -303,7 +373,10 @@ async def test_a_rollback_and_the_history_of_it_all(world: World) -> None:
 
     page = (await world.api.get("/stores/acme/history")).body
     assert page["has_more"] is False
-    lines = [(e["kind"], e["state"], e["from"], e["to"], e["restore"], e["by"]["name"]) for e in page["data"]]
+    lines = [
+        (e["kind"], e["state"], e["from"], e["to"], e["restore"], e["by"]["name"])
+        for e in page["data"]
+    ]
     mine = (await world.api.get("/tokens")).body["data"][-1]["name"]
     assert lines == [
         ("rollback", "succeeded", "2.0.0", "1.0.0", True, "night shift"),
@@ -312,18 +385,29 @@ async def test_a_rollback_and_the_history_of_it_all(world: World) -> None:
     ]
     first = (await world.api.get("/stores/acme/history?limit=2")).body
     assert first["has_more"] is True
-    rest = (await world.api.get(f"/stores/acme/history?starting_after={first['data'][-1]['operation_id']}")).body
+    rest = (
+        await world.api.get(
+            f"/stores/acme/history?starting_after={first['data'][-1]['operation_id']}"
+        )
+    ).body
     assert [*first["data"], *rest["data"]] == page["data"]
     assert (await world.other_api.get(f"/stores/{store['id']}/history")).status == 404
 
 
-async def test_a_person_is_named_by_the_address_and_somebody_elses_people_are_not(world: World) -> None:
+async def test_a_person_is_named_by_the_address_and_somebody_elses_people_are_not(
+    world: World,
+) -> None:
     await world.start()
     store = await world.api.ready("acme")
-    await world.execute("UPDATE operations SET requested_by = (SELECT id FROM users WHERE email = 'admin@example.com')")
-    assert (await world.api.get("/stores/acme/history")).body["data"][0]["by"]["name"] == "admin@example.com"
     await world.execute(
-        "UPDATE operations SET requested_by = (SELECT id FROM users WHERE tenant_id <> $1 LIMIT 1)", store["tenant_id"]
+        "UPDATE operations SET requested_by = (SELECT id FROM users WHERE email = 'admin@example.com')"
+    )
+    assert (await world.api.get("/stores/acme/history")).body["data"][0]["by"][
+        "name"
+    ] == "admin@example.com"
+    await world.execute(
+        "UPDATE operations SET requested_by = (SELECT id FROM users WHERE tenant_id <> $1 LIMIT 1)",
+        store["tenant_id"],
     )
     assert (await world.api.get("/stores/acme/history")).body["data"][0]["by"]["name"] == "operator"
 
@@ -353,8 +437,12 @@ async def test_upgrades_are_rolled_back_one_by_one(world: World) -> None:
         await upgraded(world, "acme", "2.0.0")
         await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
         for version in ("2.0.0", "1.0.0"):
-            same = await asyncio.gather(*(world.api.post("/stores/acme/rollback", {}) for _ in range(5)))
-            (operation_id,) = {answer.body["operation"]["id"] for answer in same if answer.status == 202}
+            same = await asyncio.gather(
+                *(world.api.post("/stores/acme/rollback", {}) for _ in range(5))
+            )
+            (operation_id,) = {
+                answer.body["operation"]["id"] for answer in same if answer.status == 202
+            }
             await world.api.ended(operation_id)
             assert (await world.api.store("acme"))["engine_version"] == version
 
@@ -399,7 +487,9 @@ async def upgraded_again(world: World) -> None:
 async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> None:
     gate, way = Gate(), Gate()
     await world.start("gateway")
-    fitter = Shopfitter(there=Script(dump=nothing, release=gate, prove=nothing), back=back(release=way))
+    fitter = Shopfitter(
+        there=Script(dump=nothing, release=gate, prove=nothing), back=back(release=way)
+    )
     async with world.worker(fitter.plans, lease=60):
         await world.api.ready("acme")
         operation = await upgrade(world, "acme")
@@ -414,7 +504,11 @@ async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> No
         assert (repeated.status, repeated.body["code"]) == (409, "not_ready")
         way.open()
         ended = await world.api.ended(operation["id"])
-        assert (ended["state"], ended["error"]["code"], ended["cancel_requested"]) == ("failed", "cancelled", False)
+        assert (ended["state"], ended["error"]["code"], ended["cancel_requested"]) == (
+            "failed",
+            "cancelled",
+            False,
+        )
         assert ended["error"]["detail"].endswith("The store is back on 1.0.0.")
         assert states(ended) == [
             *(("dump", "succeeded"), ("release", "cancelled"), ("prove", "cancelled")),
@@ -482,7 +576,9 @@ async def test_deleting_in_the_middle_takes_everything_away(world: World, where:
     gate = Gate()
     fitters: dict[str, Callable[[], Shopfitter]] = {
         "there": lambda: Shopfitter(there=Script(release=gate)),
-        "back": lambda: Shopfitter(there=Script(release=failing(broken, times=1)), back=back(release=gate)),
+        "back": lambda: Shopfitter(
+            there=Script(release=failing(broken, times=1)), back=back(release=gate)
+        ),
         "rollback": lambda: Shopfitter(rollback=Script(release=gate)),
     }
     await world.start("gateway", "reaper")
@@ -529,14 +625,20 @@ async def test_upgrades_and_deletions_at_once(world: World) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 async def test_another_worker_goes_on_where_one_was_stopped(world: World, turned: bool) -> None:
     gate = Gate()
-    there = Script(dump=nothing, release=failing(broken, times=1)) if turned else Script(dump=nothing, release=gate)
+    there = (
+        Script(dump=nothing, release=failing(broken, times=1))
+        if turned
+        else Script(dump=nothing, release=gate)
+    )
     first = Shopfitter(there=there, back=back(release=nothing, prove=gate))
     await world.start("gateway", "reaper")
     async with world.worker(first.plans, shutdown_grace=0.1):
         await world.api.ready("acme")
         operation = await upgrade(world, "acme")
         await gate.waited_for()
-    second = Shopfitter(there=Script(dump=nothing, release=nothing), back=back(release=nothing, prove=nothing))
+    second = Shopfitter(
+        there=Script(dump=nothing, release=nothing), back=back(release=nothing, prove=nothing)
+    )
     async with world.worker(second.plans):
         ended = await world.api.ended(operation["id"])
     assert ended["state"] == ("failed" if turned else "succeeded")
@@ -554,11 +656,15 @@ async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> Non
     fitter = Shopfitter()
     ledger = Ledger(world.database)
     lease = timedelta(seconds=60)
-    claimed = await ledger.claim(operation_id, store_id=store["id"], owner="me", lease=lease, plans=fitter.plans)
+    claimed = await ledger.claim(
+        operation_id, store_id=store["id"], owner="me", lease=lease, plans=fitter.plans
+    )
     assert claimed is not None
     failure = Failure(code="image_missing", detail="No.", next="Build it.")
     steps = fitter.back(*claimed)
-    turned = [await ledger.failed(claimed[1], failure, dead_letter=False, back=steps) for _ in range(2)]
+    turned = [
+        await ledger.failed(claimed[1], failure, dead_letter=False, back=steps) for _ in range(2)
+    ]
     assert turned[0] == turned[1]
     assert (turned[0].state, turned[0].error) == ("running", failure)
     assert [step.state for step in turned[0].steps[-2:]] == ["running", "pending"]

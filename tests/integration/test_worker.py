@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from storefleet.core.errors import PermanentError, RuntimeAway, TransientError, Wait
 from storefleet.database import operations, outbox
-from storefleet.errors import PermanentError, RuntimeAway, TransientError, Wait
-from storefleet.runtimes.base import Work
+from storefleet.runtimes.protocol import Work
 from tests.support.plans import Gate, Script, failing, nothing
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -67,13 +67,21 @@ async def test_a_permanent_failure_ends_it_at_once(world: World) -> None:
         accepted = await world.api.create("hopeless")
         ended = await world.api.ended(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
-    assert ended["error"] == {"code": "no", "detail": "It cannot be.", "step": "two", "next": "Ask.", "retryable": True}
+    assert ended["error"] == {
+        "code": "no",
+        "detail": "It cannot be.",
+        "step": "two",
+        "next": "Ask.",
+        "retryable": True,
+    }
     assert [step["state"] for step in ended["steps"]] == ["succeeded", "failed", "pending"]
     assert (await world.api.get("/dead-letters")).body["data"] == []
     assert script.count("two") == 1
 
 
-@pytest.mark.parametrize("error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeAway("Not there.")])
+@pytest.mark.parametrize(
+    "error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeAway("Not there.")]
+)
 async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
     await world.start("gateway", "reaper")
     gate = Gate()
@@ -90,7 +98,10 @@ async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
 
         async def shown() -> bool:
             found = (await world.api.get(f"/operations/{accepted['operation']['id']}")).body
-            return found["state"] == "queued" and found["steps"][0]["message"] in ("Not yet.", "Not there.")
+            return found["state"] == "queued" and found["steps"][0]["message"] in (
+                "Not yet.",
+                "Not there.",
+            )
 
         await eventually(shown)
         gate.open()
@@ -162,7 +173,9 @@ async def test_stopping_lets_short_work_finish_and_hands_back_the_rest(world: Wo
         await asyncio.sleep(0.1)
         short.open()
         await asyncio.gather(task, return_exceptions=True)
-    assert (await world.api.get(f"/operations/{first['operation']['id']}")).body["state"] == "succeeded"
+    assert (await world.api.get(f"/operations/{first['operation']['id']}")).body[
+        "state"
+    ] == "succeeded"
     handed = (await world.api.get(f"/operations/{second['operation']['id']}")).body
     assert (handed["state"], handed["attempt"]) == ("queued", 1)
     async with world.worker(Script()):  # announced by the one that stopped: no scan is running
@@ -188,7 +201,10 @@ async def test_operations_of_one_store_follow_each_other(world: World) -> None:
     async with world.worker(script):
         accepted = [await world.api.create(f"store-{n}") for n in range(6)]
         await asyncio.gather(
-            *(world.api.post(f"/operations/{each['operation']['id']}/cancel") for each in accepted[:3]),
+            *(
+                world.api.post(f"/operations/{each['operation']['id']}/cancel")
+                for each in accepted[:3]
+            ),
             *(world.api.delete(f"/stores/{each['store']['id']}") for each in accepted[2:]),
             *(world.api.post(f"/stores/{each['store']['id']}/retry") for each in accepted),
         )
@@ -288,7 +304,9 @@ async def test_a_cancel_is_ended_by_the_scan_when_its_worker_is_gone(world: Worl
     async with world.worker(Script(only=gate), lease=1, shutdown_grace=30) as task:
         accepted = await world.api.create("orphaned")
         await gate.waited_for()
-        await world.execute("UPDATE operations SET lease_owner = 'gone', fence = fence + 1, lease_until = now()")
+        await world.execute(
+            "UPDATE operations SET lease_owner = 'gone', fence = fence + 1, lease_until = now()"
+        )
         answer = await world.api.post(f"/operations/{accepted['operation']['id']}/cancel")
         assert answer.status == 202
         await world.start("reaper")

@@ -25,7 +25,9 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "KIND", tmp_path / "kind.json")
     (tmp_path / "build" / "images").mkdir(parents=True)
-    (tmp_path / "build" / "images" / "docker.json").write_text('{"platform": "storefleet/platform:local-abcd"}')
+    (tmp_path / "build" / "images" / "docker.json").write_text(
+        '{"platform": "storefleet/platform:local-abcd"}'
+    )
     return module
 
 
@@ -33,14 +35,22 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     ("port", "url", "store_port"),
     [(80, "http://storefleet.localhost", None), (8080, "http://storefleet.localhost:8080", "8080")],
 )
-def test_reached_by_traefik(deploy: ModuleType, port: int, url: str, store_port: str | None) -> None:
-    deploy.KIND.write_text(json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": port}))
+def test_reached_by_traefik(
+    deploy: ModuleType, port: int, url: str, store_port: str | None
+) -> None:
+    deploy.KIND.write_text(
+        json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": port})
+    )
     values: dict[str, Any] = deploy._values_of_kind()
     objects = rendered(files=("values-local.yaml",), values=values)
     ingress = next(each for each in objects if each["kind"] == "Ingress")
     assert ingress["spec"]["ingressClassName"] == "traefik"
     assert ingress["spec"]["rules"][0]["host"] == "storefleet.localhost"
-    gateway = next(each for each in objects if each["kind"] == "Deployment" and each["metadata"]["name"] == "gateway")
+    gateway = next(
+        each
+        for each in objects
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "gateway"
+    )
     container = gateway["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "storefleet/platform:local-abcd"
     told = {item["name"]: item.get("value") for item in container["env"]}
@@ -52,7 +62,9 @@ def test_reached_by_traefik(deploy: ModuleType, port: int, url: str, store_port:
 
 
 def test_without_images_it_says_so(deploy: ModuleType) -> None:
-    deploy.KIND.write_text(json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": 80}))
+    deploy.KIND.write_text(
+        json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": 80})
+    )
     (deploy.ROOT / "build" / "images" / "docker.json").unlink()
     with pytest.raises(deploy.DeployError, match="make build"):
         deploy._values_of_kind()

@@ -18,7 +18,9 @@ EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
 #: Firewall, k3s, Helm, Traefik's configuration, images, namespace, platform: what a whole run changes.
 CALLS = 11
 TROUBLES: list[tuple[int, How]] = [
-    each for number in range(1, CALLS + 1) for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
+    each
+    for number in range(1, CALLS + 1)
+    for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
 ]
 
 
@@ -59,7 +61,11 @@ def test_a_dry_run_does_nothing(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     assert machine.calls() == []
     assert machine.files() == before
-    for word in ("firewall.nft", "download https://github.com/k3s-io/k3s", "helm upgrade --install storefleet"):
+    for word in (
+        "firewall.nft",
+        "download https://github.com/k3s-io/k3s",
+        "helm upgrade --install storefleet",
+    ):
         assert word in done.stdout
 
 
@@ -82,7 +88,10 @@ def test_a_run_has_as_many_calls_as_are_stopped(machine: Machine) -> None:
 
 
 def test_a_name_that_leads_elsewhere_stops_before_anything_is_done(machine: Machine) -> None:
-    for names, told in (({}, "nothing"), ({"storefleet.shops.example.com": "203.0.113.9"}, "203.0.113.9")):
+    for names, told in (
+        ({}, "nothing"),
+        ({"storefleet.shops.example.com": "203.0.113.9"}, "203.0.113.9"),
+    ):
         machine.write(names=names)
         done = machine.run(K3S, *PLAIN)
         assert done.returncode == 1
@@ -161,7 +170,8 @@ def test_without_images_it_says_where_they_come_from(machine: Machine) -> None:
     assert "--image-prefix" in done.stderr
     assert machine.run(K3S, *PLAIN, "--image-prefix", "registry.example.com/").returncode == 0
     assert (
-        'repository: "registry.example.com/storefleet/platform"' in (machine.state_folder / "values.yaml").read_text()
+        'repository: "registry.example.com/storefleet/platform"'
+        in (machine.state_folder / "values.yaml").read_text()
     )
 
 
@@ -185,7 +195,9 @@ def test_it_is_for_root(machine: Machine) -> None:
         ((*PLAIN, "--image-prefix", "registry"), "--image-prefix"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(machine: Machine, arguments: tuple[str, ...], named: str) -> None:
+def test_a_wrong_call_says_what_is_wrong(
+    machine: Machine, arguments: tuple[str, ...], named: str
+) -> None:
     done = machine.run(K3S, *arguments)
     assert done.returncode == 2
     assert named in done.stderr
@@ -196,15 +208,22 @@ def test_the_chart_takes_its_values(machine: Machine, tmp_path: Path, tls: str) 
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("-----")
     files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
-    assert machine.run(K3S, *PLAIN[:4], *(files if tls == "files" else ("--no-tls",))).returncode == 0
+    assert (
+        machine.run(K3S, *PLAIN[:4], *(files if tls == "files" else ("--no-tls",))).returncode == 0
+    )
     values = yaml.safe_load((machine.state_folder / "values.yaml").read_text())
     objects = rendered(files=("values-prod.yaml",), values=values)
     ingress = next(each for each in objects if each["kind"] == "Ingress")
     assert ingress["spec"]["rules"][0]["host"] == "storefleet.shops.example.com"
     assert ("tls" in ingress["spec"]) is (tls == "files")
-    assert {"backup", "restore"} == {each["metadata"]["name"] for each in objects if each["kind"] == "CronJob"}
+    assert {"backup", "restore"} == {
+        each["metadata"]["name"] for each in objects if each["kind"] == "CronJob"
+    }
     services = [each for each in objects if each["kind"] == "Deployment"]
-    told = {item["name"]: item["value"] for item in services[0]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    told = {
+        item["name"]: item["value"]
+        for item in services[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     scheme = "https" if tls == "files" else "http"
     assert told["STOREFLEET_PUBLIC_URL"] == f"{scheme}://storefleet.shops.example.com"
     assert told["STOREFLEET_INGRESS_ADDRESS"] == f"{scheme}://traefik.kube-system.svc"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from build_images.plugins import BUILT
 from tests.support.machine import How, Machine
+from tools.images.plugins import BUILT
 
 PROGRAMS = ("docker", "curl")
 EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
@@ -53,22 +53,35 @@ def test_from_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
     state = machine.read()
     assert state["clusters"] == {"storefleet": "running"}
     assert state["releases"] == {"traefik": "deployed"}
-    assert {"storefleet/oscar:4.2.1", "storefleet/platform:local-" + "ab" * 8} == set(state["loaded"])
-    assert '"default_version": "4.2.1"' in (machine.root / "build" / "images" / "catalogue.json").read_text()
+    assert {"storefleet/oscar:4.2.1", "storefleet/platform:local-" + "ab" * 8} == set(
+        state["loaded"]
+    )
+    assert (
+        '"default_version": "4.2.1"'
+        in (machine.root / "build" / "images" / "catalogue.json").read_text()
+    )
     create = next(call for call in machine.calls() if call[:3] == ["kind", "create", "cluster"])
     assert create[create.index("--image") + 1].startswith("kindest/node:v1.37.0@sha256:")
     install = next(call for call in machine.calls() if call[:3] == ["helm", "upgrade", "--install"])
     assert install[install.index("--version") + 1] == "41.6.1"
 
 
-def test_the_version_before_is_built_of_its_own_lock(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_the_version_before_is_built_of_its_own_lock(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     with (machine.root / "charts" / "oscar" / "engine.yaml").open("a") as file:
         file.write('  - version: "4.2"\n    image: storefleet/oscar:4.2\n    notes: Two\n')
-        file.write('  - version: "4.1"\n    image: example.com/oscar:4.1\n    notes: Made elsewhere\n')
+        file.write(
+            '  - version: "4.1"\n    image: example.com/oscar:4.1\n    notes: Made elsewhere\n'
+        )
     (machine.root / "stores" / "oscar" / "previous").mkdir()
     assert machine.run(KIND, *ports).returncode == 0
-    built = [call for call in machine.calls() if call[:2] == ["docker", "build"] and "--file" in call]
-    assert [(call[call.index("--tag") + 1], call[call.index("--build-arg") + 1]) for call in built] == [
+    built = [
+        call for call in machine.calls() if call[:2] == ["docker", "build"] and "--file" in call
+    ]
+    assert [
+        (call[call.index("--tag") + 1], call[call.index("--build-arg") + 1]) for call in built
+    ] == [
         ("storefleet/oscar:4.2.1", "LOCKS=stores/oscar"),
         ("storefleet/oscar:4.2", "LOCKS=stores/oscar/previous"),
     ]
@@ -77,7 +90,9 @@ def test_the_version_before_is_built_of_its_own_lock(machine: Machine, ports: tu
     assert [version["version"] for version in oscar["versions"]] == ["4.2.1", "4.2"]
 
 
-def test_plugins_make_the_versions_of_woocommerce(machine: Machine, ports: tuple[str, ...], tmp_path: Path) -> None:
+def test_plugins_make_the_versions_of_woocommerce(
+    machine: Machine, ports: tuple[str, ...], tmp_path: Path
+) -> None:
     shop = machine.root / "stores" / "woocommerce"
     shop.mkdir()
     (shop / "Dockerfile").write_text("ARG VERSION=11.1.2\nFROM scratch\n")
@@ -85,17 +100,25 @@ def test_plugins_make_the_versions_of_woocommerce(machine: Machine, ports: tuple
     (machine.root / "charts" / "woocommerce" / "engine.yaml").write_text("versions: []\n")
     assert machine.run(KIND, *ports).returncode == 0
     catalogue = machine.root / "build" / "images" / "catalogue.json"
-    names = [version["version"] for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]]
+    names = [
+        version["version"]
+        for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]
+    ]
     assert names == ["11.1.2", "11.1.2-2"], "the theme's revisions"
     plugin = tmp_path / "plugin"
     for name in BUILT:
         (plugin / name).mkdir(parents=True)
-    (plugin / "woocommerce.php").write_text("/*\n * Plugin Name: WooCommerce\n * Version: 10.9.4\n */\n")
+    (plugin / "woocommerce.php").write_text(
+        "/*\n * Plugin Name: WooCommerce\n * Version: 10.9.4\n */\n"
+    )
     machine.forget_calls()
     assert machine.run(KIND, "images", WOOCOMMERCE_DIRS=str(plugin)).returncode == 0
     built = [call for call in machine.calls() if f"plugin={plugin}" in call]
     assert ["THEME=1" in call for call in built] == [True, False]
-    names = [version["version"] for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]]
+    names = [
+        version["version"]
+        for version in json.loads(catalogue.read_text())["woocommerce"]["versions"]
+    ]
     assert names == ["10.9.4", "10.9.4-2"]
 
 
@@ -106,7 +129,10 @@ def test_again_changes_nothing_that_matters(machine: Machine, ports: tuple[str, 
     done = machine.run(KIND)  # it remembers ports and domain
     assert done.returncode == 0, done.stderr
     assert machine.end() == before
-    assert not any(call[:2] in (["kind", "create"], ["kind", "delete"], ["curl", "--fail"]) for call in machine.calls())
+    assert not any(
+        call[:2] in (["kind", "create"], ["kind", "delete"], ["curl", "--fail"])
+        for call in machine.calls()
+    )
 
 
 def test_a_dry_run_does_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
@@ -114,7 +140,12 @@ def test_a_dry_run_does_nothing(machine: Machine, ports: tuple[str, ...]) -> Non
     assert done.returncode == 0, done.stderr
     assert machine.calls() == []
     assert machine.files() == {}
-    for word in ("kind create cluster", "helm upgrade --install traefik", "scripts/deploy", "download"):
+    for word in (
+        "kind create cluster",
+        "helm upgrade --install traefik",
+        "scripts/deploy",
+        "download",
+    ):
         assert word in done.stdout
 
 
@@ -130,12 +161,16 @@ def test_a_dry_run_shows_what_is_in_the_way_and_goes_on(tmp_path: Path) -> None:
 CALLS = 11
 #: Each of them cut in the middle; failed ones and those cut at their edges take turns.
 TROUBLES: list[tuple[int, How]] = [
-    each for number in range(1, CALLS + 1) for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
+    each
+    for number in range(1, CALLS + 1)
+    for each in ((number, "kill-half"), (number, EDGES[number % len(EDGES)]))
 ]
 
 
 @pytest.mark.parametrize(("number", "how"), TROUBLES)
-def test_stopped_anywhere_it_goes_on(machine: Machine, ports: tuple[str, ...], number: int, how: How) -> None:
+def test_stopped_anywhere_it_goes_on(
+    machine: Machine, ports: tuple[str, ...], number: int, how: How
+) -> None:
     machine.trouble(number, how)
     first = machine.run(KIND, *ports)
     stopped = len(machine.calls())
@@ -157,7 +192,9 @@ def test_a_run_has_as_many_calls_as_are_stopped(machine: Machine, ports: tuple[s
     assert len(machine.calls()) == CALLS
 
 
-def test_what_failed_is_told_with_cause_and_way_out(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_what_failed_is_told_with_cause_and_way_out(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     machine.trouble(4, "fail")
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
@@ -196,7 +233,9 @@ def test_helm_3_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
     assert (machine.state_folder / "bin" / "helm").exists()
 
 
-def test_a_download_that_is_not_the_pinned_one_is_not_kept(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_a_download_that_is_not_the_pinned_one_is_not_kept(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     url = "https://github.com/kubernetes-sigs/kind/releases/download/v0.33.0/kind-linux-amd64"
     machine.write(forged=url)
     done = machine.run(KIND, *ports)
@@ -217,7 +256,9 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
     assert machine.read()["clusters"] == {}
 
 
-def test_a_cluster_that_somebody_else_made_is_not_touched(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_a_cluster_that_somebody_else_made_is_not_touched(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     machine.write(clusters={"storefleet": "running"})
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
@@ -226,14 +267,18 @@ def test_a_cluster_that_somebody_else_made_is_not_touched(machine: Machine, port
     assert machine.read()["clusters"] == {"storefleet": "running"}
 
 
-def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     done = machine.run(KIND, "--http-port", str(free_port()))
     assert done.returncode == 1
     assert "made with other options" in done.stderr
 
 
-def test_another_domain_is_only_another_deployment(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_another_domain_is_only_another_deployment(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     assert machine.run(KIND, "--domain", "localhost").returncode == 0
     assert '"domain": "localhost"' in (machine.state_folder / "kind.json").read_text()
@@ -257,7 +302,9 @@ def test_a_release_that_was_cut_off(machine: Machine, ports: tuple[str, ...]) ->
         assert f"helm {verb} traefik" in verbs(machine)
 
 
-def test_everything_goes_with_delete_and_comes_back(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_everything_goes_with_delete_and_comes_back(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     assert machine.run(KIND, *ports, "--name", "trial").returncode == 0
     assert machine.run(KIND, "delete").returncode == 0
     assert machine.read()["clusters"] == {}
@@ -278,7 +325,9 @@ def test_everything_goes_with_delete_and_comes_back(machine: Machine, ports: tup
         (("sideways",), "sideways"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(machine: Machine, arguments: tuple[str, ...], named: str) -> None:
+def test_a_wrong_call_says_what_is_wrong(
+    machine: Machine, arguments: tuple[str, ...], named: str
+) -> None:
     done = machine.run(KIND, *arguments)
     assert done.returncode == 2
     assert named in done.stderr

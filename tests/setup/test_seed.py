@@ -25,7 +25,12 @@ async def seed(world: World, *arguments: str, **environment: str) -> Done:
     process = await asyncio.create_subprocess_exec(
         SCRIPT,
         *arguments,
-        env={"PATH": os.environ["PATH"], "STOREFLEET_URL": world.api.base, "STOREFLEET_TOKEN": token, **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "STOREFLEET_URL": world.api.base,
+            "STOREFLEET_TOKEN": token,
+            **environment,
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -79,9 +84,14 @@ async def test_without_a_platform_it_says_how_to_get_one(platform: World, tmp_pa
     script = tmp_path / "scripts" / "seed-stores.sh"
     (tmp_path / "scripts" / "setup").mkdir(parents=True)
     script.symlink_to(SCRIPT)
-    (tmp_path / "scripts" / "setup" / "common.sh").symlink_to(ROOT / "scripts" / "setup" / "common.sh")
+    (tmp_path / "scripts" / "setup" / "common.sh").symlink_to(
+        ROOT / "scripts" / "setup" / "common.sh"
+    )
     process = await asyncio.create_subprocess_exec(
-        script, env={"PATH": os.environ["PATH"]}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        script,
+        env={"PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     _, err = await asyncio.wait_for(process.communicate(), timeout=30)
     assert process.returncode == 1

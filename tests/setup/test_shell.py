@@ -19,14 +19,18 @@ SCRIPTS = [
 
 def test_shellcheck_finds_nothing() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
-    done = subprocess.run([shellcheck, *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [shellcheck, *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_explains_itself(name: str) -> None:
     script = ROOT / "scripts" / name
-    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [script, "--help"], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0
     assert f"Usage: scripts/{name}" in done.stdout
     assert "--dry-run" in done.stdout

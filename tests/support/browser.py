@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from storefleet.callers import COOKIE
+from storefleet.auth.authentication import COOKIE
 from tests.support.client import Answer
 
 _TICKED = ("radio", "checkbox")
@@ -39,7 +39,11 @@ class _Forms(HTMLParser):
             self._select = name
         elif tag == "option" and "selected" in attributes:
             self._form.fields[self._select] = value
-        elif tag == "input" and name and ("checked" in attributes or attributes.get("type") not in _TICKED):
+        elif (
+            tag == "input"
+            and name
+            and ("checked" in attributes or attributes.get("type") not in _TICKED)
+        ):
             self._form.fields[name] = value
 
     def handle_endtag(self, tag: str) -> None:
@@ -68,12 +72,16 @@ class Browser:
     def cookie_header(self) -> dict[str, str]:
         return {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
 
-    async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+    async def call(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any
+    ) -> Answer:
         sent = {"Accept": "text/html", **self.cookie_header, **(headers or {})}
         if method != "GET" and self.origin is not None:
             sent.setdefault("Origin", self.origin)
         url = f"{self.base}{path}"
-        async with self._session.request(method, url, headers=sent, allow_redirects=False, **more) as response:
+        async with self._session.request(
+            method, url, headers=sent, allow_redirects=False, **more
+        ) as response:
             for value in response.headers.getall("Set-Cookie", []):
                 cookie = SimpleCookie(value)
                 if COOKIE in cookie:

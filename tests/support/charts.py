@@ -21,7 +21,13 @@ def run_helm(*arguments: str, sent: str | None = None) -> subprocess.CompletedPr
     """Helm without anything of whoever runs the tests."""
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return subprocess.run(
-        [helm(), *arguments], input=sent, capture_output=True, text=True, timeout=60, check=False, env=plain
+        [helm(), *arguments],
+        input=sent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=plain,
     )
 
 

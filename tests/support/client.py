@@ -33,9 +33,13 @@ class Api:
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
         url = path if path.startswith("http") else f"{self.base}{path}"
-        async with self.session.request(method, url, headers=headers, allow_redirects=False, **more) as response:
+        async with self.session.request(
+            method, url, headers=headers, allow_redirects=False, **more
+        ) as response:
             text = await response.text(errors="replace")
-            body = await response.json(content_type=None) if "json" in response.content_type else None
+            body = (
+                await response.json(content_type=None) if "json" in response.content_type else None
+            )
             return Answer(response.status, response.headers, body, text)
 
     async def get(self, path: str, **more: Any) -> Answer:
@@ -57,7 +61,9 @@ class Api:
         """The operation when it is done; the API may be away in between."""
 
         async def look() -> dict[str, Any]:
-            answer = await self.get(f"/operations/{operation_id}", params={"wait": str(round(min(within, 20)))})
+            answer = await self.get(
+                f"/operations/{operation_id}", params={"wait": str(round(min(within, 20)))}
+            )
             assert answer.status == 200, answer.text
             assert answer.body["done"], answer.body
             return dict(answer.body)

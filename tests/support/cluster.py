@@ -15,23 +15,30 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from storefleet.engines import Engines
-from storefleet.errors import PermanentError, StorefleetError, TransientError, Unavailable, Unchanged, Wait
-from storefleet.identifiers import new_id, resource_name
-from storefleet.models import Store
-from storefleet.runtimes.base import Change, RuntimeStep, Work
-from storefleet.runtimes.kubernetes import kinds
-from storefleet.runtimes.kubernetes.cluster import Cluster
-from storefleet.runtimes.kubernetes.kinds import Manifest
+from storefleet.core.errors import (
+    PermanentError,
+    StorefleetError,
+    TransientError,
+    Unavailable,
+    Unchanged,
+    Wait,
+)
+from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.models import Store
+from storefleet.core.settings import Settings
+from storefleet.engines.catalogue import Engines
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.settings import Settings
+from storefleet.runtimes.protocol import Change, RuntimeStep, Work
 from tests.support.images import make_pocket_image
 from tests.support.kubernetes import ENGINES, a_store, pocket_engines
 from tests.support.platform import ROOT, Platform, running
 
 #: Read before the tests' own rule that no setting of their caller gets in.
 KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
-BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "scripts" / "bare-cluster"))
+BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "tools" / "bare-cluster"))
 
 
 #: Effects that only an upgrade, its way back or a rollback has.
@@ -39,7 +46,9 @@ IN_CHANGE = ("make_task", "note_dump", "remove_task", "scale_web")
 
 
 def kubeconfig() -> str:
-    assert KUBECONFIG, "STOREFLEET_TEST_KUBECONFIG has to name the kubeconfig of a cluster for tests"
+    assert KUBECONFIG, (
+        "STOREFLEET_TEST_KUBECONFIG has to name the kubeconfig of a cluster for tests"
+    )
     return KUBECONFIG
 
 
@@ -91,22 +100,32 @@ class Bench:
         """All steps to their end, as a worker runs them: waits and transient failures are tried again."""
         return await self._run(self.runtime.create_steps(store), store, within, operation)
 
-    async def upgrade(self, store: Store, to: str, *, within: float = 60, operation: str = "") -> Store:
+    async def upgrade(
+        self, store: Store, to: str, *, within: float = 60, operation: str = ""
+    ) -> Store:
         """All steps; when one fails for good, all steps back, and then its error."""
         operation = operation or new_id("op")
         change = Change(store.engine_version, to, dump=operation)
         try:
-            await self._run(self.runtime.upgrade_steps(store, change), store, within, operation, change)
+            await self._run(
+                self.runtime.upgrade_steps(store, change), store, within, operation, change
+            )
         except Unchanged:
             raise
         except PermanentError:
-            await self._run(self.runtime.return_steps(store, change), store, within, operation, change)
+            await self._run(
+                self.runtime.return_steps(store, change), store, within, operation, change
+            )
             raise
         return store.changed(engine_version=to)
 
-    async def roll_back(self, store: Store, to: str, dump: str = "", *, discard: bool = False) -> Store:
+    async def roll_back(
+        self, store: Store, to: str, dump: str = "", *, discard: bool = False
+    ) -> Store:
         """With the dump of an operation, or without."""
-        change = Change(store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump)
+        change = Change(
+            store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump
+        )
         await self._run(self.runtime.rollback_steps(store, change), store, 60, "", change)
         return store.changed(engine_version=to)
 
@@ -142,7 +161,10 @@ class Bench:
         operation: str,
         change: Change | None = None,
     ) -> Store:
-        work, deadline = replace(self.work(store, operation), change=change), time.monotonic() + within
+        work, deadline = (
+            replace(self.work(store, operation), change=change),
+            time.monotonic() + within,
+        )
         for step in steps:
             while True:
                 try:
@@ -150,7 +172,9 @@ class Bench:
                     break
                 except (Wait, Unavailable, TransientError) as error:
                     if time.monotonic() > deadline:
-                        raise AssertionError(f"{step.name} within {within} s: {error}; {self.said[-5:]}") from error
+                        raise AssertionError(
+                            f"{step.name} within {within} s: {error}; {self.said[-5:]}"
+                        ) from error
                     await asyncio.sleep(0.5)
             if outcome.address:
                 store = store.changed(url=outcome.address.url, admin_url=outcome.address.admin_url)
@@ -171,23 +195,33 @@ class Bench:
 
     async def releases(self, store: Store) -> list[str]:
         """Statuses of the Helm release's revisions, oldest first."""
-        secrets = await self.cluster.every(kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm")
-        labels = sorted((each["metadata"]["labels"] for each in secrets), key=lambda each: int(each["version"]))
+        secrets = await self.cluster.every(
+            resource_kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm"
+        )
+        labels = sorted(
+            (each["metadata"]["labels"] for each in secrets), key=lambda each: int(each["version"])
+        )
         return [each["status"] for each in labels]
 
     async def exists(self, store: Store) -> bool:
-        return await self.cluster.get(kinds.NAMESPACE, resource_name(store.id)) is not None
+        return await self.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id)) is not None
 
     async def clean(self) -> None:
         """Take away what tests left, without asking the runtime."""
         for store in self._stores:
-            namespace = await self.cluster.get(kinds.NAMESPACE, resource_name(store.id))
+            namespace = await self.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id))
             if namespace is not None:
-                await self.cluster.delete(kinds.NAMESPACE, resource_name(store.id), uid=namespace["metadata"]["uid"])
+                await self.cluster.delete(
+                    resource_kinds.NAMESPACE,
+                    resource_name(store.id),
+                    uid=namespace["metadata"]["uid"],
+                )
 
 
 @asynccontextmanager
-async def opened_bench(*, config: str = "", engines: Engines | None = None, **fields: Any) -> AsyncIterator[Bench]:
+async def opened_bench(
+    *, config: str = "", engines: Engines | None = None, **fields: Any
+) -> AsyncIterator[Bench]:
     """`config` leads the runtime another way than the look beside it."""
     settings = Settings(
         runtime="kubernetes",

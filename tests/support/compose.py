@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from storefleet.node.accounts import find_account
-from storefleet.node.files import give_folder, make_folder
-from storefleet.node.launch import PLAIN_ENVIRONMENT, Child, last_line, run_to_end
-from storefleet.node.supervisor import Supervisor
-from storefleet.node.wheels import interpreter_paths
+from storefleet.node.private_files import give_folder, make_folder
+from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT, Child, last_line, run_to_end
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers.server_programs import interpreter_paths
+from storefleet.node.system_user import find_account
 from tests.support.ports import Ports
 from tests.support.sources import ROOT
 
@@ -38,7 +38,10 @@ class Stack:
         self._account = find_account()
         self._folder = folder
         self._ports = Ports()
-        self.port = {name: self._ports.take() for name in ("postgres", "nats", "health", "gateway", "notifier")}
+        self.port = {
+            name: self._ports.take()
+            for name in ("postgres", "nats", "health", "gateway", "notifier")
+        }
         self.port |= {name: self._ports.take() for name in ("provisioner", "reaper", "first")}
         self._records = make_folder(folder / "pids")
         self._supervisor = Supervisor(records=self._records)
@@ -49,7 +52,9 @@ class Stack:
         """In the order of `depends_on`; what has to be completed is waited for."""
         self._ports.close()
         for name in ordered(services()):
-            if name == "volumes":  # `chown` to the image's user: the folders are the account's already
+            if (
+                name == "volumes"
+            ):  # `chown` to the image's user: the folders are the account's already
                 continue
             child = self._child(name, services()[name])
             if services()[name]["restart"] == "no":
@@ -85,8 +90,13 @@ class Stack:
     def _child(self, name: str, service: Service) -> Child:
         scratch = give_folder(self._folder / f"tmp-{name}", self._account)
         words = [self._mapped(name, word) for word in service["command"]]
-        program = {"python": sys.executable, "storefleet": f"{sysconfig.get_path('scripts')}/storefleet"}[words[0]]
-        moved = [f"--scratch={scratch}", "--listen=127.0.0.1"] if name in ("postgres", "nats") else []
+        program = {
+            "python": sys.executable,
+            "storefleet": f"{sysconfig.get_path('scripts')}/storefleet",
+        }[words[0]]
+        moved = (
+            [f"--scratch={scratch}", "--listen=127.0.0.1"] if name in ("postgres", "nats") else []
+        )
         moved += [f"--port={self.port[name]}"] if moved else []
         moved += [f"--health-port={self.port['health']}"] if name == "nats" else []
         number = signal.Signals[service.get("stop_signal", "SIGTERM")]
@@ -103,7 +113,9 @@ class Stack:
         )
 
     def _environment(self, name: str, service: Service, scratch: Path) -> dict[str, str]:
-        told = {key: self._mapped(name, value) for key, value in service.get("environment", {}).items()}
+        told = {
+            key: self._mapped(name, value) for key, value in service.get("environment", {}).items()
+        }
         if not told:
             return {**PLAIN_ENVIRONMENT, "HOME": str(scratch), "TMPDIR": str(scratch)}
         ports = {
@@ -120,15 +132,30 @@ class Stack:
             "STOREFLEET_ENGINES_PATH": str(ENGINES),
             "STOREFLEET_DEFAULT_ENGINE": "tiny",
         }
-        assert set(told) >= {"STOREFLEET_HOST", "STOREFLEET_STORE_ADDRESS", "STOREFLEET_STORE_PORT_FIRST"}
-        return {**PLAIN_ENVIRONMENT, "HOME": str(scratch), "TMPDIR": str(scratch), **told, **ports, **here}
+        assert set(told) >= {
+            "STOREFLEET_HOST",
+            "STOREFLEET_STORE_ADDRESS",
+            "STOREFLEET_STORE_PORT_FIRST",
+        }
+        return {
+            **PLAIN_ENVIRONMENT,
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            **told,
+            **ports,
+            **here,
+        }
 
 
 def ordered(all_of: dict[str, Service]) -> Iterator[str]:
     """Names, each after those that it depends on."""
     done: set[str] = set()
     while len(done) < len(all_of):
-        ready = [name for name, each in all_of.items() if name not in done and set(each.get("depends_on", {})) <= done]
+        ready = [
+            name
+            for name, each in all_of.items()
+            if name not in done and set(each.get("depends_on", {})) <= done
+        ]
         assert ready, "the services depend on each other in a circle"
         done.update(ready)
         yield from ready

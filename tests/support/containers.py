@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from storefleet.node.accounts import Account
-from storefleet.node.files import give_folder, write_file, write_json
-from storefleet.node.launch import Child, Running, launch, run_to_end
-from storefleet.node.wheels import postgres_folder
+from storefleet.node.private_files import give_folder, write_file, write_json
+from storefleet.node.processes.launcher import Child, Running, launch, run_to_end
+from storefleet.node.servers.server_programs import postgres_folder
+from storefleet.node.system_user import Account
 
 PASSWORD = "it's-a-\\password"
 HOST = "shop.localhost"
@@ -72,11 +72,18 @@ class Containers:
         return launch(self.child(command, **environment), records=self.folder / "pids")
 
     async def run(self, command: str, **environment: str) -> int:
-        return await run_to_end(self.child(command, **environment), records=self.folder / "pids", timeout=120)
+        return await run_to_end(
+            self.child(command, **environment), records=self.folder / "pids", timeout=120
+        )
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
-            host="127.0.0.1", port=self.port, user="store", database="store", password=PASSWORD, timeout=5
+            host="127.0.0.1",
+            port=self.port,
+            user="store",
+            database="store",
+            password=PASSWORD,
+            timeout=5,
         )
 
     async def ask(self, statement: str) -> Any:
@@ -127,8 +134,15 @@ class Containers:
         settings = give_folder(self.folder / "settings", self.account)
         text = f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\nio_method = 'sync'\n"
         write_file(settings / "postgresql.conf", text, readers=self.account)
-        write_file(settings / "pg_hba.conf", "host store store all scram-sha-256\n", readers=self.account)
-        held = {"password": PASSWORD, "key": secrets.token_hex(20), "user": f"admin@{HOST}", "admin": "admin-password"}
+        write_file(
+            settings / "pg_hba.conf", "host store store all scram-sha-256\n", readers=self.account
+        )
+        held = {
+            "password": PASSWORD,
+            "key": secrets.token_hex(20),
+            "user": f"admin@{HOST}",
+            "admin": "admin-password",
+        }
         for name, text in held.items():
             write_file(self.folder / name, text, readers=self.account)
         shop = {
@@ -145,7 +159,10 @@ class Containers:
                 "password_file": str(self.folder / "password"),
             },
             "secret_key_file": str(self.folder / "key"),
-            "admin": {"username_file": str(self.folder / "user"), "password_file": str(self.folder / "admin")},
+            "admin": {
+                "username_file": str(self.folder / "user"),
+                "password_file": str(self.folder / "admin"),
+            },
             "parameters": {"title": "Shop in a Box", "currency": "GBP"},
             "data_dir": str(self.folder / "files"),
             "mail_dir": str(self.folder / "files" / "mail"),

@@ -67,7 +67,10 @@ class Customer:
     async def _ask(self) -> None:
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         timeout = aiohttp.ClientTimeout(total=_PATIENCE)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http, asyncio.TaskGroup() as group:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            asyncio.TaskGroup() as group,
+        ):
             due = time.perf_counter()
             while not self._over.is_set():
                 if self._open < _AT_ONCE:
@@ -85,7 +88,9 @@ class Customer:
         self.asked.append(Asked(due, time.perf_counter(), problem))
 
     async def _problem(self, http: aiohttp.ClientSession) -> str:
-        async with http.get(self._url, headers={"Host": self._host}, allow_redirects=False) as answer:
+        async with http.get(
+            self._url, headers={"Host": self._host}, allow_redirects=False
+        ) as answer:
             body = await answer.read()
         if answer.status != 200:
             return f"status {answer.status}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from storefleet.identifiers import resource_name
+from storefleet.core.identifiers import resource_name
 from tests.support.client import Api
 from tests.support.platform import ROOT
 from tests.support.polling import eventually
@@ -46,33 +46,47 @@ class Deployment:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode() if stdin else b""), timeout=300)
-        assert not check or process.returncode == 0, f"{' '.join(arguments)}: {err.decode()[-2000:]}"
+        out, err = await asyncio.wait_for(
+            process.communicate(stdin.encode() if stdin else b""), timeout=300
+        )
+        assert not check or process.returncode == 0, (
+            f"{' '.join(arguments)}: {err.decode()[-2000:]}"
+        )
         return out.decode()
 
     async def objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(await self.run("kubectl", "get", kind, "-o", "json", *arguments))[
-            "items"
-        ]
+        found: list[dict[str, Any]] = json.loads(
+            await self.run("kubectl", "get", kind, "-o", "json", *arguments)
+        )["items"]
         return found
 
     async def address(self, store_id: str) -> str:
         """Where the store's Service answers, on this machine."""
         service = json.loads(
-            await self.run("kubectl", "get", "service", "web", "-n", resource_name(store_id), "-o", "json")
+            await self.run(
+                "kubectl", "get", "service", "web", "-n", resource_name(store_id), "-o", "json"
+            )
         )
         return f"http://{service['spec']['clusterIP']}:80"
 
     async def left_of(self, store_id: str) -> list[str]:
         """What the cluster still holds of a store, by name and by label."""
         namespace = resource_name(store_id)
-        left = [f"namespace {o['metadata']['name']}" for o in await self.objects("namespaces") if _is(o, namespace)]
+        left = [
+            f"namespace {o['metadata']['name']}"
+            for o in await self.objects("namespaces")
+            if _is(o, namespace)
+        ]
         left += [
             f"volume {volume['metadata']['name']}"
             for volume in await self.objects("persistentvolumes")
             if volume["spec"].get("claimRef", {}).get("namespace") == namespace
         ]
-        kinds = (await self.run("kubectl", "api-resources", "--namespaced=false", "--verbs=list", "-o", "name")).split()
+        kinds = (
+            await self.run(
+                "kubectl", "api-resources", "--namespaced=false", "--verbs=list", "-o", "name"
+            )
+        ).split()
         for kind in kinds:
             found = await self.objects(kind, "-l", f"storefleet.dev/store={store_id}")
             left += [f"{kind} {each['metadata']['name']}" for each in found]
@@ -80,19 +94,31 @@ class Deployment:
 
     async def pods(self, component: str, namespace: str = PLATFORM) -> list[dict[str, Any]]:
         """Pods of a component that are not on their way out."""
-        found = await self.objects("pods", "-n", namespace, "-l", f"app.kubernetes.io/component={component}")
+        found = await self.objects(
+            "pods", "-n", namespace, "-l", f"app.kubernetes.io/component={component}"
+        )
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     async def logs(self, component: str) -> str:
         texts = [
-            await self.run("kubectl", "logs", "-n", PLATFORM, pod["metadata"]["name"], "--tail=-1", check=False)
+            await self.run(
+                "kubectl", "logs", "-n", PLATFORM, pod["metadata"]["name"], "--tail=-1", check=False
+            )
             for pod in await self.pods(component)
         ]
         return "".join(texts)
 
     async def rolled_out(self) -> None:
         for service in ("gateway", "provisioner", "reaper", "notifier"):
-            await self.run("kubectl", "rollout", "status", f"deployment/{service}", "-n", PLATFORM, "--timeout=240s")
+            await self.run(
+                "kubectl",
+                "rollout",
+                "status",
+                f"deployment/{service}",
+                "-n",
+                PLATFORM,
+                "--timeout=240s",
+            )
 
 
 def _is(found: dict[str, Any], name: str) -> bool:

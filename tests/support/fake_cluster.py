@@ -130,8 +130,13 @@ class FakeCluster:
         found = sorted(path for path in self.objects if _fits(path, self.objects[path], request))
         begin = int(request.query.get("continue") or 0)
         end = begin + min(self.page, int(request.query.get("limit") or self.page))
-        metadata = {"resourceVersion": str(self._version), "continue": str(end) if end < len(found) else ""}
-        return web.json_response({"metadata": metadata, "items": [self.objects[path] for path in found[begin:end]]})
+        metadata = {
+            "resourceVersion": str(self._version),
+            "continue": str(end) if end < len(found) else "",
+        }
+        return web.json_response(
+            {"metadata": metadata, "items": [self.objects[path] for path in found[begin:end]]}
+        )
 
     async def _patch(self, request: web.Request) -> web.Response:
         known, body = self.objects.get(request.path), await request.json()
@@ -190,16 +195,25 @@ class FakeCluster:
     async def _stream(self, request: web.Request, response: web.StreamResponse) -> None:
         version = int(request.query["resourceVersion"])
         if version < self._oldest:
-            gone = {"kind": "Status", "code": 410, "message": "too old resource version", "metadata": {}}
+            gone = {
+                "kind": "Status",
+                "code": 410,
+                "message": "too old resource version",
+                "metadata": {},
+            }
             await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
             return
         while True:
             for at, kind, path, content in list(self._history):
                 if at > version and (kind == "BOOKMARK" or _fits(path, content, request)):
-                    await response.write(json.dumps({"type": kind, "object": content}).encode() + b"\n")
+                    await response.write(
+                        json.dumps({"type": kind, "object": content}).encode() + b"\n"
+                    )
             version = max([version, *(at for at, *_ in self._history)])
             async with self._changed:
-                await self._changed.wait_for(lambda v=version: self._history and self._history[-1][0] > v)
+                await self._changed.wait_for(
+                    lambda v=version: self._history and self._history[-1][0] > v
+                )
 
     async def _note(self, kind: str, path: str, content: Object | None = None) -> None:
         known = content or self.objects.get(path, {"metadata": {}})
@@ -221,7 +235,13 @@ _LISTED = {
         "events",
         "resourcequotas",
     ),
-    *("persistentvolumes", "cronjobs", "clusterroles", "clusterrolebindings", "persistentvolumeclaims"),
+    *(
+        "persistentvolumes",
+        "cronjobs",
+        "clusterroles",
+        "clusterrolebindings",
+        "persistentvolumeclaims",
+    ),
 }
 
 
@@ -229,7 +249,9 @@ def _fits(path: str, content: Object, request: web.Request) -> bool:
     """Whether the object is of the kind, namespace and labels that are asked for."""
     root, _, plural = request.path.rpartition("/")
     parts = path.split("/")
-    if parts[-2] != plural or not path.startswith(root if "/namespaces/" in root else root.split("/namespaces")[0]):
+    if parts[-2] != plural or not path.startswith(
+        root if "/namespaces/" in root else root.split("/namespaces")[0]
+    ):
         return False
     labels = content["metadata"].get("labels", {})
     for wanted in filter(None, request.query.get("labelSelector", "").split(",")):
@@ -250,7 +272,10 @@ def _data(body: Object) -> Object:
     """Secrets are written as text and read as base64."""
     text = body.pop("stringData", {})
     if text:
-        body["data"] = {**body.get("data", {}), **{k: base64.b64encode(v.encode()).decode() for k, v in text.items()}}
+        body["data"] = {
+            **body.get("data", {}),
+            **{k: base64.b64encode(v.encode()).decode() for k, v in text.items()},
+        }
     if body.get("kind") == "ResourceQuota":
         body["status"] = {"hard": body["spec"]["hard"], "used": {}}
     return body

@@ -6,7 +6,9 @@ from pathlib import Path
 from tests.support.sources import ROOT
 
 PAGE = ROOT / "docs" / "engines.md"
-_FILE = re.compile(r"(?m)^\*\*`((?:charts|stores)/kiosk/[\w./-]+)`\*\*\n\n```\w*\n(.*?)^```$", re.DOTALL)
+_FILE = re.compile(
+    r"(?m)^\*\*`((?:charts|stores)/kiosk/[\w./-]+)`\*\*\n\n```\w*\n(.*?)^```$", re.DOTALL
+)
 
 
 def shown() -> dict[str, str]:

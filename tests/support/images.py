@@ -62,7 +62,10 @@ def _archive(name: str, layer: bytes, entrypoint: str) -> bytes:
         "layers": [_blob(blobs, f"{_OCI}.layer.v1.tar", layer)],
     }
     entry = _blob(blobs, f"{_OCI}.manifest.v1+json", json.dumps(manifest).encode())
-    index = {"schemaVersion": 2, "manifests": [{**entry, "annotations": {"io.containerd.image.name": name}}]}
+    index = {
+        "schemaVersion": 2,
+        "manifests": [{**entry, "annotations": {"io.containerd.image.name": name}}],
+    }
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')

@@ -75,7 +75,9 @@ class Api:
         except ValueError:
             return Reply(response.status, text)
 
-    async def apply(self, manifest: dict[str, Any], *, as_: str | None = None, manager: str = "storefleet") -> Reply:
+    async def apply(
+        self, manifest: dict[str, Any], *, as_: str | None = None, manager: str = "storefleet"
+    ) -> Reply:
         """Server-side apply."""
         return await self.ask("PATCH", path_of(manifest), manifest, as_=as_, fieldManager=manager)
 
@@ -83,9 +85,13 @@ class Api:
 @asynccontextmanager
 async def api_server() -> AsyncIterator[Api]:
     """The one of STOREFLEET_TEST_KUBECONFIG; a test that needs it fails without."""
-    assert KUBECONFIG, "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+    assert KUBECONFIG, (
+        "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+    )
     found = client.Configuration()
-    await config.load_kube_config(config_file=str(Path(KUBECONFIG)), client_configuration=found, persist_config=False)
+    await config.load_kube_config(
+        config_file=str(Path(KUBECONFIG)), client_configuration=found, persist_config=False
+    )
     async with client.ApiClient(found) as connection:
         yield Api(connection)
 

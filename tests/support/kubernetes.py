@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storefleet import engines
-from storefleet.engines import Engine, Engines
-from storefleet.models import Store
-from storefleet.runtimes.kubernetes.digests import Container, Pod, Workload
+from storefleet.core.models import Store
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine, Engines
+from storefleet.runtimes.kubernetes.readiness.snapshots import Container, Pod, Workload
 
 ENGINES = Path(__file__).parents[1] / "cluster" / "engines"
 STORE_ID = "sto_0123456789abcdef"
@@ -15,7 +15,7 @@ NAMESPACE = "st-0123456789abcdef"
 
 
 def pocket_engines() -> Engines:
-    return engines.load([ENGINES], runtime="kubernetes")
+    return catalogue.load([ENGINES], runtime="kubernetes")
 
 
 def pocket() -> Engine:
@@ -43,7 +43,15 @@ def a_store(store_id: str = STORE_ID, *, name: str = "acme", **parameters: Any) 
 
 def a_container(**fields: Any) -> Container:
     return Container(
-        **{"name": "web", "ready": False, "restarts": 0, "waiting": "", "message": "", "ended": "", **fields}
+        **{
+            "name": "web",
+            "ready": False,
+            "restarts": 0,
+            "waiting": "",
+            "message": "",
+            "ended": "",
+            **fields,
+        }
     )
 
 

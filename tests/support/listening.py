@@ -32,12 +32,19 @@ class Listener:
     def types(self, store_id: str | None = None) -> list[str]:
         return [frame["type"] for frame in self.frames if store_id in (None, frame.get("store_id"))]
 
-    async def heard(self, event_type: str, *, store_id: str | None = None, within: float = 10) -> dict[str, Any]:
+    async def heard(
+        self, event_type: str, *, store_id: str | None = None, within: float = 10
+    ) -> dict[str, Any]:
         """The first frame of that type (and store), waited for."""
 
         def look() -> dict[str, Any] | None:
             return next(
-                (f for f in self.frames if f["type"] == event_type and store_id in (None, f.get("store_id"))), None
+                (
+                    f
+                    for f in self.frames
+                    if f["type"] == event_type and store_id in (None, f.get("store_id"))
+                ),
+                None,
             )
 
         found = await eventually(look, within=within)
@@ -59,7 +66,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(session: aiohttp.ClientSession, url: str, **more: Any) -> AsyncIterator[Listener]:
+async def listening(
+    session: aiohttp.ClientSession, url: str, **more: Any
+) -> AsyncIterator[Listener]:
     ws = await session.ws_connect(url, max_msg_size=1 << 22, **more)
     listener = Listener(ws)
     try:

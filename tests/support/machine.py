@@ -32,7 +32,21 @@ REAL = (
         "mkdir",
         "mktemp",
     ),
-    *("mv", "paste", "rm", "sed", "sha256sum", "sleep", "sort", "tail", "tar", "gzip", "timeout", "touch", "tr"),
+    *(
+        "mv",
+        "paste",
+        "rm",
+        "sed",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "tail",
+        "tar",
+        "gzip",
+        "timeout",
+        "touch",
+        "tr",
+    ),
     *("uname", "wc"),
 )
 How = Literal["fail", "kill-before", "kill-half", "kill-after"]
@@ -43,7 +57,9 @@ class Machine:
 
     def __init__(self, folder: Path, *programs: str) -> None:
         self.folder = folder
-        self.bin, self.play, self.root, self.state_folder = (folder / name for name in ("bin", "play", "root", "kept"))
+        self.bin, self.play, self.root, self.state_folder = (
+            folder / name for name in ("bin", "play", "root", "kept")
+        )
         self.served = folder / "served"
         for each in (self.bin, self.play, self.root, self.served):
             each.mkdir(parents=True)
@@ -112,16 +128,21 @@ class Machine:
             for machine in ("amd64", "arm64"):
                 total = hashlib.sha256(served[file.format(machine)]).hexdigest()
                 text = re.sub(
-                    rf"(?m)^{word}_SHA256_{machine.upper()}=.*$", f"{word}_SHA256_{machine.upper()}={total}", text
+                    rf"(?m)^{word}_SHA256_{machine.upper()}=.*$",
+                    f"{word}_SHA256_{machine.upper()}={total}",
+                    text,
                 )
         total = hashlib.sha256(served["install.sh"]).hexdigest()
         pins.write_text(
-            re.sub(r"(?m)^K3S_INSTALLER_SHA256=.*$", f"K3S_INSTALLER_SHA256={total}", text), encoding="utf-8"
+            re.sub(r"(?m)^K3S_INSTALLER_SHA256=.*$", f"K3S_INSTALLER_SHA256={total}", text),
+            encoding="utf-8",
         )
 
     # what happens on it -----------------------------------------------------------------------------------------------
 
-    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, script: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script; the shell that it runs in has the number that a stand-in kills."""
         return subprocess.run(
             [
@@ -167,7 +188,11 @@ class Machine:
     def calls(self) -> list[list[str]]:
         """What changed something, in order."""
         path = self.play / "calls.jsonl"
-        return [json.loads(line)["call"] for line in path.read_text().splitlines()] if path.exists() else []
+        return (
+            [json.loads(line)["call"] for line in path.read_text().splitlines()]
+            if path.exists()
+            else []
+        )
 
     def forget_calls(self) -> None:
         (self.play / "calls.jsonl").unlink(missing_ok=True)

@@ -8,7 +8,12 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-PERSON = {"first_name": "Grace", "last_name": "Guest", "address_1": "1 Main Street", "city": "Springfield"}
+PERSON = {
+    "first_name": "Grace",
+    "last_name": "Guest",
+    "address_1": "1 Main Street",
+    "city": "Springfield",
+}
 BUYER = {**PERSON, "postal_code": "62701", "country_code": "us"}
 EMAIL = "grace@example.com"
 CASH = "pp_system_default"
@@ -46,20 +51,28 @@ class Browser:
 class Api:
     """JSON over HTTP under the shop's host name."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, at: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, at: str, headers: dict[str, str]
+    ) -> None:
         self._session = session
         self._at = at
         self._headers = {"Host": urlsplit(url).netloc, **headers}
 
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         target = URL(self._at + path, encoded=True)
-        async with self._session.request(method, target, headers=self._headers, json=body) as response:
+        async with self._session.request(
+            method, target, headers=self._headers, json=body
+        ) as response:
             text = await response.text()
             assert response.status < 300, f"{method} {path}: {response.status} {text[:500]}"
             return dict(await response.json())
 
     async def status(self, method: str, path: str) -> int:
-        async with self._session.request(method, URL(self._at + path, encoded=True), headers=self._headers) as response:
+        async with self._session.request(
+            method, URL(self._at + path, encoded=True), headers=self._headers
+        ) as response:
             return response.status
 
 
@@ -76,7 +89,10 @@ def one(pattern: str, page: str) -> str:
 async def key_of(url: str, *, at: str) -> str:
     """The publishable key, as every page shows it."""
     async with session() as http:
-        return one(r'name="publishable-key" content="(pk_[0-9a-f]{64})"', await Browser(http, url, at=at).get("/"))
+        return one(
+            r'name="publishable-key" content="(pk_[0-9a-f]{64})"',
+            await Browser(http, url, at=at).get("/"),
+        )
 
 
 async def buy_by_forms(url: str, *, title: str, at: str, quantity: int = 2) -> str:
@@ -87,12 +103,16 @@ async def buy_by_forms(url: str, *, title: str, at: str, quantity: int = 2) -> s
         assert title in page
         page = await browser.get(one(r'href="(/products/stoneware-mug)"', page))
         variant = one(r'name="variant" value="(variant_\w+)" required checked', page)
-        page = await browser.post("/cart", handle="stoneware-mug", variant=variant, quantity=str(quantity))
+        page = await browser.post(
+            "/cart", handle="stoneware-mug", variant=variant, quantity=str(quantity)
+        )
         assert "Stoneware Mug" in page
         page = await browser.get("/checkout")
         assert "Cash on delivery" in page
         delivery = one(r'name="delivery" value="(so_\w+)" required checked', page)
-        page = await browser.post("/checkout", email=EMAIL, delivery=delivery, payment="cod", **BUYER)
+        page = await browser.post(
+            "/checkout", email=EMAIL, delivery=delivery, payment="cod", **BUYER
+        )
         assert "Thank you, Grace!" in page
         assert "Cash on delivery" in page
         assert "It is empty" in await browser.get("/cart"), "a cart that was bought is a new one"
@@ -111,10 +131,18 @@ async def buy_by_api(url: str, *, at: str) -> str:
         await api.ask("POST", f"/store/carts/{cart}/line-items", line)
         buyer = {"email": EMAIL, "shipping_address": BUYER, "billing_address": BUYER}
         await api.ask("POST", f"/store/carts/{cart}", buyer)
-        options = (await api.ask("GET", f"/store/shipping-options?cart_id={cart}"))["shipping_options"]
-        await api.ask("POST", f"/store/carts/{cart}/shipping-methods", {"option_id": options[0]["id"]})
-        payment = (await api.ask("POST", "/store/payment-collections", {"cart_id": cart}))["payment_collection"]["id"]
-        await api.ask("POST", f"/store/payment-collections/{payment}/payment-sessions", {"provider_id": CASH})
+        options = (await api.ask("GET", f"/store/shipping-options?cart_id={cart}"))[
+            "shipping_options"
+        ]
+        await api.ask(
+            "POST", f"/store/carts/{cart}/shipping-methods", {"option_id": options[0]["id"]}
+        )
+        payment = (await api.ask("POST", "/store/payment-collections", {"cart_id": cart}))[
+            "payment_collection"
+        ]["id"]
+        await api.ask(
+            "POST", f"/store/payment-collections/{payment}/payment-sessions", {"provider_id": CASH}
+        )
         done = await api.ask("POST", f"/store/carts/{cart}/complete")
         assert done["type"] == "order", done
         return str(done["order"]["display_id"])
@@ -124,10 +152,18 @@ async def orders_of(url: str, sign_in: dict[str, str], *, at: str) -> dict[str, 
     """Every order by its number, as the signed-in administrator sees them."""
     async with session() as http:
         body = {"email": sign_in["username"], "password": sign_in["password"]}
-        token = (await Api(http, url, at=at, headers={}).ask("POST", "/auth/user/emailpass", body))["token"]
+        token = (await Api(http, url, at=at, headers={}).ask("POST", "/auth/user/emailpass", body))[
+            "token"
+        ]
         api = Api(http, url, at=at, headers={"Authorization": f"Bearer {token}"})
         # What the admin's pages do: a session, by a cookie that has to come over plain HTTP, too.
         await api.ask("POST", "/auth/session")
-        assert (await Api(http, url, at=at, headers={}).ask("GET", "/admin/users/me"))["user"]["email"] == body["email"]
-        found = (await api.ask("GET", "/admin/orders?limit=50&fields=display_id,email,total,payment_status"))["orders"]
+        assert (await Api(http, url, at=at, headers={}).ask("GET", "/admin/users/me"))["user"][
+            "email"
+        ] == body["email"]
+        found = (
+            await api.ask(
+                "GET", "/admin/orders?limit=50&fields=display_id,email,total,payment_status"
+            )
+        )["orders"]
         return {str(order["display_id"]): order for order in found}

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from storefleet.models import Operation, Store
-from storefleet.runtimes.base import Address, Outcome, RuntimeStep, Work
-from storefleet.runtimes.plans import Plans
+from storefleet.core.models import Operation, Store
+from storefleet.operations.step_plans import Plans
+from storefleet.runtimes.protocol import Address, Outcome, RuntimeStep, Work
 
 Act = Callable[[Work], Awaitable[None]]
 
@@ -25,7 +25,10 @@ class Script:
 
     def __call__(self, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
         del store, operation
-        return [RuntimeStep(name, name.title(), self._runner(name, act)) for name, act in self._steps.items()]
+        return [
+            RuntimeStep(name, name.title(), self._runner(name, act))
+            for name, act in self._steps.items()
+        ]
 
     def _runner(self, name: str, act: Act) -> Callable[[Work], Awaitable[Outcome]]:
         async def run(work: Work) -> Outcome:
@@ -50,7 +53,11 @@ class Shopfitter:
     """Plans of creations, upgrades, their ways back, and rollbacks, each a script of the test's own."""
 
     def __init__(
-        self, *, there: Script | None = None, back: Script | None = None, rollback: Script | None = None
+        self,
+        *,
+        there: Script | None = None,
+        back: Script | None = None,
+        rollback: Script | None = None,
     ) -> None:
         self.there = there or Script(dump=nothing, release=nothing, prove=nothing)
         self.back = back or Script(**{"return-release": nothing, "return-prove": nothing})

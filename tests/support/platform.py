@@ -34,7 +34,9 @@ def free_ports(count: int) -> list[int]:
 class Platform:
     """One `storefleet up`."""
 
-    def __init__(self, state_dir: Path, *, engines: Path = TINY, engine: str = "tiny", **settings: object) -> None:
+    def __init__(
+        self, state_dir: Path, *, engines: Path = TINY, engine: str = "tiny", **settings: object
+    ) -> None:
         self.state_dir = state_dir
         gateway, notifier, provisioner, reaper = free_ports(4)
         first = 20_000 + (os.getpid() % 120) * 100  # below the ports that outgoing connections use
@@ -54,8 +56,13 @@ class Platform:
 
     @property
     def environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("STOREFLEET_")}
-        return {**clean, **{f"STOREFLEET_{name.upper()}": value for name, value in self.settings.items()}}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith("STOREFLEET_")
+        }
+        return {
+            **clean,
+            **{f"STOREFLEET_{name.upper()}": value for name, value in self.settings.items()},
+        }
 
     def up(self, timeout: float = 150) -> None:
         """Start and wait until the panel's file is there."""
@@ -74,7 +81,9 @@ class Platform:
         while not (self.state_dir / "admin.json").exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.down()
-                raise AssertionError("up failed:\n" + (self.state_dir.parent / "up.out").read_text()[-3000:])
+                raise AssertionError(
+                    "up failed:\n" + (self.state_dir.parent / "up.out").read_text()[-3000:]
+                )
             time.sleep(0.05)
 
     def down(self) -> int:
@@ -113,7 +122,9 @@ class Platform:
 
     def log_lines(self, *names: str) -> Iterator[dict[str, Any]]:
         for name in names or ("gateway", "provisioner", "reaper", "notifier"):
-            for line in (self.state_dir / "logs" / f"{name}.log").read_text(errors="replace").splitlines():
+            for line in (
+                (self.state_dir / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
+            ):
                 try:
                     yield json.loads(line)
                 except ValueError:
@@ -160,7 +171,9 @@ class Client:
             body = await response.json(content_type=None) if response.status != 204 else {}
             return response.status, body
 
-    async def insist(self, method: str, path: str, *, within: float = 60, **kwargs: Any) -> tuple[int, dict[str, Any]]:
+    async def insist(
+        self, method: str, path: str, *, within: float = 60, **kwargs: Any
+    ) -> tuple[int, dict[str, Any]]:
         """Until there is an answer that is not a 503."""
         deadline = time.monotonic() + within
         while True:
@@ -170,7 +183,9 @@ class Client:
                     return status, body
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
-            assert time.monotonic() < deadline, f"{method} {path} was not answered within {within} s"
+            assert time.monotonic() < deadline, (
+                f"{method} {path} was not answered within {within} s"
+            )
             await asyncio.sleep(0.2)
 
     async def create(self, name: str, **body: Any) -> dict[str, Any]:
@@ -190,7 +205,9 @@ class Client:
         """The operation when it is done."""
         deadline = time.monotonic() + within
         while True:
-            _, operation = await self.insist("GET", f"operations/{operation_id}?wait=5", within=within)
+            _, operation = await self.insist(
+                "GET", f"operations/{operation_id}?wait=5", within=within
+            )
             if operation.get("done"):
                 return operation
             assert time.monotonic() < deadline, f"not done within {within} s: {operation}"

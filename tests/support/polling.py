@@ -9,7 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 10, every: float = 0.02) -> T:
+async def eventually(
+    look: Callable[[], T | Awaitable[T]], *, within: float = 10, every: float = 0.02
+) -> T:
     """What `look` returns as soon as that is true; raises its last AssertionError, or ours, after `within` seconds."""
     deadline = time.monotonic() + within
     while True:

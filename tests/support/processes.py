@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from storefleet.settings import PREFIX, Settings
+from storefleet.core.settings import PREFIX, Settings
 from tests.support.polling import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,9 @@ def environment(settings: Settings) -> dict[str, str]:
 class Process:
     """`python -m <module>`, with its output in a file."""
 
-    def __init__(self, module: str, settings: Settings, *, log: Path, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, module: str, settings: Settings, *, log: Path, extra: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(

@@ -5,14 +5,24 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "storefleet" / "bare-cluster"
-_NAMED = os.environ.get("STOREFLEET_TEST_HELM")  # read now: settings are taken out of the environment when tests begin
+_CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "storefleet" / "bare-cluster"
+)
+_NAMED = os.environ.get(
+    "STOREFLEET_TEST_HELM"
+)  # read now: settings are taken out of the environment when tests begin
 
 
 def helm() -> str:
     """Helm 4: as STOREFLEET_TEST_HELM says, on the path, or the newest one that the bare cluster has built."""
-    built = sorted(_CACHE.glob("helm-*/**/helm"), key=lambda path: path.stat().st_mtime, reverse=True)
-    found = _NAMED or shutil.which("helm") or next((str(path) for path in built if os.access(path, os.X_OK)), None)
+    built = sorted(
+        _CACHE.glob("helm-*/**/helm"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    found = (
+        _NAMED
+        or shutil.which("helm")
+        or next((str(path) for path in built if os.access(path, os.X_OK)), None)
+    )
     assert found, (
         "The program of Helm 4 is needed: set STOREFLEET_TEST_HELM, put it on PATH, or build it with the bare cluster "
         "(make local-up)."

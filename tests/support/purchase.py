@@ -40,20 +40,30 @@ class Visitor:
 
     async def status(self, path: str) -> int:
         target = URL(self._base + path, encoded=True)
-        async with self._session.get(target, headers=self._headers, allow_redirects=False) as response:
+        async with self._session.get(
+            target, headers=self._headers, allow_redirects=False
+        ) as response:
             return response.status
 
     async def _ask(self, method: str, path: str, **kwargs: Any) -> str:
         for _ in range(10):
             async with self._session.request(
-                method, URL(self._base + path, encoded=True), headers=self._headers, allow_redirects=False, **kwargs
+                method,
+                URL(self._base + path, encoded=True),
+                headers=self._headers,
+                allow_redirects=False,
+                **kwargs,
             ) as response:
                 body = await response.text()
                 assert response.status < 400, f"{method} {path}: {response.status} {body[:300]}"
                 if response.status < 300:
                     return body
                 target = urlsplit(response.headers["Location"])
-                method, path, kwargs = "GET", target.path + (f"?{target.query}" if target.query else ""), {}
+                method, path, kwargs = (
+                    "GET",
+                    target.path + (f"?{target.query}" if target.query else ""),
+                    {},
+                )
         raise AssertionError("redirected without end")
 
 
@@ -71,7 +81,9 @@ async def buy(url: str, *, title: str, sign: str = "$", at: str | None = None) -
         assert add is not None
         await visitor.post(add.group(1), {"quantity": "2"}, page=page)
         page = await visitor.get("/checkout/")
-        page = await visitor.post("/checkout/", {"username": "guest@example.com", "options": "anonymous"}, page=page)
+        page = await visitor.post(
+            "/checkout/", {"username": "guest@example.com", "options": "anonymous"}, page=page
+        )
         page = await visitor.post("/checkout/shipping-address/", ADDRESS, page=page)
         assert "Cash on delivery" in page
         page = await visitor.get("/checkout/preview/")
@@ -101,6 +113,10 @@ async def _admin(url: str, sign_in: dict[str, str], at: str | None) -> AsyncIter
     async with _new_session() as session:
         visitor = Visitor(session, url, at=at)
         page = await visitor.get("/dashboard/login/")
-        fields = {"username": sign_in["username"], "password": sign_in["password"], "next": "/dashboard/"}
+        fields = {
+            "username": sign_in["username"],
+            "password": sign_in["password"],
+            "next": "/dashboard/",
+        }
         await visitor.post("/dashboard/login/", fields, page=page)
         yield visitor

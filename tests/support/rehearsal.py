@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.errors import Unchanged
-from storefleet.models import Store
-from storefleet.runtimes.base import Change, Outcome, RuntimeStep, Work
+from storefleet.core.errors import Unchanged
+from storefleet.core.models import Store
+from storefleet.runtimes.protocol import Change, Outcome, RuntimeStep, Work
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.plans import Act, nothing
 

@@ -24,7 +24,14 @@ class Release:
         self.namespace = namespace
 
     def install(self, **values: Any) -> None:
-        self._helm("upgrade", "--install", _RELEASE, str(PLATFORM), *self._options(), sent=self._values(values))
+        self._helm(
+            "upgrade",
+            "--install",
+            _RELEASE,
+            str(PLATFORM),
+            *self._options(),
+            sent=self._values(values),
+        )
 
     def test(self) -> str:
         return self._helm("test", _RELEASE, "--timeout", "2m")
@@ -50,7 +57,10 @@ class Release:
         return self.kubectl("get", kinds, "--output=name").split()
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        _run(["kubectl", "--namespace", self.namespace, "apply", "--filename=-"], sent=json.dumps(manifest))
+        _run(
+            ["kubectl", "--namespace", self.namespace, "apply", "--filename=-"],
+            sent=json.dumps(manifest),
+        )
 
     def kubectl(self, *arguments: str) -> str:
         return _run(["kubectl", "--namespace", self.namespace, *arguments])
@@ -59,7 +69,13 @@ class Release:
         return _run([helm(), *arguments, "--namespace", self.namespace], sent=sent)
 
     def _options(self) -> tuple[str, ...]:
-        return (f"--values={PLATFORM / 'values-local.yaml'}", "--values=-", "--wait", "--timeout", "4m")
+        return (
+            f"--values={PLATFORM / 'values-local.yaml'}",
+            "--values=-",
+            "--wait",
+            "--timeout",
+            "4m",
+        )
 
     def _values(self, values: dict[str, Any]) -> str:
         limits = {"STORES_PER_HOUR": 100_000, "STORES_PER_TENANT": 100_000}
@@ -80,7 +96,13 @@ def _environment() -> dict[str, str]:
 
 def _run(arguments: list[str], sent: str | None = None) -> str:
     done = subprocess.run(
-        arguments, env=_environment(), input=sent, capture_output=True, text=True, timeout=400, check=False
+        arguments,
+        env=_environment(),
+        input=sent,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     assert done.returncode == 0, f"{arguments[:4]}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
     return done.stdout
@@ -89,9 +111,19 @@ def _run(arguments: list[str], sent: str | None = None) -> str:
 @contextmanager
 def trial(namespace: str) -> Iterator[Release]:
     """A namespace with the strictest pod security, and nothing of it afterwards."""
-    assert KUBECONFIG, "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+    assert KUBECONFIG, (
+        "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+    )
     _run(["kubectl", "create", "namespace", namespace])
-    _run(["kubectl", "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"])
+    _run(
+        [
+            "kubectl",
+            "label",
+            "namespace",
+            namespace,
+            "pod-security.kubernetes.io/enforce=restricted",
+        ]
+    )
     try:
         yield Release(namespace)
     finally:

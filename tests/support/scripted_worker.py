@@ -10,13 +10,13 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from storefleet import logs
-from storefleet.bus import Bus
+from storefleet.core.models import Operation, Store
+from storefleet.core.settings import load
 from storefleet.database.pool import Database
-from storefleet.models import Operation, Store
-from storefleet.runtimes.base import Outcome, RuntimeStep, Work
-from storefleet.settings import load
-from storefleet.worker import Worker
+from storefleet.messaging import Bus
+from storefleet.observability import logs
+from storefleet.operations.worker import Worker
+from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work
 
 FOLDER = "TESTS_FOLDER"
 CARELESS = "TESTS_CARELESS"  # does not ask before its effect
@@ -52,7 +52,13 @@ async def main() -> None:
     logs.configure("scripted", "info")
     database = Database(settings.database_url.get_secret_value())
     bus = Bus(settings.nats_url.get_secret_value(), name="provisioner")
-    worker = Worker(service="provisioner", plans={"create": steps}, database=database, bus=bus, settings=settings)
+    worker = Worker(
+        service="provisioner",
+        plans={"create": steps},
+        database=database,
+        bus=bus,
+        settings=settings,
+    )
     async with database.opened(), bus.opened():
         task = asyncio.create_task(worker.run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -13,19 +13,19 @@ import asyncpg
 import nats
 from nats.aio.client import Client
 
-from storefleet.accounts import Accounts, NewTenant
-from storefleet.bus import Bus
+from storefleet.auth.accounts import Accounts, NewTenant
+from storefleet.core.errors import BusAway
+from storefleet.core.messages import COMMANDS, DEAD, EVENTS
+from storefleet.core.settings import Settings
 from storefleet.database.migrate import migrate
 from storefleet.database.pool import Database
-from storefleet.errors import BusAway
-from storefleet.messages import COMMANDS, DEAD, EVENTS
-from storefleet.node.accounts import find_account
-from storefleet.node.files import make_folder
-from storefleet.node.nats_server import NatsServer
-from storefleet.node.postgres import Postgres
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
-from storefleet.node.supervisor import Supervisor
-from storefleet.settings import Settings
+from storefleet.messaging import Bus
+from storefleet.node.private_files import make_folder
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers.nats_server import NatsServer
+from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
+from storefleet.node.system_user import find_account
 from tests.support.polling import eventually
 from tests.support.ports import Ports
 
@@ -59,7 +59,11 @@ class Servers:
             account=account,
         )
         self._nats = NatsServer(
-            folder=folder / "nats", secrets=secrets, log=folder / "nats.log", port=self.nats_port, account=account
+            folder=folder / "nats",
+            secrets=secrets,
+            log=folder / "nats.log",
+            port=self.nats_port,
+            account=account,
         )
 
     async def start(self) -> None:
@@ -69,7 +73,10 @@ class Servers:
         await self.start_nats()
         await self._postgres.ready(lambda: self._supervisor.status("postgres"))
         await self._postgres.ensure_roles()
-        for setting in ("fsync", "full_page_writes"):  # what survives a power cut is not tested here; speed is welcome
+        for setting in (
+            "fsync",
+            "full_page_writes",
+        ):  # what survives a power cut is not tested here; speed is welcome
             await self._administer(f"ALTER SYSTEM SET {setting} = off")
         await self._administer("SELECT pg_reload_conf()")
         await self._make_template()
@@ -144,7 +151,9 @@ class Servers:
     async def new_database(self) -> str:
         """The name of a fresh copy of the template."""
         name = f"tests_{next(_NUMBERS)}"
-        await self._administer(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {PLATFORM_ROLE} STRATEGY file_copy")
+        await self._administer(
+            f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {PLATFORM_ROLE} STRATEGY file_copy"
+        )
         return name
 
     async def drop_database(self, name: str) -> None:
@@ -156,7 +165,9 @@ class Servers:
         await migrate(url)
         async with Database(url).opened() as database:
             accounts = Accounts(database=database, settings=Settings())
-            self.admin = await accounts.create_tenant(name="First", email="admin@example.com", operator=True)
+            self.admin = await accounts.create_tenant(
+                name="First", email="admin@example.com", operator=True
+            )
             self.other = await accounts.create_tenant(name="Second", email="other@example.com")
         await self._administer(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_RAISERS = ("PermanentError", "Unchanged", "TransientError", "Refused", "Trouble", "_again", "_fail")
+_RAISERS = (
+    "PermanentError",
+    "Unchanged",
+    "TransientError",
+    "Refused",
+    "Trouble",
+    "_again",
+    "_fail",
+)
 
 
 def codes_in(*places: str) -> set[str]:

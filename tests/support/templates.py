@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from storefleet import engines
-from storefleet.engines import Engine
+from storefleet.core.settings import Settings
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine
 from storefleet.runtimes.kubernetes import manifests
-from storefleet.settings import Settings
 from tests.support.attacks.ground import Ground
 from tests.support.charts import CHARTS, PLATFORM, Manifest, rendered
 
@@ -23,7 +23,11 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
     "three-servers": {"values": {"nats": {"replicas": 3}, "gateway": {"replicas": 2}}},
     "route": {
         "values": {
-            "exposure": {"type": "httproute", "host": "s.example.com", "gateway": {"namespace": "web", "name": "web"}},
+            "exposure": {
+                "type": "httproute",
+                "host": "s.example.com",
+                "gateway": {"namespace": "web", "name": "web"},
+            },
             "networkPolicy": {"scrapers": [{"podSelector": {}}]},
             "image": {"pullSecrets": [{"name": "registry"}]},
             "nodeSelector": {"disk": "fast"},
@@ -32,14 +36,26 @@ PLATFORM_VALUES: dict[str, dict[str, Any]] = {
         }
     },
     "catalogue": {
-        "values": {"catalogue": {"shop": {"default_version": "1", "versions": [{"version": "1", "image": "shop:1"}]}}}
+        "values": {
+            "catalogue": {
+                "shop": {"default_version": "1", "versions": [{"version": "1", "image": "shop:1"}]}
+            }
+        }
     },
     "extras": {
         "values": {
             "backup": {"enabled": True},
-            "monitoring": {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")},
-            "exposure": {"type": "ingress", "host": "s.example.com", "tls": {"issuer": {"name": "letsencrypt"}}},
-            "networkPolicy": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
+            "monitoring": {
+                part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")
+            },
+            "exposure": {
+                "type": "ingress",
+                "host": "s.example.com",
+                "tls": {"issuer": {"name": "letsencrypt"}},
+            },
+            "networkPolicy": {
+                "scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
+            },
         }
     },
     "extern-backup": {
@@ -75,9 +91,9 @@ class Template(NamedTuple):
 def store_charts() -> list[Engine]:
     """Engines that have a chart of their own, each as if images of it had been built."""
     with TemporaryDirectory() as folder:
-        catalogue = Path(folder) / "catalogue.json"
-        catalogue.write_text(json.dumps(dict(_built())), encoding="utf-8")
-        found = engines.load([CHARTS], runtime="kubernetes", catalogue=catalogue)
+        catalogue_file = Path(folder) / "catalogue.json"
+        catalogue_file.write_text(json.dumps(dict(_built())), encoding="utf-8")
+        found = catalogue.load([CHARTS], runtime="kubernetes", catalogue=catalogue_file)
     return [engine for engine in found if engine.kubernetes is not None]
 
 
@@ -93,7 +109,10 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
     """A store's release, with the values that the runtime gives it."""
     assert engine.kubernetes is not None
     settings = Settings(
-        runtime="kubernetes", exposure=exposure, route_gateway="edge/public/stores", store_scheme="https"
+        runtime="kubernetes",
+        exposure=exposure,
+        route_gateway="edge/public/stores",
+        store_scheme="https",
     )
     store = Ground("acme").store.changed(engine=engine.name, engine_version=engine.default_version)
     values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)

@@ -45,7 +45,9 @@ class Shop:
         """One request; redirects are not followed."""
         headers = {"Host": self._host, **self._tokens, **kwargs.pop("headers", {})}
         url = URL(self._at + path, encoded=True)
-        async with self._session.request(method, url, headers=headers, allow_redirects=False, **kwargs) as response:
+        async with self._session.request(
+            method, url, headers=headers, allow_redirects=False, **kwargs
+        ) as response:
             text = await response.text(errors="replace")
             body = await response.json() if "json" in response.content_type else None
             return Answer(response.status, text, dict(response.headers), body)
@@ -56,7 +58,9 @@ class Shop:
         assert cart.status == 200, cart.text[:300]
         self._tokens = {"Cart-Token": cart.headers["Cart-Token"], "Nonce": cart.headers["Nonce"]}
         (product,) = (await self.ask("GET", f"{API}/products?slug={slug}")).body
-        added = await self.ask("POST", f"{API}/cart/add-item", json={"id": product["id"], "quantity": quantity})
+        added = await self.ask(
+            "POST", f"{API}/cart/add-item", json={"id": product["id"], "quantity": quantity}
+        )
         assert added.status == 201, added.text[:300]
         assert added.body["items_count"] == quantity
         order = {
@@ -66,7 +70,10 @@ class Shop:
         }
         placed = await self.ask("POST", f"{API}/checkout", json=order)
         assert placed.status == 200, placed.text[:300]
-        assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == ("processing", "success")
+        assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == (
+            "processing",
+            "success",
+        )
         self._tokens = {}
         thanks = urlsplit(placed.body["payment_result"]["redirect_url"])
         page = await self.ask("GET", f"{thanks.path}?{thanks.query}")
@@ -94,7 +101,9 @@ class Shop:
 @asynccontextmanager
 async def visiting(url: str, at: str) -> AsyncIterator[Shop]:
     timeout = aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=timeout) as session:
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=timeout
+    ) as session:
         yield Shop(session, url, at)
 
 

@@ -11,16 +11,16 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from storefleet.accounts import NewTenant
-from storefleet.bus import Bus
+from storefleet.auth.accounts import NewTenant
+from storefleet.core.identifiers import EVENT, new_id
+from storefleet.core.messages import event_subject
+from storefleet.core.settings import Settings
 from storefleet.database import outbox
 from storefleet.database.outbox import Draft
 from storefleet.database.pool import Database
-from storefleet.identifiers import EVENT, new_id
-from storefleet.messages import event_subject
-from storefleet.runtimes.plans import Plan, Plans
-from storefleet.settings import Settings
-from storefleet.worker import Worker
+from storefleet.messaging import Bus
+from storefleet.operations.step_plans import Plan, Plans
+from storefleet.operations.worker import Worker
 from tests.support.browser import Browser
 from tests.support.client import Api
 from tests.support.listening import Listener, listening
@@ -52,7 +52,9 @@ QUICK: dict[str, Any] = {
 class World:
     """Made by the `world` fixture."""
 
-    def __init__(self, servers: Servers, *, database_name: str, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, servers: Servers, *, database_name: str, folder: Path, stack: AsyncExitStack
+    ) -> None:
         self.servers = servers
         self.folder = folder
         self.database_name = database_name
@@ -70,7 +72,10 @@ class World:
 
     def settings(self, service: str = "gateway", **overrides: Any) -> Settings:
         """What the service is started with; `database_port` and `nats_port` lead through a proxy."""
-        database_port, nats_port = overrides.pop("database_port", None), overrides.pop("nats_port", None)
+        database_port, nats_port = (
+            overrides.pop("database_port", None),
+            overrides.pop("nats_port", None),
+        )
         chosen = {
             **self.base,
             "state_dir": self.folder,
@@ -133,7 +138,12 @@ class World:
 
     @asynccontextmanager
     async def worker(
-        self, plan: Plan | Plans, *, service: str = "provisioner", kind: str = "create", **overrides: Any
+        self,
+        plan: Plan | Plans,
+        *,
+        service: str = "provisioner",
+        kind: str = "create",
+        **overrides: Any,
     ) -> AsyncIterator[asyncio.Task[None]]:
         """A worker with steps of the test's own, in place of the service that works on these kinds of operation."""
         settings = self.settings(service, **overrides)
@@ -221,7 +231,12 @@ class World:
             await conn.execute(statement, *args)
 
     async def tell(
-        self, count: int, *, tenant_id: str | None = None, store_id: str = "sto_aaaaaaaaaaaaaaaa", padding: int = 0
+        self,
+        count: int,
+        *,
+        tenant_id: str | None = None,
+        store_id: str = "sto_aaaaaaaaaaaaaaaa",
+        padding: int = 0,
     ) -> None:
         """So many events of one store, as the ledger writes them, in one transaction; their data counts on."""
         tenant = tenant_id or self.admin.tenant_id
@@ -249,7 +264,9 @@ class World:
     async def waiting(self) -> int:
         """Messages that the bus does not have, as far as the database knows."""
         return int(
-            await self.value("SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM relay)")
+            await self.value(
+                "SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM relay)"
+            )
         )
 
     async def all_sent(self) -> bool:
@@ -259,9 +276,13 @@ class World:
         """Wait until no operation is open and everything is published; returns the last number."""
 
         async def look() -> bool:
-            open_ = await self.value("SELECT count(*) FROM operations WHERE state IN ('queued', 'running')")
+            open_ = await self.value(
+                "SELECT count(*) FROM operations WHERE state IN ('queued', 'running')"
+            )
             waiting = await self.waiting()
-            assert (open_, waiting) == (0, 0), f"{open_} operations are open, {waiting} messages wait"
+            assert (open_, waiting) == (0, 0), (
+                f"{open_} operations are open, {waiting} messages wait"
+            )
             return True
 
         await eventually(look, within=within)
@@ -271,7 +292,9 @@ class World:
 @asynccontextmanager
 async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
     """A world with nothing running in it yet, and what a test left behind ended afterwards."""
-    assert not servers.taken, "one world at a time: the streams are the same for all (`world` beside `platform`?)"
+    assert not servers.taken, (
+        "one world at a time: the streams are the same for all (`world` beside `platform`?)"
+    )
     servers.taken = True
     deaths: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: deaths.append(number))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storefleet.admission import _request_hash
-from storefleet.errors import Invalid
-from storefleet.names import RESERVED, name_problem
+from storefleet.admission.stores import _request_hash
+from storefleet.core.errors import Invalid
+from storefleet.core.store_names import RESERVED, name_problem
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 QUICK = settings(max_examples=300, deadline=None, database=None)
@@ -22,7 +22,13 @@ def allowed(name: str) -> bool:
 
 
 @QUICK
-@given(st.one_of(st.text(max_size=45), st.text(alphabet=LETTERS + "-", max_size=45), st.sampled_from(sorted(RESERVED))))
+@given(
+    st.one_of(
+        st.text(max_size=45),
+        st.text(alphabet=LETTERS + "-", max_size=45),
+        st.sampled_from(sorted(RESERVED)),
+    )
+)
 @example("xn--abc")
 @example("a-xn--b")
 @example("abc\n")
@@ -39,7 +45,10 @@ def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
 
 
 @QUICK
-@given(st.text(alphabet=LETTERS, min_size=1, max_size=1), st.text(alphabet=LETTERS + "-", min_size=1, max_size=38))
+@given(
+    st.text(alphabet=LETTERS, min_size=1, max_size=1),
+    st.text(alphabet=LETTERS + "-", min_size=1, max_size=38),
+)
 def test_what_begins_and_ends_well_is_a_host_name(end: str, middle: str) -> None:
     name = f"{end}{middle}{end}"
     if "xn--" not in name and name not in RESERVED:
@@ -53,7 +62,9 @@ def test_names_of_the_platform_are_reserved(name: str) -> None:
 
 
 def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
-    wrong = [name for name in RESERVED if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name)]
+    wrong = [
+        name for name in RESERVED if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name)
+    ]
     assert wrong == []
 
 

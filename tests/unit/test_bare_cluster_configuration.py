@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bare_cluster import configuration, settings
-from bare_cluster.certificates import certificates
-from bare_cluster.errors import ClusterError
-from bare_cluster.images import images_in, make_archive
-from bare_cluster.layout import Layout, Network
-from bare_cluster.link import check_routes
-from bare_cluster.manifests import make_manifests, path_of
-from bare_cluster.programs import FIRST, make_processes
+from tools.devcluster import configuration, settings
+from tools.devcluster.certificates import certificates
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.images import images_in, make_archive
+from tools.devcluster.layout import Layout, Network
+from tools.devcluster.link import check_routes
+from tools.devcluster.manifests import make_manifests, path_of
+from tools.devcluster.programs import FIRST, make_processes
 
 NETWORK = Network.of("10.200.0.0/16")
 LAYOUT = Layout(Path('/srv/a "quoted" folder/cluster'))
@@ -86,15 +86,23 @@ def test_every_process_has_a_file_and_reads_what_is_written() -> None:
 
 
 def test_the_api_server_asks_for_node_and_role_rules() -> None:
-    [server] = [p for p in make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None) if "api" in p.name]
-    assert {"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"} <= set(server.command)
+    [server] = [
+        p
+        for p in make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None)
+        if "api" in p.name
+    ]
+    assert {"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"} <= set(
+        server.command
+    )
 
 
 def test_certificates_have_the_names_that_the_cluster_s_rules_know() -> None:
     made = {certificate.name: certificate for certificate in certificates(NETWORK)}
     assert made["kubelet"].subject == "/O=system:nodes/CN=system:node:storefleet"
     assert made["admin"].subject == "/O=system:masters/CN=admin"
-    assert {f"IP:{NETWORK.node}", f"IP:{NETWORK.api_service}"} <= set(made["kube-apiserver"].addresses)
+    assert {f"IP:{NETWORK.node}", f"IP:{NETWORK.api_service}"} <= set(
+        made["kube-apiserver"].addresses
+    )
     assert [name for name, one in made.items() if one.groups == ("system:masters",)] == ["admin"]
     assert {one.authority for one in made.values() if one.name.endswith("etcd")} == {"etcd-ca"}
 
@@ -108,7 +116,9 @@ def test_first_objects_have_a_place_in_the_api() -> None:
 
 def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None:
     archive = make_archive("storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"])
-    assert archive == make_archive("storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"])
+    assert archive == make_archive(
+        "storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"]
+    )
     (tmp_path / "pause.tar").write_bytes(archive)
     [(name, digest)] = images_in(tmp_path / "pause.tar").items()
     assert name == "storefleet.dev/pause:1"

@@ -3,9 +3,9 @@
 import kubernetes_validate
 import pytest
 
-from bare_cluster import traefik
-from bare_cluster.builds import HERE
-from bare_cluster.ingress import CLASS, GATEWAY, NAMESPACE, make_manifests
+from tools.devcluster import traefik
+from tools.devcluster.builds import HERE
+from tools.devcluster.ingress import CLASS, GATEWAY, NAMESPACE, make_manifests
 
 OWN = [each for each in make_manifests() if "gateway.networking" not in each["apiVersion"]]
 
@@ -17,7 +17,10 @@ def test_kubernetes_knows_every_object(manifest: dict[str, object]) -> None:
 
 def test_pod_and_gateway_are_where_the_platform_looks_for_them() -> None:
     made = {each["kind"]: each for each in make_manifests()}
-    assert made["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert (
+        made["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        == "restricted"
+    )
     assert (NAMESPACE, CLASS, GATEWAY) == ("traefik", "traefik", "traefik")
     assert made["Gateway"]["spec"]["gatewayClassName"] == made["GatewayClass"]["metadata"]["name"]
     ports = {

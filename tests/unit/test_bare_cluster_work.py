@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
-from bare_cluster import builds, dns, files, processes, volumes
-from bare_cluster.api import ApiError
-from bare_cluster.debian import lacking
-from bare_cluster.down import reset
-from bare_cluster.errors import ClusterError
-from bare_cluster.layout import NODE_NAME, Layout, Network
-from bare_cluster.status import node_condition
+from tools.devcluster import builds, dns, files, processes, volumes
+from tools.devcluster.api import ApiError
+from tools.devcluster.debian import lacking
+from tools.devcluster.down import reset
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.layout import NODE_NAME, Layout, Network
+from tools.devcluster.status import node_condition
 
 
-def test_a_build_is_found_by_what_it_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_is_found_by_what_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = builds.Module("tool", ("example.org/tool",))
     (tmp_path / "go" / "tool").mkdir(parents=True)
     (tmp_path / "go" / "tool" / "go.mod").write_text("module x\n")
@@ -32,12 +34,17 @@ def test_a_build_is_found_by_what_it_is_made_of(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "go" / "tool" / "go.sum").write_text("changed\n")
     second = builds.cached_folder(tmp_path, module)
     assert second != first
-    assert builds.cached_folder(tmp_path, builds.Module("tool", ("example.org/tool",), tags="other")) != second
+    assert (
+        builds.cached_folder(tmp_path, builds.Module("tool", ("example.org/tool",), tags="other"))
+        != second
+    )
 
 
 def test_every_program_is_pinned_by_a_lock() -> None:
     modules = [module for module in builds.MODULES if isinstance(module, builds.Module)]
-    assert all({"go.mod", "go.sum"} <= {source.name for source in module.sources()} for module in modules)
+    assert all(
+        {"go.mod", "go.sum"} <= {source.name for source in module.sources()} for module in modules
+    )
     names = [name for module in builds.MODULES for name in module.programs()]
     assert len(set(names)) == len(names)
 
@@ -50,7 +57,12 @@ def test_go_is_found_by_its_version() -> None:
 
 def test_packages_are_lacking_when_what_they_bring_is(tmp_path: Path) -> None:
     (tmp_path / "here").touch()
-    wanted = {str(tmp_path / "here"): "one", str(tmp_path / "not-here"): "two", "sh": "dash", "no-such-word": "three"}
+    wanted = {
+        str(tmp_path / "here"): "one",
+        str(tmp_path / "not-here"): "two",
+        "sh": "dash",
+        "no-such-word": "three",
+    }
     assert lacking(wanted) == ["three", "two"]
 
 
@@ -116,7 +128,10 @@ def test_a_claim_gets_a_folder_that_anybody_may_write_and_loses_it(tmp_path: Pat
     volume = dict(server.volumes["pvc-u1"])
     assert volume["spec"]["claimRef"]["uid"] == "u1"
     (folder / "table").mkdir()
-    released = volume | {"metadata": volume["metadata"] | {"uid": "volume-uid"}, "status": {"phase": "Released"}}
+    released = volume | {
+        "metadata": volume["metadata"] | {"uid": "volume-uid"},
+        "status": {"phase": "Released"},
+    }
     keeper.handle(volumes.VOLUMES, released | {"status": {"phase": "Bound"}})
     assert folder.is_dir()
     for _ in range(2):
@@ -129,7 +144,9 @@ def test_claims_of_others_and_without_a_node_wait(tmp_path: Path) -> None:
     placed = claim(**{volumes.SELECTED_NODE: NODE_NAME})
     assert volumes.wants_volume(placed)
     assert not volumes.wants_volume(claim())
-    assert not volumes.wants_volume(placed | {"spec": placed["spec"] | {"storageClassName": "other"}})
+    assert not volumes.wants_volume(
+        placed | {"spec": placed["spec"] | {"storageClassName": "other"}}
+    )
     assert not volumes.wants_volume(placed | {"spec": placed["spec"] | {"volumeName": "pvc-u1"}})
     server = Server()
     elsewhere = claim(**{volumes.SELECTED_NODE: "simulated-1"})
@@ -173,7 +190,8 @@ def test_a_node_that_is_not_ready_says_why() -> None:
 
     assert node_condition(node("True")) == "Ready"
     assert (
-        node_condition(node("False", reason="KubeletNotReady", message="no network")) == "KubeletNotReady: no network"
+        node_condition(node("False", reason="KubeletNotReady", message="no network"))
+        == "KubeletNotReady: no network"
     )
     assert "not reported" in node_condition({})
 
@@ -190,5 +208,7 @@ def test_a_lock_is_kept_by_the_folder_itself(tmp_path: Path) -> None:
     folder.mkdir()
     with files.locked(folder, doing="test"):
         script = f"import fcntl, os; fcntl.flock(os.open({str(folder)!r}, 0), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-        assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
+        assert subprocess.run(
+            [sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False
+        ).returncode
     assert not list(folder.iterdir())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.cli.access import Given, find_access
-from storefleet.cli.failures import NotAllowed, WrongUse
+from storefleet.cli.cli_errors import NotAllowed, WrongUse
+from storefleet.cli.endpoint import Given, find_access
 
 URL, LIVE = "http://127.0.0.1:8080", "ws://127.0.0.1:8081/api/v1/events"
 
@@ -17,7 +17,9 @@ def home(tmp_path: Path) -> Path:
     """A folder two levels below one with a platform."""
     state = tmp_path / ".storefleet"
     state.mkdir()
-    (state / "admin.json").write_text(json.dumps({"url": URL, "live_url": LIVE, "token": "sft_local"}))
+    (state / "admin.json").write_text(
+        json.dumps({"url": URL, "live_url": LIVE, "token": "sft_local"})
+    )
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     return below
@@ -38,7 +40,9 @@ def test_flags_win_over_the_environment_and_that_over_the_file(home: Path) -> No
     assert access.live_url == "wss://flag.example/api/v1/events"
 
 
-@pytest.mark.parametrize("url", ["http://shop.example:8080", "https://127.0.0.1:8080", "http://127.0.0.1:9999"])
+@pytest.mark.parametrize(
+    "url", ["http://shop.example:8080", "https://127.0.0.1:8080", "http://127.0.0.1:9999"]
+)
 def test_the_local_token_is_not_sent_elsewhere(home: Path, url: str) -> None:
     with pytest.raises(NotAllowed) as refused:
         find_access(Given(url=url), {}, home)
@@ -54,7 +58,9 @@ def test_the_state_folder_can_be_named(home: Path, tmp_path: Path) -> None:
     state = home.parents[1] / ".storefleet"
     elsewhere = tmp_path / "elsewhere"
     assert find_access(Given(state_dir=state), {}, elsewhere).token == "sft_local"
-    assert find_access(Given(), {"STOREFLEET_STATE_DIR": str(state)}, elsewhere).token == "sft_local"
+    assert (
+        find_access(Given(), {"STOREFLEET_STATE_DIR": str(state)}, elsewhere).token == "sft_local"
+    )
 
 
 def test_without_anything_it_says_what_to_do(tmp_path: Path) -> None:
@@ -73,19 +79,35 @@ def test_a_broken_file_is_explained(home: Path, content: str) -> None:
     assert find_access(Given(url=URL, token="sft_flag"), {}, home).token == "sft_flag"
 
 
-def test_a_stranger_s_file_is_not_trusted_unless_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranger_s_file_is_not_trusted_unless_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stranger = os.stat_result((0o100600, 0, 0, 0, 12_345, 0, 10, 0, 0, 0))
     real = Path.stat
     monkeypatch.setattr(
-        Path, "stat", lambda path, **more: stranger if path.name == "admin.json" else real(path, **more)
+        Path,
+        "stat",
+        lambda path, **more: stranger if path.name == "admin.json" else real(path, **more),
     )
     with pytest.raises(NotAllowed, match="belongs to another user"):
         find_access(Given(), {}, home)
-    assert find_access(Given(state_dir=home.parents[1] / ".storefleet"), {}, home).token == "sft_local"
+    assert (
+        find_access(Given(state_dir=home.parents[1] / ".storefleet"), {}, home).token == "sft_local"
+    )
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "http://", "http://u:p@x", "http://x:99999", "http://x?y", "http://x y", "x", "http://ü.example"]
+    "url",
+    [
+        "ftp://x",
+        "http://",
+        "http://u:p@x",
+        "http://x:99999",
+        "http://x?y",
+        "http://x y",
+        "x",
+        "http://ü.example",
+    ],
 )
 def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
     with pytest.raises(WrongUse):
@@ -109,5 +131,7 @@ def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
         ("http://127.0.0.1:9000", "https://x.example/live", "wss://x.example/live"),
     ],
 )
-def test_where_the_events_are(url: str, given: str | None, live: str | None, tmp_path: Path) -> None:
+def test_where_the_events_are(
+    url: str, given: str | None, live: str | None, tmp_path: Path
+) -> None:
     assert find_access(Given(url=url, token="t", live_url=given), {}, tmp_path).live_url == live

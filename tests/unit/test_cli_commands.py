@@ -14,7 +14,7 @@ import pytest
 
 from storefleet.cli import output
 from storefleet.cli.main import main
-from storefleet.cli.progress import Picture
+from storefleet.cli.progress_display import Picture
 from tests.unit.test_cli_double import (
     OPERATION,
     STORE,
@@ -46,7 +46,10 @@ def double() -> Iterator[Double]:
 
 @pytest.fixture
 def run(
-    double: Double, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    double: Double,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Iterator[Runner]:
     for name, value in double.environment.items():
         monkeypatch.setenv(name, value)
@@ -65,7 +68,14 @@ def run(
 def test_list_writes_every_format(double: Double, run: Runner) -> None:
     page = {"data": [make_store("acme", "ready"), make_store("gone", "deleted")], "has_more": False}
     double.on("GET", "/stores", page)
-    assert run("stores", "list").out.splitlines()[0].split() == ["NAME", "STATE", "ENGINE", "URL", "AGE", "ID"]
+    assert run("stores", "list").out.splitlines()[0].split() == [
+        "NAME",
+        "STATE",
+        "ENGINE",
+        "URL",
+        "AGE",
+        "ID",
+    ]
     assert json.loads(run("stores", "list", "-o", "json").out) == page
     assert "name: acme" in run("stores", "list", "-o", "yaml").out
     assert run("stores", "list", "-o", "name").out.split() == ["acme", STORE]
@@ -112,7 +122,9 @@ def test_what_may_not_be_repeated_is_not(double: Double, run: Runner) -> None:
 def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> None:
     kinds = {"count": "integer", "open": "boolean", "title": "string", "tags": "array"}
     schema = {"properties": {name: {"type": kind} for name, kind in kinds.items()}}
-    double.on("GET", "/engines", {"data": [{"name": "oscar", "default": True, "parameters": schema}]})
+    double.on(
+        "GET", "/engines", {"data": [{"name": "oscar", "default": True, "parameters": schema}]}
+    )
     double.on("POST", "/stores", ACCEPTED)
     given = ["count=5", "open=yes", "title=2026", 'tags=["a"]', "other=x=y"]
     run("stores", "create", "acme", *(word for text in given for word in ("--param", text)))
@@ -124,7 +136,11 @@ def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> 
 def test_waiting_tells_the_steps_and_the_end(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on(
-        "GET", f"/operations/{OPERATION}", make_operation(), make_operation("running"), make_operation("succeeded")
+        "GET",
+        f"/operations/{OPERATION}",
+        make_operation(),
+        make_operation("running"),
+        make_operation("succeeded"),
     )
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     said = run("stores", "create", "acme", "--wait")
@@ -138,7 +154,9 @@ def test_waiting_tells_the_steps_and_the_end(double: Double, run: Runner) -> Non
 def test_the_end_comes_by_the_event_stream(double: Double, run: Runner) -> None:
     double.on("GET", "/stores/acme", make_store())
     double.on("GET", "/operations", {"data": [make_operation("running")], "has_more": False})
-    double.on("GET", f"/operations/{OPERATION}", make_operation("running"))  # asking alone would never see the end
+    double.on(
+        "GET", f"/operations/{OPERATION}", make_operation("running")
+    )  # asking alone would never see the end
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     double.event(1)
     ended = threading.Timer(0.5, double.event, (2, make_operation("succeeded")))
@@ -147,10 +165,14 @@ def test_the_end_comes_by_the_event_stream(double: Double, run: Runner) -> None:
     ended.join()
 
 
-def test_a_dead_stream_changes_nothing(double: Double, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_stream_changes_nothing(
+    double: Double, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STOREFLEET_LIVE_URL", "ws://127.0.0.1:1")
     double.on("POST", "/stores", ACCEPTED)
-    double.on("GET", f"/operations/{OPERATION}", make_operation("running"), make_operation("succeeded"))
+    double.on(
+        "GET", f"/operations/{OPERATION}", make_operation("running"), make_operation("succeeded")
+    )
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     assert run("stores", "create", "acme", "--wait").code == 0
 
@@ -158,7 +180,13 @@ def test_a_dead_stream_changes_nothing(double: Double, run: Runner, monkeypatch:
 def test_a_gateway_that_is_away_for_a_while_changes_nothing(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     away = [Double.CUT] * 3
-    double.on("GET", f"/operations/{OPERATION}", *away, problem(503, "database_away"), make_operation("succeeded"))
+    double.on(
+        "GET",
+        f"/operations/{OPERATION}",
+        *away,
+        problem(503, "database_away"),
+        make_operation("succeeded"),
+    )
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     said = run("stores", "create", "acme", "--wait")
     assert said.code == 0
@@ -225,7 +253,11 @@ def test_nothing_answers(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_delete_needs_the_name(double: Double, run: Runner) -> None:
     double.on("GET", f"/stores/{STORE}", make_store())
-    double.on("DELETE", f"/stores/{STORE}", {"store": make_store(), "operation": make_operation(kind="delete")})
+    double.on(
+        "DELETE",
+        f"/stores/{STORE}",
+        {"store": make_store(), "operation": make_operation(kind="delete")},
+    )
     assert run("stores", "delete", STORE).code == 2
     assert run("stores", "delete", STORE, "--confirm", "acne").code == 2
     assert not double.asked("DELETE", f"/stores/{STORE}")
@@ -266,7 +298,9 @@ def test_misuse_is_2(run: Runner, arguments: list[str]) -> None:
     assert run(*arguments).code == 2
 
 
-@pytest.mark.parametrize("noun", ["", "stores", "operations", "events", "dead-letters", "engines", "tokens"])
+@pytest.mark.parametrize(
+    "noun", ["", "stores", "operations", "events", "dead-letters", "engines", "tokens"]
+)
 def test_help(run: Runner, noun: str) -> None:
     said = run(*([noun] if noun else []), "--help")
     assert said.code == 0
@@ -357,7 +391,9 @@ def test_the_picture_of_an_operation() -> None:
 def test_the_start_imports_nothing_heavy() -> None:
     heavy = ["aiohttp", "asyncio", "pydantic", "rich.live", "yaml", "sqlalchemy"]
     code = f"import sys, storefleet.cli.main; print([m for m in {heavy} if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
     assert said.stdout.strip() == "[]"
 
 
@@ -385,14 +421,20 @@ def _until(condition: Callable[[], bool]) -> None:
 def test_create_names_version_and_plan(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     assert run("stores", "create", "acme", "--version", "2.0.0", "--plan", "large").code == 0
-    assert double.asked("POST", "/stores")[0][3] == {"name": "acme", "version": "2.0.0", "plan": "large"}
+    assert double.asked("POST", "/stores")[0][3] == {
+        "name": "acme",
+        "version": "2.0.0",
+        "plan": "large",
+    }
 
 
 def test_an_upgrade_is_asked_for_and_waited_for(double: Double, run: Runner) -> None:
     accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="upgrade")}
     double.on("POST", "/stores/acme/upgrade", accepted)
     double.on("GET", f"/operations/{OPERATION}", make_operation("succeeded", "upgrade"))
-    double.on("GET", f"/stores/{STORE}", make_store("acme", "ready", engine_version="2.0.0", plan="small"))
+    double.on(
+        "GET", f"/stores/{STORE}", make_store("acme", "ready", engine_version="2.0.0", plan="small")
+    )
     said = run("stores", "upgrade", "acme", "2.0.0", "--wait")
     assert said.code == 0
     assert double.asked("POST", "/stores/acme/upgrade")[0][3] == {"version": "2.0.0"}
@@ -402,7 +444,13 @@ def test_an_upgrade_is_asked_for_and_waited_for(double: Double, run: Runner) -> 
 
 
 def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
-    error = {"code": code, "detail": "It broke.", "step": None, "next": "Mend it.", "retryable": True}
+    error = {
+        "code": code,
+        "detail": "It broke.",
+        "step": None,
+        "next": "Mend it.",
+        "retryable": True,
+    }
     return make_operation("failed", kind, error=error, input=asked)
 
 
@@ -411,13 +459,23 @@ def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
     [
         ("upgrade", "image_missing", "storefleet stores upgrade acme 2.0.0"),
         ("upgrade", "return_failed", "storefleet stores retry acme"),
-        ("rollback", "orders_would_go", "storefleet stores rollback acme --restore --discard-orders"),
+        (
+            "rollback",
+            "orders_would_go",
+            "storefleet stores rollback acme --restore --discard-orders",
+        ),
         ("rollback", "unschedulable", "storefleet stores retry acme"),
     ],
 )
-def test_what_to_do_after_a_change_that_failed(double: Double, run: Runner, kind: str, code: str, words: str) -> None:
+def test_what_to_do_after_a_change_that_failed(
+    double: Double, run: Runner, kind: str, code: str, words: str
+) -> None:
     operation = failed_with(kind, code, to="2.0.0")
-    double.on("POST", f"/stores/acme/{kind}", {"store": make_store("acme", "ready"), "operation": operation})
+    double.on(
+        "POST",
+        f"/stores/acme/{kind}",
+        {"store": make_store("acme", "ready"), "operation": operation},
+    )
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     arguments = ("stores", kind, "acme", *(("2.0.0",) if kind == "upgrade" else ()))
     said = run(*arguments, "--wait")
@@ -432,7 +490,10 @@ def test_a_rollback_says_how(double: Double, run: Runner) -> None:
     assert run("stores", "rollback", "acme").code == 0
     assert run("stores", "rollback", "acme", "--restore", "--discard-orders").code == 0
     bodies = [body for _, _, _, body in double.asked("POST", "/stores/acme/rollback")]
-    assert bodies == [{"restore": False, "discard_orders": False}, {"restore": True, "discard_orders": True}]
+    assert bodies == [
+        {"restore": False, "discard_orders": False},
+        {"restore": True, "discard_orders": True},
+    ]
     wrong = run("stores", "rollback", "acme", "--discard-orders")
     assert wrong.code == 2
     assert "code: restore_missing" in wrong.err
@@ -457,10 +518,23 @@ def entry(number: int, **changes: Any) -> dict[str, Any]:
 
 def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -> None:
     error = {"code": "x", "detail": "It broke.", "step": None, "next": "", "retryable": True}
-    first = {"data": [entry(3, kind="rollback", restore=True), entry(2, state="failed", error=error)], "has_more": True}
-    double.on("GET", "/stores/acme/history", first, {"data": [entry(1, kind="create")], "has_more": False})
+    first = {
+        "data": [entry(3, kind="rollback", restore=True), entry(2, state="failed", error=error)],
+        "has_more": True,
+    }
+    double.on(
+        "GET", "/stores/acme/history", first, {"data": [entry(1, kind="create")], "has_more": False}
+    )
     said = run("stores", "history", "acme", "--all")
-    assert said.out.splitlines()[0].split() == ["WHAT", "FROM", "TO", "STATE", "BY", "AGE", "OPERATION"]
+    assert said.out.splitlines()[0].split() == [
+        "WHAT",
+        "FROM",
+        "TO",
+        "STATE",
+        "BY",
+        "AGE",
+        "OPERATION",
+    ]
     assert "rollback with its database" in said.out
     assert len(said.out.splitlines()) == 4
     assert "\x1b" not in said.out
@@ -477,11 +551,18 @@ def test_usage(double: Double, run: Runner) -> None:
     said = run("stores", "usage", "acme")
     assert said.out.splitlines()[1].split() == ["pods", "2", "3", "67%"]
     assert "Small" in said.err
-    assert run("stores", "usage", "acme") == Run(0, "", "Nothing limits this store, so nothing is counted.\n")
+    assert run("stores", "usage", "acme") == Run(
+        0, "", "Nothing limits this store, so nothing is counted.\n"
+    )
 
 
 def test_engines_show_their_plans(double: Double, run: Runner) -> None:
     plans = [{"name": "small", "title": "Small", "default": True, "summary": {}}]
-    engine = {"name": "oscar", "title": "Oscar", "versions": [{"version": "1"}, {"version": "2"}], "plans": plans}
+    engine = {
+        "name": "oscar",
+        "title": "Oscar",
+        "versions": [{"version": "1"}, {"version": "2"}],
+        "plans": plans,
+    }
     double.on("GET", "/engines", {"data": [engine]})
     assert run("engines", "list").out.splitlines()[1].split()[:4] == ["oscar", "1,", "2", "small"]

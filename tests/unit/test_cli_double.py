@@ -36,10 +36,30 @@ def make_operation(state: str = "queued", kind: str = "create", **changes: Any) 
     states = {"succeeded": ("succeeded", "succeeded"), "queued": ("pending", "pending")}
     first, second = states.get(state, ("succeeded", state))
     steps = [
-        {"name": "a", "title": "Lay the floor", "state": first, "started_at": TIME, "finished_at": TIME, "message": ""},
-        {"name": "b", "title": "Open", "state": second, "started_at": None, "finished_at": None, "message": "x\x1b[2J"},
+        {
+            "name": "a",
+            "title": "Lay the floor",
+            "state": first,
+            "started_at": TIME,
+            "finished_at": TIME,
+            "message": "",
+        },
+        {
+            "name": "b",
+            "title": "Open",
+            "state": second,
+            "started_at": None,
+            "finished_at": None,
+            "message": "x\x1b[2J",
+        },
     ]
-    error = {"code": "no_door", "detail": "There is no door.", "step": "Open", "next": "Build one.", "retryable": True}
+    error = {
+        "code": "no_door",
+        "detail": "There is no door.",
+        "step": "Open",
+        "next": "Build one.",
+        "retryable": True,
+    }
     return {
         "id": OPERATION,
         "store_id": STORE,
@@ -65,7 +85,9 @@ def problem(status: int, code: str, detail: str = "No.", **headers: str) -> web.
         "errors": [],
         "request_id": "req_of_double",
     }
-    return web.json_response(body, status=status, headers=headers, content_type="application/problem+json")
+    return web.json_response(
+        body, status=status, headers=headers, content_type="application/problem+json"
+    )
 
 
 class Double:
@@ -88,7 +110,11 @@ class Double:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"STOREFLEET_URL": self.url, "STOREFLEET_LIVE_URL": self.live_url, "STOREFLEET_TOKEN": TOKEN}
+        return {
+            "STOREFLEET_URL": self.url,
+            "STOREFLEET_LIVE_URL": self.live_url,
+            "STOREFLEET_TOKEN": TOKEN,
+        }
 
     def on(self, method: str, path: str, *answers: Any) -> None:
         self.answers[method, path] = list(answers)
@@ -98,7 +124,13 @@ class Double:
 
     def event(self, seq: int, operation: dict[str, Any] | None = None, **changes: Any) -> None:
         data = {"store": make_store(), **({"operation": operation} if operation else {})}
-        frame = {"seq": seq, "type": "store.step", "time": TIME, "store_id": STORE, "operation_id": OPERATION}
+        frame = {
+            "seq": seq,
+            "type": "store.step",
+            "time": TIME,
+            "store_id": STORE,
+            "operation_id": OPERATION,
+        }
         self.history.append({**frame, "data": data, **changes})
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -106,7 +138,9 @@ class Double:
             return problem(401, "unauthenticated", "The token is not valid.")
         path = request.path.removeprefix("/api/v1")
         body = json.loads(await request.read() or "null")
-        self.requests.append((request.method, path, {k: str(v) for k, v in request.headers.items()}, body))
+        self.requests.append(
+            (request.method, path, {k: str(v) for k, v in request.headers.items()}, body)
+        )
         script = self.answers.get((request.method, path))
         if script is None:
             return problem(404, "not_found", "There is no such thing.")
@@ -126,7 +160,10 @@ class Double:
             return problem(503, "unavailable")
         ws = web.WebSocketResponse()
         await ws.prepare(request)
-        after, last = int(request.query["after"]), max((frame["seq"] for frame in self.history), default=0)
+        after, last = (
+            int(request.query["after"]),
+            max((frame["seq"] for frame in self.history), default=0),
+        )
         self.asked_after.append(after)
         if after > last:
             await ws.send_json({"type": "reset", "seq": last})
@@ -166,8 +203,15 @@ def _own(response: web.Response) -> Iterator[tuple[str, str]]:
 @contextmanager
 def running_double() -> Iterator[Double]:
     """The double in a thread of its own: the command line under test blocks the calling one."""
-    double, ready, loop, stop = Double(), threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(double.serve(ready, stop),), daemon=True)
+    double, ready, loop, stop = (
+        Double(),
+        threading.Event(),
+        asyncio.new_event_loop(),
+        asyncio.Event(),
+    )
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(double.serve(ready, stop),), daemon=True
+    )
     thread.start()
     assert ready.wait(10)
     try:

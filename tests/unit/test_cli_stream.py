@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from storefleet.cli.access import Access
-from storefleet.cli.events import line_of
-from storefleet.cli.failures import NotAllowed, Unreachable
-from storefleet.cli.stream import NEWEST, EventStream
+from storefleet.cli.cli_errors import NotAllowed, Unreachable
+from storefleet.cli.commands.events import line_of
+from storefleet.cli.endpoint import Access
+from storefleet.cli.event_stream import NEWEST, EventStream
 from tests.unit.test_cli_double import STORE, TOKEN, Double, running_double
 
 
@@ -24,7 +24,9 @@ def double() -> Iterator[Double]:
 class Heard:
     """What a stream brought."""
 
-    def __init__(self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False) -> None:
+    def __init__(
+        self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False
+    ) -> None:
         self.turns: list[bool] = []
         access = Access(url=double.url, token=token, live_url=double.live_url)
         self._stream = EventStream(access, after=after, changed=self._changed, patient=patient)
@@ -101,9 +103,18 @@ async def test_a_patient_one_waits_for_the_notifier(double: Double) -> None:
 
 
 def test_lines() -> None:
-    frame: dict[str, Any] = {"seq": 7, "type": "store.ready", "time": "T", "store_id": STORE, "data": {}}
+    frame: dict[str, Any] = {
+        "seq": 7,
+        "type": "store.ready",
+        "time": "T",
+        "store_id": STORE,
+        "data": {},
+    }
     assert line_of(frame) == f"7  T  store.ready         {STORE}"
     step = {"title": "Open\x1b[2J", "state": "running", "message": "soon"}
-    frame |= {"type": "store.step", "data": {"store": {"name": "acme"}, "operation": {"steps": [step]}}}
+    frame |= {
+        "type": "store.step",
+        "data": {"store": {"name": "acme"}, "operation": {"steps": [step]}},
+    }
     assert line_of(frame) == "7  T  store.step          acme  [1/1] Open�[2J: soon"
     assert json.loads(json.dumps(frame))["seq"] == 7

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from storefleet.cli.formatting import age, columns, duration, facts, one_line, safe
 from storefleet.cli.output import as_json
-from storefleet.cli.texts import age, columns, duration, facts, one_line, safe
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 

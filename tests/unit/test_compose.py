@@ -8,8 +8,8 @@ import yaml
 from compose_spec import PyCompose
 
 from storefleet import __version__
-from storefleet.node.nats_server import RIGHTS
-from storefleet.settings import PREFIX, Settings
+from storefleet.core.settings import PREFIX, Settings
+from storefleet.node.servers.nats_server import RIGHTS
 from tests.support.compose import FILE, ordered, services
 
 SERVICES = services()
@@ -28,7 +28,12 @@ def test_it_is_what_the_specification_knows() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("comand", ["x"]), ("ports", ["abc"]), ("restart", "sometimes"), ("depends_on", {"setup": {"condition": "soon"}})],
+    [
+        ("comand", ["x"]),
+        ("ports", ["abc"]),
+        ("restart", "sometimes"),
+        ("depends_on", {"setup": {"condition": "soon"}}),
+    ],
 )
 def test_the_check_would_find_a_mistake(key: str, value: object) -> None:
     content = specification()
@@ -38,7 +43,16 @@ def test_the_check_would_find_a_mistake(key: str, value: object) -> None:
 
 
 def test_the_whole_platform_is_there() -> None:
-    assert set(SERVICES) == {*ONCE, "postgres", "nats", "gateway", "notifier", "provisioner", "reaper", "node"}
+    assert set(SERVICES) == {
+        *ONCE,
+        "postgres",
+        "nats",
+        "gateway",
+        "notifier",
+        "provisioner",
+        "reaper",
+        "node",
+    }
     assert list(ordered(SERVICES))[:2] == ["volumes", "secrets"]
 
 
@@ -64,13 +78,17 @@ def test_settings_are_known_and_no_secret_is_among_them(name: str) -> None:
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     environment = SERVICES[name].get("environment", {})
     assert set(environment) <= known
-    assert not re.search(r"://\S+:\S+@|PASSWORD|TOKEN", str(environment) + str(SERVICES[name]["command"]))
+    assert not re.search(
+        r"://\S+:\S+@|PASSWORD|TOKEN", str(environment) + str(SERVICES[name]["command"])
+    )
 
 
 @EVERY
 def test_it_waits_for_what_it_needs(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
-        assert how["condition"] == ("service_completed_successfully" if needed in ONCE else "service_started")
+        assert how["condition"] == (
+            "service_completed_successfully" if needed in ONCE else "service_started"
+        )
 
 
 @EVERY
@@ -97,6 +115,10 @@ def test_a_container_sees_only_its_own_secrets(name: str) -> None:
 
 
 def test_who_visits_stores_shares_their_network() -> None:
-    assert {SERVICES[name].get("network_mode") for name in ("provisioner", "reaper")} == {"service:node"}
-    first, last = (SERVICES["node"]["environment"][f"{PREFIX}STORE_PORT_{end}"] for end in ("FIRST", "LAST"))
+    assert {SERVICES[name].get("network_mode") for name in ("provisioner", "reaper")} == {
+        "service:node"
+    }
+    first, last = (
+        SERVICES["node"]["environment"][f"{PREFIX}STORE_PORT_{end}"] for end in ("FIRST", "LAST")
+    )
     assert SERVICES["node"]["ports"] == [f"127.0.0.1:{first}-{last}:{first}-{last}"]

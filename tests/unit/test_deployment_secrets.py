@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from storefleet.cli.main import main
+from storefleet.core.identifiers import TENANT, is_id
 from storefleet.deployment import secrets
-from storefleet.deployment.failure import DeploymentError
+from storefleet.deployment.deployment_error import DeploymentError
+from storefleet.deployment.secret_stores import FolderVault
 from storefleet.deployment.secrets import ADMIN, BUS, DATABASE, NATS, POSTGRES, Content, Plan
-from storefleet.deployment.vaults import FolderVault
-from storefleet.identifiers import TENANT, is_id
-from storefleet.node.nats_server import RIGHTS
+from storefleet.node.servers.nats_server import RIGHTS
 
 PLAN = Plan(email="admin@example.com", postgres="postgres:5432", nats="nats:4222")
 
@@ -44,7 +44,9 @@ async def test_addresses_carry_the_passwords_of_the_servers() -> None:
     vault = Memory()
     await secrets.ensure(vault, PLAN)
     password = vault.kept[POSTGRES]["postgres_storefleet"]
-    assert vault.kept[DATABASE] == {"url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"}
+    assert vault.kept[DATABASE] == {
+        "url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"
+    }
     assert set(vault.kept[BUS]) == set(RIGHTS)
     assert vault.kept[BUS]["reaper"] == f"nats://reaper:{vault.kept[NATS]['nats_reaper']}@nats:4222"
     every = [value for content in vault.kept.values() for value in content.values()]
@@ -83,7 +85,9 @@ async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
 async def test_half_a_secret_is_named_and_left_alone() -> None:
     vault = Memory()
     vault.kept[NATS] = {"nats_gateway": "x"}
-    with pytest.raises(DeploymentError, match=r"storefleet-nats .* lacks nats_node, .*delete the secret"):
+    with pytest.raises(
+        DeploymentError, match=r"storefleet-nats .* lacks nats_node, .*delete the secret"
+    ):
         await secrets.ensure(vault, PLAN)
     assert vault.kept[NATS] == {"nats_gateway": "x"}
 
@@ -108,7 +112,9 @@ async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o700}
 
 
-def test_the_command_tells_names_and_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_names_and_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["platform", "secrets", "--folder", str(tmp_path), "--nats", "nats:4222"]) == 0
     said = capsys.readouterr()
     assert "storefleet-nats" in said.err
@@ -119,7 +125,9 @@ def test_the_command_tells_names_and_no_secret(tmp_path: Path, capsys: pytest.Ca
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outside_of_a_cluster_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_cluster_it_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert main(["platform", "secrets"]) == 1
     assert "--folder" in capsys.readouterr().err

@@ -5,14 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.settings import PREFIX, Settings
+from storefleet.core.settings import PREFIX, Settings
 from tests.support.sources import ROOT, codes_in
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: Read by the command line and by tests; not settings of the services.
-OTHER_VARIABLES = {"URL", "LIVE_URL", "TOKEN", "FAILPOINT_FILE", "FAILPOINT_LOG", "DUMP", "SINCE"} | {
-    *("BENCH_BLOCK", "BENCH_CROWD", "BENCH_STORES")
-}
+OTHER_VARIABLES = {
+    "URL",
+    "LIVE_URL",
+    "TOKEN",
+    "FAILPOINT_FILE",
+    "FAILPOINT_LOG",
+    "DUMP",
+    "SINCE",
+} | {*("BENCH_BLOCK", "BENCH_CROWD", "BENCH_STORES")}
 
 
 def words_of(path: Path) -> str:

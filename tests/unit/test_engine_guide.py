@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from storefleet import engines
+from storefleet.core.settings import Settings
+from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes import manifests
-from storefleet.settings import Settings
 from tests.support import guide
 from tests.support.charts import rendered
 from tests.support.kubernetes import a_store
@@ -15,18 +15,27 @@ from tests.support.kubernetes import a_store
 
 def test_the_page_shows_all_that_it_lists() -> None:
     shown = guide.shown()
-    assert {Path(name).name for name in shown} >= {"engine.yaml", "Chart.yaml", "values.yaml", "Dockerfile", "kiosk"}
+    assert {Path(name).name for name in shown} >= {
+        "engine.yaml",
+        "Chart.yaml",
+        "values.yaml",
+        "Dockerfile",
+        "kiosk",
+    }
     assert {name for name in shown if "/templates/" in name} == {
-        f"charts/kiosk/templates/{name}" for name in ("_pod.tpl", "web.yaml", "setup.yaml", "tasks.yaml")
+        f"charts/kiosk/templates/{name}"
+        for name in ("_pod.tpl", "web.yaml", "setup.yaml", "tasks.yaml")
     }
 
 
 def test_its_chart_is_what_the_platform_wants(tmp_path: Path) -> None:
-    engine = engines.load([guide.write(tmp_path)], runtime="kubernetes").get("kiosk")
+    engine = catalogue.load([guide.write(tmp_path)], runtime="kubernetes").get("kiosk")
     settings = Settings(runtime="kubernetes")
     store = a_store().changed(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")
     values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)
-    objects = rendered(tmp_path / "charts" / "kiosk", values=values, release="store", namespace="st-a")
+    objects = rendered(
+        tmp_path / "charts" / "kiosk", values=values, release="store", namespace="st-a"
+    )
     kinds = sorted(f"{each['kind']} {each['metadata']['name']}" for each in objects)
     assert [re.sub(r"setup-[0-9a-f]{8}", "setup", kind) for kind in kinds] == [
         *("CronJob dump", "CronJob orders", "CronJob restore", "Deployment web", "Job setup"),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from storefleet.engines import EngineError, load
-from storefleet.errors import Invalid
-from storefleet.settings import PROJECT
+from storefleet.core.errors import Invalid
+from storefleet.core.settings import PROJECT
+from storefleet.engines.catalogue import EngineError, load
 
 GOOD: dict[str, Any] = {
     "name": "shop",
@@ -22,7 +22,10 @@ GOOD: dict[str, Any] = {
         "properties": {
             "title": {"type": "string", "maxLength": 5},
             "size": {"type": "integer", "minimum": 1, "default": 2},
-            "nested": {"type": "object", "properties": {"deep": {"type": "array", "items": {"type": "integer"}}}},
+            "nested": {
+                "type": "object",
+                "properties": {"deep": {"type": "array", "items": {"type": "integer"}}},
+            },
         },
     },
     "storefront": {"path": "/", "expect": "x"},
@@ -56,7 +59,9 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
         ({"size": 0, "title": 1}, ["/parameters/size", "/parameters/title"]),
     ],
 )
-def test_broken_rules_have_pointers(tmp_path: Path, parameters: dict[str, Any], pointers: list[str]) -> None:
+def test_broken_rules_have_pointers(
+    tmp_path: Path, parameters: dict[str, Any], pointers: list[str]
+) -> None:
     engine = load([write(tmp_path, GOOD)]).get("shop")
     with pytest.raises(Invalid) as error:
         engine.complete(parameters)
@@ -103,7 +108,11 @@ PLAN: dict[str, Any] = {
 }
 KUBERNETES: dict[str, Any] = {
     "versions": [{"version": "1", "image": "shop:1"}],
-    "kubernetes": {"secrets": ["database-password"], "default_plan": "small", "plans": {"small": PLAN}},
+    "kubernetes": {
+        "secrets": ["database-password"],
+        "default_plan": "small",
+        "plans": {"small": PLAN},
+    },
 }
 
 
@@ -141,10 +150,16 @@ def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
     local = {"source": ".", "template": ["x"], "serve": ["x"]}
     write(tmp_path, {**GOOD, "name": "here", "local": local}, "here")
     write(tmp_path, {**GOOD, **KUBERNETES, "name": "there"}, "there")
-    for runtime, names in (("local", ["here"]), ("kubernetes", ["there"]), ("simulated", ["here", "there"])):
+    for runtime, names in (
+        ("local", ["here"]),
+        ("kubernetes", ["there"]),
+        ("simulated", ["here", "there"]),
+    ):
         engines = load([tmp_path], runtime=runtime)
         assert [engine.name for engine in engines] == names
-    assert load([tmp_path], runtime="local").find("there") is not None, "stores that are there already have theirs"
+    assert load([tmp_path], runtime="local").find("there") is not None, (
+        "stores that are there already have theirs"
+    )
     with pytest.raises(Invalid, match="does not run here") as error:
         load([tmp_path], runtime="local").get("there")
     assert error.value.errors == (("/engine", "must be one of: here"),)
@@ -160,17 +175,30 @@ def catalogue(folder: Path, content: object) -> Path:
 
 
 def test_the_catalogue_adds_versions_and_wins_where_both_have_one(tmp_path: Path) -> None:
-    own = {"versions": [{"version": "1", "image": "shop:1", "notes": "Ours."}, {"version": "9", "image": "shop:9"}]}
+    own = {
+        "versions": [
+            {"version": "1", "image": "shop:1", "notes": "Ours."},
+            {"version": "9", "image": "shop:9"},
+        ]
+    }
     write(tmp_path, {**GOOD, **KUBERNETES, **own})
-    built = [{"version": "1", "image": "shop:1-built", "notes": "Built."}, {"version": "2", "image": "shop:2"}]
-    path = catalogue(tmp_path, {"shop": {"default_version": "2", "versions": built}, "unheard-of": {"versions": []}})
+    built = [
+        {"version": "1", "image": "shop:1-built", "notes": "Built."},
+        {"version": "2", "image": "shop:2"},
+    ]
+    path = catalogue(
+        tmp_path,
+        {"shop": {"default_version": "2", "versions": built}, "unheard-of": {"versions": []}},
+    )
     engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
     assert [(each.version, each.image, each.notes) for each in engine.versions] == [
         *(("1", "shop:1-built", "Built."), ("9", "shop:9", "")),
         ("2", "shop:2", ""),
     ]
     assert engine.default_version == "2"
-    assert load([tmp_path], runtime="kubernetes").get("shop").default_version == "1", "without a catalogue as it is"
+    assert load([tmp_path], runtime="kubernetes").get("shop").default_version == "1", (
+        "without a catalogue as it is"
+    )
 
 
 def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) -> None:
@@ -182,14 +210,21 @@ def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) ->
     with pytest.raises(Invalid, match="there is no version of it"):
         engines.get("shop")
     path = catalogue(
-        tmp_path, {"shop": {"versions": [{"version": "3", "image": "x:3"}, {"version": "4", "image": "x:4"}]}}
+        tmp_path,
+        {
+            "shop": {
+                "versions": [{"version": "3", "image": "x:3"}, {"version": "4", "image": "x:4"}]
+            }
+        },
     )
     engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
     assert engine.default_version == "3"
     assert engine.new_version(None) == "3"
 
 
-def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(tmp_path: Path) -> None:
+def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, {**GOOD, **KUBERNETES})
     path = catalogue(tmp_path, {})
     engines = load([tmp_path], runtime="kubernetes", catalogue=path)
@@ -205,8 +240,18 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(tmp
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "{", "[]", {"shop": []}, {"shop": {"versions": [{"image": "x"}]}}, {"shop": {"versions": "1"}}),
-        *({"shop": {"default_version": "7", "versions": []}}, {"shop": {"versions": [{"version": "5"}]}}),
+        *(
+            "",
+            "{",
+            "[]",
+            {"shop": []},
+            {"shop": {"versions": [{"image": "x"}]}},
+            {"shop": {"versions": "1"}},
+        ),
+        *(
+            {"shop": {"default_version": "7", "versions": []}},
+            {"shop": {"versions": [{"version": "5"}]}},
+        ),
     ],
 )
 def test_a_broken_catalogue_is_named(tmp_path: Path, content: object) -> None:
@@ -229,10 +274,24 @@ def test_the_default_engine(tmp_path: Path) -> None:
 
 
 def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
-    versions = [{"version": "1", "image": "shop:1"}, {"version": "2", "image": "shop:2", "chart": "next"}]
-    plans = {"small": PLAN, "large": {**PLAN, "title": "Large", "quota": {"limits.cpu": 4, "limits.memory": "1Gi"}}}
+    versions = [
+        {"version": "1", "image": "shop:1"},
+        {"version": "2", "image": "shop:2", "chart": "next"},
+    ]
+    plans = {
+        "small": PLAN,
+        "large": {**PLAN, "title": "Large", "quota": {"limits.cpu": 4, "limits.memory": "1Gi"}},
+    }
     section = {**KUBERNETES["kubernetes"], "plans": plans, "ticker": {"path": "/cron", "every": 30}}
-    write(tmp_path, {**GOOD, "versions": versions, "kubernetes": section, "checks": [{"path": "/api", "expect": "[]"}]})
+    write(
+        tmp_path,
+        {
+            **GOOD,
+            "versions": versions,
+            "kubernetes": section,
+            "checks": [{"path": "/api", "expect": "[]"}],
+        },
+    )
     engine = load([tmp_path], runtime="kubernetes").get("shop")
     assert engine.chart_of("1") == engine.chart_of("unknown") == engine.folder.resolve()
     assert engine.chart_of("2") == (engine.folder / "next").resolve()
@@ -244,7 +303,9 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
     assert [plan.title for plan in found if plan] == ["Large", "Small", "Small"]
     shown = engine.to_json()
     assert shown["versions"] == [{"version": "1", "notes": ""}, {"version": "2", "notes": ""}]
-    assert {plan["name"]: (plan["title"], plan["default"], plan["summary"]) for plan in shown["plans"]} == {
+    assert {
+        plan["name"]: (plan["title"], plan["default"], plan["summary"]) for plan in shown["plans"]
+    } == {
         "small": ("Small", True, {"cpu": "", "memory": "", "storage": "1Gi"}),
         "large": ("Large", False, {"cpu": "4", "memory": "1Gi", "storage": "1Gi"}),
     }
@@ -253,7 +314,11 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
     assert error.value.errors == (("/plan", "must be one of: large, small"),)
     unlimited = load([tmp_path], runtime="local").find("shop")
     assert unlimited is not None
-    assert (unlimited.to_json()["plans"], unlimited.new_plan(None), unlimited.plan("small")) == ([], "", None)
+    assert (unlimited.to_json()["plans"], unlimited.new_plan(None), unlimited.plan("small")) == (
+        [],
+        "",
+        None,
+    )
 
 
 def test_a_version_is_named_once(tmp_path: Path) -> None:
@@ -262,7 +327,9 @@ def test_a_version_is_named_once(tmp_path: Path) -> None:
 
 
 def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Path) -> None:
-    folder = write(tmp_path, {**GOOD, "default_version": "2", "versions": [{"version": "3"}, {"version": "2"}]})
+    folder = write(
+        tmp_path, {**GOOD, "default_version": "2", "versions": [{"version": "3"}, {"version": "2"}]}
+    )
     engine = load([folder], runtime="local").find("shop")
     assert engine is not None
     assert [version.version for version in engine.versions] == ["2"]
@@ -278,7 +345,15 @@ def test_what_is_no_descriptor_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_every_engine_of_ours_can_be_read() -> None:
-    engines = list(load([PROJECT / "charts", PROJECT / "tests" / "engines", PROJECT / "tests" / "support" / "engines"]))
+    engines = list(
+        load(
+            [
+                PROJECT / "charts",
+                PROJECT / "tests" / "engines",
+                PROJECT / "tests" / "support" / "engines",
+            ]
+        )
+    )
     assert {"oscar", "tiny", "shop"} <= {engine.name for engine in engines}
     for engine in engines:
         assert engine.default_version in {version.version for version in engine.versions}

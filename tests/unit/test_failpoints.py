@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-from storefleet.failpoints import effect
+from storefleet.observability.failpoints import effect
 with effect("first"):
     print("first", flush=True)
 with effect("second"):
@@ -19,7 +19,12 @@ with effect("second"):
 def run(**variables: Path) -> subprocess.CompletedProcess[str]:
     env = {f"STOREFLEET_FAILPOINT_{name.upper()}": str(value) for name, value in variables.items()}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", PROGRAM],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
 
 

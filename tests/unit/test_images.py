@@ -15,11 +15,11 @@ from tests.support.platform import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
 
-from build_images import wheels
-from build_images.cache import Cache, Key
-from build_images.failure import BuildError, run
-from build_images.main import is_current
-from build_images.oci import MADE, Image, Layer, pack, unpack, whole, write_archive
+from tools.images import wheels
+from tools.images.cache import Cache, Key
+from tools.images.failure import BuildError, run
+from tools.images.main import is_current
+from tools.images.oci import MADE, Image, Layer, pack, unpack, whole, write_archive
 
 
 def fill(folder: Path, *, text: str = "hello", mtime: float = 1_000_000_000) -> Path:
@@ -52,7 +52,10 @@ def read(archive: Path) -> dict[str, bytes]:
 
 
 def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
-    layers = [pack(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz") for name in "ab"]
+    layers = [
+        pack(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz")
+        for name in "ab"
+    ]
     write_archive(image_of(*layers), tmp_path / "out" / "test.oci.tar")
     content = read(tmp_path / "out" / "test.oci.tar")
     assert json.loads(content.pop("oci-layout")) == {"imageLayoutVersion": "1.0.0"}
@@ -74,7 +77,9 @@ def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
     assert config["config"]["Env"] == ["A=1", "B=2"]
     assert (config["config"]["User"], config["config"]["Cmd"]) == ("10001:10001", ["serve"])
     unpacked = [gzip.decompress(fetch(descriptor)) for descriptor in manifest["layers"]]
-    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in unpacked]
+    assert config["rootfs"]["diff_ids"] == [
+        f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in unpacked
+    ]
     assert [layer.unpacked for layer in layers] == [len(tar) for tar in unpacked]
     assert len(config["history"]) == 2
     assert len(content) == 4  # two layers, manifest, config
@@ -85,7 +90,9 @@ def test_a_layer_is_owned_by_root_and_holds_no_devices(tmp_path: Path) -> None:
     with tarfile.open(layer.path) as tar:
         entries = {entry.name: entry for entry in tar}
     assert list(entries) == ["opt", "opt/app", "opt/app/link", "opt/app/run"]
-    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in entries.values()} == {(0, 0, "", MADE)}
+    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in entries.values()} == {
+        (0, 0, "", MADE)
+    }
     assert entries["opt/app/run"].mode == 0o755
     assert entries["opt/app/link"].linkname == "run"
     unpack([layer], tmp_path / "root")
@@ -110,7 +117,12 @@ def test_files_of_packages_keep_their_time(tmp_path: Path) -> None:
     layer = pack(folder, name="a", target=tmp_path / "a.tar.gz", keep_times_before=1_000_000_001)
     with tarfile.open(layer.path) as tar:
         times = {entry.name: entry.mtime for entry in tar if not entry.issym()}
-    assert times == {"new": MADE, "opt": 1_000_000_000, "opt/app": 1_000_000_000, "opt/app/run": 1_000_000_000}
+    assert times == {
+        "new": MADE,
+        "opt": 1_000_000_000,
+        "opt/app": 1_000_000_000,
+        "opt/app/run": 1_000_000_000,
+    }
 
 
 def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -175,7 +187,9 @@ def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
     lock.write_text(
         "aa==1 \\\n    --hash=sha256:1\npg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\npg-xy==1\n"
     )
-    assert wheels.lines_of(lock, "pg-x") == "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
+    assert (
+        wheels.lines_of(lock, "pg-x") == "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
+    )
     with pytest.raises(BuildError, match="does not lock pg"):
         wheels.lines_of(lock, "pg")
 

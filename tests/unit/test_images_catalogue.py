@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from build_images import catalogue
-from build_images.oci import Image, Layer, write_archive
-from build_images.products import Product
+from tools.images import catalogue
+from tools.images.oci import Image, Layer, write_archive
+from tools.images.products import Product
 
 
 def product(folder: Path, version: str, *, engine: str = "shop") -> Product:
@@ -23,7 +23,13 @@ def product(folder: Path, version: str, *, engine: str = "shop") -> Product:
         directory="/",
     )
     write_archive(image, folder / f"{engine}-{version}.oci.tar")
-    return Product(archive=f"{engine}-{version}", image=image, engine=engine, version=version, notes=f"Notes {version}")
+    return Product(
+        archive=f"{engine}-{version}",
+        image=image,
+        engine=engine,
+        version=version,
+        notes=f"Notes {version}",
+    )
 
 
 def written(folder: Path) -> Any:

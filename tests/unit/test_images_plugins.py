@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from build_images import plugins
-from build_images.failure import BuildError
-from build_images.products import Absent
+from tools.images import plugins
+from tools.images.failure import BuildError
+from tools.images.products import Absent
 
 
-def plugin(folder: Path, version: str = "11.0.1", *, wordpress: str = "6.9", name: str = "WooCommerce") -> Path:
+def plugin(
+    folder: Path, version: str = "11.0.1", *, wordpress: str = "6.9", name: str = "WooCommerce"
+) -> Path:
     """A folder that looks like WooCommerce as it is installed."""
     for built in plugins.BUILT:
         (folder / built).parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +30,9 @@ def versions(*folders: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("environment", [{}, {"WOOCOMMERCE_DIRS": ""}, {"WOOCOMMERCE_DIRS": " : "}])
-def test_without_folders_it_is_said_what_is_missing_and_how_to_give_it(environment: dict[str, str]) -> None:
+def test_without_folders_it_is_said_what_is_missing_and_how_to_give_it(
+    environment: dict[str, str],
+) -> None:
     with pytest.raises(Absent, match=r"WOOCOMMERCE_DIRS=/path/to/woocommerce"):
         plugins.given(environment)
 
@@ -45,7 +49,9 @@ def test_a_version_for_each_folder_in_the_order_given(tmp_path: Path) -> None:
     assert versions(new, old) == [("11.0.1", 1), ("10.9.0-rc.1", 1)]
 
 
-def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the_theme(tmp_path: Path) -> None:
+def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the_theme(
+    tmp_path: Path,
+) -> None:
     one, two = plugin(tmp_path / "one"), plugin(tmp_path / "two")
     assert versions(one) == [("11.0.1", 1), ("11.0.1-2", 2)]
     assert versions(one, two) == [("11.0.1", 1), ("11.0.1-2", 2)]
@@ -70,7 +76,9 @@ def test_another_plugin_is_refused(tmp_path: Path, fields: dict[str, str], words
 def test_the_source_of_woocommerce_is_refused(tmp_path: Path, missing: str) -> None:
     path = plugin(tmp_path / "given") / missing
     path.unlink() if path.is_file() else path.rmdir()
-    with pytest.raises(BuildError, match=rf"for {missing} is not there: it is rather the source.*woocommerce\.com"):
+    with pytest.raises(
+        BuildError, match=rf"for {missing} is not there: it is rather the source.*woocommerce\.com"
+    ):
         given(tmp_path / "given")
 
 

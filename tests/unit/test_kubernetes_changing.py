@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from storefleet.errors import PermanentError, Unchanged
-from storefleet.runtimes.base import Change, RuntimeStep, Work
-from storefleet.runtimes.kubernetes import changing, kinds
+from storefleet.core.errors import PermanentError, Unchanged
+from storefleet.core.settings import Settings
+from storefleet.runtimes.kubernetes import version_steps
+from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.settings import Settings
+from storefleet.runtimes.protocol import Change, RuntimeStep, Work
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID, a_store, pocket_engines
 from tests.support.polling import eventually
@@ -26,7 +27,10 @@ LABELS = {"storefleet.dev/store": STORE_ID}
 UPGRADE = Change("1.0.0", "2.0.0", dump=OPERATION)
 BACK = Change("2.0.0", "1.0.0", restore=True, dump=OPERATION)
 DUMPED = {"bytes": 2_000_000, "at": "2026-11-25T16:00:00.000Z"}
-ORDERS = {"count": 2, "orders": [{"number": "100001", "total": "EUR 19.00", "at": "2026-11-25T16:20:00Z"}]}
+ORDERS = {
+    "count": 2,
+    "orders": [{"number": "100001", "total": "EUR 19.00", "at": "2026-11-25T16:20:00Z"}],
+}
 
 
 @pytest_asyncio.fixture
@@ -60,42 +64,81 @@ class Node:
 
     def __init__(self, fake: FakeCluster) -> None:
         self.fake = fake
-        self.answers: dict[str, Any] = {"dump": DUMPED, "restore": {"bytes": 1}, "orders": {"count": 0}}
+        self.answers: dict[str, Any] = {
+            "dump": DUMPED,
+            "restore": {"bytes": 1},
+            "orders": {"count": 0},
+        }
         self.jobs: list[dict[str, Any]] = []
 
     async def lay(self) -> None:
-        labels = {**LABELS, kinds.COMPONENT: "web"}
+        labels = {**LABELS, resource_kinds.COMPONENT: "web"}
         await self.put_web(revision=1)
         await self.fake.put(f"{HOME}/services/web", {"spec": {"clusterIP": "127.0.0.1"}})
         container = {"name": "database", "image": "storefleet/pocket:old"}
         await self.fake.put(
             f"{APPS}/statefulsets/database",
             {
-                "metadata": {"labels": {**labels, kinds.COMPONENT: "database"}, "generation": 1},
+                "metadata": {
+                    "labels": {**labels, resource_kinds.COMPONENT: "database"},
+                    "generation": 1,
+                },
                 "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
-                "status": {"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1, "replicas": 1},
+                "status": {
+                    "observedGeneration": 1,
+                    "updatedReplicas": 1,
+                    "readyReplicas": 1,
+                    "replicas": 1,
+                },
             },
         )
         for task in ("dump", "restore", "orders"):
-            pod = {"containers": [{"name": task, "image": "x", "env": [{"name": "STOREFLEET_DUMP", "value": "none"}]}]}
+            pod = {
+                "containers": [
+                    {
+                        "name": task,
+                        "image": "x",
+                        "env": [{"name": "STOREFLEET_DUMP", "value": "none"}],
+                    }
+                ]
+            }
             await self.fake.put(
-                f"{BATCH}/cronjobs/{task}", {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}
+                f"{BATCH}/cronjobs/{task}",
+                {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}},
             )
 
-    async def put_web(self, *, revision: int, replicas: int = 1, seen: bool = True, **status: Any) -> None:
-        labels = {**LABELS, kinds.COMPONENT: "web"}
-        metadata = {"labels": labels, "generation": revision, "annotations": {kinds.REVISION: str(revision)}}
+    async def put_web(
+        self, *, revision: int, replicas: int = 1, seen: bool = True, **status: Any
+    ) -> None:
+        labels = {**LABELS, resource_kinds.COMPONENT: "web"}
+        metadata = {
+            "labels": labels,
+            "generation": revision,
+            "annotations": {resource_kinds.REVISION: str(revision)},
+        }
         usual = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), replicas)
         told = {"observedGeneration": revision if seen else revision - 1, **usual, **status}
         web = f"{APPS}/deployments/web"
-        made = await self.fake.put(web, {"metadata": metadata, "spec": {"replicas": replicas}, "status": told})
+        made = await self.fake.put(
+            web, {"metadata": metadata, "spec": {"replicas": replicas}, "status": told}
+        )
         owner = {"uid": made["metadata"]["uid"], "controller": True}
-        replica_set = {"labels": labels, "annotations": {kinds.REVISION: str(revision)}, "ownerReferences": [owner]}
+        replica_set = {
+            "labels": labels,
+            "annotations": {resource_kinds.REVISION: str(revision)},
+            "ownerReferences": [owner],
+        }
         await self.fake.put(f"{APPS}/replicasets/web-{revision}", {"metadata": replica_set})
 
     async def put_pod(self, revision: int, **status: Any) -> None:
-        owner = {"uid": self.fake.objects[f"{APPS}/replicasets/web-{revision}"]["metadata"]["uid"], "controller": True}
-        metadata = {"labels": {**LABELS, kinds.COMPONENT: "web"}, "ownerReferences": [owner]}
+        owner = {
+            "uid": self.fake.objects[f"{APPS}/replicasets/web-{revision}"]["metadata"]["uid"],
+            "controller": True,
+        }
+        metadata = {
+            "labels": {**LABELS, resource_kinds.COMPONENT: "web"},
+            "ownerReferences": [owner],
+        }
         await self.fake.put(f"{HOME}/pods/web-{revision}", {"metadata": metadata, "status": status})
 
     async def run(self) -> None:
@@ -108,8 +151,11 @@ class Node:
                     self.jobs.append(job)
                     await self.finish(path, job)
             for path, deployment in list(self.fake.objects.items()):
-                if "/deployments/" in path and deployment["spec"]["replicas"] != deployment["status"]["replicas"]:
-                    revision = int(deployment["metadata"]["annotations"][kinds.REVISION])
+                if (
+                    "/deployments/" in path
+                    and deployment["spec"]["replicas"] != deployment["status"]["replicas"]
+                ):
+                    revision = int(deployment["metadata"]["annotations"][resource_kinds.REVISION])
                     await self.put_web(revision=revision, replicas=deployment["spec"]["replicas"])
             await self.collect()
             await asyncio.sleep(0.02)
@@ -123,7 +169,7 @@ class Node:
                 await self.fake.take(path)
 
     async def finish(self, path: str, job: dict[str, Any]) -> None:
-        task = job["metadata"]["labels"][kinds.TASK]
+        task = job["metadata"]["labels"][resource_kinds.TASK]
         answer = self.answers.get(task)
         ended = {"exitCode": 0 if answer else 2, "message": json.dumps(answer)}
         status = {
@@ -131,11 +177,19 @@ class Node:
             "containerStatuses": [{"name": task, "state": {"terminated": ended}}],
         }
         owner = {"uid": job["metadata"]["uid"], "controller": True}
-        metadata = {"labels": job["spec"]["template"]["metadata"]["labels"], "ownerReferences": [owner]}
+        metadata = {
+            "labels": job["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [owner],
+        }
         name = job["metadata"]["name"]
         await self.fake.put(f"{HOME}/pods/{name}-1", {"metadata": metadata, "status": status})
         self.fake.logs[f"{name}-1"] = "password=hush: it went wrong"
-        condition = {"type": "Complete" if answer else "Failed", "status": "True", "reason": "r", "message": "m"}
+        condition = {
+            "type": "Complete" if answer else "Failed",
+            "status": "True",
+            "reason": "r",
+            "message": "m",
+        }
         await self.fake.put(path, {**job, "status": {"conditions": [condition]}})
 
     def env(self, number: int) -> dict[str, str]:
@@ -147,12 +201,16 @@ class Node:
 async def run(steps: Sequence[RuntimeStep], name: str, change: Change, **line: Any) -> str:
     step = next(step for step in steps if step.name == name)
     version = {"engine_version": change.origin}
-    work = Work(store=a_store().model_copy(update=version), operation_id=OPERATION, change=change, **line)
+    work = Work(
+        store=a_store().model_copy(update=version), operation_id=OPERATION, change=change, **line
+    )
     async with asyncio.timeout(20):
         return (await step.run(work)).message
 
 
-async def upgrade(runtime: KubernetesRuntime, name: str, change: Change = UPGRADE, **line: Any) -> str:
+async def upgrade(
+    runtime: KubernetesRuntime, name: str, change: Change = UPGRADE, **line: Any
+) -> str:
     return await run(runtime.upgrade_steps(a_store(), change), name, change, **line)
 
 
@@ -171,9 +229,22 @@ def names(steps: Sequence[RuntimeStep]) -> list[str]:
 def test_the_steps(runtime: KubernetesRuntime) -> None:
     store = a_store()
     assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "prove"]
-    assert names(runtime.return_steps(store, UPGRADE)) == ["return-release", "return-start", "return-prove"]
-    assert names(runtime.rollback_steps(store, replace(BACK, restore=False))) == ["release", "start", "prove"]
-    assert names(runtime.rollback_steps(store, BACK))[:4] == ["orders", "stop", "restore", "release"]
+    assert names(runtime.return_steps(store, UPGRADE)) == [
+        "return-release",
+        "return-start",
+        "return-prove",
+    ]
+    assert names(runtime.rollback_steps(store, replace(BACK, restore=False))) == [
+        "release",
+        "start",
+        "prove",
+    ]
+    assert names(runtime.rollback_steps(store, BACK))[:4] == [
+        "orders",
+        "stop",
+        "restore",
+        "release",
+    ]
 
 
 # tasks ----------------------------------------------------------------------------------------------------------------
@@ -184,9 +255,9 @@ async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node)
     (job,) = node.jobs
     assert job["metadata"]["name"] == "dump-0123456789abcdef"
     labels = job["spec"]["template"]["metadata"]["labels"]
-    assert labels[kinds.COMPONENT] == "setup"
-    assert labels[kinds.TASK] == "dump"
-    assert labels[kinds.STORE] == STORE_ID
+    assert labels[resource_kinds.COMPONENT] == "setup"
+    assert labels[resource_kinds.TASK] == "dump"
+    assert labels[resource_kinds.STORE] == STORE_ID
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (1, 300)
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     assert node.env(0) == {"STOREFLEET_DUMP": OPERATION}
@@ -198,7 +269,7 @@ async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node)
 async def test_a_task_that_is_there_is_not_made_again(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
-    labels = {**LABELS, kinds.COMPONENT: "setup", kinds.TASK: "dump"}
+    labels = {**LABELS, resource_kinds.COMPONENT: "setup", resource_kinds.TASK: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
     await fake.put(f"{BATCH}/jobs/dump-0123456789abcdef", job)
     await upgrade(runtime, "dump")
@@ -217,8 +288,12 @@ async def test_a_dump_that_fails_leaves_everything_as_it_is(
     assert not [path for path in fake.objects if "/jobs/" in path]
 
 
-@pytest.mark.parametrize("answer", [{"bytes": 1}, {"bytes": -1, "at": "2026-11-25T16:00:00Z"}, ["x"], {"at": "now"}])
-async def test_an_answer_that_cannot_be_read(runtime: KubernetesRuntime, node: Node, answer: Any) -> None:
+@pytest.mark.parametrize(
+    "answer", [{"bytes": 1}, {"bytes": -1, "at": "2026-11-25T16:00:00Z"}, ["x"], {"at": "now"}]
+)
+async def test_an_answer_that_cannot_be_read(
+    runtime: KubernetesRuntime, node: Node, answer: Any
+) -> None:
     node.answers["dump"] = answer
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
@@ -226,16 +301,23 @@ async def test_an_answer_that_cannot_be_read(runtime: KubernetesRuntime, node: N
     assert "Correct the engine's task" in error.value.next_step
 
 
-async def test_a_chart_without_tasks(runtime: KubernetesRuntime, fake: FakeCluster, node: Node) -> None:
+async def test_a_chart_without_tasks(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
     await fake.take(f"{BATCH}/cronjobs/dump")
     with pytest.raises(Unchanged) as error:
         await upgrade(runtime, "dump")
     assert error.value.code == "task_missing"
 
 
-async def test_a_version_that_is_not_known_is_not_begun(runtime: KubernetesRuntime, node: Node) -> None:
+async def test_a_version_that_is_not_known_is_not_begun(
+    runtime: KubernetesRuntime, node: Node
+) -> None:
     """Nor one from which there would be no way back."""
-    for change in (Change("1.0.0", "9.9.9", dump=OPERATION), Change("9.9.9", "2.0.0", dump=OPERATION)):
+    for change in (
+        Change("1.0.0", "9.9.9", dump=OPERATION),
+        Change("9.9.9", "2.0.0", dump=OPERATION),
+    ):
         with pytest.raises(Unchanged) as error:
             await upgrade(runtime, "dump", change)
         assert error.value.code == "engine_unavailable"
@@ -247,13 +329,18 @@ async def test_a_version_that_is_not_known_is_not_begun(runtime: KubernetesRunti
 async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> None:
     await upgrade(runtime, "dump")
     assert await roll_back(runtime, "orders") == "No order would go"
-    assert node.env(1) == {"STOREFLEET_DUMP": OPERATION, "STOREFLEET_SINCE": "2026-11-25T16:00:00.000Z"}
+    assert node.env(1) == {
+        "STOREFLEET_DUMP": OPERATION,
+        "STOREFLEET_SINCE": "2026-11-25T16:00:00.000Z",
+    }
     node.answers["orders"] = ORDERS
     with pytest.raises(Unchanged) as error:
         await roll_back(runtime, "orders")
     assert error.value.code == "orders_would_go"
     assert "100001 (EUR 19.00, 2026-11-25T16:20:00Z); and 1 more" in error.value.detail
-    assert "2 order(s) will go" in await roll_back(runtime, "orders", replace(BACK, discard_orders=True))
+    assert "2 order(s) will go" in await roll_back(
+        runtime, "orders", replace(BACK, discard_orders=True)
+    )
 
 
 async def test_a_dump_that_is_not_kept(runtime: KubernetesRuntime, node: Node) -> None:
@@ -263,7 +350,9 @@ async def test_a_dump_that_is_not_kept(runtime: KubernetesRuntime, node: Node) -
     assert not node.jobs
 
 
-async def test_only_the_newest_dumps_are_noted(runtime: KubernetesRuntime, fake: FakeCluster, node: Node) -> None:
+async def test_only_the_newest_dumps_are_noted(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
     notes = {f"op-{n}": json.dumps({"bytes": n, "at": f"2026-11-2{n}T00:00:00Z"}) for n in range(4)}
     await fake.put(f"{HOME}/configmaps/storefleet-dumps", {"data": notes})
     await upgrade(runtime, "dump")
@@ -287,7 +376,7 @@ async def test_the_shop_is_stopped_and_the_dump_put_back(
     assert replicas(fake) == 0
     assert node.jobs[-1]["metadata"]["name"] == "recount-0123456789abcdef"
     assert "before the upgrade" in await roll_back(runtime, "restore")
-    assert node.jobs[-1]["metadata"]["labels"][kinds.TASK] == "restore"
+    assert node.jobs[-1]["metadata"]["labels"][resource_kinds.TASK] == "restore"
 
 
 async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
@@ -347,8 +436,10 @@ async def test_going_back_sweeps_tasks_and_wakes_nothing(
 ) -> None:
     """What is stuck belongs to the version that goes: its controller would only make it anew."""
     await node.put_web(revision=2)
-    await node.put_pod(2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "ErrImagePull"}}}])
-    labels = {**LABELS, kinds.COMPONENT: "setup", kinds.TASK: "dump"}
+    await node.put_pod(
+        2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "ErrImagePull"}}}]
+    )
+    labels = {**LABELS, resource_kinds.COMPONENT: "setup", resource_kinds.TASK: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
     await fake.put(f"{BATCH}/jobs/dump-x", job)
     await go_back(runtime, "return-release")
@@ -360,7 +451,9 @@ async def test_only_the_new_pods_count(runtime: KubernetesRuntime, node: Node) -
     """The one from before is ready, and says nothing of the new version."""
     await node.put_pod(1, phase="Running", conditions=[{"type": "Ready", "status": "True"}])
     await node.put_web(revision=2, updatedReplicas=1, readyReplicas=1, replicas=2)
-    await node.put_pod(2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "InvalidImageName"}}}])
+    await node.put_pod(
+        2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "InvalidImageName"}}}]
+    )
     with pytest.raises(PermanentError) as error:
         await upgrade(runtime, "start")
     assert error.value.code == "image_missing"
@@ -405,7 +498,7 @@ async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
 async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
     runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changing, "_PROOF", 0.2)
+    monkeypatch.setattr(version_steps, "_PROOF", 0.2)
     with pytest.raises(PermanentError) as error:
         await upgrade(runtime, "prove")
     assert error.value.code == "store_not_answering"
@@ -413,7 +506,10 @@ async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
 
 async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.usage(a_store()) is None
-    status = {"hard": {"limits.memory": "1Gi", "pods": "4"}, "used": {"limits.memory": "640Mi", "pods": "2"}}
+    status = {
+        "hard": {"limits.memory": "1Gi", "pods": "4"},
+        "used": {"limits.memory": "640Mi", "pods": "2"},
+    }
     await fake.put(f"{HOME}/resourcequotas/store", {"spec": {"hard": {}}, "status": status})
     found = await runtime.usage(a_store())
     assert found == [("memory limits", "640 MiB", "1 GiB", 0.625), ("pods", "2", "4", 0.5)]
@@ -421,9 +517,16 @@ async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.usage(a_store()) is None
 
 
-async def test_the_newer_of_two_shops_has_the_last_word(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_the_newer_of_two_shops_has_the_last_word(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
-        metadata = {"labels": {**LABELS, kinds.COMPONENT: "web"}, "creationTimestamp": when}
-        await fake.put(f"{HOME}/pods/{name}", {"metadata": metadata, "spec": {"containers": [{"name": "web"}]}})
+        metadata = {
+            "labels": {**LABELS, resource_kinds.COMPONENT: "web"},
+            "creationTimestamp": when,
+        }
+        await fake.put(
+            f"{HOME}/pods/{name}", {"metadata": metadata, "spec": {"containers": [{"name": "web"}]}}
+        )
         fake.logs[name] = f"{name} says"
     assert await runtime.logs(a_store(), tail=5) == ["web-b says", "web-a says"]

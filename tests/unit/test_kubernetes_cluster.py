@@ -7,11 +7,17 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from storefleet.errors import PermanentError, RuntimeAway, StorefleetError, TransientError, Wait
-from storefleet.runtimes.kubernetes import cluster as cluster_module
-from storefleet.runtimes.kubernetes import kinds
-from storefleet.runtimes.kubernetes.cluster import Cluster
-from storefleet.runtimes.kubernetes.kinds import Manifest
+from storefleet.core.errors import (
+    PermanentError,
+    RuntimeAway,
+    StorefleetError,
+    TransientError,
+    Wait,
+)
+from storefleet.runtimes.kubernetes.api import client as cluster_module
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from tests.support.fake_cluster import FakeCluster, running_cluster
 
 SECRETS = "/api/v1/namespaces/st-x/secrets"
@@ -30,23 +36,37 @@ async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 def secret(name: str = "one", **fields: object) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "st-x"}, **fields}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "st-x"},
+        **fields,
+    }
 
 
 async def test_made_read_changed_and_deleted(cluster: Cluster, fake: FakeCluster) -> None:
-    assert await cluster.get(kinds.SECRET, "one", namespace="st-x") is None
+    assert await cluster.get(resource_kinds.SECRET, "one", namespace="st-x") is None
     assert await cluster.create(secret(stringData={"a": "1"}))
     assert not await cluster.create(secret(stringData={"a": "2"}))
-    assert await cluster.patch(kinds.SECRET, "one", {"stringData": {"b": "3"}}, namespace="st-x")
-    assert not await cluster.patch(kinds.SECRET, "two", {}, namespace="st-x")
-    found = await cluster.get(kinds.SECRET, "one", namespace="st-x")
+    assert await cluster.patch(
+        resource_kinds.SECRET, "one", {"stringData": {"b": "3"}}, namespace="st-x"
+    )
+    assert not await cluster.patch(resource_kinds.SECRET, "two", {}, namespace="st-x")
+    found = await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     assert found is not None
     assert found["data"] == {"a": "MQ==", "b": "Mw=="}
     assert (await cluster.apply(secret("two")))["metadata"]["name"] == "two"
-    assert [each["metadata"]["name"] for each in await cluster.every(kinds.SECRET, namespace="st-x")] == ["one", "two"]
-    assert await cluster.delete(kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x")
-    assert not await cluster.delete(kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x")
-    await cluster.delete_every(kinds.SECRET, namespace="st-x", grace=1)
+    assert [
+        each["metadata"]["name"]
+        for each in await cluster.every(resource_kinds.SECRET, namespace="st-x")
+    ] == ["one", "two"]
+    assert await cluster.delete(
+        resource_kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x"
+    )
+    assert not await cluster.delete(
+        resource_kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x"
+    )
+    await cluster.delete_every(resource_kinds.SECRET, namespace="st-x", grace=1)
     assert not fake.objects
 
 
@@ -58,7 +78,7 @@ async def test_apply_is_in_our_name(cluster: Cluster, fake: FakeCluster) -> None
 async def test_another_uid_is_not_deleted(cluster: Cluster, fake: FakeCluster) -> None:
     await cluster.apply(secret())
     with pytest.raises(TransientError, match="UID") as error:
-        await cluster.delete(kinds.SECRET, "one", uid="another", namespace="st-x")
+        await cluster.delete(resource_kinds.SECRET, "one", uid="another", namespace="st-x")
     assert error.value.code == "cluster_conflict"
     assert list(fake.objects) == [f"{SECRETS}/one"]
 
@@ -67,7 +87,7 @@ async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> 
     fake.page = 2
     for number in range(5):
         await cluster.apply(secret(f"s{number}"))
-    assert len(await cluster.every(kinds.SECRET, namespace="st-x")) == 5
+    assert len(await cluster.every(resource_kinds.SECRET, namespace="st-x")) == 5
     assert fake.count("GET", "limit=250") == 3
 
 
@@ -79,7 +99,12 @@ async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> 
         (429, "too many", RuntimeAway, "runtime_away"),
         (404, 'namespaces "st-x" not found', PermanentError, "namespace_missing"),
         (409, "the object has been modified", TransientError, "cluster_conflict"),
-        (403, 'secrets is forbidden: User "x" cannot create resource "secrets"', PermanentError, "cluster_forbids"),
+        (
+            403,
+            'secrets is forbidden: User "x" cannot create resource "secrets"',
+            PermanentError,
+            "cluster_forbids",
+        ),
         (403, 'pods "x" is forbidden: exceeded quota: store', PermanentError, "quota_exceeded"),
         (403, 'violates PodSecurity "restricted"', PermanentError, "pod_refused"),
         (403, "ValidatingAdmissionPolicy 'x' denied request", PermanentError, "policy_refused"),
@@ -88,7 +113,12 @@ async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> 
     ],
 )
 async def test_refusals(
-    cluster: Cluster, fake: FakeCluster, status: int, message: str, kind: type[StorefleetError], code: str
+    cluster: Cluster,
+    fake: FakeCluster,
+    status: int,
+    message: str,
+    kind: type[StorefleetError],
+    code: str,
 ) -> None:
     fake.refuse = lambda _request: (status, message)
     with pytest.raises(kind) as error:
@@ -100,8 +130,13 @@ async def test_refusals(
         assert error.value.next_step
 
 
-async def test_a_namespace_on_its_way_out_is_waited_for(cluster: Cluster, fake: FakeCluster) -> None:
-    fake.refuse = lambda _request: (403, "forbidden: unable to create new content because it is being terminated")
+async def test_a_namespace_on_its_way_out_is_waited_for(
+    cluster: Cluster, fake: FakeCluster
+) -> None:
+    fake.refuse = lambda _request: (
+        403,
+        "forbidden: unable to create new content because it is being terminated",
+    )
     with pytest.raises(Wait):
         await cluster.apply(secret())
 
@@ -113,7 +148,7 @@ async def test_nobody_there(cluster: Cluster, fake: FakeCluster) -> None:
         await cluster.check()
     await fake.stop()
     with pytest.raises(RuntimeAway, match="does not answer"):
-        await cluster.get(kinds.SECRET, "one", namespace="st-x")
+        await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     fake.ready = True
     await fake.start()
     await cluster.check()
@@ -125,9 +160,13 @@ async def test_silence_is_not_waited_out(cluster: Cluster, fake: FakeCluster) ->
         await cluster.check(timeout=0.2)
 
 
-async def test_keys_that_were_renewed_are_read_again(cluster: Cluster, fake: FakeCluster, tmp_path: Path) -> None:
+async def test_keys_that_were_renewed_are_read_again(
+    cluster: Cluster, fake: FakeCluster, tmp_path: Path
+) -> None:
     def refuse(request: web.Request) -> tuple[int, str] | None:
-        return None if request.headers["Authorization"] == "Bearer renewed" else (401, "Unauthorized")
+        return (
+            None if request.headers["Authorization"] == "Bearer renewed" else (401, "Unauthorized")
+        )
 
     fake.refuse = refuse
     with pytest.raises(RuntimeAway, match="credentials"):
@@ -159,12 +198,12 @@ async def test_an_answer_that_is_no_object(
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
     monkeypatch.setattr(cluster_module, "_BODY_LIMIT", 500)
     with pytest.raises(RuntimeAway, match="larger than 500 bytes"):
-        await cluster.get(kinds.SECRET, "one", namespace="st-x")
+        await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     monkeypatch.undo()
     fake.objects[f"{SECRETS}/one"] = "x"  # type: ignore[assignment]
     monkeypatch.setattr(web, "json_response", lambda *_: web.Response(text="<html>"))
     with pytest.raises(RuntimeAway):
-        await cluster.get(kinds.SECRET, "one", namespace="st-x")
+        await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
 
 
 async def test_logs(cluster: Cluster, fake: FakeCluster) -> None:

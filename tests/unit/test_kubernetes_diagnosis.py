@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from storefleet.errors import TransientError
-from storefleet.runtimes.kubernetes import kinds
-from storefleet.runtimes.kubernetes.diagnosis import (
+from storefleet.core.errors import TransientError
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.resource_kinds import Kind
+from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     Ready,
     Trouble,
     Verdict,
@@ -15,10 +16,15 @@ from storefleet.runtimes.kubernetes.diagnosis import (
     judge,
     missing_pods,
 )
-from storefleet.runtimes.kubernetes.digests import Container, Pod, Seen, Workload, digest
-from storefleet.runtimes.kubernetes.kinds import Kind
-from storefleet.runtimes.kubernetes.mending import mends
-from storefleet.runtimes.kubernetes.patience import Patience
+from storefleet.runtimes.kubernetes.readiness.grace_periods import Patience
+from storefleet.runtimes.kubernetes.readiness.snapshots import (
+    Container,
+    Pod,
+    Seen,
+    Workload,
+    digest,
+)
+from storefleet.runtimes.kubernetes.releases.stuck_resources import mends
 from tests.support.kubernetes import a_container, a_pod, a_workload
 
 WEB, DATABASE, JOB = a_workload(), a_workload("StatefulSet"), a_workload("Job")
@@ -41,14 +47,19 @@ def trouble(verdict: Verdict) -> Trouble:
 
 
 def metadata(**fields: Any) -> dict[str, Any]:
-    return {"name": "web-1", "uid": "u1", "labels": {kinds.COMPONENT: "web"}, **fields}
+    return {"name": "web-1", "uid": "u1", "labels": {resource_kinds.COMPONENT: "web"}, **fields}
 
 
 def test_a_running_pod() -> None:
     status = {
         "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}],
-        "initContainerStatuses": [{"name": "first", "ready": True, "state": {"terminated": {"exitCode": 0}}}],
+        "conditions": [
+            {"type": "Ready", "status": "True"},
+            {"type": "PodScheduled", "status": "True"},
+        ],
+        "initContainerStatuses": [
+            {"name": "first", "ready": True, "state": {"terminated": {"exitCode": 0}}}
+        ],
         "containerStatuses": [
             {
                 "name": "web",
@@ -60,7 +71,9 @@ def test_a_running_pod() -> None:
         ],
     }
     owners = [{"uid": "other"}, {"uid": "rs", "controller": True}]
-    assert digest(kinds.POD, {"metadata": metadata(ownerReferences=owners), "status": status}) == a_pod(
+    assert digest(
+        resource_kinds.POD, {"metadata": metadata(ownerReferences=owners), "status": status}
+    ) == a_pod(
         a_container(name="first", ready=True, ended="ended (exit 0)"),
         a_container(ready=True, restarts=2, ended="OOMKilled (exit 137)"),
         uid="u1",
@@ -69,18 +82,43 @@ def test_a_running_pod() -> None:
 
 
 def test_a_pod_that_has_only_begun() -> None:
-    assert digest(kinds.POD, {"metadata": metadata(deletionTimestamp="now")}) == Pod(
-        "web-1", "u1", "web", "", "", leaving=True, ready=False, unschedulable="", reason="", containers=()
+    assert digest(resource_kinds.POD, {"metadata": metadata(deletionTimestamp="now")}) == Pod(
+        "web-1",
+        "u1",
+        "web",
+        "",
+        "",
+        leaving=True,
+        ready=False,
+        unschedulable="",
+        reason="",
+        containers=(),
     )
 
 
 def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
-    conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1\n nodes"}]
-    pod = digest(kinds.POD, {"metadata": metadata(), "status": {"phase": "Pending", "conditions": conditions}})
+    conditions = [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1\n nodes",
+        }
+    ]
+    pod = digest(
+        resource_kinds.POD,
+        {"metadata": metadata(), "status": {"phase": "Pending", "conditions": conditions}},
+    )
     assert isinstance(pod, Pod)
     assert pod.unschedulable == "0/1 nodes"
-    waiting = {"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "m" * 5000}}}
-    pod = digest(kinds.POD, {"metadata": metadata(), "status": {"containerStatuses": [waiting] * 50}})
+    waiting = {
+        "name": "web",
+        "state": {"waiting": {"reason": "ImagePullBackOff", "message": "m" * 5000}},
+    }
+    pod = digest(
+        resource_kinds.POD,
+        {"metadata": metadata(), "status": {"containerStatuses": [waiting] * 50}},
+    )
     assert isinstance(pod, Pod)
     assert len(pod.containers) == 10
     assert len(pod.containers[0].message) == 400
@@ -89,37 +127,76 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
 @pytest.mark.parametrize(
     ("kind", "spec", "status", "expected"),
     [
-        (kinds.DEPLOYMENT, {"replicas": 1}, {}, {"current": False, "updated": 0, "ready": 0}),
         (
-            kinds.DEPLOYMENT,
+            resource_kinds.DEPLOYMENT,
+            {"replicas": 1},
+            {},
+            {"current": False, "updated": 0, "ready": 0},
+        ),
+        (
+            resource_kinds.DEPLOYMENT,
             {"replicas": 2},
             {"observedGeneration": 3, "updatedReplicas": 2, "readyReplicas": 1},
             {"current": True, "wanted": 2, "updated": 2, "ready": 1},
         ),
-        (kinds.DEPLOYMENT, {"replicas": 0}, {"observedGeneration": 2}, {"current": False, "wanted": 0}),
-        (kinds.JOB, {}, {"failed": 1}, {"current": True, "failures": 1, "complete": False}),
-        (kinds.JOB, {}, {"conditions": [{"type": "Complete", "status": "True"}]}, {"complete": True}),
         (
-            kinds.JOB,
+            resource_kinds.DEPLOYMENT,
+            {"replicas": 0},
+            {"observedGeneration": 2},
+            {"current": False, "wanted": 0},
+        ),
+        (
+            resource_kinds.JOB,
             {},
-            {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}]},
+            {"failed": 1},
+            {"current": True, "failures": 1, "complete": False},
+        ),
+        (
+            resource_kinds.JOB,
+            {},
+            {"conditions": [{"type": "Complete", "status": "True"}]},
+            {"complete": True},
+        ),
+        (
+            resource_kinds.JOB,
+            {},
+            {
+                "conditions": [
+                    {
+                        "type": "Failed",
+                        "status": "True",
+                        "reason": "BackoffLimitExceeded",
+                        "message": "m",
+                    }
+                ]
+            },
             {"failed": "BackoffLimitExceeded: m"},
         ),
         (
-            kinds.DEPLOYMENT,
+            resource_kinds.DEPLOYMENT,
             {},
-            {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]},
+            {
+                "conditions": [
+                    {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+                ]
+            },
             {"refused": "exceeded quota", "wanted": 1},
         ),
         (
-            kinds.DEPLOYMENT,
+            resource_kinds.DEPLOYMENT,
             {},
-            {"conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m"}]},
+            {
+                "conditions": [
+                    {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m"}
+                ]
+            },
             {"failed": "ProgressDeadlineExceeded: m"},
         ),
     ],
 )
-def test_workloads(kind: Kind, spec: dict[str, Any], status: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_workloads(
+    kind: Kind, spec: dict[str, Any], status: dict[str, Any], expected: dict[str, Any]
+) -> None:
     found = digest(kind, {"metadata": metadata(generation=3), "spec": spec, "status": status})
     assert isinstance(found, Workload)
     assert {name: getattr(found, name) for name in expected} == expected
@@ -130,7 +207,11 @@ def test_workloads(kind: Kind, spec: dict[str, Any], status: dict[str, Any], exp
 
 def test_ready() -> None:
     assert judge(seen(WEB, DATABASE, JOB, a_pod(ready=True))) == Ready("1 pod ready")
-    running = a_pod(ready=True), a_pod(ready=True, uid="p2"), a_pod(ready=True, uid="p3", leaving=True)
+    running = (
+        a_pod(ready=True),
+        a_pod(ready=True, uid="p2"),
+        a_pod(ready=True, uid="p3", leaving=True),
+    )
     assert judge(seen(WEB, *running)) == Ready("2 pods ready")
 
 
@@ -151,7 +232,11 @@ def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
         (a_workload(updated=0), a_pod(ready=True)),
         (a_workload(leaving=True), a_pod(ready=True)),
         (WEB, a_workload("StatefulSet", **NOT_READY)),
-        (WEB, a_workload("Job", complete=False, failures=1), a_pod(owner="u-setup", component="setup", phase="Failed")),
+        (
+            WEB,
+            a_workload("Job", complete=False, failures=1),
+            a_pod(owner="u-setup", component="setup", phase="Failed"),
+        ),
     ],
 )
 def test_not_yet(objects: tuple[Pod | Workload, ...]) -> None:
@@ -162,10 +247,16 @@ def test_not_yet(objects: tuple[Pod | Workload, ...]) -> None:
     ("pod", "words"),
     [
         (a_pod(phase="Pending", containers=()), "web (Deployment): its pod is being placed"),
-        (a_pod(a_container(waiting="ContainerCreating"), phase="Pending"), "its container is being made"),
+        (
+            a_pod(a_container(waiting="ContainerCreating"), phase="Pending"),
+            "its container is being made",
+        ),
         (a_pod(a_container(waiting="PodInitializing"), phase="Pending"), "its pod begins"),
         (a_pod(), "the web (Deployment)"),
-        (a_pod(a_container(restarts=1, ended="Error (exit 1)")), "web has ended 1 time(s), Error (exit 1)"),
+        (
+            a_pod(a_container(restarts=1, ended="Error (exit 1)")),
+            "web has ended 1 time(s), Error (exit 1)",
+        ),
         (a_pod(reason="Evicted", phase="Failed"), "Failed, Evicted"),
         (None, "a pod for the web (Deployment)"),
     ],
@@ -195,8 +286,16 @@ def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
         (a_container(waiting="ImagePullBackOff", message="no such"), "image_missing", 20),
         (a_container(waiting="ErrImagePull", message="no such"), "image_missing", 20),
         (a_container(waiting="InvalidImageName", message="no such"), "image_missing", 0),
-        (a_container(waiting="CreateContainerConfigError", message="no such"), "container_refused", 20),
-        (a_container(restarts=3, waiting="CrashLoopBackOff", ended="no such (exit 1)"), "store_crashes", 0),
+        (
+            a_container(waiting="CreateContainerConfigError", message="no such"),
+            "container_refused",
+            20,
+        ),
+        (
+            a_container(restarts=3, waiting="CrashLoopBackOff", ended="no such (exit 1)"),
+            "store_crashes",
+            0,
+        ),
     ],
 )
 def test_containers_in_trouble(container: Container, code: str, patience: float) -> None:
@@ -207,7 +306,9 @@ def test_containers_in_trouble(container: Container, code: str, patience: float)
 
 
 def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
-    assert isinstance(judge(seen(WEB, a_pod(a_container(restarts=9, ready=True), ready=True))), Ready)
+    assert isinstance(
+        judge(seen(WEB, a_pod(a_container(restarts=9, ready=True), ready=True))), Ready
+    )
     assert isinstance(judge(seen(a_workload(**NOT_READY), a_pod(a_container(restarts=2)))), Waiting)
 
 
@@ -216,7 +317,10 @@ def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
     [
         ('pods "x" is forbidden: exceeded quota: store, requested: pods=1', "quota_exceeded"),
         ("maximum memory usage per Container is 256Mi, but limit is 1Gi", "quota_exceeded"),
-        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', "pod_refused"),
+        (
+            'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true',
+            "pod_refused",
+        ),
         ("ValidatingAdmissionPolicy 'hosts' with binding 'hosts' denied request", "policy_refused"),
         ("something new", "pod_refused"),
     ],
@@ -226,14 +330,21 @@ def test_pods_that_are_refused(words: str, code: str) -> None:
     assert (found.code, found.patience) == (code, 15)
     assert words in found.cause
     stateful = seen(WEB, a_workload("StatefulSet", **NOT_READY))
-    warnings = [Warned("StatefulSet", "other", "FailedCreate", "x"), Warned("StatefulSet", "database", "Other", "x")]
+    warnings = [
+        Warned("StatefulSet", "other", "FailedCreate", "x"),
+        Warned("StatefulSet", "database", "Other", "x"),
+    ]
     assert isinstance(judge(stateful, warnings), Waiting)
-    found = trouble(judge(stateful, [*warnings, Warned("StatefulSet", "database", "FailedCreate", words)]))
+    found = trouble(
+        judge(stateful, [*warnings, Warned("StatefulSet", "database", "FailedCreate", words)])
+    )
     assert found.code == code
 
 
 def test_a_refusal_is_over_when_there_is_a_pod() -> None:
-    assert isinstance(judge(seen(a_workload(refused="exceeded quota", **NOT_READY), a_pod())), Waiting)
+    assert isinstance(
+        judge(seen(a_workload(refused="exceeded quota", **NOT_READY), a_pod())), Waiting
+    )
 
 
 def test_a_pod_that_no_node_takes() -> None:
@@ -244,7 +355,12 @@ def test_a_pod_that_no_node_takes() -> None:
 
 def test_a_failed_job_comes_first() -> None:
     job = a_workload("Job", complete=False, failed="BackoffLimitExceeded: m")
-    pod = a_pod(a_container(name="setup", ended="Error (exit 3)"), name="setup-1", owner=job.uid, phase="Failed")
+    pod = a_pod(
+        a_container(name="setup", ended="Error (exit 3)"),
+        name="setup-1",
+        owner=job.uid,
+        phase="Failed",
+    )
     waiting = a_pod(a_container(waiting="ImagePullBackOff"))
     found = trouble(judge(seen(a_workload(**NOT_READY), waiting, job, pod)))
     assert (found.code, found.pod, found.container) == ("setup_failed", "setup-1", "setup")
@@ -252,7 +368,9 @@ def test_a_failed_job_comes_first() -> None:
 
 
 def test_no_progress() -> None:
-    found = trouble(judge(seen(a_workload(failed="ProgressDeadlineExceeded: m", **NOT_READY), a_pod())))
+    found = trouble(
+        judge(seen(a_workload(failed="ProgressDeadlineExceeded: m", **NOT_READY), a_pod()))
+    )
     assert (found.code, found.patience) == ("store_not_ready", 0)
 
 
@@ -287,7 +405,10 @@ def test_trouble_is_certain_when_it_has_lasted() -> None:
 
 def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> None:
     patience = Patience(now=100)
-    trouble, final = Trouble("container_refused", "x", "y", 20), Trouble("setup_failed", "x", "y", 0)
+    trouble, final = (
+        Trouble("container_refused", "x", "y", 20),
+        Trouble("setup_failed", "x", "y", 0),
+    )
     assert not patience.is_certain(trouble, restored=100, now=110)
     assert not patience.is_certain(trouble, restored=100, now=219)
     assert patience.is_certain(trouble, restored=100, now=220)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from storefleet.core.settings import Settings, SettingsError, load
 from storefleet.runtimes.kubernetes.exposure import Door, door_of, make_exposure
-from storefleet.settings import Settings, SettingsError, load
 
 URL = "https://acme.shops.example.com/"
 NOBODY = {"namespace": "", "name": "", "sectionName": ""}
@@ -15,7 +15,10 @@ NOBODY = {"namespace": "", "name": "", "sectionName": ""}
     ("fields", "exposure"),
     [
         ({}, {"type": "none", "className": "", "tls": False, "gateway": NOBODY}),
-        ({"ingress_class": "nginx"}, {"type": "ingress", "className": "nginx", "tls": False, "gateway": NOBODY}),
+        (
+            {"ingress_class": "nginx"},
+            {"type": "ingress", "className": "nginx", "tls": False, "gateway": NOBODY},
+        ),
         (
             {"exposure": "ingress", "store_scheme": "https"},
             {"type": "ingress", "className": "", "tls": True, "gateway": NOBODY},

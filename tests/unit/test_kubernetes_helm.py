@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from storefleet.errors import PermanentError, RuntimeAway, StorefleetError, TransientError, Wait
-from storefleet.runtimes.kubernetes import helm as helm_module
-from storefleet.runtimes.kubernetes.helm import Helm, explained
-from storefleet.runtimes.kubernetes.releases import content_of
+from storefleet.core.errors import (
+    PermanentError,
+    RuntimeAway,
+    StorefleetError,
+    TransientError,
+    Wait,
+)
+from storefleet.runtimes.kubernetes.releases import helm_process as helm_module
+from storefleet.runtimes.kubernetes.releases.helm_process import Helm, explained
+from storefleet.runtimes.kubernetes.releases.release_records import content_of
 
 Script = Callable[..., Helm]
 LABELS = {"storefleet.dev/content": "abc", "storefleet.dev/operation": "op_1"}
@@ -55,22 +61,50 @@ async def appears(file: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_it_is_given(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_it_is_given(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://secret")
     monkeypatch.setenv("HELM_PLUGINS", "/evil")
-    await install(script('echo "$@" > $HERE/words; cat > $HERE/values; env > $HERE/environment'), title="a\n“b”")
+    await install(
+        script('echo "$@" > $HERE/words; cat > $HERE/values; env > $HERE/environment'),
+        title="a\n“b”",
+    )
     assert (tmp_path / "words").read_text().split() == [
-        *("upgrade", "--install", "store", "/charts/pocket", "--namespace", "st-x", "--values", "-"),
-        *("--history-max", "3", "--labels", "storefleet.dev/content=abc,storefleet.dev/operation=op_1"),
+        *(
+            "upgrade",
+            "--install",
+            "store",
+            "/charts/pocket",
+            "--namespace",
+            "st-x",
+            "--values",
+            "-",
+        ),
+        *(
+            "--history-max",
+            "3",
+            "--labels",
+            "storefleet.dev/content=abc,storefleet.dev/operation=op_1",
+        ),
         *("--timeout", "20s", "--force-conflicts"),
     ]
     assert json.loads((tmp_path / "values").read_text()) == {"title": "a\n“b”"}
     names = {line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
-    assert names >= {"PATH", "HOME", "KUBECONFIG", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"}
+    assert names >= {
+        "PATH",
+        "HOME",
+        "KUBECONFIG",
+        "HELM_CACHE_HOME",
+        "HELM_CONFIG_HOME",
+        "HELM_DATA_HOME",
+    }
     assert not names & {"STOREFLEET_DATABASE_URL", "HELM_PLUGINS"}
 
 
-async def test_in_a_pod_it_has_the_pods_keys(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_a_pod_it_has_the_pods_keys(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBECONFIG", "/somebody/elses")
     await install(script("env > $HERE/environment", kubeconfig=""))
@@ -80,7 +114,10 @@ async def test_in_a_pod_it_has_the_pods_keys(script: Script, tmp_path: Path, mon
 
 
 async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
-    helm = script("mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$", runs=2)
+    helm = script(
+        "mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$",
+        runs=2,
+    )
     await asyncio.gather(*(install(helm) for _ in range(6)))
     counted = [int(line) for line in (tmp_path / "counted").read_text().split()]
     assert len(counted) == 6
@@ -98,7 +135,9 @@ async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> 
 
 async def test_large_values_and_many_words(script: Script) -> None:
     await install(
-        script("cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; i=$((i+1)); done"),
+        script(
+            "cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; i=$((i+1)); done"
+        ),
         text="x" * 500_000,
     )
 
@@ -108,7 +147,9 @@ async def test_one_that_ends_without_reading(script: Script) -> None:
         await install(script("echo 'Error: did not like it' >&2; exit 1"), text="x" * 500_000)
 
 
-async def test_its_whole_group_ends_when_the_step_is_cancelled(script: Script, tmp_path: Path) -> None:
+async def test_its_whole_group_ends_when_the_step_is_cancelled(
+    script: Script, tmp_path: Path
+) -> None:
     helm = script('sh -c "echo \\$\\$ > $HERE/child; exec sleep 60" & echo $$ > $HERE/parent; wait')
     task = asyncio.create_task(install(helm))
     await appears(tmp_path / "child")
@@ -121,7 +162,9 @@ async def test_its_whole_group_ends_when_the_step_is_cancelled(script: Script, t
 
 
 async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_path: Path) -> None:
-    helm = script("trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done")
+    helm = script(
+        "trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done"
+    )
     task = asyncio.create_task(install(helm))
     await appears(tmp_path / "parent")
     task.cancel()
@@ -130,7 +173,9 @@ async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_pat
     assert (tmp_path / "noted").read_text() == "noted\n"
 
 
-async def test_one_that_will_not_end_is_killed(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_will_not_end_is_killed(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(helm_module, "_GRACE", 0.2)
     helm = script("trap '' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done", timeout=0.5)
     began = time.monotonic()
@@ -174,17 +219,49 @@ async def test_no_program(program: str) -> None:
 @pytest.mark.parametrize(
     ("said", "kind", "code"),
     [
-        ("Error: kubernetes cluster unreachable: Get …: dial tcp: connect: connection refused", RuntimeAway, ""),
+        (
+            "Error: kubernetes cluster unreachable: Get …: dial tcp: connect: connection refused",
+            RuntimeAway,
+            "",
+        ),
         ("Error: UPGRADE FAILED: etcdserver: request timed out", RuntimeAway, ""),
-        ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", Wait, ""),
-        ('Error: services "web" is forbidden: exceeded quota: objects', PermanentError, "quota_exceeded"),
+        (
+            "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress",
+            Wait,
+            "",
+        ),
+        (
+            'Error: services "web" is forbidden: exceeded quota: objects',
+            PermanentError,
+            "quota_exceeded",
+        ),
         ("Error: unable to create new content … because it is being terminated", Wait, ""),
-        ("Error: values don't meet the specifications of the schema(s): …", PermanentError, "chart_invalid"),
-        ("Error: template: pocket/templates/web.yaml:3: function not defined", PermanentError, "chart_invalid"),
+        (
+            "Error: values don't meet the specifications of the schema(s): …",
+            PermanentError,
+            "chart_invalid",
+        ),
+        (
+            "Error: template: pocket/templates/web.yaml:3: function not defined",
+            PermanentError,
+            "chart_invalid",
+        ),
         ('Error: path "/charts/pocket" not found', PermanentError, "chart_invalid"),
-        ('Error: create: failed to create: namespaces "st-x" not found', PermanentError, "namespace_missing"),
-        ('Error: Deployment.apps "web" is invalid: spec.replicas', PermanentError, "manifest_invalid"),
-        ('Error: secrets is forbidden: User "x" cannot list resource "secrets"', PermanentError, "cluster_forbids"),
+        (
+            'Error: create: failed to create: namespaces "st-x" not found',
+            PermanentError,
+            "namespace_missing",
+        ),
+        (
+            'Error: Deployment.apps "web" is invalid: spec.replicas',
+            PermanentError,
+            "manifest_invalid",
+        ),
+        (
+            'Error: secrets is forbidden: User "x" cannot list resource "secrets"',
+            PermanentError,
+            "cluster_forbids",
+        ),
         ("Error: something else", TransientError, "release_failed"),
         ("", TransientError, "release_failed"),
     ],

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.manifests import place_of
-from storefleet.settings import Settings
 from tests.support.kubernetes import a_store, pocket
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,13 +21,17 @@ def settings(**fields: Any) -> Settings:
 def everything(egress: str = "none", **fields: Any) -> list[manifests.Manifest]:
     chosen, store, engine = settings(**fields), a_store(), pocket()
     assert engine.kubernetes
-    engine = engine.model_copy(update={"kubernetes": engine.kubernetes.model_copy(update={"egress": egress})})
+    engine = engine.model_copy(
+        update={"kubernetes": engine.kubernetes.model_copy(update={"egress": egress})}
+    )
     return [
         manifests.make_namespace(store, place_of(store, chosen)),
         *manifests.make_role_bindings(store, platform=chosen.platform_namespace),
         *manifests.make_policies(store, engine, chosen),
         *manifests.make_limits(store, engine.kubernetes.plan),
-        manifests.make_secret(store, manifests.ADMIN_SECRET, {"username": "admin@acme", "password": "hush"}),
+        manifests.make_secret(
+            store, manifests.ADMIN_SECRET, {"username": "admin@acme", "password": "hush"}
+        ),
     ]
 
 
@@ -46,10 +50,15 @@ def test_the_internet_is_opened_by_one_policy_more() -> None:
 
 def test_the_values_of_a_chart() -> None:
     chosen, store = (
-        settings(ingress_class="traefik", store_scheme="https", image_prefix="registry.example.com/"),
+        settings(
+            ingress_class="traefik", store_scheme="https", image_prefix="registry.example.com/"
+        ),
         a_store(),
     )
-    assert manifests.make_values(store, pocket(), place_of(store, chosen), chosen) == golden("values.yaml")[0]
+    assert (
+        manifests.make_values(store, pocket(), place_of(store, chosen), chosen)
+        == golden("values.yaml")[0]
+    )
 
 
 def test_everything_says_whose_it_is() -> None:
@@ -69,7 +78,11 @@ def test_everything_says_whose_it_is() -> None:
         ({}, "http://acme.shops.example.com/", "acme.shops.example.com"),
         ({"store_scheme": "https"}, "https://acme.shops.example.com/", "acme.shops.example.com"),
         ({"store_public_port": 80}, "http://acme.shops.example.com/", "acme.shops.example.com"),
-        ({"store_public_port": 8443, "store_scheme": "https"}, "https://acme.shops.example.com:8443/", None),
+        (
+            {"store_public_port": 8443, "store_scheme": "https"},
+            "https://acme.shops.example.com:8443/",
+            None,
+        ),
         ({"store_public_port": 443}, "http://acme.shops.example.com:443/", None),
     ],
 )

@@ -10,14 +10,20 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from storefleet.errors import CancelRequested, PermanentError, RuntimeAway, TransientError, Wait
-from storefleet.models import Store
-from storefleet.runtimes.base import RuntimeStep, Work
-from storefleet.runtimes.kubernetes import ground, teardown
+from storefleet.core.errors import (
+    CancelRequested,
+    PermanentError,
+    RuntimeAway,
+    TransientError,
+    Wait,
+)
+from storefleet.core.models import Store
+from storefleet.core.settings import Settings
+from storefleet.runtimes.kubernetes import delete_steps, namespace_setup
+from storefleet.runtimes.kubernetes.delete_steps import holders
 from storefleet.runtimes.kubernetes.manifests import place_of
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.runtimes.kubernetes.teardown import holders
-from storefleet.settings import Settings
+from storefleet.runtimes.protocol import RuntimeStep, Work
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID, a_store, pocket_engines
 
@@ -42,7 +48,9 @@ async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Kubernetes
         yield runtime
 
 
-async def run(steps: Sequence[RuntimeStep], name: str, *, store: Store | None = None, **line: Any) -> str:
+async def run(
+    steps: Sequence[RuntimeStep], name: str, *, store: Store | None = None, **line: Any
+) -> str:
     step = next(step for step in steps if step.name == name)
     return (await step.run(Work(store=store or a_store(), operation_id="op_1", **line))).message
 
@@ -67,19 +75,29 @@ async def test_the_ground(runtime: KubernetesRuntime, fake: FakeCluster) -> None
     assert NAMESPACE in await create(runtime, "namespace")
     made = [path for method, path in fake.asked if method in ("PATCH", "POST")]
     names = [path.partition("?")[0].rpartition("/")[2] for path in made]
-    assert names[:4] == [NAMESPACE, "storefleet-operator", "storefleet-gateway", "storefleet-reaper"]
+    assert names[:4] == [
+        NAMESPACE,
+        "storefleet-operator",
+        "storefleet-gateway",
+        "storefleet-reaper",
+    ]
     assert set(names[4:]) == {
         *("default-deny", "allow-dns", "web-to-database", "database-from-web", "web-ingress"),
         *("store", "jobs", "objects", "secrets"),
     }
-    assert {path.rpartition("/")[2] for path in fake.objects if "/secrets/" in path} == {"store-admin", "store-secrets"}
+    assert {path.rpartition("/")[2] for path in fake.objects if "/secrets/" in path} == {
+        "store-admin",
+        "store-secrets",
+    }
 
 
 async def test_what_was_generated_stays(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await create(runtime, "namespace")
     before = {path: fake.objects[path]["data"] for path in fake.objects if "/secrets/" in path}
     await create(runtime, "namespace")
-    assert {path: fake.objects[path]["data"] for path in fake.objects if "/secrets/" in path} == before
+    assert {
+        path: fake.objects[path]["data"] for path in fake.objects if "/secrets/" in path
+    } == before
     del fake.objects[f"{RELEASES}/store-secrets"]["data"]["database-password"]
     fake.objects[f"{RELEASES}/store-secrets"]["data"]["older"] = "b2xk"
     await create(runtime, "namespace")
@@ -88,17 +106,22 @@ async def test_what_was_generated_stays(runtime: KubernetesRuntime, fake: FakeCl
     assert completed["older"] == "b2xk"
 
 
-async def test_a_namespace_that_is_as_it_should_be_is_left_alone(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_a_namespace_that_is_as_it_should_be_is_left_alone(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     await create(runtime, "namespace")
     uid = fake.objects[HOME]["metadata"]["uid"]
     fake.asked.clear()
     await create(runtime, "namespace")
-    assert not [path for method, path in fake.asked if method != "GET" and path.startswith(f"{HOME}?")]
+    assert not [
+        path for method, path in fake.asked if method != "GET" and path.startswith(f"{HOME}?")
+    ]
     assert fake.objects[HOME]["metadata"]["uid"] == uid
 
 
 @pytest.mark.parametrize(
-    "labels", [{}, {**OURS, "storefleet.dev/store": "sto_another"}, {"storefleet.dev/store": STORE_ID}]
+    "labels",
+    [{}, {**OURS, "storefleet.dev/store": "sto_another"}, {"storefleet.dev/store": STORE_ID}],
 )
 async def test_a_foreign_namespace_is_not_touched(
     runtime: KubernetesRuntime, fake: FakeCluster, labels: dict[str, str]
@@ -111,18 +134,25 @@ async def test_a_foreign_namespace_is_not_touched(
     assert [method for method, _ in fake.asked] == ["GET", "GET"]
 
 
-async def test_a_namespace_on_its_way_out_is_waited_for(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_a_namespace_on_its_way_out_is_waited_for(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     with pytest.raises(Wait, match="still being removed"):
         await create(runtime, "namespace")
 
 
-async def test_a_role_binding_counts_a_moment_later(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_a_role_binding_counts_a_moment_later(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     refusals = iter([True] * 3)
 
     def refuse(request: web.Request) -> tuple[int, str] | None:
         if "networkpolicies" in request.path and next(refusals, False):
-            return 403, 'networkpolicies is forbidden: User "p" cannot patch resource "networkpolicies"'
+            return (
+                403,
+                'networkpolicies is forbidden: User "p" cannot patch resource "networkpolicies"',
+            )
         return None
 
     fake.refuse = refuse
@@ -132,8 +162,10 @@ async def test_a_role_binding_counts_a_moment_later(runtime: KubernetesRuntime, 
 async def test_what_is_forbidden_for_good_is_said(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "_SETTLING", 0.3)
-    fake.refuse = lambda r: (403, 'User "p" cannot patch resource "x"') if "networkpolicies" in r.path else None
+    monkeypatch.setattr(namespace_setup, "_SETTLING", 0.3)
+    fake.refuse = lambda r: (
+        (403, 'User "p" cannot patch resource "x"') if "networkpolicies" in r.path else None
+    )
     with pytest.raises(PermanentError) as error:
         await create(runtime, "namespace")
     assert error.value.code == "cluster_forbids"
@@ -143,7 +175,7 @@ async def test_quotas_are_counted_before_anything_comes(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create(runtime, "namespace")
-    monkeypatch.setattr(ground, "_COUNTING", 0.3)
+    monkeypatch.setattr(namespace_setup, "_COUNTING", 0.3)
     quota = f"{HOME}/resourcequotas/store"
     counted = fake.objects[quota].pop("status")
     runtime_ground = runtime._creation._ground
@@ -156,7 +188,9 @@ async def test_quotas_are_counted_before_anything_comes(
     await waiting
 
 
-async def test_nothing_is_changed_once_the_operation_is_not_ours(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_nothing_is_changed_once_the_operation_is_not_ours(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     async def lost() -> None:
         raise CancelRequested
 
@@ -169,7 +203,9 @@ async def test_nothing_is_changed_once_the_operation_is_not_ours(runtime: Kubern
 
 async def put_record(fake: FakeCluster, revision: int, status: str, **labels: str) -> None:
     known = {"owner": "helm", "name": "store", "version": str(revision), "status": status, **labels}
-    await fake.put(f"{RELEASES}/sh.helm.release.v1.store.v{revision}", {"metadata": {"labels": known}})
+    await fake.put(
+        f"{RELEASES}/sh.helm.release.v1.store.v{revision}", {"metadata": {"labels": known}}
+    )
 
 
 def runs(tmp_path: Path) -> list[str]:
@@ -182,15 +218,27 @@ async def test_the_release(runtime: KubernetesRuntime, fake: FakeCluster, tmp_pa
     (words,) = runs(tmp_path)
     assert f"--namespace {NAMESPACE}" in words
     content = words.partition("storefleet.dev/content=")[2][:32]
-    await put_record(fake, 1, "deployed", **{"storefleet.dev/content": content, "storefleet.dev/operation": "op_1"})
+    await put_record(
+        fake,
+        1,
+        "deployed",
+        **{"storefleet.dev/content": content, "storefleet.dev/operation": "op_1"},
+    )
     assert "there already" in await create(runtime, "release")
     assert len(runs(tmp_path)) == 1
-    await put_record(fake, 1, "deployed", **{"storefleet.dev/content": content, "storefleet.dev/operation": "op_0"})
+    await put_record(
+        fake,
+        1,
+        "deployed",
+        **{"storefleet.dev/content": content, "storefleet.dev/operation": "op_0"},
+    )
     await create(runtime, "release")
     assert len(runs(tmp_path)) == 2, "a retry installs again, which repairs what was changed since"
 
 
-@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"])
+@pytest.mark.parametrize(
+    "status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"]
+)
 async def test_a_release_that_helm_died_in(
     runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path, status: str
 ) -> None:
@@ -214,11 +262,23 @@ async def test_a_retry_begins_with_what_was_stuck(
     labels = {**OURS, "app.kubernetes.io/component": "setup"}
     job, pod = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/setup-1", f"{HOME}/pods/web-1"
     stateful = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/database"
-    failed = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    failed = {
+        "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
+    }
     await fake.put(job, {"metadata": {"labels": labels}, "spec": {}, "status": failed})
-    waiting = {"containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
-    await fake.put(pod, {"metadata": {"labels": {**labels, "app.kubernetes.io/component": "web"}}, "status": waiting})
-    await fake.put(stateful, {"metadata": {"labels": labels, "generation": 1}, "spec": {"replicas": 1}})
+    waiting = {
+        "containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    }
+    await fake.put(
+        pod,
+        {
+            "metadata": {"labels": {**labels, "app.kubernetes.io/component": "web"}},
+            "status": waiting,
+        },
+    )
+    await fake.put(
+        stateful, {"metadata": {"labels": labels, "generation": 1}, "spec": {"replicas": 1}}
+    )
     await create(runtime, "release")
     assert job not in fake.objects
     assert pod not in fake.objects
@@ -262,14 +322,20 @@ async def test_the_namespace_goes_by_its_uid(runtime: KubernetesRuntime, fake: F
     }
 
 
-async def test_where_pods_may_not_be_deleted_it_goes_more_slowly(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_where_pods_may_not_be_deleted_it_goes_more_slowly(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     await put_namespace(fake)
-    fake.refuse = lambda r: (403, "cannot delete resource") if r.method == "DELETE" and r.path != HOME else None
+    fake.refuse = lambda r: (
+        (403, "cannot delete resource") if r.method == "DELETE" and r.path != HOME else None
+    )
     await delete(runtime, "namespace")
     assert HOME not in fake.objects
 
 
-async def test_one_that_is_being_removed_is_not_deleted_again(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_one_that_is_being_removed_is_not_deleted_again(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     await delete(runtime, "namespace")
     assert ("DELETE", HOME) not in fake.asked
@@ -279,7 +345,11 @@ async def test_what_holds_it_is_said(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
-    condition = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "x in 1 resource instances"}
+    condition = {
+        "type": "NamespaceFinalizersRemaining",
+        "status": "True",
+        "message": "x in 1 resource instances",
+    }
     fake.objects[HOME]["status"] = {"conditions": [condition, {"type": "Other", "status": "True"}]}
     said: list[str] = []
 
@@ -289,10 +359,15 @@ async def test_what_holds_it_is_said(
             await fake.take(HOME)
 
     await delete(runtime, "gone", say=say)
-    assert said[0] == "Waiting for the namespace to go. NamespaceFinalizersRemaining: x in 1 resource instances"
-    assert not [method for method, _ in fake.asked if method not in ("GET", "DELETE")], "nothing is forced"
+    assert (
+        said[0]
+        == "Waiting for the namespace to go. NamespaceFinalizersRemaining: x in 1 resource instances"
+    )
+    assert not [method for method, _ in fake.asked if method not in ("GET", "DELETE")], (
+        "nothing is forced"
+    )
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
-    monkeypatch.setattr(teardown, "_GONE_TIMEOUT", 0.1)
+    monkeypatch.setattr(delete_steps, "_GONE_TIMEOUT", 0.1)
     with pytest.raises(TransientError, match="The cluster names no cause") as error:
         await delete(runtime, "gone")
     assert error.value.code == "namespace_stuck"
@@ -307,24 +382,39 @@ async def test_what_holds_it_is_said(
 @pytest.mark.parametrize(
     ("path", "content", "named"),
     [
-        ("/api/v1/persistentvolumes/pv-1", {"spec": {"claimRef": {"namespace": NAMESPACE}}}, "PersistentVolume pv-1"),
+        (
+            "/api/v1/persistentvolumes/pv-1",
+            {"spec": {"claimRef": {"namespace": NAMESPACE}}},
+            "PersistentVolume pv-1",
+        ),
         (
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/evil",
             {"metadata": {"labels": {"storefleet.dev/store": STORE_ID}}},
             "ClusterRole evil",
         ),
         (HOME, {"metadata": {"labels": {}}}, f"Namespace {NAMESPACE}"),
-        ("/api/v1/namespaces/other", {"metadata": {"labels": {"storefleet.dev/store": STORE_ID}}}, "Namespace other"),
+        (
+            "/api/v1/namespaces/other",
+            {"metadata": {"labels": {"storefleet.dev/store": STORE_ID}}},
+            "Namespace other",
+        ),
     ],
 )
 async def test_what_is_left_is_named(
-    runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, path: str, content: Any, named: str
+    runtime: KubernetesRuntime,
+    fake: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    content: Any,
+    named: str,
 ) -> None:
-    await fake.put("/api/v1/persistentvolumes/other", {"spec": {"claimRef": {"namespace": "st-other"}}})
+    await fake.put(
+        "/api/v1/persistentvolumes/other", {"spec": {"claimRef": {"namespace": "st-other"}}}
+    )
     await fake.put("/api/v1/persistentvolumes/free", {"spec": {}})
     await delete(runtime, "prove")
     await fake.put(path, content)
-    monkeypatch.setattr(teardown, "_LEFT_TIMEOUT", 0.1)
+    monkeypatch.setattr(delete_steps, "_LEFT_TIMEOUT", 0.1)
     with pytest.raises(TransientError, match=named) as error:
         await delete(runtime, "prove")
     assert error.value.code == "leftovers"
@@ -341,7 +431,10 @@ async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> Non
     await create(runtime, "namespace")
     found = await runtime.credentials(ready)
     assert found is not None
-    assert (found.admin_url, found.username) == ("http://acme.localhost/admin/", "admin@acme.localhost")
+    assert (found.admin_url, found.username) == (
+        "http://acme.localhost/admin/",
+        "admin@acme.localhost",
+    )
     assert len(found.password) >= 20
     assert found.password not in repr(found)
     fake.refuse = lambda _: (403, "cannot get resource")
@@ -365,8 +458,12 @@ async def test_logs(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
 
 async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await create(runtime, "namespace")
-    password = base64.b64decode(fake.objects[f"{RELEASES}/store-admin"]["data"]["password"]).decode()
-    fake.logs["web-1!"] = f"connecting to postgresql://shop:pa55@db\nadmin is {password}\nAPI_KEY='k' token: t1\n\n"
+    password = base64.b64decode(
+        fake.objects[f"{RELEASES}/store-admin"]["data"]["password"]
+    ).decode()
+    fake.logs["web-1!"] = (
+        f"connecting to postgresql://shop:pa55@db\nadmin is {password}\nAPI_KEY='k' token: t1\n\n"
+    )
     words = await runtime._lines.last_words(NAMESPACE, "web-1", "web")
     assert words == (
         "connecting to postgresql://shop:(hidden)@db | admin is (hidden) | API_KEY='(hidden)' token: (hidden)"
@@ -376,7 +473,9 @@ async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeC
     assert await runtime._lines.last_words(NAMESPACE, "web-3", "web") == "now"
 
 
-async def test_a_good_answer_counts_for_a_while(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_a_good_answer_counts_for_a_while(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     await asyncio.gather(*(runtime.check() for _ in range(10)))
     assert fake.asked == [("GET", "/readyz")]
     fake.ready = False

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest_asyncio
 
-from storefleet.errors import PermanentError, RuntimeAway
-from storefleet.runtimes.kubernetes import kinds
-from storefleet.runtimes.kubernetes.cluster import Cluster
-from storefleet.runtimes.kubernetes.watching import Follow, Pace, Watching
+from storefleet.core.errors import PermanentError, RuntimeAway
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.watcher import Follow, Pace, Watching
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID
 
@@ -41,7 +41,10 @@ async def watching(cluster: Cluster) -> AsyncIterator[Watching]:
 
 
 def pod(phase: str = "Pending", store_id: str = STORE_ID) -> dict[str, Any]:
-    return {"metadata": {"labels": {kinds.STORE: store_id, kinds.COMPONENT: "web"}}, "status": {"phase": phase}}
+    return {
+        "metadata": {"labels": {resource_kinds.STORE: store_id, resource_kinds.COMPONENT: "web"}},
+        "status": {"phase": phase},
+    }
 
 
 async def until(follow: Follow, wanted: Callable[[], bool]) -> None:
@@ -55,12 +58,16 @@ def phases(watching: Watching, store_id: str = STORE_ID) -> list[str]:
     return sorted(pod.phase for pod in watching.seen(store_id).pods)
 
 
-async def test_nothing_is_asked_before_somebody_follows(watching: Watching, fake: FakeCluster) -> None:
+async def test_nothing_is_asked_before_somebody_follows(
+    watching: Watching, fake: FakeCluster
+) -> None:
     await asyncio.sleep(0.1)
     assert fake.asked == []
 
 
-async def test_one_list_and_one_watch_per_kind_for_all_stores(watching: Watching, fake: FakeCluster) -> None:
+async def test_one_list_and_one_watch_per_kind_for_all_stores(
+    watching: Watching, fake: FakeCluster
+) -> None:
     await fake.put(f"{PODS}/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
     with watching.following(STORE_ID) as follow, watching.following(OTHER_ID):
@@ -86,7 +93,9 @@ async def test_only_the_store_that_changed_is_woken(watching: Watching, fake: Fa
         assert not other._event.is_set()
 
 
-async def test_a_label_in_a_foreign_namespace_proves_nothing(watching: Watching, fake: FakeCluster) -> None:
+async def test_a_label_in_a_foreign_namespace_proves_nothing(
+    watching: Watching, fake: FakeCluster
+) -> None:
     await fake.put("/api/v1/namespaces/default/pods/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod())
     with watching.following(STORE_ID) as follow:
@@ -96,7 +105,9 @@ async def test_a_label_in_a_foreign_namespace_proves_nothing(watching: Watching,
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_a_watch_goes_on_where_the_last_one_ended(fake: FakeCluster, cluster: Cluster) -> None:
+async def test_a_watch_goes_on_where_the_last_one_ended(
+    fake: FakeCluster, cluster: Cluster
+) -> None:
     async with Watching(cluster, pace=QUICK._replace(shortest=1, longest=1)).opened() as watching:
         with watching.following(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
@@ -106,7 +117,9 @@ async def test_a_watch_goes_on_where_the_last_one_ended(fake: FakeCluster, clust
     assert fake.count("GET", "pods?limit") == 1
 
 
-async def test_bookmarks_are_where_the_next_watch_begins(fake: FakeCluster, cluster: Cluster) -> None:
+async def test_bookmarks_are_where_the_next_watch_begins(
+    fake: FakeCluster, cluster: Cluster
+) -> None:
     async with Watching(cluster, pace=QUICK._replace(shortest=1, longest=1)).opened() as watching:
         with watching.following(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
@@ -163,7 +176,9 @@ async def test_it_never_gives_up(watching: Watching, fake: FakeCluster) -> None:
 
 
 async def test_what_may_not_be_listed_is_said(watching: Watching, fake: FakeCluster) -> None:
-    fake.refuse = lambda request: (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
+    fake.refuse = lambda request: (
+        (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
+    )
     with watching.following(STORE_ID) as follow:
         assert not await follow.current(0.3)
         assert isinstance(follow.trouble, PermanentError)
@@ -171,7 +186,9 @@ async def test_what_may_not_be_listed_is_said(watching: Watching, fake: FakeClus
         assert await follow.current(5)
 
 
-async def test_a_server_that_ends_every_watch_is_not_pestered(fake: FakeCluster, cluster: Cluster) -> None:
+async def test_a_server_that_ends_every_watch_is_not_pestered(
+    fake: FakeCluster, cluster: Cluster
+) -> None:
     async def ends(*_: object) -> None:
         return
 
@@ -183,11 +200,18 @@ async def test_a_server_that_ends_every_watch_is_not_pestered(fake: FakeCluster,
     assert 2 <= fake.count("GET", "pods?watch=1") <= 12
 
 
-async def test_what_cannot_be_understood_ends_nothing(watching: Watching, fake: FakeCluster) -> None:
+async def test_what_cannot_be_understood_ends_nothing(
+    watching: Watching, fake: FakeCluster
+) -> None:
     await fake.put(f"{PODS}/a", pod())
     fake.objects[f"{PODS}/a"]["status"] = "what?"
     with watching.following(STORE_ID) as follow:
-        await until(follow, lambda: isinstance(watching.trouble, RuntimeAway) and fake.count("GET", "pods?limit") > 2)
+        await until(
+            follow,
+            lambda: (
+                isinstance(watching.trouble, RuntimeAway) and fake.count("GET", "pods?limit") > 2
+            ),
+        )
         fake.objects[f"{PODS}/a"]["status"] = {"phase": "Running"}
         await until(follow, lambda: phases(watching) == ["Running"])
 

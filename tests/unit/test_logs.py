@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from storefleet import logs
+from storefleet.observability import logs
 
 
 class Stream(io.StringIO):
@@ -31,13 +31,20 @@ def test_a_line_is_json_with_service_module_and_ids(stream: Stream) -> None:
     logs.bind(request_id="req_1", store_id=None)
     structlog.get_logger(module="here").info("happened", count=3)
     (line,) = stream.lines()
-    assert (line["event"], line["service"], line["module"], line["level"]) == ("happened", "tester", "here", "info")
+    assert (line["event"], line["service"], line["module"], line["level"]) == (
+        "happened",
+        "tester",
+        "here",
+        "info",
+    )
     assert (line["request_id"], line["count"]) == ("req_1", 3)
     assert "store_id" not in line
     assert line["timestamp"].endswith("Z")
 
 
-@pytest.mark.parametrize("key", ["password", "admin_password", "Authorization", "cookie", "secret_key", "credentials"])
+@pytest.mark.parametrize(
+    "key", ["password", "admin_password", "Authorization", "cookie", "secret_key", "credentials"]
+)
 def test_secrets_are_hidden(stream: Stream, key: str) -> None:
     structlog.get_logger().info("happened", **{key: "hush"})
     assert stream.lines()[0][key] == "(hidden)"

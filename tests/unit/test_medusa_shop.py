@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet import engines
+from storefleet.engines import catalogue
 from tests.support.programs import node
 from tests.support.sources import ROOT
 
@@ -21,7 +21,9 @@ LOCKS = [SHOP, SHOP / "previous"]
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_in_its_own_language(file: Path) -> None:
-    done = subprocess.run([node(), "--test", file], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [node(), "--test", file], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"^\D*pass (\d+)$", done.stdout, re.MULTILINE)
     assert passed is not None
@@ -41,18 +43,25 @@ def test_a_lock_pins_contents_and_names_no_place(folder: Path) -> None:
 
 
 def test_chart_shop_and_engine_name_the_same_versions() -> None:
-    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     for version, folder in zip(engine.versions, LOCKS, strict=True):
         pins = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
-        assert version.version == pins["@medusajs/medusa"] == pins["@medusajs/framework"] == pins["@medusajs/cli"]
+        assert (
+            version.version
+            == pins["@medusajs/medusa"]
+            == pins["@medusajs/framework"]
+            == pins["@medusajs/cli"]
+        )
         assert f"storefleet/medusa:{version.version}" == version.image
-    assert f'appVersion: "{engine.default_version}"' in (CHART / "Chart.yaml").read_text(encoding="utf-8")
+    assert f'appVersion: "{engine.default_version}"' in (CHART / "Chart.yaml").read_text(
+        encoding="utf-8"
+    )
     assert engine.default_version == engine.versions[0].version
 
 
 def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
     goods = (SHOP / "src/goods.mjs").read_text(encoding="utf-8")
-    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     assert f'title: "{engine.storefront.expect}"' in goods
     pictures = {path.stem for path in (SHOP / "assets/goods").glob("*.svg")}
     assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
@@ -60,8 +69,10 @@ def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
 
 
 def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
-    engine = engines.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
-    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"]["parameters"]
+    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"][
+        "parameters"
+    ]
     for name, rule in engine.parameters["properties"].items():
         assert schema["properties"][name].get("enum") == rule.get("enum"), name
 
@@ -70,8 +81,8 @@ def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    medusa = importlib.import_module("build_images.medusa")
-    npm = importlib.import_module("build_images.npm")
+    medusa = importlib.import_module("tools.images.medusa")
+    npm = importlib.import_module("tools.images.npm")
     for name in ("package.json", "package-lock.json"):
         (tmp_path / name).write_bytes((SHOP / name).read_bytes())
     for path in ("node_modules/pg", "node_modules/react", "node_modules/@medusajs/medusa"):

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storefleet.messages import UnreadableMessage, command_subject, decode, encode, event_subject, read_command
+from storefleet.core.messages import (
+    UnreadableMessage,
+    command_subject,
+    decode,
+    encode,
+    event_subject,
+    read_command,
+)
 
 TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 DATA: dict[str, Any] = {
@@ -58,10 +65,33 @@ def test_a_command_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"x", b"\xff", b"[]", b"1", b"null", b'{"specversion": "2.0"}', b'{"specversion": 1.0}', b"[" * 100_000),
-        *(b'{"specversion": "1.0"}', b'{"specversion": "1.0", "data": []}', b'{"specversion": "1.0", "data": {}}'),
-        *(envelope(operation_id=None), envelope(operation_id=1), envelope(kind=[]), envelope(store_id="sto_x")),
-        *(envelope(operation_id="sto_aaaaaaaaaaaaaaaa"), envelope(store_id="sto_aaaaaaaaaaaaaa\0a"), envelope(id="x")),
+        *(
+            b"",
+            b"x",
+            b"\xff",
+            b"[]",
+            b"1",
+            b"null",
+            b'{"specversion": "2.0"}',
+            b'{"specversion": 1.0}',
+            b"[" * 100_000,
+        ),
+        *(
+            b'{"specversion": "1.0"}',
+            b'{"specversion": "1.0", "data": []}',
+            b'{"specversion": "1.0", "data": {}}',
+        ),
+        *(
+            envelope(operation_id=None),
+            envelope(operation_id=1),
+            envelope(kind=[]),
+            envelope(store_id="sto_x"),
+        ),
+        *(
+            envelope(operation_id="sto_aaaaaaaaaaaaaaaa"),
+            envelope(store_id="sto_aaaaaaaaaaaaaa\0a"),
+            envelope(id="x"),
+        ),
     ],
 )
 def test_what_is_no_command_is_unreadable(body: bytes) -> None:
@@ -73,7 +103,10 @@ def test_what_is_no_command_is_unreadable(body: bytes) -> None:
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(
-    st.one_of(st.binary(max_size=200), st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps),
+    )
 )
 def test_garbage_is_unreadable_and_nothing_worse(garbage: bytes | str) -> None:
     body = garbage if isinstance(garbage, bytes) else garbage.encode()
@@ -84,7 +117,9 @@ def test_garbage_is_unreadable_and_nothing_worse(garbage: bytes | str) -> None:
 def test_subjects() -> None:
     assert command_subject("create", "sto_1") == "storefleet.commands.v1.provisioner.create.sto_1"
     assert command_subject("delete", "sto_1") == "storefleet.commands.v1.reaper.delete.sto_1"
-    assert event_subject("ten_1", "sto_1", "store.ready") == "storefleet.events.v1.ten_1.sto_1.ready"
+    assert (
+        event_subject("ten_1", "sto_1", "store.ready") == "storefleet.events.v1.ten_1.sto_1.ready"
+    )
 
 
 def test_decoding_gives_the_envelope() -> None:

@@ -6,8 +6,17 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
-from storefleet.identifiers import STORE, is_id, new_id, resource_name
-from storefleet.models import Caller, Credentials, Failure, Operation, Step, Store, event_data, timestamp
+from storefleet.core.identifiers import STORE, is_id, new_id, resource_name
+from storefleet.core.models import (
+    Caller,
+    Credentials,
+    Failure,
+    Operation,
+    Step,
+    Store,
+    event_data,
+    timestamp,
+)
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 
@@ -56,12 +65,21 @@ def operation(**changes: object) -> Operation:
 def test_times_are_utc_with_a_z() -> None:
     assert timestamp(None) is None
     assert timestamp(THEN) == "2026-01-02T03:04:05.678Z"
-    assert timestamp(THEN.astimezone(timezone(timedelta(hours=5, minutes=30)))) == "2026-01-02T03:04:05.678Z"
+    assert (
+        timestamp(THEN.astimezone(timezone(timedelta(hours=5, minutes=30))))
+        == "2026-01-02T03:04:05.678Z"
+    )
 
 
 def test_the_shape_of_a_store() -> None:
     shape = store().to_json()
-    assert shape["failure"] == {"code": "c", "detail": "d", "step": None, "next": "n", "retryable": True}
+    assert shape["failure"] == {
+        "code": "c",
+        "detail": "d",
+        "step": None,
+        "next": "n",
+        "retryable": True,
+    }
     assert shape["created_at"] == "2026-01-02T03:04:05.678Z"
     assert shape["version"] == 3
     assert "secret" not in shape
@@ -69,7 +87,13 @@ def test_the_shape_of_a_store() -> None:
 
 @pytest.mark.parametrize(
     ("state", "done"),
-    [("queued", False), ("running", False), ("succeeded", True), ("failed", True), ("cancelled", True)],
+    [
+        ("queued", False),
+        ("running", False),
+        ("succeeded", True),
+        ("failed", True),
+        ("cancelled", True),
+    ],
 )
 def test_an_operation_is_done_when_it_has_ended(state: str, done: bool) -> None:
     assert operation(state=state).done is done
@@ -94,7 +118,12 @@ def test_a_password_is_not_shown() -> None:
 
 def test_scopes() -> None:
     caller = Caller(
-        tenant_id="t", tenant_name="T", user_id="u", email="e", operator=False, scopes=frozenset({"stores:read"})
+        tenant_id="t",
+        tenant_name="T",
+        user_id="u",
+        email="e",
+        operator=False,
+        scopes=frozenset({"stores:read"}),
     )
     assert caller.may("stores:read")
     assert not caller.may("stores:write")

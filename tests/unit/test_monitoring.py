@@ -10,7 +10,7 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from storefleet import metrics
+from storefleet.observability import metrics
 from tests.support.charts import PLATFORM, rendered
 from tests.support.sources import ROOT
 
@@ -20,7 +20,20 @@ FOREIGN = {"up", "process_resident_memory_bytes", "kube_cronjob_status_last_succ
 #: Given by Prometheus when it scrapes, and by histograms.
 GIVEN = {"namespace", "service", "le", "cronjob"}
 WORDS = {
-    *("sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "time", "and", "or", "unless", "namespace"),
+    *(
+        "sum",
+        "max",
+        "min",
+        "by",
+        "rate",
+        "increase",
+        "histogram_quantile",
+        "time",
+        "and",
+        "or",
+        "unless",
+        "namespace",
+    ),
     *("label_values",),
 }
 
@@ -31,7 +44,9 @@ def exported() -> dict[str, set[str]]:
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             for family in metric.describe():
-                suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+                suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(
+                    family.type, ("",)
+                )
                 for suffix in suffixes:
                     found[family.name + suffix] = set(metric._labelnames)
     return found
@@ -68,10 +83,18 @@ def test_every_expression_names_what_there_is(name: str, expression: str) -> Non
         assert metric in known or metric in FOREIGN, metric
         assert "namespace=" in matchers, "of this deployment alone"
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers):
-            assert label in GIVEN or label in known.get(metric, GIVEN), f"{metric} has no label {label}"
-    labels = {label for group in re.findall(r"by \(([^)]*)\)", expression) for label in re.split(r",\s*", group)}
+            assert label in GIVEN or label in known.get(metric, GIVEN), (
+                f"{metric} has no label {label}"
+            )
+    labels = {
+        label
+        for group in re.findall(r"by \(([^)]*)\)", expression)
+        for label in re.split(r",\s*", group)
+    }
     for label in labels - GIVEN:
-        assert any(label in known.get(metric, ()) for metric, _ in seen), f"nobody has a label {label}"
+        assert any(label in known.get(metric, ()) for metric, _ in seen), (
+            f"nobody has a label {label}"
+        )
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", "", expression)
     assert set(re.findall(r"[a-z_]{2,}", bare)) <= WORDS | {metric for metric, _ in seen}
     for opened, closed in ("()", "[]", "{}"):
@@ -132,7 +155,9 @@ def test_panels_do_not_cover_each_other() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         place = panel["gridPos"]
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        cells = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
         assert not cells & taken, panel["title"]
         assert place["x"] + place["w"] <= 24
         taken |= cells

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from storefleet import engines
-from storefleet.engines import Engine
-from storefleet.node import environments
-from storefleet.node.failure import NodeError
-from storefleet.runtimes.places import Places
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine
+from storefleet.node.node_error import NodeError
+from storefleet.node.stores import environments
+from storefleet.runtimes.local.file_layout import Places
 
 DESCRIPTOR = """
 name: my-shop
@@ -28,12 +28,17 @@ def engine(tmp_path: Path) -> Engine:
     (folder / "src" / "mine").mkdir(parents=True)
     (folder / "src" / "mine" / "__main__.py").write_text("print('hello')\n")
     (folder / "engine.yaml").write_text(DESCRIPTOR)
-    return engines.load([tmp_path / "engines"]).get("my-shop")
+    return catalogue.load([tmp_path / "engines"]).get("my-shop")
 
 
 async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: Path) -> None:
     found = environments.find(engine, "1", folder=tmp_path / "state")
-    more = {"records": tmp_path, "log": tmp_path / "log", "account": None, "progress": lambda _text: None}
+    more = {
+        "records": tmp_path,
+        "log": tmp_path / "log",
+        "account": None,
+        "progress": lambda _text: None,
+    }
     await environments.build(engine, found, **more)  # type: ignore[arg-type]
     source = found.source / "mine" / "__main__.py"
     assert source.read_text() == "print('hello')\n"

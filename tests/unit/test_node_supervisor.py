@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.node import confine
-from storefleet.node.launch import Child, run_to_end
-from storefleet.node.processes import identify, read_records
-from storefleet.node.supervisor import Supervisor, trim_logs
+from storefleet.node.processes import sandbox
+from storefleet.node.processes.launcher import Child, run_to_end
+from storefleet.node.processes.process_records import identify, read_records
+from storefleet.node.processes.supervisor import Supervisor, trim_logs
 
 
 @pytest.fixture
@@ -40,8 +40,12 @@ async def until(true: Callable[[], object], timeout: float = 10) -> None:
 
 
 async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
-    supervisor.start(child(tmp_path, *python("import time; print('up', flush=True); time.sleep(60)")))
-    await until(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text() == "up\n")
+    supervisor.start(
+        child(tmp_path, *python("import time; print('up', flush=True); time.sleep(60)"))
+    )
+    await until(
+        lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text() == "up\n"
+    )
     status = supervisor.status("child")
     assert status is not None
     first = status.pid
@@ -65,7 +69,9 @@ async def test_restarts_back_off(supervisor: Supervisor, tmp_path: Path) -> None
     assert status.message == "ended with exit code 1"
 
 
-async def test_a_program_that_cannot_be_run_says_why(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_a_program_that_cannot_be_run_says_why(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     supervisor.start(child(tmp_path, "/no/such/program"))
     await until(lambda: supervisor.status("child").restarts > 0)  # type: ignore[union-attr]
     status = supervisor.status("child")
@@ -81,7 +87,12 @@ async def test_a_child_that_ignores_the_word_is_killed_with_all_that_it_started(
         "print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     )
     supervisor.start(child(tmp_path, *python(code), endings=((signal.SIGTERM, 0.3),)))
-    await until(lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text().endswith("\n"))
+    await until(
+        lambda: (
+            (tmp_path / "child.log").exists()
+            and (tmp_path / "child.log").read_text().endswith("\n")
+        )
+    )
     grandchild = identify(int((tmp_path / "child.log").read_text()))
     assert grandchild is not None
     await supervisor.stop("child")
@@ -102,13 +113,17 @@ async def test_higher_ranks_stop_first(supervisor: Supervisor, tmp_path: Path) -
     await asyncio.sleep(0.1)
     stopping = asyncio.create_task(supervisor.stop_all())
     while not stopping.done():
-        ended += [n for n in ("base", "middle", "top") if supervisor.status(n) is None and n not in ended]
+        ended += [
+            n for n in ("base", "middle", "top") if supervisor.status(n) is None and n not in ended
+        ]
         await asyncio.sleep(0.005)
     ended += [n for n in ("base", "middle", "top") if n not in ended]
     assert ended == ["top", "middle", "base"]
 
 
-async def test_stopping_while_waiting_for_a_restart_is_immediate(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_stopping_while_waiting_for_a_restart_is_immediate(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     supervisor.start(child(tmp_path, "/bin/false"))
     await until(lambda: supervisor.status("child").restarts >= 3)  # type: ignore[union-attr]
     began = time.monotonic()
@@ -116,16 +131,22 @@ async def test_stopping_while_waiting_for_a_restart_is_immediate(supervisor: Sup
     assert time.monotonic() - began < 0.5
 
 
-async def test_children_get_a_plain_environment_and_no_descriptors(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_children_get_a_plain_environment_and_no_descriptors(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     code = "import os; print(sorted(os.environ), sorted(os.listdir('/proc/self/fd'))[:6], os.getsid(0) == os.getpid())"
     code += "; print(oct(os.umask(0)))"
-    assert await run_to_end(child(tmp_path, *python(code)), records=tmp_path / "pids", timeout=10) == 0
+    assert (
+        await run_to_end(child(tmp_path, *python(code)), records=tmp_path / "pids", timeout=10) == 0
+    )
     environment, mask = (tmp_path / "child.log").read_text().splitlines()
     assert environment == "['LANG', 'PATH', 'STOREFLEET_CHILD'] ['0', '1', '2', '3'] True"
     assert mask == "0o77"
 
 
-async def test_starting_and_stopping_leaks_no_descriptor(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_starting_and_stopping_leaks_no_descriptor(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     async def round_trip() -> int:
         supervisor.start(child(tmp_path, "/bin/sleep", "60"))
         await until(lambda: supervisor.status("child").state == "running")  # type: ignore[union-attr]
@@ -138,22 +159,26 @@ async def test_starting_and_stopping_leaks_no_descriptor(supervisor: Supervisor,
     assert after == before
 
 
-async def test_a_program_that_takes_too_long_is_killed(tmp_path: Path, supervisor: Supervisor) -> None:
+async def test_a_program_that_takes_too_long_is_killed(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
     with pytest.raises(TimeoutError):
-        await run_to_end(child(tmp_path, "/bin/sleep", "60"), records=tmp_path / "pids", timeout=0.3)
+        await run_to_end(
+            child(tmp_path, "/bin/sleep", "60"), records=tmp_path / "pids", timeout=0.3
+        )
     assert read_records(tmp_path / "pids") == []
 
 
 def test_nothing_runs_without_the_word(tmp_path: Path) -> None:
     """A supervisor that is killed before it recorded a child closes the pipe instead of writing to it."""
     go, word = os.pipe()
-    argv = confine.command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", go=go)
+    argv = sandbox.command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", go=go)
     process = subprocess.Popen(argv, pass_fds=(go,))
     os.close(go)
     time.sleep(0.1)
     assert process.poll() is None
     os.close(word)
-    assert process.wait(5) == confine.REFUSED
+    assert process.wait(5) == sandbox.REFUSED
     assert not (tmp_path / "ran").exists()
 
 

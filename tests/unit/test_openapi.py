@@ -13,12 +13,19 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
-from services.gateway import openapi
-from services.gateway.api import Api
-from services.gateway.requests import Body, NewRollback, NewStore, NewTenant, NewToken, NewVersion
-from storefleet import messages, models
-from storefleet.names import name_problem
-from storefleet.settings import Settings
+from services.gateway.api import openapi
+from services.gateway.api.requests import (
+    Body,
+    NewRollback,
+    NewStore,
+    NewTenant,
+    NewToken,
+    NewVersion,
+)
+from services.gateway.api.routes import Api
+from storefleet.core import messages, models
+from storefleet.core.settings import Settings
+from storefleet.core.store_names import name_problem
 from tests.support.sources import ROOT, codes_in
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -30,7 +37,13 @@ BODIES: dict[str, type[Body]] = {
     "createToken": NewToken,
 }
 #: What writes events.
-WRITERS = ("admission", "changes", "endings", "ledger", "progress")
+WRITERS = (
+    "admission/stores",
+    "admission/versions",
+    "operations/termination",
+    "operations/recorder",
+    "operations/progress",
+)
 #: Answered by pages and services that are not in this document: docs/operations.md has them.
 ELSEWHERE = {
     "wrong_sign_in",
@@ -66,7 +79,13 @@ def resolved(node: Any) -> Any:
 
 def nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield path, node
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    children = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, child in children:
         yield from nodes(child, (*path, str(key)))
 
@@ -76,12 +95,18 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for method in METHODS:
             if method in item:
                 shared = item.get("parameters", [])
-                yield method, path, {**item[method], "parameters": [*shared, *item[method].get("parameters", [])]}
+                yield (
+                    method,
+                    path,
+                    {**item[method], "parameters": [*shared, *item[method].get("parameters", [])]},
+                )
 
 
 def validator(schema: Any) -> Draft202012Validator:
     """For a schema of the document, whose references lead into the document."""
-    return Draft202012Validator({**document(), **schema}, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return Draft202012Validator(
+        {**document(), **schema}, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
 
 
 def described_codes() -> set[str]:
@@ -93,7 +118,9 @@ def described_codes() -> set[str]:
 
 def test_the_version_is_3_1_and_every_reference_leads_somewhere() -> None:
     assert document()["openapi"].startswith("3.1.")
-    references = [node for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node]
+    references = [
+        node for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node
+    ]
     assert references
     for reference in references:
         assert resolved(reference) is not None
@@ -114,11 +141,21 @@ def test_every_schema_is_one() -> None:
 
 
 def test_nothing_in_components_is_unused() -> None:
-    used = {node["$ref"] for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node}
-    anchors = {"RequestedStore", "QueuedOperation", "ReadyEvent", "Token", "DeadLetter"}  # used by YAML anchor
+    used = {
+        node["$ref"] for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node
+    }
+    anchors = {
+        "RequestedStore",
+        "QueuedOperation",
+        "ReadyEvent",
+        "Token",
+        "DeadLetter",
+    }  # used by YAML anchor
     for kind in ("schemas", "responses", "parameters", "headers", "examples"):
         for name in document()["components"][kind]:
-            assert f"#/components/{kind}/{name}" in used or (kind == "examples" and name in anchors), name
+            assert f"#/components/{kind}/{name}" in used or (
+                kind == "examples" and name in anchors
+            ), name
 
 
 def test_operations_are_whole() -> None:
@@ -151,7 +188,11 @@ def test_security_names_known_schemes_and_scopes() -> None:
 
 def media_types() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     for path, node in nodes(document()):
-        if isinstance(node, dict) and "schema" in node and ("example" in node or "examples" in node):
+        if (
+            isinstance(node, dict)
+            and "schema" in node
+            and ("example" in node or "examples" in node)
+        ):
             yield path, node
 
 
@@ -229,7 +270,9 @@ def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
     schema = resolved(operation["requestBody"]["content"]["application/json"]["schema"])
     fields = BODIES[operation_id].model_fields
     assert set(schema["properties"]) == set(fields)
-    assert set(schema["required"]) == {name for name, field in fields.items() if field.is_required()}
+    assert set(schema["required"]) == {
+        name for name, field in fields.items() if field.is_required()
+    }
 
 
 @pytest.mark.parametrize(
@@ -259,12 +302,18 @@ def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
 )
 def test_what_the_models_refuse_the_schemas_refuse(operation_id: str, body: dict[str, Any]) -> None:
     operation = next(op for _, _, op in operations() if op["operationId"] == operation_id)
-    assert list(validator(operation["requestBody"]["content"]["application/json"]["schema"]).iter_errors(body))
+    assert list(
+        validator(operation["requestBody"]["content"]["application/json"]["schema"]).iter_errors(
+            body
+        )
+    )
     with pytest.raises(ValidationError):
         BODIES[operation_id].model_validate(body)
 
 
-@pytest.mark.parametrize("name", ["abc", "a-1", "a" * 40, "ab", "a" * 41, "-ab", "ab-", "Abc", "a_b", "", "shop.one"])
+@pytest.mark.parametrize(
+    "name", ["abc", "a-1", "a" * 40, "ab", "a" * 41, "-ab", "ab-", "Abc", "a_b", "", "shop.one"]
+)
 def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
     pattern = document()["components"]["schemas"]["NewStore"]["properties"]["name"]["pattern"]
     assert bool(re.search(pattern, name)) == (name_problem(name) is None)
@@ -275,12 +324,27 @@ def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
 
 def test_every_problem_of_the_gateway_is_described_with_an_example() -> None:
     shared = (
-        f"libs/storefleet/{module}.py" for module in ("accounts", "admission", "callers", "changes", "errors", "web")
+        f"libs/storefleet/{module}.py"
+        for module in (
+            "auth/accounts",
+            "auth/authentication",
+            "admission/stores",
+            "admission/versions",
+            "core/errors",
+            "http/app",
+        )
     )
     assert codes_in("services", *shared) - ELSEWHERE - described_codes() == set()
-    shown = {example["code"] for _, media in media_types() for example in examples_of(media) if is_problem(example)}
+    shown = {
+        example["code"]
+        for _, media in media_types()
+        for example in examples_of(media)
+        if is_problem(example)
+    }
     assert shown == described_codes()
 
 
 def is_problem(example: Any) -> bool:
-    return isinstance(example, dict) and str(example.get("type", "")).startswith("urn:storefleet:problem:")
+    return isinstance(example, dict) and str(example.get("type", "")).startswith(
+        "urn:storefleet:problem:"
+    )

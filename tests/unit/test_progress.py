@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storefleet.models import Failure, Operation, Step, Store
-from storefleet.progress import (
+from storefleet.core.models import Failure, Operation, Step, Store
+from storefleet.operations.progress import (
     begin_next,
     begun,
     cancelled_failure,
@@ -17,7 +17,7 @@ from storefleet.progress import (
     with_cause,
     with_step,
 )
-from storefleet.runtimes.base import Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,7 +53,9 @@ def operation(*steps: Step) -> Operation:
 
 
 def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
-    done = Step(name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done")
+    done = Step(
+        name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done"
+    )
     steps = planned(operation(done), plan("a", "b", "c"))
     assert [step.name for step in steps] == ["a", "b", "c"]
     assert steps[0] == done
@@ -67,7 +69,11 @@ def test_a_plan_that_has_changed_is_the_new_one() -> None:
 
 def test_the_first_unfinished_step_begins() -> None:
     steps = begin_next(
-        (Step(name="a", title="A", state="succeeded"), Step(name="b", title="B"), Step(name="c", title="C"))
+        (
+            Step(name="a", title="A", state="succeeded"),
+            Step(name="b", title="B"),
+            Step(name="c", title="C"),
+        )
     )
     assert [step.state for step in steps] == ["succeeded", "running", "pending"]
     assert steps[1].started_at is not None
@@ -93,7 +99,11 @@ def test_only_the_running_step_is_closed() -> None:
     assert [step.state for step in after.steps] == ["succeeded", "failed", "pending"]
     assert after.steps[1].message == "why"
     assert after.steps[1].finished_at is not None
-    assert [step.state for step in before.steps] == ["succeeded", "running", "pending"]  # models are frozen
+    assert [step.state for step in before.steps] == [
+        "succeeded",
+        "running",
+        "pending",
+    ]  # models are frozen
 
 
 def test_one_step_changes() -> None:
@@ -138,7 +148,10 @@ def store(state: str = "upgrading") -> Store:
 
 
 def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
-    there = (Step(name="a", title="A", state="succeeded"), Step(name="b", title="B", state="running"))
+    there = (
+        Step(name="a", title="A", state="succeeded"),
+        Step(name="b", title="B", state="running"),
+    )
     steps = turned((*there, Step(name="c", title="C")), CAUSE, plan("return-b", "return-c"))
     assert [(step.name, step.state) for step in steps] == [
         *(("a", "succeeded"), ("b", "failed"), ("c", "cancelled")),
@@ -173,7 +186,12 @@ def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
 
 @pytest.mark.parametrize(
     ("state", "error", "goes"),
-    [("upgrading", None, True), ("deleting", None, False), ("ready", None, False), ("rolling_back", CAUSE, False)],
+    [
+        ("upgrading", None, True),
+        ("deleting", None, False),
+        ("ready", None, False),
+        ("rolling_back", CAUSE, False),
+    ],
 )
 def test_what_goes_back(state: str, error: Failure | None, goes: bool) -> None:
     assert goes_back(store(state), upgrade(error=error)) is goes
@@ -181,15 +199,26 @@ def test_what_goes_back(state: str, error: Failure | None, goes: bool) -> None:
 
 def test_the_version_changes_with_success_alone() -> None:
     after, ended, event = succeeded(store(), upgrade(), {"url": "http://new/"})
-    assert (after.engine_version, after.state, after.url, after.ready_at) == ("2", "ready", "http://new/", THEN)
+    assert (after.engine_version, after.state, after.url, after.ready_at) == (
+        "2",
+        "ready",
+        "http://new/",
+        THEN,
+    )
     assert (ended.state, event) == ("succeeded", "store.upgraded")
     after, ended, event = succeeded(store("rolling_back"), upgrade(error=CAUSE), {})
     assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")
-    assert (ended.state, ended.error and ended.error.detail) == ("failed", "No image. The store is back on 1.")
+    assert (ended.state, ended.error and ended.error.detail) == (
+        "failed",
+        "No image. The store is back on 1.",
+    )
 
 
 def test_a_way_back_that_fails_tells_both_causes() -> None:
     both = with_cause(upgrade(error=CAUSE), WORSE)
     assert (both.code, both.step) == ("return_failed", "return-b")
-    assert both.detail == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"
+    assert (
+        both.detail
+        == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"
+    )
     assert with_cause(upgrade(), WORSE) is WORSE

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from storefleet.engines import Page
-from storefleet.errors import TransientError
-from storefleet.runtimes.base import Work
-from storefleet.runtimes.proof import Visitor
+from storefleet.core.errors import TransientError
+from storefleet.engines.catalogue import Page
+from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.storefront_check import Visitor
 from tests.support.kubernetes import a_store, pocket
 
 HOST = "acme.localhost"
@@ -30,7 +30,9 @@ async def server() -> AsyncIterator[str]:
             "/large": web.Response(text="x" * 1_500_000 + "teapot"),
             "/endless": web.Response(text="x" * 3_000_000 + "teapot"),
             "/away": web.Response(status=302, headers={"Location": "/"}),
-            "/asked": web.Response(text=" ".join(f"{k.lower()}={v}" for k, v in request.headers.items())),
+            "/asked": web.Response(
+                text=" ".join(f"{k.lower()}={v}" for k, v in request.headers.items())
+            ),
         }
         return pages.get(request.path, web.Response(status=500))
 
@@ -46,7 +48,9 @@ async def server() -> AsyncIterator[str]:
 
 async def problem(server: str, path: str, expect: str = "teapot", host: str = HOST) -> str | None:
     async with Visitor(scheme="https").opened() as visitor:
-        return await visitor.problem(Page(path=path, expect=expect), server=server, host=host, request_id="op_1")
+        return await visitor.problem(
+            Page(path=path, expect=expect), server=server, host=host, request_id="op_1"
+        )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,9 @@ async def test_nobody_there() -> None:
 
 async def test_a_connection_that_is_lost_is_tried_again_soon() -> None:
     """Its first packet is dropped, as by nodes that do not know a Service yet; the kernel repeats it after a second."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)  # one waits to be taken, who comes after is not heard
+    listener = socket.create_server(
+        ("127.0.0.1", 0), backlog=0
+    )  # one waits to be taken, who comes after is not heard
     port = listener.getsockname()[1]
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

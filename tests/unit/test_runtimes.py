@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
-from storefleet import engines, runtimes
+from storefleet import runtimes
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.settings import Settings
+from storefleet.engines import catalogue
 from tests.support.kubernetes import ENGINES
 
 _MAKE = """
 import sys
 from services.{service}.app import create_app
-from storefleet.settings import Settings
+from storefleet.core.settings import Settings
 create_app(Settings(runtime="{runtime}", engines_path=()))
 print("kubernetes_asyncio" in sys.modules)
 """
@@ -23,7 +24,9 @@ print("kubernetes_asyncio" in sys.modules)
 @pytest.mark.parametrize("runtime", ["local", "simulated", "kubernetes"])
 def test_the_client_library_is_imported_only_where_it_is_used(service: str, runtime: str) -> None:
     code = _MAKE.format(service=service, runtime=runtime)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == str(runtime == "kubernetes")
 
 
@@ -31,6 +34,8 @@ def test_the_client_library_is_imported_only_where_it_is_used(service: str, runt
 def test_the_settings_decide(name: str) -> None:
     settings = Settings(runtime=name, engines_path=(ENGINES,))
     runtime = runtimes.make(
-        settings, database=Database("postgresql://x"), engines=engines.load(settings.engines_path, runtime=name)
+        settings,
+        database=Database("postgresql://x"),
+        engines=catalogue.load(settings.engines_path, runtime=name),
     )
     assert type(runtime).__name__ == f"{name.capitalize()}Runtime"

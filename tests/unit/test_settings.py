@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.settings import PREFIX, Settings, SettingsError, describe, load
+from storefleet.core.settings import PREFIX, Settings, SettingsError, describe, load
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -49,16 +49,28 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     rows = {row["name"]: row for row in describe(load())}
     assert len(rows) == len(Settings.model_fields)
     assert all(row["description"] for row in rows.values())
-    assert (rows["STOREFLEET_WORKERS"]["value"], rows["STOREFLEET_WORKERS"]["default"]) == ("3", "5")
+    assert (rows["STOREFLEET_WORKERS"]["value"], rows["STOREFLEET_WORKERS"]["default"]) == (
+        "3",
+        "5",
+    )
     assert rows["STOREFLEET_WORKERS"]["source"] == "environment"
-    assert (rows["STOREFLEET_NATS_URL"]["value"], rows["STOREFLEET_NATS_URL"]["source"]) == ("(hidden)", "file")
+    assert (rows["STOREFLEET_NATS_URL"]["value"], rows["STOREFLEET_NATS_URL"]["source"]) == (
+        "(hidden)",
+        "file",
+    )
     assert rows["STOREFLEET_LEASE"]["source"] == "default"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("GATEWAY_PORT", "0"), ("GATEWAY_PORT", "65536"), ("GATEWAY_PORT", "x"), ("LEASE", "0"), ("LEASE", "-1")),
+        *(
+            ("GATEWAY_PORT", "0"),
+            ("GATEWAY_PORT", "65536"),
+            ("GATEWAY_PORT", "x"),
+            ("LEASE", "0"),
+            ("LEASE", "-1"),
+        ),
         *(
             ("WORKERS", "0"),
             ("RUNTIME", "cloud"),
@@ -78,7 +90,9 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ),
     ],
 )
-def test_what_breaks_a_rule_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_what_breaks_a_rule_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(f"{PREFIX}{name}", value)
     with pytest.raises(SettingsError, match=f"{PREFIX}{name}") as error:
         load()
@@ -88,5 +102,7 @@ def test_what_breaks_a_rule_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch
 def test_ports_of_stores_are_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}STORE_PORT_FIRST", "9000")
     monkeypatch.setenv(f"{PREFIX}STORE_PORT_LAST", "8999")
-    with pytest.raises(SettingsError, match="STOREFLEET_STORE_PORT_FIRST is above STOREFLEET_STORE_PORT_LAST"):
+    with pytest.raises(
+        SettingsError, match="STOREFLEET_STORE_PORT_FIRST is above STOREFLEET_STORE_PORT_LAST"
+    ):
         load()

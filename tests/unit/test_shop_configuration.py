@@ -20,7 +20,13 @@ def content(**more: Any) -> dict[str, Any]:
         "host": "acme.localhost",
         "port": 8101,
         "url": "http://acme.localhost:8101/",
-        "database": {"host": "127.0.0.1", "port": 5432, "name": "d", "user": "u", "password": "db-password"},
+        "database": {
+            "host": "127.0.0.1",
+            "port": 5432,
+            "name": "d",
+            "user": "u",
+            "password": "db-password",
+        },
         "secret_key": "key",
         "admin": {"username": "admin@acme.localhost", "password": "admin-password"},
         "parameters": {},
@@ -39,9 +45,20 @@ def test_the_local_node_says_everything_in_the_file_and_gets_loopback() -> None:
 
 
 def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
-    for name, text in {"db": "p w\u00e9\n", "key": "k" * 50, "user": "admin@x", "pass": "a'b"}.items():
+    for name, text in {
+        "db": "p w\u00e9\n",
+        "key": "k" * 50,
+        "user": "admin@x",
+        "pass": "a'b",
+    }.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    database = {"host": "database", "port": 5432, "name": "d", "user": "u", "password_file": str(tmp_path / "db")}
+    database = {
+        "host": "database",
+        "port": 5432,
+        "name": "d",
+        "user": "u",
+        "password_file": str(tmp_path / "db"),
+    }
     admin = {"username_file": str(tmp_path / "user"), "password_file": str(tmp_path / "pass")}
     told = content(address="0.0.0.0", template_dir="/t", database=database, admin=admin)
     del told["secret_key"]
@@ -61,7 +78,9 @@ def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
         (b"\xff", "is not UTF-8 text"),
     ],
 )
-def test_a_bad_secret_file_is_named_and_not_shown(tmp_path: Path, held: bytes | None, complaint: str) -> None:
+def test_a_bad_secret_file_is_named_and_not_shown(
+    tmp_path: Path, held: bytes | None, complaint: str
+) -> None:
     path = tmp_path / "secret"
     if held is not None:
         path.write_bytes(held)

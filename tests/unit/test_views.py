@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 
-from services.gateway.sentences import sentence
-from services.gateway.sign_in import local
-from services.gateway.views import address, amount, form_parameters, operation, versions
-from storefleet.models import Event, Failure, now
-from storefleet.settings import Settings
+from services.gateway.dashboard.event_texts import sentence
+from services.gateway.dashboard.sign_in import local
+from services.gateway.dashboard.view_models import (
+    address,
+    amount,
+    form_parameters,
+    operation,
+    versions,
+)
+from storefleet.core.models import Event, Failure, now
+from storefleet.core.settings import Settings
 from tests.support.shown import things
 
 SCHEMA: dict[str, Any] = {
@@ -31,7 +37,10 @@ SCHEMA: dict[str, Any] = {
         ),
         ({"title": "", "size": "", "factor": "  "}, {"open": False}),
         ({"size": "many", "factor": "inf"}, {"size": "many", "factor": "inf", "open": False}),
-        ({"factor": "nan", "size": "9" * 5000}, {"factor": "nan", "size": "9" * 5000, "open": False}),
+        (
+            {"factor": "nan", "size": "9" * 5000},
+            {"factor": "nan", "size": "9" * 5000, "open": False},
+        ),
         ({"open": "on"}, {"open": True}),
         ({"open": "maybe"}, {"open": False}),
         ({"unknown": "x"}, {"open": False}),
@@ -42,7 +51,9 @@ def test_form_fields_become_parameters(sent: dict[str, str], found: dict[str, An
     assert form_parameters({**form, "parameters.other.title": "x"}, "shop", SCHEMA) == found
 
 
-@pytest.mark.parametrize("target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"])
+@pytest.mark.parametrize(
+    "target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"]
+)
 def test_pages_of_ours(target: str) -> None:
     assert local(target) == target
 
@@ -50,7 +61,20 @@ def test_pages_of_ours(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        *("", "stores", "//a", "///a", "/\\a", "\\a", "/a\\b", "http://a", "javascript:x", "/\ta", "/a\nb", "/a\r\nb"),
+        *(
+            "",
+            "stores",
+            "//a",
+            "///a",
+            "/\\a",
+            "\\a",
+            "/a\\b",
+            "http://a",
+            "javascript:x",
+            "/\ta",
+            "/a\nb",
+            "/a\r\nb",
+        ),
         *("/a b", "/ä", "/\0", "/login", "/login?next=/login", " /a", "/" + "a" * 500),
     ],
 )
@@ -62,12 +86,26 @@ WRONG = {"detail": "Wrong."}
 
 
 def event(
-    event_type: str, *, steps: tuple[tuple[str, str, str], ...] = (), failure: Any = None, **operation: Any
+    event_type: str,
+    *,
+    steps: tuple[tuple[str, str, str], ...] = (),
+    failure: Any = None,
+    **operation: Any,
 ) -> Event:
-    shapes = [{"name": t.lower(), "title": t, "state": state, "message": message} for t, state, message in steps]
+    shapes = [
+        {"name": t.lower(), "title": t, "state": state, "message": message}
+        for t, state, message in steps
+    ]
     data = {"store": {"failure": failure}, "operation": {"steps": shapes, **operation}}
     return Event(
-        id="evt_1", seq=1, tenant_id="t", store_id="s", operation_id="o", type=event_type, time=now(), data=data
+        id="evt_1",
+        seq=1,
+        tenant_id="t",
+        store_id="s",
+        operation_id="o",
+        type=event_type,
+        time=now(),
+        data=data,
     )
 
 
@@ -79,8 +117,14 @@ def event(
         (event("store.failed", failure={"detail": "No room."}), "Failed: No room."),
         (event("store.failed"), "Failed: no reason was given"),
         (event("store.step", steps=(("Copy", "running", "half"),)), "Copy: half"),
-        (event("store.step", steps=(("Copy", "succeeded", ""), ("Start", "running", ""))), "Copy: done"),
-        (event("store.step", steps=(("Copy", "succeeded", "Copied"), ("Start", "pending", ""))), "Copy: Copied"),
+        (
+            event("store.step", steps=(("Copy", "succeeded", ""), ("Start", "running", ""))),
+            "Copy: done",
+        ),
+        (
+            event("store.step", steps=(("Copy", "succeeded", "Copied"), ("Start", "pending", ""))),
+            "Copy: Copied",
+        ),
         (event("store.step", steps=(("Copy", "running", ""),)), "Copy"),
         (event("store.step", steps=(("Copy", "cancelled", "Cancelled"),)), "Cancelled"),
         (event("store.step"), "Waiting"),
@@ -90,9 +134,18 @@ def event(
         (event("store.step", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 requested"),
         (event("store.step", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 requested"),
         (event("store.upgraded"), "Upgraded to another version"),
-        (event("store.rolling_back", kind="upgrade", input=things.UP, error=WRONG), "Going back to 11.0.1: Wrong."),
-        (event("store.rolled_back", kind="upgrade", input=things.UP, error=WRONG), "Back on 11.0.1"),
-        (event("store.rolling_back", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 began"),
+        (
+            event("store.rolling_back", kind="upgrade", input=things.UP, error=WRONG),
+            "Going back to 11.0.1: Wrong.",
+        ),
+        (
+            event("store.rolled_back", kind="upgrade", input=things.UP, error=WRONG),
+            "Back on 11.0.1",
+        ),
+        (
+            event("store.rolling_back", kind="rollback", input=things.DOWN),
+            "Roll back to 11.0.1 began",
+        ),
         (event("store.rolled_back", kind="rollback", input=things.DOWN), "Rolled back to 11.0.1"),
         (event("store.ready", kind="rollback", error=WRONG), "Not rolled back: Wrong."),
         (event("store.ready", kind="upgrade"), "Not upgraded: it was cancelled"),
@@ -106,9 +159,15 @@ def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
     ("chosen", "shown"),
     [
         ({"runtime": "local"}, ("http://", ".localhost", True)),
-        ({"runtime": "simulated", "store_domain": "example.com"}, ("http://", ".example.com", False)),
+        (
+            {"runtime": "simulated", "store_domain": "example.com"},
+            ("http://", ".example.com", False),
+        ),
         ({"runtime": "kubernetes", "store_scheme": "https"}, ("https://", ".localhost", False)),
-        ({"runtime": "kubernetes", "store_public_port": 8080}, ("http://", ".localhost:8080", False)),
+        (
+            {"runtime": "kubernetes", "store_public_port": 8080},
+            ("http://", ".localhost:8080", False),
+        ),
         ({"runtime": "kubernetes", "store_public_port": 80}, ("http://", ".localhost", False)),
     ],
 )
@@ -119,8 +178,22 @@ def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, b
 @pytest.mark.parametrize(
     ("quantity", "shown"),
     [
-        *(("1536Mi", "1.5 GiB"), ("768Mi", "768 MiB"), ("2Gi", "2 GiB"), ("200m", "0.2"), ("4", "4"), ("0", "0")),
-        *(("1048576Ki", "1 GiB"), ("1.5", "1.5"), ("1500m", "1.5"), ("a lot", "a lot"), ("", ""), ("1e3", "1e3")),
+        *(
+            ("1536Mi", "1.5 GiB"),
+            ("768Mi", "768 MiB"),
+            ("2Gi", "2 GiB"),
+            ("200m", "0.2"),
+            ("4", "4"),
+            ("0", "0"),
+        ),
+        *(
+            ("1048576Ki", "1 GiB"),
+            ("1.5", "1.5"),
+            ("1500m", "1.5"),
+            ("a lot", "a lot"),
+            ("", ""),
+            ("1e3", "1e3"),
+        ),
     ],
 )
 def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
@@ -135,8 +208,20 @@ def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
         ("running", "dump+ release*", None, (2, 2), "succeeded running"),
         ("succeeded", "dump+ release+", None, (2, 2), "succeeded succeeded"),
         ("failed", "dump! release", things.CRASHES, (1, 2), "failed pending"),
-        ("running", "dump+ start! prove- return-start*", things.CRASHES, (3, 3), "succeeded failed skipped running"),
-        ("failed", "dump+ start! prove- return-start+", things.CRASHED, (3, 3), "succeeded failed skipped succeeded"),
+        (
+            "running",
+            "dump+ start! prove- return-start*",
+            things.CRASHES,
+            (3, 3),
+            "succeeded failed skipped running",
+        ),
+        (
+            "failed",
+            "dump+ start! prove- return-start+",
+            things.CRASHED,
+            (3, 3),
+            "succeeded failed skipped succeeded",
+        ),
     ],
 )
 def test_an_operation_knows_its_place(
@@ -151,11 +236,14 @@ def test_an_operation_knows_its_place(
 
 def test_versions_newest_first_and_older_ones_marked() -> None:
     upgrade = things.operation("upgrade", "succeeded", "dump+", asked=things.UP)
-    shown = versions(things.store("ready"), things.catalogue(), way_back=None, why_not=None)
-    assert [(each["version"], each["older"]) for each in shown["others"]] == [("11.0.2", False), ("10.9.0", True)]
+    shown = versions(things.store("ready"), things.versioned_engine(), way_back=None, why_not=None)
+    assert [(each["version"], each["older"]) for each in shown["others"]] == [
+        ("11.0.2", False),
+        ("10.9.0", True),
+    ]
     assert shown["back"] is None
     newer = things.store("ready", engine_version="11.0.2")
-    shown = versions(newer, things.catalogue(), way_back=upgrade, why_not=None)
+    shown = versions(newer, things.versioned_engine(), way_back=upgrade, why_not=None)
     assert shown["back"]["version"] == "11.0.1"
     assert shown["back"]["saved_at"] == "2026-11-20T10:00:00.000Z"
     gone = versions(things.store("ready", engine_version="9"), None, way_back=None, why_not="No.")

@@ -10,9 +10,18 @@ from aiohttp import ClientSession, web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storefleet.errors import BusAway, DatabaseAway, Forbidden, Invalid, Limited, NameTaken, NotFound, Unauthenticated
-from storefleet.settings import Settings
-from storefleet.web import _check_text, background, is_clean, keep, make_app, read_json
+from storefleet.core.errors import (
+    BusAway,
+    DatabaseAway,
+    Forbidden,
+    Invalid,
+    Limited,
+    NameTaken,
+    NotFound,
+    Unauthenticated,
+)
+from storefleet.core.settings import Settings
+from storefleet.http.app import _check_text, background, is_clean, keep, make_app, read_json
 from tests.support.client import Api
 
 
@@ -51,7 +60,9 @@ def application(**more: object) -> web.Application:
         (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), 400, "unreadable"),
     ],
 )
-async def test_errors_are_problems(error: Exception, status: int, code: str, logged: Callable[[], str]) -> None:
+async def test_errors_are_problems(
+    error: Exception, status: int, code: str, logged: Callable[[], str]
+) -> None:
     async def fail(_request: web.Request) -> web.Response:
         raise error
 
@@ -63,7 +74,11 @@ async def test_errors_are_problems(error: Exception, status: int, code: str, log
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     assert answer.headers["Cache-Control"] == "no-store"
     body = answer.body
-    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:storefleet:problem:{code}")
+    assert (body["status"], body["code"], body["type"]) == (
+        status,
+        code,
+        f"urn:storefleet:problem:{code}",
+    )
     assert body["request_id"] == answer.headers["X-Request-Id"]
     assert "secret" not in answer.text
     assert ("Retry-After" in answer.headers) == (status in (429, 503))
@@ -120,9 +135,25 @@ async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        *((b"{}", 200), (b'{"a": "\\u00e4\\ud83d\\ude00"}', 200), (b"", 400), (b"{'a': 1}", 400), (b"\xff", 400)),
-        *((b'{"a": NaN}', 400), (b'{"a": -Infinity}', 400), (b'{"a": 1e400}', 422), (b"[]", 422), (b"1", 422)),
-        *((b'{"a": "\\u0000"}', 422), (b'{"\\ud800": 1}', 422), (b'{"a": ' + b"[" * 25 + b"]" * 25 + b"}", 422)),
+        *(
+            (b"{}", 200),
+            (b'{"a": "\\u00e4\\ud83d\\ude00"}', 200),
+            (b"", 400),
+            (b"{'a': 1}", 400),
+            (b"\xff", 400),
+        ),
+        *(
+            (b'{"a": NaN}', 400),
+            (b'{"a": -Infinity}', 400),
+            (b'{"a": 1e400}', 422),
+            (b"[]", 422),
+            (b"1", 422),
+        ),
+        *(
+            (b'{"a": "\\u0000"}', 422),
+            (b'{"\\ud800": 1}', 422),
+            (b'{"a": ' + b"[" * 25 + b"]" * 25 + b"}", 422),
+        ),
         *((b'{"a": ' + b"9" * 5000 + b"}", 400), (b"[" * 65_000, 400), (b"x" * 65_537, 413)),
     ],
 )
@@ -140,7 +171,11 @@ async def test_bodies_are_objects_of_clean_text(body: bytes, status: int) -> Non
 @settings(max_examples=200, deadline=None, database=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(st.characters(codec=None)),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
         max_leaves=10,
     )
@@ -155,7 +190,9 @@ def test_what_passes_can_be_kept(value: object) -> None:
     assert "\\u0000" not in text
 
 
-@pytest.mark.parametrize(("text", "clean"), [("", True), ("ä€😀", True), ("a\0b", False), ("\ud800", False)])
+@pytest.mark.parametrize(
+    ("text", "clean"), [("", True), ("ä€😀", True), ("a\0b", False), ("\ud800", False)]
+)
 def test_clean_text(text: str, clean: bool) -> None:
     assert is_clean(text) is clean
 
@@ -186,7 +223,7 @@ async def test_a_background_task_that_dies_stops_the_service(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
     raised: list[int] = []
-    monkeypatch.setattr("storefleet.web.signal.raise_signal", raised.append)
+    monkeypatch.setattr("storefleet.http.app.signal.raise_signal", raised.append)
 
     async def work() -> None:
         raise RuntimeError("dead")
@@ -197,9 +234,13 @@ async def test_a_background_task_that_dies_stops_the_service(
     assert "task_died" in logged()
 
 
-async def test_a_request_is_logged_with_its_id(log_lines: object, logged: Callable[[], str]) -> None:
+async def test_a_request_is_logged_with_its_id(
+    log_lines: object, logged: Callable[[], str]
+) -> None:
     async with serving(application()) as api:
         await api.call("GET", "/nowhere", headers={"X-Request-Id": "my-request-1"})
         await api.call("GET", "/healthz")
     lines = [json.loads(line) for line in logged().splitlines() if '"event": "request"' in line]
-    assert [(line["path"], line["status"], line["request_id"]) for line in lines] == [("/nowhere", 404, "my-request-1")]
+    assert [(line["path"], line["status"], line["request_id"]) for line in lines] == [
+        ("/nowhere", 404, "my-request-1")
+    ]

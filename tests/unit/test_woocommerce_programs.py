@@ -40,7 +40,9 @@ def run(code: str, *parts: str, **variables: str) -> Any:
 def test_every_file_is_php() -> None:
     assert len(FILES) > 30
     done = [(path, php("-l", str(path))) for path in FILES]
-    assert [(path.name, each.stdout + each.stderr) for path, each in done if each.returncode != 0] == []
+    assert [
+        (path.name, each.stdout + each.stderr) for path, each in done if each.returncode != 0
+    ] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SHOP)))
@@ -92,10 +94,16 @@ def test_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
     tell = "try { %s } catch (Mistake $mistake) { echo json_encode($mistake->getMessage()); }"
     broken = tmp_path / "broken.json"
     broken.write_text("[")
-    assert "no JSON object" in run(tell % "Configuration::current();", "configuration", STORE_CONFIG=str(broken))
+    assert "no JSON object" in run(
+        tell % "Configuration::current();", "configuration", STORE_CONFIG=str(broken)
+    )
     at = configuration(tmp_path, secret_file=str(tmp_path / "none"))
-    assert "no text “name”" in run(tell % "Configuration::current()->text('name');", "configuration", STORE_CONFIG=at)
-    told = run(tell % "Configuration::current()->secret('secret_file');", "configuration", STORE_CONFIG=at)
+    assert "no text “name”" in run(
+        tell % "Configuration::current()->text('name');", "configuration", STORE_CONFIG=at
+    )
+    told = run(
+        tell % "Configuration::current()->secret('secret_file');", "configuration", STORE_CONFIG=at
+    )
     assert "missing, empty or not readable" in told
 
 
@@ -107,18 +115,32 @@ def test_a_dump_has_a_plain_name(name: str) -> None:
 
 def test_a_time_is_told_as_the_database_writes_it() -> None:
     code = "echo json_encode(Task::since());"
-    since = run(code, "configuration", "ending", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00")
+    since = run(
+        code, "configuration", "ending", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00"
+    )
     assert since == "2026-11-25 10:00:00"
 
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [("$ending->well();", 0), ("exit(0);", 1), ("throw new Mistake('m');", 2), ("throw new \\Exception('e');", 1)],
+    [
+        ("$ending->well();", 0),
+        ("exit(0);", 1),
+        ("throw new Mistake('m');", 2),
+        ("throw new \\Exception('e');", 1),
+    ],
 )
-def test_a_program_ends_well_only_when_it_comes_to_its_end(tmp_path: Path, end: str, status: int) -> None:
-    wanted = "".join(f"require '{SHOP}/shop/lib/{part}.php';" for part in ("configuration", "database", "ending"))
+def test_a_program_ends_well_only_when_it_comes_to_its_end(
+    tmp_path: Path, end: str, status: int
+) -> None:
+    wanted = "".join(
+        f"require '{SHOP}/shop/lib/{part}.php';" for part in ("configuration", "database", "ending")
+    )
     program = tmp_path / "program.php"
-    program.write_text(f"<?php namespace Storefleet; {wanted} $ending = Ending::watch('test'); {end}", encoding="utf-8")
+    program.write_text(
+        f"<?php namespace Storefleet; {wanted} $ending = Ending::watch('test'); {end}",
+        encoding="utf-8",
+    )
     done = php(str(program))
     assert done.returncode == status, done.stderr
     assert ("test:" in done.stderr) is (status != 0)
@@ -143,8 +165,12 @@ def test_sample_goods_are_whole() -> None:
 
 def test_the_second_revision_of_the_theme_changes_files_of_the_first() -> None:
     first, second = (
-        {p.relative_to(SHOP / n) for p in (SHOP / n).rglob("*") if p.is_file()} for n in ("theme", "theme-2")
+        {p.relative_to(SHOP / n) for p in (SHOP / n).rglob("*") if p.is_file()}
+        for n in ("theme", "theme-2")
     )
     assert second
     assert second <= first
-    assert all((SHOP / "theme" / path).read_bytes() != (SHOP / "theme-2" / path).read_bytes() for path in second)
+    assert all(
+        (SHOP / "theme" / path).read_bytes() != (SHOP / "theme-2" / path).read_bytes()
+        for path in second
+    )

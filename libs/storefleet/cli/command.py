@@ -9,21 +9,31 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from storefleet.cli.access import Access, Given, find_access
-from storefleet.cli.api import Api
+from storefleet.cli.client import Api
+from storefleet.cli.endpoint import Access, Given, find_access
 from storefleet.cli.output import Format, PlainFormat, Writer, messages
 
 _PANEL = "Connection"
 ALL, PLAIN = Format, PlainFormat
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Most rows, newest first.")]
 Everything = Annotated[bool, typer.Option("--all", help="All rows, whatever their number.")]
-Wait = Annotated[bool | None, typer.Option("--wait/--no-wait", help="Wait for the end; by default only on a terminal.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, max=86_400, help="Longest wait, seconds.")]
+Wait = Annotated[
+    bool | None,
+    typer.Option("--wait/--no-wait", help="Wait for the end; by default only on a terminal."),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=86_400, help="Longest wait, seconds.")
+]
 
 _CONNECTION = {
     "url": Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="The gateway's address (STOREFLEET_URL).", rich_help_panel=_PANEL),
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="The gateway's address (STOREFLEET_URL).",
+            rich_help_panel=_PANEL,
+        ),
     ],
     "token": Annotated[
         str | None,
@@ -37,7 +47,10 @@ _CONNECTION = {
     "live_url": Annotated[
         str | None,
         typer.Option(
-            "--live-url", metavar="URL", help="The event websocket (STOREFLEET_LIVE_URL).", rich_help_panel=_PANEL
+            "--live-url",
+            metavar="URL",
+            help="The event websocket (STOREFLEET_LIVE_URL).",
+            rich_help_panel=_PANEL,
         ),
     ],
     "state_dir": Annotated[
@@ -50,7 +63,9 @@ _CONNECTION = {
         ),
     ],
 }
-_DEBUG = Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")]
+_DEBUG = Annotated[
+    bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")
+]
 
 
 class Cli:
@@ -82,8 +97,12 @@ def command(
             function(_make_cli(values, {option.name for option in shared}), **values)
 
         run.__name__, run.__doc__ = function.__name__, function.__doc__
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in (*own, *shared)
+        }
+        keyword = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)
+        ]
         cast("Any", run).__signature__ = inspect.Signature(keyword)
         app.command(name)(run)
         return function
@@ -97,10 +116,14 @@ def _shared(formats: Any, *, connects: bool) -> list[inspect.Parameter]:
         annotations |= {name: (annotation, None) for name, annotation in _CONNECTION.items()}
     if formats is not None:
         words = ", ".join(get_args(formats))
-        option = typer.Option("--output", "-o", metavar="FORMAT", help=f"How the result is written: {words}.")
+        option = typer.Option(
+            "--output", "-o", metavar="FORMAT", help=f"How the result is written: {words}."
+        )
         annotations["output"] = (Annotated[formats, option], "table")
     return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
         for name, (annotation, default) in annotations.items()
     ]
 

@@ -6,8 +6,18 @@ from typing import Annotated
 import typer
 
 from storefleet import __version__
-from storefleet.cli import dead_letters, engines, events, local, operations, platform, stores, tokens, versions
-from storefleet.cli.failures import CliError, Interrupted, WrongUse
+from storefleet.cli.cli_errors import CliError, Interrupted, WrongUse
+from storefleet.cli.commands import (
+    dead_letters,
+    engines,
+    events,
+    local,
+    operations,
+    platform,
+    stores,
+    tokens,
+    versions,
+)
 from storefleet.cli.output import OutputClosed, messages
 
 app = typer.Typer(
@@ -39,7 +49,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -53,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without ✓ gets a ? instead of a traceback
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal without ✓ gets a ? instead of a traceback
     try:
         result = app(arguments, prog_name="storefleet", standalone_mode=False)
     except CliError as error:

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from storefleet.cli.failures import CliError
-from storefleet.cli.texts import safe, safe_json
-from storefleet.errors import StorefleetError
+from storefleet.cli.cli_errors import CliError
+from storefleet.cli.formatting import safe, safe_json
+from storefleet.core.errors import StorefleetError
 
 Format = Literal["table", "json", "yaml", "name"]
 PlainFormat = Literal["table", "json", "yaml"]
@@ -66,7 +66,9 @@ def emit(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes once more at its end
         raise OutputClosed from None
 
 
@@ -80,7 +82,9 @@ class Writer:
     def structured(self) -> bool:
         return self.format in ("json", "yaml")
 
-    def write(self, shape: Any, *, table: Callable[[], Iterable[str]], names: Iterable[object] = ()) -> None:
+    def write(
+        self, shape: Any, *, table: Callable[[], Iterable[str]], names: Iterable[object] = ()
+    ) -> None:
         """`shape` is the API's answer, `table` makes the lines for people, `names` are what other commands take."""
         if self.format == "table":
             lines = list(table())

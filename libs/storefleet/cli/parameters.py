@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from storefleet.cli.api import Api
-from storefleet.cli.failures import WrongUse
+from storefleet.cli.cli_errors import WrongUse
+from storefleet.cli.client import Api
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -19,13 +19,22 @@ def read_parameters(api: Api, given: Sequence[str], engine: str | None) -> dict[
 def _split(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise WrongUse(f"“{text[:100]}” is not KEY=VALUE.", next_step="write --param title='My shop'")
+        raise WrongUse(
+            f"“{text[:100]}” is not KEY=VALUE.", next_step="write --param title='My shop'"
+        )
     return key.strip(), value
 
 
 def _schema(engines: Sequence[dict[str, Any]], engine: str | None) -> dict[str, Any]:
     """The properties of the engine that is meant; without a name, the platform's default."""
-    found = next((known for known in engines if known["name"] == engine or (not engine and known.get("default"))), None)
+    found = next(
+        (
+            known
+            for known in engines
+            if known["name"] == engine or (not engine and known.get("default"))
+        ),
+        None,
+    )
     properties = ((found or {}).get("parameters") or {}).get("properties")
     return properties if isinstance(properties, dict) else {}
 

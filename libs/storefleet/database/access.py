@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from storefleet.core.models import OWNER_SCOPES, Caller
 from storefleet.database.pool import Connection, Record
-from storefleet.models import OWNER_SCOPES, Caller
 
 _CALLER = "t.id AS tenant_id, t.name AS tenant_name, u.id AS user_id, u.email, u.operator"
 SESSIONS_CHANNEL = "storefleet_sessions"
@@ -34,12 +34,18 @@ async def add_tenant(
 
 
 async def email_known(conn: Connection, email: str) -> bool:
-    return bool(await conn.fetchval("SELECT EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1))", email))
+    return bool(
+        await conn.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1))", email
+        )
+    )
 
 
 async def tenant_of(conn: Connection, email: str) -> str | None:
     """The tenant of the account."""
-    tenant_id: str | None = await conn.fetchval("SELECT tenant_id FROM users WHERE lower(email) = lower($1)", email)
+    tenant_id: str | None = await conn.fetchval(
+        "SELECT tenant_id FROM users WHERE lower(email) = lower($1)", email
+    )
     return tenant_id
 
 
@@ -56,7 +62,9 @@ async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
     return record
 
 
-async def sign_in_pause(conn: Connection, account: str, *, attempts: int, pause: timedelta) -> float:
+async def sign_in_pause(
+    conn: Connection, account: str, *, attempts: int, pause: timedelta
+) -> float:
     """Seconds for which this account name has to wait; 0 when it may try."""
     return float(
         await conn.fetchval(
@@ -87,7 +95,9 @@ async def forget_sign_in_failures(conn: Connection, account: str) -> None:
     await conn.execute("DELETE FROM sign_in_failures WHERE account = lower($1)", account)
 
 
-async def add_session(conn: Connection, *, hash_: bytes, user_id: str, csrf: str, lasts: timedelta) -> None:
+async def add_session(
+    conn: Connection, *, hash_: bytes, user_id: str, csrf: str, lasts: timedelta
+) -> None:
     await conn.execute(
         "INSERT INTO sessions (hash, user_id, csrf, expires_at) VALUES ($1, $2, $3, now() + $4::interval)",
         hash_,
@@ -155,7 +165,9 @@ async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
     if record is None:
         return None
     if record["stale"]:  # once a minute is exact enough, and keeps reads from writing
-        await conn.execute("UPDATE tokens SET last_used_at = now() WHERE id = $1", record["token_id"])
+        await conn.execute(
+            "UPDATE tokens SET last_used_at = now() WHERE id = $1", record["token_id"]
+        )
     return Caller(**{**dict(record), "scopes": frozenset(record["scopes"])})
 
 
@@ -193,7 +205,13 @@ async def revoke_token(conn: Connection, *, tenant_id: str, token_id: str) -> bo
 
 
 async def audit(
-    conn: Connection, *, tenant_id: str, actor: str, action: str, target: str, request_id: str | None
+    conn: Connection,
+    *,
+    tenant_id: str,
+    actor: str,
+    action: str,
+    target: str,
+    request_id: str | None,
 ) -> None:
     await conn.execute(
         "INSERT INTO audit (tenant_id, actor, action, target, request_id) VALUES ($1, $2, $3, $4, $5)",
@@ -224,5 +242,8 @@ async def replace_password(conn: Connection, *, email: str, password_hash: str) 
         password_hash,
     )
     await conn.execute("DELETE FROM sessions WHERE user_id = $1", record["id"])
-    await conn.execute("UPDATE tokens SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL", record["id"])
+    await conn.execute(
+        "UPDATE tokens SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL",
+        record["id"],
+    )
     return record

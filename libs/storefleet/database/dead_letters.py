@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from storefleet.core.identifiers import DEAD_LETTER, new_id
 from storefleet.database import outbox
 from storefleet.database.pool import Connection, Record
-from storefleet.identifiers import DEAD_LETTER, new_id
 
 _COLUMNS = "id, tenant_id, store_id, operation_id, reason, detail, subject, payload, created_at, replayed_at"
 
@@ -60,7 +60,9 @@ async def listed(
     return records[:limit], len(records) > limit
 
 
-async def find(conn: Connection, *, tenant_id: str | None, letter_id: str, lock: bool = False) -> Record | None:
+async def find(
+    conn: Connection, *, tenant_id: str | None, letter_id: str, lock: bool = False
+) -> Record | None:
     record: Record | None = await conn.fetchrow(
         f"SELECT {_COLUMNS} FROM dead_letters WHERE id = $1 AND ($2::text IS NULL OR tenant_id = $2)"
         f"{' FOR UPDATE' if lock else ''}",

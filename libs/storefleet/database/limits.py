@@ -21,10 +21,16 @@ class Answer(NamedTuple):
     body: dict[str, Any]
 
 
-async def room(conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: int, hold: bool) -> Room:
+async def room(
+    conn: Connection, *, tenant_id: str, per_hour: int, per_tenant: int, hold: bool
+) -> Room:
     """Count both limits; with `hold` nobody else is admitted for this tenant until the transaction ends."""
     record = await conn.fetchrow(
-        "SELECT in_hour, live, wait FROM tenant_room($1, $2, $3, $4)", tenant_id, per_hour, per_tenant, hold
+        "SELECT in_hour, live, wait FROM tenant_room($1, $2, $3, $4)",
+        tenant_id,
+        per_hour,
+        per_tenant,
+        hold,
     )
     full_hour = record["in_hour"] >= per_hour
     wait = (record["wait"] if record["wait"] is not None else 3600.0) if full_hour else None
@@ -42,7 +48,13 @@ async def find_answer(conn: Connection, *, scope: str, key: str) -> Answer | Non
 
 
 async def keep_answer(
-    conn: Connection, *, scope: str, key: str, request_hash: bytes, location: str, body: dict[str, Any]
+    conn: Connection,
+    *,
+    scope: str,
+    key: str,
+    request_hash: bytes,
+    location: str,
+    body: dict[str, Any],
 ) -> None:
     await conn.execute(
         "INSERT INTO idempotency_keys (scope, key, request_hash, status, location, body)"

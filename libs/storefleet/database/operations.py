@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from storefleet.core.errors import LeaseLost
+from storefleet.core.models import Failure, Operation, Step, Store, now
 from storefleet.database import stores
 from storefleet.database.pool import Connection, Record
-from storefleet.errors import LeaseLost
-from storefleet.models import Failure, Operation, Step, Store, now
 
 COLUMNS = (
     "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id, deadline, run_after,"
@@ -167,17 +167,23 @@ async def claimable(
     if record is None:
         return None
     fields = {column: record[f"o_{column}"] for column in _NAMES}
-    steps = await steps_of(conn, operation_id) if fields["fence"] else ()  # only a claim writes steps
+    steps = (
+        await steps_of(conn, operation_id) if fields["fence"] else ()
+    )  # only a claim writes steps
     claimed = {
         "state": "running",
         "fence": fields["fence"] + 1,
         "started_at": fields["started_at"] or now(),
         "taken_over": fields["state"] == "running",
     }
-    return stores.from_record(record), Operation.model_validate({**fields, **claimed, "steps": tuple(steps)})
+    return stores.from_record(record), Operation.model_validate(
+        {**fields, **claimed, "steps": tuple(steps)}
+    )
 
 
-async def held(conn: Connection, operation_id: str, *, fence: int, lock: bool = True) -> tuple[Store, bool]:
+async def held(
+    conn: Connection, operation_id: str, *, fence: int, lock: bool = True
+) -> tuple[Store, bool]:
     """The store of an operation that runs under this fence, and whether a cancel was requested; raises LeaseLost.
 
     With `lock` both rows stay as they are until the transaction ends: first the store's, then the operation's.
@@ -227,7 +233,9 @@ async def save_steps(conn: Connection, operation_id: str, steps: Sequence[Step])
     )
 
 
-async def end(conn: Connection, operation: Operation, *, state: str, error: Failure | None) -> Operation:
+async def end(
+    conn: Connection, operation: Operation, *, state: str, error: Failure | None
+) -> Operation:
     """Close the operation under its fence; raises LeaseLost."""
     record = await conn.fetchrow(
         "UPDATE operations SET state = $3, error = $4, finished_at = now(), lease_owner = NULL, lease_until = NULL"
@@ -242,7 +250,9 @@ async def end(conn: Connection, operation: Operation, *, state: str, error: Fail
     return from_record(record, operation.steps)
 
 
-async def requeue(conn: Connection, operation: Operation, *, delay: timedelta, attempt: int) -> Operation:
+async def requeue(
+    conn: Connection, operation: Operation, *, delay: timedelta, attempt: int
+) -> Operation:
     """Give the operation back, to be taken after `delay`; raises LeaseLost."""
     record = await conn.fetchrow(
         "UPDATE operations SET state = 'queued', run_after = now() + $3::interval, attempt = $4, announced_at = NULL,"
@@ -265,7 +275,9 @@ async def request_cancel(conn: Connection, operation_id: str) -> None:
 
 
 async def mark_announced(conn: Connection, operation_ids: Sequence[str]) -> None:
-    await conn.execute("UPDATE operations SET announced_at = now() WHERE id = ANY($1)", list(operation_ids))
+    await conn.execute(
+        "UPDATE operations SET announced_at = now() WHERE id = ANY($1)", list(operation_ids)
+    )
 
 
 async def next_of_store(conn: Connection, store_id: str) -> Operation | None:

@@ -4,10 +4,10 @@ import base64
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from storefleet.core.identifiers import COMMAND, EVENT, new_id
+from storefleet.core.messages import DEAD_SUBJECT, command_subject, event_subject
+from storefleet.core.models import Operation, Store, event_data
 from storefleet.database.pool import Connection, Record
-from storefleet.identifiers import COMMAND, EVENT, new_id
-from storefleet.messages import DEAD_SUBJECT, command_subject, event_subject
-from storefleet.models import Operation, Store, event_data
 
 CHANNEL = "storefleet_outbox"
 
@@ -82,7 +82,16 @@ def command(operation: Operation) -> Draft:
 
 
 def dead_letter(letter_id: str, reason: str, data: dict[str, Any]) -> Draft:
-    return Draft(letter_id, "dead_letter", f"{DEAD_SUBJECT}.{reason}", "storefleet.dead_letter", None, None, None, data)
+    return Draft(
+        letter_id,
+        "dead_letter",
+        f"{DEAD_SUBJECT}.{reason}",
+        "storefleet.dead_letter",
+        None,
+        None,
+        None,
+        data,
+    )
 
 
 def raw(message_id: str, subject: str, payload: bytes) -> Draft:
@@ -149,7 +158,11 @@ async def lag(conn: Connection) -> float:
 
 def _waiting(record: Record) -> Waiting:
     """An event's subject is made of its own fields."""
-    _held, number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq = record
+    _held, number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq = (
+        record
+    )
     if kind == "event":
         subject = event_subject(tenant_id, store_id, type_)
-    return Waiting(number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq)
+    return Waiting(
+        number, id_, kind, subject, type_, tenant_id, store_id, operation_id, time, data, seq
+    )

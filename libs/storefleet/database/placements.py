@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from storefleet.core.models import Model
 from storefleet.database.pool import Connection, Record
-from storefleet.models import Model
 
 NODE_CHANNEL = "storefleet_node"
 OBSERVED_CHANNEL = "storefleet_placements"
@@ -29,7 +29,9 @@ def _from(record: Record) -> Placement:
 
 
 async def every(conn: Connection) -> list[Placement]:
-    return [_from(r) for r in await conn.fetch(f"SELECT {_COLUMNS} FROM placements ORDER BY created_at")]
+    return [
+        _from(r) for r in await conn.fetch(f"SELECT {_COLUMNS} FROM placements ORDER BY created_at")
+    ]
 
 
 async def find(conn: Connection, store_id: str) -> Placement | None:
@@ -64,7 +66,9 @@ async def add(
 
 async def desire(conn: Connection, store_id: str, desired: str) -> bool:
     """Say what should be; the node hears of it. Whether there is such a row."""
-    result = await conn.execute("UPDATE placements SET desired = $2 WHERE store_id = $1", store_id, desired)
+    result = await conn.execute(
+        "UPDATE placements SET desired = $2 WHERE store_id = $1", store_id, desired
+    )
     await conn.execute(f"SELECT pg_notify('{NODE_CHANNEL}', $1)", store_id)
     return str(result) != "UPDATE 0"
 

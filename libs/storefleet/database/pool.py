@@ -9,8 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from storefleet import logs
-from storefleet.errors import DatabaseAway
+from storefleet.core.errors import DatabaseAway
+from storefleet.observability import logs
 
 log = logs.get(__name__)
 
@@ -42,7 +42,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
-        raise DatabaseAway("The database does not answer at the moment; try again in a few seconds.") from error
+        raise DatabaseAway(
+            "The database does not answer at the moment; try again in a few seconds."
+        ) from error
 
 
 async def _prepare(connection: Connection) -> None:
@@ -79,7 +81,10 @@ class Database:
             timeout=self._timeout,
             init=_prepare,
             reset=_keep,
-            server_settings={"application_name": "storefleet", "idle_in_transaction_session_timeout": "30000"},
+            server_settings={
+                "application_name": "storefleet",
+                "idle_in_transaction_session_timeout": "30000",
+            },
         )
         await self._pool
         try:
@@ -125,7 +130,9 @@ class Database:
             channels, self._told = list(self._told), set()
             with suppress(DatabaseAway):  # listeners look by themselves, too, only later
                 async with self.connection() as connection:
-                    await connection.execute("SELECT pg_notify(channel, '') FROM unnest($1::text[]) channel", channels)
+                    await connection.execute(
+                        "SELECT pg_notify(channel, '') FROM unnest($1::text[]) channel", channels
+                    )
 
     async def check(self) -> None:
         """Raise DatabaseAway if it does not answer."""
@@ -141,7 +148,9 @@ class Database:
                 log.warning("listen_lost", channel=channel, error=str(error))
                 await asyncio.sleep(0.5)
 
-    async def _listen_once(self, channel: str, heard: Callable[[str], Awaitable[None] | None]) -> None:
+    async def _listen_once(
+        self, channel: str, heard: Callable[[str], Awaitable[None] | None]
+    ) -> None:
         connection = await asyncpg.connect(self._url, timeout=self._timeout)
         payloads: asyncio.Queue[str | None] = asyncio.Queue()
         try:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from storefleet.core.identifiers import STORE, is_id
+from storefleet.core.models import Failure, Store
 from storefleet.database.pool import Connection, Record
-from storefleet.identifiers import STORE, is_id
-from storefleet.models import Failure, Store
 
 _COLUMNS = (
     "id, tenant_id, name, engine, engine_version, parameters, state, url, admin_url, failure,"
@@ -19,7 +19,12 @@ def from_record(record: Record) -> Store:
 
 
 async def find(
-    conn: Connection, *, tenant_id: str, ref: str, kept: timedelta = timedelta(days=7), lock: bool = False
+    conn: Connection,
+    *,
+    tenant_id: str,
+    ref: str,
+    kept: timedelta = timedelta(days=7),
+    lock: bool = False,
 ) -> Store | None:
     """The tenant's store by id (deleted ones too, while they are kept) or by live name."""
     by = "id = $2" if is_id(ref, STORE) else "name = $2 AND deleted_at IS NULL"
@@ -41,7 +46,9 @@ async def by_id(conn: Connection, store_id: str) -> Store | None:
 
 async def locked(conn: Connection, store_id: str) -> Store | None:
     """The store, held until the transaction ends: the first lock of every transition."""
-    record = await conn.fetchrow(f"SELECT {_COLUMNS} FROM stores WHERE id = $1 FOR UPDATE", store_id)
+    record = await conn.fetchrow(
+        f"SELECT {_COLUMNS} FROM stores WHERE id = $1 FOR UPDATE", store_id
+    )
     return from_record(record) if record else None
 
 
@@ -66,7 +73,9 @@ async def listed(
         where.append(f"strpos(name, {placeholder(query.lower())}) > 0")
     if starting_after:
         mark = placeholder(starting_after)
-        where.append(f"(created_at, id) < (SELECT created_at, id FROM stores WHERE id = {mark} AND tenant_id = $1)")
+        where.append(
+            f"(created_at, id) < (SELECT created_at, id FROM stores WHERE id = {mark} AND tenant_id = $1)"
+        )
     records = await conn.fetch(
         f"SELECT {_COLUMNS} FROM stores WHERE {' AND '.join(where)}"
         f" ORDER BY created_at DESC, id DESC LIMIT {int(limit) + 1}",
@@ -78,7 +87,9 @@ async def listed(
 async def change(conn: Connection, store_id: str, **columns: Any) -> Store:
     """Set columns and raise the row's version; the caller holds whatever makes this right."""
     names = list(columns)
-    values = [value.model_dump() if isinstance(value, Failure) else value for value in columns.values()]
+    values = [
+        value.model_dump() if isinstance(value, Failure) else value for value in columns.values()
+    ]
     assignments = "".join(f"{name} = ${number}, " for number, name in enumerate(names, start=2))
     record = await conn.fetchrow(
         f"UPDATE stores SET {assignments}version = version + 1 WHERE id = $1 RETURNING {_COLUMNS}",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from storefleet.core.models import Failure, Operation, Step, Store
 from storefleet.database.operations import CLAIMABLE
 from storefleet.database.outbox import Draft
 from storefleet.database.pool import Connection
-from storefleet.models import Failure, Operation, Step, Store
 
 _ADD_MESSAGES = """
     INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, operation_id, data)
@@ -29,7 +29,9 @@ _SAVE_STEPS = """
 
 def _numbered(statement: str, first: int) -> str:
     """The statement with its placeholders counted from `first`."""
-    return statement.format(*(f"${number}" for number in range(first, first + statement.count("{}"))))
+    return statement.format(
+        *(f"${number}" for number in range(first, first + statement.count("{}")))
+    )
 
 
 _BEGIN = f"""
@@ -71,7 +73,12 @@ _WRITE = _MOVE.format(
 
 
 async def begin(
-    conn: Connection, store: Store, operation: Operation, *drafts: Draft, by: str, most: int | None = None
+    conn: Connection,
+    store: Store,
+    operation: Operation,
+    *drafts: Draft,
+    by: str,
+    most: int | None = None,
 ) -> bool | None:
     """Write a new store, its announced operation and the messages; False when a live store has the name.
 
@@ -100,7 +107,13 @@ async def begin(
 
 
 async def claim(
-    conn: Connection, before: Store, store: Store, operation: Operation, *drafts: Draft, owner: str, lease: timedelta
+    conn: Connection,
+    before: Store,
+    store: Store,
+    operation: Operation,
+    *drafts: Draft,
+    owner: str,
+    lease: timedelta,
 ) -> bool:
     """Take the operation and write what that changes; False when it, or the store, is not as it was read."""
     values = _values(before, store, operation, drafts)
@@ -108,13 +121,22 @@ async def claim(
 
 
 async def write(
-    conn: Connection, before: Store, store: Store, operation: Operation, *drafts: Draft, heed_cancel: bool
+    conn: Connection,
+    before: Store,
+    store: Store,
+    operation: Operation,
+    *drafts: Draft,
+    heed_cancel: bool,
 ) -> bool:
     """Write store, operation with its steps, and messages; False when they are not as they were read."""
-    return bool(await conn.fetchval(_WRITE, *_values(before, store, operation, drafts), heed_cancel))
+    return bool(
+        await conn.fetchval(_WRITE, *_values(before, store, operation, drafts), heed_cancel)
+    )
 
 
-def _values(before: Store, store: Store, operation: Operation, drafts: Sequence[Draft]) -> list[Any]:
+def _values(
+    before: Store, store: Store, operation: Operation, drafts: Sequence[Draft]
+) -> list[Any]:
     return [
         operation.id,
         operation.state,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from storefleet import logs
-from storefleet.deployment.failure import DeploymentError
-from storefleet.node.launch import PLAIN_ENVIRONMENT
-from storefleet.node.wheels import postgres_folder
+from storefleet.deployment.deployment_error import DeploymentError
+from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT
+from storefleet.node.servers.server_programs import postgres_folder
+from storefleet.observability import logs
 
 log = logs.get(__name__)
 
@@ -48,7 +48,9 @@ async def back_up(url: str, folder: Path, *, keep: int, now: datetime | None = N
     name = f"storefleet-{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}.dump"
     part = folder / f"{name}{_UNFINISHED}"
     try:
-        await _program("pg_dump", url, "--format=custom", "--no-owner", "--no-acl", f"--file={part}")
+        await _program(
+            "pg_dump", url, "--format=custom", "--no-owner", "--no-acl", f"--file={part}"
+        )
         await _program("pg_restore", None, "--list", "--file=/dev/null", str(part))
         _settle(part, folder / name)
     finally:
@@ -93,7 +95,13 @@ def _chosen(folder: Path, name: str) -> Backup:
 async def _replace(url: str, file: Path) -> None:
     """The dump as statements, between ours, to one psql in one transaction."""
     reader = await _started(
-        "pg_restore", None, "--no-owner", "--no-acl", "--file=-", str(file), stdout=asyncio.subprocess.PIPE
+        "pg_restore",
+        None,
+        "--no-owner",
+        "--no-acl",
+        "--file=-",
+        str(file),
+        stdout=asyncio.subprocess.PIPE,
     )
     arguments = ("--no-psqlrc", "--quiet", "--single-transaction", "--output=/dev/null", "--file=-")
     writer = await _started("psql", url, *arguments, stdin=asyncio.subprocess.PIPE)
@@ -103,13 +111,17 @@ async def _replace(url: str, file: Path) -> None:
                 _ended(reader), _ended(writer), _pass_on(reader, writer)
             )
     except TimeoutError:
-        raise DeploymentError(f"The restore of {file.name} does not end; nothing was changed.") from None
+        raise DeploymentError(
+            f"The restore of {file.name} does not end; nothing was changed."
+        ) from None
     finally:
         for process in (reader, writer):
             with suppress(ProcessLookupError):
                 process.kill()
     if reader.returncode or writer.returncode:
-        raise DeploymentError(f"The backup {file.name} could not be put back: {read_words or written_words}")
+        raise DeploymentError(
+            f"The backup {file.name} could not be put back: {read_words or written_words}"
+        )
 
 
 async def _pass_on(reader: asyncio.subprocess.Process, writer: asyncio.subprocess.Process) -> None:
@@ -122,7 +134,9 @@ async def _pass_on(reader: asyncio.subprocess.Process, writer: asyncio.subproces
             writer.stdin.write(part)
             await writer.stdin.drain()
         whole = await reader.wait() == 0
-        writer.stdin.write((_AFTER if whole else "\nSELECT 'the dump is not whole'::integer;\n").encode())
+        writer.stdin.write(
+            (_AFTER if whole else "\nSELECT 'the dump is not whole'::integer;\n").encode()
+        )
         await writer.stdin.drain()
         writer.stdin.close()
 
@@ -152,7 +166,11 @@ async def _program(program: str, url: str | None, *arguments: str) -> None:
 
 
 async def _started(
-    program: str, url: str | None, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL, stdout: int | None = None
+    program: str,
+    url: str | None,
+    *arguments: str,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    stdout: int | None = None,
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         str(postgres_folder() / "bin" / program),

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from storefleet.deployment.failure import DeploymentError
-from storefleet.identifiers import ALPHABET, LENGTH, TENANT
-from storefleet.node.nats_server import RIGHTS
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, STORES_ROLE, SUPERUSER
+from storefleet.core.identifiers import ALPHABET, LENGTH, TENANT
+from storefleet.deployment.deployment_error import DeploymentError
+from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.roles import (
+    MAINTENANCE_DATABASE,
+    PLATFORM_DATABASE,
+    PLATFORM_ROLE,
+    STORES_ROLE,
+    SUPERUSER,
+)
 
 #: Names are fixed: charts, people and scripts look for them.
 POSTGRES = "storefleet-postgres"  # postgres_<role>: passwords, for the server and the set-up
@@ -83,7 +89,9 @@ async def settings_of(vault: Vault) -> dict[str, Content]:
     return {
         user: {
             setting: value
-            for setting, value in ({**own, "nats_url": address} | (stores if user in _KNOW_STORES else {})).items()
+            for setting, value in (
+                {**own, "nats_url": address} | (stores if user in _KNOW_STORES else {})
+            ).items()
             if value
         }
         for user, address in bus.items()
@@ -104,7 +112,8 @@ def _makers(plan: Plan) -> dict[str, Callable[[Mapping[str, Content]], Content]]
     if plan.nats:
         own[NATS] = lambda _: {f"nats_{user}": _random() for user in (*RIGHTS, ROUTE)}
         own[BUS] = lambda found: {
-            user: f"nats://{user}:{quote(found[NATS][f'nats_{user}'])}@{plan.nats}" for user in RIGHTS
+            user: f"nats://{user}:{quote(found[NATS][f'nats_{user}'])}@{plan.nats}"
+            for user in RIGHTS
         }
     own[ADMIN] = lambda _: _first_sign_in(plan.email)
     return own
@@ -121,7 +130,7 @@ def _database_urls(plan: Plan, passwords: Content) -> Content:
 
 
 def _first_sign_in(email: str) -> Content:
-    from storefleet import accounts  # brings the password hasher
+    from storefleet.auth import accounts  # brings the password hasher
 
     tenant, email, password, token = accounts.new_tenant(first_tenant_id(email), email)
     return {"tenant": tenant, "email": email, "password": password, "token": token}

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from storefleet.deployment.failure import DeploymentError
+from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.deployment.secrets import ROUTE
-from storefleet.node.files import make_folder, write_json
-from storefleet.node.launch import PLAIN_ENVIRONMENT
-from storefleet.node.nats_server import RIGHTS, make_configuration, make_users
-from storefleet.node.postgres import Postgres
-from storefleet.node.wheels import nats_program
+from storefleet.node.private_files import make_folder, write_json
+from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT
+from storefleet.node.servers.nats_server import RIGHTS, make_configuration, make_users
+from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.server_programs import nats_program
 
 POSTGRES_PORT = 5432
 NATS_PORT = 4222
@@ -20,7 +20,12 @@ EVERYWHERE = "0.0.0.0"  # who may come is for the network's policies and the pas
 
 
 async def prepare_postgres(
-    *, data: Path, passwords: Path, scratch: Path, listen: str = EVERYWHERE, port: int = POSTGRES_PORT
+    *,
+    data: Path,
+    passwords: Path,
+    scratch: Path,
+    listen: str = EVERYWHERE,
+    port: int = POSTGRES_PORT,
 ) -> tuple[str, ...]:
     """Make the cluster in `data` when there is none; returns the server's command line."""
     server = Postgres(

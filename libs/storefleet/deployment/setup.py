@@ -10,17 +10,18 @@ from urllib.parse import quote
 
 import asyncpg
 
-from storefleet import accounts, logs
-from storefleet.accounts import NewTenant
-from storefleet.bus import Bus
+from storefleet.auth import accounts
+from storefleet.auth.accounts import NewTenant
+from storefleet.core.errors import BusAway, Conflict, DatabaseAway
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.deployment.backups import Backup, restore
-from storefleet.deployment.failure import DeploymentError, NotYet
-from storefleet.errors import BusAway, Conflict, DatabaseAway
-from storefleet.node import schema
-from storefleet.node.roles import MAINTENANCE_DATABASE, SUPERUSER, ensure_roles
-from storefleet.node.sql import connect, place_of
-from storefleet.settings import Settings
+from storefleet.deployment.deployment_error import DeploymentError, NotYet
+from storefleet.messaging import Bus
+from storefleet.node.servers import schema
+from storefleet.node.servers.roles import MAINTENANCE_DATABASE, SUPERUSER, ensure_roles
+from storefleet.node.servers.sql import connect, place_of
+from storefleet.observability import logs
 
 log = logs.get(__name__)
 
@@ -57,7 +58,9 @@ async def setup(settings: Settings, given: Given, *, patience: float) -> None:
     await _persist("streams", lambda: _streams(settings), deadline)
     tenant = await _persist("first tenant", lambda: _first_tenant(settings, given.owner), deadline)
     if tenant != given.owner.tenant_id:
-        log.warning("tenant_is_another", tenant=tenant, told=given.owner.tenant_id, email=given.owner.email)
+        log.warning(
+            "tenant_is_another", tenant=tenant, told=given.owner.tenant_id, email=given.owner.email
+        )
     log.info("set_up", tenant=tenant)
 
 
@@ -71,7 +74,9 @@ async def wait(settings: Settings, *, patience: float) -> None:
         except asyncpg.PostgresError as error:  # role and database are made by the set-up, too
             raise NotYet(str(error)) from None
         if not current:
-            raise NotYet("the schema is older than this release, or not made yet; the set-up job does that")
+            raise NotYet(
+                "the schema is older than this release, or not made yet; the set-up job does that"
+            )
 
     await _persist("schema", look, time.monotonic() + patience)
 
@@ -119,7 +124,9 @@ async def _streams(settings: Settings) -> None:
 
 
 async def _first_tenant(settings: Settings, owner: NewTenant) -> str:
-    async with Database(settings.database_url.get_secret_value(), connections=2).opened() as database:
+    async with Database(
+        settings.database_url.get_secret_value(), connections=2
+    ).opened() as database:
         return await accounts.ensure_given_tenant(database, settings, owner)
 
 
@@ -132,7 +139,9 @@ async def _persist(what: str, act: Callable[[], Awaitable[_Result]], deadline: f
         except _AWAY as error:
             reason = str(error) or type(error).__name__
             if time.monotonic() > deadline:
-                raise NotYet(f"Gave up waiting ({what}): {reason}. Look at the server's own log.") from None
+                raise NotYet(
+                    f"Gave up waiting ({what}): {reason}. Look at the server's own log."
+                ) from None
         except asyncpg.InvalidPasswordError as error:
             raise DeploymentError(
                 f"PostgreSQL refuses the password ({error}): the secret and the database's files do not belong "

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from storefleet.core.settings import Settings
 from storefleet.database import access
 from storefleet.database.pool import Database
-from storefleet.node.files import read_json, write_json
+from storefleet.node.private_files import read_json, write_json
 from storefleet.node.state import State
-from storefleet.settings import Settings
 
 EMAIL = "admin@storefleet.localhost"
 
@@ -19,12 +19,19 @@ async def ensure_owner(database: Database, *, settings: Settings, state: State) 
         known = await access.email_known(conn, EMAIL)
     if known and kept:
         return kept
-    from storefleet import accounts  # brings the password hasher, which only this one time is needed here
+    from storefleet.auth import (
+        accounts,  # brings the password hasher, which only this one time is needed here
+    )
 
     made = await accounts.ensure_first_tenant(database, settings, email=EMAIL)
     if made is None:
         made = await accounts.replace_first_secrets(database, email=EMAIL)
-    owner = {"tenant": made.tenant_id, "email": made.email, "password": made.password, "token": made.token}
+    owner = {
+        "tenant": made.tenant_id,
+        "email": made.email,
+        "password": made.password,
+        "token": made.token,
+    }
     write_json(path, owner)
     return owner
 

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from storefleet.node import services
-from storefleet.node.failure import NodeError
-from storefleet.node.processes import end_leftovers, read_records, send
-from storefleet.node.services import SERVICES
+from storefleet.core.settings import Settings
+from storefleet.node import service_processes
+from storefleet.node.node_error import NodeError
+from storefleet.node.processes.process_records import end_leftovers, read_records, send
+from storefleet.node.service_processes import SERVICES
 from storefleet.node.state import State
-from storefleet.settings import Settings
 
 PATIENCE = 45.0
 
@@ -25,7 +25,12 @@ class Report:
     ready: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        return {"running": self.pid is not None, "pid": self.pid, "children": self.children, "services": self.ready}
+        return {
+            "running": self.pid is not None,
+            "pid": self.pid,
+            "children": self.children,
+            "services": self.ready,
+        }
 
 
 def down(settings: Settings) -> str:
@@ -37,7 +42,11 @@ def down(settings: Settings) -> str:
     if lock is not None:
         with lock:
             ended = asyncio.run(end_leftovers(state.records))
-        return f"Ended what a killed run had left: {', '.join(ended)}." if ended else "Nothing is running."
+        return (
+            f"Ended what a killed run had left: {', '.join(ended)}."
+            if ended
+            else "Nothing is running."
+        )
     return _stop(state)
 
 
@@ -53,14 +62,18 @@ def _stop(state: State) -> str:
             lock.close()
             return "Stopped."
         time.sleep(0.05)
-    raise NodeError(f"Storefleet has not stopped within {PATIENCE:.0f} s; {state.log('up')} may say why.")
+    raise NodeError(
+        f"Storefleet has not stopped within {PATIENCE:.0f} s; {state.log('up')} may say why."
+    )
 
 
 def status(settings: Settings) -> Report:
     """Look from outside, as any user of the state folder may."""
     state = State(settings.state_dir)
     running = state.running()
-    children = {record.name: record.pid for record in read_records(state.records) if record.identity.alive}
+    children = {
+        record.name: record.pid for record in read_records(state.records) if record.identity.alive
+    }
     if running is None:
         return Report(None, children, {})
     theirs = settings.model_copy(update=state.read_node().get("services", {}))
@@ -68,7 +81,9 @@ def status(settings: Settings) -> Report:
 
 
 async def _readiness(settings: Settings) -> dict[str, str]:
-    answers = await asyncio.gather(*(services.ask(settings, service) for service in SERVICES))
+    answers = await asyncio.gather(
+        *(service_processes.ask(settings, service) for service in SERVICES)
+    )
     return {
         service: "ready" if code == 200 else said[:200] if code else "no answer"
         for service, (code, said) in zip(SERVICES, answers, strict=True)

@@ -7,27 +7,34 @@ from typing import Any
 
 import asyncpg
 
-from storefleet import tasks
+from storefleet.core import async_tasks
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines import Engines
-from storefleet.node import admin, environments, schema, services
-from storefleet.node.accounts import Account
-from storefleet.node.environments import Environment
-from storefleet.node.failure import NodeError
-from storefleet.node.files import make_folder
-from storefleet.node.nats_server import NatsServer
+from storefleet.engines.catalogue import Engines
+from storefleet.node import admin, service_processes
+from storefleet.node.node_error import NodeError
 from storefleet.node.ports import keep_or_choose
-from storefleet.node.postgres import Postgres
-from storefleet.node.roles import MAINTENANCE_DATABASE, PLATFORM_DATABASE, PLATFORM_ROLE, STORES_ROLE
-from storefleet.node.services import SERVICES
-from storefleet.node.sql import place_of
+from storefleet.node.private_files import make_folder
+from storefleet.node.processes.supervisor import Supervisor
+from storefleet.node.servers import schema
+from storefleet.node.servers.nats_server import NatsServer
+from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.roles import (
+    MAINTENANCE_DATABASE,
+    PLATFORM_DATABASE,
+    PLATFORM_ROLE,
+    STORES_ROLE,
+)
+from storefleet.node.servers.sql import place_of
+from storefleet.node.servers.stream_keeper import Streams
+from storefleet.node.service_processes import SERVICES
 from storefleet.node.state import State
-from storefleet.node.stores import Stores
-from storefleet.node.streams import Streams
-from storefleet.node.supervisor import Supervisor
-from storefleet.node.templates import Template
-from storefleet.runtimes.places import Places
-from storefleet.settings import Settings
+from storefleet.node.stores import environments
+from storefleet.node.stores.environments import Environment
+from storefleet.node.stores.store_processes import Stores
+from storefleet.node.stores.templates import Template
+from storefleet.node.system_user import Account
+from storefleet.runtimes.local.file_layout import Places
 
 Say = Callable[[str], None]
 
@@ -50,9 +57,13 @@ class Node:
         self._engines = engines
         self._account = account
         self._say = say
-        self._services = services  # none: they run elsewhere, and so does whoever set the servers up
+        self._services = (
+            services  # none: they run elsewhere, and so does whoever set the servers up
+        )
         self._places = Places(state.folder)
-        self._supervisor = Supervisor(records=state.records, changed=self._saw, backoff=settings.restart_backoff)
+        self._supervisor = Supervisor(
+            records=state.records, changed=self._saw, backoff=settings.restart_backoff
+        )
         self._environments: dict[tuple[str, str], Environment] = {}
         self._stores: Stores | None = None
         self._streams: Streams | None = None
@@ -65,7 +76,9 @@ class Node:
     async def running(self) -> AsyncIterator[dict[str, Any]]:
         """Everything up, and the first sign-in; everything down afterwards, also when coming up failed."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._supervisor.stop_all)  # last: the servers that everything else needs
+            stack.push_async_callback(
+                self._supervisor.stop_all
+            )  # last: the servers that everything else needs
             try:
                 yield await self._start(stack)
             finally:
@@ -87,7 +100,7 @@ class Node:
         self._helpers.append(preparing)
         self._say("starting PostgreSQL and NATS")
         urls = self._urls()
-        services.write_secrets(self._state, urls)
+        service_processes.write_secrets(self._state, urls)
         await together(self._start_database(urls), self._start_bus(stack))
         database = Database(urls["gateway"]["database_url"], connections=3)
         await stack.enter_async_context(database.opened())
@@ -99,12 +112,18 @@ class Node:
             self._prepare_templates(preparing, urls),
         )
         # Stores that ran before are started only now: fifty of them would make the services late.
-        self._environments = {(environment.engine, environment.version): environment for environment in made}
+        self._environments = {
+            (environment.engine, environment.version): environment for environment in made
+        }
         self._stores.look()
         return admin.tell(owner, settings=self._settings, state=self._state) if owner else {}
 
     async def _ensure_owner(self, database: Database) -> dict[str, Any]:
-        return await admin.ensure_owner(database, settings=self._settings, state=self._state) if self._services else {}
+        return (
+            await admin.ensure_owner(database, settings=self._settings, state=self._state)
+            if self._services
+            else {}
+        )
 
     def _choose_servers(self) -> None:
         """Embedded servers unless the settings name others; each keeps its port from run to run."""
@@ -130,7 +149,9 @@ class Node:
                 port=ports["nats"],
                 account=self._account,
             )
-        self._state.write_node(ports={**kept, **ports}, services=services.ports(self._settings))
+        self._state.write_node(
+            ports={**kept, **ports}, services=service_processes.ports(self._settings)
+        )
 
     def _urls(self) -> dict[str, dict[str, str]]:
         """Addresses with passwords, by user; `node` is this process."""
@@ -143,7 +164,11 @@ class Node:
             stores = given.stores_database_url.get_secret_value() or platform
         users: dict[str, dict[str, str]] = {}
         for user in (*SERVICES, "node"):
-            bus = self._nats.url(user) if self._nats is not None else given.nats_url.get_secret_value()
+            bus = (
+                self._nats.url(user)
+                if self._nats is not None
+                else given.nats_url.get_secret_value()
+            )
             users[user] = {"database_url": platform, "nats_url": bus}
             if user in ("provisioner", "reaper", "node"):
                 users[user]["stores_database_url"] = stores
@@ -159,7 +184,9 @@ class Node:
         try:
             await schema.ensure(
                 url,
-                env=services.environment("gateway", settings=self._settings, state=self._state, account=None),
+                env=service_processes.environment(
+                    "gateway", settings=self._settings, state=self._state, account=None
+                ),
                 records=self._state.records,
                 log=self._state.log("migrate"),
             )
@@ -173,7 +200,11 @@ class Node:
             self._nats.prepare()
             self._supervisor.start(self._nats.child())
             await self._nats.ready(lambda: self._supervisor.status("nats"))
-        url = self._nats.url("node") if self._nats is not None else self._settings.nats_url.get_secret_value()
+        url = (
+            self._nats.url("node")
+            if self._nats is not None
+            else self._settings.nats_url.get_secret_value()
+        )
         self._streams = Streams(url, replicas=self._settings.stream_replicas)
         await stack.enter_async_context(self._streams.opened())
         await self._streams.first()
@@ -195,12 +226,14 @@ class Node:
             self._say("starting the services")
         for service in self._services:
             self._supervisor.start(
-                services.make_child(service, settings=self._settings, state=self._state, account=self._account)
+                service_processes.make_child(
+                    service, settings=self._settings, state=self._state, account=self._account
+                )
             )
         await together(*(self._service_ready(service) for service in self._services))
 
     async def _service_ready(self, service: str) -> None:
-        await services.wait_until_ready(
+        await service_processes.wait_until_ready(
             service,
             settings=self._settings,
             log=self._state.log(service),
@@ -212,8 +245,12 @@ class Node:
             return []
         made = []
         for engine in self._engines:
-            for version in (version.version for version in engine.versions if engine.local is not None):
-                environment = await asyncio.to_thread(environments.find, engine, version, folder=self._state.engines)
+            for version in (
+                version.version for version in engine.versions if engine.local is not None
+            ):
+                environment = await asyncio.to_thread(
+                    environments.find, engine, version, folder=self._state.engines
+                )
                 await environments.build(
                     engine,
                     environment,
@@ -240,7 +277,8 @@ class Node:
                 account=self._account,
             )
             await template.ensure(
-                self._say, record=self._places.template_record(environment.engine, environment.version)
+                self._say,
+                record=self._places.template_record(environment.engine, environment.version),
             )
             environments.publish(environment, places=self._places)
             await template.forget_outdated()
@@ -252,7 +290,12 @@ class Node:
         if self._stores is not None:
             self._stores.saw(name)
         status = self._supervisor.status(name)
-        if name == "nats" and self._streams is not None and status is not None and status.state == "running":
+        if (
+            name == "nats"
+            and self._streams is not None
+            and status is not None
+            and status.state == "running"
+        ):
             self._streams.lost()
 
     def _background(self, work: Awaitable[None], name: str) -> None:
@@ -266,7 +309,7 @@ class Node:
         self._say("stopping")
         admin.untell(self._state)
         await asyncio.gather(*(self._supervisor.stop(service) for service in self._services))
-        await tasks.end((*self._tasks, *self._helpers))
+        await async_tasks.end((*self._tasks, *self._helpers))
         if self._stores is not None:
             await self._stores.close()
         await self._supervisor.stop_all(least_rank=1)
@@ -278,4 +321,4 @@ async def together(*work: Awaitable[Any]) -> list[Any]:
     try:
         return list(await asyncio.gather(*parts))
     finally:
-        await tasks.end(parts)
+        await async_tasks.end(parts)

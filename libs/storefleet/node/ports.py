@@ -4,7 +4,7 @@ import errno
 import random
 import socket
 
-from storefleet.node.failure import NodeError
+from storefleet.node.node_error import NodeError
 
 #: Below the range from which the kernel takes ports for outgoing connections, so that a kept one stays free.
 FIRST, LAST = 23_000, 29_999
@@ -19,7 +19,9 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            raise NodeError(f"The address {host} port {port} cannot be used: {error.strerror}.") from None
+            raise NodeError(
+                f"The address {host} port {port} cannot be used: {error.strerror}."
+            ) from None
     return True
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from storefleet.node.accounts import Account
-from storefleet.node.failure import NodeError
-from storefleet.node.files import make_folder, pass_folder, read_json, write_json
-from storefleet.node.processes import Identity, boot_id, identify
+from storefleet.node.node_error import NodeError
+from storefleet.node.private_files import make_folder, pass_folder, read_json, write_json
+from storefleet.node.processes.process_records import Identity, boot_id, identify
+from storefleet.node.system_user import Account
 
 ENOUGH = 500 * 1024 * 1024
 
@@ -59,7 +59,9 @@ class State:
             for path in (self.records, self.logs, self.folder / "secrets"):
                 make_folder(path)
         except OSError as error:
-            raise NodeError(f"The state folder {self.folder} cannot be made: {error.strerror}.") from None
+            raise NodeError(
+                f"The state folder {self.folder} cannot be made: {error.strerror}."
+            ) from None
 
     def check_owner(self) -> None:
         """Refuse another user's folder before anything in it is touched."""
@@ -83,7 +85,9 @@ class State:
         try:
             file = (self.folder / "lock").open("a", encoding="ascii")
         except PermissionError:
-            raise NodeError(f"The state folder {self.folder} belongs to another user: run as that user.") from None
+            raise NodeError(
+                f"The state folder {self.folder} belongs to another user: run as that user."
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -98,7 +102,9 @@ class State:
         """Say who runs here: `ports` of the embedded servers, `services` with the ports of ours."""
         own = identify(os.getpid())
         started = own.started if own else 0
-        write_json(self.node, {"pid": os.getpid(), "started": started, "boot": boot_id(), **content})
+        write_json(
+            self.node, {"pid": os.getpid(), "started": started, "boot": boot_id(), **content}
+        )
 
     def running(self) -> Identity | None:
         """The node that runs on this folder now."""

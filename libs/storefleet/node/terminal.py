@@ -43,8 +43,12 @@ class Terminal:
             ("API token", f"in {file}"),
         ):
             rows.add_row(Text(name, style="bold"), Text(value))
-        hint = Text("Ctrl-C or `make down` stops everything; the next `make up` continues.", style="dim")
-        panel = Panel(Group(rows, Text(), hint), title=f"Storefleet is ready ({seconds:.1f} s)", expand=False)
+        hint = Text(
+            "Ctrl-C or `make down` stops everything; the next `make up` continues.", style="dim"
+        )
+        panel = Panel(
+            Group(rows, Text(), hint), title=f"Storefleet is ready ({seconds:.1f} s)", expand=False
+        )
         Console(highlight=False).print(panel)
         sys.stdout.flush()
 

@@ -11,21 +11,22 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from storefleet import engines, logs
-from storefleet.engines import EngineError
-from storefleet.node import admin, services
-from storefleet.node.accounts import Account, find_account
-from storefleet.node.failure import NodeError
+from storefleet.core.settings import Settings
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import EngineError
+from storefleet.node import admin, service_processes
 from storefleet.node.node import Node
-from storefleet.node.processes import end_leftovers
+from storefleet.node.node_error import NodeError
+from storefleet.node.processes.process_records import end_leftovers
 from storefleet.node.state import State
+from storefleet.node.system_user import Account, find_account
 from storefleet.node.terminal import Terminal
-from storefleet.settings import Settings
+from storefleet.observability import logs
 
 log = logs.get(__name__)
 
 
-def up(settings: Settings, wanted: tuple[str, ...] = services.SERVICES) -> int:
+def up(settings: Settings, wanted: tuple[str, ...] = service_processes.SERVICES) -> int:
     """Run until told to stop, with these services; returns the exit code, having told why it is not 0."""
     began, terminal, state = time.monotonic(), Terminal(), State(settings.state_dir)
     os.umask(0o077)
@@ -41,7 +42,9 @@ def up(settings: Settings, wanted: tuple[str, ...] = services.SERVICES) -> int:
     return 0
 
 
-async def _up(settings: Settings, state: State, terminal: Terminal, began: float, wanted: tuple[str, ...]) -> None:
+async def _up(
+    settings: Settings, state: State, terminal: Terminal, began: float, wanted: tuple[str, ...]
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -68,9 +71,18 @@ async def _run(
     if ended := await end_leftovers(state.records):
         log.warning("leftovers_ended", names=ended)
     if wanted:
-        services.check_ports(settings)
-    catalogue = engines.load(settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue)
-    node = Node(settings=settings, state=state, engines=catalogue, account=account, say=terminal.say, services=wanted)
+        service_processes.check_ports(settings)
+    engines = catalogue.load(
+        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    )
+    node = Node(
+        settings=settings,
+        state=state,
+        engines=engines,
+        account=account,
+        say=terminal.say,
+        services=wanted,
+    )
     await _until(stop, asyncio.create_task(_live(node, state, terminal, began)))
 
 
@@ -85,7 +97,9 @@ def _explained(state: State) -> Iterator[None]:
         with contextlib.suppress(OSError):  # it may be the disk
             log.exception("node_crashed")
         what = f"{type(error).__name__}: {error}"[:200]
-        raise NodeError(f"Stopped by an unexpected error ({what}); all of it is in {state.log('up')}.") from None
+        raise NodeError(
+            f"Stopped by an unexpected error ({what}); all of it is in {state.log('up')}."
+        ) from None
 
 
 def _alone(state: State, settings: Settings) -> TextIO:
@@ -94,8 +108,12 @@ def _alone(state: State, settings: Settings) -> TextIO:
     if lock is None:
         running = state.running()
         who = f"process {running.pid}" if running else "another process"
-        raise NodeError(f"Storefleet runs already on {state.folder} ({who}): stop it with `make down` first.")
-    state.write_node(ports=state.read_node().get("ports", {}), services=services.ports(settings))
+        raise NodeError(
+            f"Storefleet runs already on {state.folder} ({who}): stop it with `make down` first."
+        )
+    state.write_node(
+        ports=state.read_node().get("ports", {}), services=service_processes.ports(settings)
+    )
     return lock
 
 

@@ -1,9 +1,9 @@
 """Places where stores run: a small protocol and its implementations."""
 
+from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines import Engines
-from storefleet.runtimes.base import Runtime
-from storefleet.settings import Settings
+from storefleet.engines.catalogue import Engines
+from storefleet.runtimes.protocol import Runtime
 
 
 def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime:
@@ -16,6 +16,6 @@ def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime
         from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 
         return KubernetesRuntime(settings=settings, engines=engines)
-    from storefleet.runtimes.local import LocalRuntime
+    from storefleet.runtimes.local.runtime import LocalRuntime
 
     return LocalRuntime(settings=settings, database=database, engines=engines)

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from storefleet.engines import Engines
-from storefleet.errors import PermanentError
-from storefleet.models import Credentials, Store
-from storefleet.runtimes.base import Address, Change, Outcome, RuntimeStep, Use, Work
-from storefleet.settings import Settings
+from storefleet.core.errors import PermanentError
+from storefleet.core.models import Credentials, Store
+from storefleet.core.settings import Settings
+from storefleet.engines.catalogue import Engines
+from storefleet.runtimes.protocol import Address, Change, Outcome, RuntimeStep, Use, Work
 
 
 class SimulatedRuntime:
@@ -43,7 +43,11 @@ class SimulatedRuntime:
 
     def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store, change
-        return (RuntimeStep("return-release", "Pretend to go back to the version before", self._pretend),)
+        return (
+            RuntimeStep(
+                "return-release", "Pretend to go back to the version before", self._pretend
+            ),
+        )
 
     def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store
@@ -55,7 +59,9 @@ class SimulatedRuntime:
         """What the plan allows, and that nothing of it is taken."""
         engine = self._engines.find(store.engine)
         plan = engine.plan(store.plan) if engine else None
-        return [Use(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()] if plan else None
+        return (
+            [Use(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()] if plan else None
+        )
 
     async def credentials(self, store: Store) -> Credentials | None:
         del store

@@ -21,7 +21,14 @@ ALL = list(everything())
 def test_helm_finds_nothing_to_say(case: str) -> None:
     how = PLATFORM_VALUES[case]
     files = [f"--values={PLATFORM / file}" for file in how.get("files", ())]
-    done = run_helm("lint", "--strict", str(PLATFORM), *files, "--values=-", sent=json.dumps(how.get("values", {})))
+    done = run_helm(
+        "lint",
+        "--strict",
+        str(PLATFORM),
+        *files,
+        "--values=-",
+        sent=json.dumps(how.get("values", {})),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -29,7 +36,9 @@ def test_helm_finds_nothing_to_say(case: str) -> None:
 FOREIGN = ("gateway.networking.k8s.io/", "cert-manager.io/", "monitoring.coreos.com/")
 
 
-@pytest.mark.parametrize(("chart", "case", "objects"), ALL, ids=[f"{chart}-{case}" for chart, case, _ in ALL])
+@pytest.mark.parametrize(
+    ("chart", "case", "objects"), ALL, ids=[f"{chart}-{case}" for chart, case, _ in ALL]
+)
 def test_kubernetes_knows_every_object(chart: str, case: str, objects: list[Manifest]) -> None:
     assert objects, (chart, case)
     for each in objects:
@@ -79,20 +88,32 @@ def test_values_that_make_no_sense_are_named(values: dict[str, Any], named: str)
 
 
 def of(objects: list[Manifest], kind: str, name: str) -> Manifest:
-    return next(each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name)
+    return next(
+        each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name
+    )
 
 
 def settings_of(deployment: Manifest) -> dict[str, str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return {variable["name"].removeprefix("STOREFLEET_"): variable["value"] for variable in container["env"]}
+    return {
+        variable["name"].removeprefix("STOREFLEET_"): variable["value"]
+        for variable in container["env"]
+    }
 
 
 def test_an_upgrade_sets_the_servers_up_again() -> None:
     def job(*arguments: str) -> str:
-        done = run_helm("template", "storefleet", str(PLATFORM), "--show-only=templates/setup.yaml", *arguments)
+        done = run_helm(
+            "template", "storefleet", str(PLATFORM), "--show-only=templates/setup.yaml", *arguments
+        )
         return next(line for line in done.stdout.splitlines() if line.startswith("  name: setup-"))
 
-    names = {job(), job("--set=image.tag=0.9.9"), job("--set=setup.timeout=60"), job("--is-upgrade")}
+    names = {
+        job(),
+        job("--set=image.tag=0.9.9"),
+        job("--set=setup.timeout=60"),
+        job("--is-upgrade"),
+    }
     assert len(names) == 3, "an upgrade is another revision, which `template` does not count"
     assert 'storefleet.dev/release: "1"' in render(templates=("templates/setup.yaml",))
 
@@ -101,12 +122,20 @@ def test_servers_of_others_leave_nothing_of_ours() -> None:
     objects = rendered(files=("values-prod.yaml",))
     assert not {each["metadata"]["name"] for each in objects} & {"postgres", "nats", "nats-peers"}
     deployment = of(objects, "Deployment", "provisioner")
-    (volume,) = (each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets")
-    found = [(each["secret"]["name"], each["secret"]["items"][0]["key"]) for each in volume["projected"]["sources"]]
+    (volume,) = (
+        each
+        for each in deployment["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "secrets"
+    )
+    found = [
+        (each["secret"]["name"], each["secret"]["items"][0]["key"])
+        for each in volume["projected"]["sources"]
+    ]
     assert found == [("database", "url"), ("bus", "provisioner")]
     job = of(objects, "Job", "secrets")
     assert not any(
-        word.startswith(("--postgres", "--nats")) for word in job["spec"]["template"]["spec"]["containers"][0]["args"]
+        word.startswith(("--postgres", "--nats"))
+        for word in job["spec"]["template"]["spec"]["containers"][0]["args"]
     )
 
 
@@ -125,12 +154,20 @@ def test_each_service_gets_its_own_secret_of_the_bus_and_no_other() -> None:
 def test_the_public_address_comes_from_where_it_is_known() -> None:
     told = settings_of(
         of(
-            rendered(values={"publicUrl": "http://10.0.0.1:30080", "publicLiveUrl": "ws://10.0.0.1:30081"}),
+            rendered(
+                values={
+                    "publicUrl": "http://10.0.0.1:30080",
+                    "publicLiveUrl": "ws://10.0.0.1:30081",
+                }
+            ),
             "Deployment",
             "gateway",
         )
     )
-    assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == ("http://10.0.0.1:30080", "ws://10.0.0.1:30081")
+    assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == (
+        "http://10.0.0.1:30080",
+        "ws://10.0.0.1:30081",
+    )
     told = settings_of(of(rendered(files=("values-prod.yaml",)), "Deployment", "gateway"))
     assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == (
         "https://storefleet.example.com",
@@ -142,10 +179,17 @@ def test_the_public_address_comes_from_where_it_is_known() -> None:
 
 def test_settings_are_passed_on() -> None:
     objects = rendered(
-        values={"settings": {"STORES_PER_HOUR": 1000000, "BODY_LIMIT": 70000}, "stores": {"publicPort": 8443}}
+        values={
+            "settings": {"STORES_PER_HOUR": 1000000, "BODY_LIMIT": 70000},
+            "stores": {"publicPort": 8443},
+        }
     )
     told = settings_of(of(objects, "Deployment", "provisioner"))
-    assert (told["STORES_PER_HOUR"], told["BODY_LIMIT"], told["STORE_PUBLIC_PORT"]) == ("1000000", "70000", "8443")
+    assert (told["STORES_PER_HOUR"], told["BODY_LIMIT"], told["STORE_PUBLIC_PORT"]) == (
+        "1000000",
+        "70000",
+        "8443",
+    )
 
 
 def test_a_store_may_not_serve_as_the_platform() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storefleet.runtimes.kubernetes.kinds import COMPONENT, STORE
+from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT, STORE
 from tests.support.charts import Manifest
 from tests.support.templates import Template, everything, store_charts, templates_of
 
@@ -15,17 +15,29 @@ from tests.support.templates import Template, everything, store_charts, template
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}
 VOLUMES = {"configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"}
 STORE_KINDS = {
-    *("ConfigMap", "Service", "PersistentVolumeClaim", "Deployment", "StatefulSet", "Job", "CronJob"),
+    *(
+        "ConfigMap",
+        "Service",
+        "PersistentVolumeClaim",
+        "Deployment",
+        "StatefulSet",
+        "Job",
+        "CronJob",
+    ),
     *("Ingress", "HTTPRoute"),
 }
-IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[a-f0-9]{64})")
+IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._/:-]*(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[a-f0-9]{64})"
+)
 SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|credential|api_?key")
 #: A setting that names where secrets are is none.
 PLACE = re.compile(r"(?i)_(dir|file|folder)$")
 ADDRESS_WITH_SECRET = re.compile(r"\w+://[^\s/@:]+:[^\s/@]+@")
 
 ALL = list(everything())
-TEMPLATES = [template for chart, case, objects in ALL for template in templates_of(chart, case, objects)]
+TEMPLATES = [
+    template for chart, case, objects in ALL for template in templates_of(chart, case, objects)
+]
 STORES = [(chart, case, objects) for chart, case, objects in ALL if chart != "platform"]
 
 
@@ -34,11 +46,16 @@ def every_template() -> Any:
 
 
 def every_chart(which: list[tuple[str, str, list[Manifest]]]) -> Any:
-    return pytest.mark.parametrize("objects", [o for *_, o in which], ids=[f"{c}-{case}" for c, case, _ in which])
+    return pytest.mark.parametrize(
+        "objects", [o for *_, o in which], ids=[f"{c}-{case}" for c, case, _ in which]
+    )
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {template.chart for template in TEMPLATES} == {"platform", *(engine.name for engine in store_charts())}
+    assert {template.chart for template in TEMPLATES} == {
+        "platform",
+        *(engine.name for engine in store_charts()),
+    }
     assert {template.kind for template in TEMPLATES} >= {"Deployment", "StatefulSet", "Job", "Pod"}
     assert STORES
 
@@ -49,7 +66,9 @@ def test_a_pod_is_nobody_and_restricted(template: Template) -> None:
     assert context["runAsNonRoot"] is True
     assert context["runAsUser"] >= 10_000
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases"} & set(template.spec)
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases"} & set(
+        template.spec
+    )
     assert not {"sysctls", "supplementalGroups"} & set(context)
     assert template.spec["enableServiceLinks"] is False
 
@@ -59,7 +78,10 @@ def test_a_pod_speaks_to_the_api_server_only_where_it_is_listed(template: Templa
     asks = template.spec["automountServiceAccountToken"]
     assert asks is False or (template.chart, template.component) in TOKENS
     if not asks:
-        assert not any("serviceAccountToken" in json.dumps(volume) for volume in template.spec.get("volumes", []))
+        assert not any(
+            "serviceAccountToken" in json.dumps(volume)
+            for volume in template.spec.get("volumes", [])
+        )
 
 
 @every_template()
@@ -81,7 +103,11 @@ def test_a_container_can_write_and_become_nothing(template: Template) -> None:
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
         assert context["capabilities"] == {"drop": ["ALL"]}
-        assert set(context) == {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"}
+        assert set(context) == {
+            "allowPrivilegeEscalation",
+            "readOnlyRootFilesystem",
+            "capabilities",
+        }
 
 
 @every_template()
@@ -161,9 +187,15 @@ def test_a_store_holds_nothing_cluster_wide(objects: list[Manifest]) -> None:
 @every_chart(STORES)
 def test_everything_of_a_store_is_found_by_its_label(objects: list[Manifest]) -> None:
     places = [each["metadata"] for each in objects]
-    places += [each["spec"]["template"]["metadata"] for each in objects if "template" in each.get("spec", {})]
+    places += [
+        each["spec"]["template"]["metadata"]
+        for each in objects
+        if "template" in each.get("spec", {})
+    ]
     for each in objects:
-        places += [claim["metadata"] for claim in each.get("spec", {}).get("volumeClaimTemplates", [])]
+        places += [
+            claim["metadata"] for claim in each.get("spec", {}).get("volumeClaimTemplates", [])
+        ]
     for metadata in places:
         assert metadata["labels"][STORE].startswith("sto_")
         assert metadata["labels"].get(COMPONENT) in ("web", "database", "setup")
@@ -180,10 +212,14 @@ def test_a_store_opens_no_door_but_its_own(objects: list[Manifest]) -> None:
             assert each["spec"]["tls"] == [{"hosts": ["acme.localhost"]}]
         if each["kind"] == "HTTPRoute":
             assert each["spec"]["hostnames"] == ["acme.localhost"]
-            assert each["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public", "sectionName": "stores"}]
+            assert each["spec"]["parentRefs"] == [
+                {"namespace": "edge", "name": "public", "sectionName": "stores"}
+            ]
         if each["kind"] in {"Ingress", "HTTPRoute"}:
             assert not each["metadata"].get("annotations")
-    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Service"].count("web") == 1
+    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Service"].count(
+        "web"
+    ) == 1
 
 
 @every_chart(STORES)
@@ -202,7 +238,9 @@ def test_a_stores_tasks_run_only_when_the_platform_says_so(objects: list[Manifes
         if each["kind"] == "CronJob":
             assert each["spec"]["suspend"] is True
             assert each["metadata"]["name"] in ("dump", "restore", "orders")
-            assert each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+            assert (
+                each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+            )
 
 
 def words(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -7,7 +7,8 @@ from tests.support.attacks.ground import PLATFORM_NAMESPACE, Ground, Manifest, c
 from tests.support.kube import collection_of, path_of
 
 PROVISIONER, REAPER, GATEWAY, NOTIFIER = (
-    f"system:serviceaccount:{PLATFORM_NAMESPACE}:{name}" for name in ("provisioner", "reaper", "gateway", "notifier")
+    f"system:serviceaccount:{PLATFORM_NAMESPACE}:{name}"
+    for name in ("provisioner", "reaper", "gateway", "notifier")
 )
 ADMINISTRATOR = None
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -84,7 +85,9 @@ def loosened(manifest: Manifest, **spec: Any) -> Manifest:
 
 def policy(ground: Ground, name: str, **spec: Any) -> Manifest:
     """A network policy of that name in the place where there is none yet."""
-    return ground.bare.object("networking.k8s.io/v1", "NetworkPolicy", name, spec={"podSelector": {}, **spec})
+    return ground.bare.object(
+        "networking.k8s.io/v1", "NetworkPolicy", name, spec={"podSelector": {}, **spec}
+    )
 
 
 def account(name: str, place: str = PLATFORM_NAMESPACE) -> list[dict[str, str]]:

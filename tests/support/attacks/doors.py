@@ -4,25 +4,47 @@ from tests.support.attacks.calls import ADMINISTRATOR, PROVISIONER, Attack, appl
 
 ON_DOORS: list[Attack] = [
     *(
-        Attack(f"{title} ({'administrator' if who is ADMINISTRATOR else 'provisioner'})", who, refusal, call)
+        Attack(
+            f"{title} ({'administrator' if who is ADMINISTRATOR else 'provisioner'})",
+            who,
+            refusal,
+            call,
+        )
         for who in (PROVISIONER, ADMINISTRATOR)
         for title, refusal, call in (
-            ("an Ingress for a foreign host", "may serve", lambda g: create(g.ingress("bank.example.com"))),
-            ("an Ingress for a second host", "may serve", lambda g: create(g.ingress(g.place.host, "other.localhost"))),
-            ("an Ingress for another store's host", "may serve", lambda g: create(g.ingress("other.localhost"))),
+            (
+                "an Ingress for a foreign host",
+                "may serve",
+                lambda g: create(g.ingress("bank.example.com")),
+            ),
+            (
+                "an Ingress for a second host",
+                "may serve",
+                lambda g: create(g.ingress(g.place.host, "other.localhost")),
+            ),
+            (
+                "an Ingress for another store's host",
+                "may serve",
+                lambda g: create(g.ingress("other.localhost")),
+            ),
             ("an Ingress for all hosts", "may serve", lambda g: create(g.ingress(None))),
             ("an Ingress for a wildcard", "may serve", lambda g: create(g.ingress("*.localhost"))),
             (
                 "an Ingress that answers all the rest",
                 "",
                 lambda g: create(
-                    g.ingress(g.place.host, defaultBackend={"service": {"name": "web", "port": {"number": 80}}})
+                    g.ingress(
+                        g.place.host,
+                        defaultBackend={"service": {"name": "web", "port": {"number": 80}}},
+                    )
                 ),
             ),
             (
                 "an Ingress with no rule",
                 "",
-                lambda g: create(g.ingress(defaultBackend={"service": {"name": "web", "port": {"number": 80}}})),
+                lambda g: create(
+                    g.ingress(defaultBackend={"service": {"name": "web", "port": {"number": 80}}})
+                ),
             ),
             (
                 "a certificate for a foreign host",
@@ -41,16 +63,35 @@ ON_DOORS: list[Attack] = [
                     )
                 ),
             ),
-            ("a task by the clock", "CronJobs are suspended", lambda g: create(g.cron_job(suspend=False))),
-            ("a task by the clock, applied", "CronJobs are suspended", lambda g: apply(g.cron_job(suspend=False))),
-            ("a Service on every node", "of type ClusterIP", lambda g: create(g.service(type="NodePort"))),
-            ("a Service before the cluster", "of type ClusterIP", lambda g: create(g.service(type="LoadBalancer"))),
+            (
+                "a task by the clock",
+                "CronJobs are suspended",
+                lambda g: create(g.cron_job(suspend=False)),
+            ),
+            (
+                "a task by the clock, applied",
+                "CronJobs are suspended",
+                lambda g: apply(g.cron_job(suspend=False)),
+            ),
+            (
+                "a Service on every node",
+                "of type ClusterIP",
+                lambda g: create(g.service(type="NodePort")),
+            ),
+            (
+                "a Service before the cluster",
+                "of type ClusterIP",
+                lambda g: create(g.service(type="LoadBalancer")),
+            ),
             (
                 "a Service for another name",
                 "of type ClusterIP",
                 lambda g: create(
                     g.object(
-                        "v1", "Service", "web", spec={"type": "ExternalName", "externalName": "postgres.storefleet.svc"}
+                        "v1",
+                        "Service",
+                        "web",
+                        spec={"type": "ExternalName", "externalName": "postgres.storefleet.svc"},
                     )
                 ),
             ),
@@ -64,12 +105,20 @@ ON_DOORS: list[Attack] = [
     *(
         Attack(title, ADMINISTRATOR, "violates PodSecurity", call)
         for title, call in (
-            ("a pod that is root", lambda g: create(g.pod(pod={"securityContext": {"runAsUser": 0}}))),
-            ("a pod that may become root", lambda g: create(g.pod(securityContext={"allowPrivilegeEscalation": True}))),
+            (
+                "a pod that is root",
+                lambda g: create(g.pod(pod={"securityContext": {"runAsUser": 0}})),
+            ),
+            (
+                "a pod that may become root",
+                lambda g: create(g.pod(securityContext={"allowPrivilegeEscalation": True})),
+            ),
             ("a privileged pod", lambda g: create(g.pod(securityContext={"privileged": True}))),
             (
                 "a pod with a path of the node",
-                lambda g: create(g.pod(pod={"volumes": [{"name": "root", "hostPath": {"path": "/"}}]})),
+                lambda g: create(
+                    g.pod(pod={"volumes": [{"name": "root", "hostPath": {"path": "/"}}]})
+                ),
             ),
             ("a pod in the node's network", lambda g: create(g.pod(pod={"hostNetwork": True}))),
             ("a pod among the node's processes", lambda g: create(g.pod(pod={"hostPID": True}))),
@@ -80,10 +129,20 @@ ON_DOORS: list[Attack] = [
             (
                 "a pod without seccomp",
                 lambda g: create(
-                    g.pod(pod={"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "Unconfined"}}})
+                    g.pod(
+                        pod={
+                            "securityContext": {
+                                "runAsNonRoot": True,
+                                "seccompProfile": {"type": "Unconfined"},
+                            }
+                        }
+                    )
                 ),
             ),
-            ("a pod on a port of the node", lambda g: create(g.pod(ports=[{"containerPort": 80, "hostPort": 80}]))),
+            (
+                "a pod on a port of the node",
+                lambda g: create(g.pod(ports=[{"containerPort": 80, "hostPort": 80}])),
+            ),
         )
     ),
     Attack(
@@ -103,7 +162,10 @@ ON_DOORS: list[Attack] = [
                         {
                             **g.pod()["spec"]["containers"][0],
                             "name": f"web-{n}",
-                            "resources": {"requests": {"memory": "400Mi"}, "limits": {"memory": "512Mi"}},
+                            "resources": {
+                                "requests": {"memory": "400Mi"},
+                                "limits": {"memory": "512Mi"},
+                            },
                         }
                         for n in range(3)
                     ]
@@ -116,7 +178,13 @@ ON_DOORS: list[Attack] = [
         PROVISIONER,
         "exceeded quota",
         lambda g: create(
-            {**g.claim(), "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}}}
+            {
+                **g.claim(),
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "100Gi"}},
+                },
+            }
         ),
     ),
 ]

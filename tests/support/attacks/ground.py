@@ -4,20 +4,32 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from storefleet.engines import Plan
-from storefleet.identifiers import STORE, TENANT, new_id
-from storefleet.models import Store
+from storefleet.core.identifiers import STORE, TENANT, new_id
+from storefleet.core.models import Store
+from storefleet.core.settings import Settings
+from storefleet.engines.catalogue import Plan
 from storefleet.runtimes.kubernetes import manifests
-from storefleet.runtimes.kubernetes.policies import make_network_policies
-from storefleet.settings import Settings
+from storefleet.runtimes.kubernetes.network_policies import make_network_policies
 
 Manifest = dict[str, Any]
 PLATFORM_NAMESPACE = "storefleet"
 SETTINGS = Settings(runtime="kubernetes")
 PLAN = Plan(
     title="Small",
-    quota={"requests.cpu": "1", "requests.memory": "512Mi", "limits.cpu": "2", "limits.memory": "1Gi", "pods": "4"},
-    jobs={"requests.cpu": "1", "requests.memory": "512Mi", "limits.cpu": "2", "limits.memory": "1Gi", "pods": "2"},
+    quota={
+        "requests.cpu": "1",
+        "requests.memory": "512Mi",
+        "limits.cpu": "2",
+        "limits.memory": "1Gi",
+        "pods": "4",
+    },
+    jobs={
+        "requests.cpu": "1",
+        "requests.memory": "512Mi",
+        "limits.cpu": "2",
+        "limits.memory": "1Gi",
+        "pods": "2",
+    },
     storage={"persistentvolumeclaims": "2", "requests.storage": "2Gi"},
     limits={
         "default": {"cpu": "500m", "memory": "128Mi"},
@@ -65,7 +77,12 @@ class Ground:
 
     def object(self, api: str, kind: str, name: str, **content: Any) -> Manifest:
         """Anything in the namespace."""
-        return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": self.name}, **content}
+        return {
+            "apiVersion": api,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self.name},
+            **content,
+        }
 
     def rule(self, kind: str, name: str) -> Manifest:
         """A copy of one of the rules of the place."""
@@ -74,14 +91,21 @@ class Ground:
 
     def service(self, **spec: Any) -> Manifest:
         ports = [{"name": "http", "port": 80}]
-        return self.object("v1", "Service", "web", spec={"selector": {"app": "web"}, "ports": ports, **spec})
+        return self.object(
+            "v1", "Service", "web", spec={"selector": {"app": "web"}, "ports": ports, **spec}
+        )
 
-    def ingress(self, *hosts: str | None, annotations: dict[str, str] | None = None, **spec: Any) -> Manifest:
+    def ingress(
+        self, *hosts: str | None, annotations: dict[str, str] | None = None, **spec: Any
+    ) -> Manifest:
         backend = {"service": {"name": "web", "port": {"number": 80}}}
         paths = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
         rules = [{**({"host": host} if host else {}), "http": paths} for host in hosts]
         made = self.object(
-            "networking.k8s.io/v1", "Ingress", "web", spec={**({"rules": rules} if rules else {}), **spec}
+            "networking.k8s.io/v1",
+            "Ingress",
+            "web",
+            spec={**({"rules": rules} if rules else {}), **spec},
         )
         made["metadata"]["annotations"] = annotations or {}
         return made
@@ -90,23 +114,41 @@ class Ground:
         """A pod that may run here, with `pod` and `container` over its spec and that of its container."""
         secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         spec = {
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{"name": "web", "image": "web:1", "securityContext": secure, **container}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {"name": "web", "image": "web:1", "securityContext": secure, **container}
+            ],
             **(pod or {}),
         }
         return self.object("v1", "Pod", "web", spec=spec)
 
     def workload(self, kind: str, **more: Any) -> Manifest:
         template = {"metadata": {"labels": {"app": "web"}}, "spec": self.pod()["spec"]}
-        content = {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template, **more}
+        content = {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": template,
+            **more,
+        }
         return self.object("apps/v1", kind, "web", spec=content)
 
     def job(self) -> Manifest:
         spec = {**self.pod()["spec"], "restartPolicy": "Never"}
-        return self.object("batch/v1", "Job", "setup", spec={"suspend": True, "template": {"spec": spec}})
+        return self.object(
+            "batch/v1", "Job", "setup", spec={"suspend": True, "template": {"spec": spec}}
+        )
 
     def cron_job(self, **spec: Any) -> Manifest:
-        content = {"suspend": True, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": self.job()["spec"]}, **spec}
+        content = {
+            "suspend": True,
+            "schedule": "0 0 1 1 *",
+            "jobTemplate": {"spec": self.job()["spec"]},
+            **spec,
+        }
         return self.object("batch/v1", "CronJob", "dump", spec=content)
 
     def claim(self) -> Manifest:
@@ -120,7 +162,9 @@ def changed(manifest: Manifest, **metadata: Any) -> Manifest:
     for key, value in metadata.items():
         if isinstance(value, dict):
             merged = {**copy["metadata"].get(key, {}), **value}
-            copy["metadata"][key] = {name: each for name, each in merged.items() if each is not None}
+            copy["metadata"][key] = {
+                name: each for name, each in merged.items() if each is not None
+            }
         else:
             copy["metadata"][key] = value
     return copy

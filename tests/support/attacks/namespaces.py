@@ -22,7 +22,10 @@ from tests.support.attacks.ground import PLATFORM_NAMESPACE, changed
 ON_NAMESPACES: list[Attack] = [
     Attack("takes any name", PROVISIONER, "is named st-", lambda g: create(other("payments"))),
     Attack(
-        "takes a name that only begins like a store's", PROVISIONER, "is named st-", lambda g: create(other("st-x"))
+        "takes a name that only begins like a store's",
+        PROVISIONER,
+        "is named st-",
+        lambda g: create(other("st-x")),
     ),
     Attack(
         "leaves its pods unrestricted",
@@ -64,7 +67,9 @@ ON_NAMESPACES: list[Attack] = [
         "places its pods by annotation",
         PROVISIONER,
         "annotations",
-        lambda g: create(other(annotations={"scheduler.alpha.kubernetes.io/node-selector": "role=control-plane"})),
+        lambda g: create(
+            other(annotations={"scheduler.alpha.kubernetes.io/node-selector": "role=control-plane"})
+        ),
     ),
     Attack(
         "serves as a host elsewhere",
@@ -100,26 +105,35 @@ ON_NAMESPACES: list[Attack] = [
         "gets another host later",
         PROVISIONER,
         "stay as they were made",
-        lambda g: apply(changed(g.namespace, annotations={"storefleet.dev/host": "other.localhost"})),
+        lambda g: apply(
+            changed(g.namespace, annotations={"storefleet.dev/host": "other.localhost"})
+        ),
     ),
     Attack(
         "gets another tenant later",
         PROVISIONER,
         "stay as they were made",
-        lambda g: apply(changed(g.namespace, labels={"storefleet.dev/tenant": "ten_aaaaaaaaaaaaaaaa"})),
+        lambda g: apply(
+            changed(g.namespace, labels={"storefleet.dev/tenant": "ten_aaaaaaaaaaaaaaaa"})
+        ),
     ),
     Attack(
         "gets other pod security later",
         PROVISIONER,
         "pods are restricted",
-        lambda g: merged(namespace(g.name), metadata={"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}),
+        lambda g: merged(
+            namespace(g.name),
+            metadata={"labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+        ),
         merge=True,
     ),
     Attack(
         "loses pod security later",
         PROVISIONER,
         "pods are restricted",
-        lambda g: merged(namespace(g.name), metadata={"labels": {"pod-security.kubernetes.io/enforce": None}}),
+        lambda g: merged(
+            namespace(g.name), metadata={"labels": {"pod-security.kubernetes.io/enforce": None}}
+        ),
         merge=True,
     ),
     Attack(
@@ -133,7 +147,9 @@ ON_NAMESPACES: list[Attack] = [
         ),
         merge=True,
     ),
-    Attack("is replaced", PROVISIONER, FORBIDDEN, lambda g: Call("PUT", namespace(g.name), g.namespace)),
+    Attack(
+        "is replaced", PROVISIONER, FORBIDDEN, lambda g: Call("PUT", namespace(g.name), g.namespace)
+    ),
     Attack(
         "is finalized by force",
         PROVISIONER,
@@ -186,7 +202,9 @@ ON_NAMESPACES: list[Attack] = [
         PROVISIONER,
         "not a store's",
         lambda g: Call(
-            "PATCH", namespace(FOREIGN), {"metadata": {"labels": {"app.kubernetes.io/managed-by": "storefleet"}}}
+            "PATCH",
+            namespace(FOREIGN),
+            {"metadata": {"labels": {"app.kubernetes.io/managed-by": "storefleet"}}},
         ),
         merge=True,
     ),

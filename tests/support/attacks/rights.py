@@ -75,7 +75,14 @@ ON_RIGHTS: list[Attack] = [
         "only the known bindings",
         lambda g: apply(
             binding(
-                g, subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}]
+                g,
+                subjects=[
+                    {
+                        "apiGroup": "rbac.authorization.k8s.io",
+                        "kind": "Group",
+                        "name": "system:authenticated",
+                    }
+                ],
             )
         ),
     ),
@@ -111,7 +118,12 @@ ON_RIGHTS: list[Attack] = [
         PROVISIONER,
         FORBIDDEN,
         lambda g: create(
-            g.object(RBAC, "Role", "own", rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])
+            g.object(
+                RBAC,
+                "Role",
+                "own",
+                rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+            )
         ),
     ),
     Attack(
@@ -176,7 +188,12 @@ ON_RIGHTS: list[Attack] = [
             }
         ),
     ),
-    Attack("makes an account", PROVISIONER, FORBIDDEN, lambda g: create(g.object("v1", "ServiceAccount", "own"))),
+    Attack(
+        "makes an account",
+        PROVISIONER,
+        FORBIDDEN,
+        lambda g: create(g.object("v1", "ServiceAccount", "own")),
+    ),
     Attack(
         "looks into a pod",
         PROVISIONER,
@@ -190,7 +207,12 @@ ON_RIGHTS: list[Attack] = [
         lambda g: Call("PATCH", within(g, "pods/web/ephemeralcontainers"), {"spec": {}}),
         merge=True,
     ),
-    Attack("opens a port of a pod", PROVISIONER, FORBIDDEN, lambda g: Call("POST", within(g, "pods/web/portforward"))),
+    Attack(
+        "opens a port of a pod",
+        PROVISIONER,
+        FORBIDDEN,
+        lambda g: Call("POST", within(g, "pods/web/portforward")),
+    ),
     Attack("makes a bare pod", PROVISIONER, FORBIDDEN, lambda g: create(g.pod())),
     Attack(
         "goes through a Service by the API server",
@@ -210,7 +232,11 @@ ON_RIGHTS: list[Attack] = [
                 "apiVersion": "v1",
                 "kind": "PersistentVolume",
                 "metadata": {"name": "root"},
-                "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/"}},
+                "spec": {
+                    "capacity": {"storage": "1Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "hostPath": {"path": "/"},
+                },
             },
         ),
     ),

@@ -33,7 +33,9 @@ ON_RULES: list[Attack] = [
         merge=True,
     ),
     Attack("removes a quota", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.limits[0]))),
-    Attack("removes all quotas", PROVISIONER, FORBIDDEN, lambda g: delete(within(g, "resourcequotas"))),
+    Attack(
+        "removes all quotas", PROVISIONER, FORBIDDEN, lambda g: delete(within(g, "resourcequotas"))
+    ),
     Attack(
         "has a quota collected as garbage",
         PROVISIONER,
@@ -44,15 +46,26 @@ ON_RULES: list[Attack] = [
         "writes a quota's count",
         PROVISIONER,
         FORBIDDEN,
-        lambda g: Call("PATCH", f"{path_of(g.limits[0])}/status", {"status": {"used": {"pods": "0"}}}),
+        lambda g: Call(
+            "PATCH", f"{path_of(g.limits[0])}/status", {"status": {"used": {"pods": "0"}}}
+        ),
         merge=True,
     ),
-    Attack("replaces a quota", PROVISIONER, FORBIDDEN, lambda g: Call("PUT", path_of(g.limits[0]), g.limits[0])),
+    Attack(
+        "replaces a quota",
+        PROVISIONER,
+        FORBIDDEN,
+        lambda g: Call("PUT", path_of(g.limits[0]), g.limits[0]),
+    ),
     Attack(
         "raises the limits",
         PROVISIONER,
         "is not changed",
-        lambda g: apply(loosened(g.rule("LimitRange", "store"), limits=[{"type": "Container", "max": {"cpu": "64"}}])),
+        lambda g: apply(
+            loosened(
+                g.rule("LimitRange", "store"), limits=[{"type": "Container", "max": {"cpu": "64"}}]
+            )
+        ),
     ),
     Attack(
         "adds limits of its own",
@@ -71,7 +84,11 @@ ON_RULES: list[Attack] = [
         "selects other pods by it",
         PROVISIONER,
         "is not changed",
-        lambda g: apply(loosened(g.rule("NetworkPolicy", "default-deny"), podSelector={"matchLabels": {"a": "b"}})),
+        lambda g: apply(
+            loosened(
+                g.rule("NetworkPolicy", "default-deny"), podSelector={"matchLabels": {"a": "b"}}
+            )
+        ),
     ),
     Attack("removes it", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.policies[0]))),
     Attack(
@@ -102,7 +119,9 @@ ON_RULES: list[Attack] = [
         "lets addresses in under a known name",
         PROVISIONER,
         "into a store come",
-        lambda g: create(policy(g, "web-ingress", ingress=[{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])),
+        lambda g: create(
+            policy(g, "web-ingress", ingress=[{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])
+        ),
     ),
     Attack(
         "lets everything out under a known name",
@@ -116,7 +135,9 @@ ON_RULES: list[Attack] = [
         "out of a store goes",
         lambda g: create(
             policy(
-                g, "egress-internet", egress=[{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["127.0.0.0/8"]}}]}]
+                g,
+                "egress-internet",
+                egress=[{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["127.0.0.0/8"]}}]}],
             )
         ),
     ),
@@ -124,7 +145,11 @@ ON_RULES: list[Attack] = [
         "reaches for the metadata address",
         PROVISIONER,
         "out of a store goes",
-        lambda g: create(policy(g, "egress-internet", egress=[{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}])),
+        lambda g: create(
+            policy(
+                g, "egress-internet", egress=[{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]
+            )
+        ),
     ),
     Attack(
         "reaches for other stores",
@@ -135,18 +160,37 @@ ON_RULES: list[Attack] = [
                 g,
                 "allow-dns",
                 egress=[
-                    {"to": [{"namespaceSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "storefleet"}}}]}
+                    {
+                        "to": [
+                            {
+                                "namespaceSelector": {
+                                    "matchLabels": {"app.kubernetes.io/managed-by": "storefleet"}
+                                }
+                            }
+                        ]
+                    }
                 ],
             )
         ),
     ),
     Attack(
-        "the gateway opens the network", GATEWAY, FORBIDDEN, lambda g: create(policy(g, "web-ingress", ingress=[{}]))
+        "the gateway opens the network",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: create(policy(g, "web-ingress", ingress=[{}])),
     ),
     Attack(
-        "the gateway lifts a quota", GATEWAY, FORBIDDEN, lambda g: apply(loosened(g.limits[0], hard={"pods": "99"}))
+        "the gateway lifts a quota",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: apply(loosened(g.limits[0], hard={"pods": "99"})),
     ),
-    Attack("the gateway reads quotas elsewhere", GATEWAY, FORBIDDEN, lambda g: get("/api/v1/resourcequotas")),
+    Attack(
+        "the gateway reads quotas elsewhere",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: get("/api/v1/resourcequotas"),
+    ),
     Attack(
         "the gateway runs a task",
         GATEWAY,

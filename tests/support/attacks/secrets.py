@@ -73,8 +73,18 @@ ON_SECRETS: list[Attack] = [
         FORBIDDEN,
         lambda g: get(f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/pods/gateway/log"),
     ),
-    Attack("the gateway reads another Secret of a store", GATEWAY, FORBIDDEN, lambda g: get(path_of(g.secrets[1]))),
-    Attack("the gateway lists a store's Secrets", GATEWAY, FORBIDDEN, lambda g: get(within(g, "secrets"))),
+    Attack(
+        "the gateway reads another Secret of a store",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: get(path_of(g.secrets[1])),
+    ),
+    Attack(
+        "the gateway lists a store's Secrets",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: get(within(g, "secrets")),
+    ),
     Attack("the gateway reads all Secrets", GATEWAY, FORBIDDEN, lambda g: get("/api/v1/secrets")),
     Attack(
         "the gateway reads the platform's",
@@ -108,12 +118,19 @@ ON_SECRETS: list[Attack] = [
         FORBIDDEN,
         lambda g: Call("POST", within(g, "pods/web/exec?command=sh")),
     ),
-    Attack("the gateway deletes a pod", GATEWAY, FORBIDDEN, lambda g: delete(within(g, "pods/web"))),
-    Attack("the reaper reads a store's Secret", REAPER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))),
+    Attack(
+        "the gateway deletes a pod", GATEWAY, FORBIDDEN, lambda g: delete(within(g, "pods/web"))
+    ),
+    Attack(
+        "the reaper reads a store's Secret", REAPER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))
+    ),
     Attack("the reaper reads all", REAPER, FORBIDDEN, lambda g: get("/api/v1/secrets")),
     Attack("the reaper deletes one", REAPER, FORBIDDEN, lambda g: delete(path_of(g.secrets[0]))),
     Attack(
-        "the reaper empties kube-system", REAPER, FORBIDDEN, lambda g: delete("/api/v1/namespaces/kube-system/pods")
+        "the reaper empties kube-system",
+        REAPER,
+        FORBIDDEN,
+        lambda g: delete("/api/v1/namespaces/kube-system/pods"),
     ),
     Attack(
         "the reaper empties the platform's namespace",
@@ -121,8 +138,22 @@ ON_SECRETS: list[Attack] = [
         FORBIDDEN,
         lambda g: delete(f"/apis/apps/v1/namespaces/{PLATFORM_NAMESPACE}/statefulsets"),
     ),
-    Attack("the reaper removes a volume", REAPER, FORBIDDEN, lambda g: delete("/api/v1/persistentvolumes/any")),
-    Attack("the reaper lets the network in", REAPER, FORBIDDEN, lambda g: delete(path_of(g.policies[0]))),
-    Attack("the notifier reads namespaces", NOTIFIER, FORBIDDEN, lambda g: get("/api/v1/namespaces")),
-    Attack("the notifier reads a sign-in", NOTIFIER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))),
+    Attack(
+        "the reaper removes a volume",
+        REAPER,
+        FORBIDDEN,
+        lambda g: delete("/api/v1/persistentvolumes/any"),
+    ),
+    Attack(
+        "the reaper lets the network in",
+        REAPER,
+        FORBIDDEN,
+        lambda g: delete(path_of(g.policies[0])),
+    ),
+    Attack(
+        "the notifier reads namespaces", NOTIFIER, FORBIDDEN, lambda g: get("/api/v1/namespaces")
+    ),
+    Attack(
+        "the notifier reads a sign-in", NOTIFIER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))
+    ),
 ]

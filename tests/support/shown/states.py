@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from services.gateway import views
-from services.gateway.pages import Assets
-from services.gateway.store_page import FIXED
-from storefleet.database.changes import Entry
-from storefleet.engines import Engine
-from storefleet.models import Operation, Store
-from storefleet.runtimes.base import Use
+from services.gateway.dashboard import view_models
+from services.gateway.dashboard.pages import Assets
+from services.gateway.dashboard.store_page import FIXED
+from storefleet.core.models import Operation, Store
+from storefleet.database.version_changes import Entry
+from storefleet.engines.catalogue import Engine
+from storefleet.runtimes.protocol import Use
 from tests.support.platform import ROOT
 from tests.support.shown import things
 from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
@@ -29,14 +29,24 @@ class Shown(NamedTuple):
 def drawn() -> Iterator[tuple[str, str]]:
     """Name and HTML of each state."""
     templates = _environment()
-    for name, shown in {**_others(), **_lists(), **_forms(), **_quiet(), **_changing(), **_changed()}.items():
+    for name, shown in {
+        **_others(),
+        **_lists(),
+        **_forms(),
+        **_quiet(),
+        **_changing(),
+        **_changed(),
+    }.items():
         yield name, templates.get_template(shown.template).render(_frame() | shown.context)
 
 
 def _environment() -> jinja2.Environment:
     """As the gateway makes it."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(GATEWAY / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(GATEWAY / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.globals["asset"] = Assets(GATEWAY / "static" / "dist")
     return made
@@ -44,7 +54,12 @@ def _environment() -> jinja2.Environment:
 
 def _frame() -> dict[str, Any]:
     return {
-        "me": {"email": "owner@example.com", "tenant": "ten_a", "tenant_name": "Acme", "operator": True},
+        "me": {
+            "email": "owner@example.com",
+            "tenant": "ten_a",
+            "tenant_name": "Acme",
+            "operator": True,
+        },
         "csrf": "a-token",
         "live": None,
         "request_id": "req_9421b2069d8a3c48e630",
@@ -69,13 +84,20 @@ def page(
     """The page of a store, with what its latest operation says."""
     context: dict[str, Any] = {
         "store": {**shown.to_json(), "engine_title": "WooCommerce"},
-        "operation": views.operation(last),
-        "events": [views.event(event) for event in things.events(shown, last)],
-        "logs": [f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200" for n in range(20)],
+        "operation": view_models.operation(last),
+        "events": [view_models.event(event) for event in things.events(shown, last)],
+        "logs": [
+            f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200"
+            for n in range(20)
+        ],
         "credentials": None,
-        "versions": views.versions(shown, engine or things.catalogue(), way_back=back, why_not=why_not),
-        "usage": views.usage({"title": "Small", "resources": [use._asdict() for use in uses]}),
-        "history": views.history(entries, older=older, paged="op_9" if older else None),
+        "versions": view_models.versions(
+            shown, engine or things.versioned_engine(), way_back=back, why_not=why_not
+        ),
+        "usage": view_models.usage(
+            {"title": "Small", "resources": [use._asdict() for use in uses]}
+        ),
+        "history": view_models.history(entries, older=older, paged="op_9" if older else None),
         **more,
     }
     return Shown("stores/detail.html", context)
@@ -90,14 +112,23 @@ def _quiet() -> dict[str, Shown]:
         "code": "not_ready",
         "detail": "The store is upgrading; only a ready one can be upgraded: wait until its upgrade has ended.",
     }
-    away = views.usage({}, problem="It cannot be read at the moment. The cluster does not answer.")
-    signed = {"admin_url": ready.admin_url, "username": "admin", "password": "correct-horse-battery"}
+    away = view_models.usage(
+        {}, problem="It cannot be read at the moment. The cluster does not answer."
+    )
+    signed = {
+        "admin_url": ready.admin_url,
+        "username": "admin",
+        "password": "correct-horse-battery",
+    }
     confirm = [{"pointer": "/confirm", "detail": "Type “green-garden” to confirm."}]
-    one = things.catalogue(versions=1)
+    one = things.versioned_engine(versions=1)
     return {
         "ready": page(ready, made),
         "ready-long": page(
-            store("ready", name=things.LONG_NAME, url=url), made, entries=things.LONG_HISTORY, older=True
+            store("ready", name=things.LONG_NAME, url=url),
+            made,
+            entries=things.LONG_HISTORY,
+            older=True,
         ),
         "ready-one-version": page(ready, made, engine=one),
         "ready-here": page(store("ready", plan=""), made, engine=one, usage=None, why_not=FIXED),
@@ -119,7 +150,9 @@ def _changing() -> dict[str, Shown]:
     return {
         "requested": page(store("requested", **fresh), operation("create", "queued", ""), uses=()),
         "provisioning": page(
-            store("provisioning", **fresh), operation("create", "running", "namespace+ release* start prove"), uses=()
+            store("provisioning", **fresh),
+            operation("create", "running", "namespace+ release* start prove"),
+            uses=(),
         ),
         "upgrade-queued": page(store("ready"), operation("upgrade", "queued", "", asked=UP)),
         "upgrading": page(
@@ -128,12 +161,20 @@ def _changing() -> dict[str, Shown]:
             entries=running,
         ),
         "going-back": page(
-            store("rolling_back"), operation("upgrade", "running", there, error=things.CRASHES, asked=UP)
+            store("rolling_back"),
+            operation("upgrade", "running", there, error=things.CRASHES, asked=UP),
         ),
-        "rolling-back": page(newer, operation("rollback", "running", "release+ start* prove", asked=DOWN)),
+        "rolling-back": page(
+            newer, operation("rollback", "running", "release+ start* prove", asked=DOWN)
+        ),
         "restoring": page(
             newer,
-            operation("rollback", "running", "orders+ stop+ restore* release start prove", asked=DOWN_WITH_DATA),
+            operation(
+                "rollback",
+                "running",
+                "orders+ stop+ restore* release start prove",
+                asked=DOWN_WITH_DATA,
+            ),
         ),
         "deleting": page(store("deleting"), operation("delete", "running", "stop+ release*")),
     }
@@ -149,17 +190,21 @@ def _changed() -> dict[str, Shown]:
     asks = "orders! stop restore release start prove"
     return {
         "upgraded": page(newer, upgraded, back=upgraded, entries=things.LONG_HISTORY[1:]),
-        "rollback-open": page(newer, upgraded, back=upgraded, opened="rollback", form={"restore": "true"}),
+        "rollback-open": page(
+            newer, upgraded, back=upgraded, opened="rollback", form={"restore": "true"}
+        ),
         "upgrade-failed": page(
             store("ready"),
             operation("upgrade", "failed", back, error=things.CRASHED, asked=UP),
             entries=things.LONG_HISTORY,
         ),
         "upgrade-cancelled": page(
-            store("ready"), operation("upgrade", "failed", stopped, error=things.CANCELLED, asked=UP)
+            store("ready"),
+            operation("upgrade", "failed", stopped, error=things.CANCELLED, asked=UP),
         ),
         "return-failed": page(
-            store("failed", failure=things.STUCK), operation("upgrade", "failed", stuck, error=things.STUCK, asked=UP)
+            store("failed", failure=things.STUCK),
+            operation("upgrade", "failed", stuck, error=things.STUCK, asked=UP),
         ),
         "orders-would-go": page(
             newer,
@@ -169,15 +214,22 @@ def _changed() -> dict[str, Shown]:
         ),
         "rollback-failed": page(
             store("failed", engine_version="11.0.2", failure=things.NO_ROOM),
-            operation("rollback", "failed", "release+ start! prove", error=things.NO_ROOM, asked=DOWN),
+            operation(
+                "rollback", "failed", "release+ start! prove", error=things.NO_ROOM, asked=DOWN
+            ),
         ),
-        "rolled-back": page(store("ready"), operation("rollback", "succeeded", "release+ start+ prove+", asked=DOWN)),
+        "rolled-back": page(
+            store("ready"), operation("rollback", "succeeded", "release+ start+ prove+", asked=DOWN)
+        ),
         "failed": page(
             store("failed", url=None, ready_at=None, failure=things.NO_ROOM),
             operation("create", "failed", "namespace+ release+ start! prove", error=things.NO_ROOM),
             entries=(),
         ),
-        "deleted": page(store("deleted", deleted_at=things.AT), operation("delete", "succeeded", "stop+ release+")),
+        "deleted": page(
+            store("deleted", deleted_at=things.AT),
+            operation("delete", "succeeded", "stop+ release+"),
+        ),
     }
 
 
@@ -194,8 +246,10 @@ def _lists() -> dict[str, Shown]:
         "hibernating": None,
     }
     rows = [
-        views.store(
-            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"), last, things.catalogue()
+        view_models.store(
+            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"),
+            last,
+            things.versioned_engine(),
         )
         for n, (state, last) in enumerate(each.items())
     ]
@@ -205,13 +259,23 @@ def _lists() -> dict[str, Shown]:
         "list": Shown("stores/list.html", {"stores": rows, "page": none}),
         "list-pages": Shown("stores/list.html", {"stores": rows[:3], "page": more}),
         "list-empty": Shown("stores/list.html", {"stores": [], "page": none}),
-        "list-no-match": Shown("stores/list.html", {"stores": [], "page": {**none, "q": "x", "state": "rolling_back"}}),
+        "list-no-match": Shown(
+            "stores/list.html", {"stores": [], "page": {**none, "q": "x", "state": "rolling_back"}}
+        ),
     }
 
 
 def _forms() -> dict[str, Shown]:
-    both = [views.engine(things.catalogue()), views.engine(things.oscar_on("local"))]
-    wrong = {"name": "Ä", "engine": "woocommerce", "version.woocommerce": "9", "plan.woocommerce": "huge"}
+    both = [
+        view_models.engine(things.versioned_engine()),
+        view_models.engine(things.oscar_on("local")),
+    ]
+    wrong = {
+        "name": "Ä",
+        "engine": "woocommerce",
+        "version.woocommerce": "9",
+        "plan.woocommerce": "huge",
+    }
     errors = [
         {"pointer": "/name", "detail": "The name must have 3 to 40 characters."},
         {"pointer": "/version", "detail": "The version must be one of: 11.0.1, 11.0.2, 10.9.0."},

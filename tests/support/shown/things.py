@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from storefleet import engines
-from storefleet.database.changes import Author, Entry
-from storefleet.engines import Engine, Version
-from storefleet.models import Event, Failure, Operation, Step, Store
-from storefleet.runtimes.base import Use
+from storefleet.core.models import Event, Failure, Operation, Step, Store
+from storefleet.database.version_changes import Author, Entry
+from storefleet.engines import catalogue
+from storefleet.engines.catalogue import Engine, Version
+from storefleet.runtimes.protocol import Use
 from tests.support import rehearsal
 from tests.support.platform import ROOT
 
@@ -20,7 +20,11 @@ UP = {"from": "11.0.1", "to": "11.0.2"}
 DOWN = {"from": "11.0.2", "to": "11.0.1", "restore": False, "discard_orders": False, "dump": "op_a"}
 DOWN_WITH_DATA = {**DOWN, "restore": True}
 TITLES = {"namespace": "Prepare the namespace", **rehearsal.TITLES}
-MESSAGES = {"dump": "1.4 MB saved", "release": "Release 3 is installed", "start": "2 of 2 pods are ready"}
+MESSAGES = {
+    "dump": "1.4 MB saved",
+    "release": "Release 3 is installed",
+    "start": "2 of 2 pods are ready",
+}
 CRASHES = Failure(
     code="shop_crashes",
     detail="The shop of 11.0.2 ended with exit code 255, three times: PHP Fatal error: Uncaught Error: Call to"
@@ -65,22 +69,31 @@ USES = (
 )
 
 
-def catalogue(*, versions: int = 3) -> Engine:
+def versioned_engine(*, versions: int = 3) -> Engine:
     """An engine with versions before and after the store's, and three plans."""
     oscar = oscar_on("kubernetes")
     assert oscar.kubernetes is not None
     small = oscar.kubernetes.plans["small"]
-    sizes = {"small": ("Small", "4", "768Mi"), "medium": ("Medium", "6", "1536Mi"), "large": ("Large", "8", "3Gi")}
+    sizes = {
+        "small": ("Small", "4", "768Mi"),
+        "medium": ("Medium", "6", "1536Mi"),
+        "large": ("Large", "8", "3Gi"),
+    }
     plans = {
         name: small.model_copy(
-            update={"title": title, "quota": {**small.quota, "limits.cpu": cpu, "limits.memory": memory}}
+            update={
+                "title": title,
+                "quota": {**small.quota, "limits.cpu": cpu, "limits.memory": memory},
+            }
         )
         for name, (title, cpu, memory) in sizes.items()
     }
     notes = "WooCommerce 11.0.1 on WordPress 7.1 and PHP 8.4; a light theme with cart and checkout blocks."
     known = (
         Version(version="11.0.1", notes=notes, image="x"),
-        Version(version="11.0.2", notes="Corrections of the checkout; faster product search.", image="x"),
+        Version(
+            version="11.0.2", notes="Corrections of the checkout; faster product search.", image="x"
+        ),
         Version(version="10.9.0", notes="The last of the 10 series.", image="x"),
     )
     return oscar.model_copy(
@@ -96,7 +109,7 @@ def catalogue(*, versions: int = 3) -> Engine:
 
 
 def oscar_on(runtime: str) -> Engine:
-    return engines.load([ROOT / "charts"], runtime=runtime).get("oscar")
+    return catalogue.load([ROOT / "charts"], runtime=runtime).get("oscar")
 
 
 def store(state: str, **fields: Any) -> Store:
@@ -123,7 +136,12 @@ def store(state: str, **fields: Any) -> Store:
 
 
 def operation(
-    kind: str, state: str, steps: str, *, error: Failure | None = None, asked: dict[str, Any] | None = None
+    kind: str,
+    state: str,
+    steps: str,
+    *,
+    error: Failure | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> Operation:
     """`steps` as "dump+ release! start return-release* return-start": done, failed, not begun, running, to come."""
     done = state in ("succeeded", "failed", "cancelled")
@@ -152,7 +170,9 @@ def operation(
 
 def _step(number: int, text: str, error: Failure | None) -> Step:
     name = text.rstrip("+!*-")
-    state = {"+": "succeeded", "!": "failed", "*": "running", "-": "cancelled"}.get(text[len(name) :], "pending")
+    state = {"+": "succeeded", "!": "failed", "*": "running", "-": "cancelled"}.get(
+        text[len(name) :], "pending"
+    )
     begun = AT + timedelta(seconds=4 * number)
     messages = {
         "succeeded": MESSAGES.get(name, ""),
@@ -166,12 +186,21 @@ def _step(number: int, text: str, error: Failure | None) -> Step:
             "state": state,
             "message": messages.get(state, ""),
             "started_at": None if state in ("pending", "cancelled") else begun,
-            "finished_at": None if state in ("pending", "running") else begun + timedelta(seconds=3.6),
+            "finished_at": None
+            if state in ("pending", "running")
+            else begun + timedelta(seconds=3.6),
         }
     )
 
 
-def entry(kind: str, state: str, asked: dict[str, Any], *, by: Author = OWNER, error: Failure | None = None) -> Entry:
+def entry(
+    kind: str,
+    state: str,
+    asked: dict[str, Any],
+    *,
+    by: Author = OWNER,
+    error: Failure | None = None,
+) -> Entry:
     return Entry(
         operation_id=f"op_{kind}_{state}",
         kind=kind,
@@ -201,7 +230,9 @@ LONG_HISTORY = (
 def events(shown: Store, last: Operation | None) -> list[Event]:
     types = ["store.ready", "store.provisioning", "store.requested"]
     if last and last.kind in ("upgrade", "rollback"):
-        types.insert(0, "store.rolling_back" if last.error or last.kind == "rollback" else "store.upgrading")
+        types.insert(
+            0, "store.rolling_back" if last.error or last.kind == "rollback" else "store.upgrading"
+        )
     changed = {"store": shown.to_json(), "operation": last.to_json() if last else {}}
     return [
         Event(

@@ -150,7 +150,10 @@ def helm(state: State, a: list[str]) -> Act:
     if "pending" in state["releases"].get(release, ""):
         return [], (1, "another operation (install/upgrade/rollback) is in progress")
     way = "upgrade" if release in state["releases"] else "install"
-    return [put(state, "releases", release, f"pending-{way}"), put(state, "releases", release, "deployed")], ""
+    return [
+        put(state, "releases", release, f"pending-{way}"),
+        put(state, "releases", release, "deployed"),
+    ], ""
 
 
 def curl(state: State, a: list[str]) -> Act:
@@ -173,7 +176,10 @@ def sh(state: State, a: list[str]) -> Act:
     """The installer of k3s; anything else is the shell's."""
     if not a or not a[0].endswith("k3s-install.sh"):
         os.execv("/bin/sh", ["sh", *a])  # noqa: S606  it is the shell
-    return [lambda: state.__setitem__("k3s", "half"), lambda: state.__setitem__("k3s", "running")], ""
+    return [
+        lambda: state.__setitem__("k3s", "half"),
+        lambda: state.__setitem__("k3s", "running"),
+    ], ""
 
 
 def getent(state: State, a: list[str]) -> Act:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from storefleet.settings import Settings
+from storefleet.core.settings import Settings
 
 
 class Door(NamedTuple):

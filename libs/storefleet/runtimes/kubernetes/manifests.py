@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from storefleet.engines import Amounts, Engine, Plan
-from storefleet.identifiers import resource_name
-from storefleet.models import Store
-from storefleet.runtimes.kubernetes import kinds
+from storefleet.core.identifiers import resource_name
+from storefleet.core.models import Store
+from storefleet.core.settings import Settings
+from storefleet.engines.catalogue import Amounts, Engine, Plan
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.resource_kinds import Kind, Manifest
 from storefleet.runtimes.kubernetes.exposure import make_exposure
-from storefleet.runtimes.kubernetes.kinds import Kind, Manifest
-from storefleet.runtimes.kubernetes.policies import make_network_policies
-from storefleet.settings import Settings
+from storefleet.runtimes.kubernetes.network_policies import make_network_policies
 
 ADMIN_SECRET = "store-admin"
 STORE_SECRET = "store-secrets"
@@ -42,24 +42,28 @@ def place_of(store: Store, settings: Settings) -> Place:
 
 def ownership(store: Store) -> dict[str, str]:
     """Labels that say whose an object is."""
-    return {kinds.MANAGED_BY: kinds.MANAGER, kinds.STORE: store.id}
+    return {resource_kinds.MANAGED_BY: resource_kinds.MANAGER, resource_kinds.STORE: store.id}
 
 
 def make_namespace(store: Store, place: Place) -> Manifest:
     labels = {
         **ownership(store),
-        kinds.TENANT: store.tenant_id,
-        kinds.ENGINE: store.engine,
+        resource_kinds.TENANT: store.tenant_id,
+        resource_kinds.ENGINE: store.engine,
         "pod-security.kubernetes.io/enforce": "restricted",
     }
-    metadata = {"name": place.namespace, "labels": labels, "annotations": {kinds.HOST: place.host}}
-    return _object(kinds.NAMESPACE, metadata)
+    metadata = {
+        "name": place.namespace,
+        "labels": labels,
+        "annotations": {resource_kinds.HOST: place.host},
+    }
+    return _object(resource_kinds.NAMESPACE, metadata)
 
 
 def make_role_bindings(store: Store, *, platform: str) -> tuple[Manifest, ...]:
     return tuple(
         _object(
-            kinds.ROLE_BINDING,
+            resource_kinds.ROLE_BINDING,
             {**_metadata(store), "name": name},
             roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             subjects=[{"kind": "ServiceAccount", "name": account, "namespace": platform}],
@@ -76,9 +80,13 @@ def make_limits(store: Store, plan: Plan) -> tuple[Manifest, ...]:
         _quota(store, "jobs", plan.jobs, "Terminating"),
         _quota(store, "objects", {**none, **plan.storage}),
         _object(
-            kinds.LIMIT_RANGE,
+            resource_kinds.LIMIT_RANGE,
             {**_metadata(store), "name": "store"},
-            spec={"limits": [{"type": "Container", **{k: _amounts(v) for k, v in plan.limits.items()}}]},
+            spec={
+                "limits": [
+                    {"type": "Container", **{k: _amounts(v) for k, v in plan.limits.items()}}
+                ]
+            },
         ),
     )
 
@@ -93,18 +101,26 @@ def make_policies(store: Store, engine: Engine, settings: Settings) -> tuple[Man
 
 
 def make_secret(store: Store, name: str, values: Mapping[str, str]) -> Manifest:
-    return _object(kinds.SECRET, {**_metadata(store), "name": name}, type="Opaque", stringData=dict(values))
+    return _object(
+        resource_kinds.SECRET,
+        {**_metadata(store), "name": name},
+        type="Opaque",
+        stringData=dict(values),
+    )
 
 
 def make_notes(store: Store, name: str, data: Mapping[str, str]) -> Manifest:
-    return _object(kinds.CONFIG_MAP, {**_metadata(store), "name": name}, data=dict(data))
+    return _object(resource_kinds.CONFIG_MAP, {**_metadata(store), "name": name}, data=dict(data))
 
 
 def make_values(
     store: Store, engine: Engine, place: Place, settings: Settings, *, database_image: str = ""
 ) -> dict[str, Any]:
     """All that the chart is told; secrets by name only. `database_image` is what a running database has."""
-    image, plan = f"{settings.image_prefix}{engine.image(store.engine_version)}", engine.plan(store.plan)
+    image, plan = (
+        f"{settings.image_prefix}{engine.image(store.engine_version)}",
+        engine.plan(store.plan),
+    )
     planned = plan.values if plan else {}
     return {
         "store": {
@@ -138,7 +154,7 @@ def _metadata(store: Store) -> dict[str, Any]:
 
 def _quota(store: Store, name: str, hard: Amounts, *scopes: str) -> Manifest:
     spec = {"hard": _amounts(hard)} | ({"scopes": list(scopes)} if scopes else {})
-    return _object(kinds.RESOURCE_QUOTA, {**_metadata(store), "name": name}, spec=spec)
+    return _object(resource_kinds.RESOURCE_QUOTA, {**_metadata(store), "name": name}, spec=spec)
 
 
 def _amounts(amounts: Amounts) -> dict[str, str]:

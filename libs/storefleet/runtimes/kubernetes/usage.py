@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from storefleet.runtimes.base import Use
-from storefleet.runtimes.kubernetes.kinds import Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
+from storefleet.runtimes.protocol import Use
 
 #: Quota, resource, and what people call it, in the order in which they are shown. Jobs come and go: they are left out.
 _SHOWN = (
@@ -17,7 +17,16 @@ _SHOWN = (
     ("store", "pods", "pods"),
 )
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-_DECIMAL = {"n": "1e-9", "u": "1e-6", "m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15"}
+_DECIMAL = {
+    "n": "1e-9",
+    "u": "1e-6",
+    "m": "1e-3",
+    "k": "1e3",
+    "M": "1e6",
+    "G": "1e9",
+    "T": "1e12",
+    "P": "1e15",
+}
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 

@@ -87,7 +87,9 @@ def _bake() -> int:
 
 
 def _stop(reason: str, *, status: int = IN_VAIN) -> NoReturn:
-    sys.stdout.write(json.dumps({"level": "error", "logger": "storefleet_oscar", "event": reason}) + "\n")
+    sys.stdout.write(
+        json.dumps({"level": "error", "logger": "storefleet_oscar", "event": reason}) + "\n"
+    )
     sys.exit(status)
 
 

@@ -60,9 +60,15 @@ def bake() -> None:
 
 def _make_template(work: Path, data: Path, fresh: Path) -> None:
     (work / "hba.conf").write_text("local all all trust\n", encoding="ascii")
-    settings = {**SETTINGS, "unix_socket_directories": str(work), "hba_file": str(work / "hba.conf")}
+    settings = {
+        **SETTINGS,
+        "unix_socket_directories": str(work),
+        "hba_file": str(work / "hba.conf"),
+    }
     options = [f"--{name}={value}" for name, value in settings.items()]
-    server = subprocess.Popen([str(PROGRAMS / "postgres"), "-D", str(data), *options], stdin=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [str(PROGRAMS / "postgres"), "-D", str(data), *options], stdin=subprocess.DEVNULL
+    )
     try:
         _wait_for(server, work)
         statements = ("CREATE ROLE template LOGIN", "CREATE DATABASE template OWNER template")
@@ -96,7 +102,13 @@ def _configuration(work: Path) -> Path:
         "host": "template.localhost",
         "port": 1,
         "url": "http://template.localhost/",
-        "database": {"host": str(work), "port": 5432, "name": "template", "user": "template", "password": ""},
+        "database": {
+            "host": str(work),
+            "port": 5432,
+            "name": "template",
+            "user": "template",
+            "password": "",
+        },
         "secret_key": os.urandom(32).hex(),
         "admin": {"username": "", "password": ""},
         "data_dir": str(work / FILES),
@@ -111,13 +123,21 @@ def _wait_for(server: "subprocess.Popen[bytes]", work: Path) -> None:
     command = [str(PROGRAMS / "pg_isready"), "--quiet", f"--host={work}"]
     while subprocess.run(command, check=False, timeout=PATIENCE).returncode != 0:
         if server.poll() is not None or time.monotonic() > deadline:
-            raise ConfigurationError("the database server of the build does not start; its own words are above")
+            raise ConfigurationError(
+                "the database server of the build does not start; its own words are above"
+            )
         time.sleep(0.05)
 
 
 def _dump(work: Path, path: Path) -> None:
     """One script for one `execute`; psql's commands are taken out of it."""
-    options = ("--no-owner", "--no-privileges", "--inserts", "--rows-per-insert=1000", f"--restrict-key={KEY}")
+    options = (
+        "--no-owner",
+        "--no-privileges",
+        "--inserts",
+        "--rows-per-insert=1000",
+        f"--restrict-key={KEY}",
+    )
     _run("pg_dump", f"--host={work}", "--username=template", *options, f"--file={path}", "template")
     mine = (f"\\restrict {KEY}", f"\\unrestrict {KEY}")
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -127,7 +147,13 @@ def _dump(work: Path, path: Path) -> None:
 def _note_migrations(work: Path, path: Path) -> None:
     """What has been done to the tables, so that a shop can tell without its own code whether a database fits it."""
     query = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
-    options = ("--no-psqlrc", "--tuples-only", "--no-align", f"--command={query}", f"--output={path}")
+    options = (
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+        f"--command={query}",
+        f"--output={path}",
+    )
     _run("psql", f"--host={work}", "--username=template", "--dbname=template", *options)
 
 

@@ -64,7 +64,9 @@ def current() -> Store:
     try:
         return parse(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
-        raise ConfigurationError(f"the file that STORE_CONFIG names cannot be read: {error.strerror}") from None
+        raise ConfigurationError(
+            f"the file that STORE_CONFIG names cannot be read: {error.strerror}"
+        ) from None
     except ValueError:
         raise ConfigurationError("the file that STORE_CONFIG names is not JSON") from None
 
@@ -92,7 +94,9 @@ def parse(content: Mapping[str, Any]) -> Store:
     except KeyError as error:
         raise ConfigurationError(f"the file that STORE_CONFIG names has no entry {error}") from None
     except (AttributeError, TypeError, ValueError):
-        raise ConfigurationError("the file that STORE_CONFIG names has an entry of the wrong kind") from None
+        raise ConfigurationError(
+            "the file that STORE_CONFIG names has an entry of the wrong kind"
+        ) from None
 
 
 def _database(content: Mapping[str, Any]) -> Database:
@@ -121,7 +125,9 @@ def read_secret(path: Path, what: str) -> str:
         with path.open(encoding="utf-8") as file:
             text = file.read(SECRET_LIMIT + 1).removesuffix("\n")
     except OSError as error:
-        raise ConfigurationError(f"the file {path} for {what} cannot be read: {error.strerror}") from None
+        raise ConfigurationError(
+            f"the file {path} for {what} cannot be read: {error.strerror}"
+        ) from None
     except ValueError:
         raise ConfigurationError(f"the file {path} for {what} is not UTF-8 text") from None
     if not text or len(text) > SECRET_LIMIT or not text.isprintable():

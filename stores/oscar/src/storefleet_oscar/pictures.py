@@ -20,17 +20,34 @@ class Pencil:
         self._image = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), background)
         self._draw = ImageDraw.Draw(self._image)
 
-    def box(self, x: float, y: float, right: float, bottom: float, colour: str, radius: float = 0) -> None:
+    def box(
+        self, x: float, y: float, right: float, bottom: float, colour: str, radius: float = 0
+    ) -> None:
         self._draw.rounded_rectangle(_scaled((x, y), (right, bottom)), radius * SCALE, fill=colour)
 
     def oval(self, x: float, y: float, right: float, bottom: float, colour: str) -> None:
         self._draw.ellipse(_scaled((x, y), (right, bottom)), fill=colour)
 
-    def ring(self, x: float, y: float, right: float, bottom: float, colour: str, width: float) -> None:
-        self._draw.ellipse(_scaled((x, y), (right, bottom)), outline=colour, width=round(width * SCALE))
+    def ring(
+        self, x: float, y: float, right: float, bottom: float, colour: str, width: float
+    ) -> None:
+        self._draw.ellipse(
+            _scaled((x, y), (right, bottom)), outline=colour, width=round(width * SCALE)
+        )
 
-    def arc(self, x: float, y: float, right: float, bottom: float, colour: str, width: float, span: Point) -> None:
-        self._draw.arc(_scaled((x, y), (right, bottom)), *span, fill=colour, width=round(width * SCALE))
+    def arc(
+        self,
+        x: float,
+        y: float,
+        right: float,
+        bottom: float,
+        colour: str,
+        width: float,
+        span: Point,
+    ) -> None:
+        self._draw.arc(
+            _scaled((x, y), (right, bottom)), *span, fill=colour, width=round(width * SCALE)
+        )
 
     def shape(self, colour: str, *points: Point) -> None:
         self._draw.polygon(_scaled(*points), fill=colour)
@@ -104,12 +121,23 @@ def _candle(pencil: Pencil) -> None:
 
 def _cushion(pencil: Pencil) -> None:
     pencil.oval(130, 648, 680, 716, "#8d9bab")
-    corners = ((170, 190), (400, 226), (630, 190), (600, 430), (640, 668), (400, 640), (160, 668), (200, 430))
+    corners = (
+        (170, 190),
+        (400, 226),
+        (630, 190),
+        (600, 430),
+        (640, 668),
+        (400, 640),
+        (160, 668),
+        (200, 430),
+    )
     pencil.shape("#c8553d", *corners)
     pencil.oval(196, 210, 604, 650, "#c8553d")
     pencil.oval(226, 226, 560, 600, "#d2654c")
     for shift in (0, 80, 160, 240):
-        pencil.line("#f2d9c8", 10, (250 + shift, 230), (232 + shift * 1.08, 430), (250 + shift, 632))
+        pencil.line(
+            "#f2d9c8", 10, (250 + shift, 230), (232 + shift * 1.08, 430), (250 + shift, 632)
+        )
     pencil.line("#9f3f2b", 6, (176, 196), (400, 230), (624, 196))
     pencil.oval(384, 414, 416, 446, "#9f3f2b")
 
@@ -119,7 +147,9 @@ def _planter(pencil: Pencil) -> None:
     for left, right, height in ((250, 400, 150), (400, 550, 150), (300, 420, 90), (380, 500, 90)):
         middle = (left + right) / 2
         tip = 40 if middle > 400 else -40
-        pencil.shape("#2e6b4f", (middle + tip, height), (right - 10, 300), (400, 470), (left + 10, 300))
+        pencil.shape(
+            "#2e6b4f", (middle + tip, height), (right - 10, 300), (400, 470), (left + 10, 300)
+        )
         pencil.line("#4f9272", 6, (middle + tip * 0.8, height + 40), (400, 460))
     pencil.shape("#3b8061", (400, 60), (452, 260), (400, 470), (348, 260))
     pencil.line("#66ad8b", 7, (400, 110), (400, 460))

@@ -61,7 +61,9 @@ def make(server: Server) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     # Not by Python's tarfile, which takes longer than all the rest of the first start.
-    _run(["tar", "--extract", f"--file={server.cluster}", f"--directory={fresh}", "--no-same-owner"])
+    _run(
+        ["tar", "--extract", f"--file={server.cluster}", f"--directory={fresh}", "--no-same-owner"]
+    )
     run_alone(fresh, f"ALTER ROLE {ROLE} PASSWORD '{password.replace(chr(39), chr(39) * 2)}'")
     _run([str(PROGRAMS / "initdb"), "--sync-only", "-D", str(fresh)])
     fresh.rename(server.data)
@@ -76,14 +78,21 @@ def run_alone(data: Path, *statements: str) -> None:
     """Run statements on a cluster without a server; they are on its standard input, so in no list of processes."""
     script = "".join(f"{statement};\n" for statement in statements)
     settings = ("-c", "fsync=off", "-c", "log_min_error_statement=panic", "-c", "exit_on_error=on")
-    _run([str(PROGRAMS / "postgres"), "--single", "-D", str(data), *settings, "template1"], script=script)
+    _run(
+        [str(PROGRAMS / "postgres"), "--single", "-D", str(data), *settings, "template1"],
+        script=script,
+    )
 
 
 def _run(command: list[str], *, script: str = "") -> None:
-    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        command, input=script, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     if done.returncode != 0 or "ERROR:" in done.stderr:
         words = done.stderr.strip().splitlines() or ["without a word"]
-        raise ConfigurationError(f"{Path(command[0]).name} failed on the store's database: {words[-1]}")
+        raise ConfigurationError(
+            f"{Path(command[0]).name} failed on the store's database: {words[-1]}"
+        )
 
 
 def _named(variable: str) -> Path:

@@ -47,7 +47,9 @@ def missing(store: Store) -> set[str]:
     with connect(store.database) as connection:
         if not _marked(connection):
             return wanted
-        return wanted - {row[0] for row in connection.execute("SELECT app || '.' || name FROM django_migrations")}
+        return wanted - {
+            row[0] for row in connection.execute("SELECT app || '.' || name FROM django_migrations")
+        }
 
 
 def wait(store: Store, *, pulse: Callable[[], None], pause: Callable[[], None]) -> None:

@@ -23,7 +23,9 @@ def seed() -> None:
     kind, _ = get_model("catalogue", "ProductClass").objects.get_or_create(
         name=samples.PRODUCT_CLASS, defaults={"requires_shipping": True, "track_stock": True}
     )
-    products = [_product(sample, kind, partner, categories[sample.category]) for sample in samples.SAMPLES]
+    products = [
+        _product(sample, kind, partner, categories[sample.category]) for sample in samples.SAMPLES
+    ]
     _feature(products)
 
 
@@ -57,7 +59,9 @@ def _product(sample: Sample, kind: Any, partner: Any, category: Any) -> Any:
         defaults={"title": sample.title, "description": sample.description, "product_class": kind},
     )
     product.categories.set([category])
-    product.images.get_or_create(display_order=0, defaults={"original": f"products/{sample.picture}.jpg"})
+    product.images.get_or_create(
+        display_order=0, defaults={"original": f"products/{sample.picture}.jpg"}
+    )
     product.stockrecords.get_or_create(
         partner=partner,
         partner_sku=sample.upc,
@@ -68,7 +72,8 @@ def _product(sample: Sample, kind: Any, partner: Any, category: Any) -> Any:
 
 def _feature(products: list[Any]) -> None:
     featured, _ = get_model("offer", "Range").objects.get_or_create(
-        slug=FEATURED, defaults={"name": "Featured", "description": "Shown on the home page", "is_public": True}
+        slug=FEATURED,
+        defaults={"name": "Featured", "description": "Shown on the home page", "is_public": True},
     )
     for place, product in enumerate(products):
         featured.add_product(product, display_order=place)

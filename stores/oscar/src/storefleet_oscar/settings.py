@@ -114,7 +114,12 @@ DATABASES: dict[str, dict[str, Any]] = {
         "OPTIONS": {"connect_timeout": 5, "application_name": "storefleet_oscar"},
     }
 }
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 1000}}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 1000},
+    }
+}
 
 # Search: an index folder of the store's own.
 HAYSTACK_CONNECTIONS = {
@@ -131,7 +136,9 @@ OSCAR_SEARCH_FACETS: dict[str, Any] = {"fields": {}, "queries": {}}
 STATIC_URL = "/static/"
 MEDIA_URL = "/media/"
 MEDIA_ROOT = STORE.data_dir / "media"
-WHITENOISE_AUTOREFRESH = True  # files are looked for when they are asked for: nothing is listed at start
+WHITENOISE_AUTOREFRESH = (
+    True  # files are looked for when they are asked for: nothing is listed at start
+)
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 3600
 WHITENOISE_ALLOW_ALL_ORIGINS = False
@@ -143,10 +150,16 @@ THUMBNAIL_PRESERVE_FORMAT = True
 # People and secrets.
 AUTHENTICATION_BACKENDS = ["oscar.apps.customer.auth_backends.EmailBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 9}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 9},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-PASSWORD_HASHERS = ["storefleet_oscar.hashers.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = [
+    "storefleet_oscar.hashers.Argon2",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 LOGIN_REDIRECT_URL = "/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = STORE.encrypted
 OSCAR_BASKET_COOKIE_SECURE = OSCAR_RECENTLY_VIEWED_COOKIE_SECURE = STORE.encrypted
@@ -164,7 +177,9 @@ USE_TZ = True
 # E-mail: one file for each, for the platform to find.
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = STORE.mail_dir
-DEFAULT_FROM_EMAIL = OSCAR_FROM_EMAIL = SERVER_EMAIL = formataddr((STORE.title, f"shop@{STORE.host}"))
+DEFAULT_FROM_EMAIL = OSCAR_FROM_EMAIL = SERVER_EMAIL = formataddr(
+    (STORE.title, f"shop@{STORE.host}")
+)
 
 # The shop.
 OSCAR_SHOP_NAME = STORE.title
@@ -180,7 +195,11 @@ OSCAR_ORDER_STATUS_PIPELINE = {
     "Complete": (),
     "Cancelled": (),
 }
-OSCAR_ORDER_STATUS_CASCADE = {"Being processed": "Being processed", "Complete": "Complete", "Cancelled": "Cancelled"}
+OSCAR_ORDER_STATUS_CASCADE = {
+    "Being processed": "Being processed",
+    "Complete": "Complete",
+    "Cancelled": "Cancelled",
+}
 OSCAR_LINE_STATUS_PIPELINE = OSCAR_ORDER_STATUS_PIPELINE
 
 # Lines are made by `storefleet_oscar.logs`, which is set up before Django is.

@@ -84,9 +84,13 @@ def restore() -> None:
     whole = _feed(psql.stdin, path)
     words = psql.stderr.read(1 << 16).decode(errors="replace")
     if psql.wait(LONGEST) != 0:
-        raise SetupError(f"The dump {path.stem} could not be put back, and the database is as it was: {_last(words)}")
+        raise SetupError(
+            f"The dump {path.stem} could not be put back, and the database is as it was: {_last(words)}"
+        )
     if not whole:
-        raise SetupError(f"The dump {path.stem} cannot be read to its end, and the database is as it was.")
+        raise SetupError(
+            f"The dump {path.stem} cannot be read to its end, and the database is as it was."
+        )
     _answer({"bytes": path.stat().st_size})
 
 
@@ -120,9 +124,15 @@ def orders() -> None:
     django.setup()
     from oscar.core.loading import get_model
 
-    found = get_model("order", "Order").objects.filter(date_placed__gt=since).order_by("date_placed")
+    found = (
+        get_model("order", "Order").objects.filter(date_placed__gt=since).order_by("date_placed")
+    )
     listed = [
-        {"number": each.number, "total": f"{each.currency} {each.total_incl_tax}", "at": _time(each.date_placed)}
+        {
+            "number": each.number,
+            "total": f"{each.currency} {each.total_incl_tax}",
+            "at": _time(each.date_placed),
+        }
         for each in found[:LISTED]
     ]
     _answer({"count": found.count(), "orders": listed})
@@ -157,7 +167,12 @@ def _wait_for(database: Database) -> None:
 
 
 def _program(name: str, database: Database, *options: str) -> list[str]:
-    place = (f"--host={database.host}", f"--port={database.port}", f"--username={database.user}", "--no-password")
+    place = (
+        f"--host={database.host}",
+        f"--port={database.port}",
+        f"--username={database.user}",
+        "--no-password",
+    )
     return [str(PROGRAMS / name), *place, f"--dbname={database.name}", *options]
 
 

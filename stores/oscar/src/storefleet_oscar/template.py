@@ -77,7 +77,12 @@ def _visit_pages(store: Store) -> None:
     client = Client(headers={"host": store.host})
     titles = [sample.title for sample in SAMPLES]
     products = get_model("catalogue", "Product").objects.all()
-    pages = {"/": titles, "/catalogue/": titles, "/search/?q=mug": titles[:1], "/dashboard/login/": []}
+    pages = {
+        "/": titles,
+        "/catalogue/": titles,
+        "/search/?q=mug": titles[:1],
+        "/dashboard/login/": [],
+    }
     pages |= {product.get_absolute_url(): [product.title] for product in products}
     for path, expected in pages.items():
         response = client.get(path)

@@ -25,12 +25,20 @@ class HomeView(TemplateView):  # type: ignore[misc]
 def _products() -> list[Any]:
     """What is featured, in the owner's order, or what is newest when nothing is."""
     browsable = get_model("catalogue", "Product").objects.browsable().base_queryset()
-    featured = browsable.filter(rangeproduct__range__slug=FEATURED).order_by("rangeproduct__display_order")
+    featured = browsable.filter(rangeproduct__range__slug=FEATURED).order_by(
+        "rangeproduct__display_order"
+    )
     return list(featured[:LIMIT]) or list(browsable.order_by("-date_created")[:LIMIT])
 
 
 def failed(_request: HttpRequest) -> HttpResponse:
     """500, or 503 when it is the database that is away; asks nothing of the database or the session."""
     away = isinstance(sys.exc_info()[1], OperationalError)
-    page = render_to_string("storefleet/failed.html", {"shop_name": settings.OSCAR_SHOP_NAME, "away": away})
-    return HttpResponse(page, status=503, headers={"Retry-After": "5"}) if away else HttpResponse(page, status=500)
+    page = render_to_string(
+        "storefleet/failed.html", {"shop_name": settings.OSCAR_SHOP_NAME, "away": away}
+    )
+    return (
+        HttpResponse(page, status=503, headers={"Retry-After": "5"})
+        if away
+        else HttpResponse(page, status=500)
+    )

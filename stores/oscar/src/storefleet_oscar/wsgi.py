@@ -19,7 +19,9 @@ class Shop:
     def __init__(self) -> None:
         self._django = WSGIHandler()
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         if (probe := PROBES.get(environ.get("PATH_INFO", ""))) is not None:
             environ["storefleet.probe"] = True
             return _answer(probe(), start_response)
@@ -32,7 +34,9 @@ class Shop:
             return start_response(status, [*headers, ("X-Request-Id", identifier)], *more)
 
         if _length(environ) > BODY_LIMIT:
-            start("413 Content Too Large", [("Content-Type", "text/plain"), ("Connection", "close")])
+            start(
+                "413 Content Too Large", [("Content-Type", "text/plain"), ("Connection", "close")]
+            )
             return [b"The request is too large.\n"]
         body: Iterable[bytes] = self._django(environ, start)
         return body

@@ -17,7 +17,10 @@ Config = dict[str, Any]
 
 
 def log(event: str, **more: object) -> None:
-    ids = {"store_id": os.environ.get("STORE_ID"), "operation_id": os.environ.get("STORE_OPERATION_ID")}
+    ids = {
+        "store_id": os.environ.get("STORE_ID"),
+        "operation_id": os.environ.get("STORE_OPERATION_ID"),
+    }
     print(json.dumps({"event": event, **ids, **more}), flush=True)
 
 
@@ -37,8 +40,12 @@ async def fill(config: Config) -> None:
     """The template: safe to run again, whatever an earlier run had done."""
     connection = await connect(config)
     try:
-        await connection.execute("CREATE TABLE IF NOT EXISTS products (id integer PRIMARY KEY, title text NOT NULL)")
-        await connection.execute("INSERT INTO products VALUES (1, 'Tiny teapot') ON CONFLICT DO NOTHING")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS products (id integer PRIMARY KEY, title text NOT NULL)"
+        )
+        await connection.execute(
+            "INSERT INTO products VALUES (1, 'Tiny teapot') ON CONFLICT DO NOTHING"
+        )
     finally:
         await connection.close()
     Path(config["data_dir"], "seeded").write_text("by the template\n", encoding="utf-8")
@@ -68,7 +75,12 @@ def make_handler(config: Config, loop: asyncio.AbstractEventLoop) -> type[BaseHT
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
-            log("request", path=self.path, status=status, request_id=self.headers.get("X-Request-Id"))
+            log(
+                "request",
+                path=self.path,
+                status=status,
+                request_id=self.headers.get("X-Request-Id"),
+            )
 
         def _shop(self) -> str:
             product = asyncio.run_coroutine_threadsafe(read_product(config), loop).result(10)

@@ -1,0 +1,360 @@
+"""Takes intentions in: one code for HTTP, pages and messages.
+
+What it accepts is in the database, whole, when it returns.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from storefleet.admission.acceptance import Accepted, add_operation, hold_store, note
+from storefleet.core.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
+from storefleet.core.identifiers import OPERATION, STORE, new_id
+from storefleet.core.models import Caller, Operation, Store, now
+from storefleet.core.settings import Settings
+from storefleet.core.store_names import name_problem
+from storefleet.database import operations, outbox, stores, transitions
+from storefleet.database.limits import Room, find_answer, keep_answer, room
+from storefleet.database.outbox import Draft
+from storefleet.database.pool import Connection, Database
+from storefleet.engines.catalogue import Engine, Engines
+from storefleet.observability import logs, metrics
+from storefleet.operations.termination import call_off, end_cancelled
+
+log = logs.get(__name__)
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Quota(NamedTuple):
+    """What a tenant has left."""
+
+    hour_limit: int
+    hour_left: int
+    stores_limit: int
+    stores_left: int
+
+
+class Admission:
+    """Decides on new work and writes it down."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        engines: Engines,
+        settings: Settings,
+        announce: Callable[[Draft], None] = lambda _command: None,
+    ) -> None:
+        """`announce` is told each new store's command when it is in the database, so that it need not wait there."""
+        self._database = database
+        self._engines = engines
+        self._settings = settings
+        self._announce = announce
+
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        engine: str | None,
+        parameters: dict[str, Any],
+        request_id: str | None,
+        version: str | None = None,
+        plan: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """A new store and its operation; raises Invalid, NameTaken, Limited, DatabaseAway."""
+        asked: dict[str, Any] = {"name": name, "engine": engine, "parameters": parameters}
+        asked |= {
+            key: value for key, value in (("version", version), ("plan", plan)) if value is not None
+        }
+        try:
+            accepted = await self._create(caller, asked, request_id, idempotency_key)
+        except RequestError as error:
+            metrics.ADMISSIONS.labels(error.code).inc()
+            raise
+        metrics.ADMISSIONS.labels("replayed" if accepted.replayed else "accepted").inc()
+        return accepted
+
+    async def _create(
+        self, caller: Caller, asked: dict[str, Any], request_id: str | None, key: str | None
+    ) -> Accepted:
+        request_hash = _request_hash(key, asked)
+        name = asked["name"]
+        scope = f"{caller.tenant_id} POST stores"
+        if problem := name_problem(name):
+            raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
+        kind = self._engines.get(
+            asked["engine"] or self._engines.default(self._settings.default_engine)
+        )
+        store = _new_store(caller, kind, asked)
+        operation = self._new_operation(store, request_id)
+        accepted = Accepted(store.to_json(), operation.to_json())
+        command = outbox.command(operation)
+        if key is None:
+            async with self._database.connection(tells=outbox.CHANNEL) as conn:
+                most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
+                written = await self._write(conn, caller, store, operation, command, most=most)
+            if written:
+                self._announce(command)
+                log.info(
+                    "store_requested",
+                    store_id=store.id,
+                    operation_id=operation.id,
+                    engine=kind.name,
+                )
+                return accepted
+        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
+            found = await self._room(conn, caller, hold=True)
+            if key and (answer := await find_answer(conn, scope=scope, key=key)):
+                if answer.request_hash != request_hash:
+                    raise Invalid(
+                        "This Idempotency-Key came with another body before.",
+                        code="idempotency_key_reused",
+                    )
+                return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
+            self._check_limits(found)
+            await self._write(conn, caller, store, operation, command)
+            if key:
+                body = {"store": accepted.store, "operation": accepted.operation}
+                await keep_answer(
+                    conn,
+                    scope=scope,
+                    key=key,
+                    request_hash=request_hash,
+                    location=operation.id,
+                    body=body,
+                )
+        self._announce(command)
+        log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
+        return accepted
+
+    async def _room(self, conn: Connection, caller: Caller, *, hold: bool) -> Room:
+        return await room(
+            conn,
+            tenant_id=caller.tenant_id,
+            per_hour=self._settings.stores_per_hour,
+            per_tenant=self._settings.stores_per_tenant,
+            hold=hold,
+        )
+
+    def _check_limits(self, found: Room) -> None:
+        settings = self._settings
+        if found.wait is not None:
+            raise Limited(
+                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {found.wait:.0f} s.",
+                code="stores_per_hour",
+                retry_after=max(1, found.wait),
+            )
+        if found.full:
+            raise Limited(
+                f"You have {settings.stores_per_tenant} stores, which is the limit; delete one first.",
+                code="stores_per_tenant",
+                retry_after=60,
+            )
+
+    def _new_operation(self, store: Store, request_id: str | None) -> Operation:
+        return Operation(
+            id=new_id(OPERATION),
+            tenant_id=store.tenant_id,
+            store_id=store.id,
+            kind="create",
+            state="queued",
+            error=None,
+            attempt=1,
+            cancel_requested=False,
+            fence=0,
+            request_id=request_id,
+            deadline=store.created_at + timedelta(seconds=self._settings.operation_deadline),
+            run_after=store.created_at,
+            created_at=store.created_at,
+            started_at=None,
+            finished_at=None,
+        )
+
+    async def _write(
+        self,
+        conn: Connection,
+        caller: Caller,
+        store: Store,
+        operation: Operation,
+        command: Draft,
+        *,
+        most: int | None = None,
+    ) -> bool:
+        """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
+        drafts = (outbox.event("store.requested", store, operation), command)
+        by = caller.token_id or caller.user_id
+        written = await transitions.begin(conn, store, operation, *drafts, by=by, most=most)
+        if written is False:
+            raise NameTaken(
+                f"There is a live store “{store.name}”; choose another name.",
+                errors=[("/name", "is taken")],
+            )
+        return written is not None
+
+    async def delete(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
+        """Delete in every live state; a running create is cancelled first; a repeat answers the same operation."""
+        async with self._database.transaction() as conn:
+            store = await hold_store(conn, caller, ref, self._settings)
+            pending = await operations.open_of_store(conn, store.id)
+            if deleting := next((op for op in pending if op.kind == "delete"), None):
+                return Accepted(store.to_json(), deleting.to_json())
+            if store.state == "deleted":
+                latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
+                return Accepted(store.to_json(), latest.to_json())
+            busy = False
+            for operation in pending:
+                if operation.state == "queued":
+                    await end_cancelled(conn, operation)
+                else:
+                    await operations.request_cancel(conn, operation.id)
+                    busy = True
+            store = await stores.change(conn, store.id, state="deleting", failure=None)
+            operation = await add_operation(
+                conn,
+                caller,
+                store,
+                "delete",
+                settings=self._settings,
+                request_id=request_id,
+                announced=not busy,
+            )
+            drafts = [outbox.event("store.deleting", store, operation)]
+            if not busy:  # otherwise the one that ends announces it
+                drafts.append(outbox.command(operation))
+            await outbox.add(conn, *drafts)
+            await note(conn, caller, "store.delete", store.id, request_id)
+        log.info("store_delete_requested", store_id=store.id, operation_id=operation.id)
+        return Accepted(store.to_json(), operation.to_json())
+
+    async def retry(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
+        """Run what failed again; what was done before is kept."""
+        async with self._database.transaction() as conn:
+            store = await hold_store(conn, caller, ref, self._settings)
+            pending = await operations.open_of_store(conn, store.id)
+            if store.state != "failed" or pending:
+                raise Conflict(
+                    f"The store is {store.state}; only a failed one can be tried again.",
+                    code="not_failed",
+                )
+            latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
+            kind, state, asked = _again(store, latest)
+            store = await stores.change(conn, store.id, state=state, failure=None)
+            operation = await add_operation(
+                conn,
+                caller,
+                store,
+                kind,
+                settings=self._settings,
+                request_id=request_id,
+                asked=asked,
+            )
+            await outbox.add(
+                conn, outbox.event(f"store.{state}", store, operation), outbox.command(operation)
+            )
+            await note(conn, caller, "store.retry", store.id, request_id)
+        return Accepted(store.to_json(), operation.to_json())
+
+    async def cancel(
+        self, caller: Caller, *, operation_id: str, request_id: str | None
+    ) -> Operation:
+        """Take a creation or an upgrade back; one that runs stops at its next step. An ended one stays as it is."""
+        async with self._database.transaction() as conn:
+            operation = await operations.find(
+                conn, tenant_id=caller.tenant_id, operation_id=operation_id
+            )
+            if operation is None:
+                raise NotFound("There is no such operation.")
+            store = await stores.find(
+                conn, tenant_id=caller.tenant_id, ref=operation.store_id, lock=True
+            )
+            operation = await operations.find(
+                conn, tenant_id=caller.tenant_id, operation_id=operation_id
+            )
+            if store is None or operation is None:
+                raise NotFound("There is no such operation.")
+            if operation.done:
+                return operation
+            if reason := _not_cancellable(store, operation):
+                raise Conflict(reason, code="not_cancellable")
+            if operation.state == "queued":
+                operation = await call_off(conn, store, operation)
+            else:
+                await operations.request_cancel(conn, operation.id)
+                operation = operation.model_copy(update={"cancel_requested": True})
+            await note(conn, caller, "operation.cancel", operation.id, request_id)
+        return operation
+
+    async def quota(self, caller: Caller) -> Quota:
+        settings = self._settings
+        async with self._database.connection() as conn:
+            found = await self._room(conn, caller, hold=False)
+        return Quota(
+            settings.stores_per_hour,
+            max(0, settings.stores_per_hour - found.in_hour),
+            settings.stores_per_tenant,
+            max(0, settings.stores_per_tenant - found.live),
+        )
+
+
+def _new_store(caller: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
+    """Raises Invalid where the engine has no such version or plan, or the parameters do not fit it."""
+    return Store(
+        id=new_id(STORE),
+        tenant_id=caller.tenant_id,
+        name=asked["name"],
+        engine=engine.name,
+        engine_version=engine.new_version(asked.get("version")),
+        plan=engine.new_plan(asked.get("plan")),
+        parameters=engine.complete(asked["parameters"]),
+        state="requested",
+        url=None,
+        admin_url=None,
+        failure=None,
+        created_at=now(),
+        ready_at=None,
+        deleted_at=None,
+        version=1,
+    )
+
+
+def _again(store: Store, latest: Operation) -> tuple[str, str, dict[str, Any]]:
+    """What is to be done about a failed store: kind of operation, state of the store, what is asked for.
+
+    An upgrade that failed on its way back, too, is not begun again: the store goes back to the version it had.
+    """
+    if latest.kind == "upgrade":
+        back = {
+            "from": latest.input["to"],
+            "to": store.engine_version,
+            "restore": False,
+            "discard_orders": False,
+        }
+        return "rollback", "rolling_back", {**back, "dump": latest.id}
+    state = {"delete": "deleting", "rollback": "rolling_back"}.get(latest.kind, "requested")
+    return latest.kind, state, latest.input
+
+
+def _not_cancellable(store: Store, operation: Operation) -> str | None:
+    """Why an open operation cannot be taken back any more."""
+    if operation.kind == "delete":
+        return "A deletion cannot be taken back."
+    if operation.kind == "upgrade" and operation.error:
+        return f"The upgrade is on its way back to {operation.input['from']} already; wait for it."
+    if operation.kind == "rollback" and store.state != "ready":
+        return "A rollback that has begun cannot be taken back; wait for it, then upgrade again."
+    return None
+
+
+def _request_hash(key: str | None, body: dict[str, Any]) -> bytes:
+    if key is not None and not _KEY.fullmatch(key):
+        raise Invalid(
+            "The Idempotency-Key must be 1 to 255 printable characters.",
+            code="idempotency_key_invalid",
+        )
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()

@@ -1,0 +1,159 @@
+"""Takes in what changes a store's version: upgrades and rollbacks, for HTTP and pages."""
+
+from typing import Any
+
+from storefleet.admission.acceptance import Accepted, add_operation, hold_store, note
+from storefleet.core.errors import Conflict
+from storefleet.core.models import Caller, Operation, Store
+from storefleet.core.settings import Settings
+from storefleet.database import operations, outbox, version_changes
+from storefleet.database.pool import Connection, Database
+from storefleet.engines.catalogue import Engine, Engines
+from storefleet.observability import logs
+
+log = logs.get(__name__)
+
+_WHAT_NOW = {
+    "requested": "wait until it is made",
+    "provisioning": "wait until it is made",
+    "upgrading": "wait until its upgrade has ended, or cancel that",
+    "rolling_back": "wait until it is back",
+    "failed": "retry what failed first",
+    "deleting": "create a new one with that version",
+    "deleted": "create a new one with that version",
+}
+
+
+class Changes:
+    """Decides on changes of version and writes them down; the version itself changes when the work has succeeded."""
+
+    def __init__(
+        self, *, database: Database, engines: Engines, settings: Settings, possible: bool
+    ) -> None:
+        """`possible` is whether stores can have another version where they run."""
+        self._database = database
+        self._engines = engines
+        self._settings = settings
+        self._possible = possible
+
+    async def upgrade(
+        self, caller: Caller, *, ref: str, version: str, request_id: str | None
+    ) -> Accepted:
+        """Another version for a ready store; a repetition answers the operation that is open."""
+        async with self._database.transaction() as conn:
+            store = await hold_store(conn, caller, ref, self._settings)
+            self._check_possible()
+            self._engine(store).new_version(version)
+            pending = await operations.open_of_store(conn, store.id)
+            if same := _same(pending, "upgrade", {"to": version}):
+                return Accepted(store.to_json(), same.to_json())
+            if store.state == "ready" and store.engine_version == version and not pending:
+                raise Conflict(
+                    f"The store has version {version} already; choose another one.",
+                    code="already_there",
+                )
+            _check_ready(store, pending, "upgraded")
+            asked = {"from": store.engine_version, "to": version}
+            return await self._add(conn, caller, store, "upgrade", asked, request_id)
+
+    async def rollback(
+        self,
+        caller: Caller,
+        *,
+        ref: str,
+        restore: bool,
+        discard_orders: bool,
+        request_id: str | None,
+    ) -> Accepted:
+        """Back to the version before the last upgrade; a repetition answers the operation that is open."""
+        async with self._database.transaction() as conn:
+            store = await hold_store(conn, caller, ref, self._settings)
+            self._check_possible()
+            pending = await operations.open_of_store(conn, store.id)
+            how = {"restore": restore, "discard_orders": discard_orders}
+            if same := _same(pending, "rollback", how):
+                return Accepted(store.to_json(), same.to_json())
+            _check_ready(store, pending, "rolled back")
+            upgrade = await version_changes.to_roll_back(conn, store)
+            if upgrade is None:
+                raise Conflict(
+                    f"No upgrade has brought the store to {store.engine_version}, so there is nothing to go back to;"
+                    " upgrade it to the version that you want.",
+                    code="nothing_to_roll_back",
+                )
+            asked = {
+                "from": store.engine_version,
+                "to": upgrade.input["from"],
+                **how,
+                "dump": upgrade.id,
+            }
+            return await self._add(conn, caller, store, "rollback", asked, request_id)
+
+    async def _add(
+        self,
+        conn: Connection,
+        caller: Caller,
+        store: Store,
+        kind: str,
+        asked: dict[str, Any],
+        request_id: str | None,
+    ) -> Accepted:
+        operation = await add_operation(
+            conn, caller, store, kind, settings=self._settings, request_id=request_id, asked=asked
+        )
+        await outbox.add(
+            conn, outbox.event("store.step", store, operation), outbox.command(operation)
+        )
+        await note(conn, caller, f"store.{kind}", store.id, request_id)
+        log.info(
+            "change_requested",
+            kind=kind,
+            store_id=store.id,
+            operation_id=operation.id,
+            version=asked["to"],
+        )
+        return Accepted(store.to_json(), operation.to_json())
+
+    def _check_possible(self) -> None:
+        if not self._possible:
+            raise Conflict(
+                "On this runtime a store keeps the version that it was made with; create a new store with the other"
+                " version, or run the platform on Kubernetes.",
+                code="cannot_change_versions",
+            )
+
+    def _engine(self, store: Store) -> Engine:
+        engine = self._engines.find(store.engine)
+        if engine is None:
+            raise Conflict(
+                f"The engine {store.engine} is not known here any more; put its folder back (STOREFLEET_ENGINES_PATH).",
+                code="engine_unavailable",
+            )
+        return engine
+
+
+def _same(pending: list[Operation], kind: str, asked: dict[str, Any]) -> Operation | None:
+    """The open operation that was asked for the same; none that is on its way back already."""
+    return next(
+        (
+            each
+            for each in pending
+            if each.kind == kind and not each.error and asked.items() <= each.input.items()
+        ),
+        None,
+    )
+
+
+def _check_ready(store: Store, pending: list[Operation], done: str) -> None:
+    if store.state != "ready":
+        raise Conflict(
+            f"The store is {store.state.replace('_', ' ')}; only a ready one can be {done}: {_WHAT_NOW[store.state]}.",
+            code="not_ready",
+        )
+    if pending:
+        what = pending[0]
+        raise Conflict(
+            f"Another {what.kind} of the store, to {what.input.get('to', '?')}, is about to begin; wait until it has"
+            f" ended, or cancel the operation {what.id}.",
+            code="not_ready",
+        )

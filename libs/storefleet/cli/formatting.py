@@ -1,0 +1,95 @@
+"""Words for terminals: nothing that a server sends may steer the terminal; times and tables as plain text."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+# C0 and C1 controls, and the marks that turn the direction of writing: a shop's log line is a stranger's text.
+_UNSAFE = {
+    **{code: "�" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)},
+    **dict.fromkeys((*range(8234, 8239), *range(8294, 8298)), "�"),
+}
+_ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
+
+
+def safe(text: object) -> str:
+    """The text without what a terminal would obey, in one or more lines."""
+    return str(text).translate(_UNSAFE)
+
+
+def one_line(text: object) -> str:
+    return " ".join(safe(text).split())
+
+
+def safe_json(text: str) -> str:
+    """JSON text with the controls escaped that the encoder leaves alone."""
+    return text.translate(_ESCAPED)
+
+
+def parse_time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value)) if value else None
+    except ValueError:
+        return None
+
+
+def age(value: object, *, now: datetime | None = None) -> str:
+    """How long ago, in one unit: 45s, 12m, 3h, 9d."""
+    then = parse_time(value)
+    if then is None:
+        return "-"
+    seconds = max(0.0, ((now or datetime.now(UTC)) - then).total_seconds())
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "m"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds // 86_400:.0f}d"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def between(started: object, finished: object) -> float | None:
+    """Seconds from one timestamp to the other; None while one of them is missing."""
+    begin, end = parse_time(started), parse_time(finished)
+    return max(0.0, (end - begin).total_seconds()) if begin and end else None
+
+
+def work(operation: Mapping[str, Any]) -> str:
+    """The kind of an operation as a noun."""
+    return {"create": "creation", "delete": "deletion"}.get(
+        str(operation["kind"]), str(operation["kind"])
+    )
+
+
+def width(text: str) -> int:
+    """Columns on a terminal."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def columns(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:
+    """Aligned columns two spaces apart, empty cells as `-`; the last column is as long as it is."""
+    table = [
+        list(headers),
+        *([one_line(cell) if cell not in (None, "") else "-" for cell in row] for row in rows),
+    ]
+    widths = [max(width(row[position]) for row in table) for position in range(len(headers))]
+    return [
+        "  ".join(
+            cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in table
+    ]
+
+
+def facts(pairs: Mapping[str, Any]) -> list[str]:
+    """One `Name:  value` a line; what is empty is left out."""
+    shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {})}
+    longest = max((len(name) for name in shown), default=0) + 1
+    return [f"{name + ':':<{longest}}  {one_line(value)}" for name, value in shown.items()]

@@ -1,0 +1,1 @@
+"""The platform's vocabulary and rules: errors, identifiers, models, lifecycle, messages, settings. No I/O."""

@@ -1,0 +1,232 @@
+"""The nouns of the platform, as the services pass them around; `to_json` is their public shape."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StoreState = Literal[
+    "requested",
+    "provisioning",
+    "ready",
+    "upgrading",
+    "rolling_back",
+    "failed",
+    "deleting",
+    "deleted",
+]
+OperationKind = Literal["create", "upgrade", "rollback", "delete"]
+OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+StepState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Scope = Literal["stores:read", "stores:write", "credentials:read", "tokens:write", "operator"]
+
+#: Which service works on which kind of operation.
+SERVICE_OF_KIND: dict[str, str] = {
+    "create": "provisioner",
+    "upgrade": "provisioner",
+    "rollback": "provisioner",
+    "delete": "reaper",
+}
+STORE_STATES: tuple[str, ...] = get_args(StoreState)
+ENDED = ("succeeded", "failed", "cancelled")
+OWNER_SCOPES: tuple[Scope, ...] = (
+    "stores:read",
+    "stores:write",
+    "credentials:read",
+    "tokens:write",
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def timestamp(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC, milliseconds, `Z`."""
+    if value is None:
+        return None
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Failure(Model):
+    """Why something failed, for a person: `next` is what to do about it."""
+
+    code: str
+    detail: str
+    step: str | None = None
+    next: str
+    retryable: bool = True
+
+
+class Store(Model):
+    id: str
+    tenant_id: str
+    name: str
+    engine: str
+    engine_version: str
+    parameters: dict[str, Any]
+    state: str
+    url: str | None
+    admin_url: str | None
+    failure: Failure | None
+    created_at: datetime
+    ready_at: datetime | None
+    deleted_at: datetime | None
+    version: int
+    plan: str = ""
+
+    def changed(self, **fields: Any) -> "Store":
+        """The row's next version, to be written by whoever holds it; the same one when nothing changes."""
+        return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "tenant_id": self.tenant_id,
+            "name": self.name,
+            "engine": self.engine,
+            "engine_version": self.engine_version,
+            "plan": self.plan,
+            "parameters": self.parameters,
+            "state": self.state,
+            "url": self.url,
+            "admin_url": self.admin_url,
+            "failure": self.failure.model_dump() if self.failure else None,
+            "created_at": timestamp(self.created_at),
+            "ready_at": timestamp(self.ready_at),
+            "deleted_at": timestamp(self.deleted_at),
+            "version": self.version,
+        }
+
+
+class Step(Model):
+    name: str
+    title: str
+    state: StepState = "pending"
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "state": self.state,
+            "started_at": timestamp(self.started_at),
+            "finished_at": timestamp(self.finished_at),
+            "message": self.message,
+        }
+
+
+class Operation(Model):
+    """A unit of long work on one store (AIP-151); `fence` rises with every claim.
+
+    `input` is what it was asked for. One that runs with an `error` is on its way back, because of that.
+    """
+
+    id: str
+    tenant_id: str
+    store_id: str
+    kind: str
+    state: str
+    error: Failure | None
+    attempt: int
+    cancel_requested: bool
+    fence: int
+    request_id: str | None
+    deadline: datetime
+    run_after: datetime
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    steps: tuple[Step, ...] = ()
+    taken_over: bool = False
+    input: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.state in ENDED
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "store_id": self.store_id,
+            "kind": self.kind,
+            "input": self.input,
+            "state": self.state,
+            "done": self.done,
+            "error": self.error.model_dump() if self.error else None,
+            "attempt": self.attempt,
+            "cancel_requested": self.cancel_requested,
+            "request_id": self.request_id,
+            "steps": [step.to_json() for step in self.steps],
+            "created_at": timestamp(self.created_at),
+            "started_at": timestamp(self.started_at),
+            "finished_at": timestamp(self.finished_at),
+        }
+
+
+class Event(Model):
+    """A past-tense fact about a store; `seq` is null until it is published."""
+
+    id: str
+    seq: int | None
+    tenant_id: str
+    store_id: str
+    operation_id: str | None
+    type: str
+    time: datetime
+    data: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "seq": self.seq,
+            "id": self.id,
+            "type": self.type,
+            "time": timestamp(self.time),
+            "store_id": self.store_id,
+            "operation_id": self.operation_id,
+            "data": self.data,
+        }
+
+
+class Caller(Model):
+    """Who asks: a person's session or an API token."""
+
+    tenant_id: str
+    tenant_name: str
+    user_id: str
+    email: str
+    operator: bool
+    scopes: frozenset[str]
+    token_id: str | None = None
+    session_hash: bytes | None = None
+    csrf: str | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes
+
+
+class Credentials(NamedTuple):
+    """What a shop's owner signs in with."""
+
+    admin_url: str
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(admin_url={self.admin_url!r}, username={self.username!r})"
+
+
+def event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
+    """What every event carries: enough to draw the store without asking again."""
+    shape = store.to_json()
+    shape.pop("parameters")
+    data: dict[str, Any] = {"store": shape}
+    if operation is not None:
+        data["operation"] = operation.to_json()
+    return data

@@ -1,0 +1,317 @@
+"""Every setting, read once from `STOREFLEET_*` and, for secrets, from files named after them."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from storefleet.core.errors import StorefleetError
+
+PREFIX = "STOREFLEET_"
+PROJECT = Path(__file__).resolve().parents[3]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class SettingsError(StorefleetError):
+    """A setting breaks its rule; the text names it and the rule."""
+
+
+class Settings(BaseSettings):
+    """What can be set. The description of each field is its documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    state_dir: Path = Field(
+        Path(".storefleet"), description="Folder of everything the local node keeps."
+    )
+    secrets_dir: Path | None = Field(
+        None,
+        description="Folder of files named storefleet_<setting>, for settings that are secret.",
+    )
+    host: str = Field("127.0.0.1", description="Address the services listen on.")
+    gateway_port: Port = Field(8080, description="Port of the HTTP API and the dashboard.")
+    notifier_port: Port = Field(8081, description="Port of the event websocket.")
+    provisioner_port: Port = Field(
+        8082, description="Port of the provisioner's health and metrics."
+    )
+    reaper_port: Port = Field(8083, description="Port of the reaper's health and metrics.")
+    public_url: str = Field(
+        "", description="Address of the gateway as people see it, if a proxy stands before it."
+    )
+    public_live_url: str = Field(
+        "", description="Address of the notifier as people see it (ws:// or wss://)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level logged."
+    )
+
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL of the platform (postgresql://…)."
+    )
+    database_connections: int = Field(
+        10, ge=1, le=200, description="Most pooled connections a service."
+    )
+    database_timeout: Seconds = Field(
+        5, description="Longest wait for a connection and for a statement, seconds."
+    )
+    stores_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL of the local runtime's stores (role with CREATEDB, CREATEROLE).",
+    )
+    nats_url: SecretStr = Field(
+        SecretStr(""), description="NATS server(s), comma separated (nats://…)."
+    )
+    stream_replicas: int = Field(1, ge=1, le=5, description="Replicas of every stream.")
+
+    runtime: Literal["local", "kubernetes", "simulated"] = Field(
+        "local", description="Where stores run."
+    )
+    engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (PROJECT / "charts",),
+        description="Folders searched for <engine>/engine.yaml, colon separated.",
+    )
+    catalogue: Path | None = Field(
+        None,
+        description="File of the versions whose images were built; they are added to those of the engines.",
+    )
+    default_engine: str = Field(
+        "",
+        description="Engine of a store that names none; empty: woocommerce, else oscar, else the first offered.",
+    )
+    stores_user: str = Field(
+        "", description="System user of the stores' files, when the services run as root."
+    )
+    store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
+    store_address: str = Field(
+        "127.0.0.1", description="Address the local runtime's stores listen on."
+    )
+    store_port_first: Port = Field(
+        8100, description="First loopback port of the local runtime's stores."
+    )
+    store_port_last: Port = Field(
+        8999, description="Last loopback port of the local runtime's stores."
+    )
+
+    kubeconfig: str = Field(
+        "", description="Kubernetes: file of the cluster's address and keys; empty: the pod's own."
+    )
+    platform_namespace: str = Field(
+        "storefleet", description="Kubernetes: namespace of the platform."
+    )
+    ingress_namespace: str = Field(
+        "traefik", description="Kubernetes: namespace of the ingress controller."
+    )
+    exposure: Literal["", "none", "ingress", "httproute"] = Field(
+        "",
+        description="Kubernetes: how people reach stores; empty: ingress when a class is set, else none.",
+    )
+    ingress_class: str = Field(
+        "",
+        description="Kubernetes: class of the stores' Ingress; with exposure ingress, empty is the cluster's default.",
+    )
+    route_gateway: str = Field(
+        "",
+        pattern=r"^([a-z0-9.-]+/[a-z0-9.-]+(/[a-z0-9.-]+)?)?$",
+        description="Kubernetes: Gateway of the stores' HTTPRoute: namespace/name, or namespace/name/listener.",
+    )
+    ingress_address: str = Field(
+        "",
+        pattern=r"^(https?://[^/@\s]+)?$",
+        description="Kubernetes: where the ingress controller answers inside the cluster; asked whether a deleted"
+        " store is gone; empty: the store's own address.",
+    )
+    image_prefix: str = Field(
+        "", description="Kubernetes: what stands before the stores' images (registry.example.com/)."
+    )
+    storage_class: str = Field(
+        "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
+    )
+    store_service: str = Field(
+        "http://web.{namespace}.svc",
+        pattern=r"^http://[^/\s]+$",
+        description="Kubernetes: where a store's Service answers inside the cluster; {namespace} is the store's.",
+    )
+    ticks_at_once: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="Kubernetes: stores that one reaper asks at once for what they do by time.",
+    )
+    tick_timeout: Seconds = Field(
+        15, description="Kubernetes: longest wait for such an answer, seconds."
+    )
+    store_scheme: Literal["http", "https"] = Field(
+        "http", description="Kubernetes: how people reach stores."
+    )
+    store_public_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Kubernetes: port at which people reach stores; 0: the scheme's.",
+    )
+    helm: str = Field("helm", description="Kubernetes: the program of Helm 4.")
+    helm_runs: int = Field(
+        5, ge=1, le=50, description="Kubernetes: runs of Helm at once in one provisioner."
+    )
+    helm_timeout: Seconds = Field(
+        120, description="Kubernetes: a run of Helm that takes longer is ended, seconds."
+    )
+
+    stores_per_hour: int = Field(10, ge=0, description="New stores per tenant in a rolling hour.")
+    stores_per_tenant: int = Field(50, ge=0, description="Live stores per tenant.")
+    body_limit: int = Field(65_536, ge=1024, description="Largest request body, bytes.")
+    session_hours: int = Field(12, ge=1, le=720, description="How long a sign-in lasts, hours.")
+    sign_in_attempts: int = Field(
+        5, ge=1, description="Failed sign-ins per account before a pause."
+    )
+    sign_in_pause: Seconds = Field(60, description="Pause after too many failed sign-ins, seconds.")
+
+    workers: int = Field(
+        5, ge=1, le=100, description="Operations at once in one provisioner or reaper."
+    )
+    lease: Seconds = Field(
+        15, description="A worker that is silent this long loses its operation, seconds."
+    )
+    announce_after: Seconds = Field(
+        10, description="A queued operation nobody took is announced again, seconds."
+    )
+    scan_interval: Seconds = Field(
+        1, description="The reaper's scan for due and expired operations, seconds."
+    )
+    operation_deadline: Seconds = Field(
+        900, description="An operation that keeps failing is given up, seconds."
+    )
+    retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
+        (1, 5, 15, 60, 300),
+        description="Pauses between attempts, seconds, comma separated; the last one repeats.",
+    )
+    restart_backoff: Seconds = Field(
+        5, description="Longest pause before a process is started again, seconds."
+    )
+    shutdown_grace: Seconds = Field(
+        8, description="Time for running work after SIGTERM, then it is handed back."
+    )
+    drain: float = Field(
+        0,
+        ge=0,
+        le=300,
+        description="After SIGTERM not ready, but still answering, for this long, seconds.",
+    )
+    keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
+    sockets_limit: int = Field(15_000, ge=1, description="Most open websockets of one notifier.")
+    socket_backlog: int = Field(
+        32_768, ge=4096, le=49_152, description="Unsent bytes after which a websocket is cut off."
+    )
+
+    @field_validator("engines_path", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return (
+            tuple(Path(part) for part in value.split(":") if part)
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("catalogue", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("retry_delays", mode="before")
+    @classmethod
+    def _split_delays(cls, value: object) -> object:
+        return tuple(float(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("state_dir", "secrets_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.absolute() if value else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.retry_delays or min(self.retry_delays) <= 0:
+            raise ValueError(f"{PREFIX}RETRY_DELAYS needs at least one number, all above 0")
+        if self.store_port_first > self.store_port_last:
+            raise ValueError(f"{PREFIX}STORE_PORT_FIRST is above {PREFIX}STORE_PORT_LAST")
+        if self.exposure == "httproute" and not self.route_gateway:
+            raise ValueError(
+                f"{PREFIX}EXPOSURE is httproute, which needs {PREFIX}ROUTE_GATEWAY (namespace/name)"
+            )
+        return self
+
+    @property
+    def store_exposure(self) -> Literal["none", "ingress", "httproute"]:
+        """How stores are reached, with the default resolved."""
+        return self.exposure or ("ingress" if self.ingress_class else "none")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, dotenv_settings
+        return init_settings, env_settings, file_secret_settings
+
+    @property
+    def gateway_url(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.gateway_port}").rstrip("/")
+
+    @property
+    def live_url(self) -> str:
+        """The websocket's full address."""
+        base = self.public_live_url or f"ws://{self.host}:{self.notifier_port}"
+        return base.rstrip("/") + "/api/v1/events"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; raises SettingsError with one line per broken one."""
+    folder = overrides.get("secrets_dir") or os.environ.get(f"{PREFIX}SECRETS_DIR")
+    try:
+        return Settings(_secrets_dir=folder, **overrides)
+    except ValidationError as error:
+        raise SettingsError(
+            "; ".join(_complaint(e["loc"], e["msg"]) for e in error.errors())
+        ) from None
+
+
+def _complaint(place: tuple[int | str, ...], message: str) -> str:
+    """One line about one setting; a rule about several has no place, and names them itself."""
+    text = message.removeprefix("Value error, ")
+    return f"{PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """Every setting with `name, value, default, source, description`; secrets hidden."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        value, default = getattr(settings, name), field.get_default()
+        variable = f"{PREFIX}{name.upper()}"
+        in_file = (
+            settings.secrets_dir is not None and (settings.secrets_dir / variable.lower()).exists()
+        )
+        source = "environment" if variable in os.environ else "file" if in_file else "default"
+        rows.append(
+            {
+                "name": variable,
+                "value": _shown(value),
+                "default": _shown(default),
+                "source": source,
+                "description": field.description or "",
+            }
+        )
+    return rows
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(hidden)" if value.get_secret_value() else ""
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return "" if value is None else str(value)

@@ -1,0 +1,11 @@
+"""What ends a command of a deployment."""
+
+from storefleet.core.errors import StorefleetError
+
+
+class DeploymentError(StorefleetError):
+    """What happened, why, and the way out, in one line."""
+
+
+class NotYet(DeploymentError):
+    """Something that was waited for did not come in time."""

@@ -1,0 +1,57 @@
+"""How a service leaves while others go on: first not ready, then gone."""
+
+import asyncio
+import signal
+
+from aiohttp import web
+
+from storefleet.observability import logs
+
+log = logs.get(__name__)
+
+
+def attach(app: web.Application, seconds: float) -> None:
+    """Let the application drain for so long before it ends; 0: it ends at once."""
+    drain = app[_DRAIN] = Drain(seconds)
+    app.on_startup.append(drain.listen)
+    app.on_response_prepare.append(drain.answered)
+
+
+def begun(app: web.Application) -> bool:
+    return app[_DRAIN].begun
+
+
+class Drain:
+    """The time between SIGTERM and the end in which callers are sent elsewhere: not ready, still answering.
+
+    Whoever balances the load learns only after a moment that this copy goes; until then its requests are served, and
+    each answer closes its connection, so that the next one is opened to another copy.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.begun = False
+
+    async def listen(self, _app: web.Application) -> None:
+        """Take SIGTERM over; SIGINT, and a second SIGTERM, still end at once."""
+        if self._seconds:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
+
+    def _begin(self) -> None:
+        if self.begun:
+            raise web.GracefulExit
+        self.begun = True
+        log.info("draining", seconds=self._seconds)
+        asyncio.get_running_loop().call_later(self._seconds, _end)
+
+    async def answered(self, _request: web.Request, response: web.StreamResponse) -> None:
+        if self.begun and response.status != 101:
+            response.headers["Connection"] = "close"  # the header was decided on before this
+            response.force_close()
+
+
+def _end() -> None:
+    raise web.GracefulExit
+
+
+_DRAIN: web.AppKey[Drain] = web.AppKey("drain", Drain)

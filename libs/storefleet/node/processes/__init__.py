@@ -1,0 +1,1 @@
+"""Start, record, supervise and stop the child processes of the local node."""

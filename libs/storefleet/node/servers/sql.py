@@ -1,0 +1,29 @@
+"""What the node says to PostgreSQL beyond the platform's queries: about roles and databases by name."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+Connection = Any  # an asyncpg connection; its stubs and its pool's proxy do not agree on a type
+
+
+def place_of(url: str) -> str:
+    """Host and port of a URL, without its secrets."""
+    return urlsplit(url.partition(",")[0]).netloc.rpartition("@")[2]
+
+
+async def connect(url: str, *, database: str | None = None, timeout: float = 10) -> Connection:
+    """A connection as the role of the URL; roles that it makes are its own to use, whatever the server's default."""
+    settings = {"createrole_self_grant": "set, inherit", "application_name": "storefleet node"}
+    if database is None:
+        return await asyncpg.connect(url, timeout=timeout, server_settings=settings)
+    return await asyncpg.connect(url, database=database, timeout=timeout, server_settings=settings)
+
+
+async def run(connection: Connection, statement: str, *names: str) -> None:
+    """Execute a statement, its %I and %L filled in and quoted by the server."""
+    filled = await connection.fetchval(
+        "SELECT format($1, VARIADIC $2::text[])", statement, list(names)
+    )
+    await connection.execute(filled)

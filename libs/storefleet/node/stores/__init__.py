@@ -1,0 +1,1 @@
+"""Prepare engine environments and templates, and run the stores' processes."""

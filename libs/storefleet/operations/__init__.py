@@ -1,0 +1,1 @@
+"""Run operations: claim them under a lease, execute their steps, record every transition."""

@@ -1,0 +1,156 @@
+"""How an operation, its steps and its store move on: pure functions, which the ledger writes down."""
+
+from collections.abc import Mapping, Sequence
+
+from storefleet.core.models import ENDED, Failure, Operation, Step, Store, now
+from storefleet.runtimes.protocol import RuntimeStep
+
+#: A store and its operation as they become, and the event that tells it.
+Move = tuple[Store, Operation, str]
+#: What a store is while an operation of that kind is at work, and told to be when it begins; else it stays as it was.
+_AT_WORK = {
+    "create": ("provisioning", "store.provisioning"),
+    "upgrade": ("upgrading", "store.upgrading"),
+    "rollback": ("rolling_back", "store.rolling_back"),
+}
+
+
+def cancelled_failure(kind: str = "create") -> Failure:
+    """What is told of an operation that a person took back."""
+    if kind == "upgrade":
+        return Failure(
+            code="cancelled",
+            detail="The upgrade was cancelled before it was complete.",
+            next="Nothing has to be done; upgrade again whenever you like.",
+        )
+    return Failure(
+        code="cancelled",
+        detail="The creation was cancelled before it was complete.",
+        next="Retry to go on from there, or delete the store.",
+    )
+
+
+def goes_back(store: Store, operation: Operation) -> bool:
+    """Whether it is an upgrade that has begun, and whose store is worth going back for."""
+    return operation.kind == "upgrade" and operation.error is None and store.state == "upgrading"
+
+
+def succeeded(store: Store, operation: Operation, address: Mapping[str, str]) -> Move:
+    """The end of an operation; none of the same store waits, since whoever makes one asks a running one to cancel."""
+    operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
+    if operation.kind == "create":
+        return (
+            store.changed(state="ready", ready_at=now(), failure=None, **address),
+            operation,
+            "store.ready",
+        )
+    if operation.kind == "delete":
+        return (
+            store.changed(state="deleted", deleted_at=now(), failure=None),
+            operation,
+            "store.deleted",
+        )
+    if operation.error:
+        cause = operation.error.detail
+        ended = cause if cause.endswith((".", "!", "?")) else f"{cause}."
+        detail = f"{ended} The store is back on {store.engine_version}."
+        error = operation.error.model_copy(update={"detail": detail})
+        operation = operation.model_copy(update={"state": "failed", "error": error})
+        return store.changed(state="ready", failure=None, **address), operation, "store.rolled_back"
+    store = store.changed(
+        state="ready", failure=None, engine_version=operation.input["to"], **address
+    )
+    return (
+        store,
+        operation,
+        "store.upgraded" if operation.kind == "upgrade" else "store.rolled_back",
+    )
+
+
+def begun(store: Store, operation: Operation) -> tuple[Store, str]:
+    """The store as somebody works on it, and the event that tells it."""
+    state, event = _AT_WORK.get(
+        "rollback" if operation.error else operation.kind, (store.state, "")
+    )
+    return (
+        (store, "store.step")
+        if state == store.state
+        else (store.changed(state=state, failure=None), event)
+    )
+
+
+def with_cause(operation: Operation, failure: Failure) -> Failure:
+    """Of an upgrade's way back that failed, too: both."""
+    cause = operation.error
+    if cause is None:
+        return failure
+    return Failure(
+        code="return_failed",
+        detail=f"{cause.detail} ({cause.code}) The way back failed, too: {failure.detail} ({failure.code})",
+        step=failure.step,
+        next=f"{failure.next} Then retry: it goes back to {operation.input['from']}.",
+    )
+
+
+def planned(operation: Operation, plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:
+    """The plan's steps, with the state that earlier runs have left; on a way back after those that led there."""
+    known = {step.name: step for step in operation.steps}
+    names = {step.name for step in plan}
+    there = [step for step in operation.steps if operation.error and step.name not in names]
+    return (
+        *there,
+        *(known.get(step.name) or Step(name=step.name, title=step.title) for step in plan),
+    )
+
+
+def turned(
+    steps: Sequence[Step], failure: Failure, back: Sequence[RuntimeStep]
+) -> tuple[Step, ...]:
+    """The steps that led there, closed, and those that lead back."""
+    stopped = "cancelled" if failure.code == "cancelled" else "failed"
+    ends = {"running": (stopped, failure.detail), "pending": ("cancelled", "Not begun")}
+    there = [
+        step.model_copy(
+            update={
+                "state": ends[step.state][0],
+                "finished_at": now(),
+                "message": ends[step.state][1],
+            }
+        )
+        if step.state in ends
+        else step
+        for step in steps
+    ]
+    return begin_next((*there, *(Step(name=step.name, title=step.title) for step in back)))
+
+
+def begin_next(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Mark the first unfinished step as running."""
+    changed = list(steps)
+    for position, step in enumerate(changed):
+        if step.state not in ENDED:
+            changed[position] = step.model_copy(
+                update={
+                    "state": "running",
+                    "started_at": step.started_at or now(),
+                    "finished_at": None,
+                }
+            )
+            break
+    return tuple(changed)
+
+
+def with_step(operation: Operation, position: int, **fields: object) -> Operation:
+    steps = list(operation.steps)
+    steps[position] = steps[position].model_copy(update=fields)
+    return operation.model_copy(update={"steps": tuple(steps)})
+
+
+def close_running(operation: Operation, state: str, message: str) -> Operation:
+    steps = tuple(
+        step.model_copy(update={"state": state, "finished_at": now(), "message": message})
+        if step.state == "running"
+        else step
+        for step in operation.steps
+    )
+    return operation.model_copy(update={"steps": steps})

@@ -1,0 +1,226 @@
+"""Every transition of an operation, each one transaction: operation, steps, store, event, the next command.
+
+The store's row is locked first, everywhere, so that transitions of one store follow each other and never deadlock. The
+frequent ones read without a lock, and write in one statement that changes nothing when the rows are not those any more.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from storefleet.core.errors import CancelRequested, LeaseLost
+from storefleet.core.models import Failure, Operation, Store, now
+from storefleet.database import dead_letters, operations, outbox, stores, transitions
+from storefleet.database.pool import Connection, Database
+from storefleet.observability import metrics
+from storefleet.observability.failpoints import effect
+from storefleet.operations.progress import (
+    Move,
+    begin_next,
+    begun,
+    close_running,
+    goes_back,
+    planned,
+    succeeded,
+    with_cause,
+    with_step,
+)
+from storefleet.operations.step_plans import Plans
+from storefleet.operations.termination import call_off, settle, turn_back
+from storefleet.runtimes.protocol import Outcome, RuntimeStep
+
+
+class Ledger:
+    """Writes what a worker does. Every method but `claim` raises LeaseLost when the fence has moved on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, Store] = {}  # by operation, as it was written here last
+
+    async def claim(
+        self, operation_id: str, *, store_id: str, owner: str, lease: timedelta, plans: Plans
+    ) -> tuple[Store, Operation] | None:
+        """Take the operation if it is to be worked on now; None when there is nothing to do."""
+        with effect("claim"):
+            async with self._database.connection(tells=outbox.CHANNEL) as conn:
+                while found := await operations.claimable(
+                    conn, operation_id, store_id=store_id, kinds=list(plans)
+                ):
+                    before, operation = found
+                    if operation.cancel_requested:
+                        break
+                    steps = begin_next(planned(operation, plans[operation.kind](before, operation)))
+                    operation = operation.model_copy(update={"steps": steps})
+                    store, event = begun(before, operation)
+                    draft = outbox.event(event, store, operation)
+                    if await transitions.claim(
+                        conn, before, store, operation, draft, owner=owner, lease=lease
+                    ):
+                        self._known[operation.id] = store
+                        return store, operation
+        if found:
+            with suppress(LeaseLost):  # somebody else has seen it, too
+                await self.cancelled_without_worker(
+                    found[1].model_copy(update={"fence": found[1].fence - 1})
+                )
+        return None
+
+    def forget(self, operation: Operation) -> None:
+        """Whoever claimed it is through with it."""
+        self._known.pop(operation.id, None)
+
+    async def renew(self, operation: Operation, lease: timedelta) -> bool:
+        """Extend the lease; returns whether a cancel was requested."""
+        async with self._database.connection() as conn:
+            return await operations.renew(conn, operation.id, fence=operation.fence, lease=lease)
+
+    async def say(self, operation: Operation, position: int, message: str) -> Operation:
+        """Show what the running step waits for."""
+        changed = with_step(operation, position, message=message)
+        return await self._move(operation, lambda store: (store, changed, "store.step"))
+
+    async def step_started(self, operation: Operation, position: int) -> Operation:
+        changed = with_step(operation, position, state="running", started_at=now())
+        return await self._move(operation, lambda store: (store, changed, "store.step"))
+
+    async def step_done(
+        self, operation: Operation, position: int, outcome: Outcome, *, last: bool
+    ) -> Operation:
+        """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
+        changed = with_step(
+            operation, position, state="succeeded", finished_at=now(), message=outcome.message
+        )
+        changed = changed.model_copy(update={"steps": begin_next(changed.steps)})
+        address = (
+            {"url": outcome.address.url, "admin_url": outcome.address.admin_url}
+            if outcome.address is not None
+            else {}
+        )
+
+        def move(store: Store) -> Move:
+            if last:
+                return succeeded(store, changed, address)
+            return store.changed(**address), changed, "store.step"
+
+        with effect(f"record_{operation.steps[position].name}"):
+            return await self._move(operation, move, heed_cancel=operation.kind != "delete")
+
+    async def failed(
+        self,
+        operation: Operation,
+        failure: Failure,
+        *,
+        dead_letter: bool,
+        unchanged: bool = False,
+        back: Sequence[RuntimeStep] = (),
+    ) -> Operation:
+        """Close the operation with its reason; one that gave up becomes a dead letter too.
+
+        An upgrade goes on instead, with the steps that lead `back`, unless the store is still as it was: `unchanged`.
+        """
+        with effect("fail_operation"):
+            async with self._database.transaction() as conn:
+                self._known.pop(operation.id, None)
+                store = await self._hold(conn, operation)
+                written = await operations.by_id(conn, operation.id)
+                if written.error and not operation.error:
+                    return written  # it has turned back already, only the answer was lost
+                if goes_back(store, operation) and not unchanged:
+                    return await turn_back(conn, store, operation, failure, back=back)
+                changed = close_running(operation, "failed", failure.detail)
+                failure = with_cause(operation, failure)
+                await operations.save_steps(conn, changed.id, changed.steps)
+                changed = await operations.end(conn, changed, state="failed", error=failure)
+                await settle(conn, store, changed, failure, unchanged=unchanged)
+                if dead_letter:
+                    metrics.DEAD_LETTERS.labels("exhausted").inc()
+                    await dead_letters.add(
+                        conn,
+                        reason="exhausted",
+                        detail=f"{failure.code}: {failure.detail}",
+                        subject=outbox.command(changed).subject,
+                        payload=b"",
+                        tenant_id=changed.tenant_id,
+                        store_id=changed.store_id,
+                        operation_id=changed.id,
+                    )
+                return changed
+
+    async def cancelled(
+        self, operation: Operation, *, back: Sequence[RuntimeStep] = ()
+    ) -> Operation:
+        """Close the operation because a person took it back, or let it go on with the steps that lead `back`."""
+        with effect("cancel_operation"):
+            async with self._database.transaction() as conn:
+                self._known.pop(operation.id, None)
+                store, cancel = await operations.held(conn, operation.id, fence=operation.fence)
+                written = await operations.by_id(conn, operation.id)
+                return await call_off(conn, store, written, back=back) if cancel else written
+
+    async def cancelled_without_worker(self, operation: Operation) -> None:
+        """Call off a cancelled operation whose worker let its lease expire; raises LeaseLost when it is back."""
+        async with self._database.transaction() as conn:
+            store = await stores.locked(conn, operation.store_id)
+            abandoned = await operations.abandoned(conn, operation.id, fence=operation.fence)
+            if store is None or abandoned is None:
+                raise LeaseLost(operation.id)
+            await call_off(conn, store, abandoned)
+
+    async def give_back(
+        self,
+        operation: Operation,
+        *,
+        delay: float,
+        message: str | None = None,
+        failed_attempt: bool = False,
+        announce: bool = False,
+    ) -> Operation:
+        """Back into the queue, to be taken again after `delay` seconds."""
+        async with self._database.transaction() as conn:
+            store = await self._hold(conn, operation)
+            position = next(
+                (n for n, s in enumerate(operation.steps) if s.state == "running"), None
+            )
+            changed = operation
+            if message is not None and position is not None:
+                changed = with_step(operation, position, message=message)
+                await operations.save_steps(conn, changed.id, changed.steps)
+            attempt = operation.attempt + (1 if failed_attempt else 0)
+            changed = await operations.requeue(
+                conn, changed, delay=timedelta(seconds=delay), attempt=attempt
+            )
+            if message is not None:
+                await outbox.add(conn, outbox.event("store.step", store, changed))
+            if announce:
+                await outbox.add(conn, outbox.command(changed))
+                await operations.mark_announced(conn, [changed.id])
+            return changed
+
+    async def _hold(self, conn: Connection, operation: Operation) -> Store:
+        store, _ = await operations.held(conn, operation.id, fence=operation.fence)
+        return store
+
+    async def _move(
+        self, operation: Operation, move: Callable[[Store], Move], *, heed_cancel: bool = False
+    ) -> Operation:
+        """Write what `move` makes of the store as it was known; when it is not so any more, of the store as it is.
+
+        Raises CancelRequested.
+        """
+        async with self._database.connection(tells=outbox.CHANNEL) as conn:
+            written, before = False, self._known.pop(operation.id, None)
+            while not written:
+                if before is None:
+                    before, cancel = await operations.held(
+                        conn, operation.id, fence=operation.fence, lock=False
+                    )
+                    if cancel and heed_cancel:
+                        raise CancelRequested
+                store, changed, event = move(before)
+                draft = outbox.event(event, store, changed)
+                written = await transitions.write(
+                    conn, before, store, changed, draft, heed_cancel=heed_cancel
+                )
+                before = None
+            self._known[operation.id] = store
+        return changed

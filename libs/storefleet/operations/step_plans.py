@@ -1,0 +1,34 @@
+"""Which of the runtime's steps an operation has."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from storefleet.core.models import Operation, Store
+from storefleet.runtimes.protocol import Change, Runtime, RuntimeStep
+
+Plan = Callable[[Store, Operation], Sequence[RuntimeStep]]
+#: By kind of operation.
+Plans = Mapping[str, Plan]
+
+
+def provisioning(runtime: Runtime) -> Plans:
+    """What makes stores, and changes them."""
+    return {
+        "create": lambda store, _operation: runtime.create_steps(store),
+        "upgrade": lambda store, operation: _upgrade(runtime, store, operation),
+        "rollback": lambda store, operation: runtime.rollback_steps(store, Change.of(operation)),
+    }
+
+
+def reaping(runtime: Runtime) -> Plans:
+    """What takes stores away."""
+    return {"delete": lambda store, _operation: runtime.delete_steps(store)}
+
+
+def _upgrade(runtime: Runtime, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+    """There, or, with an error to tell, back."""
+    change = Change.of(operation)
+    return (
+        runtime.return_steps(store, change)
+        if operation.error
+        else runtime.upgrade_steps(store, change)
+    )

@@ -1,0 +1,1 @@
+"""The adapter to the Kubernetes API: client, resource kinds, error mapping, watches."""

@@ -1,0 +1,301 @@
+"""The door to the Kubernetes API: a few verbs on plain objects; whatever goes wrong is raised as one of our errors."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import yaml
+from kubernetes_asyncio import config
+from kubernetes_asyncio.client import ApiClient, Configuration
+
+from storefleet.core.errors import RuntimeAway
+from storefleet.observability import logs, metrics
+from storefleet.runtimes.kubernetes.api.api_errors import answered
+from storefleet.runtimes.kubernetes.api.resource_kinds import MANAGER, Kind, Manifest, kind_of
+
+log = logs.get(__name__)
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+_BODY_LIMIT = 64 << 20
+_PAGE = 250
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Cluster:
+    """One cluster, by a kubeconfig or, without one, by the service account of the pod."""
+
+    def __init__(self, *, kubeconfig: str = "") -> None:
+        self._kubeconfig = kubeconfig
+        self._client: ApiClient | None = None
+        self._connecting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Cluster"]:
+        """Connections are made when they are needed, so that a service starts without a cluster."""
+        try:
+            yield self
+        finally:
+            await self._forget()
+
+    # reading --------------------------------------------------------------------------------------------------------
+
+    async def check(self, *, timeout: float = 3) -> None:
+        """Raise RuntimeAway unless the API server says that it is ready."""
+        async with self._answer("GET", "/readyz", timeout=aiohttp.ClientTimeout(total=timeout)):
+            return
+
+    async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Manifest | None:
+        path = kind.path(namespace=namespace, name=name)
+        async with self._answer("GET", path, kind=kind, missing=True) as answer:
+            return None if answer.status == 404 else await _object(answer)
+
+    async def pages(
+        self,
+        kind: Kind,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncGenerator[Manifest, None]:
+        """Every object of the kind, as lists of bounded length that are of one moment."""
+        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
+        headers = {"Accept": _METADATA} if metadata_only else None
+        while True:
+            async with self._answer(
+                "GET", kind.path(namespace=namespace), kind=kind, query=query, headers=headers
+            ) as answer:
+                page = await _object(answer)
+            yield page
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
+
+    async def every(
+        self,
+        kind: Kind,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> list[Manifest]:
+        pages = self.pages(
+            kind, namespace=namespace, labels=labels, fields=fields, metadata_only=metadata_only
+        )
+        return [item async for page in pages for item in page["items"] or ()]
+
+    async def changes(
+        self, kind: Kind, *, labels: str, version: str, seconds: int, silence: float
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Events of a watch from `version` on, for so many seconds; RuntimeAway after `silence` or any trouble."""
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "labelSelector": labels,
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=silence)
+        async with self._answer(
+            "GET", kind.path(), kind=kind, query=query, timeout=timeout, verb="WATCH"
+        ) as answer:
+            async for line in answer.content:
+                yield json.loads(line)
+
+    async def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        previous: bool = False,
+        times: bool = False,
+    ) -> list[str]:
+        """Last lines of a container, oldest first; none when it has not written, or is gone."""
+        query = {"container": container, "tailLines": str(tail), "limitBytes": str(512 << 10)}
+        query |= {
+            name: "true"
+            for name, wanted in (("previous", previous), ("timestamps", times))
+            if wanted
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        async with self._answer("GET", path, query=query, missing=True, verb="LOG") as answer:
+            if answer.status != 200:
+                return []
+            return (await _body(answer)).decode(errors="replace").splitlines()[-tail:]
+
+    # writing --------------------------------------------------------------------------------------------------------
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply in our name: made, or brought to what the manifest says."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
+        path = kind.path(namespace=manifest["metadata"].get("namespace", ""), name=name)
+        async with self._answer(
+            "PATCH", path, kind=kind, query=query, headers=headers, body=manifest
+        ) as answer:
+            return await _object(answer)
+
+    async def create(self, manifest: Manifest) -> bool:
+        """Make it unless there is one of that name; whether it was made."""
+        kind, namespace = kind_of(manifest), manifest["metadata"]["namespace"]
+        path, query = kind.path(namespace=namespace), {"fieldManager": MANAGER}
+        async with self._answer(
+            "POST", path, kind=kind, query=query, body=manifest, conflict=True
+        ) as answer:
+            return answer.status != 409
+
+    async def patch(self, kind: Kind, name: str, change: Manifest, *, namespace: str) -> bool:
+        """Merge a change into an object; whether there is one."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        path, query = kind.path(namespace=namespace, name=name), {"fieldManager": MANAGER}
+        async with self._answer(
+            "PATCH", path, kind=kind, query=query, headers=headers, body=change, missing=True
+        ) as answer:
+            return answer.status != 404
+
+    async def delete(self, kind: Kind, name: str, *, uid: str, namespace: str = "") -> bool:
+        """Delete the object with this UID and no other; whether it was there."""
+        body = {**_DELETE, "preconditions": {"uid": uid}}
+        path = kind.path(namespace=namespace, name=name)
+        async with self._answer("DELETE", path, kind=kind, body=body, missing=True) as answer:
+            return answer.status != 404
+
+    async def delete_every(self, kind: Kind, *, namespace: str, grace: int) -> None:
+        """Delete all of a kind in a namespace; pods get so many seconds."""
+        body = {**_DELETE, "gracePeriodSeconds": grace}
+        async with self._answer(
+            "DELETE", kind.path(namespace=namespace), kind=kind, body=body, missing=True
+        ):
+            return
+
+    # the wire -------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        kind: Kind | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,
+        missing: bool = False,
+        conflict: bool = False,
+        verb: str = "",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer whose body can be read; statuses that the caller does not expect are raised."""
+        expected = {404: missing, 409: conflict}
+        labels = [verb or method, kind.plural if kind else "-"]
+        try:
+            response = await self._ask(method, path, query or {}, headers or {}, body, timeout)
+            metrics.CLUSTER_REQUESTS.labels(*labels, str(response.status)).inc()
+            async with response:
+                if not 200 <= response.status < 300 and not expected.get(response.status):
+                    await self._refuse(response, _deed(method, path, kind))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            metrics.CLUSTER_REQUESTS.labels(*labels, "away").inc()
+            what = str(error) or type(error).__name__
+            raise RuntimeAway(f"The cluster's API server does not answer: {what[:200]}") from None
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: Manifest | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        client = await self._connected()
+        try:
+            response: aiohttp.ClientResponse = await client.call_api(
+                path,
+                method,
+                query_params=[(name, value) for name, value in query.items() if value],
+                header_params={"Accept": "application/json, */*", **headers},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+        except RuntimeError as error:  # another request was refused, and has closed the connections
+            raise RuntimeAway(f"The connection to the cluster is made anew: {error}") from None
+        return response
+
+    async def _refuse(self, response: aiohttp.ClientResponse, what: str) -> None:
+        if response.status == 401:  # keys may have been renewed in the file they came from
+            await self._forget()
+        raw = (await _body(response)).decode(errors="replace")
+        try:
+            message = str(json.loads(raw).get("message") or raw)
+        except (ValueError, AttributeError):
+            message = raw
+        raise answered(response.status, message, what=what)
+
+    async def _connected(self) -> ApiClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = ApiClient(await _configuration(self._kubeconfig))
+                self._client.user_agent = MANAGER
+            return self._client
+
+    async def _forget(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+_DELETE: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+
+
+async def _configuration(kubeconfig: str) -> Configuration:
+    """Where the cluster is and who we are; tokens of the pod are read again as they are renewed."""
+    found = Configuration()
+    try:
+        if kubeconfig:
+            await config.load_kube_config(
+                config_file=kubeconfig, client_configuration=found, persist_config=False
+            )
+        else:
+            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        where = kubeconfig or "the pod's service account"
+        raise RuntimeAway(
+            f"The address and keys of the cluster cannot be read from {where}: {error}"
+        ) from None
+    return found
+
+
+def _deed(method: str, path: str, kind: Kind | None) -> str:
+    """What was tried, in words."""
+    verb = {"GET": "Reading", "POST": "Making", "PATCH": "Applying", "DELETE": "Deleting"}[method]
+    name = path.rpartition("/")[2]
+    if kind is None:
+        return f"{verb} {name}"
+    return f"{verb} {kind.plural}" if name == kind.plural else f"{verb} the {kind.name} {name}"
+
+
+async def _object(answer: aiohttp.ClientResponse) -> Manifest:
+    content: Manifest = json.loads(await _body(answer))
+    return content
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it, as long as it is not larger than anything that could be meant."""
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _BODY_LIMIT:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {_BODY_LIMIT} bytes")
+    return b"".join(parts)

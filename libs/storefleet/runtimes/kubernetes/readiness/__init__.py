@@ -1,0 +1,1 @@
+"""Decide whether a store is ready, still starting or failing, from what the cluster reports."""

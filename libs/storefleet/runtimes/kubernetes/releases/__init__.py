@@ -1,0 +1,1 @@
+"""Install and upgrade a store's Helm release."""

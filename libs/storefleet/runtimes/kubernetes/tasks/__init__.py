@@ -1,0 +1,1 @@
+"""Run a store's dump, restore and order-count tasks as Kubernetes Jobs."""

@@ -1,0 +1,1 @@
+"""Run stores as processes on one machine, without isolation."""

@@ -1,0 +1,71 @@
+"""Where the local runtime, the node and the gateway find a store's files: one layout, agreed here."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from storefleet.core.identifiers import resource_name
+
+
+class Template(NamedTuple):
+    """What every store of an engine version is copied from; the node writes it down when it is complete."""
+
+    version: str
+    database: str
+    role: str
+    files: Path
+
+
+class Places:
+    """Paths below the state folder."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.stores = state_dir / "stores"
+        self.logs = state_dir / "logs"
+        self.engines = state_dir / "engines"
+
+    def store(self, store_id: str) -> Path:
+        return self.stores / store_id
+
+    def config(self, store_id: str) -> Path:
+        """The 0600 file that a store process reads: address, database, secrets."""
+        return self.store(store_id) / "store.json"
+
+    def files(self, store_id: str) -> Path:
+        return self.store(store_id) / "files"
+
+    def mail(self, store_id: str) -> Path:
+        return self.store(store_id) / "mail"
+
+    def log(self, store_id: str) -> Path:
+        return self.logs / f"store-{store_id}.log"
+
+    def every_log(self, store_id: str) -> list[Path]:
+        """The log and what rotation has left of it."""
+        return sorted(self.logs.glob(f"store-{store_id}.log*"))
+
+    def template_record(self, engine: str, version: str) -> Path:
+        return self.engines / engine / f"{version}.json"
+
+    def template(self, engine: str, version: str) -> Template | None:
+        """The template, or None while the node has not prepared it."""
+        record = read_json(self.template_record(engine, version))
+        if record is None:
+            return None
+        return Template(
+            record["version"], record["database"], record["role"], Path(record["files"])
+        )
+
+
+def database_name(store_id: str) -> str:
+    """The store's database and role; the same word for both."""
+    return resource_name(store_id).replace("-", "_")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The file's content, or None when there is no (whole) file."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content

@@ -1,0 +1,162 @@
+"""The door to the server that holds the local stores' databases: clone, drop, look."""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from storefleet.core.errors import DatabaseAway, RuntimeAway
+from storefleet.database.pool import translated
+from storefleet.observability.failpoints import effect
+from storefleet.runtimes.local.file_layout import Template
+
+_ITERATIONS = 4096
+#: Whoever makes a role may give it a database, also on a server whose default says otherwise.
+_SESSION = {"createrole_self_grant": "set, inherit", "application_name": "storefleet stores"}
+
+
+class StoreDatabases:
+    """Acts as a role with CREATEDB and CREATEROLE that owns nothing of the platform's."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        parts = urlsplit(url)
+        self.host = parts.hostname or "127.0.0.1"
+        self.port = parts.port or 5432
+
+    @asynccontextmanager
+    async def session(self, name: str) -> AsyncIterator["StoreSession"]:
+        """Work on one store's database, alone; raises RuntimeAway.
+
+        Only the lease's owner comes here, so whoever else holds the lock is deposed, and its session is ended.
+        """
+        async with self._connected(self._url) as connection:
+            await self._take_lock(connection, name)
+            yield StoreSession(self, connection, name)
+
+    async def check(self) -> None:
+        async with self._connected(self._url) as connection:
+            await connection.fetchval("SELECT 1")
+
+    @asynccontextmanager
+    async def inside(self, database: str) -> AsyncIterator[Any]:
+        """A connection to one of the stores' databases."""
+        parts = urlsplit(self._url)
+        async with self._connected(parts._replace(path=f"/{database}").geturl()) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _connected(self, url: str) -> AsyncIterator[Any]:
+        try:
+            with translated():
+                connection = await asyncpg.connect(
+                    url, timeout=5, command_timeout=60, server_settings=_SESSION
+                )
+                try:
+                    yield connection
+                finally:
+                    connection.terminate()
+        except DatabaseAway as error:
+            raise RuntimeAway(
+                "The stores' database server does not answer at the moment."
+            ) from error
+
+    async def _take_lock(self, connection: Any, name: str) -> None:
+        while not await connection.fetchval(
+            "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name
+        ):
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND pid <> pg_backend_pid()"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, 0)",
+                name,
+            )
+
+
+class StoreSession:
+    """One store's role and database, under its lock."""
+
+    def __init__(self, server: StoreDatabases, connection: Any, name: str) -> None:
+        self._server = server
+        self._connection = connection
+        self._name = name
+
+    async def make_role(self, password: str) -> None:
+        """The role with this password, whether it was there or not; only a verifier travels."""
+        verb = "ALTER" if await self._role_exists() else "CREATE"
+        with effect("role"):
+            await self._say(
+                f"{verb} ROLE %I LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT 20 PASSWORD %L",
+                _scram(password),
+            )
+
+    async def clone(self, template: Template) -> None:
+        """The database as a copy of the template, everything in it owned by the store's role."""
+        if not await self._database_exists():
+            with effect("clone_database"):
+                pattern = "CREATE DATABASE %I TEMPLATE %I OWNER %I STRATEGY file_copy"
+                await self._say(pattern, template.database, self._name)
+        with effect("own_database"):
+            await self._say("REVOKE ALL ON DATABASE %I FROM PUBLIC")
+            async with self._server.inside(self._name) as inside:
+                statement = await inside.fetchval(
+                    "SELECT format('REASSIGN OWNED BY %I TO %I', $1::text, $2::text)",
+                    template.role,
+                    self._name,
+                )
+                await inside.execute(statement)
+
+    async def drop(self) -> None:
+        """Neither database nor role afterwards, whatever was there."""
+        with effect("drop_database"):
+            await self._say("DROP DATABASE IF EXISTS %I WITH (FORCE)")
+        with effect("drop_role"):
+            await self._say("DROP ROLE IF EXISTS %I")
+
+    async def leftovers(self) -> list[str]:
+        """What there still is, in words."""
+        found = []
+        if await self._database_exists():
+            found.append(f"database {self._name}")
+        if await self._role_exists():
+            found.append(f"role {self._name}")
+        return found
+
+    async def _database_exists(self) -> bool:
+        return bool(
+            await self._connection.fetchval(
+                "SELECT 1 FROM pg_database WHERE datname = $1", self._name
+            )
+        )
+
+    async def _role_exists(self) -> bool:
+        return bool(
+            await self._connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", self._name)
+        )
+
+    async def _say(self, pattern: str, *words: str) -> None:
+        """A statement whose names cannot be parameters: quoted by the server; the store's name comes first."""
+        places = ", ".join(f"${n}::text" for n in range(2, len(words) + 3))
+        statement = await self._connection.fetchval(
+            f"SELECT format($1, {places})", pattern, self._name, *words
+        )
+        await self._connection.execute(statement)
+
+
+def _scram(password: str) -> str:
+    """PostgreSQL's SCRAM-SHA-256 verifier (RFC 5803), so that no statement or log carries the password."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    salt64, stored64, server64 = (
+        base64.b64encode(part).decode() for part in (salt, stored, server)
+    )
+    return f"SCRAM-SHA-256${_ITERATIONS}:{salt64}${stored64}:{server64}"

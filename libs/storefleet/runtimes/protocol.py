@@ -1,0 +1,138 @@
+"""What a runtime is: it names the steps that make a store and that take one away, and answers for what it keeps."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
+
+from storefleet.core.models import Credentials, Operation, Store
+
+
+class Address(NamedTuple):
+    """Where people find the store."""
+
+    url: str
+    admin_url: str
+
+
+class Outcome(NamedTuple):
+    """What a step has to say when it is done."""
+
+    message: str = ""
+    address: Address | None = None
+
+
+class Use(NamedTuple):
+    """How much of a thing a store takes, of what it may: quantities as people read them, and `share` from 0 to 1."""
+
+    name: str
+    used: str
+    hard: str
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """From which version to which; `dump` is the id of the operation that dumped the database before the upgrade.
+
+    `restore` puts that dump back, and `discard_orders` accepts that what was ordered since is lost.
+    """
+
+    origin: str
+    target: str
+    restore: bool = False
+    discard_orders: bool = False
+    dump: str = ""
+
+    @classmethod
+    def of(cls, operation: Operation) -> Self:
+        """What an upgrade or a rollback was asked for."""
+        asked = operation.input
+        if operation.kind == "upgrade":
+            return cls(asked["from"], asked["to"], dump=operation.id)
+        return cls(
+            asked["from"], asked["to"], asked["restore"], asked["discard_orders"], asked["dump"]
+        )
+
+
+async def _always() -> None:
+    return None
+
+
+async def _silent(_message: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a step works on, and its line to the operation that runs it.
+
+    `check` raises LeaseLost or CancelRequested when the operation is not ours any more: to be called right before an
+    effect on the world. `say` shows what the step waits for. `change` is what an upgrade or a rollback is about; the
+    store still has the version from before.
+    """
+
+    store: Store
+    operation_id: str
+    request_id: str | None = None
+    change: Change | None = None
+    check: Callable[[], Awaitable[None]] = field(default=_always)
+    say: Callable[[str], Awaitable[None]] = field(default=_silent)
+
+
+class RuntimeStep(NamedTuple):
+    """One converging step: look, do what is missing, count “already so” as done.
+
+    `run` raises PermanentError, TransientError or Wait.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Work], Awaitable[Outcome]]
+
+
+class Runtime(Protocol):
+    """Where stores run."""
+
+    #: Whether a store can be given another version; where not, nobody asks for those steps.
+    changes_versions: bool
+
+    def opened(self) -> AbstractAsyncContextManager["Runtime"]:
+        """Hold what the runtime needs while the service lives."""
+        ...
+
+    async def check(self) -> None:
+        """Raise RuntimeAway when stores can be neither made nor removed."""
+        ...
+
+    def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """From nothing, or from whatever is there, to a store that people can buy from."""
+        ...
+
+    def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """From whatever is there to nothing; the last step proves it."""
+        ...
+
+    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        """From `change.origin` to a store of `change.target` that people can buy from; the database is dumped first."""
+        ...
+
+    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        """From wherever an upgrade has stopped back to `change.origin`; their names begin with `return-`."""
+        ...
+
+    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+        """From `change.origin` back to `change.target`, an older one; a step may raise Unchanged before any effect."""
+        ...
+
+    async def usage(self, store: Store) -> list[Use] | None:
+        """What the store takes of its plan; None where nothing limits it."""
+        ...
+
+    async def credentials(self, store: Store) -> Credentials | None:
+        """The admin's sign-in as it was generated; None when there is none (yet, or any more)."""
+        ...
+
+    async def logs(self, store: Store, *, tail: int) -> list[str]:
+        """The last lines that the store wrote, oldest first."""
+        ...

@@ -1,0 +1,116 @@
+"""What callers send: bodies as models, query parameters as checked values; a broken rule names its place."""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from storefleet.core.errors import Invalid, NotFound
+from storefleet.core.identifiers import STORE, is_id
+from storefleet.core.models import Scope
+from storefleet.http.app import is_clean
+
+_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])$"
+_NAME = re.compile(r"[a-z0-9-]{1,63}")
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewStore(Body):
+    name: str = Field(max_length=200)
+    engine: str | None = Field(None, max_length=40)
+    version: str | None = Field(None, min_length=1, max_length=60)
+    plan: str | None = Field(None, min_length=1, max_length=60)
+    parameters: dict[str, Any] = Field(default_factory=dict, max_length=50)
+
+
+class NewVersion(Body):
+    version: str = Field(min_length=1, max_length=60)
+
+
+class NewRollback(Body):
+    restore: bool = False
+    discard_orders: bool = False
+
+
+class NewTenant(Body):
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    email: Annotated[str, StringConstraints(pattern=_EMAIL, max_length=254)]
+
+
+class NewToken(Body):
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    scopes: list[Scope] | None = Field(None, min_length=1, max_length=10)
+    expires_in_days: int = Field(90, ge=1, le=366)
+
+
+_Shape = TypeVar("_Shape", bound=Body)
+
+
+def parsed(shape: type[_Shape], body: dict[str, Any]) -> _Shape:
+    """The body as a model; raises Invalid with a pointer per broken rule."""
+    try:
+        return shape.model_validate(body)
+    except ValidationError as error:
+        errors = [
+            ("".join(f"/{part}"[:80] for part in e["loc"]), e["msg"]) for e in error.errors()[:20]
+        ]
+        first = f"{errors[0][0] or 'The body'}: {errors[0][1]}."
+        raise Invalid(first, errors=errors) from None
+
+
+def number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
+        raise Invalid(
+            f"“{name}” must be a number from {least} to {most}.",
+            errors=[(f"/{name}", f"{least} to {most}")],
+        )
+    return int(text)
+
+
+def word(request: web.Request, name: str, allowed: tuple[str, ...] | None = None) -> str | None:
+    """A query parameter, one of `allowed` or any short clean text; None when it is absent or empty."""
+    text = request.query.get(name, "")
+    if not text:
+        return None
+    if allowed is not None and text not in allowed:
+        raise Invalid(
+            f"“{name}” must be one of: {', '.join(allowed)}.", errors=[(f"/{name}", "is not known")]
+        )
+    if len(text) > 100 or not is_clean(text):
+        raise Invalid(
+            f"“{name}” must be text of at most 100 characters.",
+            errors=[(f"/{name}", "is not allowed")],
+        )
+    return text
+
+
+def identifier(request: web.Request, name: str, kind: str) -> str | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not is_id(text, kind):
+        raise Invalid(f"“{name}” must be an id ({kind}_…).", errors=[(f"/{name}", "is not an id")])
+    return text
+
+
+def store_ref(request: web.Request) -> str:
+    """The id or name in the path; what can be neither is not found."""
+    ref = request.match_info["ref"]
+    if not (is_id(ref, STORE) or _NAME.fullmatch(ref)):
+        raise NotFound("There is no such store.")
+    return ref
+
+
+def path_id(request: web.Request, kind: str) -> str:
+    """The id in the path; what cannot be one is not found."""
+    text = request.match_info["id"]
+    if not is_id(text, kind):
+        raise NotFound("There is no such thing.")
+    return text

@@ -1,0 +1,320 @@
+"""The HTTP API, `/api/v1`: one tenant's stores; long work answers 202 with an operation (AIP-151)."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from services.gateway.api import openapi
+from services.gateway.api.administration import Administration
+from services.gateway.api.requests import (
+    NewRollback,
+    NewStore,
+    NewVersion,
+    identifier,
+    number,
+    parsed,
+    path_id,
+    store_ref,
+    word,
+)
+from services.gateway.api.responses import accepted
+from storefleet.admission.stores import Admission
+from storefleet.admission.versions import Changes
+from storefleet.auth.accounts import Accounts
+from storefleet.auth.authentication import Callers
+from storefleet.core.errors import Conflict, Forbidden, NotFound
+from storefleet.core.identifiers import EVENT, OPERATION, STORE
+from storefleet.core.models import STORE_STATES, Caller, Scope, Store
+from storefleet.core.settings import Settings
+from storefleet.database import access, event_history, operations, stores, version_changes
+from storefleet.database.pool import Database
+from storefleet.engines.catalogue import Engines
+from storefleet.http.app import REQUEST_ID, read_json
+from storefleet.runtimes.protocol import Runtime
+
+_LONGEST_WAIT = 60
+_OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+
+
+class Api:
+    """Handlers; each one finds its caller, asks for a scope, and stays inside the caller's tenant."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        admission: Admission,
+        changes: Changes,
+        accounts: Accounts,
+        callers: Callers,
+        engines: Engines,
+        runtime: Runtime,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._admission = admission
+        self._changes = changes
+        self._callers = callers
+        self._engines = engines
+        self._runtime = runtime
+        self._default_engine = engines.default(settings.default_engine)
+        self._kept = timedelta(days=settings.keep_days)
+        self._administration = Administration(
+            database=database, accounts=accounts, admission=admission, caller=self._caller
+        )
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        v1 = "/api/v1"
+        return (
+            web.get(f"{v1}/openapi.json", openapi.handle),
+            web.get(f"{v1}/me", self.me),
+            web.get(f"{v1}/engines", self.list_engines),
+            web.get(f"{v1}/stores", self.list_stores),
+            web.post(f"{v1}/stores", self.create_store),
+            web.get(f"{v1}/stores/{{ref}}", self.get_store),
+            web.delete(f"{v1}/stores/{{ref}}", self.delete_store),
+            web.post(f"{v1}/stores/{{ref}}/retry", self.retry_store),
+            web.post(f"{v1}/stores/{{ref}}/upgrade", self.upgrade_store),
+            web.post(f"{v1}/stores/{{ref}}/rollback", self.roll_back_store),
+            web.get(f"{v1}/stores/{{ref}}/history", self.list_history),
+            web.get(f"{v1}/stores/{{ref}}/usage", self.read_usage),
+            web.post(f"{v1}/stores/{{ref}}/credentials", self.reveal_credentials),
+            web.get(f"{v1}/stores/{{ref}}/events", self.list_events),
+            web.get(f"{v1}/stores/{{ref}}/logs", self.read_logs),
+            web.get(f"{v1}/operations", self.list_operations),
+            web.get(f"{v1}/operations/{{id}}", self.get_operation),
+            web.post(f"{v1}/operations/{{id}}/cancel", self.cancel_operation),
+            *self._administration.routes(),
+        )
+
+    async def _caller(self, request: web.Request, scope: Scope) -> Caller:
+        caller = await self._callers.of(request)
+        if not caller.may(scope):
+            raise Forbidden(f"This needs the scope “{scope}”.", code="scope_missing")
+        return caller
+
+    async def me(self, request: web.Request) -> web.Response:
+        caller = await self._callers.of(request)
+        return web.json_response(
+            {
+                "tenant": caller.tenant_id,
+                "tenant_name": caller.tenant_name,
+                "email": caller.email,
+                "operator": caller.may("operator"),
+                "scopes": sorted(caller.scopes),
+            }
+        )
+
+    async def list_engines(self, request: web.Request) -> web.Response:
+        await self._caller(request, "stores:read")
+        data = [
+            {**engine.to_json(), "default": engine.name == self._default_engine}
+            for engine in self._engines
+        ]
+        return web.json_response({"data": data})
+
+    # stores ---------------------------------------------------------------------------------------------------------
+
+    async def list_stores(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        async with self._database.connection() as conn:
+            page, more = await stores.listed(
+                conn,
+                tenant_id=caller.tenant_id,
+                state=word(request, "state", STORE_STATES),
+                query=word(request, "q"),
+                limit=number(request, "limit", 25, 1, 100),
+                starting_after=identifier(request, "starting_after", STORE),
+            )
+        return web.json_response({"data": [store.to_json() for store in page], "has_more": more})
+
+    async def create_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        body = parsed(NewStore, await read_json(request))
+        taken = await self._admission.create(
+            caller,
+            name=body.name,
+            engine=body.engine,
+            version=body.version,
+            plan=body.plan,
+            parameters=body.parameters,
+            request_id=request[REQUEST_ID],
+            idempotency_key=request.headers.get("Idempotency-Key"),
+        )
+        return accepted(taken)
+
+    async def get_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        return web.json_response(store.to_json())
+
+    async def delete_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        return accepted(
+            await self._admission.delete(
+                caller, ref=store_ref(request), request_id=request[REQUEST_ID]
+            )
+        )
+
+    async def retry_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        return accepted(
+            await self._admission.retry(
+                caller, ref=store_ref(request), request_id=request[REQUEST_ID]
+            )
+        )
+
+    async def upgrade_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
+        body = parsed(NewVersion, await read_json(request))
+        return accepted(
+            await self._changes.upgrade(
+                caller, ref=store_ref(request), version=body.version, request_id=request[REQUEST_ID]
+            )
+        )
+
+    async def roll_back_store(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        await self._store(caller, request)
+        body = parsed(NewRollback, await read_json(request))
+        return accepted(
+            await self._changes.rollback(
+                caller,
+                ref=store_ref(request),
+                restore=body.restore,
+                discard_orders=body.discard_orders,
+                request_id=request[REQUEST_ID],
+            )
+        )
+
+    async def list_history(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        async with self._database.connection() as conn:
+            page, more = await version_changes.history(
+                conn,
+                store=store,
+                limit=number(request, "limit", 25, 1, 100),
+                starting_after=identifier(request, "starting_after", OPERATION),
+            )
+        return web.json_response({"data": [entry.to_json() for entry in page], "has_more": more})
+
+    async def read_usage(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        return web.json_response(await usage(self._engines, self._runtime, store))
+
+    async def reveal_credentials(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "credentials:read")
+        store = await self._store(caller, request)
+        credentials = await reveal(
+            self._database, self._runtime, caller, store, request[REQUEST_ID]
+        )
+        return web.json_response(credentials, headers={"Cache-Control": "no-store"})
+
+    async def list_events(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        async with self._database.connection() as conn:
+            page, more = await event_history.of_store(
+                conn,
+                tenant_id=caller.tenant_id,
+                store_id=store.id,
+                limit=number(request, "limit", 25, 1, 100),
+                starting_after=identifier(request, "starting_after", EVENT),
+            )
+        return web.json_response({"data": [event.to_json() for event in page], "has_more": more})
+
+    async def read_logs(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        store = await self._store(caller, request)
+        lines = await self._runtime.logs(store, tail=number(request, "tail", 100, 1, 1000))
+        return web.json_response({"data": lines})
+
+    async def _store(self, caller: Caller, request: web.Request) -> Store:
+        async with self._database.connection() as conn:
+            store = await stores.find(
+                conn, tenant_id=caller.tenant_id, ref=store_ref(request), kept=self._kept
+            )
+        if store is None:
+            raise NotFound("There is no such store.")
+        return store
+
+    # operations -----------------------------------------------------------------------------------------------------
+
+    async def list_operations(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:read")
+        async with self._database.connection() as conn:
+            page, more = await operations.listed(
+                conn,
+                tenant_id=caller.tenant_id,
+                store_id=identifier(request, "store_id", STORE),
+                state=word(request, "state", _OPERATION_STATES),
+                limit=number(request, "limit", 25, 1, 100),
+                starting_after=identifier(request, "starting_after", OPERATION),
+            )
+        return web.json_response(
+            {"data": [operation.to_json() for operation in page], "has_more": more}
+        )
+
+    async def get_operation(self, request: web.Request) -> web.Response:
+        """With `?wait=<seconds>`: answered when the operation has ended, or after that time."""
+        caller = await self._caller(request, "stores:read")
+        operation_id = path_id(request, OPERATION)
+        deadline = time.monotonic() + number(request, "wait", 0, 0, _LONGEST_WAIT)
+        pause = 0.05
+        while True:
+            async with self._database.connection() as conn:
+                operation = await operations.find(
+                    conn, tenant_id=caller.tenant_id, operation_id=operation_id
+                )
+            if operation is None:
+                raise NotFound("There is no such operation.")
+            if operation.done or time.monotonic() >= deadline:
+                return web.json_response(operation.to_json())
+            await asyncio.sleep(min(pause, max(0.01, deadline - time.monotonic())))
+            pause = min(0.5, pause * 1.3)
+
+    async def cancel_operation(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request, "stores:write")
+        operation = await self._admission.cancel(
+            caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
+        )
+        return web.json_response(operation.to_json(), status=200 if operation.done else 202)
+
+
+async def reveal(
+    database: Database, runtime: Runtime, caller: Caller, store: Store, request_id: str
+) -> dict[str, str]:
+    """The store's admin sign-in, after a line in the audit log; raises Conflict while there is none."""
+    credentials = (
+        await runtime.credentials(store) if store.state not in ("deleting", "deleted") else None
+    )
+    if credentials is None:
+        raise Conflict(
+            f"The store is {store.state} and has no sign-in to show.", code="no_credentials"
+        )
+    async with database.transaction() as conn:
+        await access.audit(
+            conn,
+            tenant_id=caller.tenant_id,
+            actor=caller.token_id or caller.user_id,
+            action="credentials.reveal",
+            target=store.id,
+            request_id=request_id,
+        )
+    return credentials._asdict()
+
+
+async def usage(engines: Engines, runtime: Runtime, store: Store) -> dict[str, Any]:
+    """The store's plan, and how much of it is taken; `resources` is null where nothing limits the store."""
+    engine = engines.find(store.engine)
+    plan = engine.plan(store.plan) if engine else None
+    uses = await runtime.usage(store) if store.state != "deleted" else None
+    resources = [use._asdict() for use in uses] if uses is not None else None
+    return {"plan": store.plan, "title": plan.title if plan else "", "resources": resources}

@@ -1,0 +1,153 @@
+"""What all pages of the dashboard share: who is signed in, forms that are ours, the frame around them, their errors."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import aiohttp_jinja2
+from aiohttp import web
+
+from services.gateway.dashboard import view_models
+from storefleet.auth.authentication import Callers, check_csrf
+from storefleet.core.errors import DatabaseAway, RequestError, Unauthenticated, Unreadable
+from storefleet.core.models import Caller
+from storefleet.core.settings import Settings
+from storefleet.database import event_history
+from storefleet.database.pool import Database
+from storefleet.http.app import REQUEST_ID, is_clean, problem_headers, problem_response
+
+_NEXT_STEPS = {
+    404: "Check the address, or find the store in the list.",
+    403: "Reload the page and try again.",
+    409: "Look at the store: something has changed there meanwhile.",
+    429: "Wait a little, then try again.",
+    503: "Nothing is lost. Try again in a few seconds.",
+}
+_TITLES = {
+    "/name": "The name",
+    "/engine": "The kind of shop",
+    "/version": "The version",
+    "/plan": "The plan",
+}
+
+
+class Frame:
+    """Knows the caller of a page, and draws what is around its content."""
+
+    def __init__(self, *, database: Database, callers: Callers, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self._callers = callers
+        self.secure = settings.gateway_url.startswith("https://")
+        self.kept = timedelta(days=settings.keep_days)
+
+    async def signed_in(self, request: web.Request) -> Caller | None:
+        return await self._callers.person(request)
+
+    async def person(self, request: web.Request) -> Caller:
+        """Who is signed in; raises a redirect to the sign-in otherwise."""
+        caller = await self._callers.person(request)
+        if caller is None:
+            if request.headers.get("HX-Request"):
+                raise Unauthenticated("Sign in again.")
+            target = request.path_qs if request.method == "GET" else "/stores"
+            known = target in ("/", "/stores")
+            raise web.HTTPSeeOther("/login" if known else f"/login?next={quote(target, safe='')}")
+        return caller
+
+    async def acting(self, request: web.Request) -> tuple[Caller, dict[str, str]]:
+        """Who sends this form, and its fields; raises Forbidden for forms that are not ours."""
+        caller = await self.person(request)
+        self.check_origin(request)
+        form = await read_form(request)
+        check_csrf(caller, form.pop("csrf_token", ""))
+        return caller, form
+
+    def check_origin(self, request: web.Request) -> None:
+        self._callers.check_origin(request)
+
+    def live_port(self) -> int | None:
+        """None when a proxy serves gateway and notifier under one address."""
+        public = urlsplit(self.settings.public_live_url)
+        return public.port if public.netloc else self.settings.notifier_port
+
+    async def context(self, request: web.Request, caller: Caller) -> dict[str, Any]:
+        async with self.database.connection() as conn:
+            seq = await event_history.last_seq(conn)
+        return {
+            "me": view_models.me(caller),
+            "csrf": caller.csrf,
+            "live": {"port": self.live_port(), "seq": seq},
+            "request_id": request[REQUEST_ID],
+        }
+
+    async def error(self, request: web.Request, problem: RequestError) -> web.StreamResponse:
+        """Problems of the API are JSON; a person sees a page."""
+        wants_page = "text/html" in request.headers.get("Accept", "") and not request.headers.get(
+            "HX-Request"
+        )
+        if request.path.startswith("/api/") or not wants_page:
+            return problem_response(request, problem)
+        try:
+            caller = await self._callers.person(request)
+        except DatabaseAway:
+            caller = None
+        context = {
+            "me": view_models.me(caller) if caller else None,
+            "csrf": caller.csrf if caller else None,
+            "live": None,
+            "request_id": request[REQUEST_ID],
+            "error": {
+                "status": problem.status,
+                "title": problem.title,
+                "code": problem.code,
+                "detail": problem.detail,
+                "next": _NEXT_STEPS.get(problem.status),
+            },
+        }
+        response = render("error.html", request, context, status=problem.status)
+        response.headers.update(problem_headers(problem))
+        return response
+
+
+def render(
+    template: str, request: web.Request, context: dict[str, Any], *, status: int = 200
+) -> web.Response:
+    return aiohttp_jinja2.render_template(template, request, context, status=status)
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """The fields of a form, text only; of a repeated field the last one. Raises Unreadable."""
+    try:
+        fields = await request.post()
+    except (ValueError, LookupError) as error:  # its boundary, its encoding, or the name of that
+        raise Unreadable(f"The form is not readable: {type(error).__name__}.") from None
+    return {
+        name: value for name, value in fields.items() if isinstance(value, str) and is_clean(value)
+    }
+
+
+def shown_errors(
+    error: RequestError | None, titles: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
+    """What is wrong with a form, each with a pointer to its field; `titles` are what the form calls those."""
+    if error is None:
+        return []
+    named = {**_TITLES, **(titles or {})}
+    pairs = error.errors or (("", error.detail),)
+    return [
+        {"pointer": pointer, "detail": _sentence(named.get(pointer), detail)}
+        for pointer, detail in pairs
+    ]
+
+
+def form_key(form: dict[str, str]) -> str:
+    """Which makes a form that is sent twice count once."""
+    return form.get("idempotency_key") or secrets.token_urlsafe(16)
+
+
+def _sentence(title: str | None, detail: str) -> str:
+    text = f"{title} {detail}" if title else detail
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,274 @@
+"""The relay: publishes outbox rows in order, numbers the events, marks what the bus has acknowledged."""
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from storefleet.core import async_tasks
+from storefleet.core.errors import BusAway, DatabaseAway
+from storefleet.core.messages import WAKE_SUBJECT, encode
+from storefleet.core.models import now
+from storefleet.database import outbox
+from storefleet.database.outbox import Draft, Published, Waiting
+from storefleet.database.pool import Database
+from storefleet.messaging import Bus, Outgoing
+from storefleet.observability import logs, metrics
+
+log = logs.get(__name__)
+
+_LEASE = timedelta(seconds=5)
+_POLL = 1.0
+_NOTE = 0.05  # what was published is noted with the next take, or this long after
+_BATCH = 200
+_FLIGHTS = 4  # batches on their way at once
+_SPACING = 0.003  # between two takes: under load each then takes several commits' rows, at half the cost of a row
+
+
+class Flight(NamedTuple):
+    """A batch on its way to the bus; its task tells what of it has arrived, and whether that is all."""
+
+    rows: Sequence[Waiting]
+    task: asyncio.Task[tuple[Published, bool]]
+
+
+class Relay:
+    """One of these works at a time, in whichever gateway holds the lease."""
+
+    def __init__(self, *, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._wake = asyncio.Event()
+        self._flights: deque[Flight] = deque()
+        self._published = Published()  # acknowledged, and noted together with the next take
+        self._sent = 0  # the last event on its way
+        self._ahead: dict[
+            str, asyncio.Task[bool]
+        ] = {}  # commands that left before their row was taken, by id
+        self._holds = False
+        self._waiting = False
+
+    async def run(self) -> None:
+        """Relay until cancelled; then let another one go on at once."""
+        listener = asyncio.create_task(
+            self._database.listen(outbox.CHANNEL, lambda _payload: self._wake.set())
+        )
+        await self._bus.follow(WAKE_SUBJECT, lambda _body: self._wake.set())
+        try:
+            while True:
+                self._wake.clear()
+                began = time.monotonic()
+                if not await self._relay_some():
+                    await self._pause()
+                await asyncio.sleep(max(0.0, began + _SPACING - time.monotonic()))
+        finally:
+            self._database.serve(outbox.CHANNEL, None)
+            await async_tasks.end([listener, *self._ahead.values()])
+            await self._release()
+
+    def announce(self, command: Draft) -> None:
+        """Send a committed command at once; its row, which is taken later, is what makes sure of it."""
+        if len(self._ahead) >= _BATCH:  # a row that is sent twice is dropped by its stream
+            self._ahead = {id_: task for id_, task in self._ahead.items() if not task.done()}
+        if self._holds and self._bus.connected and len(self._ahead) < _BATCH:
+            self._ahead[command.id] = asyncio.create_task(self._send_ahead(command))
+
+    async def _send_ahead(self, command: Draft) -> bool:
+        """Whether the bus has it."""
+        try:
+            row = Waiting(None, *command[:-1], now(), json.dumps(command.data), None)
+            (outcome,) = await self._bus.publish_all([_outgoing(row)])
+        except BusAway:
+            return False
+        except Exception:  # its row is looked at by itself, and says what is wrong
+            log.exception("command_not_sent_ahead", message_id=command.id)
+            return False
+        if outcome is None:
+            metrics.PUBLISHED.labels(row.kind).inc()
+        return outcome is None
+
+    def _woken(self) -> bool:
+        self._wake.set()
+        return True
+
+    async def _pause(self) -> None:
+        idle = not self._flights and not self._ahead and self._published == Published()
+        try:
+            async with asyncio.timeout(_POLL if idle else _NOTE):  # wait_for swallows cancels
+                await self._wake.wait()
+        except TimeoutError:
+            if idle:
+                await self._measure()
+
+    async def _relay_some(self) -> bool:
+        """Whether there may be more."""
+        try:
+            self._bus.check()
+            await self._land()
+            async with self._database.connection() as conn:
+                rows = await outbox.take(
+                    conn,
+                    owner=self._owner,
+                    lease=_LEASE,
+                    batch=_BATCH,
+                    published=self._published,
+                    sent=self._sent,
+                )
+            self._published = Published()
+            self._hold(rows is not None)
+            self._depart(rows or ())
+        except (BusAway, DatabaseAway) as error:
+            if not self._waiting:
+                log.warning("relay_waits", error=str(error), cause=repr(error.__cause__))
+            self._waiting = True
+            await asyncio.sleep(0.2)
+            return False
+        self._waiting = False
+        return rows is not None and len(rows) >= _BATCH
+
+    def _hold(self, holds: bool) -> None:
+        """Whoever holds the lease is woken by a call; whoever does not has sent nothing that counts."""
+        self._holds = holds
+        self._database.serve(outbox.CHANNEL, self._woken if holds else None)
+        if not holds:
+            self._sent = 0
+            self._ahead.clear()
+
+    def _depart(self, rows: Sequence[Waiting]) -> None:
+        """Send a batch off; the next one may be taken meanwhile."""
+        flying = {row.number for flight in self._flights for row in flight.rows}
+        rows = [row for row in rows if row.seq or not (row.number in flying or self._is_ahead(row))]
+        if rows:
+            self._sent = max(self._sent, *(row.seq or 0 for row in rows))
+            self._flights.append(Flight(rows, asyncio.create_task(self._publish(rows))))
+
+    def _is_ahead(self, row: Waiting) -> bool:
+        """A command that left by itself is noted when the bus has it, and sent with its row when the bus has not."""
+        sending = self._ahead.get(row.id)
+        if sending is None or row.number is None:
+            return False
+        if not sending.done():
+            return True
+        del self._ahead[row.id]
+        if sending.cancelled() or not sending.result():
+            return False
+        self._published = Published((*self._published.numbers, row.number), self._published.until)
+        return True
+
+    async def _land(self) -> None:
+        """Collect what has arrived; after a batch that did not arrive whole, everything behind it is sent again."""
+        whole = True
+        while self._flights and (
+            self._flights[0].task.done() or len(self._flights) >= _FLIGHTS or not whole
+        ):
+            flight = self._flights[0]
+            arrived, complete = await flight.task
+            self._flights.popleft()
+            noted = self._published
+            until = arrived.until if whole else 0
+            self._published = Published((*noted.numbers, *arrived.numbers), max(noted.until, until))
+            whole = whole and complete
+        if not whole:
+            self._sent = 0
+            await asyncio.sleep(0.2)
+
+    async def _publish(self, rows: Sequence[Waiting]) -> tuple[Published, bool]:
+        """Publish the rows together, in order; what of it the bus has, and whether that is all.
+
+        What never can be published counts as done, since it would block all.
+        """
+        ready = {row.id: made for row in rows if (made := _made(row)) is not None}
+        try:
+            outcomes = await self._bus.publish_all(list(ready.values())) if ready else []
+        except BusAway:
+            return Published(), False
+        sent = dict(zip(ready, outcomes, strict=True))
+        settled = [row for row in rows if not isinstance(sent.get(row.id), BusAway)]
+        for row in settled:
+            if row.id not in sent:
+                continue  # it was dropped before
+            if (outcome := sent[row.id]) is None:
+                metrics.PUBLISHED.labels(row.kind).inc()
+            else:
+                _drop(row, outcome)
+        whole = len(settled) == len(rows)
+        if not whole:
+            log.warning("relay_incomplete", settled=len(settled), of=len(rows))
+        numbers = tuple(row.number for row in settled if row.number is not None)
+        return Published(numbers, _last_before_a_gap(rows, settled)), whole
+
+    async def _measure(self) -> None:
+        try:
+            async with self._database.connection() as conn:
+                metrics.OUTBOX_LAG.set(await outbox.lag(conn))
+        except DatabaseAway:
+            return
+
+    async def _release(self) -> None:
+        """Note what has arrived, and give the lease back; what is still on its way is published again by the next."""
+        await async_tasks.end(flight.task for flight in self._flights)
+        try:
+            async with self._database.connection() as conn:
+                await outbox.release(conn, owner=self._owner, published=self._published)
+        except DatabaseAway:
+            return
+
+
+def _made(row: Waiting) -> Outgoing | None:
+    """The message, or None for a row that nothing can be made of: it must not hold up those behind it."""
+    try:
+        return _outgoing(row)
+    except Exception as error:  # noqa: BLE001  whatever it holds, the others go on
+        _drop(row, error)
+        return None
+
+
+def _drop(row: Waiting, error: Exception) -> None:
+    metrics.DROPPED.labels(row.kind).inc()
+    log.error(
+        "relay_row_dropped",
+        message_id=row.id,
+        type=row.type,
+        store_id=row.store_id,
+        operation_id=row.operation_id,
+        error=repr(error),
+    )
+
+
+def _outgoing(row: Waiting) -> Outgoing:
+    if row.kind == "raw":  # a dead letter that somebody replays, byte for byte
+        return Outgoing(row.subject, base64.b64decode(json.loads(row.data)["base64"]), row.id)
+    extensions = {
+        "seq": row.seq,
+        "tenantid": row.tenant_id,
+        "storeid": row.store_id,
+        "operationid": row.operation_id,
+    }
+    body = encode(
+        message_id=row.id,
+        message_type=row.type,
+        subject=row.store_id or row.id,
+        time=row.time,
+        data=row.data,
+        extensions={key: value for key, value in extensions.items() if value is not None},
+    )
+    return Outgoing(row.subject, body, row.id)
+
+
+def _last_before_a_gap(rows: Sequence[Waiting], settled: Sequence[Waiting]) -> int:
+    """The last event that is settled with all before it; 0 when there is none."""
+    done, last = {row.seq for row in settled}, 0
+    for row in rows:
+        if row.seq is not None:
+            if row.seq not in done:
+                break
+            last = row.seq
+    return last

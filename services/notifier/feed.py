@@ -1,0 +1,161 @@
+"""The live feed, whole and in order: what the bus brings, with gaps filled from the database."""
+
+import asyncio
+import json
+import struct
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from storefleet.core.errors import DatabaseAway
+from storefleet.core.messages import UnreadableMessage, open_event
+from storefleet.core.models import Event
+from storefleet.database import event_history
+from storefleet.database.pool import Database
+from storefleet.observability import logs
+
+log = logs.get(__name__)
+
+_POLL = 1.0
+_BREATH = 200
+
+
+class Listener(Protocol):
+    """Somebody who hears one tenant's events."""
+
+    tenant_id: str
+
+    def hear(self, seq: int, wire: bytes) -> None: ...
+
+
+def wire_of(text: str) -> bytes:
+    """A text message as a server's websocket frame (RFC 6455 §5.2): whole, not masked, made once for everybody."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        head = struct.pack(">BB", 0x81, size)
+    elif size < 65_536:
+        head = struct.pack(">BBH", 0x81, 126, size)
+    else:
+        head = struct.pack(">BBQ", 0x81, 127, size)
+    return head + payload
+
+
+def frame_of(event: Event) -> str:
+    """The event as sockets write it."""
+    shape = event.to_json()
+    shape.pop("id")
+    return json.dumps(shape, separators=(",", ":"))
+
+
+class Hub:
+    """One task hands every event to the listeners of its tenant.
+
+    `watermark` is, from `begun` on, the last number handed on.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: dict[str, set[Listener]] = defaultdict(set)
+        self._heard: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue(maxsize=10_000)
+        self._behind = False
+        self.begun = asyncio.Event()
+        self.watermark = 0
+
+    def join(self, listener: Listener) -> None:
+        self._listeners[listener.tenant_id].add(listener)
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners[listener.tenant_id].discard(listener)
+
+    def listeners(self) -> Iterable[Listener]:
+        return [listener for group in self._listeners.values() for listener in group]
+
+    def heard(self, body: bytes) -> None:
+        """A message of the live subject; what cannot be kept now is read from the database later."""
+        try:
+            envelope, data = open_event(body)
+            item = (int(envelope["seq"]), str(envelope["tenantid"]), _frame(envelope, data))
+        except (UnreadableMessage, KeyError, TypeError, ValueError) as error:
+            log.warning("live_message_unreadable", error=str(error))
+            return
+        if not self._heard.full():
+            self._heard.put_nowait(item)
+
+    async def run(self) -> None:
+        await self._begin()
+        while True:
+            try:
+                async with asyncio.timeout(
+                    _POLL
+                ):  # wait_for swallows a cancel that comes together with an item
+                    seq, tenant_id, frame = await self._heard.get()
+            except TimeoutError:
+                await self._look()
+                continue
+            if seq > self.watermark + 1:
+                await self._fill(seq - 1)
+            if seq == self.watermark + 1:
+                await self._hand_on(seq, tenant_id, frame)
+
+    async def _begin(self) -> None:
+        while True:
+            try:
+                async with self._database.connection() as conn:
+                    self.watermark = await event_history.last_seq(conn)
+            except DatabaseAway:
+                await asyncio.sleep(0.5)
+            else:
+                self.begun.set()
+                return
+
+    async def _look(self) -> None:
+        """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
+        try:
+            async with self._database.connection() as conn:
+                last = await event_history.last_seq(conn)
+        except DatabaseAway:
+            return
+        if last > self.watermark and self._behind:
+            await self._fill(last)
+        self._behind = last > self.watermark
+
+    async def _fill(self, until: int) -> None:
+        """Read what is missing up to and with `until`, and hand it on."""
+        log.info("gap_filled", after=self.watermark, until=until)
+        while self.watermark < until:
+            try:
+                async with self._database.connection() as conn:
+                    events = await event_history.between(
+                        conn, tenant_id=None, after=self.watermark, until=until
+                    )
+            except DatabaseAway:
+                await asyncio.sleep(0.3)
+                continue
+            for event in events:
+                await self._hand_on(event.seq or 0, event.tenant_id, frame_of(event))
+            if not events:
+                self.watermark = until
+
+    async def _hand_on(self, seq: int, tenant_id: str, frame: str) -> None:
+        self.watermark = seq
+        wire = wire_of(frame)
+        for number, listener in enumerate(tuple(self._listeners.get(tenant_id, ())), start=1):
+            listener.hear(seq, wire)
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+
+
+def _frame(envelope: dict[str, Any], data: str) -> str:
+    """As `frame_of` writes it; the data is handed on without being read."""
+    head = json.dumps(
+        {
+            "seq": envelope["seq"],
+            "type": envelope["type"],
+            "time": envelope["time"],
+            "store_id": envelope["storeid"],
+            "operation_id": envelope.get("operationid"),
+        },
+        separators=(",", ":"),
+    )
+    return f'{head[:-1]},"data":{data}}}'

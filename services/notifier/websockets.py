@@ -1,0 +1,278 @@
+"""The event websocket: who may listen, replay from the database, then live; a slow reader is cut off alone."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from services.notifier.feed import Hub, frame_of
+from storefleet.auth.accounts import Accounts
+from storefleet.auth.authentication import COOKIE, Callers, bearer
+from storefleet.core.errors import DatabaseAway, Invalid, RequestError, Unauthenticated, Unavailable
+from storefleet.core.models import Caller
+from storefleet.core.settings import Settings
+from storefleet.database import event_history
+from storefleet.database.pool import Database
+from storefleet.observability import logs, metrics
+
+log = logs.get(__name__)
+
+UNAUTHENTICATED = 4401
+_FIRST_FRAME = 5.0
+PACE = 10.0  # seconds in which a batch of replayed events has to be read
+_RECHECK = 30.0
+_MOST_SEQ = 2**63 - 1
+
+
+class Socket:
+    """One open websocket of one caller."""
+
+    def __init__(
+        self,
+        *,
+        ws: web.WebSocketResponse,
+        request: web.Request,
+        caller: Caller,
+        backlog: int,
+        behind: Callable[["Socket"], None],
+    ) -> None:
+        self._ws = ws
+        self._behind = behind
+        self._transport = request.transport
+        self._backlog = backlog
+        self.tenant_id = caller.tenant_id
+        self.key = (
+            f"session:{caller.session_hash.hex()}"
+            if caller.session_hash
+            else f"token:{caller.token_id}"
+        )
+        self.live = False
+        self.cursor = 0
+        self.replay: asyncio.Task[None] | None = None
+
+    def hear(self, seq: int, wire: bytes) -> None:
+        """Write a live event; replay, which reads the database, has not ended while `live` is false.
+
+        A socket that reads more slowly than events come goes back to replay, at its own pace: nobody waits for it.
+        """
+        if not self.live or seq <= self.cursor:
+            return
+        if self._ws.closed or self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > self._backlog:
+            self.live = False
+            self._behind(self)
+            return
+        self.cursor = seq
+        self._transport.write(wire)
+        metrics.EVENTS_SENT.inc()
+
+    async def drained(self) -> None:
+        """Wait until the reader has taken most of what was written."""
+        while self._is_backlogged():  # noqa: ASYNC110  the transport has no event for it
+            await asyncio.sleep(0.05)
+
+    def _is_backlogged(self) -> bool:
+        return (
+            self._transport is not None
+            and self._transport.get_write_buffer_size() > self._backlog // 2
+        )
+
+    def cut(self) -> None:
+        metrics.SOCKETS_CUT.inc()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def write(self, seq: int, frame: str) -> None:
+        """Write a replayed event, no faster than it is read."""
+        self.cursor = seq
+        with suppress(ConnectionError, RuntimeError):  # it has just closed
+            await self._ws.send_str(frame)
+            metrics.EVENTS_SENT.inc()
+
+    async def close(self, code: int, message: str) -> None:
+        with suppress(ConnectionError, RuntimeError, TimeoutError):
+            await asyncio.wait_for(self._ws.close(code=code, message=message.encode()), timeout=1)
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Sockets:
+    """All of them."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        database: Database,
+        accounts: Accounts,
+        callers: Callers,
+        settings: Settings,
+    ) -> None:
+        self._hub = hub
+        self._database = database
+        self._accounts = accounts
+        self._callers = callers
+        self._settings = settings
+        self._open: set[Socket] = set()
+        self._count = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """GET /api/v1/events?after=<seq>."""
+        after = _after(request)
+        if self._count >= self._settings.sockets_limit:
+            raise Unavailable(
+                "Too many sockets are open here; try again in a few seconds.",
+                code="too_many_sockets",
+            )
+        if COOKIE in request.cookies and "Authorization" not in request.headers:
+            self._callers.check_page(request)  # a browser sends its cookie from wherever
+        ws = web.WebSocketResponse(compress=False, heartbeat=20, max_msg_size=4096)
+        if not _speaks_websocket(ws, request):
+            raise Invalid("This address speaks websocket only.", code="websocket_only")
+        await ws.prepare(request)
+        self._count += 1
+        metrics.SOCKETS.set(self._count)
+        try:
+            await self._serve(request, ws, after)
+        finally:
+            self._count -= 1
+            metrics.SOCKETS.set(self._count)
+        return ws
+
+    async def _serve(
+        self, request: web.Request, ws: web.WebSocketResponse, after: int | None
+    ) -> None:
+        try:
+            caller = await self._identify(request, ws)
+        except RequestError as error:
+            code = (
+                UNAUTHENTICATED
+                if isinstance(error, Unauthenticated)
+                else WSCloseCode.TRY_AGAIN_LATER
+            )
+            await ws.close(code=code, message=error.code.encode())
+            return
+        backlog = self._settings.socket_backlog
+        socket = Socket(ws=ws, request=request, caller=caller, backlog=backlog, behind=self._resume)
+        self._open.add(socket)
+        self._hub.join(socket)
+        socket.replay = asyncio.create_task(self._replay(socket, after))
+        try:
+            async for message in ws:
+                if message.type is WSMsgType.ERROR:
+                    break
+        finally:
+            socket.replay.cancel()
+            self._hub.leave(socket)
+            self._open.discard(socket)
+
+    async def _identify(self, request: web.Request, ws: web.WebSocketResponse) -> Caller:
+        token = bearer(request)
+        if token is None:
+            if (person := await self._callers.person(request)) is not None:
+                return person
+            token = await _first_frame(ws)
+        caller = await self._accounts.by_token(token)
+        if caller is None or not caller.may("stores:read"):
+            raise Unauthenticated("The token is not valid.")
+        return caller
+
+    def _resume(self, socket: Socket) -> None:
+        socket.replay = asyncio.create_task(self._replay(socket, socket.cursor))
+
+    async def _replay(self, socket: Socket, after: int | None) -> None:
+        """What was missed, oldest first, then live; never both at once. Who does not read at all is cut off."""
+        try:
+            await self._catch_up(socket, after)
+        except TimeoutError:
+            socket.cut()
+        except DatabaseAway:
+            await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
+
+    async def _catch_up(self, socket: Socket, after: int | None) -> None:
+        await self._hub.begun.wait()  # before that its watermark would promise what nobody hands on
+        if after is None:
+            socket.live = True
+            return
+        async with self._database.connection() as conn:
+            first, last = await event_history.bounds(conn)
+        if after > last or after < first - 1:
+            socket.cursor = last
+            await socket.write(last, json.dumps({"type": "reset", "seq": last}))
+        else:
+            socket.cursor = after
+        while (until := self._hub.watermark) > socket.cursor:
+            async with self._database.connection() as conn:
+                events = await event_history.between(
+                    conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until
+                )
+            async with asyncio.timeout(PACE):
+                for event in events:
+                    await socket.write(event.seq or 0, frame_of(event))
+                await socket.drained()
+            if not events:
+                socket.cursor = until
+        socket.live = True
+
+    async def ended(self, key: str) -> None:
+        """A session or a token has ended: so do its sockets. An empty key means that word may have been missed."""
+        if not key:
+            await self._recheck()
+            return
+        await asyncio.gather(
+            *(s.close(UNAUTHENTICATED, "signed out") for s in tuple(self._open) if s.key == key)
+        )
+
+    async def watch_expiry(self) -> None:
+        while True:
+            await asyncio.sleep(_RECHECK)
+            await self._recheck()
+
+    async def _recheck(self) -> None:
+        """Close what belongs to sessions and tokens that are not valid any more."""
+        try:
+            for key in {socket.key for socket in self._open}:
+                if not await self._accounts.still_valid(key):
+                    await self.ended(key)
+        except DatabaseAway:
+            return
+
+    async def close_all(self) -> None:
+        await asyncio.gather(
+            *(s.close(WSCloseCode.SERVICE_RESTART, "restarting") for s in tuple(self._open))
+        )
+
+
+def _speaks_websocket(ws: web.WebSocketResponse, request: web.Request) -> bool:
+    with suppress(ValueError):  # a header that is not text
+        return bool(ws.can_prepare(request))
+    return False
+
+
+async def _first_frame(ws: web.WebSocketResponse) -> str:
+    """The token in the first frame; raises Unauthenticated."""
+    try:
+        frame = await ws.receive(timeout=_FIRST_FRAME)
+    except TimeoutError:
+        raise Unauthenticated("No token came within 5 s.") from None
+    if frame.type is WSMsgType.TEXT:
+        with suppress(ValueError, RecursionError):
+            content = json.loads(frame.data)
+            if isinstance(content, dict) and isinstance(content.get("token"), str):
+                return str(content["token"])
+    raise Unauthenticated("The first frame holds no token.")
+
+
+def _after(request: web.Request) -> int | None:
+    text = request.query.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MOST_SEQ):
+        raise Invalid(
+            "“after” must be the number of an event.",
+            errors=[("/after", "must be a number from 0")],
+        )
+    return int(text)

@@ -1,0 +1,98 @@
+"""The reaper's clock: every second it sends again what is due, expired or unannounced; hourly it forgets the old."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from storefleet.core.errors import DatabaseAway, LeaseLost
+from storefleet.core.models import STORE_STATES
+from storefleet.core.settings import Settings
+from storefleet.database import access, event_history, operations, outbox, stores
+from storefleet.database.operations import Due
+from storefleet.database.pool import Database
+from storefleet.observability import logs, metrics
+from storefleet.operations.recorder import Ledger
+
+log = logs.get(__name__)
+
+_PURGE_EVERY = 3600.0
+_COUNT_EVERY = 5.0
+
+
+class Sweep:
+    """Any number of reapers may run it: rows that another one holds are passed over."""
+
+    def __init__(self, *, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._ledger = Ledger(database)
+        self._purge_at = 0.0
+        self._count_at = 0.0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                for late in await self._announce():
+                    await self._end_cancelled(late)
+                await self._now_and_then()
+            except DatabaseAway as error:
+                log.warning("sweep_waits", error=str(error.__cause__ or error))
+            await asyncio.sleep(self._settings.scan_interval)
+
+    async def _announce(self) -> list[Due]:
+        """Send the commands again; returns what waits for its cancel instead: its worker is gone."""
+        async with self._database.transaction() as conn:
+            found = await operations.due(
+                conn, announce_after=timedelta(seconds=self._settings.announce_after)
+            )
+            cancelled = [due for due in found if due.operation.cancel_requested]
+            again = [due for due in found if not due.operation.cancel_requested]
+            if again:
+                await outbox.add(conn, *(outbox.command(due.operation) for due in again))
+                await operations.mark_announced(conn, [due.operation.id for due in again])
+        for due in again:
+            metrics.ANNOUNCED.labels(due.finding).inc()
+            operation = due.operation
+            log.info(
+                "announced_again",
+                finding=due.finding,
+                store_id=operation.store_id,
+                operation_id=operation.id,
+            )
+        return cancelled
+
+    async def _end_cancelled(self, due: Due) -> None:
+        try:
+            await self._ledger.cancelled_without_worker(due.operation)
+        except LeaseLost:
+            return  # its worker has come back and ended it
+        log.info(
+            "cancelled_without_worker",
+            store_id=due.operation.store_id,
+            operation_id=due.operation.id,
+        )
+
+    async def _now_and_then(self) -> None:
+        if time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + _COUNT_EVERY
+            await self._count()
+        if time.monotonic() >= self._purge_at:
+            self._purge_at = time.monotonic() + _PURGE_EVERY
+            await self._purge()
+
+    async def _count(self) -> None:
+        async with self._database.connection() as conn:
+            counts = await stores.count_by_state(conn)
+        for state in STORE_STATES:
+            metrics.STORES.labels(state).set(counts.get(state, 0))
+
+    async def _purge(self) -> None:
+        age = timedelta(days=self._settings.keep_days)
+        async with self._database.transaction() as conn:
+            await access.purge(conn)
+        async with self._database.transaction() as conn:
+            forgotten = await stores.purge_deleted(conn, older_than=age)
+        async with self._database.transaction() as conn:
+            rows = await event_history.purge(conn, older_than=age)
+        if forgotten or rows:
+            log.info("purged", stores=forgotten, outbox_rows=rows)

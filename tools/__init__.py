@@ -1,0 +1,1 @@
+"""Programs for developers: the development cluster, container images, dashboard assets."""

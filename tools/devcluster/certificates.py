@@ -1,0 +1,139 @@
+"""Who is who in the cluster: two small authorities, and a certificate for each program, made with openssl."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.devcluster import commands
+from tools.devcluster.layout import CLUSTER_DOMAIN, NODE_NAME, Network
+
+AUTHORITY_DAYS, CERTIFICATE_DAYS = 3650, 365
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A name, its groups, and for servers the addresses they answer at."""
+
+    name: str
+    user: str
+    groups: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    authority: str = "ca"
+
+    @property
+    def subject(self) -> str:
+        return "".join(f"/O={group}" for group in self.groups) + f"/CN={self.user}"
+
+    def extensions(self) -> list[str]:
+        usage = ["clientAuth", *(["serverAuth"] if self.addresses else [])]
+        wanted = [
+            f"extendedKeyUsage={','.join(usage)}",
+            "keyUsage=critical,digitalSignature",
+            "basicConstraints=CA:FALSE",
+        ]
+        return [
+            *wanted,
+            *([f"subjectAltName={','.join(self.addresses)}"] if self.addresses else []),
+        ]
+
+
+def certificates(network: Network) -> list[Certificate]:
+    service = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+    api = (
+        *service.split(","),
+        f"DNS:kubernetes.default.svc.{CLUSTER_DOMAIN}",
+        "DNS:localhost",
+        "IP:127.0.0.1",
+        f"IP:{network.node}",
+        f"IP:{network.api_service}",
+    )
+    return [
+        Certificate("admin", "admin", ("system:masters",)),
+        Certificate("kube-apiserver", "kube-apiserver", addresses=api),
+        Certificate("apiserver-to-kubelet", "kube-apiserver-kubelet-client"),
+        Certificate("kube-controller-manager", "system:kube-controller-manager"),
+        Certificate("kube-scheduler", "system:kube-scheduler"),
+        Certificate("kube-proxy", "system:kube-proxy"),
+        Certificate("kubelet", f"system:node:{NODE_NAME}", ("system:nodes",)),
+        Certificate(
+            "kubelet-server", NODE_NAME, addresses=(f"DNS:{NODE_NAME}", f"IP:{network.node}")
+        ),
+        Certificate("coredns", "system:coredns"),
+        Certificate("volumes", "bare-cluster:volumes"),
+        Certificate("network-policies", "bare-cluster:network-policies"),
+        # etcd trusts everybody its authority knows, so it has one of its own.
+        Certificate(
+            "etcd-server", "etcd", addresses=("DNS:localhost", "IP:127.0.0.1"), authority="etcd-ca"
+        ),
+        Certificate("apiserver-to-etcd", "kube-apiserver", authority="etcd-ca"),
+    ]
+
+
+def make_certificates(folder: Path, network: Network) -> None:
+    """Authorities and the key of service accounts are made once; certificates anew each time, so that none runs out."""
+    for authority in ("ca", "etcd-ca"):
+        if not (folder / f"{authority}.crt").is_file():
+            _make_authority(folder, authority)
+    if not (folder / "service-accounts.pub").is_file():
+        _make_service_account_keys(folder)
+    for certificate in certificates(network):
+        _make_certificate(folder, certificate)
+
+
+def _make_authority(folder: Path, name: str) -> None:
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        *_KEY,
+        "-days",
+        str(AUTHORITY_DAYS),
+        "-subj",
+        f"/CN=storefleet {name}",
+    ]
+    usage = [
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    ]
+    _make_pair(folder, name, [*command, *usage])
+
+
+def _make_certificate(folder: Path, certificate: Certificate) -> None:
+    authority = folder / certificate.authority
+    signer = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        *_KEY,
+        *signer,
+        "-days",
+        str(CERTIFICATE_DAYS),
+        "-subj",
+        certificate.subject,
+    ]
+    extensions = [word for extension in certificate.extensions() for word in ("-addext", extension)]
+    _make_pair(folder, certificate.name, [*command, *extensions])
+
+
+def _make_pair(folder: Path, name: str, command: Sequence[str]) -> None:
+    """The key takes its place before the certificate, which is what tells that both are there."""
+    key, certificate = folder / f".{name}.key", folder / f".{name}.crt"
+    commands.run([*command, "-keyout", key, "-out", certificate])
+    for made in (key, certificate):
+        made.chmod(0o600)
+        made.replace(folder / made.name.removeprefix("."))
+
+
+def _make_service_account_keys(folder: Path) -> None:
+    key, public = folder / "service-accounts.key", folder / ".service-accounts.pub"
+    commands.run(
+        ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key]
+    )
+    key.chmod(0o600)
+    commands.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
+    shutil.move(public, folder / "service-accounts.pub")

@@ -1,0 +1,209 @@
+"""The command line of the bare cluster."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.devcluster import builds, control, images, processes, settings, status
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.layout import DEFAULT_BLOCK, DEFAULT_STATE, Layout
+
+WRONG, NOT_UP = 1, 3
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    try:
+        _check_machine()
+        return int(options.run(Layout(Path(options.state).resolve()), options))
+    except ClusterError as error:
+        print(f"bare-cluster: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("bare-cluster: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _check_machine() -> None:
+    if sys.platform != "linux":
+        raise ClusterError(
+            "This needs Linux: its processes live in namespaces. Use kind elsewhere."
+        )
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "This needs root, as it makes namespaces, mounts and network links: try with sudo."
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bare-cluster",
+        description="A real single-node Kubernetes without Docker, which leaves nothing behind on the machine.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--state",
+        metavar="DIR",
+        default=DEFAULT_STATE,
+        help=f"its folder (default: {DEFAULT_STATE})",
+    )
+    cache = argparse.ArgumentParser(add_help=False)
+    cache.add_argument(
+        "--cache", metavar="DIR", type=Path, default=builds.default_cache(), help="built programs"
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = verbs.add_parser(
+        "up", parents=[common, cache], help="bring it up, or continue where it was"
+    )
+    up.add_argument(
+        "--block",
+        metavar="A.B.0.0/16",
+        help=f"addresses of node, Services and pods ({DEFAULT_BLOCK})",
+    )
+    up.add_argument(
+        "--audit-log", metavar="PATH", help="log who asked what of the API server; '' for no longer"
+    )
+    up.set_defaults(run=_up)
+    for name, run, text in (
+        ("down", _down, "end its processes; data stays"),
+        ("reset", _reset, "down, and remove its folder"),
+        ("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig"),
+        ("environment", _environment, "print exports of KUBECONFIG and PATH for a shell"),
+    ):
+        verbs.add_parser(name, parents=[common], help=text).set_defaults(run=run)
+    shown = verbs.add_parser("status", parents=[common], help="show each process and what is wrong")
+    shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    shown.set_defaults(run=_status)
+    verbs.add_parser("build", parents=[common, cache], help="build its programs only").set_defaults(
+        run=_build
+    )
+    ingress = verbs.add_parser("ingress", parents=[common, cache], help="bring Traefik into it")
+    ingress.set_defaults(run=_ingress)
+    load = verbs.add_parser("load-image", parents=[common], help="import images from OCI archives")
+    load.add_argument("archives", metavar="FILE", nargs="+", type=Path)
+    load.set_defaults(run=_load)
+    for name, text in (
+        ("stop", "stop single processes until they are started"),
+        ("start", "start them again"),
+    ):
+        verb = verbs.add_parser(name, parents=[common], help=text)
+        verb.add_argument("names", metavar="PROCESS", nargs="+")
+        verb.set_defaults(run=_stop if name == "stop" else _start)
+    enter = verbs.add_parser("enter", parents=[common], help="run a command inside the node")
+    enter.add_argument("command", metavar="WORD", nargs=argparse.REMAINDER)
+    enter.set_defaults(run=_enter)
+    for name, run in (("keep", _keep), ("volumes", _volumes)):  # for `up` alone
+        verbs.add_parser(name, parents=[common]).set_defaults(run=run)
+    return parser
+
+
+def _up(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.up import Options, up
+
+    wanted = Options(
+        cache=options.cache.resolve(), block=options.block, audit_log=options.audit_log
+    )
+    print(f"bare-cluster: {up(layout, wanted)}")
+    return 0
+
+
+def _down(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.down import down
+
+    print(f"bare-cluster: {down(layout)}")
+    return 0
+
+
+def _reset(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.down import reset
+
+    print(f"bare-cluster: {reset(layout)}")
+    return 0
+
+
+def _status(layout: Layout, options: argparse.Namespace) -> int:
+    seen = status.look(layout)
+    print(json.dumps(seen.as_json(), indent=2) if options.output == "json" else status.show(seen))
+    return 0 if seen.healthy else WRONG if seen.up else NOT_UP
+
+
+def _build(_layout: Layout, options: argparse.Namespace) -> int:
+    built = builds.build(options.cache.resolve())
+    print(
+        f"bare-cluster: built {', '.join(built)}"
+        if built
+        else "bare-cluster: everything is built already"
+    )
+    return 0
+
+
+def _ingress(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.ingress import bring
+
+    address = bring(layout, options.cache.resolve())
+    print(
+        f"bare-cluster: Traefik serves the class traefik and the Gateway traefik/traefik at {address}"
+    )
+    return 0
+
+
+def _load(layout: Layout, options: argparse.Namespace) -> int:
+    for archive in options.archives:
+        new = images.load(layout, archive)
+        print(f"bare-cluster: {archive}: {'imported' if new else 'there already'}")
+    return 0
+
+
+def _stop(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.up import stop
+
+    stop(layout, options.names)
+    return 0
+
+
+def _start(layout: Layout, options: argparse.Namespace) -> int:
+    control.ask(layout.state, "start", tuple(options.names))
+    return 0
+
+
+def _kubeconfig(layout: Layout, _options: argparse.Namespace) -> int:
+    print(layout.kubeconfig)
+    return 0
+
+
+def _environment(layout: Layout, _options: argparse.Namespace) -> int:
+    import shlex
+
+    print(f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}")
+    print(f'export PATH={shlex.quote(str(layout.programs))}:"$PATH"')
+    return 0
+
+
+def _enter(layout: Layout, options: argparse.Namespace) -> int:
+    node = processes.first_process(layout.state)
+    if node is None:
+        raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc"]
+    command = ["nsenter", f"--target={node.pid}", *namespaces, "--", *(words or ["/bin/sh"])]
+    return subprocess.run(command, check=False).returncode
+
+
+def _keep(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.keeper import keep
+
+    keep(layout, settings.read(layout).network)
+    return 0
+
+
+def _volumes(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.api import Api
+    from tools.devcluster.volumes import keep_volumes
+
+    api = Api(settings.read(layout).network, certificates=layout.certificates, user="volumes")
+    keep_volumes(layout, api)
+    return 0

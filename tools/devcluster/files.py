@@ -1,0 +1,86 @@
+"""Files that are whole or not there: a kill in the middle leaves the old content."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.devcluster.errors import ClusterError
+
+
+def write(path: Path, content: str, *, mode: int = 0o600) -> None:
+    """Leaves a file alone that has this content already."""
+    if (
+        path.is_file()
+        and path.read_text(encoding="utf-8") == content
+        and path.stat().st_mode & 0o777 == mode
+    ):
+        return
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:
+    write(path, json.dumps(content, indent=2, sort_keys=True) + "\n", mode=mode)
+
+
+def read_json(path: Path) -> Any:
+    """What is in the file; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ClusterError(
+            f"{path} is damaged ({error}). `bare-cluster reset` removes the cluster with it."
+        ) from error
+
+
+def last_line(path: Path) -> str:
+    """The end of a log, for people."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][-500:] if lines else ""
+    return ""
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, doing: str) -> Iterator[None]:
+    """One at a time in this folder; the folder itself is the lock, so that none is left behind."""
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _wait_for_lock(descriptor, folder, doing)
+            if _still_there(descriptor, folder):
+                yield
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, folder: Path, doing: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"bare-cluster: waiting to {doing}: another command works in {folder}", flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _still_there(descriptor: int, folder: Path) -> bool:
+    """Whether the folder was not taken away and made anew while the lock was waited for."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,153 @@
+"""Images of the node: put in from archives, as there is no registry to pull them from."""
+
+import hashlib
+import io
+import json
+import platform
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.devcluster.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.layout import Layout
+from tools.devcluster.processes import first_process
+
+IMAGE_NAME = "io.containerd.image.name"
+IMPORT_TIMEOUT = 600
+_OCI = "application/vnd.oci.image"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_EXECUTABLE = 0o755
+
+
+def load(layout: Layout, archive: Path) -> bool:
+    """Imports an OCI archive; says whether the node lacked any of its images."""
+    wanted = images_in(archive)
+    present = images_present(layout)
+    if wanted and all(present.get(name) == digest for name, digest in wanted.items()):
+        return False
+    with archive.open("rb") as content:
+        _ctr(layout, "images", "import", "-", stdin=content.fileno())
+    for (
+        name,
+        digest,
+    ) in wanted.items():  # so that a pod can name the very image, as it could with a registry
+        _ctr(layout, "images", "tag", "--force", name, f"{name.rpartition(':')[0]}@{digest}")
+    return True
+
+
+def images_in(archive: Path) -> dict[str, str]:
+    """Name → digest of the images that an archive names; empty for archives of the older kind."""
+    try:
+        with tarfile.open(archive) as opened:
+            member = opened.extractfile("index.json")
+            index = json.load(member) if member else {}
+    except KeyError:
+        return {}
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise ClusterError(
+            f"{archive} is no image archive: {error}. Give a tar file of an OCI layout."
+        ) from error
+    named = [
+        (entry.get("annotations", {}).get(IMAGE_NAME), entry.get("digest"))
+        for entry in index.get("manifests", [])
+    ]
+    return {name: digest for name, digest in named if name and digest}
+
+
+def images_present(layout: Layout) -> dict[str, str]:
+    """Name → digest of the images that the node has."""
+    lines = _ctr(layout, "images", "list").splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def _ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
+    node = first_process(layout.state)
+    if node is None:
+        raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
+    enter = ["nsenter", f"--target={node.pid}", "--mount", "--"]
+    command = [
+        *enter,
+        str(layout.programs / "ctr"),
+        f"--address={CONTAINERD_SOCKET}",
+        "--namespace=k8s.io",
+        *words,
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=IMPORT_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(
+            f"`ctr {' '.join(words)}` took longer than {IMPORT_TIMEOUT} s."
+        ) from error
+    if done.returncode:
+        reason = done.stderr.strip()[-2000:]
+        raise ClusterError(
+            f"`ctr {' '.join(words)}` failed: {reason} See {layout.logs}/containerd.log."
+        )
+    return done.stdout
+
+
+def load_pause(layout: Layout, program: Path) -> None:
+    archive = layout.state / "pause.tar"
+    archive.write_bytes(
+        make_archive(PAUSE_IMAGE, {"pause": program.read_bytes()}, entrypoint=["/pause"])
+    )
+    load(layout, archive)
+    archive.unlink()
+
+
+def make_archive(name: str, files: Mapping[str, bytes], *, entrypoint: list[str]) -> bytes:
+    """An OCI archive with one layer; the same files make the same bytes."""
+    layer = make_tar(files)
+    config = {
+        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": {"Entrypoint": entrypoint, "User": "65535:65535"},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    blobs: dict[str, bytes] = {}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{_OCI}.manifest.v1+json",
+        "config": _add(blobs, f"{_OCI}.config.v1+json", _json(config)),
+        "layers": [_add(blobs, f"{_OCI}.layer.v1.tar", layer)],
+    }
+    entry = _add(blobs, f"{_OCI}.manifest.v1+json", _json(manifest)) | {
+        "annotations": {IMAGE_NAME: name}
+    }
+    index = {"schemaVersion": 2, "manifests": [entry]}
+    return make_tar(
+        {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json(index), **blobs}
+    )
+
+
+def _add(blobs: dict[str, bytes], media_type: str, content: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(content).hexdigest()
+    blobs[f"blobs/sha256/{digest}"] = content
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def make_tar(files: Mapping[str, bytes]) -> bytes:
+    """Without times, owners and order that could differ."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), _EXECUTABLE
+            archive.addfile(member, io.BytesIO(content))
+    return output.getvalue()

@@ -1,0 +1,242 @@
+"""An ingress controller in the cluster: Traefik as a pod of its own namespace, for Ingresses and for HTTPRoutes."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tools.devcluster import images, traefik
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.layout import Layout
+
+NAMESPACE = CLASS = GATEWAY = "traefik"
+IMAGE = "docker.io/storefleet/traefik:bare"
+WEB, STATUS = 8000, 8080
+_READ = ["get", "list", "watch"]
+_LABELS = {"app": "traefik"}
+
+
+def bring(layout: Layout, cache: Path) -> str:
+    """Build it, put its image onto the node, and wait until it serves; the address at which it does."""
+    built = traefik.folder(cache)
+    archive = layout.state / "traefik.tar"
+    try:
+        archive.write_bytes(
+            images.make_archive(
+                IMAGE, {"traefik": (built / "traefik").read_bytes()}, entrypoint=["/traefik"]
+            )
+        )
+        images.load(layout, archive)
+    finally:
+        archive.unlink(missing_ok=True)
+    _kubectl(
+        layout, "apply", "--server-side", "--force-conflicts", *_files(built / traefik.DEFINITIONS)
+    )
+    _kubectl(
+        layout,
+        "wait",
+        "--for=condition=Established",
+        "crd/httproutes.gateway.networking.k8s.io",
+        "--timeout=60s",
+    )
+    _apply(layout, *make_manifests())
+    _kubectl(
+        layout,
+        "rollout",
+        "status",
+        "deployment/traefik",
+        f"--namespace={NAMESPACE}",
+        "--timeout=120s",
+        seconds=150,
+    )
+    found = json.loads(
+        _kubectl(layout, "get", "service", "traefik", f"--namespace={NAMESPACE}", "--output=json")
+    )
+    return f"http://{found['spec']['clusterIP']}"
+
+
+def make_manifests() -> tuple[dict[str, Any], ...]:
+    return (
+        _object(
+            "v1",
+            "Namespace",
+            NAMESPACE,
+            labels={"pod-security.kubernetes.io/enforce": "restricted"},
+        ),
+        _object("v1", "ServiceAccount", "traefik", NAMESPACE),
+        _object("rbac.authorization.k8s.io/v1", "ClusterRole", "traefik", rules=_rules()),
+        _object(
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding",
+            "traefik",
+            roleRef={
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "traefik",
+            },
+            subjects=[{"kind": "ServiceAccount", "name": "traefik", "namespace": NAMESPACE}],
+        ),
+        _object("apps/v1", "Deployment", "traefik", NAMESPACE, spec=_deployment()),
+        _object(
+            "v1",
+            "Service",
+            "traefik",
+            NAMESPACE,
+            spec={"selector": _LABELS, "ports": [{"name": "web", "port": 80, "targetPort": WEB}]},
+        ),
+        _object(
+            "networking.k8s.io/v1",
+            "IngressClass",
+            CLASS,
+            spec={"controller": "traefik.io/ingress-controller"},
+        ),
+        _object(
+            "gateway.networking.k8s.io/v1",
+            "GatewayClass",
+            CLASS,
+            spec={"controllerName": "traefik.io/gateway-controller"},
+        ),
+        _object("gateway.networking.k8s.io/v1", "Gateway", GATEWAY, NAMESPACE, spec=_gateway()),
+    )
+
+
+def _rules() -> list[dict[str, Any]]:
+    gateway, statuses = (
+        "gateway.networking.k8s.io",
+        ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tlsroutes"),
+    )
+    return [
+        {
+            "apiGroups": [""],
+            "resources": ["services", "secrets", "configmaps", "namespaces", "nodes"],
+            "verbs": _READ,
+        },
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {
+            "apiGroups": ["networking.k8s.io"],
+            "resources": ["ingresses", "ingressclasses"],
+            "verbs": _READ,
+        },
+        {
+            "apiGroups": ["networking.k8s.io"],
+            "resources": ["ingresses/status"],
+            "verbs": ["update"],
+        },
+        {"apiGroups": [gateway], "resources": ["*"], "verbs": _READ},
+        {
+            "apiGroups": [gateway],
+            "resources": [f"{name}/status" for name in statuses],
+            "verbs": ["update", "patch"],
+        },
+    ]
+
+
+def _deployment() -> dict[str, Any]:
+    arguments = (
+        f"--entrypoints.web.address=:{WEB}",
+        f"--entrypoints.traefik.address=:{STATUS}",
+        "--ping=true",
+        f"--providers.kubernetesingress.ingressclass={CLASS}",
+        "--providers.kubernetesgateway=true",
+        "--providers.providersthrottleduration=200ms",
+        "--accesslog=true",
+        "--accesslog.format=json",
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+    )
+    container = {
+        "name": "traefik",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "args": list(arguments),
+        "ports": [
+            {"name": "web", "containerPort": WEB},
+            {"name": "status", "containerPort": STATUS},
+        ],
+        "readinessProbe": {"httpGet": {"path": "/ping", "port": "status"}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "serviceAccountName": "traefik",
+        "terminationGracePeriodSeconds": 2,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+    }
+    return {
+        "selector": {"matchLabels": _LABELS},
+        "template": {"metadata": {"labels": _LABELS}, "spec": pod},
+    }
+
+
+def _gateway() -> dict[str, Any]:
+    """One listener, which takes routes from every namespace: admission keeps their hosts apart."""
+    listener = {
+        "name": "web",
+        "port": WEB,
+        "protocol": "HTTP",
+        "allowedRoutes": {"namespaces": {"from": "All"}},
+    }
+    return {"gatewayClassName": CLASS, "listeners": [listener]}
+
+
+def _object(
+    api: str,
+    kind: str,
+    name: str,
+    namespace: str = "",
+    *,
+    labels: dict[str, str] | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    metadata = (
+        {"name": name}
+        | ({"namespace": namespace} if namespace else {})
+        | ({"labels": labels} if labels else {})
+    )
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
+
+
+def _files(folder: Path) -> list[str]:
+    """Definitions only; the rule that keeps older ones from replacing them is not needed in a cluster for tests."""
+    return [
+        f"--filename={path}"
+        for path in sorted(folder.glob("gateway.networking.k8s.io_*s.yaml"))
+        if "vap" not in path.name
+    ]
+
+
+def _apply(layout: Layout, *manifests: dict[str, Any]) -> None:
+    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+    _kubectl(layout, "apply", "--server-side", "--force-conflicts", "--filename=-", sent=content)
+
+
+def _kubectl(layout: Layout, *words: str, sent: str | None = None, seconds: float = 90) -> str:
+    command = [str(layout.programs / "kubectl"), f"--kubeconfig={layout.kubeconfig}", *words]
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(layout.state)}
+    try:
+        done = subprocess.run(
+            command,
+            input=sent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ClusterError(
+            f"`kubectl {words[0]}` cannot be run or does not end: {error}"
+        ) from error
+    if done.returncode:
+        raise ClusterError(f"`kubectl {' '.join(words[:2])}` failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout

@@ -1,0 +1,141 @@
+"""Where everything of one cluster lies: its folder on disk and its addresses."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from tools.devcluster.errors import ClusterError
+
+TOOLS = Path(__file__).resolve().parent.parent
+PROJECT = TOOLS.parent
+DEFAULT_STATE = PROJECT / ".storefleet" / "cluster"
+DEFAULT_BLOCK = "10.200.0.0/16"
+NODE_NAME = "storefleet"
+CLUSTER_DOMAIN = "cluster.local"
+#: Folders of the machine that the node sees its own version of; programs have some of these paths built in.
+NODE_FOLDERS = {"lib": Path("/var/lib"), "log": Path("/var/log")}
+NODE_RUN = Path("/run")
+NODE_LINK = "eth0"
+#: In which the first packet of each connection of a pod waits for its verdict.
+PACKET_QUEUE = 100
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The state folder: all that a cluster keeps."""
+
+    state: Path
+
+    @cached_property
+    def name(self) -> str:
+        """The cluster's name among others of this machine, in cgroups."""
+        return f"storefleet-{hashlib.sha256(os.fsencode(self.state)).hexdigest()[:8]}"
+
+    @property
+    def settings(self) -> Path:
+        return self.state / "settings.json"
+
+    @property
+    def processes(self) -> Path:
+        return self.state / "processes.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    @property
+    def programs(self) -> Path:
+        return self.state / "bin"
+
+    @property
+    def certificates(self) -> Path:
+        return self.state / "pki"
+
+    @property
+    def configuration(self) -> Path:
+        return self.state / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def volumes(self) -> Path:
+        return self.state / "volumes"
+
+    def seen_as(self, folder: str) -> Path:
+        """Where the node's version of one of NODE_FOLDERS lies."""
+        return self.state / "node" / folder
+
+    def folders(self) -> list[Path]:
+        own = [self.programs, self.certificates, self.configuration, self.logs, self.volumes]
+        return [*own, *(self.seen_as(folder) for folder in NODE_FOLDERS)]
+
+    def make_folders(self) -> None:
+        """Private as a whole; inside, what pods may see has the modes that programs give it."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o700)
+        for folder in self.folders():
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The addresses of a cluster, all from one block: a link to the machine, Services, pods."""
+
+    block: IPv4Network
+
+    @classmethod
+    def of(cls, text: str) -> "Network":
+        try:
+            block = IPv4Network(text)
+        except ValueError as error:
+            raise ClusterError(
+                f"--block {text}: {error}. Give an IPv4 block such as {DEFAULT_BLOCK}."
+            ) from error
+        if block.prefixlen != 16:
+            raise ClusterError(
+                f"--block {text}: the block has to be a /16, such as {DEFAULT_BLOCK}."
+            )
+        return cls(block)
+
+    @property
+    def link(self) -> str:
+        """The machine's end of the link to the node."""
+        first, second = self.block.network_address.packed[:2]
+        return f"bare-{first}-{second}"
+
+    @property
+    def link_block(self) -> IPv4Network:
+        return IPv4Network((self.block.network_address, 30))
+
+    @property
+    def host(self) -> IPv4Address:
+        return self.link_block[1]
+
+    @property
+    def node(self) -> IPv4Address:
+        return self.link_block[2]
+
+    @cached_property
+    def services(self) -> IPv4Network:
+        return list(self.block.subnets(new_prefix=18))[1]
+
+    @cached_property
+    def pods(self) -> IPv4Network:
+        return list(self.block.subnets(new_prefix=17))[1]
+
+    @property
+    def api_service(self) -> IPv4Address:
+        return self.services[1]
+
+    @property
+    def dns_service(self) -> IPv4Address:
+        return self.services[10]
+
+    @property
+    def api_url(self) -> str:
+        return f"https://{self.node}:6443"

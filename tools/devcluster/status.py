@@ -1,0 +1,134 @@
+"""How the cluster is: each process, the API server, the node, names; and what is wrong, in words."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tools.devcluster import control, dns, files, processes, settings
+from tools.devcluster.api import Api, ApiError
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.layout import NODE_NAME, Layout, Network
+from tools.devcluster.programs import read_processes
+
+NODE = f"/api/v1/nodes/{NODE_NAME}"
+
+
+@dataclass
+class Status:
+    """What `status` shows; healthy when nothing is wrong."""
+
+    state: str
+    kubeconfig: str
+    server: str = ""
+    up: bool = False
+    node: str = "absent"
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"healthy": self.healthy}
+
+    @property
+    def healthy(self) -> bool:
+        return self.up and not self.problems
+
+
+def look(layout: Layout) -> Status:
+    status = Status(state=str(layout.state), kubeconfig=str(layout.kubeconfig))
+    node = processes.first_process(layout.state)
+    if node is None:
+        status.problems.append("The cluster is not up: `bare-cluster up` brings it up.")
+        return status
+    status.up = True
+    network = settings.read(layout).network
+    status.server = network.api_url
+    try:
+        _look_at_processes(layout, node, status)
+    except ClusterError as error:
+        status.problems.append(str(error))
+    _look_at_api(layout, network, status)
+    if not dns.answers(network):
+        status.problems.append(
+            f"The name server at {network.node} does not know {dns.API_NAME}: see coredns.log."
+        )
+    return status
+
+
+def _look_at_processes(layout: Layout, node: processes.Identity, status: Status) -> None:
+    seen = {process.name: process for process in control.ask(layout.state, "list")}
+    outer = processes.outer_pids(node)
+    for name in read_processes(layout):
+        process = seen.get(name, control.Seen(name, "stopped", None, 0.0, 0, ""))
+        shown = process.as_json() | {"pid": outer.get(process.pid or 0)}
+        status.processes.append(shown)
+        if process.state == "running":
+            continue
+        log = layout.logs / f"{name}.log"
+        why = f" {process.message}: {files.last_line(log)}" if process.message else ""
+        step = f"See {log}." if process.message else f"`bare-cluster start {name}` starts it."
+        status.problems.append(f"{name} is {process.state}.{why} {step}")
+
+
+def _look_at_api(layout: Layout, network: Network, status: Status) -> None:
+    try:
+        api = Api(network, certificates=layout.certificates, user="admin")
+        api.text("/readyz", timeout=3)
+        status.node = node_condition(api.get(NODE, timeout=3))
+    except (ApiError, OSError) as error:
+        status.problems.append(f"The API server: {error}")
+        return
+    if status.node != "Ready":
+        status.problems.append(f"The node is not ready: {status.node}")
+
+
+def node_condition(node: dict[str, Any]) -> str:
+    """`Ready`, or what keeps the node from it."""
+    for condition in _conditions(node):
+        if condition["type"] == "Ready":
+            if condition["status"] == "True":
+                return "Ready"
+            return f"{condition.get('reason', condition['status'])}: {condition.get('message', '')}"
+    return "the kubelet has not reported yet"
+
+
+def show(status: Status) -> str:
+    """For a terminal."""
+    lines = [f"state       {status.state}", f"kubeconfig  {status.kubeconfig}"]
+    if status.up:
+        lines += [f"server      {status.server}", f"node        {status.node}", ""]
+    for process in status.processes:
+        since = (
+            f"for {time.time() - process['since']:.0f} s" if process["state"] == "running" else ""
+        )
+        restarts = f"{process['restarts']} restarts" if process["restarts"] else ""
+        words = (
+            f"{process['name']:24}",
+            f"{process['state']:8}",
+            str(process["pid"] or ""),
+            since,
+            restarts,
+        )
+        lines.append("  ".join(filter(None, words)))
+    lines += ["", *(f"! {problem}" for problem in status.problems)] if status.problems else []
+    return "\n".join(lines)
+
+
+def is_fresh(api: Api, *, since: float) -> bool:
+    """Whether the node is ready and was heard of since then: an earlier life's word may still stand."""
+    try:
+        node = api.get(NODE)
+    except ApiError:
+        return False
+    heard = [
+        _seconds(one["lastHeartbeatTime"]) for one in _conditions(node) if one["type"] == "Ready"
+    ]
+    return node_condition(node) == "Ready" and max(heard, default=0.0) >= int(since)
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _conditions(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(node.get("status", {}).get("conditions", []))

@@ -1,0 +1,99 @@
+"""Layers that were built before, by the hash of what they are made of."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tools.images.oci import Layer, pack, walk, whole
+
+KEY_LENGTH = 20
+
+
+class Key:
+    """A hash that grows by what an output depends on."""
+
+    def __init__(self, *words: object) -> None:
+        self._hash = hashlib.sha256(repr((words, sys.version_info[:2])).encode())
+
+    def file(self, path: Path, name: str | None = None) -> "Key":
+        self._hash.update(f"\0{name or path.name}\0{path.stat().st_mode & 0o111}\0".encode())
+        self._hash.update(hashlib.sha256(path.read_bytes()).digest())
+        return self
+
+    def tree(self, folder: Path) -> "Key":
+        """Every file below a folder, compiled ones excepted."""
+        for path in walk(folder):
+            if path.is_file() and "__pycache__" not in path.parts:
+                self.file(path, str(path.relative_to(folder)))
+        return self
+
+    def layer(self, layer: Layer) -> "Key":
+        self._hash.update(layer.digest.encode())
+        return self
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()[:KEY_LENGTH]
+
+
+class Cache:
+    """A folder of finished layers, a log, and room for work that vanishes; one build at a time has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.log = folder / "build.log"
+
+    @classmethod
+    def of_this_user(cls) -> "Cache":
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return cls(Path(home) / "storefleet" / "images")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.log.write_bytes(b"")
+            for left in self._folder.glob("work-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
+    @contextmanager
+    def room(self) -> Iterator[Path]:
+        with TemporaryDirectory(prefix="work-", dir=self._folder) as name:
+            room = Path(name)
+            room.chmod(0o755)
+            yield room
+
+    def find(self, name: str, key: Key) -> Layer | None:
+        record = self._folder / f"{name}-{key}.json"
+        try:
+            content = json.loads(record.read_text(encoding="utf-8"))
+            layer = Layer(**{**content, "path": self._folder / content["path"]})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return layer if layer.path.is_file() and layer.path.stat().st_size == layer.size else None
+
+    def keep(
+        self, folder: Path, *, name: str, key: Key, keep_times_before: float | None = None
+    ) -> Layer:
+        """Pack a folder, and forget what was kept under the same name for other inputs."""
+        layer = pack(
+            folder,
+            name=name,
+            target=self._folder / f"{name}-{key}.tar.gz",
+            keep_times_before=keep_times_before,
+        )
+        with whole(self._folder / f"{name}-{key}.json") as file:
+            file.write(json.dumps(layer.to_json()).encode())
+        sign = "[0-9a-f]" * KEY_LENGTH  # names may begin with each other
+        for old in self._folder.glob(f"{name}-{sign}.*"):
+            if f"-{key}." not in old.name:
+                old.unlink(missing_ok=True)
+        return layer

