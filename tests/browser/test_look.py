@@ -8,7 +8,7 @@ from aiohttp import web
 from playwright.async_api import Browser
 
 from tests.support.platform import ROOT, free_ports
-from tests.support.shown.states import GATEWAY, drawn
+from tests.support.shown.states import DASHBOARD, drawn
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -26,7 +26,7 @@ async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
 
     app = web.Application()
     app.router.add_get("/pages/{name}", show)
-    app.router.add_static("/static", GATEWAY / "static" / "dist")
+    app.router.add_static("/static", DASHBOARD / "static" / "dist")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     port = free_ports(1)[0]

@@ -336,7 +336,7 @@ def test_a_wrong_call_says_what_is_wrong(
 
 def test_the_choice_of_a_cluster(machine: Machine) -> None:
     def chosen(*wanted: str) -> tuple[int, str]:
-        done = machine.run("which-cluster", *wanted)
+        done = machine.run("../tools/which-cluster", *wanted)
         return done.returncode, done.stdout.strip()
 
     assert chosen() == (0, "kind")

@@ -12,7 +12,8 @@ COMMANDS = ("setup-kind.sh", "setup-k3s.sh", "seed-stores.sh", "platform-backup"
 SCRIPTS = [
     *(ROOT / "scripts").glob("*.sh"),
     *(ROOT / "scripts" / "setup").glob("*.sh"),
-    *(ROOT / "scripts" / name for name in ("which-cluster", "platform-backup")),
+    ROOT / "scripts" / "platform-backup",
+    ROOT / "tools" / "which-cluster",
     ROOT / ".ci" / "run",
 ]
 

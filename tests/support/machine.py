@@ -94,9 +94,10 @@ class Machine:
         shutil.copytree(ROOT / "scripts" / "setup", scripts / "setup")
         for script in (ROOT / "scripts").glob("*.sh"):
             shutil.copy2(script, scripts)
-        shutil.copytree(ROOT / "scripts" / "build_images", scripts / "build_images")
-        for name in ("which-cluster", "docker-images"):
-            shutil.copy2(ROOT / "scripts" / name, scripts)
+        tools = self.root / "tools"
+        shutil.copytree(ROOT / "tools" / "images", tools / "images")
+        for name in ("__init__.py", "which-cluster", "docker-images"):
+            shutil.copy2(ROOT / "tools" / name, tools)
         # Whether the platform comes up is another test's; here it counts that it is asked for, with what is there.
         (scripts / "deploy").write_text(DEPLOY)
         (self.root / "charts" / "platform").mkdir(parents=True)

@@ -16,7 +16,7 @@ from tests.support.platform import ROOT
 from tests.support.shown import things
 from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
 
-GATEWAY = ROOT / "services" / "gateway"
+DASHBOARD = ROOT / "services" / "gateway" / "dashboard"
 
 
 class Shown(NamedTuple):
@@ -43,12 +43,12 @@ def drawn() -> Iterator[tuple[str, str]]:
 def _environment() -> jinja2.Environment:
     """As the gateway makes it."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(GATEWAY / "templates"),
+        loader=jinja2.FileSystemLoader(DASHBOARD / "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["asset"] = Assets(GATEWAY / "static" / "dist")
+    made.globals["asset"] = Assets(DASHBOARD / "static" / "dist")
     return made
 
 
