@@ -9,14 +9,14 @@ from services.gateway.api.routes import Api
 from services.gateway.dashboard.pages import Pages
 from services.gateway.relay import Relay
 from storefleet import runtimes
-from storefleet.admission.stores import Admission
-from storefleet.admission.versions import Changes
+from storefleet.admission.stores import StoreAdmission
+from storefleet.admission.versions import VersionAdmission
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import Callers
+from storefleet.auth.authentication import Authenticator
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
-from storefleet.http.app import background, keep, make_app, run
+from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
 from storefleet.messaging import Bus
 
 SERVICE = "gateway"
@@ -34,13 +34,16 @@ def create_app(settings: Settings) -> web.Application:
     )
     runtime = runtimes.make(settings, database=database, engines=engines)
     accounts = Accounts(database=database, settings=settings)
-    callers = Callers(accounts=accounts, settings=settings)
+    callers = Authenticator(accounts=accounts, settings=settings)
     relay = Relay(database=database, bus=bus)
-    admission = Admission(
-        database=database, engines=engines, settings=settings, announce=relay.announce
+    admission = StoreAdmission(
+        database=database, engines=engines, settings=settings, dispatch_command=relay.announce
     )
-    changes = Changes(
-        database=database, engines=engines, settings=settings, possible=runtime.changes_versions
+    changes = VersionAdmission(
+        database=database,
+        engines=engines,
+        settings=settings,
+        can_change_versions=runtime.changes_versions,
     )
     api = Api(
         database=database,
@@ -70,23 +73,23 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
             await stack.enter_async_context(
-                background(accounts.hear_revocations(), name="revocations")
+                run_in_background(accounts.watch_revocations(), name="revocations")
             )
-            await stack.enter_async_context(background(relay.run(), name="relay"))
+            await stack.enter_async_context(run_in_background(relay.run(), name="relay"))
             yield
 
     app = make_app(
         settings,
         service=SERVICE,
-        needs={"database": database.check},
-        reports={"bus": bus.check},
-        error_page=pages.error,
+        required_checks={"database": database.check},
+        reported_checks={"bus": bus.check},
+        render_error_page=pages.error,
     )
     app.add_routes(api.routes())
     pages.add_to(app)
-    app.cleanup_ctx.append(keep(running))
+    app.cleanup_ctx.append(make_cleanup_context(running))
     return app
 
 
 def main() -> None:
-    run(create_app, service=SERVICE, port=lambda settings: settings.gateway_port)
+    run_service(create_app, service=SERVICE, get_port=lambda settings: settings.gateway_port)

@@ -5,15 +5,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from services.notifier.feed import Hub
-from services.notifier.websockets import Sockets
+from services.notifier.feed import EventFeed
+from services.notifier.websockets import WebsocketServer
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import Callers
+from storefleet.auth.authentication import Authenticator
 from storefleet.core.messages import LIVE_SUBJECT
 from storefleet.core.settings import Settings
 from storefleet.database.access import SESSIONS_CHANNEL
 from storefleet.database.pool import Database
-from storefleet.http.app import background, keep, make_app, run
+from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
 from storefleet.messaging import Bus
 
 SERVICE = "notifier"
@@ -26,34 +26,42 @@ def create_app(settings: Settings) -> web.Application:
         timeout=settings.database_timeout,
     )
     bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
-    hub = Hub(database)
+    feed = EventFeed(database)
     accounts = Accounts(database=database, settings=settings)
-    callers = Callers(accounts=accounts, settings=settings)
-    sockets = Sockets(
-        hub=hub, database=database, accounts=accounts, callers=callers, settings=settings
+    authenticator = Authenticator(accounts=accounts, settings=settings)
+    websockets = WebsocketServer(
+        feed=feed,
+        database=database,
+        accounts=accounts,
+        authenticator=authenticator,
+        settings=settings,
     )
 
     @asynccontextmanager
-    async def running(_app: web.Application) -> AsyncIterator[None]:
+    async def open_resources(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.opened())
-            await bus.follow(f"{LIVE_SUBJECT}.>", hub.heard)
+            await bus.follow(f"{LIVE_SUBJECT}.>", feed.receive_message)
             await stack.enter_async_context(bus.opened())
-            await stack.enter_async_context(background(hub.run(), name="hub"))
-            listening = database.listen(SESSIONS_CHANNEL, sockets.ended)
-            await stack.enter_async_context(background(listening, name="sessions"))
-            await stack.enter_async_context(background(sockets.watch_expiry(), name="expiry"))
+            await stack.enter_async_context(run_in_background(feed.run(), name="hub"))
+            listening = database.listen(SESSIONS_CHANNEL, websockets.close_by_credential)
+            await stack.enter_async_context(run_in_background(listening, name="sessions"))
+            await stack.enter_async_context(
+                run_in_background(websockets.close_expired(), name="expiry")
+            )
             yield
 
-    async def close_sockets(_app: web.Application) -> None:
-        await sockets.close_all()
+    async def close_websockets(_app: web.Application) -> None:
+        await websockets.close_all()
 
-    app = make_app(settings, service=SERVICE, needs={"database": database.check, "bus": bus.check})
-    app.router.add_get("/api/v1/events", sockets.handle)
-    app.cleanup_ctx.append(keep(running))
-    app.on_shutdown.append(close_sockets)
+    app = make_app(
+        settings, service=SERVICE, required_checks={"database": database.check, "bus": bus.check}
+    )
+    app.router.add_get("/api/v1/events", websockets.handle)
+    app.cleanup_ctx.append(make_cleanup_context(open_resources))
+    app.on_shutdown.append(close_websockets)
     return app
 
 
 def main() -> None:
-    run(create_app, service=SERVICE, port=lambda settings: settings.notifier_port)
+    run_service(create_app, service=SERVICE, get_port=lambda settings: settings.notifier_port)

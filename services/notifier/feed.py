@@ -16,8 +16,8 @@ from storefleet.observability import logs
 
 log = logs.get(__name__)
 
-_POLL = 1.0
-_BREATH = 200
+_POLL_INTERVAL_S = 1.0
+_DELIVERIES_PER_YIELD = 200
 
 
 class Listener(Protocol):
@@ -25,10 +25,10 @@ class Listener(Protocol):
 
     tenant_id: str
 
-    def hear(self, seq: int, wire: bytes) -> None: ...
+    def deliver_event(self, seq: int, wire: bytes) -> None: ...
 
 
-def wire_of(text: str) -> bytes:
+def encode_text_frame(text: str) -> bytes:
     """A text message as a server's websocket frame (RFC 6455 §5.2): whole, not masked, made once for everybody."""
     payload = text.encode()
     size = len(payload)
@@ -41,14 +41,14 @@ def wire_of(text: str) -> bytes:
     return head + payload
 
 
-def frame_of(event: Event) -> str:
+def format_event(event: Event) -> str:
     """The event as sockets write it."""
     shape = event.to_json()
     shape.pop("id")
     return json.dumps(shape, separators=(",", ":"))
 
 
-class Hub:
+class EventFeed:
     """One task hands every event to the listeners of its tenant.
 
     `watermark` is, from `begun` on, the last number handed on.
@@ -57,48 +57,52 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
-        self._heard: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue(maxsize=10_000)
-        self._behind = False
-        self.begun = asyncio.Event()
+        self._received: asyncio.Queue[tuple[int, str, str]] = asyncio.Queue(maxsize=10_000)
+        self._was_behind = False
+        self.started = asyncio.Event()
         self.watermark = 0
 
-    def join(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         self._listeners[listener.tenant_id].add(listener)
 
-    def leave(self, listener: Listener) -> None:
+    def remove_listener(self, listener: Listener) -> None:
         self._listeners[listener.tenant_id].discard(listener)
 
-    def listeners(self) -> Iterable[Listener]:
+    def list_listeners(self) -> Iterable[Listener]:
         return [listener for group in self._listeners.values() for listener in group]
 
-    def heard(self, body: bytes) -> None:
+    def receive_message(self, body: bytes) -> None:
         """A message of the live subject; what cannot be kept now is read from the database later."""
         try:
             envelope, data = open_event(body)
-            item = (int(envelope["seq"]), str(envelope["tenantid"]), _frame(envelope, data))
+            item = (
+                int(envelope["seq"]),
+                str(envelope["tenantid"]),
+                _format_message(envelope, data),
+            )
         except (UnreadableMessage, KeyError, TypeError, ValueError) as error:
             log.warning("live_message_unreadable", error=str(error))
             return
-        if not self._heard.full():
-            self._heard.put_nowait(item)
+        if not self._received.full():
+            self._received.put_nowait(item)
 
     async def run(self) -> None:
-        await self._begin()
+        await self._read_initial_watermark()
         while True:
             try:
                 async with asyncio.timeout(
-                    _POLL
+                    _POLL_INTERVAL_S
                 ):  # wait_for swallows a cancel that comes together with an item
-                    seq, tenant_id, frame = await self._heard.get()
+                    seq, tenant_id, frame = await self._received.get()
             except TimeoutError:
-                await self._look()
+                await self._check_for_gap()
                 continue
             if seq > self.watermark + 1:
-                await self._fill(seq - 1)
+                await self._fill_gap(seq - 1)
             if seq == self.watermark + 1:
-                await self._hand_on(seq, tenant_id, frame)
+                await self._deliver(seq, tenant_id, frame)
 
-    async def _begin(self) -> None:
+    async def _read_initial_watermark(self) -> None:
         while True:
             try:
                 async with self._database.connection() as conn:
@@ -106,47 +110,47 @@ class Hub:
             except DatabaseAway:
                 await asyncio.sleep(0.5)
             else:
-                self.begun.set()
+                self.started.set()
                 return
 
-    async def _look(self) -> None:
+    async def _check_for_gap(self) -> None:
         """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
         try:
             async with self._database.connection() as conn:
                 last = await event_history.last_seq(conn)
         except DatabaseAway:
             return
-        if last > self.watermark and self._behind:
-            await self._fill(last)
-        self._behind = last > self.watermark
+        if last > self.watermark and self._was_behind:
+            await self._fill_gap(last)
+        self._was_behind = last > self.watermark
 
-    async def _fill(self, until: int) -> None:
+    async def _fill_gap(self, last_seq: int) -> None:
         """Read what is missing up to and with `until`, and hand it on."""
-        log.info("gap_filled", after=self.watermark, until=until)
-        while self.watermark < until:
+        log.info("gap_filled", after=self.watermark, until=last_seq)
+        while self.watermark < last_seq:
             try:
                 async with self._database.connection() as conn:
                     events = await event_history.between(
-                        conn, tenant_id=None, after=self.watermark, until=until
+                        conn, tenant_id=None, after=self.watermark, until=last_seq
                     )
             except DatabaseAway:
                 await asyncio.sleep(0.3)
                 continue
             for event in events:
-                await self._hand_on(event.seq or 0, event.tenant_id, frame_of(event))
+                await self._deliver(event.seq or 0, event.tenant_id, format_event(event))
             if not events:
-                self.watermark = until
+                self.watermark = last_seq
 
-    async def _hand_on(self, seq: int, tenant_id: str, frame: str) -> None:
+    async def _deliver(self, seq: int, tenant_id: str, frame: str) -> None:
         self.watermark = seq
-        wire = wire_of(frame)
+        wire = encode_text_frame(frame)
         for number, listener in enumerate(tuple(self._listeners.get(tenant_id, ())), start=1):
-            listener.hear(seq, wire)
-            if number % _BREATH == 0:
+            listener.deliver_event(seq, wire)
+            if number % _DELIVERIES_PER_YIELD == 0:
                 await asyncio.sleep(0)
 
 
-def _frame(envelope: dict[str, Any], data: str) -> str:
+def _format_message(envelope: dict[str, Any], data: str) -> str:
     """As `frame_of` writes it; the data is handed on without being read."""
     head = json.dumps(
         {

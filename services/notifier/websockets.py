@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from services.notifier.feed import Hub, frame_of
+from services.notifier.feed import EventFeed, format_event
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import COOKIE, Callers, bearer
+from storefleet.auth.authentication import SESSION_COOKIE, Authenticator, read_bearer_token
 from storefleet.core.errors import DatabaseAway, Invalid, RequestError, Unauthenticated, Unavailable
 from storefleet.core.models import Caller
 from storefleet.core.settings import Settings
@@ -19,14 +19,14 @@ from storefleet.observability import logs, metrics
 
 log = logs.get(__name__)
 
-UNAUTHENTICATED = 4401
-_FIRST_FRAME = 5.0
-PACE = 10.0  # seconds in which a batch of replayed events has to be read
-_RECHECK = 30.0
-_MOST_SEQ = 2**63 - 1
+CLOSE_UNAUTHENTICATED = 4401
+_FIRST_FRAME_TIMEOUT_S = 5.0
+REPLAY_BATCH_TIMEOUT_S = 10.0  # seconds in which a batch of replayed events has to be read
+_RECHECK_INTERVAL_S = 30.0
+_MAX_SEQ = 2**63 - 1
 
 
-class Socket:
+class EventWebsocket:
     """One open websocket of one caller."""
 
     def __init__(
@@ -34,42 +34,42 @@ class Socket:
         *,
         ws: web.WebSocketResponse,
         request: web.Request,
-        caller: Caller,
-        backlog: int,
-        behind: Callable[["Socket"], None],
+        principal: Caller,
+        backlog_bytes: int,
+        on_behind: Callable[["EventWebsocket"], None],
     ) -> None:
         self._ws = ws
-        self._behind = behind
+        self._on_behind = on_behind
         self._transport = request.transport
-        self._backlog = backlog
-        self.tenant_id = caller.tenant_id
-        self.key = (
-            f"session:{caller.session_hash.hex()}"
-            if caller.session_hash
-            else f"token:{caller.token_id}"
+        self._backlog_bytes = backlog_bytes
+        self.tenant_id = principal.tenant_id
+        self.credential_key = (
+            f"session:{principal.session_hash.hex()}"
+            if principal.session_hash
+            else f"token:{principal.token_id}"
         )
-        self.live = False
+        self.is_live = False
         self.cursor = 0
-        self.replay: asyncio.Task[None] | None = None
+        self.replay_task: asyncio.Task[None] | None = None
 
-    def hear(self, seq: int, wire: bytes) -> None:
+    def deliver_event(self, seq: int, wire: bytes) -> None:
         """Write a live event; replay, which reads the database, has not ended while `live` is false.
 
         A socket that reads more slowly than events come goes back to replay, at its own pace: nobody waits for it.
         """
-        if not self.live or seq <= self.cursor:
+        if not self.is_live or seq <= self.cursor:
             return
         if self._ws.closed or self._transport is None or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() > self._backlog:
-            self.live = False
-            self._behind(self)
+        if self._transport.get_write_buffer_size() > self._backlog_bytes:
+            self.is_live = False
+            self._on_behind(self)
             return
         self.cursor = seq
         self._transport.write(wire)
         metrics.EVENTS_SENT.inc()
 
-    async def drained(self) -> None:
+    async def wait_until_drained(self) -> None:
         """Wait until the reader has taken most of what was written."""
         while self._is_backlogged():  # noqa: ASYNC110  the transport has no event for it
             await asyncio.sleep(0.05)
@@ -77,15 +77,15 @@ class Socket:
     def _is_backlogged(self) -> bool:
         return (
             self._transport is not None
-            and self._transport.get_write_buffer_size() > self._backlog // 2
+            and self._transport.get_write_buffer_size() > self._backlog_bytes // 2
         )
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         metrics.SOCKETS_CUT.inc()
         if self._transport is not None:
             self._transport.abort()
 
-    async def write(self, seq: int, frame: str) -> None:
+    async def send_replayed_event(self, seq: int, frame: str) -> None:
         """Write a replayed event, no faster than it is read."""
         self.cursor = seq
         with suppress(ConnectionError, RuntimeError):  # it has just closed
@@ -99,144 +99,158 @@ class Socket:
             self._transport.close()
 
 
-class Sockets:
+class WebsocketServer:
     """All of them."""
 
     def __init__(
         self,
         *,
-        hub: Hub,
+        feed: EventFeed,
         database: Database,
         accounts: Accounts,
-        callers: Callers,
+        authenticator: Authenticator,
         settings: Settings,
     ) -> None:
-        self._hub = hub
+        self._feed = feed
         self._database = database
         self._accounts = accounts
-        self._callers = callers
+        self._authenticator = authenticator
         self._settings = settings
-        self._open: set[Socket] = set()
+        self._open: set[EventWebsocket] = set()
         self._count = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """GET /api/v1/events?after=<seq>."""
-        after = _after(request)
+        after = _parse_after(request)
         if self._count >= self._settings.sockets_limit:
             raise Unavailable(
                 "Too many sockets are open here; try again in a few seconds.",
                 code="too_many_sockets",
             )
-        if COOKIE in request.cookies and "Authorization" not in request.headers:
-            self._callers.check_page(request)  # a browser sends its cookie from wherever
+        if SESSION_COOKIE in request.cookies and "Authorization" not in request.headers:
+            self._authenticator.check_websocket_origin(
+                request
+            )  # a browser sends its cookie from wherever
         ws = web.WebSocketResponse(compress=False, heartbeat=20, max_msg_size=4096)
-        if not _speaks_websocket(ws, request):
+        if not _is_websocket_request(ws, request):
             raise Invalid("This address speaks websocket only.", code="websocket_only")
         await ws.prepare(request)
         self._count += 1
         metrics.SOCKETS.set(self._count)
         try:
-            await self._serve(request, ws, after)
+            await self._serve_websocket(request, ws, after)
         finally:
             self._count -= 1
             metrics.SOCKETS.set(self._count)
         return ws
 
-    async def _serve(
+    async def _serve_websocket(
         self, request: web.Request, ws: web.WebSocketResponse, after: int | None
     ) -> None:
         try:
-            caller = await self._identify(request, ws)
+            caller = await self._authenticate(request, ws)
         except RequestError as error:
             code = (
-                UNAUTHENTICATED
+                CLOSE_UNAUTHENTICATED
                 if isinstance(error, Unauthenticated)
                 else WSCloseCode.TRY_AGAIN_LATER
             )
             await ws.close(code=code, message=error.code.encode())
             return
         backlog = self._settings.socket_backlog
-        socket = Socket(ws=ws, request=request, caller=caller, backlog=backlog, behind=self._resume)
+        socket = EventWebsocket(
+            ws=ws,
+            request=request,
+            principal=caller,
+            backlog_bytes=backlog,
+            on_behind=self._restart_replay,
+        )
         self._open.add(socket)
-        self._hub.join(socket)
-        socket.replay = asyncio.create_task(self._replay(socket, after))
+        self._feed.add_listener(socket)
+        socket.replay_task = asyncio.create_task(self._replay(socket, after))
         try:
             async for message in ws:
                 if message.type is WSMsgType.ERROR:
                     break
         finally:
-            socket.replay.cancel()
-            self._hub.leave(socket)
+            socket.replay_task.cancel()
+            self._feed.remove_listener(socket)
             self._open.discard(socket)
 
-    async def _identify(self, request: web.Request, ws: web.WebSocketResponse) -> Caller:
-        token = bearer(request)
+    async def _authenticate(self, request: web.Request, ws: web.WebSocketResponse) -> Caller:
+        token = read_bearer_token(request)
         if token is None:
-            if (person := await self._callers.person(request)) is not None:
+            if (person := await self._authenticator.find_signed_in_user(request)) is not None:
                 return person
-            token = await _first_frame(ws)
-        caller = await self._accounts.by_token(token)
+            token = await _read_first_frame(ws)
+        caller = await self._accounts.find_by_token(token)
         if caller is None or not caller.may("stores:read"):
             raise Unauthenticated("The token is not valid.")
         return caller
 
-    def _resume(self, socket: Socket) -> None:
-        socket.replay = asyncio.create_task(self._replay(socket, socket.cursor))
+    def _restart_replay(self, socket: EventWebsocket) -> None:
+        socket.replay_task = asyncio.create_task(self._replay(socket, socket.cursor))
 
-    async def _replay(self, socket: Socket, after: int | None) -> None:
+    async def _replay(self, socket: EventWebsocket, after: int | None) -> None:
         """What was missed, oldest first, then live; never both at once. Who does not read at all is cut off."""
         try:
-            await self._catch_up(socket, after)
+            await self._send_missed_events(socket, after)
         except TimeoutError:
-            socket.cut()
+            socket.abort()
         except DatabaseAway:
             await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
-    async def _catch_up(self, socket: Socket, after: int | None) -> None:
-        await self._hub.begun.wait()  # before that its watermark would promise what nobody hands on
+    async def _send_missed_events(self, socket: EventWebsocket, after: int | None) -> None:
+        await (
+            self._feed.started.wait()
+        )  # before that its watermark would promise what nobody hands on
         if after is None:
-            socket.live = True
+            socket.is_live = True
             return
         async with self._database.connection() as conn:
             first, last = await event_history.bounds(conn)
         if after > last or after < first - 1:
             socket.cursor = last
-            await socket.write(last, json.dumps({"type": "reset", "seq": last}))
+            await socket.send_replayed_event(last, json.dumps({"type": "reset", "seq": last}))
         else:
             socket.cursor = after
-        while (until := self._hub.watermark) > socket.cursor:
+        while (until := self._feed.watermark) > socket.cursor:
             async with self._database.connection() as conn:
                 events = await event_history.between(
                     conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until
                 )
-            async with asyncio.timeout(PACE):
+            async with asyncio.timeout(REPLAY_BATCH_TIMEOUT_S):
                 for event in events:
-                    await socket.write(event.seq or 0, frame_of(event))
-                await socket.drained()
+                    await socket.send_replayed_event(event.seq or 0, format_event(event))
+                await socket.wait_until_drained()
             if not events:
                 socket.cursor = until
-        socket.live = True
+        socket.is_live = True
 
-    async def ended(self, key: str) -> None:
+    async def close_by_credential(self, key: str) -> None:
         """A session or a token has ended: so do its sockets. An empty key means that word may have been missed."""
         if not key:
-            await self._recheck()
+            await self._close_invalid()
             return
         await asyncio.gather(
-            *(s.close(UNAUTHENTICATED, "signed out") for s in tuple(self._open) if s.key == key)
+            *(
+                s.close(CLOSE_UNAUTHENTICATED, "signed out")
+                for s in tuple(self._open)
+                if s.credential_key == key
+            )
         )
 
-    async def watch_expiry(self) -> None:
+    async def close_expired(self) -> None:
         while True:
-            await asyncio.sleep(_RECHECK)
-            await self._recheck()
+            await asyncio.sleep(_RECHECK_INTERVAL_S)
+            await self._close_invalid()
 
-    async def _recheck(self) -> None:
+    async def _close_invalid(self) -> None:
         """Close what belongs to sessions and tokens that are not valid any more."""
         try:
-            for key in {socket.key for socket in self._open}:
-                if not await self._accounts.still_valid(key):
-                    await self.ended(key)
+            for key in {socket.credential_key for socket in self._open}:
+                if not await self._accounts.is_credential_valid(key):
+                    await self.close_by_credential(key)
         except DatabaseAway:
             return
 
@@ -246,16 +260,16 @@ class Sockets:
         )
 
 
-def _speaks_websocket(ws: web.WebSocketResponse, request: web.Request) -> bool:
+def _is_websocket_request(ws: web.WebSocketResponse, request: web.Request) -> bool:
     with suppress(ValueError):  # a header that is not text
         return bool(ws.can_prepare(request))
     return False
 
 
-async def _first_frame(ws: web.WebSocketResponse) -> str:
+async def _read_first_frame(ws: web.WebSocketResponse) -> str:
     """The token in the first frame; raises Unauthenticated."""
     try:
-        frame = await ws.receive(timeout=_FIRST_FRAME)
+        frame = await ws.receive(timeout=_FIRST_FRAME_TIMEOUT_S)
     except TimeoutError:
         raise Unauthenticated("No token came within 5 s.") from None
     if frame.type is WSMsgType.TEXT:
@@ -266,11 +280,11 @@ async def _first_frame(ws: web.WebSocketResponse) -> str:
     raise Unauthenticated("The first frame holds no token.")
 
 
-def _after(request: web.Request) -> int | None:
+def _parse_after(request: web.Request) -> int | None:
     text = request.query.get("after")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MOST_SEQ):
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_SEQ):
         raise Invalid(
             "“after” must be the number of an event.",
             errors=[("/after", "must be a number from 0")],

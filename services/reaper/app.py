@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from services.reaper.cron import Ticks
-from services.reaper.due_operations import Sweep
+from services.reaper.cron import CronCaller
+from services.reaper.due_operations import DueOperations
 from storefleet import runtimes
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
-from storefleet.http.app import background, keep, make_app, run
+from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
 from storefleet.messaging import Bus
 from storefleet.operations import step_plans
 from storefleet.operations.worker import Worker
@@ -32,33 +32,33 @@ def create_app(settings: Settings) -> web.Application:
     runtime = runtimes.make(settings, database=database, engines=engines)
     worker = Worker(
         service=SERVICE,
-        plans=step_plans.reaping(runtime),
+        step_plans=step_plans.make_deletion_plans(runtime),
         database=database,
         bus=bus,
         settings=settings,
     )
-    sweep = Sweep(database=database, settings=settings)
-    ticks = Ticks(database=database, engines=engines.known(), settings=settings)
+    due_operations = DueOperations(database=database, settings=settings)
+    cron_caller = CronCaller(database=database, engines=engines.known(), settings=settings)
 
     @asynccontextmanager
-    async def running(_app: web.Application) -> AsyncIterator[None]:
+    async def open_resources(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.opened())
             await stack.enter_async_context(bus.opened())
             await stack.enter_async_context(runtime.opened())
-            await stack.enter_async_context(background(sweep.run(), name="sweep"))
-            await stack.enter_async_context(background(ticks.run(), name="ticks"))
-            await stack.enter_async_context(background(worker.run(), name="worker"))
+            await stack.enter_async_context(run_in_background(due_operations.run(), name="sweep"))
+            await stack.enter_async_context(run_in_background(cron_caller.run(), name="ticks"))
+            await stack.enter_async_context(run_in_background(worker.run(), name="worker"))
             yield
 
     app = make_app(
         settings,
         service=SERVICE,
-        needs={"database": database.check, "bus": bus.check, "runtime": runtime.check},
+        required_checks={"database": database.check, "bus": bus.check, "runtime": runtime.check},
     )
-    app.cleanup_ctx.append(keep(running))
+    app.cleanup_ctx.append(make_cleanup_context(open_resources))
     return app
 
 
 def main() -> None:
-    run(create_app, service=SERVICE, port=lambda settings: settings.reaper_port)
+    run_service(create_app, service=SERVICE, get_port=lambda settings: settings.reaper_port)

@@ -25,13 +25,13 @@ from storefleet.observability import logs, metrics
 
 log = logs.get(__name__)
 
-_ENROL_EVERY = 5.0
-_TELL_EVERY = 60.0
-_LONGEST_PAUSE = timedelta(minutes=30)  # of a store that never answers
-_ENOUGH = 64 << 10  # of an answer whose text nobody needs
+_ENROL_INTERVAL_S = 5.0
+_LOG_INTERVAL_S = 60.0
+_MAX_PAUSE = timedelta(minutes=30)  # of a store that never answers
+_MAX_RESPONSE_BYTES = 64 << 10  # of an answer whose text nobody needs
 
 
-class Ticks:
+class CronCaller:
     """Up to `settings.ticks_at_once` stores at once; what does not answer is asked less and less often."""
 
     def __init__(
@@ -39,31 +39,33 @@ class Ticks:
     ) -> None:
         self._database = database
         self._settings = settings
-        self._tickers = {
+        self._cron_endpoints = {
             engine.name: engine.kubernetes.ticker
             for engine in engines
             if engine.kubernetes and engine.kubernetes.ticker
         }
-        self._every = {name: float(ticker.every) for name, ticker in self._tickers.items()}
+        self._interval_s_by_engine = {
+            name: float(ticker.every) for name, ticker in self._cron_endpoints.items()
+        }
         self._tasks: set[asyncio.Task[None]] = set()
         self._enrol_at = 0.0
-        self._tell_at = 0.0
-        self._failed: dict[str, str] = {}  # what is not told yet, by store
+        self._log_at = 0.0
+        self._unlogged_failures: dict[str, str] = {}  # what is not told yet, by store
 
     async def run(self) -> None:
         """Until cancelled; at once, when no engine wants it."""
-        if not self._tickers or self._settings.runtime != "kubernetes":
+        if not self._cron_endpoints or self._settings.runtime != "kubernetes":
             return
-        async with self._session() as http:
+        async with self._open_http_session() as http:
             try:
                 while True:
-                    await self._turn(http)
-                    await self._pause()
+                    await self._start_due_calls(http)
+                    await self._wait_for_next_scan()
             finally:
                 await end(self._tasks)
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+    async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
         """Without cookies, and without connections that are kept: they would hold a shop up when it stops."""
         timeout = aiohttp.ClientTimeout(total=self._settings.tick_timeout, sock_connect=5)
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
@@ -72,30 +74,30 @@ class Ticks:
         ) as session:
             yield session
 
-    async def _turn(self, http: aiohttp.ClientSession) -> None:
+    async def _start_due_calls(self, http: aiohttp.ClientSession) -> None:
         try:
-            for turn in await self._claimed():
-                task = asyncio.create_task(self._ask(http, turn))
+            for turn in await self._claim_due_calls():
+                task = asyncio.create_task(self._call_store(http, turn))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         except DatabaseAway as error:
             log.warning("ticker_waits", error=str(error.__cause__ or error))
-        self._tell()
+        self._log_failures()
 
-    async def _claimed(self) -> list[Turn]:
+    async def _claim_due_calls(self) -> list[Turn]:
         if time.monotonic() >= self._enrol_at:
             async with self._database.transaction() as conn:
-                await cron_calls.enrol(conn, self._every)
-            self._enrol_at = time.monotonic() + _ENROL_EVERY
+                await cron_calls.enrol(conn, self._interval_s_by_engine)
+            self._enrol_at = time.monotonic() + _ENROL_INTERVAL_S
         free = self._settings.ticks_at_once - len(self._tasks)
         if free <= 0:
             return []
         async with self._database.transaction() as conn:
-            turns = await cron_calls.claim(conn, self._every, limit=free)
+            turns = await cron_calls.claim(conn, self._interval_s_by_engine, limit=free)
         metrics.TICK_LAG.set(max((turn.late for turn in turns), default=0.0))
         return turns
 
-    async def _pause(self) -> None:
+    async def _wait_for_next_scan(self) -> None:
         """Until it is time to look again, or, when all hands are full, until one is free."""
         if len(self._tasks) < self._settings.ticks_at_once:
             await asyncio.sleep(self._settings.scan_interval)
@@ -106,33 +108,35 @@ class Ticks:
                 return_when=asyncio.FIRST_COMPLETED,
             )
 
-    async def _ask(self, http: aiohttp.ClientSession, turn: Turn) -> None:
+    async def _call_store(self, http: aiohttp.ClientSession, call: Turn) -> None:
         """Whatever becomes of it, the next turn comes."""
         began = time.monotonic()
         try:
-            problem = await self._problem(http, turn)
+            problem = await self._request_cron_url(http, call)
         except Exception as error:
-            log.exception("tick_crashed", store_id=turn.store_id)
+            log.exception("tick_crashed", store_id=call.store_id)
             problem = ("failed", type(error).__name__)
         metrics.TICKS.labels(problem[0] if problem else "answered").inc()
         metrics.TICK_SECONDS.observe(time.monotonic() - began)
         try:
-            await self._note(turn, problem[1] if problem else None)
+            await self._record_result(call, problem[1] if problem else None)
         except DatabaseAway:
             return  # the claim has set the next turn already
 
-    async def _problem(self, http: aiohttp.ClientSession, turn: Turn) -> tuple[str, str] | None:
+    async def _request_cron_url(
+        self, http: aiohttp.ClientSession, call: Turn
+    ) -> tuple[str, str] | None:
         """Kind and text of what went wrong, or None."""
-        server = self._settings.store_service.replace("{namespace}", resource_name(turn.store_id))
+        server = self._settings.store_service.replace("{namespace}", resource_name(call.store_id))
         headers = {
-            "Host": urlsplit(turn.url).netloc,
+            "Host": urlsplit(call.url).netloc,
             "User-Agent": "Storefleet",
             "X-Forwarded-Proto": self._settings.store_scheme,
         }
-        path = self._tickers[turn.engine].path
+        path = self._cron_endpoints[call.engine].path
         try:
             async with http.get(server + path, headers=headers, allow_redirects=False) as response:
-                await _heard(response)
+                await _read_response(response)
                 return (
                     None
                     if 200 <= response.status < 300
@@ -143,30 +147,33 @@ class Ticks:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return "away", f"it does not answer ({type(error).__name__})"
 
-    async def _note(self, turn: Turn, problem: str | None) -> None:
+    async def _record_result(self, call: Turn, problem: str | None) -> None:
         async with self._database.connection() as conn:
             if problem is None:
-                await cron_calls.note_success(conn, turn.store_id)
+                await cron_calls.note_success(conn, call.store_id)
                 return
-            every = self._every[turn.engine]
-            await cron_calls.note_failure(conn, turn.store_id, every=every, longest=_LONGEST_PAUSE)
-        self._failed[turn.store_id] = problem
+            every = self._interval_s_by_engine[call.engine]
+            await cron_calls.note_failure(conn, call.store_id, every=every, longest=_MAX_PAUSE)
+        self._unlogged_failures[call.store_id] = problem
 
-    def _tell(self) -> None:
+    def _log_failures(self) -> None:
         """One line for all that failed, at most once a minute."""
-        if self._failed and time.monotonic() >= self._tell_at:
-            self._tell_at = time.monotonic() + _TELL_EVERY
-            store_id, problem = next(iter(self._failed.items()))
+        if self._unlogged_failures and time.monotonic() >= self._log_at:
+            self._log_at = time.monotonic() + _LOG_INTERVAL_S
+            store_id, problem = next(iter(self._unlogged_failures.items()))
             log.warning(
-                "stores_not_ticking", stores=len(self._failed), store_id=store_id, reason=problem
+                "stores_not_ticking",
+                stores=len(self._unlogged_failures),
+                store_id=store_id,
+                reason=problem,
             )
-            self._failed.clear()
+            self._unlogged_failures.clear()
 
 
-async def _heard(response: aiohttp.ClientResponse) -> None:
+async def _read_response(response: aiohttp.ClientResponse) -> None:
     """To the end of what a shop could mean: one that is left while it works may give up."""
     size = 0
     async for part in response.content.iter_any():
         size += len(part)
-        if size > _ENOUGH:
+        if size > _MAX_RESPONSE_BYTES:
             return

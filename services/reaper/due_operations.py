@@ -11,35 +11,35 @@ from storefleet.database import access, event_history, operations, outbox, store
 from storefleet.database.operations import Due
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
-from storefleet.operations.recorder import Ledger
+from storefleet.operations.recorder import OperationRecorder
 
 log = logs.get(__name__)
 
-_PURGE_EVERY = 3600.0
-_COUNT_EVERY = 5.0
+_PURGE_INTERVAL_S = 3600.0
+_COUNT_INTERVAL_S = 5.0
 
 
-class Sweep:
+class DueOperations:
     """Any number of reapers may run it: rows that another one holds are passed over."""
 
     def __init__(self, *, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._ledger = Ledger(database)
+        self._recorder = OperationRecorder(database)
         self._purge_at = 0.0
         self._count_at = 0.0
 
     async def run(self) -> None:
         while True:
             try:
-                for late in await self._announce():
-                    await self._end_cancelled(late)
-                await self._now_and_then()
+                for late in await self._redispatch_due():
+                    await self._cancel_abandoned(late)
+                await self._run_periodic_tasks()
             except DatabaseAway as error:
                 log.warning("sweep_waits", error=str(error.__cause__ or error))
             await asyncio.sleep(self._settings.scan_interval)
 
-    async def _announce(self) -> list[Due]:
+    async def _redispatch_due(self) -> list[Due]:
         """Send the commands again; returns what waits for its cancel instead: its worker is gone."""
         async with self._database.transaction() as conn:
             found = await operations.due(
@@ -61,9 +61,9 @@ class Sweep:
             )
         return cancelled
 
-    async def _end_cancelled(self, due: Due) -> None:
+    async def _cancel_abandoned(self, due: Due) -> None:
         try:
-            await self._ledger.cancelled_without_worker(due.operation)
+            await self._recorder.cancel_abandoned(due.operation)
         except LeaseLost:
             return  # its worker has come back and ended it
         log.info(
@@ -72,21 +72,21 @@ class Sweep:
             operation_id=due.operation.id,
         )
 
-    async def _now_and_then(self) -> None:
+    async def _run_periodic_tasks(self) -> None:
         if time.monotonic() >= self._count_at:
-            self._count_at = time.monotonic() + _COUNT_EVERY
-            await self._count()
+            self._count_at = time.monotonic() + _COUNT_INTERVAL_S
+            await self._count_stores()
         if time.monotonic() >= self._purge_at:
-            self._purge_at = time.monotonic() + _PURGE_EVERY
-            await self._purge()
+            self._purge_at = time.monotonic() + _PURGE_INTERVAL_S
+            await self._delete_old_rows()
 
-    async def _count(self) -> None:
+    async def _count_stores(self) -> None:
         async with self._database.connection() as conn:
             counts = await stores.count_by_state(conn)
         for state in STORE_STATES:
             metrics.STORES.labels(state).set(counts.get(state, 0))
 
-    async def _purge(self) -> None:
+    async def _delete_old_rows(self) -> None:
         age = timedelta(days=self._settings.keep_days)
         async with self._database.transaction() as conn:
             await access.purge(conn)

@@ -35,7 +35,7 @@ from tests.support.polling import eventually
 from tests.support.ports import Ports
 from tests.support.servers import Servers
 
-OWNER = accounts.new_tenant("ten_abcdefghij012345", "owner@example.com")
+OWNER = accounts.generate_tenant("ten_abcdefghij012345", "owner@example.com")
 
 
 def passwords(servers: Servers) -> dict[str, str]:
@@ -73,7 +73,7 @@ async def empty(servers: Servers) -> AsyncIterator[Servers]:
 async def signs_in(servers: Servers, owner: NewTenant) -> bool:
     async with Database(servers.database_url(PLATFORM_DATABASE)).opened() as database:
         known = Accounts(database=database, settings=Settings())
-        caller = await known.by_token(owner.token)
+        caller = await known.find_by_token(owner.token)
         session = await known.sign_in(owner.email, owner.password)
         return caller is not None and caller.tenant_id == owner.tenant_id and bool(session.cookie)
 
@@ -99,7 +99,7 @@ async def test_two_at_once_agree(empty: Servers) -> None:
 async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers) -> None:
     given = Given(owner=OWNER, passwords=passwords(empty))
     await setup(settings(empty), given, patience=30)
-    fresh = accounts.new_tenant(OWNER.tenant_id, OWNER.email)
+    fresh = accounts.generate_tenant(OWNER.tenant_id, OWNER.email)
     await setup(settings(empty), Given(owner=fresh), patience=30)
     assert await signs_in(empty, fresh)
     # the old token is known, so an old secret that comes back changes nothing
@@ -111,7 +111,7 @@ async def test_another_tenant_than_the_secret_says_is_told(
     empty: Servers, logged: Callable[[], str]
 ) -> None:
     await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
-    elsewhere = accounts.new_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
+    elsewhere = accounts.generate_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
     await setup(settings(empty), Given(owner=elsewhere), patience=30)
     assert "tenant_is_another" in logged()
     assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))

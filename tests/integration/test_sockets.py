@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.notifier import websockets
-from services.notifier.feed import Hub
+from services.notifier.feed import EventFeed
 from storefleet.database import event_history
 from tests.support.listening import Listener, listening
 from tests.support.polling import eventually
@@ -294,16 +294,18 @@ async def test_lost_live_messages_are_read_from_the_database(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(4)
-    heard = Hub.heard
+    heard = EventFeed.receive_message
     monkeypatch.setattr(
-        Hub, "heard", lambda self, body: heard(self, body) if chance.random() < 0.5 else None
+        EventFeed, "heard", lambda self, body: heard(self, body) if chance.random() < 0.5 else None
     )
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         for _ in range(20):
             await world.tell(20)
             await asyncio.sleep(0.02)
-        monkeypatch.setattr(Hub, "heard", lambda _self, _body: None)  # and the last ones altogether
+        monkeypatch.setattr(
+            EventFeed, "heard", lambda _self, _body: None
+        )  # and the last ones altogether
         await world.tell(20)
         await listener.reached(420, within=15)
         assert listener.seqs == list(range(1, 421))
@@ -312,9 +314,9 @@ async def test_lost_live_messages_are_read_from_the_database(
 async def test_unreadable_live_messages_are_passed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = Hub.heard
+    heard = EventFeed.receive_message
 
-    def noisy(self: Hub, body: bytes) -> None:
+    def noisy(self: EventFeed, body: bytes) -> None:
         envelope = json.loads(body)
         for change in (
             {"seq": None},
@@ -329,7 +331,7 @@ async def test_unreadable_live_messages_are_passed_over(
         heard(self, body)
         heard(self, body)
 
-    monkeypatch.setattr(Hub, "heard", noisy)
+    monkeypatch.setattr(EventFeed, "heard", noisy)
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         await world.tell(30)
@@ -383,13 +385,13 @@ async def test_a_notifier_that_was_cut_off_from_everything_catches_up(world: Wor
 async def test_who_comes_before_the_hub_has_begun_misses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, may_begin = Hub._begin, asyncio.Event()
+    begin, may_begin = EventFeed._read_initial_watermark, asyncio.Event()
 
-    async def late(self: Hub) -> None:
+    async def late(self: EventFeed) -> None:
         await may_begin.wait()
         await begin(self)
 
-    monkeypatch.setattr(Hub, "_begin", late)
+    monkeypatch.setattr(EventFeed, "_begin", late)
     await world.start("gateway", "notifier")
     await world.tell(5)
     await world.settled()
@@ -456,10 +458,12 @@ async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It falls behind, is brought back from the database at its own pace, and nothing is missed or doubled."""
-    behind: list[websockets.Socket] = []
-    resume = websockets.Sockets._resume
+    behind: list[websockets.EventWebsocket] = []
+    resume = websockets.WebsocketServer._restart_replay
     monkeypatch.setattr(
-        websockets.Sockets, "_resume", lambda self, one: (behind.append(one), resume(self, one))
+        websockets.WebsocketServer,
+        "_resume",
+        lambda self, one: (behind.append(one), resume(self, one)),
     )
     await world.start("gateway", "notifier", socket_backlog=8192)
     headers = {"Authorization": f"Bearer {world.admin.token}"}

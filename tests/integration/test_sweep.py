@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.reaper.due_operations import Sweep
-from storefleet.auth.accounts import Accounts, ensure_first_tenant, replace_first_secrets
+from services.reaper.due_operations import DueOperations
+from storefleet.auth.accounts import Accounts, ensure_first_tenant, replace_owner_secrets
 from storefleet.core.errors import Unauthenticated
 from tests.support.plans import Script
 from tests.support.polling import eventually
@@ -80,8 +80,8 @@ async def test_many_reapers_announce_what_is_due_once(world: World) -> None:
     await world.servers.empty_streams()
     await world.execute("UPDATE operations SET announced_at = now() - interval '1 hour'")
     settings = world.settings("reaper", announce_after=3600)
-    sweeps = [Sweep(database=world.database, settings=settings) for _ in range(4)]
-    await asyncio.gather(*(sweep._announce() for sweep in sweeps))
+    sweeps = [DueOperations(database=world.database, settings=settings) for _ in range(4)]
+    await asyncio.gather(*(sweep._redispatch_due() for sweep in sweeps))
     assert await world.value("SELECT count(*) FROM outbox WHERE kind = 'command'") == 20
     await world.start("gateway")
     async with world.worker(Script()):
@@ -95,12 +95,12 @@ async def test_the_first_tenant_is_made_once_and_its_secrets_can_be_replaced(wor
     first = await ensure_first_tenant(world.database, settings, email="first@example.com")
     assert first is not None
     assert await ensure_first_tenant(world.database, settings, email="First@Example.com") is None
-    caller = await accounts.by_token(first.token)
+    caller = await accounts.find_by_token(first.token)
     assert caller is not None
     assert caller.may("operator")
-    replaced = await replace_first_secrets(world.database, email="first@example.com")
+    replaced = await replace_owner_secrets(world.database, email="first@example.com")
     assert (replaced.tenant_id, replaced.email) == (first.tenant_id, "first@example.com")
-    assert await accounts.by_token(replaced.token) is not None
+    assert await accounts.find_by_token(replaced.token) is not None
     await accounts.sign_in("first@example.com", replaced.password)
     with pytest.raises(Unauthenticated):
         await accounts.sign_in("first@example.com", first.password)

@@ -15,7 +15,7 @@ import yaml
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from services.reaper.cron import Ticks
+from services.reaper.cron import CronCaller
 from storefleet.core.identifiers import STORE, new_id
 from storefleet.database import cron_calls
 from storefleet.database.pool import Database
@@ -77,7 +77,7 @@ def with_ticker(every: int = 1) -> Engine:
     return engine.model_copy(update={"kubernetes": kubernetes})
 
 
-class Counting(Ticks):
+class Counting(CronCaller):
     """Knows how many turns it had, and how many at once at most."""
 
     turns = now = most = 0
@@ -87,7 +87,7 @@ class Counting(Ticks):
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await super()._ask(http, turn)
+            await super()._call_store(http, turn)
         finally:
             self.now -= 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from storefleet.core.errors import PermanentError, TransientError, Unchanged, Wait
 from storefleet.core.models import Failure
-from storefleet.operations.recorder import Ledger
+from storefleet.operations.recorder import OperationRecorder
 from storefleet.runtimes.protocol import Work
 from tests.support.kubernetes import ENGINES as POCKET
 from tests.support.plans import Gate, Script, Shopfitter, failing, nothing
@@ -654,16 +654,21 @@ async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> Non
     await world.stop("provisioner")
     operation_id = (await upgrade(world, "acme"))["id"]
     fitter = Shopfitter()
-    ledger = Ledger(world.database)
+    ledger = OperationRecorder(world.database)
     lease = timedelta(seconds=60)
     claimed = await ledger.claim(
-        operation_id, store_id=store["id"], owner="me", lease=lease, plans=fitter.plans
+        operation_id,
+        store_id=store["id"],
+        owner="me",
+        lease_duration=lease,
+        step_plans=fitter.plans,
     )
     assert claimed is not None
     failure = Failure(code="image_missing", detail="No.", next="Build it.")
     steps = fitter.back(*claimed)
     turned = [
-        await ledger.failed(claimed[1], failure, dead_letter=False, back=steps) for _ in range(2)
+        await ledger.record_failure(claimed[1], failure, dead_letter=False, rollback_steps=steps)
+        for _ in range(2)
     ]
     assert turned[0] == turned[1]
     assert (turned[0].state, turned[0].error) == ("running", failure)
@@ -671,7 +676,7 @@ async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> Non
     assert (await world.api.store("acme"))["state"] == "rolling_back"
     await world.execute("UPDATE operations SET cancel_requested = true WHERE id = $1", operation_id)
     await world.execute("UPDATE stores SET state = 'deleting', version = version + 1")
-    assert (await ledger.cancelled(turned[1])).state == "cancelled"
+    assert (await ledger.record_cancellation(turned[1])).state == "cancelled"
 
 
 async def test_waiting_on_the_way_back_is_no_attempt(world: World) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from storefleet.auth.authentication import COOKIE
+from storefleet.auth.authentication import SESSION_COOKIE
 
 READ = (
     *(
@@ -352,7 +352,7 @@ class Abuse:
         if pick.random() < 0.7:
             headers[b"Authorization"] = b"Bearer " + pick.choice(self._tokens).encode()
         elif pick.random() < 0.8:
-            headers[b"Cookie"] = f"{COOKIE}={pick.choice(self._cookies)}".encode()
+            headers[b"Cookie"] = f"{SESSION_COOKIE}={pick.choice(self._cookies)}".encode()
         if pick.random() < 0.3:
             headers[b"Accept"] = b"text/html"
         if pick.random() < 0.1:
@@ -379,10 +379,10 @@ class Abuse:
         if who < 0.45:
             headers.append(("Authorization", b"Bearer " + pick.choice(self._tokens).encode()))
         elif who < 0.6:
-            headers.append(("Cookie", f"{COOKIE}={pick.choice(self._cookies)}".encode()))
+            headers.append(("Cookie", f"{SESSION_COOKIE}={pick.choice(self._cookies)}".encode()))
         elif who < 0.7:
             value = b"a" * 19 + self._word() + b"b" * 10
-            headers.append(("Cookie", COOKIE.encode() + b"=" + value))
+            headers.append(("Cookie", SESSION_COOKIE.encode() + b"=" + value))
         elif who < 0.8:
             headers.append(("Authorization", b"Bearer sft_" + self._word()))
         if pick.random() < 0.4:
@@ -448,7 +448,7 @@ class Abuse:
                 (b"Authorization", b"Bearer " + pick.choice((b"", b"sft_", b"sft_" + self._word())))
             )
         elif who < 0.5:
-            headers.append((b"Cookie", f"{COOKIE}={pick.choice(self._cookies)}".encode()))
+            headers.append((b"Cookie", f"{SESSION_COOKIE}={pick.choice(self._cookies)}".encode()))
             headers.append(
                 (
                     b"Origin",

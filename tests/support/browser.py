@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from storefleet.auth.authentication import COOKIE
+from storefleet.auth.authentication import SESSION_COOKIE
 from tests.support.client import Answer
 
 _TICKED = ("radio", "checkbox")
@@ -70,7 +70,7 @@ class Browser:
 
     @property
     def cookie_header(self) -> dict[str, str]:
-        return {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
+        return {"Cookie": f"{SESSION_COOKIE}={self.cookie}"} if self.cookie else {}
 
     async def call(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any
@@ -84,8 +84,8 @@ class Browser:
         ) as response:
             for value in response.headers.getall("Set-Cookie", []):
                 cookie = SimpleCookie(value)
-                if COOKIE in cookie:
-                    self.cookie = cookie[COOKIE].value or None
+                if SESSION_COOKIE in cookie:
+                    self.cookie = cookie[SESSION_COOKIE].value or None
             text = await response.text(errors="replace")
             return Answer(response.status, response.headers, None, text)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from storefleet.core.models import Operation, Store
-from storefleet.operations.step_plans import Plans
+from storefleet.operations.step_plans import StepPlans
 from storefleet.runtimes.protocol import Address, Outcome, RuntimeStep, Work
 
 Act = Callable[[Work], Awaitable[None]]
@@ -65,7 +65,7 @@ class Shopfitter:
         self.create = Script()
 
     @property
-    def plans(self) -> Plans:
+    def plans(self) -> StepPlans:
         return {"create": self.create, "upgrade": self._upgrade, "rollback": self.rollback}
 
     def _upgrade(self, store: Store, operation: Operation) -> Sequence[RuntimeStep]:

@@ -54,7 +54,7 @@ async def main() -> None:
     bus = Bus(settings.nats_url.get_secret_value(), name="provisioner")
     worker = Worker(
         service="provisioner",
-        plans={"create": steps},
+        step_plans={"create": steps},
         database=database,
         bus=bus,
         settings=settings,

@@ -166,7 +166,7 @@ class Servers:
         async with Database(url).opened() as database:
             accounts = Accounts(database=database, settings=Settings())
             self.admin = await accounts.create_tenant(
-                name="First", email="admin@example.com", operator=True
+                name="First", email="admin@example.com", is_operator=True
             )
             self.other = await accounts.create_tenant(name="Second", email="other@example.com")
         await self._administer(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")

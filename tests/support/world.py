@@ -19,7 +19,7 @@ from storefleet.database import outbox
 from storefleet.database.outbox import Draft
 from storefleet.database.pool import Database
 from storefleet.messaging import Bus
-from storefleet.operations.step_plans import Plan, Plans
+from storefleet.operations.step_plans import StepPlan, StepPlans
 from storefleet.operations.worker import Worker
 from tests.support.browser import Browser
 from tests.support.client import Api
@@ -139,7 +139,7 @@ class World:
     @asynccontextmanager
     async def worker(
         self,
-        plan: Plan | Plans,
+        plan: StepPlan | StepPlans,
         *,
         service: str = "provisioner",
         kind: str = "create",
@@ -151,7 +151,7 @@ class World:
         bus = Bus(settings.nats_url.get_secret_value(), name=service)
         worker = Worker(
             service=service,
-            plans=plan if isinstance(plan, Mapping) else {kind: plan},
+            step_plans=plan if isinstance(plan, Mapping) else {kind: plan},
             database=database,
             bus=bus,
             settings=settings,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storefleet.admission.stores import _request_hash
+from storefleet.admission.stores import _hash_request
 from storefleet.core.errors import Invalid
 from storefleet.core.store_names import RESERVED, name_problem
 
@@ -69,13 +69,13 @@ def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
 
 
 def test_the_same_request_in_another_order_is_the_same() -> None:
-    one = _request_hash("key", {"name": "a", "parameters": {"x": 1, "y": 2}})
-    assert one == _request_hash("key", {"parameters": {"y": 2, "x": 1}, "name": "a"})
-    assert one != _request_hash("key", {"name": "a", "parameters": {"x": 1, "y": 3}})
+    one = _hash_request("key", {"name": "a", "parameters": {"x": 1, "y": 2}})
+    assert one == _hash_request("key", {"parameters": {"y": 2, "x": 1}, "name": "a"})
+    assert one != _hash_request("key", {"name": "a", "parameters": {"x": 1, "y": 3}})
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "a b", "ä", "a\n", "\x7f"])
 def test_keys_are_printable_and_not_long(key: str) -> None:
     with pytest.raises(Invalid):
-        _request_hash(key, {})
-    assert _request_hash("a" * 255, {})
+        _hash_request(key, {})
+    assert _hash_request("a" * 255, {})

@@ -6,16 +6,16 @@ import pytest
 
 from storefleet.core.models import Failure, Operation, Step, Store
 from storefleet.operations.progress import (
-    begin_next,
-    begun,
-    cancelled_failure,
-    close_running,
-    goes_back,
-    planned,
-    succeeded,
-    turned,
-    with_cause,
-    with_step,
+    start_next_step,
+    begin_operation,
+    make_cancellation_failure,
+    close_running_step,
+    can_roll_back_automatically,
+    merge_step_plan,
+    complete_operation,
+    switch_steps_to_rollback,
+    describe_failed_rollback,
+    update_step,
 )
 from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work
 
@@ -56,7 +56,7 @@ def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
     done = Step(
         name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done"
     )
-    steps = planned(operation(done), plan("a", "b", "c"))
+    steps = merge_step_plan(operation(done), plan("a", "b", "c"))
     assert [step.name for step in steps] == ["a", "b", "c"]
     assert steps[0] == done
     assert [step.state for step in steps[1:]] == ["pending", "pending"]
@@ -64,11 +64,11 @@ def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
 
 def test_a_plan_that_has_changed_is_the_new_one() -> None:
     done = Step(name="gone", title="Gone", state="succeeded")
-    assert [step.name for step in planned(operation(done), plan("a"))] == ["a"]
+    assert [step.name for step in merge_step_plan(operation(done), plan("a"))] == ["a"]
 
 
 def test_the_first_unfinished_step_begins() -> None:
-    steps = begin_next(
+    steps = start_next_step(
         (
             Step(name="a", title="A", state="succeeded"),
             Step(name="b", title="B"),
@@ -81,12 +81,12 @@ def test_the_first_unfinished_step_begins() -> None:
 
 def test_a_step_that_runs_keeps_its_first_start() -> None:
     begun = Step(name="a", title="A", state="running", started_at=THEN, message="half way")
-    assert begin_next((begun,)) == (begun,)
+    assert start_next_step((begun,)) == (begun,)
 
 
 def test_nothing_begins_when_everything_is_done() -> None:
     steps = (Step(name="a", title="A", state="succeeded"),)
-    assert begin_next(steps) == steps
+    assert start_next_step(steps) == steps
 
 
 def test_only_the_running_step_is_closed() -> None:
@@ -95,7 +95,7 @@ def test_only_the_running_step_is_closed() -> None:
         Step(name="b", title="B", state="running"),
         Step(name="c", title="C"),
     )
-    after = close_running(before, "failed", "why")
+    after = close_running_step(before, "failed", "why")
     assert [step.state for step in after.steps] == ["succeeded", "failed", "pending"]
     assert after.steps[1].message == "why"
     assert after.steps[1].finished_at is not None
@@ -108,11 +108,11 @@ def test_only_the_running_step_is_closed() -> None:
 
 def test_one_step_changes() -> None:
     before = operation(Step(name="a", title="A"), Step(name="b", title="B"))
-    assert [step.message for step in with_step(before, 1, message="x").steps] == ["", "x"]
+    assert [step.message for step in update_step(before, 1, message="x").steps] == ["", "x"]
 
 
 def test_a_cancelled_store_says_what_to_do() -> None:
-    failure = cancelled_failure()
+    failure = make_cancellation_failure()
     assert (failure.code, failure.retryable) == ("cancelled", True)
     assert failure.next
 
@@ -152,13 +152,15 @@ def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
         Step(name="a", title="A", state="succeeded"),
         Step(name="b", title="B", state="running"),
     )
-    steps = turned((*there, Step(name="c", title="C")), CAUSE, plan("return-b", "return-c"))
+    steps = switch_steps_to_rollback(
+        (*there, Step(name="c", title="C")), CAUSE, plan("return-b", "return-c")
+    )
     assert [(step.name, step.state) for step in steps] == [
         *(("a", "succeeded"), ("b", "failed"), ("c", "cancelled")),
         *(("return-b", "running"), ("return-c", "pending")),
     ]
     assert (steps[1].message, steps[2].message) == ("No image.", "Not begun")
-    stopped = turned(there, cancelled_failure("upgrade"), ())
+    stopped = switch_steps_to_rollback(there, make_cancellation_failure("upgrade"), ())
     assert [step.state for step in stopped] == ["succeeded", "cancelled"]
 
 
@@ -167,7 +169,9 @@ def test_a_claim_on_the_way_back_finds_both_ways() -> None:
         Step(name="a", title="A", state="failed"),
         Step(name="return-b", title="B", state="succeeded"),
     )
-    steps = begin_next(planned(upgrade(*kept, error=CAUSE), plan("return-b", "return-c")))
+    steps = start_next_step(
+        merge_step_plan(upgrade(*kept, error=CAUSE), plan("return-b", "return-c"))
+    )
     assert [(step.name, step.state) for step in steps] == [
         ("a", "failed"),
         ("return-b", "succeeded"),
@@ -176,11 +180,11 @@ def test_a_claim_on_the_way_back_finds_both_ways() -> None:
 
 
 def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
-    assert begun(store("ready"), upgrade())[1] == "store.upgrading"
-    assert begun(store("ready"), upgrade())[0].state == "upgrading"
-    again, event = begun(store("upgrading"), upgrade())
+    assert begin_operation(store("ready"), upgrade())[1] == "store.upgrading"
+    assert begin_operation(store("ready"), upgrade())[0].state == "upgrading"
+    again, event = begin_operation(store("upgrading"), upgrade())
     assert (again, event) == (store("upgrading"), "store.step")
-    back, event = begun(store("upgrading"), upgrade(error=CAUSE))
+    back, event = begin_operation(store("upgrading"), upgrade(error=CAUSE))
     assert (back.state, back.version, event) == ("rolling_back", 8, "store.rolling_back")
 
 
@@ -194,11 +198,11 @@ def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
     ],
 )
 def test_what_goes_back(state: str, error: Failure | None, goes: bool) -> None:
-    assert goes_back(store(state), upgrade(error=error)) is goes
+    assert can_roll_back_automatically(store(state), upgrade(error=error)) is goes
 
 
 def test_the_version_changes_with_success_alone() -> None:
-    after, ended, event = succeeded(store(), upgrade(), {"url": "http://new/"})
+    after, ended, event = complete_operation(store(), upgrade(), {"url": "http://new/"})
     assert (after.engine_version, after.state, after.url, after.ready_at) == (
         "2",
         "ready",
@@ -206,7 +210,7 @@ def test_the_version_changes_with_success_alone() -> None:
         THEN,
     )
     assert (ended.state, event) == ("succeeded", "store.upgraded")
-    after, ended, event = succeeded(store("rolling_back"), upgrade(error=CAUSE), {})
+    after, ended, event = complete_operation(store("rolling_back"), upgrade(error=CAUSE), {})
     assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")
     assert (ended.state, ended.error and ended.error.detail) == (
         "failed",
@@ -215,10 +219,10 @@ def test_the_version_changes_with_success_alone() -> None:
 
 
 def test_a_way_back_that_fails_tells_both_causes() -> None:
-    both = with_cause(upgrade(error=CAUSE), WORSE)
+    both = describe_failed_rollback(upgrade(error=CAUSE), WORSE)
     assert (both.code, both.step) == ("return_failed", "return-b")
     assert (
         both.detail
         == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"
     )
-    assert with_cause(upgrade(), WORSE) is WORSE
+    assert describe_failed_rollback(upgrade(), WORSE) is WORSE

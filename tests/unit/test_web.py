@@ -21,7 +21,14 @@ from storefleet.core.errors import (
     Unauthenticated,
 )
 from storefleet.core.settings import Settings
-from storefleet.http.app import _check_text, background, is_clean, keep, make_app, read_json
+from storefleet.http.app import (
+    _check_text,
+    run_in_background,
+    is_storable_text,
+    make_cleanup_context,
+    make_app,
+    read_json,
+)
 from tests.support.client import Api
 
 
@@ -40,7 +47,7 @@ async def serving(app: web.Application) -> AsyncIterator[Api]:
 
 
 def application(**more: object) -> web.Application:
-    return make_app(Settings(), service="test", needs={}, **more)  # type: ignore[arg-type]
+    return make_app(Settings(), service="test", required_checks={}, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +121,8 @@ async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
     app = make_app(
         Settings(),
         service="test",
-        needs={"database": check("database", DatabaseAway)},
-        reports={"bus": check("bus", BusAway)},
+        required_checks={"database": check("database", DatabaseAway)},
+        reported_checks={"bus": check("bus", BusAway)},
     )
     async with serving(app) as api:
         expected = [
@@ -194,7 +201,7 @@ def test_what_passes_can_be_kept(value: object) -> None:
     ("text", "clean"), [("", True), ("ä€😀", True), ("a\0b", False), ("\ud800", False)]
 )
 def test_clean_text(text: str, clean: bool) -> None:
-    assert is_clean(text) is clean
+    assert is_storable_text(text) is clean
 
 
 async def test_a_background_task_ends_with_the_application() -> None:
@@ -208,11 +215,11 @@ async def test_a_background_task_ends_with_the_application() -> None:
 
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
-        async with background(work(), name="work"):
+        async with run_in_background(work(), name="work"):
             yield
 
     app = application()
-    app.cleanup_ctx.append(keep(running))
+    app.cleanup_ctx.append(make_cleanup_context(running))
     async with serving(app) as api:
         assert (await api.call("GET", "/healthz")).status == 200
         assert not ended.is_set()
@@ -228,7 +235,7 @@ async def test_a_background_task_that_dies_stops_the_service(
     async def work() -> None:
         raise RuntimeError("dead")
 
-    async with background(work(), name="work"):
+    async with run_in_background(work(), name="work"):
         await asyncio.sleep(0.01)
     assert len(raised) == 1
     assert "task_died" in logged()

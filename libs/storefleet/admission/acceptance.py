@@ -20,10 +20,14 @@ class Accepted(NamedTuple):
     replayed: bool = False
 
 
-async def hold_store(conn: Connection, caller: Caller, ref: str, settings: Settings) -> Store:
+async def lock_store(
+    conn: Connection, principal: Caller, store_ref: str, settings: Settings
+) -> Store:
     """The caller's store, locked; raises NotFound."""
     kept = timedelta(days=settings.keep_days)
-    store = await stores.find(conn, tenant_id=caller.tenant_id, ref=ref, kept=kept, lock=True)
+    store = await stores.find(
+        conn, tenant_id=principal.tenant_id, ref=store_ref, kept=kept, lock=True
+    )
     if store is None:
         raise NotFound("There is no such store.")
     return store
@@ -31,38 +35,38 @@ async def hold_store(conn: Connection, caller: Caller, ref: str, settings: Setti
 
 async def add_operation(
     conn: Connection,
-    caller: Caller,
+    principal: Caller,
     store: Store,
     kind: str,
     *,
     settings: Settings,
     request_id: str | None,
-    announced: bool = True,
-    asked: dict[str, Any] | None = None,
+    dispatched: bool = True,
+    operation_input: dict[str, Any] | None = None,
 ) -> Operation:
     """A queued operation of the store, `asked` for with this."""
     return await operations.add(
         conn,
         operation_id=new_id(OPERATION),
-        tenant_id=caller.tenant_id,
+        tenant_id=principal.tenant_id,
         store_id=store.id,
         kind=kind,
         request_id=request_id,
-        by=caller.token_id or caller.user_id,
+        by=principal.token_id or principal.user_id,
         deadline=timedelta(seconds=settings.operation_deadline),
-        announced=announced,
-        asked=asked or {},
+        announced=dispatched,
+        asked=operation_input or {},
     )
 
 
-async def note(
-    conn: Connection, caller: Caller, action: str, target: str, request_id: str | None
+async def add_audit_entry(
+    conn: Connection, principal: Caller, action: str, target: str, request_id: str | None
 ) -> None:
     """A line in the audit log."""
-    actor = caller.token_id or caller.user_id
+    actor = principal.token_id or principal.user_id
     await audit(
         conn,
-        tenant_id=caller.tenant_id,
+        tenant_id=principal.tenant_id,
         actor=actor,
         action=action,
         target=target,

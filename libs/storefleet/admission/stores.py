@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from storefleet.admission.acceptance import Accepted, add_operation, hold_store, note
+from storefleet.admission.acceptance import Accepted, add_operation, lock_store, add_audit_entry
 from storefleet.core.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
 from storefleet.core.identifiers import OPERATION, STORE, new_id
 from storefleet.core.models import Caller, Operation, Store, now
@@ -22,11 +22,11 @@ from storefleet.database.outbox import Draft
 from storefleet.database.pool import Connection, Database
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability import logs, metrics
-from storefleet.operations.termination import call_off, end_cancelled
+from storefleet.operations.termination import cancel_operation, mark_cancelled
 
 log = logs.get(__name__)
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_IDEMPOTENCY_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Quota(NamedTuple):
@@ -38,7 +38,7 @@ class Quota(NamedTuple):
     stores_left: int
 
 
-class Admission:
+class StoreAdmission:
     """Decides on new work and writes it down."""
 
     def __init__(
@@ -47,17 +47,17 @@ class Admission:
         database: Database,
         engines: Engines,
         settings: Settings,
-        announce: Callable[[Draft], None] = lambda _command: None,
+        dispatch_command: Callable[[Draft], None] = lambda _command: None,
     ) -> None:
         """`announce` is told each new store's command when it is in the database, so that it need not wait there."""
         self._database = database
         self._engines = engines
         self._settings = settings
-        self._announce = announce
+        self._dispatch_command = dispatch_command
 
-    async def create(
+    async def create_store(
         self,
-        caller: Caller,
+        principal: Caller,
         *,
         name: str,
         engine: str | None,
@@ -73,34 +73,36 @@ class Admission:
             key: value for key, value in (("version", version), ("plan", plan)) if value is not None
         }
         try:
-            accepted = await self._create(caller, asked, request_id, idempotency_key)
+            accepted = await self._create_store(principal, asked, request_id, idempotency_key)
         except RequestError as error:
             metrics.ADMISSIONS.labels(error.code).inc()
             raise
         metrics.ADMISSIONS.labels("replayed" if accepted.replayed else "accepted").inc()
         return accepted
 
-    async def _create(
-        self, caller: Caller, asked: dict[str, Any], request_id: str | None, key: str | None
+    async def _create_store(
+        self, principal: Caller, asked: dict[str, Any], request_id: str | None, key: str | None
     ) -> Accepted:
-        request_hash = _request_hash(key, asked)
+        request_hash = _hash_request(key, asked)
         name = asked["name"]
-        scope = f"{caller.tenant_id} POST stores"
+        scope = f"{principal.tenant_id} POST stores"
         if problem := name_problem(name):
             raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
         kind = self._engines.get(
             asked["engine"] or self._engines.default(self._settings.default_engine)
         )
-        store = _new_store(caller, kind, asked)
-        operation = self._new_operation(store, request_id)
+        store = _make_store(principal, kind, asked)
+        operation = self._make_operation(store, request_id)
         accepted = Accepted(store.to_json(), operation.to_json())
         command = outbox.command(operation)
         if key is None:
             async with self._database.connection(tells=outbox.CHANNEL) as conn:
                 most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
-                written = await self._write(conn, caller, store, operation, command, most=most)
+                written = await self._insert_store(
+                    conn, principal, store, operation, command, max_created=most
+                )
             if written:
-                self._announce(command)
+                self._dispatch_command(command)
                 log.info(
                     "store_requested",
                     store_id=store.id,
@@ -109,7 +111,7 @@ class Admission:
                 )
                 return accepted
         async with self._database.transaction(tells=outbox.CHANNEL) as conn:
-            found = await self._room(conn, caller, hold=True)
+            found = await self._read_usage(conn, principal, lock=True)
             if key and (answer := await find_answer(conn, scope=scope, key=key)):
                 if answer.request_hash != request_hash:
                     raise Invalid(
@@ -118,7 +120,7 @@ class Admission:
                     )
                 return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
             self._check_limits(found)
-            await self._write(conn, caller, store, operation, command)
+            await self._insert_store(conn, principal, store, operation, command)
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
                 await keep_answer(
@@ -129,35 +131,35 @@ class Admission:
                     location=operation.id,
                     body=body,
                 )
-        self._announce(command)
+        self._dispatch_command(command)
         log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
         return accepted
 
-    async def _room(self, conn: Connection, caller: Caller, *, hold: bool) -> Room:
+    async def _read_usage(self, conn: Connection, principal: Caller, *, lock: bool) -> Room:
         return await room(
             conn,
-            tenant_id=caller.tenant_id,
+            tenant_id=principal.tenant_id,
             per_hour=self._settings.stores_per_hour,
             per_tenant=self._settings.stores_per_tenant,
-            hold=hold,
+            hold=lock,
         )
 
-    def _check_limits(self, found: Room) -> None:
+    def _check_limits(self, usage: Room) -> None:
         settings = self._settings
-        if found.wait is not None:
+        if usage.wait is not None:
             raise Limited(
-                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {found.wait:.0f} s.",
+                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {usage.wait:.0f} s.",
                 code="stores_per_hour",
-                retry_after=max(1, found.wait),
+                retry_after=max(1, usage.wait),
             )
-        if found.full:
+        if usage.full:
             raise Limited(
                 f"You have {settings.stores_per_tenant} stores, which is the limit; delete one first.",
                 code="stores_per_tenant",
                 retry_after=60,
             )
 
-    def _new_operation(self, store: Store, request_id: str | None) -> Operation:
+    def _make_operation(self, store: Store, request_id: str | None) -> Operation:
         return Operation(
             id=new_id(OPERATION),
             tenant_id=store.tenant_id,
@@ -176,20 +178,20 @@ class Admission:
             finished_at=None,
         )
 
-    async def _write(
+    async def _insert_store(
         self,
         conn: Connection,
-        caller: Caller,
+        principal: Caller,
         store: Store,
         operation: Operation,
         command: Draft,
         *,
-        most: int | None = None,
+        max_created: int | None = None,
     ) -> bool:
         """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
         drafts = (outbox.event("store.requested", store, operation), command)
-        by = caller.token_id or caller.user_id
-        written = await transitions.begin(conn, store, operation, *drafts, by=by, most=most)
+        by = principal.token_id or principal.user_id
+        written = await transitions.begin(conn, store, operation, *drafts, by=by, most=max_created)
         if written is False:
             raise NameTaken(
                 f"There is a live store “{store.name}”; choose another name.",
@@ -197,10 +199,12 @@ class Admission:
             )
         return written is not None
 
-    async def delete(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
+    async def delete_store(
+        self, principal: Caller, *, store_ref: str, request_id: str | None
+    ) -> Accepted:
         """Delete in every live state; a running create is cancelled first; a repeat answers the same operation."""
         async with self._database.transaction() as conn:
-            store = await hold_store(conn, caller, ref, self._settings)
+            store = await lock_store(conn, principal, store_ref, self._settings)
             pending = await operations.open_of_store(conn, store.id)
             if deleting := next((op for op in pending if op.kind == "delete"), None):
                 return Accepted(store.to_json(), deleting.to_json())
@@ -210,32 +214,34 @@ class Admission:
             busy = False
             for operation in pending:
                 if operation.state == "queued":
-                    await end_cancelled(conn, operation)
+                    await mark_cancelled(conn, operation)
                 else:
                     await operations.request_cancel(conn, operation.id)
                     busy = True
             store = await stores.change(conn, store.id, state="deleting", failure=None)
             operation = await add_operation(
                 conn,
-                caller,
+                principal,
                 store,
                 "delete",
                 settings=self._settings,
                 request_id=request_id,
-                announced=not busy,
+                dispatched=not busy,
             )
             drafts = [outbox.event("store.deleting", store, operation)]
             if not busy:  # otherwise the one that ends announces it
                 drafts.append(outbox.command(operation))
             await outbox.add(conn, *drafts)
-            await note(conn, caller, "store.delete", store.id, request_id)
+            await add_audit_entry(conn, principal, "store.delete", store.id, request_id)
         log.info("store_delete_requested", store_id=store.id, operation_id=operation.id)
         return Accepted(store.to_json(), operation.to_json())
 
-    async def retry(self, caller: Caller, *, ref: str, request_id: str | None) -> Accepted:
+    async def retry_operation(
+        self, principal: Caller, *, store_ref: str, request_id: str | None
+    ) -> Accepted:
         """Run what failed again; what was done before is kept."""
         async with self._database.transaction() as conn:
-            store = await hold_store(conn, caller, ref, self._settings)
+            store = await lock_store(conn, principal, store_ref, self._settings)
             pending = await operations.open_of_store(conn, store.id)
             if store.state != "failed" or pending:
                 raise Conflict(
@@ -243,57 +249,57 @@ class Admission:
                     code="not_failed",
                 )
             latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
-            kind, state, asked = _again(store, latest)
+            kind, state, asked = _choose_retry(store, latest)
             store = await stores.change(conn, store.id, state=state, failure=None)
             operation = await add_operation(
                 conn,
-                caller,
+                principal,
                 store,
                 kind,
                 settings=self._settings,
                 request_id=request_id,
-                asked=asked,
+                operation_input=asked,
             )
             await outbox.add(
                 conn, outbox.event(f"store.{state}", store, operation), outbox.command(operation)
             )
-            await note(conn, caller, "store.retry", store.id, request_id)
+            await add_audit_entry(conn, principal, "store.retry", store.id, request_id)
         return Accepted(store.to_json(), operation.to_json())
 
-    async def cancel(
-        self, caller: Caller, *, operation_id: str, request_id: str | None
+    async def cancel_operation(
+        self, principal: Caller, *, operation_id: str, request_id: str | None
     ) -> Operation:
         """Take a creation or an upgrade back; one that runs stops at its next step. An ended one stays as it is."""
         async with self._database.transaction() as conn:
             operation = await operations.find(
-                conn, tenant_id=caller.tenant_id, operation_id=operation_id
+                conn, tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if operation is None:
                 raise NotFound("There is no such operation.")
             store = await stores.find(
-                conn, tenant_id=caller.tenant_id, ref=operation.store_id, lock=True
+                conn, tenant_id=principal.tenant_id, ref=operation.store_id, lock=True
             )
             operation = await operations.find(
-                conn, tenant_id=caller.tenant_id, operation_id=operation_id
+                conn, tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if store is None or operation is None:
                 raise NotFound("There is no such operation.")
             if operation.done:
                 return operation
-            if reason := _not_cancellable(store, operation):
+            if reason := _explain_not_cancellable(store, operation):
                 raise Conflict(reason, code="not_cancellable")
             if operation.state == "queued":
-                operation = await call_off(conn, store, operation)
+                operation = await cancel_operation(conn, store, operation)
             else:
                 await operations.request_cancel(conn, operation.id)
                 operation = operation.model_copy(update={"cancel_requested": True})
-            await note(conn, caller, "operation.cancel", operation.id, request_id)
+            await add_audit_entry(conn, principal, "operation.cancel", operation.id, request_id)
         return operation
 
-    async def quota(self, caller: Caller) -> Quota:
+    async def read_quota(self, principal: Caller) -> Quota:
         settings = self._settings
         async with self._database.connection() as conn:
-            found = await self._room(conn, caller, hold=False)
+            found = await self._read_usage(conn, principal, lock=False)
         return Quota(
             settings.stores_per_hour,
             max(0, settings.stores_per_hour - found.in_hour),
@@ -302,11 +308,11 @@ class Admission:
         )
 
 
-def _new_store(caller: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
+def _make_store(principal: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
     """Raises Invalid where the engine has no such version or plan, or the parameters do not fit it."""
     return Store(
         id=new_id(STORE),
-        tenant_id=caller.tenant_id,
+        tenant_id=principal.tenant_id,
         name=asked["name"],
         engine=engine.name,
         engine_version=engine.new_version(asked.get("version")),
@@ -323,7 +329,7 @@ def _new_store(caller: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
     )
 
 
-def _again(store: Store, latest: Operation) -> tuple[str, str, dict[str, Any]]:
+def _choose_retry(store: Store, latest: Operation) -> tuple[str, str, dict[str, Any]]:
     """What is to be done about a failed store: kind of operation, state of the store, what is asked for.
 
     An upgrade that failed on its way back, too, is not begun again: the store goes back to the version it had.
@@ -340,7 +346,7 @@ def _again(store: Store, latest: Operation) -> tuple[str, str, dict[str, Any]]:
     return latest.kind, state, latest.input
 
 
-def _not_cancellable(store: Store, operation: Operation) -> str | None:
+def _explain_not_cancellable(store: Store, operation: Operation) -> str | None:
     """Why an open operation cannot be taken back any more."""
     if operation.kind == "delete":
         return "A deletion cannot be taken back."
@@ -351,8 +357,8 @@ def _not_cancellable(store: Store, operation: Operation) -> str | None:
     return None
 
 
-def _request_hash(key: str | None, body: dict[str, Any]) -> bytes:
-    if key is not None and not _KEY.fullmatch(key):
+def _hash_request(key: str | None, body: dict[str, Any]) -> bytes:
+    if key is not None and not _IDEMPOTENCY_KEY_PATTERN.fullmatch(key):
         raise Invalid(
             "The Idempotency-Key must be 1 to 255 printable characters.",
             code="idempotency_key_invalid",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from storefleet.admission.acceptance import Accepted, add_operation, hold_store, note
+from storefleet.admission.acceptance import Accepted, add_operation, lock_store, add_audit_entry
 from storefleet.core.errors import Conflict
 from storefleet.core.models import Caller, Operation, Store
 from storefleet.core.settings import Settings
@@ -13,7 +13,7 @@ from storefleet.observability import logs
 
 log = logs.get(__name__)
 
-_WHAT_NOW = {
+_NEXT_STEP_BY_STATE = {
     "requested": "wait until it is made",
     "provisioning": "wait until it is made",
     "upgrading": "wait until its upgrade has ended, or cancel that",
@@ -24,28 +24,28 @@ _WHAT_NOW = {
 }
 
 
-class Changes:
+class VersionAdmission:
     """Decides on changes of version and writes them down; the version itself changes when the work has succeeded."""
 
     def __init__(
-        self, *, database: Database, engines: Engines, settings: Settings, possible: bool
+        self, *, database: Database, engines: Engines, settings: Settings, can_change_versions: bool
     ) -> None:
         """`possible` is whether stores can have another version where they run."""
         self._database = database
         self._engines = engines
         self._settings = settings
-        self._possible = possible
+        self._can_change_versions = can_change_versions
 
-    async def upgrade(
-        self, caller: Caller, *, ref: str, version: str, request_id: str | None
+    async def upgrade_store(
+        self, principal: Caller, *, store_ref: str, version: str, request_id: str | None
     ) -> Accepted:
         """Another version for a ready store; a repetition answers the operation that is open."""
         async with self._database.transaction() as conn:
-            store = await hold_store(conn, caller, ref, self._settings)
-            self._check_possible()
-            self._engine(store).new_version(version)
+            store = await lock_store(conn, principal, store_ref, self._settings)
+            self._check_runtime()
+            self._find_engine(store).new_version(version)
             pending = await operations.open_of_store(conn, store.id)
-            if same := _same(pending, "upgrade", {"to": version}):
+            if same := _find_repeated(pending, "upgrade", {"to": version}):
                 return Accepted(store.to_json(), same.to_json())
             if store.state == "ready" and store.engine_version == version and not pending:
                 raise Conflict(
@@ -54,24 +54,26 @@ class Changes:
                 )
             _check_ready(store, pending, "upgraded")
             asked = {"from": store.engine_version, "to": version}
-            return await self._add(conn, caller, store, "upgrade", asked, request_id)
+            return await self._accept_operation(
+                conn, principal, store, "upgrade", asked, request_id
+            )
 
-    async def rollback(
+    async def roll_back_store(
         self,
-        caller: Caller,
+        principal: Caller,
         *,
-        ref: str,
+        store_ref: str,
         restore: bool,
         discard_orders: bool,
         request_id: str | None,
     ) -> Accepted:
         """Back to the version before the last upgrade; a repetition answers the operation that is open."""
         async with self._database.transaction() as conn:
-            store = await hold_store(conn, caller, ref, self._settings)
-            self._check_possible()
+            store = await lock_store(conn, principal, store_ref, self._settings)
+            self._check_runtime()
             pending = await operations.open_of_store(conn, store.id)
             how = {"restore": restore, "discard_orders": discard_orders}
-            if same := _same(pending, "rollback", how):
+            if same := _find_repeated(pending, "rollback", how):
                 return Accepted(store.to_json(), same.to_json())
             _check_ready(store, pending, "rolled back")
             upgrade = await version_changes.to_roll_back(conn, store)
@@ -87,42 +89,50 @@ class Changes:
                 **how,
                 "dump": upgrade.id,
             }
-            return await self._add(conn, caller, store, "rollback", asked, request_id)
+            return await self._accept_operation(
+                conn, principal, store, "rollback", asked, request_id
+            )
 
-    async def _add(
+    async def _accept_operation(
         self,
         conn: Connection,
-        caller: Caller,
+        principal: Caller,
         store: Store,
         kind: str,
-        asked: dict[str, Any],
+        operation_input: dict[str, Any],
         request_id: str | None,
     ) -> Accepted:
         operation = await add_operation(
-            conn, caller, store, kind, settings=self._settings, request_id=request_id, asked=asked
+            conn,
+            principal,
+            store,
+            kind,
+            settings=self._settings,
+            request_id=request_id,
+            operation_input=operation_input,
         )
         await outbox.add(
             conn, outbox.event("store.step", store, operation), outbox.command(operation)
         )
-        await note(conn, caller, f"store.{kind}", store.id, request_id)
+        await add_audit_entry(conn, principal, f"store.{kind}", store.id, request_id)
         log.info(
             "change_requested",
             kind=kind,
             store_id=store.id,
             operation_id=operation.id,
-            version=asked["to"],
+            version=operation_input["to"],
         )
         return Accepted(store.to_json(), operation.to_json())
 
-    def _check_possible(self) -> None:
-        if not self._possible:
+    def _check_runtime(self) -> None:
+        if not self._can_change_versions:
             raise Conflict(
                 "On this runtime a store keeps the version that it was made with; create a new store with the other"
                 " version, or run the platform on Kubernetes.",
                 code="cannot_change_versions",
             )
 
-    def _engine(self, store: Store) -> Engine:
+    def _find_engine(self, store: Store) -> Engine:
         engine = self._engines.find(store.engine)
         if engine is None:
             raise Conflict(
@@ -132,22 +142,24 @@ class Changes:
         return engine
 
 
-def _same(pending: list[Operation], kind: str, asked: dict[str, Any]) -> Operation | None:
+def _find_repeated(
+    pending: list[Operation], kind: str, requested: dict[str, Any]
+) -> Operation | None:
     """The open operation that was asked for the same; none that is on its way back already."""
     return next(
         (
             each
             for each in pending
-            if each.kind == kind and not each.error and asked.items() <= each.input.items()
+            if each.kind == kind and not each.error and requested.items() <= each.input.items()
         ),
         None,
     )
 
 
-def _check_ready(store: Store, pending: list[Operation], done: str) -> None:
+def _check_ready(store: Store, pending: list[Operation], participle: str) -> None:
     if store.state != "ready":
         raise Conflict(
-            f"The store is {store.state.replace('_', ' ')}; only a ready one can be {done}: {_WHAT_NOW[store.state]}.",
+            f"The store is {store.state.replace('_', ' ')}; only a ready one can be {participle}: {_NEXT_STEP_BY_STATE[store.state]}.",
             code="not_ready",
         )
     if pending:

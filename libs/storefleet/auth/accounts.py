@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from storefleet.auth.token_cache import Remembered
+from storefleet.auth.token_cache import PrincipalCache
 from storefleet.core.errors import Conflict, Forbidden, Limited, NotFound, Unauthenticated
 from storefleet.core.identifiers import TENANT, TOKEN, USER, new_id
 from storefleet.core.models import OWNER_SCOPES, Caller
@@ -18,13 +18,13 @@ from storefleet.database import access
 from storefleet.database.pool import Database
 
 # OWASP's second recommendation: 19 MiB, so that a few sign-ins at once do not fill a small machine.
-_HASHER = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
-_NOBODY = _HASHER.hash("nobody has this password")
+_PASSWORD_HASHER = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
+_UNKNOWN_USER_HASH = _PASSWORD_HASHER.hash("nobody has this password")
 _TOKEN_PREFIX = "sft_"
-_HASHES_AT_ONCE = asyncio.Semaphore(2)
+_HASHING_SLOTS = asyncio.Semaphore(2)
 
 
-class Session(NamedTuple):
+class NewSession(NamedTuple):
     """A fresh sign-in: the cookie's value, and the hash that finds it."""
 
     cookie: str
@@ -38,7 +38,7 @@ class NewTenant(NamedTuple):
     token: str
 
 
-def digest(secret: str) -> bytes:
+def hash_secret(secret: str) -> bytes:
     """What is kept of a random secret; it has entropy enough for a plain hash."""
     return hashlib.sha256(secret.encode()).digest()
 
@@ -49,9 +49,9 @@ class Accounts:
     def __init__(self, *, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._remembered: Remembered | None = None
+        self._principal_cache: PrincipalCache | None = None
 
-    async def sign_in(self, email: str, password: str) -> Session:
+    async def sign_in(self, email: str, password: str) -> NewSession:
         """A new session; raises Limited while the account pauses, Unauthenticated for whatever is wrong."""
         attempts, pause = (
             self._settings.sign_in_attempts,
@@ -72,7 +72,9 @@ class Accounts:
                     retry_after=wait,
                 )
             user = await access.user_for_sign_in(conn, email)
-        right = await _verify(user["password_hash"] if user else _NOBODY, password)
+        right = await _verify_password(
+            user["password_hash"] if user else _UNKNOWN_USER_HASH, password
+        )
         if user is None or not right:
             raise Unauthenticated("E-mail or password is wrong.", code="wrong_sign_in")
         cookie = secrets.token_urlsafe(32)
@@ -80,68 +82,73 @@ class Accounts:
             await access.forget_sign_in_failures(conn, email)
             await access.add_session(
                 conn,
-                hash_=digest(cookie),
+                hash_=hash_secret(cookie),
                 user_id=user["id"],
                 csrf=secrets.token_urlsafe(24),
                 lasts=timedelta(hours=self._settings.session_hours),
             )
-        return Session(cookie, digest(cookie))
+        return NewSession(cookie, hash_secret(cookie))
 
     async def sign_out(self, hash_: bytes) -> None:
         async with self._database.transaction() as conn:
             await access.end_session(conn, hash_)
 
-    async def by_session(self, cookie: str) -> Caller | None:
+    async def find_by_session(self, cookie: str) -> Caller | None:
         if not cookie.isascii():
             return None
         async with self._database.connection() as conn:
-            return await access.session_caller(conn, digest(cookie))
+            return await access.session_caller(conn, hash_secret(cookie))
 
-    async def by_token(self, token: str) -> Caller | None:
+    async def find_by_token(self, token: str) -> Caller | None:
         if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
             return None
-        key = digest(token)
+        key = hash_secret(token)
 
-        async def look_up() -> Caller | None:
+        async def load_principal() -> Caller | None:
             async with self._database.connection() as conn:
                 return await access.token_caller(conn, key)
 
         return await (
-            look_up() if self._remembered is None else self._remembered.find(key, look_up)
+            load_principal()
+            if self._principal_cache is None
+            else self._principal_cache.get_or_load(key, load_principal)
         )
 
-    async def hear_revocations(self) -> None:
+    async def watch_revocations(self) -> None:
         """Remember tokens for a moment, and forget them when one is revoked anywhere; runs until cancelled."""
-        remembered = self._remembered = Remembered()
+        remembered = self._principal_cache = PrincipalCache()
         try:
             await self._database.listen(
-                access.SESSIONS_CHANNEL, lambda _payload: remembered.forget()
+                access.SESSIONS_CHANNEL, lambda _payload: remembered.clear()
             )
         finally:
-            self._remembered = None
+            self._principal_cache = None
 
-    async def still_valid(self, key: str) -> bool:
+    async def is_credential_valid(self, credential_key: str) -> bool:
         """Whether `session:<hash>` or `token:<id>` may still listen."""
-        kind, _, value = key.partition(":")
+        kind, _, value = credential_key.partition(":")
         async with self._database.connection() as conn:
             if kind == "session":
                 return await access.session_caller(conn, bytes.fromhex(value)) is not None
             return await access.token_valid(conn, value)
 
     async def create_tenant(
-        self, *, name: str, email: str, operator: bool = False, label: str = "first"
+        self, *, name: str, email: str, is_operator: bool = False, token_name: str = "first"
     ) -> NewTenant:
         """A tenant with an owner and a token; raises Conflict when the e-mail is known."""
         return await self.add_tenant(
-            new_tenant(new_id(TENANT), email), name=name, operator=operator, label=label
+            generate_tenant(new_id(TENANT), email),
+            name=name,
+            is_operator=is_operator,
+            token_name=token_name,
         )
 
     async def add_tenant(
-        self, tenant: NewTenant, *, name: str, operator: bool, label: str
+        self, tenant: NewTenant, *, name: str, is_operator: bool, token_name: str
     ) -> NewTenant:
         """The tenant, its owner and token as they are given; raises Conflict when the e-mail is known."""
         tenant_id, email, password, token = tenant
-        password_hash = await asyncio.to_thread(_HASHER.hash, password)
+        password_hash = await asyncio.to_thread(_PASSWORD_HASHER.hash, password)
         user_id = new_id(USER)
         async with self._database.transaction() as conn:
             await access.lock_emails(conn)
@@ -158,17 +165,17 @@ class Accounts:
                 user_id=user_id,
                 email=email,
                 password_hash=password_hash,
-                operator=operator,
+                operator=is_operator,
             )
-            scopes = (*OWNER_SCOPES, *(("operator",) if operator else ()))
+            scopes = (*OWNER_SCOPES, *(("operator",) if is_operator else ()))
             await access.add_token(
                 conn,
                 token_id=new_id(TOKEN),
                 tenant_id=tenant_id,
                 user_id=user_id,
-                name=label,
+                name=token_name,
                 prefix=token[:8],
-                hash_=digest(token),
+                hash_=hash_secret(token),
                 scopes=scopes,
                 expires_at=None,
             )
@@ -176,7 +183,7 @@ class Accounts:
 
     async def create_token(
         self,
-        caller: Caller,
+        principal: Caller,
         *,
         name: str,
         scopes: list[str],
@@ -184,52 +191,56 @@ class Accounts:
         request_id: str | None,
     ) -> dict[str, Any]:
         """A token with no more than the caller's own scopes; its secret is in the answer and nowhere else."""
-        if missing := sorted(set(scopes) - caller.scopes):
+        if missing := sorted(set(scopes) - principal.scopes):
             raise Forbidden(
                 f"You cannot give what you do not have: {', '.join(missing)}.", code="scope_missing"
             )
-        token = new_token()
+        token = generate_token()
         async with self._database.transaction() as conn:
             record = await access.add_token(
                 conn,
                 token_id=new_id(TOKEN),
-                tenant_id=caller.tenant_id,
-                user_id=caller.user_id,
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
                 name=name,
                 prefix=token[:8],
-                hash_=digest(token),
+                hash_=hash_secret(token),
                 scopes=scopes,
                 expires_at=expires_at,
             )
             await access.audit(
                 conn,
-                tenant_id=caller.tenant_id,
-                actor=caller.token_id or caller.user_id,
+                tenant_id=principal.tenant_id,
+                actor=principal.token_id or principal.user_id,
                 action="token.create",
                 target=record["id"],
                 request_id=request_id,
             )
         return {**dict(record), "token": token}
 
-    async def tokens(self, caller: Caller) -> list[dict[str, Any]]:
+    async def list_tokens(self, principal: Caller) -> list[dict[str, Any]]:
         async with self._database.connection() as conn:
-            return await access.tokens(conn, tenant_id=caller.tenant_id)
+            return await access.tokens(conn, tenant_id=principal.tenant_id)
 
-    async def revoke_token(self, caller: Caller, *, token_id: str, request_id: str | None) -> None:
+    async def revoke_token(
+        self, principal: Caller, *, token_id: str, request_id: str | None
+    ) -> None:
         """Raises NotFound when it is not the tenant's."""
         async with self._database.transaction() as conn:
-            if not await access.revoke_token(conn, tenant_id=caller.tenant_id, token_id=token_id):
+            if not await access.revoke_token(
+                conn, tenant_id=principal.tenant_id, token_id=token_id
+            ):
                 raise NotFound("There is no such token.")
             await access.audit(
                 conn,
-                tenant_id=caller.tenant_id,
-                actor=caller.token_id or caller.user_id,
+                tenant_id=principal.tenant_id,
+                actor=principal.token_id or principal.user_id,
                 action="token.revoke",
                 target=token_id,
                 request_id=request_id,
             )
-        if self._remembered is not None:
-            self._remembered.forget()
+        if self._principal_cache is not None:
+            self._principal_cache.clear()
 
 
 async def ensure_first_tenant(
@@ -240,37 +251,37 @@ async def ensure_first_tenant(
         if await access.email_known(conn, email):
             return None
     return await Accounts(database=database, settings=settings).create_tenant(
-        name="Default", email=email, operator=True, label="admin"
+        name="Default", email=email, is_operator=True, token_name="admin"
     )
 
 
-async def ensure_given_tenant(database: Database, settings: Settings, given: NewTenant) -> str:
+async def ensure_tenant(database: Database, settings: Settings, tenant: NewTenant) -> str:
     """Make the first tenant with secrets that are kept elsewhere; new ones replace those of a tenant that is there.
 
     Returns the tenant's id. A token that is known, even if it was revoked since, says that nothing is to be done.
     """
     async with database.connection() as conn:
-        known = await access.email_known(conn, given.email)
-        told = known and await access.token_known(conn, digest(given.token))
-        found = await access.tenant_of(conn, given.email) if known else None
+        known = await access.email_known(conn, tenant.email)
+        told = known and await access.token_known(conn, hash_secret(tenant.token))
+        found = await access.tenant_of(conn, tenant.email) if known else None
     if found is None:
         accounts = Accounts(database=database, settings=settings)
         return (
-            await accounts.add_tenant(given, name="Default", operator=True, label="admin")
+            await accounts.add_tenant(tenant, name="Default", is_operator=True, token_name="admin")
         ).tenant_id
     if not told:
-        await _replace_secrets(database, given)
+        await _replace_secrets(database, tenant)
     return found
 
 
-async def replace_first_secrets(database: Database, *, email: str) -> NewTenant:
+async def replace_owner_secrets(database: Database, *, email: str) -> NewTenant:
     """A new password and token for the first owner, for when the file that held them is lost."""
-    return await _replace_secrets(database, new_tenant("", email))
+    return await _replace_secrets(database, generate_tenant("", email))
 
 
-async def _replace_secrets(database: Database, given: NewTenant) -> NewTenant:
-    _, email, password, token = given
-    password_hash = await asyncio.to_thread(_HASHER.hash, password)
+async def _replace_secrets(database: Database, tenant: NewTenant) -> NewTenant:
+    _, email, password, token = tenant
+    password_hash = await asyncio.to_thread(_PASSWORD_HASHER.hash, password)
     async with database.transaction() as conn:
         user = await access.replace_password(conn, email=email, password_hash=password_hash)
         await access.add_token(
@@ -280,30 +291,30 @@ async def _replace_secrets(database: Database, given: NewTenant) -> NewTenant:
             user_id=user["id"],
             name="admin",
             prefix=token[:8],
-            hash_=digest(token),
+            hash_=hash_secret(token),
             scopes=(*OWNER_SCOPES, "operator"),
             expires_at=None,
         )
     return NewTenant(user["tenant_id"], email, password, token)
 
 
-def new_tenant(tenant_id: str, email: str) -> NewTenant:
+def generate_tenant(tenant_id: str, email: str) -> NewTenant:
     """A tenant with fresh secrets, which is nowhere yet."""
-    return NewTenant(tenant_id, email, secrets.token_urlsafe(15), new_token())
+    return NewTenant(tenant_id, email, secrets.token_urlsafe(15), generate_token())
 
 
-def new_token() -> str:
+def generate_token() -> str:
     return _TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
-async def _verify(password_hash: str, password: str) -> bool:
+async def _verify_password(password_hash: str, password: str) -> bool:
     """Argon2 in a thread, two at a time: sign-ins are slow on purpose, but must not stop the service."""
 
     def verify() -> bool:
         try:
-            return _HASHER.verify(password_hash, password)
+            return _PASSWORD_HASHER.verify(password_hash, password)
         except (VerificationError, InvalidHashError):
             return False
 
-    async with _HASHES_AT_ONCE:
+    async with _HASHING_SLOTS:
         return await asyncio.to_thread(verify)

@@ -10,19 +10,19 @@ from storefleet.core.errors import Forbidden, Unauthenticated
 from storefleet.core.models import Caller
 from storefleet.core.settings import Settings
 
-COOKIE = "storefleet_session"
+SESSION_COOKIE = "storefleet_session"
 CSRF_HEADER = "X-CSRF-Token"
-_SAFE = ("GET", "HEAD", "OPTIONS")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def gateway_origins(settings: Settings) -> frozenset[str]:
+def list_gateway_origins(settings: Settings) -> frozenset[str]:
     """Where pages of ours come from: the public address, and both names of loopback."""
     public = urlsplit(settings.gateway_url)
     local = (f"http://{host}:{settings.gateway_port}" for host in ("127.0.0.1", "localhost"))
     return frozenset((f"{public.scheme}://{public.netloc}", *local))
 
 
-def bearer(request: web.Request) -> str | None:
+def read_bearer_token(request: web.Request) -> str | None:
     """The token in the Authorization header; raises Unauthenticated for another scheme."""
     header = request.headers.get("Authorization")
     if header is None:
@@ -33,33 +33,33 @@ def bearer(request: web.Request) -> str | None:
     return token.strip()
 
 
-class Callers:
+class Authenticator:
     """Finds the caller of a request."""
 
     def __init__(self, *, accounts: Accounts, settings: Settings) -> None:
         self._accounts = accounts
-        self._origins = gateway_origins(settings)
+        self._origins = list_gateway_origins(settings)
 
-    async def of(self, request: web.Request, *, csrf: str | None = None) -> Caller:
+    async def authenticate(self, request: web.Request, *, csrf: str | None = None) -> Caller:
         """The caller; raises Unauthenticated, and Forbidden for a cookie that comes from elsewhere."""
-        token = bearer(request)
+        token = read_bearer_token(request)
         if token is not None:
-            caller = await self._accounts.by_token(token)
+            caller = await self._accounts.find_by_token(token)
             if caller is None:
                 raise Unauthenticated("The token is not valid, or not any more.")
             return caller
-        caller = await self.person(request)
+        caller = await self.find_signed_in_user(request)
         if caller is None:
             raise Unauthenticated("Sign in, or send a token.")
-        if request.method not in _SAFE:
+        if request.method not in _SAFE_METHODS:
             self.check_origin(request)
             check_csrf(caller, csrf or request.headers.get(CSRF_HEADER) or "")
         return caller
 
-    async def person(self, request: web.Request) -> Caller | None:
+    async def find_signed_in_user(self, request: web.Request) -> Caller | None:
         """Who is signed in by cookie."""
-        cookie = request.cookies.get(COOKIE, "")
-        return await self._accounts.by_session(cookie) if 20 <= len(cookie) <= 100 else None
+        cookie = request.cookies.get(SESSION_COOKIE, "")
+        return await self._accounts.find_by_session(cookie) if 20 <= len(cookie) <= 100 else None
 
     def check_origin(self, request: web.Request) -> None:
         """Raise Forbidden unless the request comes from a page of ours."""
@@ -71,7 +71,7 @@ class Callers:
             return
         raise Forbidden("The request comes from another site.", code="foreign_origin")
 
-    def check_page(self, request: web.Request) -> None:
+    def check_websocket_origin(self, request: web.Request) -> None:
         """Raise Forbidden unless the Origin is a page of the gateway on the host that this websocket names."""
         origin = request.headers.get("Origin", "")
         if origin not in self._origins or urlsplit(origin).hostname != request.url.host:
@@ -80,6 +80,6 @@ class Callers:
             )
 
 
-def check_csrf(caller: Caller, given: str) -> None:
-    if caller.csrf is None or not hmac.compare_digest(caller.csrf.encode(), given.encode()):
+def check_csrf(principal: Caller, csrf: str) -> None:
+    if principal.csrf is None or not hmac.compare_digest(principal.csrf.encode(), csrf.encode()):
         raise Forbidden("The form is out of date: reload the page and send it again.", code="csrf")

@@ -5,35 +5,35 @@ from collections.abc import Awaitable, Callable
 
 from storefleet.core.models import Caller
 
-_LASTS = 1.0
-_MOST = 10_000
+_TTL_S = 1.0
+_MAX_ENTRIES = 10_000
 
 
-class Remembered:
+class PrincipalCache:
     """Forgets after a second, and at once when anything was revoked."""
 
     def __init__(self) -> None:
-        self._callers: dict[bytes, tuple[float, Caller]] = {}
+        self._entries: dict[bytes, tuple[float, Caller]] = {}
         self._revocations = 0
 
-    async def find(
-        self, key: bytes, look_up: Callable[[], Awaitable[Caller | None]]
+    async def get_or_load(
+        self, key: bytes, load: Callable[[], Awaitable[Caller | None]]
     ) -> Caller | None:
         """The caller with this key, remembered or looked up."""
-        until, caller = self._callers.get(key, (0.0, None))
+        until, caller = self._entries.get(key, (0.0, None))
         if caller is not None and time.monotonic() < until:
             return caller
         revocations = self._revocations
-        caller = await look_up()
+        caller = await load()
         if (
             caller is not None and revocations == self._revocations
         ):  # else it may have been read before it was revoked
-            if len(self._callers) >= _MOST:
-                self._callers.clear()
-            self._callers[key] = (time.monotonic() + _LASTS, caller)
+            if len(self._entries) >= _MAX_ENTRIES:
+                self._entries.clear()
+            self._entries[key] = (time.monotonic() + _TTL_S, caller)
         return caller
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Something was revoked, here or elsewhere."""
         self._revocations += 1
-        self._callers.clear()
+        self._entries.clear()

@@ -132,7 +132,7 @@ def _database_urls(plan: Plan, passwords: Content) -> Content:
 def _first_sign_in(email: str) -> Content:
     from storefleet.auth import accounts  # brings the password hasher
 
-    tenant, email, password, token = accounts.new_tenant(first_tenant_id(email), email)
+    tenant, email, password, token = accounts.generate_tenant(first_tenant_id(email), email)
     return {"tenant": tenant, "email": email, "password": password, "token": token}
 
 

@@ -127,7 +127,7 @@ async def _first_tenant(settings: Settings, owner: NewTenant) -> str:
     async with Database(
         settings.database_url.get_secret_value(), connections=2
     ).opened() as database:
-        return await accounts.ensure_given_tenant(database, settings, owner)
+        return await accounts.ensure_tenant(database, settings, owner)
 
 
 async def _persist(what: str, act: Callable[[], Awaitable[_Result]], deadline: float) -> _Result:

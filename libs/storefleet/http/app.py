@@ -35,13 +35,13 @@ from storefleet.observability import logs, metrics
 log = logs.get(__name__)
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_QUIET = ("/healthz", "/readyz", "/metrics")
-Check = Callable[[], Awaitable[None] | None]
-ErrorPage = Callable[[web.Request, RequestError], Awaitable[web.StreamResponse]]
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_UNLOGGED_PATHS = ("/healthz", "/readyz", "/metrics")
+HealthCheck = Callable[[], Awaitable[None] | None]
+ErrorPageRenderer = Callable[[web.Request, RequestError], Awaitable[web.StreamResponse]]
 
 
-class _CallersMistakes(logging.Filter):
+class _UnparseableRequestFilter(logging.Filter):
     """What is no HTTP at all is answered with 400 by the server itself; it earns a line, but no traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -53,49 +53,51 @@ class _CallersMistakes(logging.Filter):
         return True
 
 
-logging.getLogger("aiohttp.server").addFilter(_CallersMistakes())
+logging.getLogger("aiohttp.server").addFilter(_UnparseableRequestFilter())
 
 
 def make_app(
     settings: Settings,
     *,
     service: str,
-    needs: Mapping[str, Check],
-    reports: Mapping[str, Check] | None = None,
-    error_page: ErrorPage | None = None,
+    required_checks: Mapping[str, HealthCheck],
+    reported_checks: Mapping[str, HealthCheck] | None = None,
+    render_error_page: ErrorPageRenderer | None = None,
 ) -> web.Application:
     """An application with health, metrics and middlewares; `needs` decide `/readyz`, `reports` are only shown there."""
     app = web.Application(
-        middlewares=[_request_middleware(service, error_page)],
+        middlewares=[_make_request_middleware(service, render_error_page)],
         client_max_size=settings.body_limit,
         handler_args={"max_line_size": 8190, "max_field_size": 8190},
     )
-    shutdown.attach(app, settings.drain)
-    app.router.add_get("/healthz", _healthz)
-    app.router.add_get("/readyz", _readyz(needs, reports or {}))
-    app.router.add_get("/metrics", _metrics)
+    shutdown.attach_drain(app, settings.drain)
+    app.router.add_get("/healthz", _handle_healthz)
+    app.router.add_get("/readyz", _make_readyz_handler(required_checks, reported_checks or {}))
+    app.router.add_get("/metrics", _handle_metrics)
     return app
 
 
-def _request_middleware(service: str, error_page: ErrorPage | None) -> Any:
+def _make_request_middleware(service: str, render_error_page: ErrorPageRenderer | None) -> Any:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         structlog.contextvars.clear_contextvars()
         given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(10)}"
+        request_id = (
+            given if _REQUEST_ID_PATTERN.fullmatch(given) else f"req_{secrets.token_hex(10)}"
+        )
         request[REQUEST_ID] = request_id
         logs.bind(service=service, request_id=request_id)
         started = time.perf_counter()
-        response = await _answer(request, handler, error_page)
+        response = await _handle_request(request, handler, render_error_page)
         elapsed = time.perf_counter() - started
-        _finish(service, request, response, elapsed)
+        _record_request(service, request, response, elapsed)
         return response
 
     return middleware
 
 
-async def _answer(
-    request: web.Request, handler: Handler, error_page: ErrorPage | None
+async def _handle_request(
+    request: web.Request, handler: Handler, render_error_page: ErrorPageRenderer | None
 ) -> web.StreamResponse:
     try:
         return await handler(request)
@@ -103,8 +105,8 @@ async def _answer(
         problem = error
     except web.HTTPException as error:
         if error.status < 400:
-            return redirect(error.headers["Location"], status=error.status)
-        problem = _from_http(error)
+            return make_redirect(error.headers["Location"], status=error.status)
+        problem = _convert_http_exception(error)
     except (UnicodeError, web.RequestPayloadError) as error:
         problem = Unreadable(f"The request is not readable: {type(error).__name__}.")
     except ConnectionError:
@@ -116,17 +118,17 @@ async def _answer(
         log.warning(
             "request_failed", path=request.path, code=problem.code, cause=repr(problem.__cause__)
         )
-    if error_page is not None:
-        return await error_page(request, problem)
-    return problem_response(request, problem)
+    if render_error_page is not None:
+        return await render_error_page(request, problem)
+    return make_problem_response(request, problem)
 
 
-def redirect(target: str, *, status: int = 303) -> web.Response:
+def make_redirect(target: str, *, status: int = 303) -> web.Response:
     """An answer that sends the caller elsewhere; aiohttp's exceptions for that may be raised, but not returned."""
     return web.Response(status=status, headers={"Location": target})
 
 
-def _from_http(error: web.HTTPException) -> RequestError:
+def _convert_http_exception(error: web.HTTPException) -> RequestError:
     if error.status == 413:
         return TooLarge("The body is larger than 64 KiB.")
     if error.status == 404:
@@ -139,7 +141,7 @@ def _from_http(error: web.HTTPException) -> RequestError:
     return problem
 
 
-def problem_response(request: web.Request, problem: RequestError) -> web.Response:
+def make_problem_response(request: web.Request, problem: RequestError) -> web.Response:
     """RFC 9457."""
     body = {
         "type": f"urn:storefleet:problem:{problem.code}",
@@ -154,12 +156,12 @@ def problem_response(request: web.Request, problem: RequestError) -> web.Respons
     return web.json_response(
         body,
         status=problem.status,
-        headers=problem_headers(problem),
+        headers=make_problem_headers(problem),
         content_type="application/problem+json",
     )
 
 
-def problem_headers(problem: RequestError) -> dict[str, str]:
+def make_problem_headers(problem: RequestError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -170,24 +172,24 @@ def problem_headers(problem: RequestError) -> dict[str, str]:
     return headers
 
 
-def _finish(
-    service: str, request: web.Request, response: web.StreamResponse, elapsed: float
+def _record_request(
+    service: str, request: web.Request, response: web.StreamResponse, elapsed_s: float
 ) -> None:
     route = request.match_info.route.resource
     label = route.canonical if route is not None else "(none)"
     metrics.REQUESTS.labels(service, request.method[:10], label, response.status).inc()
-    metrics.REQUEST_SECONDS.labels(service).observe(elapsed)
+    metrics.REQUEST_SECONDS.labels(service).observe(elapsed_s)
     if not response.prepared:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "same-origin")
-    if request.path not in _QUIET:
+    if request.path not in _UNLOGGED_PATHS:
         log.info(
             "request",
             method=request.method,
             path=request.path,
             status=response.status,
-            ms=round(elapsed * 1000, 1),
+            ms=round(elapsed_s * 1000, 1),
         )
 
 
@@ -195,7 +197,7 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     """The body as an object of clean text; raises Unreadable, TooLarge, Invalid."""
     raw = await request.read()
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant)
+        body = json.loads(raw, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"The body is not JSON: {str(error)[:200]}") from None
     if not isinstance(body, dict):
@@ -204,7 +206,7 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -215,7 +217,7 @@ def _check_text(value: object, pointer: str, depth: int) -> None:
             "The body is nested too deeply.", errors=[(pointer[:200], "more than 20 levels")]
         )
     if isinstance(value, str):
-        if not is_clean(value):
+        if not is_storable_text(value):
             raise Invalid(
                 "The body holds characters that are not text.",
                 errors=[(pointer[:200], "is not clean text")],
@@ -235,28 +237,33 @@ def _check_text(value: object, pointer: str, depth: int) -> None:
             _check_text(item, f"{pointer}/{number}", depth + 1)
 
 
-def is_clean(text: str) -> bool:
+def is_storable_text(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-async def _healthz(_request: web.Request) -> web.Response:
+async def _handle_healthz(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-def _readyz(needs: Mapping[str, Check], reports: Mapping[str, Check]) -> Handler:
-    async def readyz(request: web.Request) -> web.Response:
-        if shutdown.begun(request.app):
+def _make_readyz_handler(
+    required_checks: Mapping[str, HealthCheck], reported_checks: Mapping[str, HealthCheck]
+) -> Handler:
+    async def handle_readyz(request: web.Request) -> web.Response:
+        if shutdown.is_draining(request.app):
             return web.json_response({"status": "draining", "parts": {}}, status=503)
-        state = {name: await _state(check) for name, check in {**needs, **reports}.items()}
-        ready = all(state[name] == "ok" for name in needs)
+        state = {
+            name: await _run_check(check)
+            for name, check in {**required_checks, **reported_checks}.items()
+        }
+        ready = all(state[name] == "ok" for name in required_checks)
         degraded = any(value != "ok" for value in state.values())
         status = "unavailable" if not ready else "degraded" if degraded else "ok"
         return web.json_response({"status": status, "parts": state}, status=200 if ready else 503)
 
-    return readyz
+    return handle_readyz
 
 
-async def _state(check: Check) -> str:
+async def _run_check(check: HealthCheck) -> str:
     try:
         result = check()
         if result is not None:
@@ -266,21 +273,21 @@ async def _state(check: Check) -> str:
     return "ok"
 
 
-async def _metrics(_request: web.Request) -> web.Response:
+async def _handle_metrics(_request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @asynccontextmanager
-async def background(work: Awaitable[None], *, name: str) -> AsyncIterator[None]:
+async def run_in_background(coroutine: Awaitable[None], *, name: str) -> AsyncIterator[None]:
     """Run a task beside the application; when it dies, the service ends, and its supervisor starts it anew."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(coroutine)
 
-    def ended(done: asyncio.Future[None]) -> None:
+    def end_service(done: asyncio.Future[None]) -> None:
         if not done.cancelled() and (error := done.exception()):
             log.critical("task_died", task=name, exc_info=error)
             signal.raise_signal(signal.SIGTERM)
 
-    task.add_done_callback(ended)
+    task.add_done_callback(end_service)
     try:
         yield
     finally:
@@ -289,23 +296,23 @@ async def background(work: Awaitable[None], *, name: str) -> AsyncIterator[None]
             await task
 
 
-def keep(
+def make_cleanup_context(
     context: Callable[[web.Application], AbstractAsyncContextManager[Any]],
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """A context manager as an aiohttp clean-up context."""
 
-    async def kept(app: web.Application) -> AsyncIterator[None]:
+    async def cleanup_context(app: web.Application) -> AsyncIterator[None]:
         async with context(app):
             yield
 
-    return kept
+    return cleanup_context
 
 
-def run(
+def run_service(
     create_app: Callable[[Settings], web.Application],
     *,
     service: str,
-    port: Callable[[Settings], int],
+    get_port: Callable[[Settings], int],
 ) -> None:
     """Start the service and serve until SIGTERM or SIGINT."""
     import uvloop
@@ -325,7 +332,7 @@ def run(
     web.run_app(
         app,
         host=settings.host,
-        port=port(settings),
+        port=get_port(settings),
         access_log=None,
         print=None,
         shutdown_timeout=2,

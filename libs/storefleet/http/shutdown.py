@@ -10,15 +10,15 @@ from storefleet.observability import logs
 log = logs.get(__name__)
 
 
-def attach(app: web.Application, seconds: float) -> None:
+def attach_drain(app: web.Application, drain_s: float) -> None:
     """Let the application drain for so long before it ends; 0: it ends at once."""
-    drain = app[_DRAIN] = Drain(seconds)
-    app.on_startup.append(drain.listen)
-    app.on_response_prepare.append(drain.answered)
+    drain = app[_DRAIN] = Drain(drain_s)
+    app.on_startup.append(drain.handle_sigterm)
+    app.on_response_prepare.append(drain.close_connection)
 
 
-def begun(app: web.Application) -> bool:
-    return app[_DRAIN].begun
+def is_draining(app: web.Application) -> bool:
+    return app[_DRAIN].has_begun
 
 
 class Drain:
@@ -28,29 +28,29 @@ class Drain:
     each answer closes its connection, so that the next one is opened to another copy.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.begun = False
+    def __init__(self, duration_s: float) -> None:
+        self._duration_s = duration_s
+        self.has_begun = False
 
-    async def listen(self, _app: web.Application) -> None:
+    async def handle_sigterm(self, _app: web.Application) -> None:
         """Take SIGTERM over; SIGINT, and a second SIGTERM, still end at once."""
-        if self._seconds:
+        if self._duration_s:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
 
     def _begin(self) -> None:
-        if self.begun:
+        if self.has_begun:
             raise web.GracefulExit
-        self.begun = True
-        log.info("draining", seconds=self._seconds)
-        asyncio.get_running_loop().call_later(self._seconds, _end)
+        self.has_begun = True
+        log.info("draining", seconds=self._duration_s)
+        asyncio.get_running_loop().call_later(self._duration_s, _exit_gracefully)
 
-    async def answered(self, _request: web.Request, response: web.StreamResponse) -> None:
-        if self.begun and response.status != 101:
+    async def close_connection(self, _request: web.Request, response: web.StreamResponse) -> None:
+        if self.has_begun and response.status != 101:
             response.headers["Connection"] = "close"  # the header was decided on before this
             response.force_close()
 
 
-def _end() -> None:
+def _exit_gracefully() -> None:
     raise web.GracefulExit
 
 

@@ -25,7 +25,7 @@ async def ensure_owner(database: Database, *, settings: Settings, state: State) 
 
     made = await accounts.ensure_first_tenant(database, settings, email=EMAIL)
     if made is None:
-        made = await accounts.replace_first_secrets(database, email=EMAIL)
+        made = await accounts.replace_owner_secrets(database, email=EMAIL)
     owner = {
         "tenant": made.tenant_id,
         "email": made.email,

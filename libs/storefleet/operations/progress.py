@@ -6,16 +6,16 @@ from storefleet.core.models import ENDED, Failure, Operation, Step, Store, now
 from storefleet.runtimes.protocol import RuntimeStep
 
 #: A store and its operation as they become, and the event that tells it.
-Move = tuple[Store, Operation, str]
+Transition = tuple[Store, Operation, str]
 #: What a store is while an operation of that kind is at work, and told to be when it begins; else it stays as it was.
-_AT_WORK = {
+_RUNNING_STATES = {
     "create": ("provisioning", "store.provisioning"),
     "upgrade": ("upgrading", "store.upgrading"),
     "rollback": ("rolling_back", "store.rolling_back"),
 }
 
 
-def cancelled_failure(kind: str = "create") -> Failure:
+def make_cancellation_failure(kind: str = "create") -> Failure:
     """What is told of an operation that a person took back."""
     if kind == "upgrade":
         return Failure(
@@ -30,12 +30,14 @@ def cancelled_failure(kind: str = "create") -> Failure:
     )
 
 
-def goes_back(store: Store, operation: Operation) -> bool:
+def can_roll_back_automatically(store: Store, operation: Operation) -> bool:
     """Whether it is an upgrade that has begun, and whose store is worth going back for."""
     return operation.kind == "upgrade" and operation.error is None and store.state == "upgrading"
 
 
-def succeeded(store: Store, operation: Operation, address: Mapping[str, str]) -> Move:
+def complete_operation(
+    store: Store, operation: Operation, address: Mapping[str, str]
+) -> Transition:
     """The end of an operation; none of the same store waits, since whoever makes one asks a running one to cancel."""
     operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
     if operation.kind == "create":
@@ -67,9 +69,9 @@ def succeeded(store: Store, operation: Operation, address: Mapping[str, str]) ->
     )
 
 
-def begun(store: Store, operation: Operation) -> tuple[Store, str]:
+def begin_operation(store: Store, operation: Operation) -> tuple[Store, str]:
     """The store as somebody works on it, and the event that tells it."""
-    state, event = _AT_WORK.get(
+    state, event = _RUNNING_STATES.get(
         "rollback" if operation.error else operation.kind, (store.state, "")
     )
     return (
@@ -79,7 +81,7 @@ def begun(store: Store, operation: Operation) -> tuple[Store, str]:
     )
 
 
-def with_cause(operation: Operation, failure: Failure) -> Failure:
+def describe_failed_rollback(operation: Operation, failure: Failure) -> Failure:
     """Of an upgrade's way back that failed, too: both."""
     cause = operation.error
     if cause is None:
@@ -92,19 +94,19 @@ def with_cause(operation: Operation, failure: Failure) -> Failure:
     )
 
 
-def planned(operation: Operation, plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:
+def merge_step_plan(operation: Operation, step_plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:
     """The plan's steps, with the state that earlier runs have left; on a way back after those that led there."""
     known = {step.name: step for step in operation.steps}
-    names = {step.name for step in plan}
+    names = {step.name for step in step_plan}
     there = [step for step in operation.steps if operation.error and step.name not in names]
     return (
         *there,
-        *(known.get(step.name) or Step(name=step.name, title=step.title) for step in plan),
+        *(known.get(step.name) or Step(name=step.name, title=step.title) for step in step_plan),
     )
 
 
-def turned(
-    steps: Sequence[Step], failure: Failure, back: Sequence[RuntimeStep]
+def switch_steps_to_rollback(
+    steps: Sequence[Step], failure: Failure, rollback_steps: Sequence[RuntimeStep]
 ) -> tuple[Step, ...]:
     """The steps that led there, closed, and those that lead back."""
     stopped = "cancelled" if failure.code == "cancelled" else "failed"
@@ -121,10 +123,12 @@ def turned(
         else step
         for step in steps
     ]
-    return begin_next((*there, *(Step(name=step.name, title=step.title) for step in back)))
+    return start_next_step(
+        (*there, *(Step(name=step.name, title=step.title) for step in rollback_steps))
+    )
 
 
-def begin_next(steps: Sequence[Step]) -> tuple[Step, ...]:
+def start_next_step(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Mark the first unfinished step as running."""
     changed = list(steps)
     for position, step in enumerate(changed):
@@ -140,13 +144,13 @@ def begin_next(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(changed)
 
 
-def with_step(operation: Operation, position: int, **fields: object) -> Operation:
+def update_step(operation: Operation, position: int, **fields: object) -> Operation:
     steps = list(operation.steps)
     steps[position] = steps[position].model_copy(update=fields)
     return operation.model_copy(update={"steps": tuple(steps)})
 
 
-def close_running(operation: Operation, state: str, message: str) -> Operation:
+def close_running_step(operation: Operation, state: str, message: str) -> Operation:
     steps = tuple(
         step.model_copy(update={"state": state, "finished_at": now(), "message": message})
         if step.state == "running"

@@ -15,104 +15,120 @@ from storefleet.database.pool import Connection, Database
 from storefleet.observability import metrics
 from storefleet.observability.failpoints import effect
 from storefleet.operations.progress import (
-    Move,
-    begin_next,
-    begun,
-    close_running,
-    goes_back,
-    planned,
-    succeeded,
-    with_cause,
-    with_step,
+    Transition,
+    start_next_step,
+    begin_operation,
+    close_running_step,
+    can_roll_back_automatically,
+    merge_step_plan,
+    complete_operation,
+    describe_failed_rollback,
+    update_step,
 )
-from storefleet.operations.step_plans import Plans
-from storefleet.operations.termination import call_off, settle, turn_back
+from storefleet.operations.step_plans import StepPlans
+from storefleet.operations.termination import (
+    cancel_operation,
+    record_store_failure,
+    start_automatic_rollback,
+)
 from storefleet.runtimes.protocol import Outcome, RuntimeStep
 
 
-class Ledger:
+class OperationRecorder:
     """Writes what a worker does. Every method but `claim` raises LeaseLost when the fence has moved on."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Store] = {}  # by operation, as it was written here last
+        self._last_written: dict[str, Store] = {}  # by operation, as it was written here last
 
     async def claim(
-        self, operation_id: str, *, store_id: str, owner: str, lease: timedelta, plans: Plans
+        self,
+        operation_id: str,
+        *,
+        store_id: str,
+        owner: str,
+        lease_duration: timedelta,
+        step_plans: StepPlans,
     ) -> tuple[Store, Operation] | None:
         """Take the operation if it is to be worked on now; None when there is nothing to do."""
         with effect("claim"):
             async with self._database.connection(tells=outbox.CHANNEL) as conn:
                 while found := await operations.claimable(
-                    conn, operation_id, store_id=store_id, kinds=list(plans)
+                    conn, operation_id, store_id=store_id, kinds=list(step_plans)
                 ):
                     before, operation = found
                     if operation.cancel_requested:
                         break
-                    steps = begin_next(planned(operation, plans[operation.kind](before, operation)))
+                    steps = start_next_step(
+                        merge_step_plan(operation, step_plans[operation.kind](before, operation))
+                    )
                     operation = operation.model_copy(update={"steps": steps})
-                    store, event = begun(before, operation)
+                    store, event = begin_operation(before, operation)
                     draft = outbox.event(event, store, operation)
                     if await transitions.claim(
-                        conn, before, store, operation, draft, owner=owner, lease=lease
+                        conn, before, store, operation, draft, owner=owner, lease=lease_duration
                     ):
-                        self._known[operation.id] = store
+                        self._last_written[operation.id] = store
                         return store, operation
         if found:
             with suppress(LeaseLost):  # somebody else has seen it, too
-                await self.cancelled_without_worker(
+                await self.cancel_abandoned(
                     found[1].model_copy(update={"fence": found[1].fence - 1})
                 )
         return None
 
-    def forget(self, operation: Operation) -> None:
+    def discard_cached_store(self, operation: Operation) -> None:
         """Whoever claimed it is through with it."""
-        self._known.pop(operation.id, None)
+        self._last_written.pop(operation.id, None)
 
-    async def renew(self, operation: Operation, lease: timedelta) -> bool:
+    async def renew_lease(self, operation: Operation, lease_duration: timedelta) -> bool:
         """Extend the lease; returns whether a cancel was requested."""
         async with self._database.connection() as conn:
-            return await operations.renew(conn, operation.id, fence=operation.fence, lease=lease)
+            return await operations.renew(
+                conn, operation.id, fence=operation.fence, lease=lease_duration
+            )
 
-    async def say(self, operation: Operation, position: int, message: str) -> Operation:
+    async def record_message(self, operation: Operation, position: int, message: str) -> Operation:
         """Show what the running step waits for."""
-        changed = with_step(operation, position, message=message)
-        return await self._move(operation, lambda store: (store, changed, "store.step"))
+        changed = update_step(operation, position, message=message)
+        return await self._write_transition(operation, lambda store: (store, changed, "store.step"))
 
-    async def step_started(self, operation: Operation, position: int) -> Operation:
-        changed = with_step(operation, position, state="running", started_at=now())
-        return await self._move(operation, lambda store: (store, changed, "store.step"))
+    async def record_step_start(self, operation: Operation, position: int) -> Operation:
+        changed = update_step(operation, position, state="running", started_at=now())
+        return await self._write_transition(operation, lambda store: (store, changed, "store.step"))
 
-    async def step_done(
-        self, operation: Operation, position: int, outcome: Outcome, *, last: bool
+    async def record_step_result(
+        self, operation: Operation, position: int, result: Outcome, *, is_last: bool
     ) -> Operation:
         """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
-        changed = with_step(
-            operation, position, state="succeeded", finished_at=now(), message=outcome.message
+        changed = update_step(
+            operation, position, state="succeeded", finished_at=now(), message=result.message
         )
-        changed = changed.model_copy(update={"steps": begin_next(changed.steps)})
+        changed = changed.model_copy(update={"steps": start_next_step(changed.steps)})
         address = (
-            {"url": outcome.address.url, "admin_url": outcome.address.admin_url}
-            if outcome.address is not None
+            {"url": result.address.url, "admin_url": result.address.admin_url}
+            if result.address is not None
             else {}
         )
 
-        def move(store: Store) -> Move:
-            if last:
-                return succeeded(store, changed, address)
+        def make_transition(store: Store) -> Transition:
+            if is_last:
+                return complete_operation(store, changed, address)
             return store.changed(**address), changed, "store.step"
 
         with effect(f"record_{operation.steps[position].name}"):
-            return await self._move(operation, move, heed_cancel=operation.kind != "delete")
+            return await self._write_transition(
+                operation, make_transition, stop_on_cancel=operation.kind != "delete"
+            )
 
-    async def failed(
+    async def record_failure(
         self,
         operation: Operation,
         failure: Failure,
         *,
         dead_letter: bool,
-        unchanged: bool = False,
-        back: Sequence[RuntimeStep] = (),
+        store_unchanged: bool = False,
+        rollback_steps: Sequence[RuntimeStep] = (),
     ) -> Operation:
         """Close the operation with its reason; one that gave up becomes a dead letter too.
 
@@ -120,18 +136,22 @@ class Ledger:
         """
         with effect("fail_operation"):
             async with self._database.transaction() as conn:
-                self._known.pop(operation.id, None)
-                store = await self._hold(conn, operation)
+                self._last_written.pop(operation.id, None)
+                store = await self._lock_store(conn, operation)
                 written = await operations.by_id(conn, operation.id)
                 if written.error and not operation.error:
                     return written  # it has turned back already, only the answer was lost
-                if goes_back(store, operation) and not unchanged:
-                    return await turn_back(conn, store, operation, failure, back=back)
-                changed = close_running(operation, "failed", failure.detail)
-                failure = with_cause(operation, failure)
+                if can_roll_back_automatically(store, operation) and not store_unchanged:
+                    return await start_automatic_rollback(
+                        conn, store, operation, failure, rollback_steps=rollback_steps
+                    )
+                changed = close_running_step(operation, "failed", failure.detail)
+                failure = describe_failed_rollback(operation, failure)
                 await operations.save_steps(conn, changed.id, changed.steps)
                 changed = await operations.end(conn, changed, state="failed", error=failure)
-                await settle(conn, store, changed, failure, unchanged=unchanged)
+                await record_store_failure(
+                    conn, store, changed, failure, store_unchanged=store_unchanged
+                )
                 if dead_letter:
                     metrics.DEAD_LETTERS.labels("exhausted").inc()
                     await dead_letters.add(
@@ -146,81 +166,89 @@ class Ledger:
                     )
                 return changed
 
-    async def cancelled(
-        self, operation: Operation, *, back: Sequence[RuntimeStep] = ()
+    async def record_cancellation(
+        self, operation: Operation, *, rollback_steps: Sequence[RuntimeStep] = ()
     ) -> Operation:
         """Close the operation because a person took it back, or let it go on with the steps that lead `back`."""
         with effect("cancel_operation"):
             async with self._database.transaction() as conn:
-                self._known.pop(operation.id, None)
+                self._last_written.pop(operation.id, None)
                 store, cancel = await operations.held(conn, operation.id, fence=operation.fence)
                 written = await operations.by_id(conn, operation.id)
-                return await call_off(conn, store, written, back=back) if cancel else written
+                return (
+                    await cancel_operation(conn, store, written, rollback_steps=rollback_steps)
+                    if cancel
+                    else written
+                )
 
-    async def cancelled_without_worker(self, operation: Operation) -> None:
+    async def cancel_abandoned(self, operation: Operation) -> None:
         """Call off a cancelled operation whose worker let its lease expire; raises LeaseLost when it is back."""
         async with self._database.transaction() as conn:
             store = await stores.locked(conn, operation.store_id)
             abandoned = await operations.abandoned(conn, operation.id, fence=operation.fence)
             if store is None or abandoned is None:
                 raise LeaseLost(operation.id)
-            await call_off(conn, store, abandoned)
+            await cancel_operation(conn, store, abandoned)
 
-    async def give_back(
+    async def requeue(
         self,
         operation: Operation,
         *,
-        delay: float,
+        delay_s: float,
         message: str | None = None,
         failed_attempt: bool = False,
-        announce: bool = False,
+        dispatch: bool = False,
     ) -> Operation:
         """Back into the queue, to be taken again after `delay` seconds."""
         async with self._database.transaction() as conn:
-            store = await self._hold(conn, operation)
+            store = await self._lock_store(conn, operation)
             position = next(
                 (n for n, s in enumerate(operation.steps) if s.state == "running"), None
             )
             changed = operation
             if message is not None and position is not None:
-                changed = with_step(operation, position, message=message)
+                changed = update_step(operation, position, message=message)
                 await operations.save_steps(conn, changed.id, changed.steps)
             attempt = operation.attempt + (1 if failed_attempt else 0)
             changed = await operations.requeue(
-                conn, changed, delay=timedelta(seconds=delay), attempt=attempt
+                conn, changed, delay=timedelta(seconds=delay_s), attempt=attempt
             )
             if message is not None:
                 await outbox.add(conn, outbox.event("store.step", store, changed))
-            if announce:
+            if dispatch:
                 await outbox.add(conn, outbox.command(changed))
                 await operations.mark_announced(conn, [changed.id])
             return changed
 
-    async def _hold(self, conn: Connection, operation: Operation) -> Store:
+    async def _lock_store(self, conn: Connection, operation: Operation) -> Store:
         store, _ = await operations.held(conn, operation.id, fence=operation.fence)
         return store
 
-    async def _move(
-        self, operation: Operation, move: Callable[[Store], Move], *, heed_cancel: bool = False
+    async def _write_transition(
+        self,
+        operation: Operation,
+        make_transition: Callable[[Store], Transition],
+        *,
+        stop_on_cancel: bool = False,
     ) -> Operation:
         """Write what `move` makes of the store as it was known; when it is not so any more, of the store as it is.
 
         Raises CancelRequested.
         """
         async with self._database.connection(tells=outbox.CHANNEL) as conn:
-            written, before = False, self._known.pop(operation.id, None)
+            written, before = False, self._last_written.pop(operation.id, None)
             while not written:
                 if before is None:
                     before, cancel = await operations.held(
                         conn, operation.id, fence=operation.fence, lock=False
                     )
-                    if cancel and heed_cancel:
+                    if cancel and stop_on_cancel:
                         raise CancelRequested
-                store, changed, event = move(before)
+                store, changed, event = make_transition(before)
                 draft = outbox.event(event, store, changed)
                 written = await transitions.write(
-                    conn, before, store, changed, draft, heed_cancel=heed_cancel
+                    conn, before, store, changed, draft, heed_cancel=stop_on_cancel
                 )
                 before = None
-            self._known[operation.id] = store
+            self._last_written[operation.id] = store
         return changed

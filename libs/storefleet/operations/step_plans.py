@@ -5,26 +5,28 @@ from collections.abc import Callable, Mapping, Sequence
 from storefleet.core.models import Operation, Store
 from storefleet.runtimes.protocol import Change, Runtime, RuntimeStep
 
-Plan = Callable[[Store, Operation], Sequence[RuntimeStep]]
+StepPlan = Callable[[Store, Operation], Sequence[RuntimeStep]]
 #: By kind of operation.
-Plans = Mapping[str, Plan]
+StepPlans = Mapping[str, StepPlan]
 
 
-def provisioning(runtime: Runtime) -> Plans:
+def make_provisioning_plans(runtime: Runtime) -> StepPlans:
     """What makes stores, and changes them."""
     return {
         "create": lambda store, _operation: runtime.create_steps(store),
-        "upgrade": lambda store, operation: _upgrade(runtime, store, operation),
+        "upgrade": lambda store, operation: _list_upgrade_steps(runtime, store, operation),
         "rollback": lambda store, operation: runtime.rollback_steps(store, Change.of(operation)),
     }
 
 
-def reaping(runtime: Runtime) -> Plans:
+def make_deletion_plans(runtime: Runtime) -> StepPlans:
     """What takes stores away."""
     return {"delete": lambda store, _operation: runtime.delete_steps(store)}
 
 
-def _upgrade(runtime: Runtime, store: Store, operation: Operation) -> Sequence[RuntimeStep]:
+def _list_upgrade_steps(
+    runtime: Runtime, store: Store, operation: Operation
+) -> Sequence[RuntimeStep]:
     """There, or, with an error to tell, back."""
     change = Change.of(operation)
     return (

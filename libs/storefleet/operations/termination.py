@@ -9,81 +9,94 @@ from storefleet.core.models import Failure, Operation, Store
 from storefleet.database import operations, outbox, stores, version_changes
 from storefleet.database.pool import Connection
 from storefleet.observability import metrics
-from storefleet.operations.progress import cancelled_failure, close_running, goes_back, turned
+from storefleet.operations.progress import (
+    make_cancellation_failure,
+    close_running_step,
+    can_roll_back_automatically,
+    switch_steps_to_rollback,
+)
 from storefleet.runtimes.protocol import RuntimeStep
 
 
-async def call_off(
+async def cancel_operation(
     conn: Connection,
     store: Store,
     operation: Operation,
     *,
-    back: Sequence[RuntimeStep] | None = None,
+    rollback_steps: Sequence[RuntimeStep] | None = None,
 ) -> Operation:
     """Take an operation back for a person: it ends, or an upgrade that has begun turns back.
 
     Without the steps that lead `back` nobody works on it, and whoever does later finds them.
     """
-    if goes_back(store, operation):
-        return await turn_back(conn, store, operation, cancelled_failure("upgrade"), back=back)
-    changed = await end_cancelled(conn, operation)
-    await settle(conn, store, changed, cancelled_failure())
+    if can_roll_back_automatically(store, operation):
+        return await start_automatic_rollback(
+            conn,
+            store,
+            operation,
+            make_cancellation_failure("upgrade"),
+            rollback_steps=rollback_steps,
+        )
+    changed = await mark_cancelled(conn, operation)
+    await record_store_failure(conn, store, changed, make_cancellation_failure())
     return changed
 
 
-async def turn_back(
+async def start_automatic_rollback(
     conn: Connection,
     store: Store,
     operation: Operation,
     failure: Failure,
     *,
-    back: Sequence[RuntimeStep] | None,
+    rollback_steps: Sequence[RuntimeStep] | None,
 ) -> Operation:
     """The upgrade remembers why it did not come through, and goes on with the way back."""
-    steps = turned(operation.steps, failure, back or ())
+    steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps or ())
     changed = operation.model_copy(update={"steps": steps})
     await operations.save_steps(conn, changed.id, changed.steps)
-    changed = await version_changes.turn_back(conn, changed, failure, deposed=back is None)
+    changed = await version_changes.turn_back(
+        conn, changed, failure, deposed=rollback_steps is None
+    )
     store = await stores.change(conn, store.id, state="rolling_back")
     drafts = [outbox.event("store.rolling_back", store, changed)]
-    if back is None:
+    if rollback_steps is None:
         drafts.append(outbox.command(changed))
     await outbox.add(conn, *drafts)
     return changed
 
 
-async def settle(
+async def record_store_failure(
     conn: Connection,
     store: Store,
     operation: Operation,
     failure: Failure,
     *,
-    unchanged: bool = False,
+    store_unchanged: bool = False,
 ) -> None:
     """The store shows the failure, unless it is to be deleted anyway, or is as it was; then whatever waits goes on."""
     changes_store = operation.kind in ("upgrade", "rollback")
     if operation.kind != "delete" and store.state == "deleting":
         await outbox.add(conn, outbox.event("store.step", store, operation))
-    elif changes_store and (unchanged or store.state == "ready"):
+    elif changes_store and (store_unchanged or store.state == "ready"):
         if store.state != "ready":
             store = await stores.change(conn, store.id, state="ready", failure=None)
         await outbox.add(conn, outbox.event("store.ready", store, operation))
     else:
         store = await stores.change(conn, store.id, state="failed", failure=failure)
         await outbox.add(conn, outbox.event("store.failed", store, operation))
-    await announce_next(conn, store.id)
+    await dispatch_next_operation(conn, store.id)
 
 
-async def end_cancelled(conn: Connection, operation: Operation) -> Operation:
+async def mark_cancelled(conn: Connection, operation: Operation) -> Operation:
     """Close an operation and the step it stands at; the caller owns it, or knows that nobody does."""
-    changed = close_running(operation, "cancelled", "Cancelled")
+    changed = close_running_step(operation, "cancelled", "Cancelled")
     await operations.save_steps(conn, changed.id, changed.steps)
     changed = await operations.end(conn, changed, state="cancelled", error=None)
     metrics.OPERATIONS.labels(changed.kind, "cancelled").inc()
     return changed
 
 
-async def announce_next(conn: Connection, store_id: str) -> None:
+async def dispatch_next_operation(conn: Connection, store_id: str) -> None:
     """The operation that waited for the one that has just ended."""
     waiting = await operations.next_of_store(conn, store_id)
     if waiting is not None and waiting.state == "queued":

@@ -19,9 +19,9 @@ from storefleet.database import dead_letters, operations, outbox
 from storefleet.database.pool import Database
 from storefleet.messaging import Bus, Message, Pull
 from storefleet.observability import logs, metrics
-from storefleet.operations.recorder import Ledger
-from storefleet.operations.run import Run
-from storefleet.operations.step_plans import Plans
+from storefleet.operations.recorder import OperationRecorder
+from storefleet.operations.run import OperationRun
+from storefleet.operations.step_plans import StepPlans
 
 log = logs.get(__name__)
 
@@ -30,48 +30,54 @@ class Worker:
     """Up to `settings.workers` operations at once."""
 
     def __init__(
-        self, *, service: str, plans: Plans, database: Database, bus: Bus, settings: Settings
+        self,
+        *,
+        service: str,
+        step_plans: StepPlans,
+        database: Database,
+        bus: Bus,
+        settings: Settings,
     ) -> None:
         self._service = service
-        self._plans = plans
+        self._step_plans = step_plans
         self._database = database
         self._bus = bus
         self._settings = settings
-        self._ledger = Ledger(database)
-        self._name = f"{service}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease = timedelta(seconds=settings.lease)
+        self._recorder = OperationRecorder(database)
+        self._lease_owner = f"{service}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease_duration = timedelta(seconds=settings.lease)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, OperationRun] = {}
 
     async def run(self) -> None:
         """Take commands until cancelled; then let running work finish for the grace period, and hand back the rest."""
         self._database.serve(outbox.CHANNEL, self._bus.poke)
-        pull = await self._bus.pull(COMMANDS, self._service, capacity=self._settings.workers)
+        consumer = await self._bus.pull(COMMANDS, self._service, capacity=self._settings.workers)
         listener = asyncio.create_task(
-            self._database.listen(operations.CANCEL_CHANNEL, self._heard_cancel)
+            self._database.listen(operations.CANCEL_CHANNEL, self._wake_runs)
         )
         try:
             while True:
-                task = asyncio.create_task(self._handle(await pull.next(), pull))
+                task = asyncio.create_task(self._handle_message(await consumer.next(), consumer))
                 self._tasks.add(task)
-                task.add_done_callback(self._ended)
+                task.add_done_callback(self._discard_task)
         finally:
-            await pull.stop()
-            await self._drain()
+            await consumer.stop()
+            await self._drain_runs()
             listener.cancel()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _discard_task(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("work_crashed", exc_info=error)
 
-    def _heard_cancel(self, operation_id: str) -> None:
+    def _wake_runs(self, operation_id: str) -> None:
         for run in (
             [self._runs[operation_id]] if operation_id in self._runs else self._runs.values()
         ):
-            run.look()
+            run.wake_heartbeat()
 
-    async def _drain(self) -> None:
+    async def _drain_runs(self) -> None:
         if not self._tasks:
             return
         await asyncio.wait(self._tasks, timeout=self._settings.shutdown_grace)
@@ -81,19 +87,19 @@ class Worker:
         if left:
             await asyncio.wait(left, timeout=5)
 
-    async def _handle(self, message: Message, pull: Pull) -> None:
+    async def _handle_message(self, message: Message, consumer: Pull) -> None:
         try:
-            await self._take(message)
+            await self._process_message(message)
         finally:
-            await pull.release()
+            await consumer.release()
 
-    async def _take(self, message: Message) -> None:
+    async def _process_message(self, message: Message) -> None:
         structlog.contextvars.clear_contextvars()
         logs.bind(service=self._service)
         try:
             command = read_command(message.body)
         except UnreadableMessage as error:
-            await self._bury(message, str(error))
+            await self._store_dead_letter(message, str(error))
             return
         logs.bind(
             store_id=command.store_id,
@@ -101,12 +107,12 @@ class Worker:
             request_id=command.request_id,
         )
         try:
-            claimed = await self._ledger.claim(
+            claimed = await self._recorder.claim(
                 command.operation_id,
                 store_id=command.store_id,
-                owner=self._name,
-                lease=self._lease,
-                plans=self._plans,
+                owner=self._lease_owner,
+                lease_duration=self._lease_duration,
+                step_plans=self._step_plans,
             )
         except DatabaseAway:
             await message.later(1)
@@ -115,9 +121,9 @@ class Worker:
         if claimed is None:
             log.debug("nothing_to_do")
             return
-        await self._work(command, *claimed)
+        await self._run_operation(command, *claimed)
 
-    async def _bury(self, message: Message, reason: str) -> None:
+    async def _store_dead_letter(self, message: Message, reason: str) -> None:
         """An unreadable message: kept as a dead letter, then gone from the queue."""
         log.error("message_unreadable", subject=message.subject, reason=reason)
         try:
@@ -135,7 +141,7 @@ class Worker:
         metrics.DEAD_LETTERS.labels("unreadable").inc()
         await message.never()
 
-    async def _work(self, command: Command, store: Store, operation: Operation) -> None:
+    async def _run_operation(self, command: Command, store: Store, operation: Operation) -> None:
         log.debug(
             "operation_claimed",
             kind=operation.kind,
@@ -148,17 +154,17 @@ class Worker:
             )
         elif operation.taken_over:
             metrics.TAKEOVERS.labels(operation.kind).inc()
-        run = Run(
+        run = OperationRun(
             store=store,
             operation=operation,
-            plan=self._plans[operation.kind],
-            ledger=self._ledger,
+            step_plan=self._step_plans[operation.kind],
+            recorder=self._recorder,
             settings=self._settings,
             request_id=command.request_id,
         )
         self._runs[operation.id] = run
         try:
-            await run.to_its_end()
+            await run.execute()
         finally:
             self._runs.pop(operation.id, None)
-            self._ledger.forget(operation)
+            self._recorder.discard_cached_store(operation)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.gateway.api.requests import NewTenant, NewToken, identifier, number, parsed, path_id
 from services.gateway.api.responses import accepted
-from storefleet.admission.stores import Admission
+from storefleet.admission.stores import StoreAdmission
 from storefleet.auth.accounts import Accounts
 from storefleet.core.errors import Conflict, NotFound
 from storefleet.core.identifiers import COMMAND, DEAD_LETTER, TOKEN, new_id
@@ -26,7 +26,7 @@ class Administration:
         *,
         database: Database,
         accounts: Accounts,
-        admission: Admission,
+        admission: StoreAdmission,
         caller: Callable[[web.Request, Scope], Awaitable[Caller]],
     ) -> None:
         self._database = database
@@ -61,7 +61,10 @@ class Administration:
     async def list_tokens(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "tokens:write")
         return web.json_response(
-            {"data": [_token(t) for t in await self._accounts.tokens(caller)], "has_more": False}
+            {
+                "data": [_token(t) for t in await self._accounts.list_tokens(caller)],
+                "has_more": False,
+            }
         )
 
     async def create_token(self, request: web.Request) -> web.Response:
@@ -128,8 +131,8 @@ class Administration:
                     {**_letter(letter), "replayed_at": timestamp(now())}, status=202
                 )
         owner = caller.model_copy(update={"tenant_id": letter["tenant_id"]})
-        taken = await self._admission.retry(
-            owner, ref=letter["store_id"], request_id=request[REQUEST_ID]
+        taken = await self._admission.retry_operation(
+            owner, store_ref=letter["store_id"], request_id=request[REQUEST_ID]
         )
         async with self._database.transaction() as conn:
             await dead_letters.mark_replayed(conn, letter["id"])

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from storefleet.core.errors import Invalid, NotFound
 from storefleet.core.identifiers import STORE, is_id
 from storefleet.core.models import Scope
-from storefleet.http.app import is_clean
+from storefleet.http.app import is_storable_text
 
 _EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])$"
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
@@ -83,7 +83,7 @@ def word(request: web.Request, name: str, allowed: tuple[str, ...] | None = None
         raise Invalid(
             f"“{name}” must be one of: {', '.join(allowed)}.", errors=[(f"/{name}", "is not known")]
         )
-    if len(text) > 100 or not is_clean(text):
+    if len(text) > 100 or not is_storable_text(text):
         raise Invalid(
             f"“{name}” must be text of at most 100 characters.",
             errors=[(f"/{name}", "is not allowed")],

@@ -22,10 +22,10 @@ from services.gateway.api.requests import (
     word,
 )
 from services.gateway.api.responses import accepted
-from storefleet.admission.stores import Admission
-from storefleet.admission.versions import Changes
+from storefleet.admission.stores import StoreAdmission
+from storefleet.admission.versions import VersionAdmission
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import Callers
+from storefleet.auth.authentication import Authenticator
 from storefleet.core.errors import Conflict, Forbidden, NotFound
 from storefleet.core.identifiers import EVENT, OPERATION, STORE
 from storefleet.core.models import STORE_STATES, Caller, Scope, Store
@@ -47,10 +47,10 @@ class Api:
         self,
         *,
         database: Database,
-        admission: Admission,
-        changes: Changes,
+        admission: StoreAdmission,
+        changes: VersionAdmission,
         accounts: Accounts,
-        callers: Callers,
+        callers: Authenticator,
         engines: Engines,
         runtime: Runtime,
         settings: Settings,
@@ -92,13 +92,13 @@ class Api:
         )
 
     async def _caller(self, request: web.Request, scope: Scope) -> Caller:
-        caller = await self._callers.of(request)
+        caller = await self._callers.authenticate(request)
         if not caller.may(scope):
             raise Forbidden(f"This needs the scope “{scope}”.", code="scope_missing")
         return caller
 
     async def me(self, request: web.Request) -> web.Response:
-        caller = await self._callers.of(request)
+        caller = await self._callers.authenticate(request)
         return web.json_response(
             {
                 "tenant": caller.tenant_id,
@@ -135,7 +135,7 @@ class Api:
     async def create_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         body = parsed(NewStore, await read_json(request))
-        taken = await self._admission.create(
+        taken = await self._admission.create_store(
             caller,
             name=body.name,
             engine=body.engine,
@@ -155,16 +155,16 @@ class Api:
     async def delete_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         return accepted(
-            await self._admission.delete(
-                caller, ref=store_ref(request), request_id=request[REQUEST_ID]
+            await self._admission.delete_store(
+                caller, store_ref=store_ref(request), request_id=request[REQUEST_ID]
             )
         )
 
     async def retry_store(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         return accepted(
-            await self._admission.retry(
-                caller, ref=store_ref(request), request_id=request[REQUEST_ID]
+            await self._admission.retry_operation(
+                caller, store_ref=store_ref(request), request_id=request[REQUEST_ID]
             )
         )
 
@@ -173,8 +173,11 @@ class Api:
         await self._store(caller, request)
         body = parsed(NewVersion, await read_json(request))
         return accepted(
-            await self._changes.upgrade(
-                caller, ref=store_ref(request), version=body.version, request_id=request[REQUEST_ID]
+            await self._changes.upgrade_store(
+                caller,
+                store_ref=store_ref(request),
+                version=body.version,
+                request_id=request[REQUEST_ID],
             )
         )
 
@@ -183,9 +186,9 @@ class Api:
         await self._store(caller, request)
         body = parsed(NewRollback, await read_json(request))
         return accepted(
-            await self._changes.rollback(
+            await self._changes.roll_back_store(
                 caller,
-                ref=store_ref(request),
+                store_ref=store_ref(request),
                 restore=body.restore,
                 discard_orders=body.discard_orders,
                 request_id=request[REQUEST_ID],
@@ -282,7 +285,7 @@ class Api:
 
     async def cancel_operation(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
-        operation = await self._admission.cancel(
+        operation = await self._admission.cancel_operation(
             caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)

@@ -10,13 +10,18 @@ import aiohttp_jinja2
 from aiohttp import web
 
 from services.gateway.dashboard import view_models
-from storefleet.auth.authentication import Callers, check_csrf
+from storefleet.auth.authentication import Authenticator, check_csrf
 from storefleet.core.errors import DatabaseAway, RequestError, Unauthenticated, Unreadable
 from storefleet.core.models import Caller
 from storefleet.core.settings import Settings
 from storefleet.database import event_history
 from storefleet.database.pool import Database
-from storefleet.http.app import REQUEST_ID, is_clean, problem_headers, problem_response
+from storefleet.http.app import (
+    REQUEST_ID,
+    is_storable_text,
+    make_problem_headers,
+    make_problem_response,
+)
 
 _NEXT_STEPS = {
     404: "Check the address, or find the store in the list.",
@@ -36,7 +41,7 @@ _TITLES = {
 class Frame:
     """Knows the caller of a page, and draws what is around its content."""
 
-    def __init__(self, *, database: Database, callers: Callers, settings: Settings) -> None:
+    def __init__(self, *, database: Database, callers: Authenticator, settings: Settings) -> None:
         self.database = database
         self.settings = settings
         self._callers = callers
@@ -44,11 +49,11 @@ class Frame:
         self.kept = timedelta(days=settings.keep_days)
 
     async def signed_in(self, request: web.Request) -> Caller | None:
-        return await self._callers.person(request)
+        return await self._callers.find_signed_in_user(request)
 
     async def person(self, request: web.Request) -> Caller:
         """Who is signed in; raises a redirect to the sign-in otherwise."""
-        caller = await self._callers.person(request)
+        caller = await self._callers.find_signed_in_user(request)
         if caller is None:
             if request.headers.get("HX-Request"):
                 raise Unauthenticated("Sign in again.")
@@ -89,9 +94,9 @@ class Frame:
             "HX-Request"
         )
         if request.path.startswith("/api/") or not wants_page:
-            return problem_response(request, problem)
+            return make_problem_response(request, problem)
         try:
-            caller = await self._callers.person(request)
+            caller = await self._callers.find_signed_in_user(request)
         except DatabaseAway:
             caller = None
         context = {
@@ -108,7 +113,7 @@ class Frame:
             },
         }
         response = render("error.html", request, context, status=problem.status)
-        response.headers.update(problem_headers(problem))
+        response.headers.update(make_problem_headers(problem))
         return response
 
 
@@ -125,7 +130,9 @@ async def read_form(request: web.Request) -> dict[str, str]:
     except (ValueError, LookupError) as error:  # its boundary, its encoding, or the name of that
         raise Unreadable(f"The form is not readable: {type(error).__name__}.") from None
     return {
-        name: value for name, value in fields.items() if isinstance(value, str) and is_clean(value)
+        name: value
+        for name, value in fields.items()
+        if isinstance(value, str) and is_storable_text(value)
     }
 
 

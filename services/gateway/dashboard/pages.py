@@ -12,10 +12,10 @@ from services.gateway.dashboard.page_shell import Frame
 from services.gateway.dashboard.sign_in import SignIn
 from services.gateway.dashboard.store_list import StoreList
 from services.gateway.dashboard.store_page import StorePage
-from storefleet.admission.stores import Admission
-from storefleet.admission.versions import Changes
+from storefleet.admission.stores import StoreAdmission
+from storefleet.admission.versions import VersionAdmission
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import Callers
+from storefleet.auth.authentication import Authenticator
 from storefleet.core.errors import NotFound, RequestError
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -35,10 +35,10 @@ class Pages:
         self,
         *,
         database: Database,
-        admission: Admission,
-        changes: Changes,
+        admission: StoreAdmission,
+        changes: VersionAdmission,
         accounts: Accounts,
-        callers: Callers,
+        callers: Authenticator,
         engines: Engines,
         runtime: Runtime,
         settings: Settings,

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from services.gateway.dashboard.page_shell import Frame, read_form, render
 from storefleet.auth.accounts import Accounts
-from storefleet.auth.authentication import COOKIE
+from storefleet.auth.authentication import SESSION_COOKIE
 from storefleet.core.errors import Limited, RequestError, Unauthenticated
-from storefleet.http.app import REQUEST_ID, redirect
+from storefleet.http.app import REQUEST_ID, make_redirect
 
 _LOCAL = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
 
@@ -44,9 +44,9 @@ class SignIn:
             return _form(request, shown, error=error, status=401)
         except Limited as error:
             return _form(request, shown, error=error, status=429)
-        response = redirect(shown["next"])
+        response = make_redirect(shown["next"])
         response.set_cookie(
-            COOKIE,
+            SESSION_COOKIE,
             session.cookie,
             max_age=self._frame.settings.session_hours * 3600,
             httponly=True,
@@ -59,8 +59,8 @@ class SignIn:
         caller, _form_fields = await self._frame.acting(request)
         if caller.session_hash is not None:
             await self._accounts.sign_out(caller.session_hash)
-        response = redirect("/login")
-        response.del_cookie(COOKIE)
+        response = make_redirect("/login")
+        response.del_cookie(SESSION_COOKIE)
         return response
 
 

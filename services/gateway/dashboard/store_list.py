@@ -8,7 +8,7 @@ from aiohttp import web
 from services.gateway.api.requests import identifier, word
 from services.gateway.dashboard import view_models
 from services.gateway.dashboard.page_shell import Frame, form_key, render, shown_errors
-from storefleet.admission.stores import Admission
+from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import Conflict, Invalid, Limited, RequestError
 from storefleet.core.identifiers import STORE
 from storefleet.core.models import STORE_STATES, Caller
@@ -22,7 +22,7 @@ _PAGE = 25
 class StoreList:
     """What a tenant has, and what it can have."""
 
-    def __init__(self, *, frame: Frame, admission: Admission, engines: Engines) -> None:
+    def __init__(self, *, frame: Frame, admission: StoreAdmission, engines: Engines) -> None:
         self._frame = frame
         self._admission = admission
         self._engines = engines
@@ -61,7 +61,7 @@ class StoreList:
                 starting_after=after,
             )
             latest = await operations.latest_of_stores(conn, [store.id for store in page])
-        quota = await self._admission.quota(caller)
+        quota = await self._admission.read_quota(caller)
         return {
             "stores": [
                 view_models.store(store, latest.get(store.id), self._engines.find(store.engine))
@@ -85,7 +85,7 @@ class StoreList:
         caller, form = await self._frame.acting(request)
         try:
             engine = self._engines.get(form.get("engine") or self._default_engine)
-            accepted = await self._admission.create(
+            accepted = await self._admission.create_store(
                 caller,
                 name=form.get("name", "").strip().lower(),
                 engine=engine.name,
@@ -119,7 +119,7 @@ class StoreList:
                     self._engines, key=lambda each: each.name != self._default_engine
                 )
             ],
-            "quota": (await self._admission.quota(caller))._asdict(),
+            "quota": (await self._admission.read_quota(caller))._asdict(),
         }
         return render("stores/new.html", request, context, status=422 if error else 200)
 

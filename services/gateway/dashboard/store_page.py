@@ -11,8 +11,8 @@ from services.gateway.api.routes import reveal, usage
 from services.gateway.dashboard import view_models
 from services.gateway.dashboard.page_shell import Frame, render
 from storefleet.admission.acceptance import Accepted
-from storefleet.admission.stores import Admission
-from storefleet.admission.versions import Changes
+from storefleet.admission.stores import StoreAdmission
+from storefleet.admission.versions import VersionAdmission
 from storefleet.core.errors import Conflict, Invalid, NotFound, RequestError, RuntimeAway
 from storefleet.core.identifiers import OPERATION
 from storefleet.core.models import Caller, Operation, Store
@@ -38,8 +38,8 @@ class StorePage:
         self,
         *,
         frame: Frame,
-        admission: Admission,
-        changes: Changes,
+        admission: StoreAdmission,
+        changes: VersionAdmission,
         engines: Engines,
         runtime: Runtime,
     ) -> None:
@@ -142,30 +142,34 @@ class StorePage:
         if form.get("confirm", "").strip() != store.name:
             errors = [{"pointer": "/confirm", "detail": f"Type “{store.name}” to confirm."}]
             return await self._page(request, caller, status=422, errors=errors, form=form)
-        await self._admission.delete(caller, ref=store.id, request_id=request[REQUEST_ID])
+        await self._admission.delete_store(
+            caller, store_ref=store.id, request_id=request[REQUEST_ID]
+        )
         raise web.HTTPSeeOther(f"/stores/{store.id}")
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         caller, _form_fields = await self._frame.acting(request)
         store = await self._store(request, caller)
-        await self._admission.retry(caller, ref=store.id, request_id=request[REQUEST_ID])
+        await self._admission.retry_operation(
+            caller, store_ref=store.id, request_id=request[REQUEST_ID]
+        )
         raise web.HTTPSeeOther(f"/stores/{store.id}")
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         caller, form = await self._frame.acting(request)
         store = await self._store(request, caller)
         version = form.get("version", "")
-        asked = self._changes.upgrade(
-            caller, ref=store.id, version=version, request_id=request[REQUEST_ID]
+        asked = self._changes.upgrade_store(
+            caller, store_ref=store.id, version=version, request_id=request[REQUEST_ID]
         )
         return await self._changed(request, caller, asked, opened="upgrade", form=form)
 
     async def rollback(self, request: web.Request) -> web.StreamResponse:
         caller, form = await self._frame.acting(request)
         store = await self._store(request, caller)
-        asked = self._changes.rollback(
+        asked = self._changes.roll_back_store(
             caller,
-            ref=store.id,
+            store_ref=store.id,
             restore=form.get("restore") == "true",
             discard_orders=form.get("discard_orders") == "true",
             request_id=request[REQUEST_ID],
@@ -205,7 +209,7 @@ class StorePage:
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         caller, _form_fields = await self._frame.acting(request)
-        operation = await self._admission.cancel(
+        operation = await self._admission.cancel_operation(
             caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
         )
         raise web.HTTPSeeOther(f"/stores/{operation.store_id}")
