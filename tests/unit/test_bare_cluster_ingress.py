@@ -4,8 +4,8 @@ import kubernetes_validate
 import pytest
 
 from tools.devcluster import traefik
-from tools.devcluster.builds import HERE
-from tools.devcluster.ingress import CLASS, GATEWAY, NAMESPACE, make_manifests
+from tools.devcluster.builds import PACKAGE_FOLDER
+from tools.devcluster.ingress import CLASS_NAME, GATEWAY_NAME, NAMESPACE, make_manifests
 
 OWN = [each for each in make_manifests() if "gateway.networking" not in each["apiVersion"]]
 
@@ -21,7 +21,7 @@ def test_pod_and_gateway_are_where_the_platform_looks_for_them() -> None:
         made["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         == "restricted"
     )
-    assert (NAMESPACE, CLASS, GATEWAY) == ("traefik", "traefik", "traefik")
+    assert (NAMESPACE, CLASS_NAME, GATEWAY_NAME) == ("traefik", "traefik", "traefik")
     assert made["Gateway"]["spec"]["gatewayClassName"] == made["GatewayClass"]["metadata"]["name"]
     ports = {
         port["name"]: port["containerPort"]
@@ -35,7 +35,7 @@ def test_pod_and_gateway_are_where_the_platform_looks_for_them() -> None:
 
 
 def test_every_source_is_pinned() -> None:
-    folder = HERE / "go" / "traefik"
+    folder = PACKAGE_FOLDER / "go" / "traefik"
     sums = (folder / "go.sum").read_text(encoding="utf-8")
     assert f"{traefik.GATEWAY_API.replace('@', ' ')} {traefik.GATEWAY_API_SUM}\n" in sums
     assert "go-acme/lego/v5" not in sums  # it is pinned by the sum in traefik.py

@@ -16,10 +16,18 @@ from tests.support.platform import ROOT
 sys.path.append(str(ROOT / "scripts"))
 
 from tools.images import wheels
-from tools.images.cache import Cache, Key
-from tools.images.failure import BuildError, run
-from tools.images.main import is_current
-from tools.images.oci import MADE, Image, Layer, pack, unpack, whole, write_archive
+from tools.images.cache import LayerCache, CacheKey
+from tools.images.failure import BuildError, run_program
+from tools.images.main import is_archive_current
+from tools.images.oci import (
+    MTIME,
+    Image,
+    Layer,
+    pack_layer,
+    unpack_layers,
+    open_atomically,
+    write_archive,
+)
 
 
 def fill(folder: Path, *, text: str = "hello", mtime: float = 1_000_000_000) -> Path:
@@ -40,7 +48,7 @@ def image_of(*layers: Layer) -> Image:
         entrypoint=("/init", "--"),
         command=("serve",),
         user="10001:10001",
-        directory="/work",
+        working_directory="/work",
         environment={"B": "2", "A": "1"},
         labels={"title": "Test"},
     )
@@ -53,7 +61,7 @@ def read(archive: Path) -> dict[str, bytes]:
 
 def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
     layers = [
-        pack(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz")
+        pack_layer(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz")
         for name in "ab"
     ]
     write_archive(image_of(*layers), tmp_path / "out" / "test.oci.tar")
@@ -80,31 +88,37 @@ def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
     assert config["rootfs"]["diff_ids"] == [
         f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in unpacked
     ]
-    assert [layer.unpacked for layer in layers] == [len(tar) for tar in unpacked]
+    assert [layer.unpacked_bytes for layer in layers] == [len(tar) for tar in unpacked]
     assert len(config["history"]) == 2
     assert len(content) == 4  # two layers, manifest, config
 
 
 def test_a_layer_is_owned_by_root_and_holds_no_devices(tmp_path: Path) -> None:
-    layer = pack(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
+    layer = pack_layer(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
     with tarfile.open(layer.path) as tar:
         entries = {entry.name: entry for entry in tar}
     assert list(entries) == ["opt", "opt/app", "opt/app/link", "opt/app/run"]
     assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in entries.values()} == {
-        (0, 0, "", MADE)
+        (0, 0, "", MTIME)
     }
     assert entries["opt/app/run"].mode == 0o755
     assert entries["opt/app/link"].linkname == "run"
-    unpack([layer], tmp_path / "root")
+    unpack_layers([layer], tmp_path / "root")
     assert (tmp_path / "root/opt/app/link").read_text() == "hello"
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = pack(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
-    second = pack(fill(tmp_path / "b", mtime=1_500_000_000), name="x", target=tmp_path / "second")
-    other = pack(fill(tmp_path / "c", text="other"), name="x", target=tmp_path / "third")
+    first = pack_layer(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
+    second = pack_layer(
+        fill(tmp_path / "b", mtime=1_500_000_000), name="x", target=tmp_path / "second"
+    )
+    other = pack_layer(fill(tmp_path / "c", text="other"), name="x", target=tmp_path / "third")
     assert first.path.read_bytes() == second.path.read_bytes()
-    assert (first.digest, first.diff_id, first.size) == (second.digest, second.diff_id, second.size)
+    assert (first.digest, first.diff_id, first.size_bytes) == (
+        second.digest,
+        second.diff_id,
+        second.size_bytes,
+    )
     assert other.diff_id != first.diff_id
     for name, layer in (("one", first), ("two", second)):
         write_archive(image_of(layer), tmp_path / name)
@@ -114,11 +128,13 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_files_of_packages_keep_their_time(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a")
     (folder / "new").write_text("made just now")
-    layer = pack(folder, name="a", target=tmp_path / "a.tar.gz", keep_times_before=1_000_000_001)
+    layer = pack_layer(
+        folder, name="a", target=tmp_path / "a.tar.gz", preserve_mtime_before=1_000_000_001
+    )
     with tarfile.open(layer.path) as tar:
         times = {entry.name: entry.mtime for entry in tar if not entry.issym()}
     assert times == {
-        "new": MADE,
+        "new": MTIME,
         "opt": 1_000_000_000,
         "opt/app": 1_000_000_000,
         "opt/app/run": 1_000_000_000,
@@ -130,7 +146,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
     target.write_bytes(b"old")
 
     def write() -> None:
-        with whole(target) as file:
+        with open_atomically(target) as file:
             file.write(b"half of the n")
             raise KeyboardInterrupt
 
@@ -141,30 +157,30 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_an_archive_is_kept_only_while_it_is_this_image_and_whole(tmp_path: Path) -> None:
-    layer = pack(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
+    layer = pack_layer(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
     image, target = image_of(layer), tmp_path / "test.oci.tar"
-    assert not is_current(target, image)
+    assert not is_archive_current(target, image)
     write_archive(image, target)
-    assert is_current(target, image)
-    assert not is_current(target, replace(image, command=("other",)))
-    assert not is_current(target, replace(image, reference="docker.io/storefleet/test:2"))
+    assert is_archive_current(target, image)
+    assert not is_archive_current(target, replace(image, command=("other",)))
+    assert not is_archive_current(target, replace(image, reference="docker.io/storefleet/test:2"))
     target.write_bytes(target.read_bytes()[:4000])
-    assert not is_current(target, image)
+    assert not is_archive_current(target, image)
 
 
 def test_the_cache_keeps_one_of_each_name_and_believes_no_damaged_one(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "cache")
-    with cache.held(), cache.room() as room:
+    cache = LayerCache(tmp_path / "cache")
+    with cache.hold_lock(), cache.create_work_folder() as room:
         folder = fill(room / "a")
-        old, new, longer = Key("a", 1), Key("a", 2), Key("longer")
-        cache.keep(folder, name="oscar-template", key=longer)
-        cache.keep(folder, name="oscar", key=old)
-        kept = cache.keep(folder, name="oscar", key=new)
-        assert cache.find("oscar", old) is None
-        assert cache.find("oscar", new) == kept
-        assert cache.find("oscar-template", longer) is not None
+        old, new, longer = CacheKey("a", 1), CacheKey("a", 2), CacheKey("longer")
+        cache.store_layer(folder, name="oscar-template", key=longer)
+        cache.store_layer(folder, name="oscar", key=old)
+        kept = cache.store_layer(folder, name="oscar", key=new)
+        assert cache.find_layer("oscar", old) is None
+        assert cache.find_layer("oscar", new) == kept
+        assert cache.find_layer("oscar-template", longer) is not None
         kept.path.write_bytes(kept.path.read_bytes()[:-1])
-        assert cache.find("oscar", new) is None
+        assert cache.find_layer("oscar", new) is None
     assert not room.exists()
 
 
@@ -172,14 +188,14 @@ def test_a_key_is_of_names_modes_and_content(tmp_path: Path) -> None:
     (tmp_path / "tree/__pycache__").mkdir(parents=True)
     file = tmp_path / "tree/a.py"
     file.write_text("1")
-    before = str(Key("x").tree(tmp_path / "tree"))
+    before = str(CacheKey("x").add_tree(tmp_path / "tree"))
     (tmp_path / "tree/__pycache__/a.pyc").write_text("compiled")
-    assert str(Key("x").tree(tmp_path / "tree")) == before
+    assert str(CacheKey("x").add_tree(tmp_path / "tree")) == before
     file.chmod(0o755)
-    assert str(Key("x").tree(tmp_path / "tree")) != before
+    assert str(CacheKey("x").add_tree(tmp_path / "tree")) != before
     file.chmod(0o644)
     file.write_text("2")
-    assert str(Key("x").tree(tmp_path / "tree")) != before
+    assert str(CacheKey("x").add_tree(tmp_path / "tree")) != before
 
 
 def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
@@ -188,33 +204,43 @@ def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
         "aa==1 \\\n    --hash=sha256:1\npg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\npg-xy==1\n"
     )
     assert (
-        wheels.lines_of(lock, "pg-x") == "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
+        wheels.extract_lock_entry(lock, "pg-x")
+        == "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
     )
     with pytest.raises(BuildError, match="does not lock pg"):
-        wheels.lines_of(lock, "pg")
+        wheels.extract_lock_entry(lock, "pg")
 
 
 def test_what_is_left_out_has_to_be_there(tmp_path: Path) -> None:
     (tmp_path / "faker/providers").mkdir(parents=True)
-    wheels.remove(tmp_path, ["fak*"])
+    wheels.remove_matches(tmp_path, ["fak*"])
     assert not list(tmp_path.iterdir())
     with pytest.raises(BuildError, match="correct the list"):
-        wheels.remove(tmp_path, ["faker"])
+        wheels.remove_matches(tmp_path, ["faker"])
 
 
 def test_a_failed_program_is_told_with_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "build.log"
     script = "import sys; print('first'); print('no space', file=sys.stderr); sys.exit(3)"
     with pytest.raises(BuildError, match=r"It failed: exit status 3: no space \(more in "):
-        run([sys.executable, "-u", "-c", script], what="It failed", timeout=20, log=log)
+        run_program(
+            [sys.executable, "-u", "-c", script], failure="It failed", timeout_s=20, log=log
+        )
     assert b"first" in log.read_bytes()
     with pytest.raises(BuildError, match="not done within"):
-        run([sys.executable, "-c", "import time; time.sleep(60)"], what="It", timeout=0.3, log=log)
+        run_program(
+            [sys.executable, "-c", "import time; time.sleep(60)"],
+            failure="It",
+            timeout_s=0.3,
+            log=log,
+        )
     with pytest.raises(BuildError, match="is missing"):
-        run(["no-such-program"], what="It", timeout=5, log=log)
+        run_program(["no-such-program"], failure="It", timeout_s=5, log=log)
 
 
 def test_what_is_unpacked_can_be_packed_again(tmp_path: Path) -> None:
-    first = pack(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
-    unpack([first], tmp_path / "again")
-    assert pack(tmp_path / "again", name="x", target=tmp_path / "second").digest == first.digest
+    first = pack_layer(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
+    unpack_layers([first], tmp_path / "again")
+    assert (
+        pack_layer(tmp_path / "again", name="x", target=tmp_path / "second").digest == first.digest
+    )

@@ -6,10 +6,10 @@ from typing import Any
 
 from tools.images import catalogue
 from tools.images.oci import Image, Layer, write_archive
-from tools.images.products import Product
+from tools.images.products import ImageProduct
 
 
-def product(folder: Path, version: str, *, engine: str = "shop") -> Product:
+def product(folder: Path, version: str, *, engine: str = "shop") -> ImageProduct:
     """A version whose archive lies in the folder."""
     content = folder / "layer"
     content.write_bytes(b"content")
@@ -20,11 +20,11 @@ def product(folder: Path, version: str, *, engine: str = "shop") -> Product:
         entrypoint=(),
         command=(),
         user="1:1",
-        directory="/",
+        working_directory="/",
     )
     write_archive(image, folder / f"{engine}-{version}.oci.tar")
-    return Product(
-        archive=f"{engine}-{version}",
+    return ImageProduct(
+        archive_name=f"{engine}-{version}",
         image=image,
         engine=engine,
         version=version,
@@ -41,7 +41,7 @@ def versions(folder: Path, engine: str = "shop") -> list[str]:
 
 
 def test_the_first_version_is_the_default_and_the_order_is_kept(tmp_path: Path) -> None:
-    catalogue.update(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.0")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.0")])
     assert written(tmp_path) == {
         "shop": {
             "default_version": "2.0",
@@ -54,32 +54,32 @@ def test_the_first_version_is_the_default_and_the_order_is_kept(tmp_path: Path) 
 
 
 def test_an_image_without_an_engine_is_not_listed(tmp_path: Path) -> None:
-    catalogue.update(tmp_path, [product(tmp_path, "1", engine="")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "1", engine="")])
     assert written(tmp_path) == {}
 
 
 def test_what_an_earlier_build_made_stays_behind_what_is_made_now(tmp_path: Path) -> None:
-    catalogue.update(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
-    catalogue.update(tmp_path, [product(tmp_path, "9", engine="other")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "9", engine="other")])
     assert versions(tmp_path) == ["1.0", "1.1"]
-    catalogue.update(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.1")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.1")])
     assert versions(tmp_path) == ["2.0", "1.1", "1.0"]
     assert written(tmp_path)["shop"]["default_version"] == "2.0"
 
 
 def test_what_is_no_longer_in_the_folder_is_forgotten(tmp_path: Path) -> None:
-    catalogue.update(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
+    catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
     (tmp_path / "shop-1.0.oci.tar").write_bytes(b"half of it")
-    catalogue.update(tmp_path, [])
+    catalogue.update_catalogue(tmp_path, [])
     assert versions(tmp_path) == ["1.1"]
     assert written(tmp_path)["shop"]["default_version"] == "1.1"
     (tmp_path / "shop-1.1.oci.tar").unlink()
-    catalogue.update(tmp_path, [])
+    catalogue.update_catalogue(tmp_path, [])
     assert written(tmp_path) == {}
 
 
 def test_a_broken_list_is_made_anew(tmp_path: Path) -> None:
     for broken in ("", "[]", '{"shop": 1}', '{"shop": {"default_version": "1", "versions": [{}]}}'):
         (tmp_path / "catalogue.json").write_text(broken)
-        catalogue.update(tmp_path, [product(tmp_path, "1.0")])
+        catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0")])
         assert versions(tmp_path) == ["1.0"]

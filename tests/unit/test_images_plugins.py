@@ -6,14 +6,14 @@ import pytest
 
 from tools.images import plugins
 from tools.images.failure import BuildError
-from tools.images.products import Absent
+from tools.images.products import MaterialMissing
 
 
 def plugin(
     folder: Path, version: str = "11.0.1", *, wordpress: str = "6.9", name: str = "WooCommerce"
 ) -> Path:
     """A folder that looks like WooCommerce as it is installed."""
-    for built in plugins.BUILT:
+    for built in plugins.BUILT_ENTRIES:
         (folder / built).parent.mkdir(parents=True, exist_ok=True)
         (folder / built).write_text("") if built.endswith(".php") else (folder / built).mkdir()
     header = f" * Plugin Name: {name}\n * Version: {version}\n * Requires at least: {wordpress}\n * Requires PHP: 7.4\n"
@@ -22,26 +22,29 @@ def plugin(
 
 
 def given(*folders: Path) -> list[plugins.Plugin]:
-    return plugins.given({"WOOCOMMERCE_DIRS": ":".join(map(str, folders))})
+    return plugins.read_plugins({"WOOCOMMERCE_DIRS": ":".join(map(str, folders))})
 
 
 def versions(*folders: Path) -> list[tuple[str, int]]:
-    return [(release.version, release.theme) for release in plugins.releases(given(*folders))]
+    return [
+        (release.version, release.theme_revision)
+        for release in plugins.list_releases(given(*folders))
+    ]
 
 
 @pytest.mark.parametrize("environment", [{}, {"WOOCOMMERCE_DIRS": ""}, {"WOOCOMMERCE_DIRS": " : "}])
 def test_without_folders_it_is_said_what_is_missing_and_how_to_give_it(
     environment: dict[str, str],
 ) -> None:
-    with pytest.raises(Absent, match=r"WOOCOMMERCE_DIRS=/path/to/woocommerce"):
-        plugins.given(environment)
+    with pytest.raises(MaterialMissing, match=r"WOOCOMMERCE_DIRS=/path/to/woocommerce"):
+        plugins.read_plugins(environment)
 
 
 def test_the_plugin_itself_or_the_folder_that_holds_it(tmp_path: Path) -> None:
     inner = plugin(tmp_path / "unpacked" / "woocommerce", "10.4.2")
     assert [found.folder for found in given(tmp_path / "unpacked", inner)] == [inner, inner]
     (found,) = given(inner)
-    assert (found.version, found.wordpress, found.php) == ("10.4.2", "6.9", "7.4")
+    assert (found.version, found.min_wordpress, found.min_php) == ("10.4.2", "6.9", "7.4")
 
 
 def test_a_version_for_each_folder_in_the_order_given(tmp_path: Path) -> None:
@@ -89,15 +92,15 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_it_asks_for_a_wordpress_and_a_php_that_there_are(tmp_path: Path) -> None:
     (found,) = given(plugin(tmp_path / "given", wordpress="7.10"))
-    plugins.insist_on(found, wordpress="7.10", php="8.4")
-    plugins.insist_on(found, wordpress="7.10.2", php="8.4")
+    plugins.check_requirements(found, wordpress="7.10", php="8.4")
+    plugins.check_requirements(found, wordpress="7.10.2", php="8.4")
     with pytest.raises(BuildError, match=r"needs WordPress 7\.10, and there is 7\.9\.1"):
-        plugins.insist_on(found, wordpress="7.9.1", php="8.4")
+        plugins.check_requirements(found, wordpress="7.9.1", php="8.4")
     with pytest.raises(BuildError, match=r"needs PHP 7\.4, and there is 7\.3"):
-        plugins.insist_on(found, wordpress="8", php="7.3")
+        plugins.check_requirements(found, wordpress="8", php="7.3")
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
-    assert plugins.numbers("7.10") > plugins.numbers("7.9.9")
-    assert plugins.numbers("7.1") == plugins.numbers("7.1.0")
-    assert plugins.numbers("7.2-beta1") == (7, 2)
+    assert plugins.parse_version("7.10") > plugins.parse_version("7.9.9")
+    assert plugins.parse_version("7.1") == plugins.parse_version("7.1.0")
+    assert plugins.parse_version("7.2-beta1") == (7, 2)

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 from tools.devcluster.layout import Network
 
-TIMEOUT = 10.0
-WATCH_SECONDS = 240
-ANSWER_LIMIT = 64 * 1024 * 1024
+TIMEOUT_S = 10.0
+WATCH_S = 240
+RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
 FIELD_MANAGER = "bare-cluster"
 
 
@@ -24,7 +24,7 @@ class ApiError(Exception):
         self.status = status
 
 
-class Api:
+class ApiClient:
     """One user's way to the API server."""
 
     def __init__(self, network: Network, *, certificates: Path, user: str) -> None:
@@ -32,21 +32,21 @@ class Api:
         self._tls = ssl.create_default_context(cafile=certificates / "ca.crt")
         self._tls.load_cert_chain(certificates / f"{user}.crt", certificates / f"{user}.key")
 
-    def get(self, path: str, *, timeout: float = TIMEOUT) -> Any:
-        return self._answer("GET", path, timeout=timeout)
+    def get(self, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
+        return self._request_json("GET", path, timeout=timeout_s)
 
-    def text(self, path: str, *, timeout: float = TIMEOUT) -> str:
-        return self._read("GET", path, timeout=timeout).decode(errors="replace")
+    def get_text(self, path: str, *, timeout_s: float = TIMEOUT_S) -> str:
+        return self._request_bytes("GET", path, timeout_s=timeout_s).decode(errors="replace")
 
     def create(self, path: str, content: Any) -> Any:
-        return self._answer("POST", path, content)
+        return self._request_json("POST", path, content)
 
     def delete(self, path: str, *, uid: str) -> Any:
-        return self._answer("DELETE", path, {"preconditions": {"uid": uid}})
+        return self._request_json("DELETE", path, {"preconditions": {"uid": uid}})
 
     def apply(self, path: str, content: Any) -> Any:
         query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
-        return self._answer(
+        return self._request_json(
             "PATCH", f"{path}?{query}", content, kind="application/apply-patch+yaml"
         )
 
@@ -56,63 +56,68 @@ class Api:
             {
                 "watch": "1",
                 "resourceVersion": version,
-                "timeoutSeconds": WATCH_SECONDS,
+                "timeoutSeconds": WATCH_S,
                 "allowWatchBookmarks": "true",
             }
         )
-        connection, response = self._open(
-            "GET", f"{path}?{query}", None, timeout=WATCH_SECONDS + TIMEOUT
+        connection, response = self._send_request(
+            "GET", f"{path}?{query}", None, timeout_s=WATCH_S + TIMEOUT_S
         )
         try:
-            while line := response.readline(ANSWER_LIMIT):
+            while line := response.readline(RESPONSE_LIMIT_BYTES):
                 yield json.loads(line)
         except (OSError, HTTPException, ValueError) as error:
             raise ApiError(0, f"the watch of {path} broke: {error}") from error
         finally:
             connection.close()
 
-    def _answer(self, method: str, path: str, content: Any = None, **options: Any) -> Any:
-        body = self._read(method, path, content, **options)
+    def _request_json(self, method: str, path: str, content: Any = None, **options: Any) -> Any:
+        body = self._request_bytes(method, path, content, **options)
         try:
             return json.loads(body)
         except ValueError as error:
             raise ApiError(0, f"{method} {path}: the answer is not JSON: {error}") from error
 
-    def _read(
+    def _request_bytes(
         self,
         method: str,
         path: str,
         content: Any = None,
         *,
-        kind: str = "application/json",
-        timeout: float = TIMEOUT,
+        content_type: str = "application/json",
+        timeout_s: float = TIMEOUT_S,
     ) -> bytes:
-        connection, response = self._open(method, path, content, kind=kind, timeout=timeout)
+        connection, response = self._send_request(
+            method, path, content, content_type=content_type, timeout_s=timeout_s
+        )
         try:
-            return response.read(ANSWER_LIMIT)
+            return response.read(RESPONSE_LIMIT_BYTES)
         except (OSError, HTTPException) as error:
             raise ApiError(0, f"{method} {path}: {error}") from error
         finally:
             connection.close()
 
-    def _open(
+    def _send_request(
         self,
         method: str,
         path: str,
         content: Any,
         *,
-        kind: str = "application/json",
-        timeout: float,
+        content_type: str = "application/json",
+        timeout_s: float,
     ) -> tuple[HTTPSConnection, HTTPResponse]:
-        connection = HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+        connection = HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._tls)
         body = None if content is None else json.dumps(content).encode()
         try:
             connection.request(
-                method, path, body, {"Content-Type": kind, "Accept": "application/json, */*"}
+                method,
+                path,
+                body,
+                {"Content-Type": content_type, "Accept": "application/json, */*"},
             )
             response = connection.getresponse()
             if response.status >= 400:
-                raise ApiError(response.status, f"{method} {path}: {_reason(response)}")
+                raise ApiError(response.status, f"{method} {path}: {_read_error_message(response)}")
         except (OSError, HTTPException) as error:
             connection.close()
             raise ApiError(0, f"{method} {path}: {error}") from error
@@ -122,7 +127,7 @@ class Api:
         return connection, response
 
 
-def _reason(response: HTTPResponse) -> str:
+def _read_error_message(response: HTTPResponse) -> str:
     """What the server says about its refusal: a Status object, or plain text."""
     text = response.read(4000).decode(errors="replace").strip()
     try:

@@ -14,21 +14,21 @@ from pathlib import Path
 from tools.devcluster import commands, debian, files
 from tools.devcluster.errors import ClusterError
 
-HERE = Path(__file__).resolve().parent
-GO_NEEDED = (1, 26, 6)
-BUILD_TIMEOUT = 3600
-KUBERNETES = "1.36.3"
-_VERSION = "k8s.io/component-base/version"
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+MIN_GO_VERSION = (1, 26, 6)
+BUILD_TIMEOUT_S = 3600
+KUBERNETES_VERSION = "1.36.3"
+_VERSION_PACKAGE = "k8s.io/component-base/version"
 _KUBERNETES_FLAGS = (
-    f"-s -w -X {_VERSION}.gitVersion=v{KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=36"
-    f" -X {_VERSION}.gitTreeState=clean"
+    f"-s -w -X {_VERSION_PACKAGE}.gitVersion=v{KUBERNETES_VERSION} -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36"
+    f" -X {_VERSION_PACKAGE}.gitTreeState=clean"
 )
 
 _HELM_FLAGS = "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"
 
 
 @dataclass(frozen=True)
-class Module:
+class GoModule:
     """Programs that are built from one go.mod."""
 
     name: str
@@ -39,19 +39,19 @@ class Module:
 
     @property
     def folder(self) -> Path:
-        return HERE / "go" / self.name
+        return PACKAGE_FOLDER / "go" / self.name
 
-    def programs(self) -> list[str]:
+    def list_programs(self) -> list[str]:
         return [
             self.name if package == "." else package.rpartition("/")[2] for package in self.packages
         ]
 
-    def sources(self) -> list[Path]:
+    def list_sources(self) -> list[Path]:
         return sorted(
             path for path in self.folder.iterdir() if path.suffix in {".go", ".mod", ".sum"}
         )
 
-    def command(self, go: str, output: Path) -> list[str]:
+    def make_command(self, go: str, output: Path) -> list[str]:
         output_flag = [f"-o={output}{os.sep}"]
         tags = [f"-tags={self.tags}"] if self.tags else []
         return [
@@ -66,19 +66,19 @@ class Module:
 
 
 @dataclass(frozen=True)
-class Pause:
+class PauseProgram:
     """The program that holds a pod's namespaces: one file of C, without a library."""
 
     name: str = "pause"
     cgo: bool = True
 
-    def programs(self) -> list[str]:
+    def list_programs(self) -> list[str]:
         return ["pause"]
 
-    def sources(self) -> list[Path]:
-        return [HERE / "pause" / "pause.c"]
+    def list_sources(self) -> list[Path]:
+        return [PACKAGE_FOLDER / "pause" / "pause.c"]
 
-    def command(self, go: str, output: Path) -> list[str]:
+    def make_command(self, go: str, output: Path) -> list[str]:
         del go
         return [
             "gcc",
@@ -89,18 +89,18 @@ class Pause:
             "-s",
             "-o",
             f"{output / 'pause'}",
-            str(self.sources()[0]),
+            str(self.list_sources()[0]),
         ]
 
     @property
     def folder(self) -> Path:
-        return HERE / "pause"
+        return PACKAGE_FOLDER / "pause"
 
 
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _KUBE = "k8s.io/kubernetes/cmd"
-MODULES: tuple[Module | Pause, ...] = (
-    Module(
+MODULES: tuple[GoModule | PauseProgram, ...] = (
+    GoModule(
         "kubernetes",
         tuple(
             f"{_KUBE}/{name}"
@@ -115,87 +115,93 @@ MODULES: tuple[Module | Pause, ...] = (
         ),
         flags=_KUBERNETES_FLAGS,
     ),
-    Module(
+    GoModule(
         "containerd",
         tuple(f"{_CONTAINERD}/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")),
         tags="no_btrfs,no_devmapper,no_zfs",
     ),
-    Module("runc", ("github.com/opencontainers/runc",), tags="seccomp", cgo=True),
-    Pause(),
-    Module("etcd", (".",)),
-    Module("coredns", (".",)),
-    Module("kube-network-policies", (".",)),
-    Module("helm", ("helm.sh/helm/v4/cmd/helm",), flags=_HELM_FLAGS),
-    Module("kwok", ("sigs.k8s.io/kwok/cmd/kwok",)),
+    GoModule("runc", ("github.com/opencontainers/runc",), tags="seccomp", cgo=True),
+    PauseProgram(),
+    GoModule("etcd", (".",)),
+    GoModule("coredns", (".",)),
+    GoModule("kube-network-policies", (".",)),
+    GoModule("helm", ("helm.sh/helm/v4/cmd/helm",), flags=_HELM_FLAGS),
+    GoModule("kwok", ("sigs.k8s.io/kwok/cmd/kwok",)),
 )
 
 
-def default_cache() -> Path:
+def get_default_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base).resolve() / "storefleet" / "bare-cluster"
 
 
-def cached_folder(cache: Path, module: Module | Pause) -> Path:
+def get_cached_folder(cache: Path, module: GoModule | PauseProgram) -> Path:
     """Where the module's programs lie, or will: named by the hash of their sources and of how they are built."""
     digest = hashlib.sha256()
-    words = [platform.machine(), *module.command("go", Path("/output")), f"cgo={module.cgo}"]
-    digest.update("\0".join(word for word in words if not word.startswith(str(HERE))).encode())
-    for source in module.sources():
+    words = [platform.machine(), *module.make_command("go", Path("/output")), f"cgo={module.cgo}"]
+    digest.update(
+        "\0".join(word for word in words if not word.startswith(str(PACKAGE_FOLDER))).encode()
+    )
+    for source in module.list_sources():
         content = source.read_bytes()
         digest.update(f"\0{source.name}\0{len(content)}\0".encode() + content)
     return cache / f"{module.name}-{digest.hexdigest()[:16]}"
 
 
-def missing(cache: Path) -> list[Module | Pause]:
-    return [module for module in MODULES if not cached_folder(cache, module).is_dir()]
+def list_missing_modules(cache: Path) -> list[GoModule | PauseProgram]:
+    return [module for module in MODULES if not get_cached_folder(cache, module).is_dir()]
 
 
-def programs(cache: Path) -> dict[str, Path]:
+def locate_programs(cache: Path) -> dict[str, Path]:
     """Each program's name and file."""
     return {
-        name: cached_folder(cache, module) / name
+        name: get_cached_folder(cache, module) / name
         for module in MODULES
-        for name in module.programs()
+        for name in module.list_programs()
     }
 
 
-def build(cache: Path) -> list[str]:
+def build_missing_modules(cache: Path) -> list[str]:
     """Builds what the cache lacks; returns the names of what was built."""
-    if not missing(cache):
+    if not list_missing_modules(cache):
         return []
     cache.mkdir(parents=True, exist_ok=True)
-    with files.locked(cache, doing="build"):
-        wanted = missing(cache)
+    with files.lock_folder(cache, doing="build"):
+        wanted = list_missing_modules(cache)
         if not wanted:
             return []
         if any(module.cgo for module in wanted):
-            debian.install(debian.BUILD)
+            debian.install_packages(debian.BUILD_PACKAGES)
         go = find_go()
         for module in wanted:
-            _build_one(module, go, cache)
+            _build_module(module, go, cache)
     return [module.name for module in wanted]
 
 
-def _build_one(module: Module | Pause, go: str, cache: Path) -> None:
+def _build_module(module: GoModule | PauseProgram, go: str, cache: Path) -> None:
     began = time.monotonic()
-    print(f"bare-cluster: building {', '.join(module.programs())} …", flush=True)
-    with temporary(cache, module.name) as output:
+    print(f"bare-cluster: building {', '.join(module.list_programs())} …", flush=True)
+    with create_temporary_folder(cache, module.name) as output:
         hint = f"It runs in {module.folder}; what is built already stays, so the same command goes on from here."
-        command = module.command(go, output)
-        commands.run(
-            command, timeout=BUILD_TIMEOUT, cwd=module.folder, env=environment(module), hint=hint
+        command = module.make_command(go, output)
+        commands.run_command(
+            command,
+            timeout_s=BUILD_TIMEOUT_S,
+            cwd=module.folder,
+            env=make_environment(module),
+            hint=hint,
         )
-        lacking = [name for name in module.programs() if not (output / name).is_file()]
+        lacking = [name for name in module.list_programs() if not (output / name).is_file()]
         if lacking:
             raise ClusterError(
                 f"`{command[0]} {command[1]}` in {module.folder} made no {', '.join(lacking)}."
             )
-        output.rename(cached_folder(cache, module))
+        output.rename(get_cached_folder(cache, module))
     print(f"bare-cluster: built {module.name} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 @contextlib.contextmanager
-def temporary(cache: Path, name: str) -> Iterator[Path]:
+def create_temporary_folder(cache: Path, name: str) -> Iterator[Path]:
     """A folder that becomes the real one by a rename; those of killed builds go first."""
     for old in cache.glob(f".{name}-*"):
         shutil.rmtree(old, ignore_errors=True)
@@ -207,7 +213,7 @@ def temporary(cache: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def environment(module: Module | Pause) -> dict[str, str]:
+def make_environment(module: GoModule | PauseProgram) -> dict[str, str]:
     """The caller's, without what would change the programs."""
     dropped = (
         "GOFLAGS",
@@ -231,12 +237,12 @@ def environment(module: Module | Pause) -> dict[str, str]:
 
 def find_go() -> str:
     """A Go that is new enough, from PATH or its usual folder."""
-    needed = ".".join(map(str, GO_NEEDED))
+    needed = ".".join(map(str, MIN_GO_VERSION))
     found = []
     for go in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
-        answer = commands.run([go, "version"], env={**os.environ, "GOTOOLCHAIN": "local"})
-        version = version_of(answer)
-        if version >= GO_NEEDED:
+        answer = commands.run_command([go, "version"], env={**os.environ, "GOTOOLCHAIN": "local"})
+        version = parse_go_version(answer)
+        if version >= MIN_GO_VERSION:
             return go
         found.append(f"{go} is {'.'.join(map(str, version))}")
     have = "; ".join(found) or "none was found on PATH or in /usr/local/go"
@@ -245,7 +251,7 @@ def find_go() -> str:
     )
 
 
-def version_of(answer: str) -> tuple[int, ...]:
+def parse_go_version(answer: str) -> tuple[int, ...]:
     """From `go version go1.26.8 linux/amd64`."""
     words = answer.split()
     text = words[2].removeprefix("go") if len(words) > 2 else ""

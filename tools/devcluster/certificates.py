@@ -9,7 +9,7 @@ from tools.devcluster import commands
 from tools.devcluster.layout import CLUSTER_DOMAIN, NODE_NAME, Network
 
 AUTHORITY_DAYS, CERTIFICATE_DAYS = 3650, 365
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+_KEY_OPTIONS = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Certificate:
     name: str
     user: str
     groups: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
+    alternative_names: tuple[str, ...] = ()
     authority: str = "ca"
 
     @property
     def subject(self) -> str:
         return "".join(f"/O={group}" for group in self.groups) + f"/CN={self.user}"
 
-    def extensions(self) -> list[str]:
-        usage = ["clientAuth", *(["serverAuth"] if self.addresses else [])]
+    def make_extensions(self) -> list[str]:
+        usage = ["clientAuth", *(["serverAuth"] if self.alternative_names else [])]
         wanted = [
             f"extendedKeyUsage={','.join(usage)}",
             "keyUsage=critical,digitalSignature",
@@ -35,11 +35,15 @@ class Certificate:
         ]
         return [
             *wanted,
-            *([f"subjectAltName={','.join(self.addresses)}"] if self.addresses else []),
+            *(
+                [f"subjectAltName={','.join(self.alternative_names)}"]
+                if self.alternative_names
+                else []
+            ),
         ]
 
 
-def certificates(network: Network) -> list[Certificate]:
+def list_certificates(network: Network) -> list[Certificate]:
     service = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     api = (
         *service.split(","),
@@ -51,43 +55,48 @@ def certificates(network: Network) -> list[Certificate]:
     )
     return [
         Certificate("admin", "admin", ("system:masters",)),
-        Certificate("kube-apiserver", "kube-apiserver", addresses=api),
+        Certificate("kube-apiserver", "kube-apiserver", alternative_names=api),
         Certificate("apiserver-to-kubelet", "kube-apiserver-kubelet-client"),
         Certificate("kube-controller-manager", "system:kube-controller-manager"),
         Certificate("kube-scheduler", "system:kube-scheduler"),
         Certificate("kube-proxy", "system:kube-proxy"),
         Certificate("kubelet", f"system:node:{NODE_NAME}", ("system:nodes",)),
         Certificate(
-            "kubelet-server", NODE_NAME, addresses=(f"DNS:{NODE_NAME}", f"IP:{network.node}")
+            "kubelet-server",
+            NODE_NAME,
+            alternative_names=(f"DNS:{NODE_NAME}", f"IP:{network.node}"),
         ),
         Certificate("coredns", "system:coredns"),
         Certificate("volumes", "bare-cluster:volumes"),
         Certificate("network-policies", "bare-cluster:network-policies"),
         # etcd trusts everybody its authority knows, so it has one of its own.
         Certificate(
-            "etcd-server", "etcd", addresses=("DNS:localhost", "IP:127.0.0.1"), authority="etcd-ca"
+            "etcd-server",
+            "etcd",
+            alternative_names=("DNS:localhost", "IP:127.0.0.1"),
+            authority="etcd-ca",
         ),
         Certificate("apiserver-to-etcd", "kube-apiserver", authority="etcd-ca"),
     ]
 
 
-def make_certificates(folder: Path, network: Network) -> None:
+def create_certificates(folder: Path, network: Network) -> None:
     """Authorities and the key of service accounts are made once; certificates anew each time, so that none runs out."""
     for authority in ("ca", "etcd-ca"):
         if not (folder / f"{authority}.crt").is_file():
-            _make_authority(folder, authority)
+            _create_authority(folder, authority)
     if not (folder / "service-accounts.pub").is_file():
-        _make_service_account_keys(folder)
-    for certificate in certificates(network):
-        _make_certificate(folder, certificate)
+        _create_service_account_keys(folder)
+    for certificate in list_certificates(network):
+        _create_certificate(folder, certificate)
 
 
-def _make_authority(folder: Path, name: str) -> None:
+def _create_authority(folder: Path, name: str) -> None:
     command = [
         "openssl",
         "req",
         "-x509",
-        *_KEY,
+        *_KEY_OPTIONS,
         "-days",
         str(AUTHORITY_DAYS),
         "-subj",
@@ -99,41 +108,43 @@ def _make_authority(folder: Path, name: str) -> None:
         "-addext",
         "keyUsage=critical,keyCertSign,cRLSign",
     ]
-    _make_pair(folder, name, [*command, *usage])
+    _create_key_pair(folder, name, [*command, *usage])
 
 
-def _make_certificate(folder: Path, certificate: Certificate) -> None:
+def _create_certificate(folder: Path, certificate: Certificate) -> None:
     authority = folder / certificate.authority
     signer = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key"]
     command = [
         "openssl",
         "req",
         "-x509",
-        *_KEY,
+        *_KEY_OPTIONS,
         *signer,
         "-days",
         str(CERTIFICATE_DAYS),
         "-subj",
         certificate.subject,
     ]
-    extensions = [word for extension in certificate.extensions() for word in ("-addext", extension)]
-    _make_pair(folder, certificate.name, [*command, *extensions])
+    extensions = [
+        word for extension in certificate.make_extensions() for word in ("-addext", extension)
+    ]
+    _create_key_pair(folder, certificate.name, [*command, *extensions])
 
 
-def _make_pair(folder: Path, name: str, command: Sequence[str]) -> None:
+def _create_key_pair(folder: Path, name: str, command: Sequence[str]) -> None:
     """The key takes its place before the certificate, which is what tells that both are there."""
     key, certificate = folder / f".{name}.key", folder / f".{name}.crt"
-    commands.run([*command, "-keyout", key, "-out", certificate])
+    commands.run_command([*command, "-keyout", key, "-out", certificate])
     for made in (key, certificate):
         made.chmod(0o600)
         made.replace(folder / made.name.removeprefix("."))
 
 
-def _make_service_account_keys(folder: Path) -> None:
+def _create_service_account_keys(folder: Path) -> None:
     key, public = folder / "service-accounts.key", folder / ".service-accounts.pub"
-    commands.run(
+    commands.run_command(
         ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key]
     )
     key.chmod(0o600)
-    commands.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
+    commands.run_command(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
     shutil.move(public, folder / "service-accounts.pub")

@@ -11,17 +11,17 @@ from tools.devcluster import builds, control, images, processes, settings, statu
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import DEFAULT_BLOCK, DEFAULT_STATE, Layout
 
-WRONG, NOT_UP = 1, 3
+EXIT_FAILED, EXIT_NOT_UP = 1, 3
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    options = _create_parser().parse_args()
     try:
         _check_machine()
         return int(options.run(Layout(Path(options.state).resolve()), options))
     except ClusterError as error:
         print(f"bare-cluster: {error}", file=sys.stderr)
-        return WRONG
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("bare-cluster: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -38,7 +38,7 @@ def _check_machine() -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bare-cluster",
         description="A real single-node Kubernetes without Docker, which leaves nothing behind on the machine.",
@@ -52,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     cache = argparse.ArgumentParser(add_help=False)
     cache.add_argument(
-        "--cache", metavar="DIR", type=Path, default=builds.default_cache(), help="built programs"
+        "--cache",
+        metavar="DIR",
+        type=Path,
+        default=builds.get_default_cache(),
+        help="built programs",
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -67,72 +71,76 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--audit-log", metavar="PATH", help="log who asked what of the API server; '' for no longer"
     )
-    up.set_defaults(run=_up)
+    up.set_defaults(run=_run_up)
     for name, run, text in (
-        ("down", _down, "end its processes; data stays"),
-        ("reset", _reset, "down, and remove its folder"),
-        ("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig"),
-        ("environment", _environment, "print exports of KUBECONFIG and PATH for a shell"),
+        ("down", _run_down, "end its processes; data stays"),
+        ("reset", _run_reset, "down, and remove its folder"),
+        ("kubeconfig", _run_kubeconfig, "print the path of the administrator's kubeconfig"),
+        ("environment", _run_environment, "print exports of KUBECONFIG and PATH for a shell"),
     ):
         verbs.add_parser(name, parents=[common], help=text).set_defaults(run=run)
     shown = verbs.add_parser("status", parents=[common], help="show each process and what is wrong")
     shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    shown.set_defaults(run=_status)
+    shown.set_defaults(run=_run_status)
     verbs.add_parser("build", parents=[common, cache], help="build its programs only").set_defaults(
-        run=_build
+        run=_run_build
     )
     ingress = verbs.add_parser("ingress", parents=[common, cache], help="bring Traefik into it")
-    ingress.set_defaults(run=_ingress)
+    ingress.set_defaults(run=_run_ingress)
     load = verbs.add_parser("load-image", parents=[common], help="import images from OCI archives")
     load.add_argument("archives", metavar="FILE", nargs="+", type=Path)
-    load.set_defaults(run=_load)
+    load.set_defaults(run=_run_load_image)
     for name, text in (
         ("stop", "stop single processes until they are started"),
         ("start", "start them again"),
     ):
         verb = verbs.add_parser(name, parents=[common], help=text)
         verb.add_argument("names", metavar="PROCESS", nargs="+")
-        verb.set_defaults(run=_stop if name == "stop" else _start)
+        verb.set_defaults(run=_run_stop if name == "stop" else _run_start)
     enter = verbs.add_parser("enter", parents=[common], help="run a command inside the node")
     enter.add_argument("command", metavar="WORD", nargs=argparse.REMAINDER)
-    enter.set_defaults(run=_enter)
-    for name, run in (("keep", _keep), ("volumes", _volumes)):  # for `up` alone
+    enter.set_defaults(run=_run_enter)
+    for name, run in (("keep", _run_supervise), ("volumes", _run_volumes)):  # for `up` alone
         verbs.add_parser(name, parents=[common]).set_defaults(run=run)
     return parser
 
 
-def _up(layout: Layout, options: argparse.Namespace) -> int:
-    from tools.devcluster.up import Options, up
+def _run_up(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.up import UpOptions, start_cluster
 
-    wanted = Options(
+    wanted = UpOptions(
         cache=options.cache.resolve(), block=options.block, audit_log=options.audit_log
     )
-    print(f"bare-cluster: {up(layout, wanted)}")
+    print(f"bare-cluster: {start_cluster(layout, wanted)}")
     return 0
 
 
-def _down(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.down import down
+def _run_down(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.down import stop_cluster
 
-    print(f"bare-cluster: {down(layout)}")
+    print(f"bare-cluster: {stop_cluster(layout)}")
     return 0
 
 
-def _reset(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.down import reset
+def _run_reset(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.down import remove_cluster
 
-    print(f"bare-cluster: {reset(layout)}")
+    print(f"bare-cluster: {remove_cluster(layout)}")
     return 0
 
 
-def _status(layout: Layout, options: argparse.Namespace) -> int:
-    seen = status.look(layout)
-    print(json.dumps(seen.as_json(), indent=2) if options.output == "json" else status.show(seen))
-    return 0 if seen.healthy else WRONG if seen.up else NOT_UP
+def _run_status(layout: Layout, options: argparse.Namespace) -> int:
+    seen = status.read_status(layout)
+    print(
+        json.dumps(seen.as_json(), indent=2)
+        if options.output == "json"
+        else status.format_status(seen)
+    )
+    return 0 if seen.is_healthy else EXIT_FAILED if seen.up else EXIT_NOT_UP
 
 
-def _build(_layout: Layout, options: argparse.Namespace) -> int:
-    built = builds.build(options.cache.resolve())
+def _run_build(_layout: Layout, options: argparse.Namespace) -> int:
+    built = builds.build_missing_modules(options.cache.resolve())
     print(
         f"bare-cluster: built {', '.join(built)}"
         if built
@@ -141,41 +149,41 @@ def _build(_layout: Layout, options: argparse.Namespace) -> int:
     return 0
 
 
-def _ingress(layout: Layout, options: argparse.Namespace) -> int:
-    from tools.devcluster.ingress import bring
+def _run_ingress(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.ingress import install_traefik
 
-    address = bring(layout, options.cache.resolve())
+    address = install_traefik(layout, options.cache.resolve())
     print(
         f"bare-cluster: Traefik serves the class traefik and the Gateway traefik/traefik at {address}"
     )
     return 0
 
 
-def _load(layout: Layout, options: argparse.Namespace) -> int:
+def _run_load_image(layout: Layout, options: argparse.Namespace) -> int:
     for archive in options.archives:
-        new = images.load(layout, archive)
+        new = images.import_archive(layout, archive)
         print(f"bare-cluster: {archive}: {'imported' if new else 'there already'}")
     return 0
 
 
-def _stop(layout: Layout, options: argparse.Namespace) -> int:
-    from tools.devcluster.up import stop
+def _run_stop(layout: Layout, options: argparse.Namespace) -> int:
+    from tools.devcluster.up import stop_processes
 
-    stop(layout, options.names)
+    stop_processes(layout, options.names)
     return 0
 
 
-def _start(layout: Layout, options: argparse.Namespace) -> int:
-    control.ask(layout.state, "start", tuple(options.names))
+def _run_start(layout: Layout, options: argparse.Namespace) -> int:
+    control.send_command(layout.state, "start", tuple(options.names))
     return 0
 
 
-def _kubeconfig(layout: Layout, _options: argparse.Namespace) -> int:
+def _run_kubeconfig(layout: Layout, _options: argparse.Namespace) -> int:
     print(layout.kubeconfig)
     return 0
 
 
-def _environment(layout: Layout, _options: argparse.Namespace) -> int:
+def _run_environment(layout: Layout, _options: argparse.Namespace) -> int:
     import shlex
 
     print(f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}")
@@ -183,8 +191,8 @@ def _environment(layout: Layout, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _enter(layout: Layout, options: argparse.Namespace) -> int:
-    node = processes.first_process(layout.state)
+def _run_enter(layout: Layout, options: argparse.Namespace) -> int:
+    node = processes.find_node_process(layout.state)
     if node is None:
         raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
@@ -193,17 +201,19 @@ def _enter(layout: Layout, options: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _keep(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.keeper import keep
+def _run_supervise(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.keeper import run_node
 
-    keep(layout, settings.read(layout).network)
+    run_node(layout, settings.read_settings(layout).network)
     return 0
 
 
-def _volumes(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.api import Api
-    from tools.devcluster.volumes import keep_volumes
+def _run_volumes(layout: Layout, _options: argparse.Namespace) -> int:
+    from tools.devcluster.api import ApiClient
+    from tools.devcluster.volumes import run_provisioner
 
-    api = Api(settings.read(layout).network, certificates=layout.certificates, user="volumes")
-    keep_volumes(layout, api)
+    api = ApiClient(
+        settings.read_settings(layout).network, certificates=layout.certificates, user="volumes"
+    )
+    run_provisioner(layout, api)
     return 0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from tools.devcluster.errors import ClusterError
 
-SHOWN = 3000
+SHOWN_OUTPUT_LENGTH = 3000
 
 
-def run(
+def run_command(
     command: Sequence[str | Path],
     *,
-    timeout: float = 30,
+    timeout_s: float = 30,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     hint: str = "",
@@ -30,15 +30,17 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=timeout,
+            timeout=timeout_s,
             check=False,
         )
     except FileNotFoundError as error:
         raise ClusterError(f"{shown}: the program is missing. {hint}".rstrip()) from error
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{shown} took longer than {timeout:.0f} s. {hint}".rstrip()) from error
+        raise ClusterError(
+            f"{shown} took longer than {timeout_s:.0f} s. {hint}".rstrip()
+        ) from error
     if done.returncode:
         raise ClusterError(
-            f"{shown} failed ({done.returncode}): {done.stdout.strip()[-SHOWN:]} {hint}".rstrip()
+            f"{shown} failed ({done.returncode}): {done.stdout.strip()[-SHOWN_OUTPUT_LENGTH:]} {hint}".rstrip()
         )
     return done.stdout

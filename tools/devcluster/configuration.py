@@ -9,7 +9,7 @@ from typing import Any
 from tools.devcluster.layout import CLUSTER_DOMAIN, NODE_NAME, Layout, Network
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-CNI_PROGRAMS = "/usr/lib/cni"
+CNI_FOLDER = "/usr/lib/cni"
 PAUSE_IMAGE = "storefleet.dev/pause:1"
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -29,11 +29,13 @@ KUBELET_KERNEL_SETTINGS = {
 }
 
 
-def make_kubeconfig(network: Network, *, user: str, read: Callable[[str], bytes]) -> dict[str, Any]:
+def make_kubeconfig(
+    network: Network, *, user: str, read_certificate: Callable[[str], bytes]
+) -> dict[str, Any]:
     """Access for one user; `read` gives the content of a certificate file."""
 
     def data(name: str) -> str:
-        return base64.b64encode(read(name)).decode()
+        return base64.b64encode(read_certificate(name)).decode()
 
     credentials = {
         "client-certificate-data": data(f"{user}.crt"),
@@ -57,7 +59,7 @@ def make_kubeconfig(network: Network, *, user: str, read: Callable[[str], bytes]
     }
 
 
-def make_kubelet(layout: Layout, network: Network) -> dict[str, Any]:
+def make_kubelet_configuration(layout: Layout, network: Network) -> dict[str, Any]:
     certificates = layout.certificates
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -101,7 +103,7 @@ def make_kubelet(layout: Layout, network: Network) -> dict[str, Any]:
     }
 
 
-def make_kube_proxy(layout: Layout, network: Network) -> dict[str, Any]:
+def make_kube_proxy_configuration(layout: Layout, network: Network) -> dict[str, Any]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -125,7 +127,7 @@ def make_kube_proxy(layout: Layout, network: Network) -> dict[str, Any]:
     }
 
 
-def make_kube_scheduler(layout: Layout) -> dict[str, Any]:
+def make_kube_scheduler_configuration(layout: Layout) -> dict[str, Any]:
     return {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
@@ -155,7 +157,7 @@ def make_pod_network(network: Network) -> dict[str, Any]:
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
 
 
-def make_containerd(layout: Layout, *, runc: Path) -> str:
+def make_containerd_configuration(layout: Layout, *, runc: Path) -> str:
     """JSON strings are TOML strings too, so they quote what comes from outside."""
     return f"""version = 3
 root = "/var/lib/containerd"
@@ -173,7 +175,7 @@ disable_apparmor = true
 restrict_oom_score_adj = true
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = ["{CNI_PROGRAMS}"]
+bin_dirs = ["{CNI_FOLDER}"]
 conf_dir = {json.dumps(str(layout.configuration / "cni"))}
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd]

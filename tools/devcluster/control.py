@@ -12,17 +12,17 @@ from typing import Any, Literal
 from tools.devcluster.errors import ClusterError
 
 SOCKET_NAME = "control.sock"
-LIMIT = 1024 * 1024
-TIMEOUT = 10.0
-State = Literal["running", "stopping", "stopped", "waiting"]
+LINE_LIMIT_BYTES = 1024 * 1024
+TIMEOUT_S = 10.0
+ProcessState = Literal["running", "stopping", "stopped", "waiting"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProcessStatus:
     """What is seen of a process: `waiting` will be started again soon."""
 
     name: str
-    state: State
+    state: ProcessState
     pid: int | None
     since: float
     restarts: int
@@ -33,7 +33,7 @@ class Seen:
 
 
 @contextmanager
-def short_path(state: Path) -> Iterator[str]:
+def open_short_path(state: Path) -> Iterator[str]:
     """A socket's path may have 107 bytes only; a descriptor's name is short however deep the folder lies."""
     folder = os.open(state, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -42,9 +42,9 @@ def short_path(state: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def listen(state: Path) -> socket.socket:
+def open_listener(state: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with short_path(state) as path:
+    with open_short_path(state) as path:
         (state / SOCKET_NAME).unlink(missing_ok=True)
         listener.bind(path)
     (state / SOCKET_NAME).chmod(0o600)
@@ -53,28 +53,28 @@ def listen(state: Path) -> socket.socket:
     return listener
 
 
-def listens(state: Path) -> bool:
+def is_listening(state: Path) -> bool:
     """Whether there is somebody to ask, however busy."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
-            short_path(state) as path,
+            open_short_path(state) as path,
         ):
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(TIMEOUT_S)
             connection.connect(path)
     except OSError:
         return False
     return True
 
 
-def ask(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[Seen]:
+def send_command(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[ProcessStatus]:
     """Says what is wanted; the answer is how every process is."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
-            short_path(state) as path,
+            open_short_path(state) as path,
         ):
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(TIMEOUT_S)
             connection.connect(path)
             connection.sendall(json.dumps({"verb": verb, "names": names}).encode() + b"\n")
             answer = json.loads(read_line(connection))
@@ -84,12 +84,12 @@ def ask(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[Seen]:
         ) from error
     if "error" in answer:
         raise ClusterError(answer["error"])
-    return [Seen(**seen) for seen in answer["processes"]]
+    return [ProcessStatus(**seen) for seen in answer["processes"]]
 
 
 def read_line(connection: socket.socket) -> bytes:
     received = b""
-    while not received.endswith(b"\n") and len(received) < LIMIT:
+    while not received.endswith(b"\n") and len(received) < LINE_LIMIT_BYTES:
         part = connection.recv(65536)
         if not part:
             break

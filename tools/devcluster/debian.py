@@ -9,37 +9,37 @@ from tools.devcluster import commands
 from tools.devcluster.errors import ClusterError
 
 #: What has to be there → the package that brings it. A name without a slash is looked for on PATH.
-RUN: Mapping[str, str] = {
+RUNTIME_PACKAGES: Mapping[str, str] = {
     "openssl": "openssl",
     "ip": "iproute2",
     "nft": "nftables",
     "iptables": "iptables",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
 }
-BUILD: Mapping[str, str] = {
+BUILD_PACKAGES: Mapping[str, str] = {
     "gcc": "gcc",
     "pkg-config": "pkg-config",
     "/usr/include/stdlib.h": "libc6-dev",
     "/usr/include/seccomp.h": "libseccomp-dev",
 }
 ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-APT_TIMEOUT = 600
+APT_TIMEOUT_S = 600
 
 
-def lacking(wanted: Mapping[str, str]) -> list[str]:
+def list_missing_packages(wanted: Mapping[str, str]) -> list[str]:
     """The packages whose things are not there."""
-    return sorted({package for thing, package in wanted.items() if not _is_there(thing)})
+    return sorted({package for thing, package in wanted.items() if not _is_present(thing)})
 
 
-def _is_there(thing: str) -> bool:
+def _is_present(thing: str) -> bool:
     return (
         Path(thing).exists() if "/" in thing else shutil.which(thing, path=ADMIN_PATH) is not None
     )
 
 
-def install(wanted: Mapping[str, str]) -> None:
+def install_packages(wanted: Mapping[str, str]) -> None:
     """Installs what is lacking, and nothing recommended besides."""
-    packages = lacking(wanted)
+    packages = list_missing_packages(wanted)
     if not packages:
         return
     if shutil.which("apt-get") is None:
@@ -52,8 +52,8 @@ def install(wanted: Mapping[str, str]) -> None:
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         # Another apt may be at work; it waits for that one.
         apt = ["apt-get", "--quiet", "--option=DPkg::Lock::Timeout=120", *command]
-        commands.run(apt, timeout=APT_TIMEOUT, env=environment, hint=hint)
-    still = lacking(wanted)
+        commands.run_command(apt, timeout_s=APT_TIMEOUT_S, env=environment, hint=hint)
+    still = list_missing_packages(wanted)
     if still:
         raise ClusterError(
             f"apt-get installed {', '.join(still)}, but what they should bring is not there. {hint}"

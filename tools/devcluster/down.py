@@ -10,22 +10,22 @@ from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
 
 
-def down(layout: Layout) -> str:
+def stop_cluster(layout: Layout) -> str:
     """Ends every process and what only processes need; data, images and certificates stay."""
-    with _locked(layout):
-        was_up = _end(layout)
+    with _lock_state(layout):
+        was_up = _end_cluster(layout)
     return "down" if was_up else "was not up"
 
 
-def reset(layout: Layout) -> str:
+def remove_cluster(layout: Layout) -> str:
     """Down, and nothing kept."""
     if layout.state.exists() and not layout.settings.is_file() and any(layout.state.iterdir()):
         raise ClusterError(
             f"{layout.state} does not look like a cluster's folder, so it is left alone. Check --state."
         )
-    with _locked(layout):
-        _end(layout)
-        for path in _kept(layout.state):
+    with _lock_state(layout):
+        _end_cluster(layout)
+        for path in _list_removable(layout.state):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         # Last, as it is what tells a cluster's folder from another one.
         layout.settings.unlink(missing_ok=True)
@@ -34,25 +34,25 @@ def reset(layout: Layout) -> str:
     return "reset"
 
 
-def _kept(folder: Path) -> list[Path]:
+def _list_removable(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name != "settings.json"]
 
 
-def _end(layout: Layout) -> bool:
+def _end_cluster(layout: Layout) -> bool:
     was_up = processes.end_node(layout)
-    link.detach(layout, settings.read(layout).network)
+    link.detach_link(layout, settings.read_settings(layout).network)
     cgroups.remove_cgroups(layout)
     (layout.state / control.SOCKET_NAME).unlink(missing_ok=True)
     return was_up
 
 
 @contextlib.contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
+def _lock_state(layout: Layout) -> Iterator[None]:
     """Processes are found even when somebody has removed the folder under them."""
     if not layout.state.is_dir():
         yield
         return
-    with files.locked(layout.state, doing="take the cluster down"):
+    with files.lock_folder(layout.state, doing="take the cluster down"):
         yield

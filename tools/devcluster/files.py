@@ -12,7 +12,7 @@ from typing import Any
 from tools.devcluster.errors import ClusterError
 
 
-def write(path: Path, content: str, *, mode: int = 0o600) -> None:
+def write_text(path: Path, content: str, *, mode: int = 0o600) -> None:
     """Leaves a file alone that has this content already."""
     if (
         path.is_file()
@@ -31,7 +31,7 @@ def write(path: Path, content: str, *, mode: int = 0o600) -> None:
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:
-    write(path, json.dumps(content, indent=2, sort_keys=True) + "\n", mode=mode)
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n", mode=mode)
 
 
 def read_json(path: Path) -> Any:
@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def last_line(path: Path) -> str:
+def read_last_line(path: Path) -> str:
     """The end of a log, for people."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
@@ -56,13 +56,13 @@ def last_line(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, doing: str) -> Iterator[None]:
+def lock_folder(folder: Path, *, purpose: str) -> Iterator[None]:
     """One at a time in this folder; the folder itself is the lock, so that none is left behind."""
     while True:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _wait_for_lock(descriptor, folder, doing)
-            if _still_there(descriptor, folder):
+            _acquire_lock(descriptor, folder, purpose)
+            if _is_same_folder(descriptor, folder):
                 yield
                 return
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,15 +70,15 @@ def locked(folder: Path, *, doing: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, folder: Path, doing: str) -> None:
+def _acquire_lock(descriptor: int, folder: Path, purpose: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"bare-cluster: waiting to {doing}: another command works in {folder}", flush=True)
+        print(f"bare-cluster: waiting to {purpose}: another command works in {folder}", flush=True)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
-def _still_there(descriptor: int, folder: Path) -> bool:
+def _is_same_folder(descriptor: int, folder: Path) -> bool:
     """Whether the folder was not taken away and made anew while the lock was waited for."""
     try:
         return os.path.samestat(os.fstat(descriptor), folder.stat())

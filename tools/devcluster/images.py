@@ -13,32 +13,32 @@ from typing import Any
 from tools.devcluster.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
-from tools.devcluster.processes import first_process
+from tools.devcluster.processes import find_node_process
 
-IMAGE_NAME = "io.containerd.image.name"
-IMPORT_TIMEOUT = 600
+NAME_ANNOTATION = "io.containerd.image.name"
+IMPORT_TIMEOUT_S = 600
 _OCI = "application/vnd.oci.image"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_EXECUTABLE = 0o755
+_EXECUTABLE_MODE = 0o755
 
 
-def load(layout: Layout, archive: Path) -> bool:
+def import_archive(layout: Layout, archive: Path) -> bool:
     """Imports an OCI archive; says whether the node lacked any of its images."""
-    wanted = images_in(archive)
-    present = images_present(layout)
+    wanted = read_archive_images(archive)
+    present = list_node_images(layout)
     if wanted and all(present.get(name) == digest for name, digest in wanted.items()):
         return False
     with archive.open("rb") as content:
-        _ctr(layout, "images", "import", "-", stdin=content.fileno())
+        _run_ctr(layout, "images", "import", "-", stdin=content.fileno())
     for (
         name,
         digest,
     ) in wanted.items():  # so that a pod can name the very image, as it could with a registry
-        _ctr(layout, "images", "tag", "--force", name, f"{name.rpartition(':')[0]}@{digest}")
+        _run_ctr(layout, "images", "tag", "--force", name, f"{name.rpartition(':')[0]}@{digest}")
     return True
 
 
-def images_in(archive: Path) -> dict[str, str]:
+def read_archive_images(archive: Path) -> dict[str, str]:
     """Name → digest of the images that an archive names; empty for archives of the older kind."""
     try:
         with tarfile.open(archive) as opened:
@@ -51,21 +51,21 @@ def images_in(archive: Path) -> dict[str, str]:
             f"{archive} is no image archive: {error}. Give a tar file of an OCI layout."
         ) from error
     named = [
-        (entry.get("annotations", {}).get(IMAGE_NAME), entry.get("digest"))
+        (entry.get("annotations", {}).get(NAME_ANNOTATION), entry.get("digest"))
         for entry in index.get("manifests", [])
     ]
     return {name: digest for name, digest in named if name and digest}
 
 
-def images_present(layout: Layout) -> dict[str, str]:
+def list_node_images(layout: Layout) -> dict[str, str]:
     """Name → digest of the images that the node has."""
-    lines = _ctr(layout, "images", "list").splitlines()[1:]
+    lines = _run_ctr(layout, "images", "list").splitlines()[1:]
     rows = [line.split() for line in lines]
     return {row[0]: row[2] for row in rows if len(row) > 2}
 
 
-def _ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
-    node = first_process(layout.state)
+def _run_ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
+    node = find_node_process(layout.state)
     if node is None:
         raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
     enter = ["nsenter", f"--target={node.pid}", "--mount", "--"]
@@ -83,12 +83,12 @@ def _ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=IMPORT_TIMEOUT,
+            timeout=IMPORT_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ClusterError(
-            f"`ctr {' '.join(words)}` took longer than {IMPORT_TIMEOUT} s."
+            f"`ctr {' '.join(words)}` took longer than {IMPORT_TIMEOUT_S} s."
         ) from error
     if done.returncode:
         reason = done.stderr.strip()[-2000:]
@@ -98,12 +98,12 @@ def _ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
     return done.stdout
 
 
-def load_pause(layout: Layout, program: Path) -> None:
+def import_pause_image(layout: Layout, program: Path) -> None:
     archive = layout.state / "pause.tar"
     archive.write_bytes(
         make_archive(PAUSE_IMAGE, {"pause": program.read_bytes()}, entrypoint=["/pause"])
     )
-    load(layout, archive)
+    import_archive(layout, archive)
     archive.unlink()
 
 
@@ -120,25 +120,29 @@ def make_archive(name: str, files: Mapping[str, bytes], *, entrypoint: list[str]
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{_OCI}.manifest.v1+json",
-        "config": _add(blobs, f"{_OCI}.config.v1+json", _json(config)),
-        "layers": [_add(blobs, f"{_OCI}.layer.v1.tar", layer)],
+        "config": _add_blob(blobs, f"{_OCI}.config.v1+json", _encode_json(config)),
+        "layers": [_add_blob(blobs, f"{_OCI}.layer.v1.tar", layer)],
     }
-    entry = _add(blobs, f"{_OCI}.manifest.v1+json", _json(manifest)) | {
-        "annotations": {IMAGE_NAME: name}
+    entry = _add_blob(blobs, f"{_OCI}.manifest.v1+json", _encode_json(manifest)) | {
+        "annotations": {NAME_ANNOTATION: name}
     }
     index = {"schemaVersion": 2, "manifests": [entry]}
     return make_tar(
-        {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json(index), **blobs}
+        {
+            "oci-layout": _encode_json({"imageLayoutVersion": "1.0.0"}),
+            "index.json": _encode_json(index),
+            **blobs,
+        }
     )
 
 
-def _add(blobs: dict[str, bytes], media_type: str, content: bytes) -> dict[str, Any]:
+def _add_blob(blobs: dict[str, bytes], media_type: str, content: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(content).hexdigest()
     blobs[f"blobs/sha256/{digest}"] = content
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _json(content: Any) -> bytes:
+def _encode_json(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 
@@ -148,6 +152,6 @@ def make_tar(files: Mapping[str, bytes]) -> bytes:
     with tarfile.open(fileobj=output, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), _EXECUTABLE
+            member.size, member.mode = len(content), _EXECUTABLE_MODE
             archive.addfile(member, io.BytesIO(content))
     return output.getvalue()

@@ -10,16 +10,16 @@ from tools.devcluster import images, traefik
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
 
-NAMESPACE = CLASS = GATEWAY = "traefik"
+NAMESPACE = CLASS_NAME = GATEWAY_NAME = "traefik"
 IMAGE = "docker.io/storefleet/traefik:bare"
-WEB, STATUS = 8000, 8080
-_READ = ["get", "list", "watch"]
+WEB_PORT, STATUS_PORT = 8000, 8080
+_READ_VERBS = ["get", "list", "watch"]
 _LABELS = {"app": "traefik"}
 
 
-def bring(layout: Layout, cache: Path) -> str:
+def install_traefik(layout: Layout, cache: Path) -> str:
     """Build it, put its image onto the node, and wait until it serves; the address at which it does."""
-    built = traefik.folder(cache)
+    built = traefik.get_traefik_folder(cache)
     archive = layout.state / "traefik.tar"
     try:
         archive.write_bytes(
@@ -27,46 +27,52 @@ def bring(layout: Layout, cache: Path) -> str:
                 IMAGE, {"traefik": (built / "traefik").read_bytes()}, entrypoint=["/traefik"]
             )
         )
-        images.load(layout, archive)
+        images.import_archive(layout, archive)
     finally:
         archive.unlink(missing_ok=True)
-    _kubectl(
-        layout, "apply", "--server-side", "--force-conflicts", *_files(built / traefik.DEFINITIONS)
+    _run_kubectl(
+        layout,
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        *_list_definition_files(built / traefik.DEFINITIONS),
     )
-    _kubectl(
+    _run_kubectl(
         layout,
         "wait",
         "--for=condition=Established",
         "crd/httproutes.gateway.networking.k8s.io",
         "--timeout=60s",
     )
-    _apply(layout, *make_manifests())
-    _kubectl(
+    _apply_manifests(layout, *make_manifests())
+    _run_kubectl(
         layout,
         "rollout",
         "status",
         "deployment/traefik",
         f"--namespace={NAMESPACE}",
         "--timeout=120s",
-        seconds=150,
+        timeout_s=150,
     )
     found = json.loads(
-        _kubectl(layout, "get", "service", "traefik", f"--namespace={NAMESPACE}", "--output=json")
+        _run_kubectl(
+            layout, "get", "service", "traefik", f"--namespace={NAMESPACE}", "--output=json"
+        )
     )
     return f"http://{found['spec']['clusterIP']}"
 
 
 def make_manifests() -> tuple[dict[str, Any], ...]:
     return (
-        _object(
+        _make_object(
             "v1",
             "Namespace",
             NAMESPACE,
             labels={"pod-security.kubernetes.io/enforce": "restricted"},
         ),
-        _object("v1", "ServiceAccount", "traefik", NAMESPACE),
-        _object("rbac.authorization.k8s.io/v1", "ClusterRole", "traefik", rules=_rules()),
-        _object(
+        _make_object("v1", "ServiceAccount", "traefik", NAMESPACE),
+        _make_object("rbac.authorization.k8s.io/v1", "ClusterRole", "traefik", rules=_make_rules()),
+        _make_object(
             "rbac.authorization.k8s.io/v1",
             "ClusterRoleBinding",
             "traefik",
@@ -77,31 +83,36 @@ def make_manifests() -> tuple[dict[str, Any], ...]:
             },
             subjects=[{"kind": "ServiceAccount", "name": "traefik", "namespace": NAMESPACE}],
         ),
-        _object("apps/v1", "Deployment", "traefik", NAMESPACE, spec=_deployment()),
-        _object(
+        _make_object("apps/v1", "Deployment", "traefik", NAMESPACE, spec=_make_deployment()),
+        _make_object(
             "v1",
             "Service",
             "traefik",
             NAMESPACE,
-            spec={"selector": _LABELS, "ports": [{"name": "web", "port": 80, "targetPort": WEB}]},
+            spec={
+                "selector": _LABELS,
+                "ports": [{"name": "web", "port": 80, "targetPort": WEB_PORT}],
+            },
         ),
-        _object(
+        _make_object(
             "networking.k8s.io/v1",
             "IngressClass",
-            CLASS,
+            CLASS_NAME,
             spec={"controller": "traefik.io/ingress-controller"},
         ),
-        _object(
+        _make_object(
             "gateway.networking.k8s.io/v1",
             "GatewayClass",
-            CLASS,
+            CLASS_NAME,
             spec={"controllerName": "traefik.io/gateway-controller"},
         ),
-        _object("gateway.networking.k8s.io/v1", "Gateway", GATEWAY, NAMESPACE, spec=_gateway()),
+        _make_object(
+            "gateway.networking.k8s.io/v1", "Gateway", GATEWAY_NAME, NAMESPACE, spec=_make_gateway()
+        ),
     )
 
 
-def _rules() -> list[dict[str, Any]]:
+def _make_rules() -> list[dict[str, Any]]:
     gateway, statuses = (
         "gateway.networking.k8s.io",
         ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tlsroutes"),
@@ -110,20 +121,20 @@ def _rules() -> list[dict[str, Any]]:
         {
             "apiGroups": [""],
             "resources": ["services", "secrets", "configmaps", "namespaces", "nodes"],
-            "verbs": _READ,
+            "verbs": _READ_VERBS,
         },
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ_VERBS},
         {
             "apiGroups": ["networking.k8s.io"],
             "resources": ["ingresses", "ingressclasses"],
-            "verbs": _READ,
+            "verbs": _READ_VERBS,
         },
         {
             "apiGroups": ["networking.k8s.io"],
             "resources": ["ingresses/status"],
             "verbs": ["update"],
         },
-        {"apiGroups": [gateway], "resources": ["*"], "verbs": _READ},
+        {"apiGroups": [gateway], "resources": ["*"], "verbs": _READ_VERBS},
         {
             "apiGroups": [gateway],
             "resources": [f"{name}/status" for name in statuses],
@@ -132,12 +143,12 @@ def _rules() -> list[dict[str, Any]]:
     ]
 
 
-def _deployment() -> dict[str, Any]:
+def _make_deployment() -> dict[str, Any]:
     arguments = (
-        f"--entrypoints.web.address=:{WEB}",
-        f"--entrypoints.traefik.address=:{STATUS}",
+        f"--entrypoints.web.address=:{WEB_PORT}",
+        f"--entrypoints.traefik.address=:{STATUS_PORT}",
         "--ping=true",
-        f"--providers.kubernetesingress.ingressclass={CLASS}",
+        f"--providers.kubernetesingress.ingressclass={CLASS_NAME}",
         "--providers.kubernetesgateway=true",
         "--providers.providersthrottleduration=200ms",
         "--accesslog=true",
@@ -151,8 +162,8 @@ def _deployment() -> dict[str, Any]:
         "imagePullPolicy": "Never",
         "args": list(arguments),
         "ports": [
-            {"name": "web", "containerPort": WEB},
-            {"name": "status", "containerPort": STATUS},
+            {"name": "web", "containerPort": WEB_PORT},
+            {"name": "status", "containerPort": STATUS_PORT},
         ],
         "readinessProbe": {"httpGet": {"path": "/ping", "port": "status"}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
@@ -178,18 +189,18 @@ def _deployment() -> dict[str, Any]:
     }
 
 
-def _gateway() -> dict[str, Any]:
+def _make_gateway() -> dict[str, Any]:
     """One listener, which takes routes from every namespace: admission keeps their hosts apart."""
     listener = {
         "name": "web",
-        "port": WEB,
+        "port": WEB_PORT,
         "protocol": "HTTP",
         "allowedRoutes": {"namespaces": {"from": "All"}},
     }
-    return {"gatewayClassName": CLASS, "listeners": [listener]}
+    return {"gatewayClassName": CLASS_NAME, "listeners": [listener]}
 
 
-def _object(
+def _make_object(
     api: str,
     kind: str,
     name: str,
@@ -206,7 +217,7 @@ def _object(
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
 
 
-def _files(folder: Path) -> list[str]:
+def _list_definition_files(folder: Path) -> list[str]:
     """Definitions only; the rule that keeps older ones from replacing them is not needed in a cluster for tests."""
     return [
         f"--filename={path}"
@@ -215,22 +226,26 @@ def _files(folder: Path) -> list[str]:
     ]
 
 
-def _apply(layout: Layout, *manifests: dict[str, Any]) -> None:
+def _apply_manifests(layout: Layout, *manifests: dict[str, Any]) -> None:
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-    _kubectl(layout, "apply", "--server-side", "--force-conflicts", "--filename=-", sent=content)
+    _run_kubectl(
+        layout, "apply", "--server-side", "--force-conflicts", "--filename=-", stdin=content
+    )
 
 
-def _kubectl(layout: Layout, *words: str, sent: str | None = None, seconds: float = 90) -> str:
+def _run_kubectl(
+    layout: Layout, *words: str, stdin: str | None = None, timeout_s: float = 90
+) -> str:
     command = [str(layout.programs / "kubectl"), f"--kubeconfig={layout.kubeconfig}", *words]
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(layout.state)}
     try:
         done = subprocess.run(
             command,
-            input=sent,
+            input=stdin,
             env=environment,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=timeout_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

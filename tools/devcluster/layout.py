@@ -66,19 +66,19 @@ class Layout:
     def volumes(self) -> Path:
         return self.state / "volumes"
 
-    def seen_as(self, folder: str) -> Path:
+    def get_node_folder(self, folder: str) -> Path:
         """Where the node's version of one of NODE_FOLDERS lies."""
         return self.state / "node" / folder
 
-    def folders(self) -> list[Path]:
+    def list_folders(self) -> list[Path]:
         own = [self.programs, self.certificates, self.configuration, self.logs, self.volumes]
-        return [*own, *(self.seen_as(folder) for folder in NODE_FOLDERS)]
+        return [*own, *(self.get_node_folder(folder) for folder in NODE_FOLDERS)]
 
-    def make_folders(self) -> None:
+    def create_folders(self) -> None:
         """Private as a whole; inside, what pods may see has the modes that programs give it."""
         self.state.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o700)
-        for folder in self.folders():
+        for folder in self.list_folders():
             folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -89,7 +89,7 @@ class Network:
     block: IPv4Network
 
     @classmethod
-    def of(cls, text: str) -> "Network":
+    def parse(cls, text: str) -> "Network":
         try:
             block = IPv4Network(text)
         except ValueError as error:

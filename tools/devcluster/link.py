@@ -10,48 +10,53 @@ from typing import Any
 from tools.devcluster import commands
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import NODE_LINK, Layout, Network
-from tools.devcluster.processes import Identity
+from tools.devcluster.processes import ProcessIdentity
 from tools.devcluster.waiting import wait_until
 
-INTERFACES = Path("/sys/class/net")
-PATIENCE = 15.0
+INTERFACE_ROOT = Path("/sys/class/net")
+REMOVAL_TIMEOUT_S = 15.0
 #: The kernel keeps this much of an interface's alias, in which the cluster's folder stands.
-ALIAS_LENGTH = 250
+MAX_ALIAS_LENGTH = 250
 
 
-def attach(layout: Layout, network: Network, node: Identity) -> None:
+def attach_link(layout: Layout, network: Network, node: ProcessIdentity) -> None:
     """The machine's end of the link, with routes to Services and pods behind it."""
-    detach(layout, network)
+    detach_link(layout, network)
     link = network.link
     peer = ["peer", "name", NODE_LINK, "netns", str(node.pid)]
-    commands.run(["ip", "link", "add", link, "type", "veth", *peer])
-    commands.run(["ip", "link", "set", link, "alias", _alias(layout)])
-    commands.run(
+    commands.run_command(["ip", "link", "add", link, "type", "veth", *peer])
+    commands.run_command(["ip", "link", "set", link, "alias", _make_alias(layout)])
+    commands.run_command(
         ["ip", "address", "add", f"{network.host}/{network.link_block.prefixlen}", "dev", link]
     )
-    commands.run(["ip", "link", "set", link, "up"])
+    commands.run_command(["ip", "link", "set", link, "up"])
     for block in (network.services, network.pods):
-        commands.run(["ip", "route", "add", str(block), "via", str(network.node), "dev", link])
+        commands.run_command(
+            ["ip", "route", "add", str(block), "via", str(network.node), "dev", link]
+        )
 
 
-def detach(layout: Layout, network: Network) -> None:
+def detach_link(layout: Layout, network: Network) -> None:
     """Takes the link away if it is this cluster's; its addresses and routes go with it."""
-    folder = INTERFACES / network.link
+    folder = INTERFACE_ROOT / network.link
     with contextlib.suppress(OSError):
-        if folder.joinpath("ifalias").read_text(encoding="utf-8").strip() in {"", _alias(layout)}:
+        if folder.joinpath("ifalias").read_text(encoding="utf-8").strip() in {
+            "",
+            _make_alias(layout),
+        }:
             # The kernel takes it away by itself soon after the node has ended, so it may be gone by now.
             with contextlib.suppress(ClusterError):
-                commands.run(["ip", "link", "delete", network.link])
-            wait_until(lambda: not folder.exists(), PATIENCE)
+                commands.run_command(["ip", "link", "delete", network.link])
+            wait_until(lambda: not folder.exists(), REMOVAL_TIMEOUT_S)
 
 
-def check_addresses(layout: Layout, network: Network) -> None:
+def check_block_available(layout: Layout, network: Network) -> None:
     """Refuses a block that this machine or another cluster uses already."""
     check_routes(
-        network, json.loads(commands.run(["ip", "-json", "route", "show", "table", "all"]))
+        network, json.loads(commands.run_command(["ip", "-json", "route", "show", "table", "all"]))
     )
-    owner = _owner_of(network)
-    if owner and owner != _alias(layout):
+    owner = _read_link_owner(network)
+    if owner and owner != _make_alias(layout):
         raise ClusterError(
             f"{network.block} belongs to the cluster in {owner}. Bring that down, or give another block with --block."
         )
@@ -59,7 +64,7 @@ def check_addresses(layout: Layout, network: Network) -> None:
 
 def check_routes(network: Network, routes: Iterable[Mapping[str, Any]]) -> None:
     for route in routes:
-        block = _block(route["dst"])
+        block = _parse_destination(route["dst"])
         if block.prefixlen and block.overlaps(network.block) and route.get("dev") != network.link:
             raise ClusterError(
                 f"{network.block} is in use here: a route to {block} on {route.get('dev')}. "
@@ -67,7 +72,7 @@ def check_routes(network: Network, routes: Iterable[Mapping[str, Any]]) -> None:
             )
 
 
-def _block(destination: str) -> IPv4Network:
+def _parse_destination(destination: str) -> IPv4Network:
     """Of a route; `default` and destinations of other families overlap nothing of interest."""
     try:
         return IPv4Network(destination)
@@ -75,12 +80,12 @@ def _block(destination: str) -> IPv4Network:
         return IPv4Network("0.0.0.0/0")
 
 
-def _owner_of(network: Network) -> str:
+def _read_link_owner(network: Network) -> str:
     try:
-        return (INTERFACES / network.link / "ifalias").read_text(encoding="utf-8").strip()
+        return (INTERFACE_ROOT / network.link / "ifalias").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def _alias(layout: Layout) -> str:
-    return str(layout.state)[-ALIAS_LENGTH:]
+def _make_alias(layout: Layout) -> str:
+    return str(layout.state)[-MAX_ALIAS_LENGTH:]

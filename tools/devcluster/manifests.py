@@ -22,7 +22,7 @@ _COLLECTIONS = {
 }
 
 
-def path_of(manifest: Manifest) -> str:
+def make_api_path(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     collection = _COLLECTIONS[manifest["kind"]].format(namespace=metadata.get("namespace"))
     return f"{collection}/{metadata['name']}"

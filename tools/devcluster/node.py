@@ -25,59 +25,60 @@ from tools.devcluster.layout import (
     Network,
 )
 
-LINK_TIMEOUT = 20.0
+LINK_TIMEOUT_S = 20.0
 _BIND, _RECURSIVE, _SHARED = 0x1000, 0x4000, 1 << 20
 
 
-def prepare(layout: Layout, network: Network) -> None:
+def prepare_node(layout: Layout, network: Network) -> None:
     """Turns fresh namespaces into a node; the machine's side of the link comes from outside."""
     socket.sethostname(NODE_NAME)
     # Pods may ask for mounts that they see appear, which needs sharing, among ourselves.
     mount(None, Path("/"), flags=_RECURSIVE | _SHARED)
-    show_own_folders(
-        layout, needed={layout.state, PROJECT, Path(sys.prefix), *program_folders(layout)}
+    hide_host_folders(
+        layout, needed={layout.state, PROJECT, Path(sys.prefix), *list_program_folders(layout)}
     )
-    bind(layout.configuration / "hosts", Path("/etc/hosts"))
+    bind_path(layout.configuration / "hosts", Path("/etc/hosts"))
     # The machine's own name server is out of reach, and waiting for it would hold up every pull of a missing image.
     if (names := Path("/etc/resolv.conf")).exists():
-        bind(layout.configuration / "resolv.conf", names)
+        bind_path(layout.configuration / "resolv.conf", names)
     for name in KUBELET_KERNEL_SETTINGS:
-        bind(kernel_setting_file(layout, name), Path("/proc/sys") / name)
+        bind_path(get_kernel_setting_file(layout, name), Path("/proc/sys") / name)
     configure_network(network)
 
 
-def kernel_setting_file(layout: Layout, name: str) -> Path:
+def get_kernel_setting_file(layout: Layout, name: str) -> Path:
     return layout.configuration / f"kernel-{name.replace('/', '-')}"
 
 
-def program_folders(layout: Layout) -> set[Path]:
+def list_program_folders(layout: Layout) -> set[Path]:
     return {link.resolve().parent for link in layout.programs.iterdir()}
 
 
-def show_own_folders(layout: Layout, *, needed: Iterable[Path]) -> None:
+def hide_host_folders(layout: Layout, *, needed: Iterable[Path]) -> None:
     """Hides the machine's /var/lib, /var/log and /run behind the node's own, but for what is needed from there."""
     opened = {path: os.open(path, os.O_PATH) for path in sorted(needed) if path.exists()}
     sources = {
-        shown: os.open(layout.seen_as(name), os.O_PATH) for name, shown in NODE_FOLDERS.items()
+        shown: os.open(layout.get_node_folder(name), os.O_PATH)
+        for name, shown in NODE_FOLDERS.items()
     }
     for shown, descriptor in sources.items():
-        bind_opened(descriptor, shown)
-    mount("tmpfs", NODE_RUN, kind="tmpfs", data="mode=755")
+        bind_descriptor(descriptor, shown)
+    mount("tmpfs", NODE_RUN, filesystem="tmpfs", data="mode=755")
     for path, descriptor in opened.items():
         if path.exists():
             os.close(descriptor)
         else:
             path.mkdir(parents=True)
-            bind_opened(descriptor, path)
+            bind_descriptor(descriptor, path)
 
 
-def bind_opened(descriptor: int, target: Path) -> None:
+def bind_descriptor(descriptor: int, target: Path) -> None:
     """By descriptor, as the path of it may be hidden by now."""
-    bind(Path(f"/proc/self/fd/{descriptor}"), target)
+    bind_path(Path(f"/proc/self/fd/{descriptor}"), target)
     os.close(descriptor)
 
 
-def bind(source: Path, target: Path) -> None:
+def bind_path(source: Path, target: Path) -> None:
     mount(str(source), target, flags=_BIND | _RECURSIVE)
 
 
@@ -85,13 +86,14 @@ def mount(
     source: str | None,
     target: Path,
     *,
-    kind: str | None = None,
+    filesystem: str | None = None,
     flags: int = 0,
     data: str | None = None,
 ) -> None:
     """The system call; the command of that name would resolve a descriptor's path to the one that is hidden by now."""
     arguments = [
-        None if text is None else os.fsencode(text) for text in (source, str(target), kind, data)
+        None if text is None else os.fsencode(text)
+        for text in (source, str(target), filesystem, data)
     ]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(arguments[0], arguments[1], arguments[2], ctypes.c_ulong(flags), arguments[3]):
@@ -104,18 +106,18 @@ def mount(
 def configure_network(network: Network) -> None:
     """The node's end of the link, the way out, and forwarding between pods."""
     wait_for_link()
-    commands.run(["ip", "link", "set", "lo", "up"])
-    commands.run(
+    commands.run_command(["ip", "link", "set", "lo", "up"])
+    commands.run_command(
         ["ip", "address", "add", f"{network.node}/{network.link_block.prefixlen}", "dev", NODE_LINK]
     )
-    commands.run(["ip", "link", "set", NODE_LINK, "up"])
-    commands.run(["ip", "route", "add", "default", "via", str(network.host)])
+    commands.run_command(["ip", "link", "set", NODE_LINK, "up"])
+    commands.run_command(["ip", "route", "add", "default", "via", str(network.host)])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
-    for rule in packet_rules(network):
-        commands.run(["iptables", "--table", "mangle", "--append", "POSTROUTING", *rule])
+    for rule in make_packet_rules(network):
+        commands.run_command(["iptables", "--table", "mangle", "--append", "POSTROUTING", *rule])
 
 
-def packet_rules(network: Network) -> list[list[str]]:
+def make_packet_rules(network: Network) -> list[list[str]]:
     """New connections of pods wait for the verdict of NetworkPolicies; those from node and machine are free.
 
     Here a Service's address is replaced already by its pod's, and the sender's is still its own.
@@ -131,7 +133,7 @@ def packet_rules(network: Network) -> list[list[str]]:
 
 
 def wait_for_link() -> None:
-    give_up = time.monotonic() + LINK_TIMEOUT
+    give_up = time.monotonic() + LINK_TIMEOUT_S
     while NODE_LINK not in {name for _, name in socket.if_nameindex()}:
         if time.monotonic() > give_up:
             raise ClusterError(

@@ -10,13 +10,13 @@ from tools.devcluster import files
 from tools.devcluster.layout import CLUSTER_DOMAIN, NODE_NAME, PACKET_QUEUE, TOOLS, Layout, Network
 
 #: These first; the next want an API server that answers; the others also the roles that we give them there.
-FIRST = ("etcd", "containerd", "kube-apiserver")
-NEXT = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
-API_SERVER_RATE = {"kube-api-qps": "200", "kube-api-burst": "400"}
+FIRST_PROCESSES = ("etcd", "containerd", "kube-apiserver")
+SECOND_PROCESSES = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+API_CLIENT_RATE_OPTIONS = {"kube-api-qps": "200", "kube-api-burst": "400"}
 
 
 @dataclass(frozen=True)
-class Process:
+class ProcessSpec:
     """A name, and an argument list whose first word is a file."""
 
     name: str
@@ -26,20 +26,20 @@ class Process:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Process":
+    def from_json(cls, content: Mapping[str, Any]) -> "ProcessSpec":
         return cls(name=content["name"], command=tuple(content["command"]))
 
 
 def make_processes(
     layout: Layout, network: Network, *, programs: Mapping[str, Path], audit_log: Path | None
-) -> list[Process]:
+) -> list[ProcessSpec]:
     """Every process; `programs` are the files that were built."""
     configuration = layout.configuration
     options = {
-        "etcd": _etcd(layout),
-        "kube-apiserver": _kube_apiserver(layout, network, audit_log),
-        "kube-controller-manager": _kube_controller_manager(layout, network),
-        "kube-scheduler": _kube_scheduler(layout),
+        "etcd": _make_etcd_options(layout),
+        "kube-apiserver": _make_api_server_options(layout, network, audit_log),
+        "kube-controller-manager": _make_controller_manager_options(layout, network),
+        "kube-scheduler": _make_scheduler_options(layout),
         "kubelet": {
             "config": f"{configuration}/kubelet.json",
             "kubeconfig": f"{configuration}/kubelet.kubeconfig",
@@ -56,27 +56,30 @@ def make_processes(
         },
     }
     made = {
-        name: Process(
+        name: ProcessSpec(
             name,
             (str(programs[name]), *(f"--{option}={value}" for option, value in values.items())),
         )
         for name, values in options.items()
     }
-    made["volumes"] = Process("volumes", own_command("volumes", layout))
-    return [made[name] for name in (*FIRST, *(name for name in made if name not in FIRST))]
+    made["volumes"] = ProcessSpec("volumes", make_own_command("volumes", layout))
+    return [
+        made[name]
+        for name in (*FIRST_PROCESSES, *(name for name in made if name not in FIRST_PROCESSES))
+    ]
 
 
-def read_processes(layout: Layout) -> dict[str, Process]:
+def read_processes(layout: Layout) -> dict[str, ProcessSpec]:
     found = files.read_json(layout.processes) or []
-    return {process.name: process for process in map(Process.from_json, found)}
+    return {process.name: process for process in map(ProcessSpec.from_json, found)}
 
 
-def own_command(verb: str, layout: Layout) -> tuple[str, ...]:
+def make_own_command(verb: str, layout: Layout) -> tuple[str, ...]:
     """A command of this very program, run by the same Python."""
     return (sys.executable, str(TOOLS / "bare-cluster"), verb, f"--state={layout.state}")
 
 
-def _etcd(layout: Layout) -> dict[str, str]:
+def _make_etcd_options(layout: Layout) -> dict[str, str]:
     url, pki = "https://127.0.0.1:2379", layout.certificates
     return {
         "name": NODE_NAME,
@@ -93,7 +96,9 @@ def _etcd(layout: Layout) -> dict[str, str]:
     }
 
 
-def _kube_apiserver(layout: Layout, network: Network, audit_log: Path | None) -> dict[str, str]:
+def _make_api_server_options(
+    layout: Layout, network: Network, audit_log: Path | None
+) -> dict[str, str]:
     pki = layout.certificates
     options = {
         "bind-address": str(network.node),
@@ -129,7 +134,7 @@ def _kube_apiserver(layout: Layout, network: Network, audit_log: Path | None) ->
     return options
 
 
-def _kube_controller_manager(layout: Layout, network: Network) -> dict[str, str]:
+def _make_controller_manager_options(layout: Layout, network: Network) -> dict[str, str]:
     pki, kubeconfig = (
         layout.certificates,
         f"{layout.configuration}/kube-controller-manager.kubeconfig",
@@ -152,11 +157,11 @@ def _kube_controller_manager(layout: Layout, network: Network) -> dict[str, str]
         "concurrent-endpoint-syncs": "20",
         "concurrent-service-endpoint-syncs": "20",
         "profiling": "false",
-        **API_SERVER_RATE,
+        **API_CLIENT_RATE_OPTIONS,
     }
 
 
-def _kube_scheduler(layout: Layout) -> dict[str, str]:
+def _make_scheduler_options(layout: Layout) -> dict[str, str]:
     kubeconfig = f"{layout.configuration}/kube-scheduler.kubeconfig"
     return {
         "config": f"{layout.configuration}/kube-scheduler.json",

@@ -9,7 +9,7 @@ from tools.devcluster.layout import DEFAULT_BLOCK, NODE_FOLDERS, NODE_RUN, Layou
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClusterSettings:
     """The block of addresses, and where requests are logged."""
 
     block: str = DEFAULT_BLOCK
@@ -17,37 +17,39 @@ class Settings:
 
     @property
     def network(self) -> Network:
-        return Network.of(self.block)
+        return Network.parse(self.block)
 
 
-def read(layout: Layout) -> Settings:
+def read_settings(layout: Layout) -> ClusterSettings:
     found = files.read_json(layout.settings) or {}
     audit_log = found.get("audit_log")
-    return Settings(
+    return ClusterSettings(
         block=found.get("block", DEFAULT_BLOCK), audit_log=Path(audit_log) if audit_log else None
     )
 
 
-def write(layout: Layout, settings: Settings) -> None:
+def write_settings(layout: Layout, settings: ClusterSettings) -> None:
     audit_log = str(settings.audit_log) if settings.audit_log else None
     files.write_json(layout.settings, {"block": settings.block, "audit_log": audit_log})
 
 
-def choose(kept: Settings, *, block: str | None, audit_log: str | None, exists: bool) -> Settings:
+def merge_options(
+    current: ClusterSettings, *, block: str | None, audit_log: str | None, exists: bool
+) -> ClusterSettings:
     """The options over what is kept; the addresses of a cluster that exists stand in its certificates and data."""
     if block is not None:
-        Network.of(block)
-        if exists and block != kept.block:
+        Network.parse(block)
+        if exists and block != current.block:
             raise ClusterError(
-                f"This cluster has {kept.block} already. `bare-cluster reset`, then choose another block."
+                f"This cluster has {current.block} already. `bare-cluster reset`, then choose another block."
             )
-        kept = replace(kept, block=block)
+        current = replace(current, block=block)
     if audit_log is not None:
-        kept = replace(kept, audit_log=_checked(audit_log) if audit_log else None)
-    return kept
+        current = replace(current, audit_log=_check_audit_log(audit_log) if audit_log else None)
+    return current
 
 
-def _checked(audit_log: str) -> Path:
+def _check_audit_log(audit_log: str) -> Path:
     path = Path(audit_log).resolve()
     hidden = (*NODE_FOLDERS.values(), NODE_RUN)
     if any(path.is_relative_to(folder) for folder in hidden):

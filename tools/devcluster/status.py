@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from tools.devcluster import control, dns, files, processes, settings
-from tools.devcluster.api import Api, ApiError
+from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import NODE_NAME, Layout, Network
 from tools.devcluster.programs import read_processes
 
-NODE = f"/api/v1/nodes/{NODE_NAME}"
+NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 
 
 @dataclass
-class Status:
+class ClusterStatus:
     """What `status` shows; healthy when nothing is wrong."""
 
     state: str
@@ -27,54 +27,56 @@ class Status:
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"healthy": self.healthy}
+        return asdict(self) | {"healthy": self.is_healthy}
 
     @property
-    def healthy(self) -> bool:
+    def is_healthy(self) -> bool:
         return self.up and not self.problems
 
 
-def look(layout: Layout) -> Status:
-    status = Status(state=str(layout.state), kubeconfig=str(layout.kubeconfig))
-    node = processes.first_process(layout.state)
+def read_status(layout: Layout) -> ClusterStatus:
+    status = ClusterStatus(state=str(layout.state), kubeconfig=str(layout.kubeconfig))
+    node = processes.find_node_process(layout.state)
     if node is None:
         status.problems.append("The cluster is not up: `bare-cluster up` brings it up.")
         return status
     status.up = True
-    network = settings.read(layout).network
+    network = settings.read_settings(layout).network
     status.server = network.api_url
     try:
-        _look_at_processes(layout, node, status)
+        _check_processes(layout, node, status)
     except ClusterError as error:
         status.problems.append(str(error))
-    _look_at_api(layout, network, status)
-    if not dns.answers(network):
+    _check_api(layout, network, status)
+    if not dns.is_api_name_resolved(network):
         status.problems.append(
             f"The name server at {network.node} does not know {dns.API_NAME}: see coredns.log."
         )
     return status
 
 
-def _look_at_processes(layout: Layout, node: processes.Identity, status: Status) -> None:
-    seen = {process.name: process for process in control.ask(layout.state, "list")}
-    outer = processes.outer_pids(node)
+def _check_processes(
+    layout: Layout, node: processes.ProcessIdentity, status: ClusterStatus
+) -> None:
+    seen = {process.name: process for process in control.send_command(layout.state, "list")}
+    outer = processes.map_host_pids(node)
     for name in read_processes(layout):
-        process = seen.get(name, control.Seen(name, "stopped", None, 0.0, 0, ""))
+        process = seen.get(name, control.ProcessStatus(name, "stopped", None, 0.0, 0, ""))
         shown = process.as_json() | {"pid": outer.get(process.pid or 0)}
         status.processes.append(shown)
         if process.state == "running":
             continue
         log = layout.logs / f"{name}.log"
-        why = f" {process.message}: {files.last_line(log)}" if process.message else ""
+        why = f" {process.message}: {files.read_last_line(log)}" if process.message else ""
         step = f"See {log}." if process.message else f"`bare-cluster start {name}` starts it."
         status.problems.append(f"{name} is {process.state}.{why} {step}")
 
 
-def _look_at_api(layout: Layout, network: Network, status: Status) -> None:
+def _check_api(layout: Layout, network: Network, status: ClusterStatus) -> None:
     try:
-        api = Api(network, certificates=layout.certificates, user="admin")
-        api.text("/readyz", timeout=3)
-        status.node = node_condition(api.get(NODE, timeout=3))
+        api = ApiClient(network, certificates=layout.certificates, user="admin")
+        api.get_text("/readyz", timeout_s=3)
+        status.node = describe_node_condition(api.get(NODE_PATH, timeout_s=3))
     except (ApiError, OSError) as error:
         status.problems.append(f"The API server: {error}")
         return
@@ -82,9 +84,9 @@ def _look_at_api(layout: Layout, network: Network, status: Status) -> None:
         status.problems.append(f"The node is not ready: {status.node}")
 
 
-def node_condition(node: dict[str, Any]) -> str:
+def describe_node_condition(node: dict[str, Any]) -> str:
     """`Ready`, or what keeps the node from it."""
-    for condition in _conditions(node):
+    for condition in _list_conditions(node):
         if condition["type"] == "Ready":
             if condition["status"] == "True":
                 return "Ready"
@@ -92,7 +94,7 @@ def node_condition(node: dict[str, Any]) -> str:
     return "the kubelet has not reported yet"
 
 
-def show(status: Status) -> str:
+def format_status(status: ClusterStatus) -> str:
     """For a terminal."""
     lines = [f"state       {status.state}", f"kubeconfig  {status.kubeconfig}"]
     if status.up:
@@ -114,21 +116,23 @@ def show(status: Status) -> str:
     return "\n".join(lines)
 
 
-def is_fresh(api: Api, *, since: float) -> bool:
+def is_node_ready(api: ApiClient, *, since: float) -> bool:
     """Whether the node is ready and was heard of since then: an earlier life's word may still stand."""
     try:
-        node = api.get(NODE)
+        node = api.get(NODE_PATH)
     except ApiError:
         return False
     heard = [
-        _seconds(one["lastHeartbeatTime"]) for one in _conditions(node) if one["type"] == "Ready"
+        _parse_timestamp(one["lastHeartbeatTime"])
+        for one in _list_conditions(node)
+        if one["type"] == "Ready"
     ]
-    return node_condition(node) == "Ready" and max(heard, default=0.0) >= int(since)
+    return describe_node_condition(node) == "Ready" and max(heard, default=0.0) >= int(since)
 
 
-def _seconds(stamp: str) -> float:
+def _parse_timestamp(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-def _conditions(node: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_conditions(node: dict[str, Any]) -> list[dict[str, Any]]:
     return list(node.get("status", {}).get("conditions", []))

@@ -26,7 +26,7 @@ DEFINITIONS = "gateway-api"
 
 
 @dataclass(frozen=True)
-class Traefik(builds.Module):
+class Traefik(builds.GoModule):
     """One module of ours, with the modules beside it that stand for others."""
 
     def sources(self) -> list[Path]:
@@ -36,13 +36,13 @@ class Traefik(builds.Module):
 MODULE = Traefik("traefik", ("github.com/traefik/traefik/v3/cmd/traefik",))
 
 
-def folder(cache: Path) -> Path:
+def get_traefik_folder(cache: Path) -> Path:
     """The program, and beside it the definitions of the Gateway API that it knows; built when they are not there."""
-    target = builds.cached_folder(cache, MODULE)
+    target = builds.get_cached_folder(cache, MODULE)
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with files.locked(cache, doing="build"):
+    with files.lock_folder(cache, doing="build"):
         if not target.is_dir():
             _build(builds.find_go(), cache, target)
     return target
@@ -51,16 +51,16 @@ def folder(cache: Path) -> Path:
 def _build(go: str, cache: Path, target: Path) -> None:
     began = time.monotonic()
     print("bare-cluster: building traefik, which takes some minutes …", flush=True)
-    with builds.temporary(cache, MODULE.name) as room:
+    with builds.create_temporary_folder(cache, MODULE.name) as room:
         source, output = room / "source", room / "output"
         output.mkdir()
         shutil.copytree(MODULE.folder, source)
         _put_lego(_module(go, room, LEGO, LEGO_SUM), source / "lego")
-        environment = builds.environment(MODULE)
+        environment = builds.make_environment(MODULE)
         hint = "What was downloaded stays, so the same command goes on from there."
-        commands.run(
-            MODULE.command(go, output),
-            timeout=builds.BUILD_TIMEOUT,
+        commands.run_command(
+            MODULE.make_command(go, output),
+            timeout_s=builds.BUILD_TIMEOUT_S,
             cwd=source,
             env=environment,
             hint=hint,
@@ -84,9 +84,9 @@ def _module(go: str, room: Path, name: str, total: str) -> Path:
     """Where Go keeps the module's source, which has to have this sum."""
     nowhere = room / "nowhere"  # outside of every module, so that it is this version that counts
     nowhere.mkdir(exist_ok=True)
-    environment = builds.environment(MODULE) | {"GOFLAGS": "-mod=mod"}
-    answer = commands.run(
-        [go, "mod", "download", "-json", name], timeout=600, cwd=nowhere, env=environment
+    environment = builds.make_environment(MODULE) | {"GOFLAGS": "-mod=mod"}
+    answer = commands.run_command(
+        [go, "mod", "download", "-json", name], timeout_s=600, cwd=nowhere, env=environment
     )
     found: dict[str, Any] = json.loads(answer[answer.index("{") :])
     if found.get("Sum") != total:

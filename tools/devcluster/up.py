@@ -21,15 +21,21 @@ from tools.devcluster import (
 )
 from tools.devcluster import settings as chosen
 from tools.devcluster import status as health
-from tools.devcluster.api import Api, ApiError
+from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
-from tools.devcluster.manifests import make_manifests, path_of
-from tools.devcluster.programs import FIRST, NEXT, Process, make_processes, read_processes
+from tools.devcluster.manifests import make_manifests, make_api_path
+from tools.devcluster.programs import (
+    FIRST_PROCESSES,
+    SECOND_PROCESSES,
+    ProcessSpec,
+    make_processes,
+    read_processes,
+)
 from tools.devcluster.waiting import wait_until
 
-READY_TIMEOUT = 120.0
-KUBECONFIGS = (
+READY_TIMEOUT_S = 120.0
+KUBECONFIG_USERS = (
     "kube-controller-manager",
     "kube-scheduler",
     "kube-proxy",
@@ -40,7 +46,7 @@ KUBECONFIGS = (
 
 
 @dataclass(frozen=True)
-class Options:
+class UpOptions:
     """What the command line of `up` says; None leaves a setting as it is."""
 
     cache: Path
@@ -48,81 +54,93 @@ class Options:
     audit_log: str | None = None
 
 
-def up(layout: Layout, options: Options) -> str:
+def start_cluster(layout: Layout, options: UpOptions) -> str:
     """Converges; returns what to tell."""
     began = time.monotonic()
-    layout.make_folders()
-    with files.locked(layout.state, doing="bring the cluster up"):
+    layout.create_folders()
+    with files.lock_folder(layout.state, doing="bring the cluster up"):
         # One that does not listen was started by an `up` that was killed before it had made the link.
-        running = processes.first_process(layout.state) is not None and control.listens(
+        running = processes.find_node_process(layout.state) is not None and control.is_listening(
             layout.state
         )
-        debian.install(debian.RUN)
-        settings = _settle(layout, options, exists=(layout.certificates / "ca.crt").is_file())
-        built = builds.build(options.cache)
-        changed = _write_all(layout, settings, cache=options.cache, anew=not running)
+        debian.install_packages(debian.RUNTIME_PACKAGES)
+        settings = _apply_options(
+            layout, options, exists=(layout.certificates / "ca.crt").is_file()
+        )
+        built = builds.build_missing_modules(options.cache)
+        changed = _write_files(layout, settings, cache=options.cache, is_new=not running)
         if not running:
-            _start(layout, settings.network)
-        elif not changed and not built and health.look(layout).healthy:
+            _start_node(layout, settings.network)
+        elif not changed and not built and health.read_status(layout).is_healthy:
             return f"already up: KUBECONFIG={layout.kubeconfig}"
-        heard_since = 0.0 if running and _kubelet_goes_on(layout, changed) else time.time()
-        pause = builds.programs(options.cache)["pause"]
-        _converge(layout, settings.network, changed=changed, pause=pause, heard_since=heard_since)
+        heard_since = 0.0 if running and _is_kubelet_unchanged(layout, changed) else time.time()
+        pause = builds.locate_programs(options.cache)["pause"]
+        _start_processes(
+            layout, settings.network, changed=changed, pause=pause, ready_since=heard_since
+        )
     return f"up in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
 
 
-def _kubelet_goes_on(layout: Layout, changed: list[str]) -> bool:
+def _is_kubelet_unchanged(layout: Layout, changed: list[str]) -> bool:
     """Then it has said long ago that its node is ready, and says so again only after minutes."""
     runs = {
-        process.name for process in control.ask(layout.state, "list") if process.state == "running"
+        process.name
+        for process in control.send_command(layout.state, "list")
+        if process.state == "running"
     }
     return "kubelet" in runs and "kubelet" not in changed
 
 
-def _settle(layout: Layout, options: Options, *, exists: bool) -> chosen.Settings:
-    kept = chosen.read(layout)
-    chosen.write(layout, kept)  # tells, from now on, that the folder is a cluster's
-    settings = chosen.choose(kept, block=options.block, audit_log=options.audit_log, exists=exists)
-    link.check_addresses(layout, settings.network)
-    chosen.write(layout, settings)
+def _apply_options(layout: Layout, options: UpOptions, *, exists: bool) -> chosen.ClusterSettings:
+    kept = chosen.read_settings(layout)
+    chosen.write_settings(layout, kept)  # tells, from now on, that the folder is a cluster's
+    settings = chosen.merge_options(
+        kept, block=options.block, audit_log=options.audit_log, exists=exists
+    )
+    link.check_block_available(layout, settings.network)
+    chosen.write_settings(layout, settings)
     return settings
 
 
-def _start(layout: Layout, network: Network) -> None:
+def _start_node(layout: Layout, network: Network) -> None:
     """Fresh namespaces, after what a killed life may have left of processes, link and cgroups."""
     processes.end_node(layout)
     cgroups.remove_cgroups(layout)
-    cgroups.make_cgroups(layout)
-    link.attach(layout, network, processes.start_node(layout))
+    cgroups.create_cgroups(layout)
+    link.attach_link(layout, network, processes.start_node(layout))
     log = layout.logs / "keeper.log"
-    if not wait_until(lambda: _answers(layout), READY_TIMEOUT):
+    if not wait_until(lambda: _is_supervisor_listening(layout), READY_TIMEOUT_S):
         raise ClusterError(
-            f"The node's first process does not answer: {files.last_line(log)} See {log}."
+            f"The node's first process does not answer: {files.read_last_line(log)} See {log}."
         )
 
 
-def _answers(layout: Layout) -> bool:
+def _is_supervisor_listening(layout: Layout) -> bool:
     """Whether the first process listens; when it has ended, waiting is over."""
-    if processes.first_process(layout.state) is None:
+    if processes.find_node_process(layout.state) is None:
         log = layout.logs / "keeper.log"
-        raise ClusterError(f"The node's first process ended: {files.last_line(log)} See {log}.")
-    return control.listens(layout.state)
+        raise ClusterError(
+            f"The node's first process ended: {files.read_last_line(log)} See {log}."
+        )
+    return control.is_listening(layout.state)
 
 
-def _write_all(layout: Layout, settings: chosen.Settings, *, cache: Path, anew: bool) -> list[str]:
+def _write_files(
+    layout: Layout, settings: chosen.ClusterSettings, *, cache: Path, is_new: bool
+) -> list[str]:
     """Certificates, configuration and the table of processes; returns the processes that run with other arguments."""
-    network, programs = settings.network, builds.programs(cache)
-    if anew:
-        certificates.make_certificates(layout.certificates, network)
+    network, programs = settings.network, builds.locate_programs(cache)
+    if is_new:
+        certificates.create_certificates(layout.certificates, network)
     _link_programs(layout, programs)
     _write_configuration(layout, network, runc=programs["runc"])
-    before = {} if anew else read_processes(layout)
+    before = {} if is_new else read_processes(layout)
     wanted = make_processes(layout, network, programs=programs, audit_log=settings.audit_log)
     files.write_json(layout.processes, [process.as_json() for process in wanted])
-    return [process.name for process in wanted if _differs(before.get(process.name), process)]
+    return [process.name for process in wanted if _is_changed(before.get(process.name), process)]
 
 
-def _differs(before: Process | None, now: Process) -> bool:
+def _is_changed(before: ProcessSpec | None, now: ProcessSpec) -> bool:
     return before is not None and before != now
 
 
@@ -145,75 +163,86 @@ def _write_configuration(layout: Layout, network: Network, *, runc: Path) -> Non
 
     (folder / "cni").mkdir(exist_ok=True)
     files.write_json(folder / "cni" / "10-pods.conflist", configuration.make_pod_network(network))
-    files.write_json(folder / "kubelet.json", configuration.make_kubelet(layout, network))
-    files.write_json(folder / "kube-proxy.json", configuration.make_kube_proxy(layout, network))
-    files.write_json(folder / "kube-scheduler.json", configuration.make_kube_scheduler(layout))
+    files.write_json(
+        folder / "kubelet.json", configuration.make_kubelet_configuration(layout, network)
+    )
+    files.write_json(
+        folder / "kube-proxy.json", configuration.make_kube_proxy_configuration(layout, network)
+    )
+    files.write_json(
+        folder / "kube-scheduler.json", configuration.make_kube_scheduler_configuration(layout)
+    )
     files.write_json(folder / "audit-policy.json", configuration.AUDIT_POLICY)
-    files.write(folder / "containerd.toml", configuration.make_containerd(layout, runc=runc))
-    files.write(folder / "Corefile", configuration.make_corefile(layout, network))
-    files.write(folder / "hosts", configuration.make_hosts(network), mode=0o644)
-    files.write(folder / "resolv.conf", f"nameserver {network.node}\n", mode=0o644)
+    files.write_text(
+        folder / "containerd.toml", configuration.make_containerd_configuration(layout, runc=runc)
+    )
+    files.write_text(folder / "Corefile", configuration.make_corefile(layout, network))
+    files.write_text(folder / "hosts", configuration.make_hosts(network), mode=0o644)
+    files.write_text(folder / "resolv.conf", f"nameserver {network.node}\n", mode=0o644)
     for name, value in configuration.KUBELET_KERNEL_SETTINGS.items():
-        files.write(node.kernel_setting_file(layout, name), f"{value}\n")
-    for user in KUBECONFIGS:
-        kubeconfig = configuration.make_kubeconfig(network, user=user, read=certificate)
+        files.write_text(node.get_kernel_setting_file(layout, name), f"{value}\n")
+    for user in KUBECONFIG_USERS:
+        kubeconfig = configuration.make_kubeconfig(network, user=user, read_certificate=certificate)
         files.write_json(folder / f"{user}.kubeconfig", kubeconfig)
     files.write_json(
-        layout.kubeconfig, configuration.make_kubeconfig(network, user="admin", read=certificate)
+        layout.kubeconfig,
+        configuration.make_kubeconfig(network, user="admin", read_certificate=certificate),
     )
 
 
-def _converge(
-    layout: Layout, network: Network, *, changed: list[str], pause: Path, heard_since: float
+def _start_processes(
+    layout: Layout, network: Network, *, changed: list[str], pause: Path, ready_since: float
 ) -> None:
     """Starts what does not run, and waits until everything answers."""
-    stop(layout, changed)
-    control.ask(layout.state, "start", FIRST)
-    api = Api(network, certificates=layout.certificates, user="admin")
-    _await(layout, "the API server answers", lambda: _is_ready(api))
-    control.ask(layout.state, "start", NEXT)
-    _await(layout, "the first objects are there", lambda: _applied(api, network))
-    control.ask(layout.state, "start", tuple(read_processes(layout)))
-    _await(layout, "containerd takes images", lambda: _has_pause(layout, pause))
-    _await(layout, "names are answered", lambda: dns.answers(network))
-    _await(layout, "pods have an account", lambda: _has_account(api))
-    _await(layout, "the node is ready", lambda: health.is_fresh(api, since=heard_since))
+    stop_processes(layout, changed)
+    control.send_command(layout.state, "start", FIRST_PROCESSES)
+    api = ApiClient(network, certificates=layout.certificates, user="admin")
+    _wait_for(layout, "the API server answers", lambda: _is_api_ready(api))
+    control.send_command(layout.state, "start", SECOND_PROCESSES)
+    _wait_for(layout, "the first objects are there", lambda: _has_applied_manifests(api, network))
+    control.send_command(layout.state, "start", tuple(read_processes(layout)))
+    _wait_for(layout, "containerd takes images", lambda: _has_pause_image(layout, pause))
+    _wait_for(layout, "names are answered", lambda: dns.is_api_name_resolved(network))
+    _wait_for(layout, "pods have an account", lambda: _has_default_account(api))
+    _wait_for(layout, "the node is ready", lambda: health.is_node_ready(api, since=ready_since))
 
 
-def stop(layout: Layout, names: list[str]) -> None:
+def stop_processes(layout: Layout, names: list[str]) -> None:
     """Stops processes, and returns when they have ended."""
     if not names:
         return
-    control.ask(layout.state, "stop", tuple(names))
+    control.send_command(layout.state, "stop", tuple(names))
 
     def ended() -> bool:
-        seen = {process.name: process.state for process in control.ask(layout.state, "list")}
+        seen = {
+            process.name: process.state for process in control.send_command(layout.state, "list")
+        }
         return all(seen.get(name, "stopped") == "stopped" for name in names)
 
-    if not wait_until(ended, READY_TIMEOUT):
+    if not wait_until(ended, READY_TIMEOUT_S):
         raise ClusterError(f"{', '.join(names)} did not end. See the logs in {layout.logs}.")
 
 
-def _await(layout: Layout, what: str, done: Callable[[], bool]) -> None:
-    if not wait_until(done, READY_TIMEOUT, pause=0.1):
-        problems = "\n".join(health.look(layout).problems)
+def _wait_for(layout: Layout, what: str, done: Callable[[], bool]) -> None:
+    if not wait_until(done, READY_TIMEOUT_S, interval_s=0.1):
+        problems = "\n".join(health.read_status(layout).problems)
         raise ClusterError(
-            f"Waited {READY_TIMEOUT:.0f} s in vain until {what}.\n{problems}\nLogs: {layout.logs}"
+            f"Waited {READY_TIMEOUT_S:.0f} s in vain until {what}.\n{problems}\nLogs: {layout.logs}"
         )
 
 
-def _is_ready(api: Api) -> bool:
+def _is_api_ready(api: ApiClient) -> bool:
     try:
-        return api.text("/readyz", timeout=3) == "ok"
+        return api.get_text("/readyz", timeout_s=3) == "ok"
     except ApiError:
         return False
 
 
-def _applied(api: Api, network: Network) -> bool:
+def _has_applied_manifests(api: ApiClient, network: Network) -> bool:
     """The API server makes the namespaces and roles that the first objects need a moment after its start."""
     try:
         for manifest in make_manifests(network):
-            api.apply(path_of(manifest), manifest)
+            api.apply(make_api_path(manifest), manifest)
     except ApiError as error:
         if error.status in {0, 403, 404, 409, 429, 500, 503}:
             return False
@@ -223,7 +252,7 @@ def _applied(api: Api, network: Network) -> bool:
     return True
 
 
-def _has_account(api: Api) -> bool:
+def _has_default_account(api: ApiClient) -> bool:
     try:
         api.get("/api/v1/namespaces/default/serviceaccounts/default")
     except ApiError:
@@ -231,9 +260,9 @@ def _has_account(api: Api) -> bool:
     return True
 
 
-def _has_pause(layout: Layout, pause: Path) -> bool:
+def _has_pause_image(layout: Layout, pause: Path) -> bool:
     try:
-        images.load_pause(layout, pause)
+        images.import_pause_image(layout, pause)
     except ClusterError:
         return False
     return True

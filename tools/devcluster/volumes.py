@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.devcluster.api import Api, ApiError
+from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.layout import NODE_NAME, Layout
 from tools.devcluster.manifests import PROVISIONER, STORAGE_CLASS
 
-CLAIMS = "/api/v1/persistentvolumeclaims"
-VOLUMES = "/api/v1/persistentvolumes"
+CLAIMS_PATH = "/api/v1/persistentvolumeclaims"
+VOLUMES_PATH = "/api/v1/persistentvolumes"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 NODE_LABEL = "kubernetes.io/hostname"
-RETRY_SECONDS = 1.0
-SWEEP_SECONDS = 60.0
-Object = Mapping[str, Any]
+RETRY_INTERVAL_S = 1.0
+ORPHAN_AGE_S = 60.0
+ApiObject = Mapping[str, Any]
 
 
-def wants_volume(claim: Object) -> bool:
+def needs_volume(claim: ApiObject) -> bool:
     """Whether the claim is ours to serve, and its pod has got a node."""
     metadata, spec = claim["metadata"], claim["spec"]
     return (
@@ -35,32 +35,32 @@ def wants_volume(claim: Object) -> bool:
     )
 
 
-def is_ours(volume: Object) -> bool:
+def is_own_volume(volume: ApiObject) -> bool:
     return bool(volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER)
 
 
-def is_over(volume: Object) -> bool:
+def is_released(volume: ApiObject) -> bool:
     """Whether the volume's claim is gone, and its data with it."""
     released = volume.get("status", {}).get("phase") in {"Released", "Failed"}
     return (
-        is_ours(volume)
+        is_own_volume(volume)
         and released
         and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
     )
 
 
-def volume_name(claim: Object) -> str:
+def make_volume_name(claim: ApiObject) -> str:
     return f"pvc-{claim['metadata']['uid']}"
 
 
-def make_volume(claim: Object, folder: Path) -> dict[str, Any]:
+def make_volume(claim: ApiObject, folder: Path) -> dict[str, Any]:
     """Kept for this very claim, on the node that its pod got."""
     metadata, spec = claim["metadata"], claim["spec"]
     node = {"key": NODE_LABEL, "operator": "In", "values": [metadata["annotations"][SELECTED_NODE]]}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": volume_name(claim), "annotations": {PROVISIONED_BY: PROVISIONER}},
+        "metadata": {"name": make_volume_name(claim), "annotations": {PROVISIONED_BY: PROVISIONER}},
         "spec": {
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
             "accessModes": spec["accessModes"],
@@ -81,72 +81,77 @@ def make_volume(claim: Object, folder: Path) -> dict[str, Any]:
 
 
 @dataclass
-class Keeper:
+class VolumeProvisioner:
     """What has been seen last, and what is done about it."""
 
-    api: Api
+    api: ApiClient
     folder: Path
-    changes: "queue.Queue[tuple[str, Object]]" = field(default_factory=queue.Queue)
+    changes: "queue.Queue[tuple[str, ApiObject]]" = field(default_factory=queue.Queue)
 
-    def handle(self, kind: str, thing: Object) -> None:
+    def handle_change(self, kind: str, thing: ApiObject) -> None:
         """Makes or removes what this object asks for; doing it twice does no harm."""
-        if kind == CLAIMS and wants_volume(thing):
-            self._make(thing)
-        elif kind == VOLUMES and is_over(thing):
-            self._remove(thing)
+        if kind == CLAIMS_PATH and needs_volume(thing):
+            self._create_volume(thing)
+        elif kind == VOLUMES_PATH and is_released(thing):
+            self._remove_volume(thing)
 
-    def _make(self, claim: Object) -> None:
+    def _create_volume(self, claim: ApiObject) -> None:
         if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
-            _say(f"{_shown(claim)} wants a raw block volume: this class has folders only")
+            _log_message(
+                f"{_format_name(claim)} wants a raw block volume: this class has folders only"
+            )
             return
-        folder = self.folder / volume_name(claim)
+        folder = self.folder / make_volume_name(claim)
         if claim["metadata"]["annotations"][SELECTED_NODE] == NODE_NAME:
             folder.mkdir(exist_ok=True)
             # Whoever the pod runs as may write here; the folder above lets nobody else in.
             folder.chmod(0o777)
         try:
-            self.api.create(VOLUMES, make_volume(claim, folder))
+            self.api.create(VOLUMES_PATH, make_volume(claim, folder))
         except ApiError as error:
             if error.status != 409:
                 raise
         else:
-            _say(f"made {folder.name} for {_shown(claim)}")
+            _log_message(f"made {folder.name} for {_format_name(claim)}")
 
-    def _remove(self, volume: Object) -> None:
+    def _remove_volume(self, volume: ApiObject) -> None:
         """The folder first: while the volume is there, somebody comes back to finish."""
         metadata = volume["metadata"]
         remove_folder(self.folder / metadata["name"])
         try:
-            self.api.delete(f"{VOLUMES}/{metadata['name']}", uid=metadata["uid"])
+            self.api.delete(f"{VOLUMES_PATH}/{metadata['name']}", uid=metadata["uid"])
         except ApiError as error:
             if error.status not in {404, 409}:
                 raise
         else:
-            _say(f"removed {metadata['name']}")
+            _log_message(f"removed {metadata['name']}")
 
-    def sweep(self, known: Iterable[str]) -> None:
+    def remove_orphans(self, known: Iterable[str]) -> None:
         """Removes folders whose volume was deleted by hand; a young one's volume may be on its way."""
         names = set(known)
-        oldest = time.time() - SWEEP_SECONDS
+        oldest = time.time() - ORPHAN_AGE_S
         for folder in self.folder.iterdir():
             if folder.name not in names and folder.stat().st_mtime < oldest:
-                _say(f"removed {folder.name}, which had no volume any more")
+                _log_message(f"removed {folder.name}, which had no volume any more")
                 remove_folder(folder)
 
 
 def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=False, onerror=_unless_gone)
+    shutil.rmtree(folder, ignore_errors=False, onerror=_ignore_missing)
 
 
-def _unless_gone(
+def _ignore_missing(
     _function: object, _path: object, failure: tuple[type[BaseException], BaseException, object]
 ) -> None:
     if not isinstance(failure[1], FileNotFoundError):
         raise failure[1]
 
 
-def follow(
-    api: Api, path: str, put: Callable[[str, Object], None], listed: Callable[[list[str]], None]
+def watch_collection(
+    api: ApiClient,
+    path: str,
+    put: Callable[[str, ApiObject], None],
+    listed: Callable[[list[str]], None],
 ) -> None:
     """Everything there is, then every change; again from the start when anything is wrong."""
     while True:
@@ -162,39 +167,39 @@ def follow(
                 if event["type"] in {"ADDED", "MODIFIED"}:
                     put(path, event["object"])
         except (ApiError, KeyError, OSError) as error:
-            _say(f"looking again at {path}: {error}")
-        time.sleep(RETRY_SECONDS)
+            _log_message(f"looking again at {path}: {error}")
+        time.sleep(RETRY_INTERVAL_S)
 
 
-def keep_volumes(layout: Layout, api: Api) -> None:
+def run_provisioner(layout: Layout, api: ApiClient) -> None:
     """Serves claims until it is ended."""
-    keeper = Keeper(api, layout.volumes)
+    keeper = VolumeProvisioner(api, layout.volumes)
 
-    def put(kind: str, thing: Object) -> None:
+    def put(kind: str, thing: ApiObject) -> None:
         keeper.changes.put((kind, thing))
 
-    for path, listed in ((CLAIMS, _nothing), (VOLUMES, keeper.sweep)):
+    for path, listed in ((CLAIMS_PATH, _ignore_names), (VOLUMES_PATH, keeper.remove_orphans)):
         threading.Thread(
-            target=follow, args=(api, path, put, listed), name=path, daemon=True
+            target=watch_collection, args=(api, path, put, listed), name=path, daemon=True
         ).start()
     while True:
         kind, thing = keeper.changes.get()
         try:
-            keeper.handle(kind, thing)
+            keeper.handle_change(kind, thing)
         except (ApiError, OSError) as error:
-            _say(f"{_shown(thing)}: {error}; again in {RETRY_SECONDS:.0f} s")
-            threading.Timer(RETRY_SECONDS, put, (kind, thing)).start()
+            _log_message(f"{_format_name(thing)}: {error}; again in {RETRY_INTERVAL_S:.0f} s")
+            threading.Timer(RETRY_INTERVAL_S, put, (kind, thing)).start()
 
 
-def _nothing(names: list[str]) -> None:
+def _ignore_names(names: list[str]) -> None:
     """Folders are swept by the volumes that there are, whatever claims there are."""
     del names
 
 
-def _shown(thing: Object) -> str:
+def _format_name(thing: ApiObject) -> str:
     metadata = thing["metadata"]
     return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
 
 
-def _say(text: str) -> None:
+def _log_message(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -11,30 +11,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tools.images.oci import Layer, pack, walk, whole
+from tools.images.oci import Layer, pack_layer, walk_sorted, open_atomically
 
 KEY_LENGTH = 20
 
 
-class Key:
+class CacheKey:
     """A hash that grows by what an output depends on."""
 
     def __init__(self, *words: object) -> None:
         self._hash = hashlib.sha256(repr((words, sys.version_info[:2])).encode())
 
-    def file(self, path: Path, name: str | None = None) -> "Key":
+    def add_file(self, path: Path, name: str | None = None) -> "CacheKey":
         self._hash.update(f"\0{name or path.name}\0{path.stat().st_mode & 0o111}\0".encode())
         self._hash.update(hashlib.sha256(path.read_bytes()).digest())
         return self
 
-    def tree(self, folder: Path) -> "Key":
+    def add_tree(self, folder: Path) -> "CacheKey":
         """Every file below a folder, compiled ones excepted."""
-        for path in walk(folder):
+        for path in walk_sorted(folder):
             if path.is_file() and "__pycache__" not in path.parts:
-                self.file(path, str(path.relative_to(folder)))
+                self.add_file(path, str(path.relative_to(folder)))
         return self
 
-    def layer(self, layer: Layer) -> "Key":
+    def add_layer(self, layer: Layer) -> "CacheKey":
         self._hash.update(layer.digest.encode())
         return self
 
@@ -42,7 +42,7 @@ class Key:
         return self._hash.hexdigest()[:KEY_LENGTH]
 
 
-class Cache:
+class LayerCache:
     """A folder of finished layers, a log, and room for work that vanishes; one build at a time has it."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,12 +50,12 @@ class Cache:
         self.log = folder / "build.log"
 
     @classmethod
-    def of_this_user(cls) -> "Cache":
+    def for_current_user(cls) -> "LayerCache":
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(home) / "storefleet" / "images")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,32 +65,36 @@ class Cache:
             yield
 
     @contextmanager
-    def room(self) -> Iterator[Path]:
+    def create_work_folder(self) -> Iterator[Path]:
         with TemporaryDirectory(prefix="work-", dir=self._folder) as name:
             room = Path(name)
             room.chmod(0o755)
             yield room
 
-    def find(self, name: str, key: Key) -> Layer | None:
+    def find_layer(self, name: str, key: CacheKey) -> Layer | None:
         record = self._folder / f"{name}-{key}.json"
         try:
             content = json.loads(record.read_text(encoding="utf-8"))
             layer = Layer(**{**content, "path": self._folder / content["path"]})
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        return layer if layer.path.is_file() and layer.path.stat().st_size == layer.size else None
+        return (
+            layer
+            if layer.path.is_file() and layer.path.stat().st_size == layer.size_bytes
+            else None
+        )
 
-    def keep(
-        self, folder: Path, *, name: str, key: Key, keep_times_before: float | None = None
+    def store_layer(
+        self, folder: Path, *, name: str, key: CacheKey, preserve_mtime_before: float | None = None
     ) -> Layer:
         """Pack a folder, and forget what was kept under the same name for other inputs."""
-        layer = pack(
+        layer = pack_layer(
             folder,
             name=name,
             target=self._folder / f"{name}-{key}.tar.gz",
-            keep_times_before=keep_times_before,
+            preserve_mtime_before=preserve_mtime_before,
         )
-        with whole(self._folder / f"{name}-{key}.json") as file:
+        with open_atomically(self._folder / f"{name}-{key}.json") as file:
             file.write(json.dumps(layer.to_json()).encode())
         sign = "[0-9a-f]" * KEY_LENGTH  # names may begin with each other
         for old in self._folder.glob(f"{name}-{sign}.*"):

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tools.images.oci import reference_in, whole
-from tools.images.products import REGISTRY, Product, short_name
+from tools.images.oci import read_reference, open_atomically
+from tools.images.products import REGISTRY, ImageProduct, make_short_name
 
-NAME = "catalogue.json"
-FIELDS = ("version", "image", "notes")
+FILE_NAME = "catalogue.json"
+VERSION_FIELDS = ("version", "image", "notes")
 Engines = dict[str, dict[str, Any]]
 
 
-def update(folder: Path, made: Iterable[Product]) -> Path:
+def update_catalogue(folder: Path, products: Iterable[ImageProduct]) -> Path:
     """Write what was made now and, behind it, what was made before and still lies in the folder."""
-    target = folder / NAME
-    engines, images = _engines_of(made), _images_in(folder)
-    for name, before in _read(target).items():
+    target = folder / FILE_NAME
+    engines, images = _group_by_engine(products), _list_archived_images(folder)
+    for name, before in _read_catalogue(target).items():
         now = engines.setdefault(
             name, {"default_version": before["default_version"], "versions": []}
         )
@@ -31,12 +31,12 @@ def update(folder: Path, made: Iterable[Product]) -> Path:
             del engines[name]
         elif engine["default_version"] not in there:
             engine["default_version"] = there[0]
-    with whole(target) as file:
+    with open_atomically(target) as file:
         file.write(json.dumps(engines, indent=2, sort_keys=True).encode() + b"\n")
     return target
 
 
-def _engines_of(products: Iterable[Product]) -> Engines:
+def _group_by_engine(products: Iterable[ImageProduct]) -> Engines:
     """The first version of an engine is what new stores get."""
     engines: Engines = {}
     for product in products:
@@ -44,24 +44,24 @@ def _engines_of(products: Iterable[Product]) -> Engines:
             engine = engines.setdefault(
                 product.engine, {"default_version": product.version, "versions": []}
             )
-            image = short_name(product.image)
+            image = make_short_name(product.image)
             engine["versions"].append(
                 {"version": product.version, "image": image, "notes": product.notes}
             )
     return engines
 
 
-def _images_in(folder: Path) -> set[str]:
+def _list_archived_images(folder: Path) -> set[str]:
     found = set()
     for archive in folder.glob("*.oci.tar"):
         try:
-            found.add(reference_in(archive).removeprefix(f"{REGISTRY}/"))
+            found.add(read_reference(archive).removeprefix(f"{REGISTRY}/"))
         except (OSError, tarfile.TarError, KeyError, ValueError):
             continue  # half an archive holds no image
     return found
 
 
-def _read(path: Path) -> Engines:
+def _read_catalogue(path: Path) -> Engines:
     """What an earlier build wrote; nothing, where it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def _read(path: Path) -> Engines:
             str(name): {
                 "default_version": str(engine["default_version"]),
                 "versions": [
-                    {field: str(version[field]) for field in FIELDS}
+                    {field: str(version[field]) for field in VERSION_FIELDS}
                     for version in engine["versions"]
                 ],
             }

@@ -7,97 +7,99 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.images import mirrors
-from tools.images.cache import Cache, Key
-from tools.images.failure import BuildError, run
-from tools.images.oci import Layer, unpack
+from tools.images.cache import LayerCache, CacheKey
+from tools.images.failure import BuildError, run_program
+from tools.images.oci import Layer, unpack_layers
 
-HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
-TIMEOUT = 600
-USER = 10001
-NAME = "storefleet"
+HOOK_FOLDER = "/usr/share/mmdebstrap/hooks/merged-usr"
+TIMEOUT_S = 600
+USER_ID = 10001
+USER_NAME = "storefleet"
 #: Never unpacked: they are for people at a terminal. Licences stay.
-LEFT_OUT = (
+EXCLUDED_PATHS = (
     "/usr/share/man/*",
     "/usr/share/locale/*",
     "/usr/share/info/*",
     "/usr/share/lintian/*",
     "/usr/share/doc/*",
 )
-KEPT = ("/usr/share/doc/*/copyright",)
+INCLUDED_PATHS = ("/usr/share/doc/*/copyright",)
 #: Removed afterwards from every system: what a program in a container has no use for.
-USELESS = ("etc/apt", "usr/share/bash-completion", "var/cache", "var/lib/apt", "var/log")
+REMOVED_PATHS = ("etc/apt", "usr/share/bash-completion", "var/cache", "var/lib/apt", "var/log")
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
+class RootFilesystem:
     """A root file system: packages of one suite with all that they depend on, and what is taken out afterwards."""
 
     name: str
     suite: str
     packages: tuple[str, ...]
-    removed: tuple[str, ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
+    removed_paths: tuple[str, ...] = ()
+    symlinks: tuple[tuple[str, str], ...] = ()
 
 
-BASE = System(
+BASE = RootFilesystem(
     name="base",
     suite="bookworm",
     packages=("python3.11", "dumb-init", "ca-certificates", "libstdc++6", "tzdata"),
-    removed=(
+    removed_paths=(
         "usr/lib/python3.11/pydoc_data",
         "usr/lib/python3.11/test",
         "usr/lib/python3.11/turtle.py",
         "usr/lib/x86_64-linux-gnu/gconv",
     ),
-    links=(("usr/bin/python3", "python3.11"), ("usr/bin/python", "python3.11")),
+    symlinks=(("usr/bin/python3", "python3.11"), ("usr/bin/python", "python3.11")),
 )
 #: Made by the kernel's numbers where a layer is run outside a container; a layer itself holds no devices.
-DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
+DEVICE_NUMBERS = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
 
 
-def base(cache: Cache) -> Layer:
-    return layer_of(BASE, cache)
+def build_base_layer(cache: LayerCache) -> Layer:
+    return build_layer(BASE, cache)
 
 
-def layer_of(system: System, cache: Cache) -> Layer:
-    key = Key(system, LEFT_OUT, KEPT, USELESS, USER)
-    if (known := cache.find(system.name, key)) is not None:
+def build_layer(system: RootFilesystem, cache: LayerCache) -> Layer:
+    key = CacheKey(system, EXCLUDED_PATHS, INCLUDED_PATHS, REMOVED_PATHS, USER_ID)
+    if (known := cache.find_layer(system.name, key)) is not None:
         return known
-    _insist_on_mmdebstrap(cache)
+    _ensure_mmdebstrap(cache)
     began = time.time()
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         root = room / "root"
         options = [
             *(
                 "--mode=root",
                 "--variant=essential",
-                f"--hook-dir={HOOKS}",
+                f"--hook-dir={HOOK_FOLDER}",
                 f"--include={','.join(system.packages)}",
             ),
             "--aptopt=APT::Install-Recommends false",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
-            *(f"--dpkgopt=path-include={pattern}" for pattern in KEPT),
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS),
+            *(f"--dpkgopt=path-include={pattern}" for pattern in INCLUDED_PATHS),
         ]
         environment = {**os.environ, "TMPDIR": str(room)}
-        run(
+        run_program(
             (
                 "mmdebstrap",
                 *options,
                 "--format=directory",
                 system.suite,
                 root,
-                *mirrors.sources(system.suite, cache),
+                *mirrors.list_sources(system.suite, cache),
             ),
-            what="Debian's packages could not be put together",
-            timeout=TIMEOUT,
-            env=environment,
+            failure="Debian's packages could not be put together",
+            timeout_s=TIMEOUT_S,
+            environment=environment,
             log=cache.log,
         )
-        _finish(root, system)
-        return cache.keep(root, name=system.name, key=key, keep_times_before=began - 3600)
+        _finish_root(root, system)
+        return cache.store_layer(
+            root, name=system.name, key=key, preserve_mtime_before=began - 3600
+        )
 
 
-def _insist_on_mmdebstrap(cache: Cache) -> None:
+def _ensure_mmdebstrap(cache: LayerCache) -> None:
     if shutil.which("mmdebstrap"):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -107,55 +109,55 @@ def _insist_on_mmdebstrap(cache: Cache) -> None:
         ("update", "-q"),
         ("install", "-q", "-y", "--no-install-recommends", "mmdebstrap"),
     ):
-        run(
+        run_program(
             ("apt-get", *arguments),
-            what="mmdebstrap could not be installed",
-            timeout=TIMEOUT,
-            env=environment,
+            failure="mmdebstrap could not be installed",
+            timeout_s=TIMEOUT_S,
+            environment=environment,
             log=cache.log,
         )
 
 
-def _finish(root: Path, system: System) -> None:
-    for pattern in (*USELESS, *system.removed):
+def _finish_root(root: Path, system: RootFilesystem) -> None:
+    for pattern in (*REMOVED_PATHS, *system.removed_paths):
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
     with (root / "etc/passwd").open("a", encoding="ascii") as users:
-        users.write(f"{NAME}:x:{USER}:{USER}::/tmp:/usr/sbin/nologin\n")
+        users.write(f"{USER_NAME}:x:{USER_ID}:{USER_ID}::/tmp:/usr/sbin/nologin\n")
     with (root / "etc/group").open("a", encoding="ascii") as groups:
-        groups.write(f"{NAME}:x:{USER}:\n")
-    for name, target in system.links:
+        groups.write(f"{USER_NAME}:x:{USER_ID}:\n")
+    for name, target in system.symlinks:
         (root / name).unlink(missing_ok=True)
         (root / name).symlink_to(target)
     for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id"):
         (root / name).unlink(missing_ok=True)  # the container runtime's to write
 
 
-def run_inside(
+def run_in_layers(
     layers: tuple[Layer, ...],
     room: Path,
     command: tuple[str, ...],
     *,
-    what: str,
-    env: dict[str, str],
-    cache: Cache,
+    failure: str,
+    environment: dict[str, str],
+    cache: LayerCache,
 ) -> Path:
     """Run a command in the image that these layers make, as its user, without a container; returns the root folder."""
     root = room / "root"
     root.mkdir()
-    unpack(layers, root)
-    for name, (major, minor) in DEVICES.items():
+    unpack_layers(layers, root)
+    for name, (major, minor) in DEVICE_NUMBERS.items():
         device = root / "dev" / name
         device.parent.mkdir(exist_ok=True)
         os.mknod(device, 0o20666, os.makedev(major, minor))
         device.chmod(0o666)
     output = root / "output"
     output.mkdir()
-    os.chown(output, USER, USER)
-    ids = (f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs")
+    os.chown(output, USER_ID, USER_ID)
+    ids = (f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups", "--no-new-privs")
     # Mounts and processes are in namespaces of their own: nothing is left of them when it ends, however it does.
     apart = (
         "--mount",
@@ -167,11 +169,11 @@ def run_inside(
         f"--root={root}",
         "--mount-proc",
     )
-    run(
+    run_program(
         ("unshare", *apart, "setpriv", *ids, *command),
-        what=what,
-        timeout=TIMEOUT,
-        env=env,
+        failure=failure,
+        timeout_s=TIMEOUT_S,
+        environment=environment,
         log=cache.log,
     )
     return root

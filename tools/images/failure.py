@@ -9,12 +9,12 @@ class BuildError(Exception):
     """A build cannot go on; the message says what happened and what to do."""
 
 
-def run(
+def run_program(
     command: Sequence[str | Path],
     *,
-    what: str,
-    timeout: float,
-    env: Mapping[str, str] | None = None,
+    failure: str,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
     log: Path,
     folder: Path | None = None,
 ) -> None:
@@ -26,22 +26,22 @@ def run(
         try:
             done = subprocess.run(
                 arguments,
-                env=env,
+                env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                timeout=timeout,
+                timeout=timeout_s,
                 check=False,
             )
         except FileNotFoundError:
             raise BuildError(
-                f"{what}: the program {arguments[0]} is missing; install it and build again."
+                f"{failure}: the program {arguments[0]} is missing; install it and build again."
             ) from None
         except subprocess.TimeoutExpired:
             raise BuildError(
-                f"{what}: not done within {timeout:.0f} s (its output is in {log})."
+                f"{failure}: not done within {timeout_s:.0f} s (its output is in {log})."
             ) from None
     if done.returncode != 0:
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise BuildError(f"{what}: exit status {done.returncode}: {words[-1]} (more in {log}).")
+        raise BuildError(f"{failure}: exit status {done.returncode}: {words[-1]} (more in {log}).")

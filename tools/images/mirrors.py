@@ -5,13 +5,13 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.images.cache import Cache
-from tools.images.failure import BuildError, run
+from tools.images.cache import LayerCache
+from tools.images.failure import BuildError, run_program
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 #: Suites without updates for security of their own.
 ROLLING = ("sid", "unstable")
-TIMEOUT = 600
+TIMEOUT_S = 600
 _MAIN, _SECURITY = "Debian", "Debian-Security"
 _HELP = (
     "The image is made of Debian's packages, but apt on this machine knows no mirror of them: run `apt-get update` on "
@@ -19,9 +19,9 @@ _HELP = (
 )
 
 
-def sources(suite: str, cache: Cache) -> tuple[str, ...]:
+def list_sources(suite: str, cache: LayerCache) -> tuple[str, ...]:
     """Lines of a sources.list for a suite; raises BuildError."""
-    known = _known(cache)
+    known = _find_mirrors(cache)
     if _MAIN not in known:
         raise BuildError(_HELP)
     signed = f"[signed-by={KEYRING}]"
@@ -31,21 +31,21 @@ def sources(suite: str, cache: Cache) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _known(cache: Cache) -> dict[str, str]:
+def _find_mirrors(cache: LayerCache) -> dict[str, str]:
     """The sites by what they are; lists that are missing are fetched once."""
-    found = _targets()
+    found = _read_index_targets()
     if _MAIN not in found and shutil.which("apt-get"):
-        run(
+        run_program(
             ("apt-get", "update", "-q"),
-            what="apt could not be updated",
-            timeout=TIMEOUT,
+            failure="apt could not be updated",
+            timeout_s=TIMEOUT_S,
             log=cache.log,
         )
-        found = _targets()
+        found = _read_index_targets()
     return found
 
 
-def _targets() -> dict[str, str]:
+def _read_index_targets() -> dict[str, str]:
     command = ["apt-get", "indextargets", "--format", "$(LABEL) $(SITE)", "Created-By: Packages"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -54,38 +54,48 @@ def _targets() -> dict[str, str]:
     return dict(reversed([line.split(" ", 1) for line in done.stdout.splitlines() if " " in line]))
 
 
-def fetch(packages: Iterable[str], suite: str, *, target: Path, room: Path, cache: Cache) -> None:
+def unpack_packages(
+    packages: Iterable[str], suite: str, *, target: Path, work_folder: Path, cache: LayerCache
+) -> None:
     """Unpack packages of a suite into a folder, as they are: nothing is installed, nothing follows from them."""
-    (room / "lists/partial").mkdir(parents=True)
-    (room / "cache/archives/partial").mkdir(parents=True)
-    (room / "debs").mkdir()
-    (room / "sources.list").write_text("\n".join(sources(suite, cache)) + "\n", encoding="utf-8")
+    (work_folder / "lists/partial").mkdir(parents=True)
+    (work_folder / "cache/archives/partial").mkdir(parents=True)
+    (work_folder / "debs").mkdir()
+    (work_folder / "sources.list").write_text(
+        "\n".join(list_sources(suite, cache)) + "\n", encoding="utf-8"
+    )
     settings = {
-        "Dir::Etc::SourceList": room / "sources.list",
+        "Dir::Etc::SourceList": work_folder / "sources.list",
         "Dir::Etc::SourceParts": "/dev/null",
         "Dir::Etc::Preferences": "/dev/null",
         "Dir::Etc::PreferencesParts": "/dev/null",
-        "Dir::State::Lists": room / "lists",
+        "Dir::State::Lists": work_folder / "lists",
         "Dir::State::Status": "/dev/null",
-        "Dir::Cache": room / "cache",
+        "Dir::Cache": work_folder / "cache",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     what = f"packages of Debian {suite} could not be fetched"
     apt = ("apt-get", *options, "-q")
-    run((*apt, "update"), what=what, timeout=TIMEOUT, log=cache.log, folder=room / "debs")
-    run(
-        (*apt, "download", *packages),
-        what=what,
-        timeout=TIMEOUT,
+    run_program(
+        (*apt, "update"),
+        failure=what,
+        timeout_s=TIMEOUT_S,
         log=cache.log,
-        folder=room / "debs",
+        folder=work_folder / "debs",
     )
-    for package in sorted((room / "debs").glob("*.deb")):
-        run(
+    run_program(
+        (*apt, "download", *packages),
+        failure=what,
+        timeout_s=TIMEOUT_S,
+        log=cache.log,
+        folder=work_folder / "debs",
+    )
+    for package in sorted((work_folder / "debs").glob("*.deb")):
+        run_program(
             ("dpkg-deb", "-x", package, target),
-            what="a package cannot be unpacked",
-            timeout=TIMEOUT,
+            failure="a package cannot be unpacked",
+            timeout_s=TIMEOUT_S,
             log=cache.log,
         )

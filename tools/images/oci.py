@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 #: What is made here bears this time (2026-01-01); files of Debian's packages keep theirs.
-MADE = 1_767_225_600
+MTIME = 1_767_225_600
 CREATED = "2026-01-01T00:00:00Z"
-COMPRESSION = 6
+COMPRESSION_LEVEL = 6
 ARCHITECTURE = "amd64"
-CONTAINERD_NAME = "io.containerd.image.name"
+NAME_ANNOTATION = "io.containerd.image.name"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Layer:
     path: Path
     digest: str
     diff_id: str
-    size: int
-    unpacked: int
+    size_bytes: int
+    unpacked_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "path": self.path.name}
@@ -48,18 +48,18 @@ class Image:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     user: str
-    directory: str
+    working_directory: str
     environment: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class _Counted:
+class _HashingWriter:
     """A file that knows the hash and the length of what was written to it."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self._hash = hashlib.sha256()
-        self.length = 0
+        self.size_bytes = 0
 
     @property
     def digest(self) -> str:
@@ -67,41 +67,45 @@ class _Counted:
 
     def write(self, data: bytes) -> int:
         self._hash.update(data)
-        self.length += len(data)
+        self.size_bytes += len(data)
         return self._target.write(data)
 
     def flush(self) -> None:
         self._target.flush()
 
 
-def pack(folder: Path, *, name: str, target: Path, keep_times_before: float | None = None) -> Layer:
+def pack_layer(
+    folder: Path, *, name: str, target: Path, preserve_mtime_before: float | None = None
+) -> Layer:
     """A layer of everything in `folder`, owned by root, in the order of its names."""
-    with whole(target) as file:
-        outer = _Counted(file)
-        with gzip.GzipFile("", "wb", COMPRESSION, outer, mtime=0) as compressed:
-            inner: Any = _Counted(compressed)  # type: ignore[arg-type]
+    with open_atomically(target) as file:
+        outer = _HashingWriter(file)
+        with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, outer, mtime=0) as compressed:
+            inner: Any = _HashingWriter(compressed)  # type: ignore[arg-type]
             with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-                for path in walk(folder):
-                    _add(archive, path, str(path.relative_to(folder)), keep_times_before)
-    return Layer(name, target, outer.digest, inner.digest, outer.length, inner.length)
+                for path in walk_sorted(folder):
+                    _add_entry(archive, path, str(path.relative_to(folder)), preserve_mtime_before)
+    return Layer(name, target, outer.digest, inner.digest, outer.size_bytes, inner.length)
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk_sorted(folder: Path) -> Iterator[Path]:
     """Every entry below a folder, parents first, sorted."""
     for path in sorted(folder.iterdir()):
         yield path
         if path.is_dir() and not path.is_symlink():
-            yield from walk(path)
+            yield from walk_sorted(path)
 
 
-def _add(archive: tarfile.TarFile, path: Path, name: str, keep_times_before: float | None) -> None:
+def _add_entry(
+    archive: tarfile.TarFile, path: Path, name: str, preserve_mtime_before: float | None
+) -> None:
     entry = archive.gettarinfo(path, name)
     if entry is None or not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
         return  # devices and sockets are the container runtime's to make
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
-    kept = keep_times_before is not None and entry.mtime < keep_times_before
-    entry.mtime = int(entry.mtime) if kept else MADE
+    kept = preserve_mtime_before is not None and entry.mtime < preserve_mtime_before
+    entry.mtime = int(entry.mtime) if kept else MTIME
     if entry.isfile():
         with path.open("rb") as content:
             archive.addfile(entry, content)
@@ -109,40 +113,43 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, keep_times_before: flo
         archive.addfile(entry)
 
 
-def digest_of(image: Image) -> str:
+def compute_image_digest(image: Image) -> str:
     """The digest of the image's manifest, by which everything in it is known."""
-    return _digest(_json(_manifest(image, _json(_config(image)))))
+    return _compute_digest(_encode_json(_make_manifest(image, _encode_json(_make_config(image)))))
 
 
 def write_archive(image: Image, target: Path) -> None:
     """An OCI layout in one tar, for `ctr images import`, skopeo or podman."""
-    config = _json(_config(image))
-    manifest = _json(_manifest(image, config))
-    index = _json(_index(image, manifest))
-    blobs: dict[str, bytes | Path] = {_digest(config): config, _digest(manifest): manifest}
+    config = _encode_json(_make_config(image))
+    manifest = _encode_json(_make_manifest(image, config))
+    index = _encode_json(_make_index(image, manifest))
+    blobs: dict[str, bytes | Path] = {
+        _compute_digest(config): config,
+        _compute_digest(manifest): manifest,
+    }
     blobs |= {layer.digest: layer.path for layer in image.layers}
     with (
-        whole(target) as file,
+        open_atomically(target) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        _put(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
-        _put(archive, "index.json", index)
+        _add_blob(archive, "oci-layout", _encode_json({"imageLayoutVersion": "1.0.0"}))
+        _add_blob(archive, "index.json", index)
         for digest, content in sorted(blobs.items()):
-            _put(archive, blob_name(digest), content)
+            _add_blob(archive, make_blob_name(digest), content)
 
 
-def blob_name(digest: str) -> str:
+def make_blob_name(digest: str) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-def _config(image: Image) -> dict[str, Any]:
+def _make_config(image: Image) -> dict[str, Any]:
     return {
         "architecture": ARCHITECTURE,
         "os": "linux",
         "created": CREATED,
         "config": {
             "User": image.user,
-            "WorkingDir": image.directory,
+            "WorkingDir": image.working_directory,
             "Env": [f"{name}={value}" for name, value in sorted(image.environment.items())],
             "Entrypoint": list(image.entrypoint),
             "Cmd": list(image.command),
@@ -156,33 +163,35 @@ def _config(image: Image) -> dict[str, Any]:
     }
 
 
-def _manifest(image: Image, config: bytes) -> dict[str, Any]:
+def _make_manifest(image: Image, config: bytes) -> dict[str, Any]:
     return {
         "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": _descriptor(CONFIG, _digest(config), len(config)),
-        "layers": [_descriptor(LAYER, layer.digest, layer.size) for layer in image.layers],
+        "mediaType": MANIFEST_TYPE,
+        "config": _make_descriptor(CONFIG_TYPE, _compute_digest(config), len(config)),
+        "layers": [
+            _make_descriptor(LAYER_TYPE, layer.digest, layer.size_bytes) for layer in image.layers
+        ],
     }
 
 
-def _index(image: Image, manifest: bytes) -> dict[str, Any]:
-    entry = _descriptor(MANIFEST, _digest(manifest), len(manifest))
+def _make_index(image: Image, manifest: bytes) -> dict[str, Any]:
+    entry = _make_descriptor(MANIFEST_TYPE, _compute_digest(manifest), len(manifest))
     entry["platform"] = {"architecture": ARCHITECTURE, "os": "linux"}
     tag = image.reference.rpartition(":")[2]
     entry["annotations"] = {
-        CONTAINERD_NAME: image.reference,
+        NAME_ANNOTATION: image.reference,
         "org.opencontainers.image.ref.name": tag,
     }
-    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]}
 
 
-def _descriptor(kind: str, digest: str, size: int) -> dict[str, Any]:
+def _make_descriptor(kind: str, digest: str, size: int) -> dict[str, Any]:
     return {"mediaType": kind, "digest": digest, "size": size}
 
 
-def _put(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+def _add_blob(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
     entry = tarfile.TarInfo(name)
-    entry.mtime = MADE
+    entry.mtime = MTIME
     if isinstance(content, Path):
         entry.size = content.stat().st_size
         with content.open("rb") as file:
@@ -192,16 +201,16 @@ def _put(archive: tarfile.TarFile, name: str, content: bytes | Path) -> None:
         archive.addfile(entry, io.BytesIO(content))
 
 
-def _json(content: object) -> bytes:
+def _encode_json(content: object) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _digest(content: bytes) -> str:
+def _compute_digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[IO[bytes]]:
+def open_atomically(target: Path) -> Iterator[IO[bytes]]:
     """A file that is there complete or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -215,7 +224,7 @@ def whole(target: Path) -> Iterator[IO[bytes]]:
         fresh.unlink(missing_ok=True)
 
 
-def index_of(archive: tarfile.TarFile) -> dict[str, Any]:
+def read_index_entry(archive: tarfile.TarFile) -> dict[str, Any]:
     """What an archive says of its image: `digest`, and the name among the `annotations`; KeyError when it does not."""
     file = archive.extractfile("index.json")
     if file is None:
@@ -226,12 +235,12 @@ def index_of(archive: tarfile.TarFile) -> dict[str, Any]:
     return dict(manifests[0])
 
 
-def reference_in(archive: Path) -> str:
+def read_reference(archive: Path) -> str:
     with tarfile.open(archive) as opened:
-        return str(index_of(opened)["annotations"][CONTAINERD_NAME])
+        return str(read_index_entry(opened)["annotations"][NAME_ANNOTATION])
 
 
-def unpack(layers: Iterable[Layer], folder: Path) -> None:
+def unpack_layers(layers: Iterable[Layer], folder: Path) -> None:
     """Put layers on top of each other into an empty folder; none removes a file of another."""
     for layer in layers:
         with tarfile.open(layer.path, "r:gz") as archive:

@@ -5,15 +5,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images import debian, layers
-from tools.images.cache import Cache, Key
-from tools.images.layers import HOME, ROOT
+from tools.images.cache import LayerCache, CacheKey
+from tools.images.layers import INSTALL_ROOT, ROOT
 from tools.images.oci import Layer
-from tools.images.products import INIT, Build, Product, Release, insist_on, make_image, releases_of
+from tools.images.products import (
+    INIT_COMMAND,
+    BuildContext,
+    ImageProduct,
+    EngineRelease,
+    check_locked_version,
+    make_image,
+    list_locked_releases,
+)
 
-SHOP = ROOT / "stores" / "oscar"
-ENVIRONMENT = {"PYTHONPATH": f"/{HOME}/src"}
+STORE_SOURCE = ROOT / "stores" / "oscar"
+ENVIRONMENT = {"PYTHONPATH": f"/{INSTALL_ROOT}/src"}
 #: Test data makers that Oscar's own tests use; places and networks of phone numbers; languages that are not shown.
-LEFT_OUT = (
+EXCLUDED = (
     *("factory", "factory_boy-*", "faker", "faker-*", "oscar/test"),
     *("phonenumbers/geodata", "phonenumbers/carrierdata", "phonenumbers/tzdata"),
     *(
@@ -25,61 +33,75 @@ LEFT_OUT = (
 )
 
 
-def products(build: Build) -> Iterable[Product]:
-    for release, lock in releases_of("oscar"):
-        yield _product(build.cache, release, lock)
+def build_products(build: BuildContext) -> Iterable[ImageProduct]:
+    for release, lock in list_locked_releases("oscar"):
+        yield _build_product(build.cache, release, lock)
 
 
-def _product(cache: Cache, release: Release, lock: Path) -> Product:
+def _build_product(cache: LayerCache, release: EngineRelease, lock: Path) -> ImageProduct:
     below = (
-        debian.base(cache),
-        layers.postgresql(cache),
-        environment(cache, release, lock),
-        source(cache),
+        debian.build_base_layer(cache),
+        layers.build_postgresql_layer(cache),
+        build_environment_layer(cache, release, lock),
+        build_source_layer(cache),
     )
-    parts = (*below, template(cache, release, below))
-    entrypoint = (*INIT, "python", "-m", "storefleet_oscar")
+    parts = (*below, build_template_layer(cache, release, below))
+    entrypoint = (*INIT_COMMAND, "python", "-m", "storefleet_oscar")
     image = make_image(
         release.image, parts, entrypoint=entrypoint, command=("serve",), environment=ENVIRONMENT
     )
     archive = f"oscar-{release.version}"
-    return Product(
-        archive=archive, image=image, engine="oscar", version=release.version, notes=release.notes
+    return ImageProduct(
+        archive_name=archive,
+        image=image,
+        engine="oscar",
+        version=release.version,
+        notes=release.notes,
     )
 
 
-def environment(cache: Cache, release: Release, folder: Path) -> Layer:
+def build_environment_layer(cache: LayerCache, release: EngineRelease, folder: Path) -> Layer:
     lock, build, name = (
         folder / "requirements.txt",
-        SHOP / "requirements-build.txt",
+        STORE_SOURCE / "requirements-build.txt",
         f"oscar-packages-{release.version}",
     )
-    insist_on(release, r"(?m)^django-oscar==(\S+)", lock)
-    key = layers.recipe(name, LEFT_OUT).file(lock).file(build)
-    return layers.environment(cache, name, key, lock=lock, build=(build,), left_out=LEFT_OUT)
-
-
-def source(cache: Cache) -> Layer:
-    key = layers.recipe("oscar-source").tree(SHOP / "src")
-    return layers.code(
-        cache, "oscar-source", key, {HOME / "src": SHOP / "src"}, compiled=(HOME / "src",)
+    check_locked_version(release, r"(?m)^django-oscar==(\S+)", lock)
+    key = layers.create_key(name, EXCLUDED).add_file(lock).add_file(build)
+    return layers.build_environment_layer(
+        cache, name, key, lock=lock, build_locks=(build,), excluded=EXCLUDED
     )
 
 
-def template(cache: Cache, release: Release, below: tuple[Layer, ...]) -> Layer:
+def build_source_layer(cache: LayerCache) -> Layer:
+    key = layers.create_key("oscar-source").add_tree(STORE_SOURCE / "src")
+    return layers.build_code_layer(
+        cache,
+        "oscar-source",
+        key,
+        {INSTALL_ROOT / "src": STORE_SOURCE / "src"},
+        compiled=(INSTALL_ROOT / "src",),
+    )
+
+
+def build_template_layer(
+    cache: LayerCache, release: EngineRelease, below: tuple[Layer, ...]
+) -> Layer:
     """The dump, files and empty cluster that the shop makes itself, inside the image as it is up to here."""
     name = f"oscar-template-{release.version}"
-    key = Key(name)
+    key = CacheKey(name)
     for layer in below:
-        key.layer(layer)
-    if (known := cache.find(name, key)) is not None:
+        key.add_layer(layer)
+    if (known := cache.find_layer(name, key)) is not None:
         return known
     variables = {**layers.ENVIRONMENT, **ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         command = ("python", "-m", "storefleet_oscar", "bake")
         what = "the shop's template could not be made"
-        root = debian.run_inside(below, room, command, what=what, env=variables, cache=cache)
-        target = room / "layer" / HOME / "template"
+        root = debian.run_in_layers(
+            below, room, command, failure=what, environment=variables, cache=cache
+        )
+        target = room / "layer" / INSTALL_ROOT / "template"
         target.parent.mkdir(parents=True)
         shutil.copytree(root / "output", target)
-        return cache.keep(room / "layer", name=name, key=key)
+        return cache.store_layer(room / "layer", name=name, key=key)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.images import debian
-from tools.images.cache import Cache
+from tools.images.cache import LayerCache
 from tools.images.failure import BuildError
 from tools.images.layers import ENVIRONMENT, ROOT
 from tools.images.oci import Image, Layer
 
 REGISTRY = "docker.io"  # what containerd takes a short name for
-INIT = ("/usr/bin/dumb-init", "--single-child", "--")
+INIT_COMMAND = ("/usr/bin/dumb-init", "--single-child", "--")
 LABELS = {
     "org.opencontainers.image.licenses": "Apache-2.0",
     "org.opencontainers.image.title": "Storefleet",
@@ -20,19 +20,19 @@ LABELS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class BuildContext:
     """What a module may use."""
 
-    cache: Cache
+    cache: LayerCache
     helm: Path | None
     environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product:
+class ImageProduct:
     """An image for the archive `<archive>.oci.tar`; with an engine, it is that engine's version `version`."""
 
-    archive: str
+    archive_name: str
     image: Image
     engine: str = ""
     version: str = ""
@@ -40,20 +40,20 @@ class Product:
 
 
 #: Makes the images of one kind, one after the other; raises Absent when what they are made of is not there.
-Recipe = Callable[[Build], Iterable[Product]]
+Recipe = Callable[[BuildContext], Iterable[ImageProduct]]
 
 
-class Absent(Exception):
+class MaterialMissing(Exception):
     """Nothing is wrong, but what this image is made of has not been given; the text says what, and how to give it."""
 
 
-def short_name(image: Image) -> str:
+def make_short_name(image: Image) -> str:
     """As engines and charts name it."""
     return image.reference.removeprefix(f"{REGISTRY}/")
 
 
 @dataclass(frozen=True)
-class Release:
+class EngineRelease:
     """A version as engine.yaml has it."""
 
     version: str
@@ -76,14 +76,14 @@ def make_image(
         layers=parts,
         entrypoint=entrypoint,
         command=command,
-        user=f"{debian.USER}:{debian.USER}",
-        directory="/tmp",  # noqa: S108 - in the container
+        user=f"{debian.USER_ID}:{debian.USER_ID}",
+        working_directory="/tmp",  # noqa: S108 - in the container
         environment={**({} if plain else ENVIRONMENT), **(environment or {})},
         labels=LABELS,
     )
 
 
-def releases_of(engine: str) -> list[tuple[Release, Path]]:
+def list_locked_releases(engine: str) -> list[tuple[EngineRelease, Path]]:
     """What is made here of the versions that charts/<engine>/engine.yaml names, each with the folder of its lock.
 
     The first has its lock in stores/<engine>, the second in `previous` there, if that is there; others are made
@@ -100,12 +100,12 @@ def releases_of(engine: str) -> list[tuple[Release, Path]]:
         raise BuildError(
             f"charts/{engine}/engine.yaml does not name a version and an image for each lock: correct it."
         )
-    return [(Release(*names), lock) for names, lock in zip(found, locks, strict=False)]
+    return [(EngineRelease(*names), lock) for names, lock in zip(found, locks, strict=False)]
 
 
-def insist_on(release: Release, pattern: str, lock: Path) -> None:
+def check_locked_version(release: EngineRelease, pattern: str, lock: Path) -> None:
     """A lock has the version that engine.yaml names; the pattern's group is the lock's."""
-    found = only(
+    found = match_group(
         pattern,
         lock.read_text(encoding="utf-8"),
         f"{lock.relative_to(ROOT)} does not name the engine",
@@ -116,7 +116,7 @@ def insist_on(release: Release, pattern: str, lock: Path) -> None:
         )
 
 
-def only(pattern: str, text: str, problem: str) -> str:
+def match_group(pattern: str, text: str, problem: str) -> str:
     match = re.search(pattern, text)
     if match is None:
         raise BuildError(f"{problem}: correct it, and build again.")

@@ -7,31 +7,40 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.images.cache import Cache
-from tools.images.failure import BuildError, run
+from tools.images.cache import LayerCache
+from tools.images.failure import BuildError, run_program
 
-TIMEOUT = 900
+TIMEOUT_S = 900
 VENV = Path("opt/storefleet/venv")
-PACKAGES = VENV / "lib/python3.11/site-packages"
-PYVENV = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"
+SITE_PACKAGES = VENV / "lib/python3.11/site-packages"
+PYVENV_CFG = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"
 #: Translations of pages that are shown in English alone.
 KEPT_LOCALES = frozenset({"en", "en_US", "__pycache__"})
 
 
-def installer(room: Path, cache: Cache, *, lock: Path, more: Iterable[Path] = ()) -> Path:
+def create_installer(
+    work_folder: Path, cache: LayerCache, *, lock: Path, build_locks: Iterable[Path] = ()
+) -> Path:
     """An environment of its own with the locked pip, and with what packages without a wheel are built with."""
-    venv = room / "installer"
+    venv = work_folder / "installer"
     what = "the installer of Python packages could not be made"
-    run((sys.executable, "-m", "venv", venv), what=what, timeout=TIMEOUT, log=cache.log)
-    for requirements in (lock, *more):
-        install(venv, requirements, cache=cache, options=("--upgrade",), what=what)
+    run_program(
+        (sys.executable, "-m", "venv", venv), failure=what, timeout_s=TIMEOUT_S, log=cache.log
+    )
+    for requirements in (lock, *build_locks):
+        install_wheels(venv, requirements, cache=cache, options=("--upgrade",), failure=what)
     return venv
 
 
-def install(
-    venv: Path, requirements: Path, *, cache: Cache, options: tuple[str | Path, ...], what: str
+def install_wheels(
+    venv: Path,
+    requirements: Path,
+    *,
+    cache: LayerCache,
+    options: tuple[str | Path, ...],
+    failure: str,
 ) -> None:
-    run(
+    run_program(
         (
             *(
                 venv / "bin/python",
@@ -51,25 +60,27 @@ def install(
             ),
             *("-r", requirements),
         ),
-        what=what,
-        timeout=TIMEOUT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        failure=failure,
+        timeout_s=TIMEOUT_S,
+        environment={
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        },
         log=cache.log,
     )
 
 
-def make_venv(root: Path, installer_venv: Path, requirements: Path, *, cache: Cache) -> Path:
+def create_venv(root: Path, installer_venv: Path, requirements: Path, *, cache: LayerCache) -> Path:
     """An environment at its place in the image, for the image's interpreter; returns the folder of its packages."""
     venv = root / VENV
     options: tuple[str | Path, ...] = ("--ignore-installed", "--prefix", venv)
-    install(
+    install_wheels(
         installer_venv,
         requirements,
         cache=cache,
         options=options,
-        what=f"{requirements} could not be installed",
+        failure=f"{requirements} could not be installed",
     )
-    (venv / "pyvenv.cfg").write_text(PYVENV, encoding="ascii")
+    (venv / "pyvenv.cfg").write_text(PYVENV_CFG, encoding="ascii")
     for name in ("python", "python3"):
         (venv / "bin" / name).symlink_to("/usr/bin/python3.11")
     own = f"{installer_venv}/bin/python".encode()
@@ -80,10 +91,10 @@ def make_venv(root: Path, installer_venv: Path, requirements: Path, *, cache: Ca
             and own in (content := script.read_bytes())[:200]
         ):
             script.write_bytes(re.sub(rb"\A#![^\n]*", f"#!/{VENV}/bin/python".encode(), content))
-    return root / PACKAGES
+    return root / SITE_PACKAGES
 
 
-def remove(packages: Path, patterns: Iterable[str]) -> None:
+def remove_matches(packages: Path, patterns: Iterable[str]) -> None:
     """Take files and folders out; a pattern that finds nothing is a mistake in a list."""
     for pattern in patterns:
         found = sorted(packages.glob(pattern))
@@ -108,18 +119,18 @@ def remove_translations(packages: Path) -> None:
                 shutil.rmtree(language)
 
 
-def compile_all(root: Path, *folders: Path, cache: Cache) -> None:
+def compile_bytecode(root: Path, *folders: Path, cache: LayerCache) -> None:
     """Byte code beside the sources, for a root that is read only; it names no time, so it is the same every time."""
     options = ("-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/")
-    run(
+    run_program(
         (sys.executable, "-m", "compileall", *options, *(root / folder for folder in folders)),
-        what="Python's byte code could not be made",
-        timeout=TIMEOUT,
+        failure="Python's byte code could not be made",
+        timeout_s=TIMEOUT_S,
         log=cache.log,
     )
 
 
-def lines_of(lock: Path, package: str) -> str:
+def extract_lock_entry(lock: Path, package: str) -> str:
     """The part of a lock that is about one package, hashes and all."""
     match = re.search(
         rf"^{re.escape(package)}==.*(?:\n[ \t]+.*)*", lock.read_text(encoding="utf-8"), re.MULTILINE

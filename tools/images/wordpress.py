@@ -5,20 +5,20 @@ import shutil
 from pathlib import Path
 
 from tools.images import debian, mirrors
-from tools.images.cache import Cache, Key
-from tools.images.debian import System
+from tools.images.cache import LayerCache, CacheKey
+from tools.images.debian import RootFilesystem
 from tools.images.failure import BuildError
-from tools.images.layers import open_up
-from tools.images.oci import Layer, walk
+from tools.images.layers import normalise_modes
+from tools.images.oci import Layer, walk_sorted
 
-PHP = "8.4"
-EXTENSIONS = ("curl", "gd", "mbstring", "mysql", "xml", "zip")
-SYSTEM = System(
+PHP_VERSION = "8.4"
+PHP_EXTENSIONS = ("curl", "gd", "mbstring", "mysql", "xml", "zip")
+SYSTEM = RootFilesystem(
     name="woocommerce-system",
     suite="trixie",
     packages=(
-        *("apache2-bin", f"libapache2-mod-php{PHP}", f"php{PHP}-cli"),
-        *(f"php{PHP}-{extension}" for extension in EXTENSIONS),
+        *("apache2-bin", f"libapache2-mod-php{PHP_VERSION}", f"php{PHP_VERSION}-cli"),
+        *(f"php{PHP_VERSION}-{extension}" for extension in PHP_EXTENSIONS),
         *(
             "mariadb-server-core",
             "mariadb-client",
@@ -29,7 +29,7 @@ SYSTEM = System(
         ),
     ),
     # Perl is only for the command lines of MariaDB and of packages; the rest are other languages and pictures of X11.
-    removed=(
+    removed_paths=(
         *(
             "usr/bin/perl*",
             "usr/share/perl*",
@@ -57,40 +57,40 @@ PACKAGES = (
     *("wordpress", "libphp-phpmailer", "php-getid3"),
     *("libjs-cropper", "libjs-jquery-ui", "libjs-lodash", "libjs-underscore"),
 )
-ROOT = Path("srv/wordpress")
+WORDPRESS_ROOT = Path("srv/wordpress")
 #: Debian's own configuration, and what is only for people.
-LEFT_OUT = ("wp-config.php", "wp-config-sample.php", "readme.html", ".htaccess", "wp-content")
+EXCLUDED = ("wp-config.php", "wp-config-sample.php", "readme.html", ".htaccess", "wp-content")
 #: What a link may lead to outside of WordPress: the certificates are the system's.
-STAYS = ("/etc/ssl/",)
+KEPT_LINK_TARGETS = ("/etc/ssl/",)
 
 
-def system(cache: Cache) -> Layer:
-    return debian.layer_of(SYSTEM, cache)
+def build_system_layer(cache: LayerCache) -> Layer:
+    return debian.build_layer(SYSTEM, cache)
 
 
-def wordpress(cache: Cache) -> Layer:
+def build_wordpress_layer(cache: LayerCache) -> Layer:
     """WordPress's own files; a cached layer stays at its version until the cache is emptied."""
-    key = Key("wordpress", SUITE, PACKAGES, LEFT_OUT).file(Path(__file__))
-    if (known := cache.find("wordpress", key)) is not None:
+    key = CacheKey("wordpress", SUITE, PACKAGES, EXCLUDED).add_file(Path(__file__))
+    if (known := cache.find_layer("wordpress", key)) is not None:
         return known
-    with cache.room() as room:
+    with cache.create_work_folder() as room:
         packages = room / "packages"
-        mirrors.fetch(PACKAGES, SUITE, target=packages, room=room, cache=cache)
+        mirrors.unpack_packages(PACKAGES, SUITE, target=packages, work_folder=room, cache=cache)
         root = room / "root"
-        target = root / ROOT
+        target = root / WORDPRESS_ROOT
         target.parent.mkdir(parents=True)
         source = packages / "usr/share/wordpress"
-        shutil.copytree(source, target, symlinks=True, ignore=_left_out(source))
+        shutil.copytree(source, target, symlinks=True, ignore=_make_ignore(source))
         _resolve_links(target, packages)
-        _remove_readable_scripts(target / "wp-includes/js/dist")
+        _remove_unminified_scripts(target / "wp-includes/js/dist")
         (target / "wp-content").mkdir()
-        open_up(root)
-        return cache.keep(root, name="wordpress", key=key)
+        normalise_modes(root)
+        return cache.store_layer(root, name="wordpress", key=key)
 
 
-def version_in(layer_root: Path) -> str:
+def read_version(layer_root: Path) -> str:
     """The version of WordPress in an unpacked layer."""
-    text = (layer_root / ROOT / "wp-includes/version.php").read_text(encoding="utf-8")
+    text = (layer_root / WORDPRESS_ROOT / "wp-includes/version.php").read_text(encoding="utf-8")
     found = re.search(r"(?m)^\$wp_version = '([^']+)';", text)
     if found is None:
         raise BuildError(
@@ -99,19 +99,19 @@ def version_in(layer_root: Path) -> str:
     return found.group(1)
 
 
-def _left_out(top: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as shutil.copytree wants it
+def _make_ignore(top: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as shutil.copytree wants it
     return lambda folder, names: {
-        name for name in names if Path(folder) == top and name in LEFT_OUT
+        name for name in names if Path(folder) == top and name in EXCLUDED
     }
 
 
 def _resolve_links(target: Path, packages: Path) -> None:
     """In the image, WordPress stands alone: what it links to is copied to where the link was."""
-    for path in list(walk(target)):
+    for path in list(walk_sorted(target)):
         if not path.is_symlink():
             continue
         link = path.readlink()
-        if str(link).startswith(STAYS):
+        if str(link).startswith(KEPT_LINK_TARGETS):
             continue
         place = Path("/usr/share/wordpress") / path.relative_to(target).parent / link
         source = packages / str(place.parent.joinpath(place.name)).lstrip("/")
@@ -124,7 +124,7 @@ def _resolve_links(target: Path, packages: Path) -> None:
         shutil.copyfile(source, path)
 
 
-def _remove_readable_scripts(folder: Path) -> None:
+def _remove_unminified_scripts(folder: Path) -> None:
     """Browsers are given the minified one that lies beside it."""
     for small in folder.rglob("*.min.js"):
         small.with_name(small.name.removesuffix(".min.js") + ".js").unlink(missing_ok=True)
