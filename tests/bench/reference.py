@@ -56,7 +56,7 @@ def _prepare(folder: Path, engine: Engine) -> Path:
     """The files of one store, as a person would have them beside the script."""
     settings = Settings(runtime="kubernetes")
     store = _store(engine)
-    place = manifests.place_of(store, settings)
+    place = manifests.locate_store(store, settings)
     own = folder / place.namespace
     own.mkdir(parents=True)
     objects = _objects(store, engine, place, settings)
@@ -65,13 +65,13 @@ def _prepare(folder: Path, engine: Engine) -> Path:
         json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     )
     (own / "values.json").write_text(
-        json.dumps(manifests.make_values(store, engine, place, settings))
+        json.dumps(manifests.make_chart_values(store, engine, place, settings))
     )
     return own
 
 
 def _objects(
-    store: Store, engine: Engine, place: manifests.Place, settings: Settings
+    store: Store, engine: Engine, place: manifests.StoreLocation, settings: Settings
 ) -> Sequence[dict[str, Any]]:
     """All that the platform makes before the chart."""
     assert engine.kubernetes is not None
@@ -82,9 +82,9 @@ def _objects(
     }
     return (
         manifests.make_namespace(store, place),
-        *manifests.make_role_bindings(store, platform=settings.platform_namespace),
-        *manifests.make_policies(store, engine, settings),
-        *manifests.make_limits(store, engine.kubernetes.plan),
+        *manifests.make_role_bindings(store, platform_namespace=settings.platform_namespace),
+        *manifests.make_store_network_policies(store, engine, settings),
+        *manifests.make_quotas_and_limits(store, engine.kubernetes.plan),
         manifests.make_secret(store, manifests.ADMIN_SECRET, admin),
         manifests.make_secret(store, manifests.STORE_SECRET, fresh),
     )

@@ -76,7 +76,7 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     assert not await bench.exists(store)
     assert await bench.runtime.logs(store, tail=10) == []
     assert await bench.runtime.credentials(store) is None
-    volumes = await bench.cluster.every(resource_kinds.PERSISTENT_VOLUME)
+    volumes = await bench.cluster.list_objects(resource_kinds.PERSISTENT_VOLUME)
     assert resource_name(store.id) not in {
         (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
     }
@@ -101,12 +101,12 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
 
 async def _uids(bench: Bench, store: Store) -> set[str]:
     every = [
-        await bench.cluster.every(kind, namespace=resource_name(store.id))
+        await bench.cluster.list_objects(kind, namespace=resource_name(store.id))
         for kind in (
             resource_kinds.POD,
-            *resource_kinds.WORKLOADS,
+            *resource_kinds.WORKLOAD_KINDS,
             resource_kinds.SERVICE,
-            resource_kinds.CLAIM,
+            resource_kinds.PERSISTENT_VOLUME_CLAIM,
             resource_kinds.RESOURCE_QUOTA,
         )
     ]
@@ -234,7 +234,10 @@ async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
     namespace = await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id))
     assert namespace is not None
     assert "deletionTimestamp" not in namespace["metadata"]
-    assert await bench.cluster.every(resource_kinds.SECRET, namespace=resource_name(store.id)) == []
+    assert (
+        await bench.cluster.list_objects(resource_kinds.SECRET, namespace=resource_name(store.id))
+        == []
+    )
 
 
 # interrupted ----------------------------------------------------------------------------------------------------------
@@ -261,7 +264,9 @@ async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
     await bench.create(store)
     assert (await bench.releases(store))[-1] == "deployed"
     assert any(status in message for message in bench.said)
-    web = await bench.cluster.every(resource_kinds.DEPLOYMENT, namespace=resource_name(store.id))
+    web = await bench.cluster.list_objects(
+        resource_kinds.DEPLOYMENT, namespace=resource_name(store.id)
+    )
     assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
     await bench.delete(store)
 
@@ -372,7 +377,7 @@ async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
     for creation in creations:
         store = creation.result()
         assert (await bench.releases(store))[-1] == "deployed"
-        web = await bench.cluster.every(
+        web = await bench.cluster.list_objects(
             resource_kinds.DEPLOYMENT, namespace=resource_name(store.id)
         )
         assert len(web) == 1
@@ -436,7 +441,7 @@ async def _retried(client: Client, bench: Bench, armed: Path | None = None, poin
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["error"]["code"] == "setup_failed", operation
     namespace = resource_name(store_id)
-    (record,) = await bench.cluster.every(
+    (record,) = await bench.cluster.list_objects(
         resource_kinds.SECRET, namespace=namespace, labels="owner=helm"
     )
     change = {"metadata": {"labels": {"status": "pending-upgrade"}}}

@@ -108,8 +108,8 @@ async def order(bench: Bench, store: Store, number: str) -> None:
 async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str, list[str]]:
     """Jobs of tasks, and pods that are not ready; those of a version that was replaced may still be `leaving`."""
     namespace = resource_name(store.id)
-    jobs = await bench.cluster.every(resource_kinds.JOB, namespace=namespace)
-    pods = await bench.cluster.every(resource_kinds.POD, namespace=namespace)
+    jobs = await bench.cluster.list_objects(resource_kinds.JOB, namespace=namespace)
+    pods = await bench.cluster.list_objects(resource_kinds.POD, namespace=namespace)
     unready = [
         pod["metadata"]["name"]
         for pod in pods
@@ -124,7 +124,7 @@ async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str
         "tasks": [
             each["metadata"]["name"]
             for each in jobs
-            if resource_kinds.TASK in each["metadata"]["labels"]
+            if resource_kinds.TASK_LABEL in each["metadata"]["labels"]
         ],
         "pods": unready,
     }
@@ -153,8 +153,8 @@ async def test_forwards_and_back(bench: Bench) -> None:
 
 
 async def pods_of(bench: Bench, store: Store, component: str) -> list[str]:
-    labels = f"{resource_kinds.COMPONENT}={component}"
-    pods = await bench.cluster.every(
+    labels = f"{resource_kinds.COMPONENT_LABEL}={component}"
+    pods = await bench.cluster.list_objects(
         resource_kinds.POD, namespace=resource_name(store.id), labels=labels
     )
     return [each["metadata"]["uid"] for each in pods]
@@ -344,7 +344,7 @@ async def _gone(client: Client, bench: Bench, store_id: str) -> None:
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
     assert await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store_id)) is None
-    volumes = await bench.cluster.every(resource_kinds.PERSISTENT_VOLUME)
+    volumes = await bench.cluster.list_objects(resource_kinds.PERSISTENT_VOLUME)
     assert resource_name(store_id) not in {
         (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
     }

@@ -28,7 +28,7 @@ from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engines
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import Change, RuntimeStep, Work
@@ -84,7 +84,7 @@ def through(port: int, folder: Path) -> tuple[str, tuple[str, int]]:
 class Bench:
     """A runtime on the cluster, a look at the cluster beside it, and every store that was begun."""
 
-    def __init__(self, runtime: KubernetesRuntime, cluster: Cluster) -> None:
+    def __init__(self, runtime: KubernetesRuntime, cluster: KubernetesClient) -> None:
         self.runtime = runtime
         self.cluster = cluster
         self.said: list[str] = []
@@ -195,7 +195,7 @@ class Bench:
 
     async def releases(self, store: Store) -> list[str]:
         """Statuses of the Helm release's revisions, oldest first."""
-        secrets = await self.cluster.every(
+        secrets = await self.cluster.list_objects(
             resource_kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm"
         )
         labels = sorted(
@@ -231,7 +231,10 @@ async def opened_bench(
         **fields,
     )
     made = KubernetesRuntime(settings=settings, engines=engines or pocket_engines())
-    async with Cluster(kubeconfig=kubeconfig()).opened() as cluster, made.opened() as runtime:
+    async with (
+        KubernetesClient(kubeconfig=kubeconfig()).opened() as cluster,
+        made.opened() as runtime,
+    ):
         bench = Bench(runtime, cluster)
         try:
             yield bench

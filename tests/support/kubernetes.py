@@ -7,7 +7,11 @@ from typing import Any
 from storefleet.core.models import Store
 from storefleet.engines import catalogue
 from storefleet.engines.catalogue import Engine, Engines
-from storefleet.runtimes.kubernetes.readiness.snapshots import Container, Pod, Workload
+from storefleet.runtimes.kubernetes.readiness.snapshots import (
+    ContainerSnapshot,
+    PodSnapshot,
+    WorkloadSnapshot,
+)
 
 ENGINES = Path(__file__).parents[1] / "cluster" / "engines"
 STORE_ID = "sto_0123456789abcdef"
@@ -41,8 +45,8 @@ def a_store(store_id: str = STORE_ID, *, name: str = "acme", **parameters: Any) 
     )
 
 
-def a_container(**fields: Any) -> Container:
-    return Container(
+def a_container(**fields: Any) -> ContainerSnapshot:
+    return ContainerSnapshot(
         **{
             "name": "web",
             "ready": False,
@@ -55,7 +59,7 @@ def a_container(**fields: Any) -> Container:
     )
 
 
-def a_pod(*containers: Container, **fields: Any) -> Pod:
+def a_pod(*containers: ContainerSnapshot, **fields: Any) -> PodSnapshot:
     usual: dict[str, Any] = {
         "name": "web-1",
         "uid": "p1",
@@ -68,10 +72,10 @@ def a_pod(*containers: Container, **fields: Any) -> Pod:
         "reason": "",
         "containers": containers or (a_container(),),
     }
-    return Pod(**{**usual, **fields})
+    return PodSnapshot(**{**usual, **fields})
 
 
-def a_workload(kind: str = "Deployment", **fields: Any) -> Workload:
+def a_workload(kind: str = "Deployment", **fields: Any) -> WorkloadSnapshot:
     component = {"Deployment": "web", "StatefulSet": "database", "Job": "setup"}[kind]
     usual: dict[str, Any] = {
         "kind": kind,
@@ -88,4 +92,4 @@ def a_workload(kind: str = "Deployment", **fields: Any) -> Workload:
         "refused": "",
         "failures": 0,
     }
-    return Workload(**{**usual, **fields})
+    return WorkloadSnapshot(**{**usual, **fields})

@@ -115,7 +115,9 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
         store_scheme="https",
     )
     store = Ground("acme").store.changed(engine=engine.name, engine_version=engine.default_version)
-    values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)
+    values = manifests.make_chart_values(
+        store, engine, manifests.locate_store(store, settings), settings
+    )
     chart = (engine.folder / engine.kubernetes.chart).resolve()
     return rendered(chart, values=values, release="store", namespace="st-a")
 

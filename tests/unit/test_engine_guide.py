@@ -32,7 +32,9 @@ def test_its_chart_is_what_the_platform_wants(tmp_path: Path) -> None:
     engine = catalogue.load([guide.write(tmp_path)], runtime="kubernetes").get("kiosk")
     settings = Settings(runtime="kubernetes")
     store = a_store().changed(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")
-    values = manifests.make_values(store, engine, manifests.place_of(store, settings), settings)
+    values = manifests.make_chart_values(
+        store, engine, manifests.locate_store(store, settings), settings
+    )
     objects = rendered(
         tmp_path / "charts" / "kiosk", values=values, release="store", namespace="st-a"
     )

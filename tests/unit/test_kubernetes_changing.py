@@ -72,7 +72,7 @@ class Node:
         self.jobs: list[dict[str, Any]] = []
 
     async def lay(self) -> None:
-        labels = {**LABELS, resource_kinds.COMPONENT: "web"}
+        labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "web"}
         await self.put_web(revision=1)
         await self.fake.put(f"{HOME}/services/web", {"spec": {"clusterIP": "127.0.0.1"}})
         container = {"name": "database", "image": "storefleet/pocket:old"}
@@ -80,7 +80,7 @@ class Node:
             f"{APPS}/statefulsets/database",
             {
                 "metadata": {
-                    "labels": {**labels, resource_kinds.COMPONENT: "database"},
+                    "labels": {**labels, resource_kinds.COMPONENT_LABEL: "database"},
                     "generation": 1,
                 },
                 "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
@@ -110,11 +110,11 @@ class Node:
     async def put_web(
         self, *, revision: int, replicas: int = 1, seen: bool = True, **status: Any
     ) -> None:
-        labels = {**LABELS, resource_kinds.COMPONENT: "web"}
+        labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "web"}
         metadata = {
             "labels": labels,
             "generation": revision,
-            "annotations": {resource_kinds.REVISION: str(revision)},
+            "annotations": {resource_kinds.REVISION_ANNOTATION: str(revision)},
         }
         usual = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), replicas)
         told = {"observedGeneration": revision if seen else revision - 1, **usual, **status}
@@ -125,7 +125,7 @@ class Node:
         owner = {"uid": made["metadata"]["uid"], "controller": True}
         replica_set = {
             "labels": labels,
-            "annotations": {resource_kinds.REVISION: str(revision)},
+            "annotations": {resource_kinds.REVISION_ANNOTATION: str(revision)},
             "ownerReferences": [owner],
         }
         await self.fake.put(f"{APPS}/replicasets/web-{revision}", {"metadata": replica_set})
@@ -136,7 +136,7 @@ class Node:
             "controller": True,
         }
         metadata = {
-            "labels": {**LABELS, resource_kinds.COMPONENT: "web"},
+            "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},
             "ownerReferences": [owner],
         }
         await self.fake.put(f"{HOME}/pods/web-{revision}", {"metadata": metadata, "status": status})
@@ -155,7 +155,9 @@ class Node:
                     "/deployments/" in path
                     and deployment["spec"]["replicas"] != deployment["status"]["replicas"]
                 ):
-                    revision = int(deployment["metadata"]["annotations"][resource_kinds.REVISION])
+                    revision = int(
+                        deployment["metadata"]["annotations"][resource_kinds.REVISION_ANNOTATION]
+                    )
                     await self.put_web(revision=revision, replicas=deployment["spec"]["replicas"])
             await self.collect()
             await asyncio.sleep(0.02)
@@ -169,7 +171,7 @@ class Node:
                 await self.fake.take(path)
 
     async def finish(self, path: str, job: dict[str, Any]) -> None:
-        task = job["metadata"]["labels"][resource_kinds.TASK]
+        task = job["metadata"]["labels"][resource_kinds.TASK_LABEL]
         answer = self.answers.get(task)
         ended = {"exitCode": 0 if answer else 2, "message": json.dumps(answer)}
         status = {
@@ -255,9 +257,9 @@ async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node)
     (job,) = node.jobs
     assert job["metadata"]["name"] == "dump-0123456789abcdef"
     labels = job["spec"]["template"]["metadata"]["labels"]
-    assert labels[resource_kinds.COMPONENT] == "setup"
-    assert labels[resource_kinds.TASK] == "dump"
-    assert labels[resource_kinds.STORE] == STORE_ID
+    assert labels[resource_kinds.COMPONENT_LABEL] == "setup"
+    assert labels[resource_kinds.TASK_LABEL] == "dump"
+    assert labels[resource_kinds.STORE_LABEL] == STORE_ID
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (1, 300)
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     assert node.env(0) == {"STOREFLEET_DUMP": OPERATION}
@@ -269,7 +271,7 @@ async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node)
 async def test_a_task_that_is_there_is_not_made_again(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
-    labels = {**LABELS, resource_kinds.COMPONENT: "setup", resource_kinds.TASK: "dump"}
+    labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
     await fake.put(f"{BATCH}/jobs/dump-0123456789abcdef", job)
     await upgrade(runtime, "dump")
@@ -376,7 +378,7 @@ async def test_the_shop_is_stopped_and_the_dump_put_back(
     assert replicas(fake) == 0
     assert node.jobs[-1]["metadata"]["name"] == "recount-0123456789abcdef"
     assert "before the upgrade" in await roll_back(runtime, "restore")
-    assert node.jobs[-1]["metadata"]["labels"][resource_kinds.TASK] == "restore"
+    assert node.jobs[-1]["metadata"]["labels"][resource_kinds.TASK_LABEL] == "restore"
 
 
 async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
@@ -439,7 +441,7 @@ async def test_going_back_sweeps_tasks_and_wakes_nothing(
     await node.put_pod(
         2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "ErrImagePull"}}}]
     )
-    labels = {**LABELS, resource_kinds.COMPONENT: "setup", resource_kinds.TASK: "dump"}
+    labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
     await fake.put(f"{BATCH}/jobs/dump-x", job)
     await go_back(runtime, "return-release")
@@ -463,8 +465,8 @@ async def test_only_the_new_pods_count(runtime: KubernetesRuntime, node: Node) -
 async def test_what_the_mirror_does_not_show_yet_is_waited_for(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
-    with runtime._watching.following(STORE_ID) as follow:
-        assert await follow.current(5)
+    with runtime._watcher.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
         await node.put_web(revision=2, seen=False)
         said: list[str] = []
 
@@ -522,7 +524,7 @@ async def test_the_newer_of_two_shops_has_the_last_word(
 ) -> None:
     for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
         metadata = {
-            "labels": {**LABELS, resource_kinds.COMPONENT: "web"},
+            "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},
             "creationTimestamp": when,
         }
         await fake.put(

@@ -16,7 +16,7 @@ from storefleet.core.errors import (
 )
 from storefleet.runtimes.kubernetes.api import client as cluster_module
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from tests.support.fake_cluster import FakeCluster, running_cluster
 
@@ -30,8 +30,8 @@ async def fake() -> AsyncIterator[FakeCluster]:
 
 
 @pytest_asyncio.fixture
-async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with Cluster(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
+async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
+    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
         yield cluster
 
 
@@ -44,7 +44,7 @@ def secret(name: str = "one", **fields: object) -> Manifest:
     }
 
 
-async def test_made_read_changed_and_deleted(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_made_read_changed_and_deleted(cluster: KubernetesClient, fake: FakeCluster) -> None:
     assert await cluster.get(resource_kinds.SECRET, "one", namespace="st-x") is None
     assert await cluster.create(secret(stringData={"a": "1"}))
     assert not await cluster.create(secret(stringData={"a": "2"}))
@@ -58,7 +58,7 @@ async def test_made_read_changed_and_deleted(cluster: Cluster, fake: FakeCluster
     assert (await cluster.apply(secret("two")))["metadata"]["name"] == "two"
     assert [
         each["metadata"]["name"]
-        for each in await cluster.every(resource_kinds.SECRET, namespace="st-x")
+        for each in await cluster.list_objects(resource_kinds.SECRET, namespace="st-x")
     ] == ["one", "two"]
     assert await cluster.delete(
         resource_kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x"
@@ -66,16 +66,16 @@ async def test_made_read_changed_and_deleted(cluster: Cluster, fake: FakeCluster
     assert not await cluster.delete(
         resource_kinds.SECRET, "one", uid=found["metadata"]["uid"], namespace="st-x"
     )
-    await cluster.delete_every(resource_kinds.SECRET, namespace="st-x", grace=1)
+    await cluster.delete_collection(resource_kinds.SECRET, namespace="st-x", grace_period_s=1)
     assert not fake.objects
 
 
-async def test_apply_is_in_our_name(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_apply_is_in_our_name(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.apply(secret())
     assert fake.asked[-1] == ("PATCH", f"{SECRETS}/one?fieldManager=storefleet&force=true")
 
 
-async def test_another_uid_is_not_deleted(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_another_uid_is_not_deleted(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.apply(secret())
     with pytest.raises(TransientError, match="UID") as error:
         await cluster.delete(resource_kinds.SECRET, "one", uid="another", namespace="st-x")
@@ -83,11 +83,11 @@ async def test_another_uid_is_not_deleted(cluster: Cluster, fake: FakeCluster) -
     assert list(fake.objects) == [f"{SECRETS}/one"]
 
 
-async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.page = 2
     for number in range(5):
         await cluster.apply(secret(f"s{number}"))
-    assert len(await cluster.every(resource_kinds.SECRET, namespace="st-x")) == 5
+    assert len(await cluster.list_objects(resource_kinds.SECRET, namespace="st-x")) == 5
     assert fake.count("GET", "limit=250") == 3
 
 
@@ -113,7 +113,7 @@ async def test_long_lists_come_in_pages(cluster: Cluster, fake: FakeCluster) -> 
     ],
 )
 async def test_refusals(
-    cluster: Cluster,
+    cluster: KubernetesClient,
     fake: FakeCluster,
     status: int,
     message: str,
@@ -131,7 +131,7 @@ async def test_refusals(
 
 
 async def test_a_namespace_on_its_way_out_is_waited_for(
-    cluster: Cluster, fake: FakeCluster
+    cluster: KubernetesClient, fake: FakeCluster
 ) -> None:
     fake.refuse = lambda _request: (
         403,
@@ -141,27 +141,27 @@ async def test_a_namespace_on_its_way_out_is_waited_for(
         await cluster.apply(secret())
 
 
-async def test_nobody_there(cluster: Cluster, fake: FakeCluster) -> None:
-    await cluster.check()
+async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> None:
+    await cluster.check_readiness()
     fake.ready = False
     with pytest.raises(RuntimeAway, match="not ready"):
-        await cluster.check()
+        await cluster.check_readiness()
     await fake.stop()
     with pytest.raises(RuntimeAway, match="does not answer"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     fake.ready = True
     await fake.start()
-    await cluster.check()
+    await cluster.check_readiness()
 
 
-async def test_silence_is_not_waited_out(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_silence_is_not_waited_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.delay = 1
     with pytest.raises(RuntimeAway, match="does not answer"):
-        await cluster.check(timeout=0.2)
+        await cluster.check_readiness(timeout_s=0.2)
 
 
 async def test_keys_that_were_renewed_are_read_again(
-    cluster: Cluster, fake: FakeCluster, tmp_path: Path
+    cluster: KubernetesClient, fake: FakeCluster, tmp_path: Path
 ) -> None:
     def refuse(request: web.Request) -> tuple[int, str] | None:
         return (
@@ -170,10 +170,10 @@ async def test_keys_that_were_renewed_are_read_again(
 
     fake.refuse = refuse
     with pytest.raises(RuntimeAway, match="credentials"):
-        await cluster.check()
+        await cluster.check_readiness()
     config = Path(fake.kubeconfig(tmp_path))
     config.write_text(config.read_text().replace("let-me-in", "renewed"))
-    await cluster.check()
+    await cluster.check_readiness()
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "clusters: [", "[]", "current-context: x"])
@@ -181,19 +181,19 @@ async def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path, content: str | N
     path = tmp_path / "config"
     if content is not None:
         path.write_text(content)
-    async with Cluster(kubeconfig=str(path)).opened() as cluster:
+    async with KubernetesClient(kubeconfig=str(path)).opened() as cluster:
         with pytest.raises(RuntimeAway, match="cannot be read from"):
-            await cluster.check()
+            await cluster.check_readiness()
 
 
 async def test_outside_of_a_pod_there_are_no_keys_of_one() -> None:
-    async with Cluster().opened() as cluster:
+    async with KubernetesClient().opened() as cluster:
         with pytest.raises(RuntimeAway, match="service account"):
-            await cluster.check()
+            await cluster.check_readiness()
 
 
 async def test_an_answer_that_is_no_object(
-    cluster: Cluster, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: KubernetesClient, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
     monkeypatch.setattr(cluster_module, "_BODY_LIMIT", 500)
@@ -206,8 +206,8 @@ async def test_an_answer_that_is_no_object(
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
 
 
-async def test_logs(cluster: Cluster, fake: FakeCluster) -> None:
+async def test_logs(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.logs["web-1"] = "a\nb\nc\n"
-    assert await cluster.log("st-x", "web-1", "web", tail=2) == ["b", "c"]
+    assert await cluster.read_log("st-x", "web-1", "web", tail_lines=2) == ["b", "c"]
     with pytest.raises(PermanentError):
-        await cluster.log("st-x", "web-2", "web", tail=2)
+        await cluster.read_log("st-x", "web-2", "web", tail_lines=2)

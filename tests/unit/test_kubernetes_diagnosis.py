@@ -6,40 +6,40 @@ import pytest
 
 from storefleet.core.errors import TransientError
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.resource_kinds import Kind
+from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     Ready,
-    Trouble,
-    Verdict,
-    Waiting,
-    Warned,
-    judge,
-    missing_pods,
+    ReadinessProblem,
+    Diagnosis,
+    NotReady,
+    WarningEvent,
+    diagnose_store,
+    has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import Patience
+from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
-    Container,
-    Pod,
-    Seen,
-    Workload,
-    digest,
+    ContainerSnapshot,
+    PodSnapshot,
+    StoreSnapshot,
+    WorkloadSnapshot,
+    make_snapshot,
 )
-from storefleet.runtimes.kubernetes.releases.stuck_resources import mends
+from storefleet.runtimes.kubernetes.releases.stuck_resources import find_stuck_resources
 from tests.support.kubernetes import a_container, a_pod, a_workload
 
 WEB, DATABASE, JOB = a_workload(), a_workload("StatefulSet"), a_workload("Job")
 NOT_READY = {"ready": 0}
 
 
-def seen(*objects: Pod | Workload) -> Seen:
-    return Seen(
-        pods=tuple(each for each in objects if isinstance(each, Pod)),
-        workloads=tuple(each for each in objects if isinstance(each, Workload)),
+def seen(*objects: PodSnapshot | WorkloadSnapshot) -> StoreSnapshot:
+    return StoreSnapshot(
+        pods=tuple(each for each in objects if isinstance(each, PodSnapshot)),
+        workloads=tuple(each for each in objects if isinstance(each, WorkloadSnapshot)),
     )
 
 
-def trouble(verdict: Verdict) -> Trouble:
-    assert isinstance(verdict, Trouble), verdict
+def trouble(verdict: Diagnosis) -> ReadinessProblem:
+    assert isinstance(verdict, ReadinessProblem), verdict
     return verdict
 
 
@@ -47,7 +47,12 @@ def trouble(verdict: Verdict) -> Trouble:
 
 
 def metadata(**fields: Any) -> dict[str, Any]:
-    return {"name": "web-1", "uid": "u1", "labels": {resource_kinds.COMPONENT: "web"}, **fields}
+    return {
+        "name": "web-1",
+        "uid": "u1",
+        "labels": {resource_kinds.COMPONENT_LABEL: "web"},
+        **fields,
+    }
 
 
 def test_a_running_pod() -> None:
@@ -71,7 +76,7 @@ def test_a_running_pod() -> None:
         ],
     }
     owners = [{"uid": "other"}, {"uid": "rs", "controller": True}]
-    assert digest(
+    assert make_snapshot(
         resource_kinds.POD, {"metadata": metadata(ownerReferences=owners), "status": status}
     ) == a_pod(
         a_container(name="first", ready=True, ended="ended (exit 0)"),
@@ -82,15 +87,17 @@ def test_a_running_pod() -> None:
 
 
 def test_a_pod_that_has_only_begun() -> None:
-    assert digest(resource_kinds.POD, {"metadata": metadata(deletionTimestamp="now")}) == Pod(
+    assert make_snapshot(
+        resource_kinds.POD, {"metadata": metadata(deletionTimestamp="now")}
+    ) == PodSnapshot(
         "web-1",
         "u1",
         "web",
         "",
         "",
-        leaving=True,
-        ready=False,
-        unschedulable="",
+        is_terminating=True,
+        is_ready=False,
+        unschedulable_reason="",
         reason="",
         containers=(),
     )
@@ -105,23 +112,23 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
             "message": "0/1\n nodes",
         }
     ]
-    pod = digest(
+    pod = make_snapshot(
         resource_kinds.POD,
         {"metadata": metadata(), "status": {"phase": "Pending", "conditions": conditions}},
     )
-    assert isinstance(pod, Pod)
-    assert pod.unschedulable == "0/1 nodes"
+    assert isinstance(pod, PodSnapshot)
+    assert pod.unschedulable_reason == "0/1 nodes"
     waiting = {
         "name": "web",
         "state": {"waiting": {"reason": "ImagePullBackOff", "message": "m" * 5000}},
     }
-    pod = digest(
+    pod = make_snapshot(
         resource_kinds.POD,
         {"metadata": metadata(), "status": {"containerStatuses": [waiting] * 50}},
     )
-    assert isinstance(pod, Pod)
+    assert isinstance(pod, PodSnapshot)
     assert len(pod.containers) == 10
-    assert len(pod.containers[0].message) == 400
+    assert len(pod.containers[0].waiting_message) == 400
 
 
 @pytest.mark.parametrize(
@@ -195,10 +202,12 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
     ],
 )
 def test_workloads(
-    kind: Kind, spec: dict[str, Any], status: dict[str, Any], expected: dict[str, Any]
+    kind: ResourceKind, spec: dict[str, Any], status: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    found = digest(kind, {"metadata": metadata(generation=3), "spec": spec, "status": status})
-    assert isinstance(found, Workload)
+    found = make_snapshot(
+        kind, {"metadata": metadata(generation=3), "spec": spec, "status": status}
+    )
+    assert isinstance(found, WorkloadSnapshot)
     assert {name: getattr(found, name) for name in expected} == expected
 
 
@@ -206,20 +215,22 @@ def test_workloads(
 
 
 def test_ready() -> None:
-    assert judge(seen(WEB, DATABASE, JOB, a_pod(ready=True))) == Ready("1 pod ready")
+    assert diagnose_store(seen(WEB, DATABASE, JOB, a_pod(ready=True))) == Ready("1 pod ready")
     running = (
         a_pod(ready=True),
         a_pod(ready=True, uid="p2"),
         a_pod(ready=True, uid="p3", leaving=True),
     )
-    assert judge(seen(WEB, *running)) == Ready("2 pods ready")
+    assert diagnose_store(seen(WEB, *running)) == Ready("2 pods ready")
 
 
 def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
     job = a_workload("Job", complete=False)
     ended = a_pod(component="setup", owner=job.uid, phase="Succeeded")
-    assert isinstance(judge(seen(WEB, job, ended)), Ready)
-    assert isinstance(judge(seen(WEB, job, ended._replace(owner="an older job"))), Waiting)
+    assert isinstance(diagnose_store(seen(WEB, job, ended)), Ready)
+    assert isinstance(
+        diagnose_store(seen(WEB, job, ended._replace(owner="an older job"))), NotReady
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,8 +250,8 @@ def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
         ),
     ],
 )
-def test_not_yet(objects: tuple[Pod | Workload, ...]) -> None:
-    assert isinstance(judge(seen(*objects)), Waiting)
+def test_not_yet(objects: tuple[PodSnapshot | WorkloadSnapshot, ...]) -> None:
+    assert isinstance(diagnose_store(seen(*objects)), NotReady)
 
 
 @pytest.mark.parametrize(
@@ -261,22 +272,22 @@ def test_not_yet(objects: tuple[Pod | Workload, ...]) -> None:
         (None, "a pod for the web (Deployment)"),
     ],
 )
-def test_what_it_waits_for_is_said(pod: Pod | None, words: str) -> None:
-    objects: tuple[Pod | Workload, ...] = (a_workload(**NOT_READY),)
-    verdict = judge(seen(*objects, *((pod,) if pod else ())))
-    assert isinstance(verdict, Waiting)
+def test_what_it_waits_for_is_said(pod: PodSnapshot | None, words: str) -> None:
+    objects: tuple[PodSnapshot | WorkloadSnapshot, ...] = (a_workload(**NOT_READY),)
+    verdict = diagnose_store(seen(*objects, *((pod,) if pod else ())))
+    assert isinstance(verdict, NotReady)
     assert words in verdict.text
 
 
 def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
     pod = a_pod(a_container(waiting="ContainerCreating"), phase="Pending")
     warnings = [
-        Warned("Pod", "web-1", "FailedMount", "secret “x” not found"),
-        Warned("Pod", "web-2", "FailedMount", "another pod's"),
+        WarningEvent("Pod", "web-1", "FailedMount", "secret “x” not found"),
+        WarningEvent("Pod", "web-2", "FailedMount", "another pod's"),
     ]
-    assert missing_pods(seen(a_workload(**NOT_READY), pod))
-    verdict = judge(seen(a_workload(**NOT_READY), pod), warnings)
-    assert isinstance(verdict, Waiting)
+    assert has_unexplained_wait(seen(a_workload(**NOT_READY), pod))
+    verdict = diagnose_store(seen(a_workload(**NOT_READY), pod), warnings)
+    assert isinstance(verdict, NotReady)
     assert "FailedMount: secret “x” not found" in verdict.text
 
 
@@ -298,18 +309,20 @@ def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
         ),
     ],
 )
-def test_containers_in_trouble(container: Container, code: str, patience: float) -> None:
-    found = trouble(judge(seen(a_workload(**NOT_READY), a_pod(container))))
-    assert (found.code, found.patience, found.pod) == (code, patience, "web-1")
+def test_containers_in_trouble(container: ContainerSnapshot, code: str, patience: float) -> None:
+    found = trouble(diagnose_store(seen(a_workload(**NOT_READY), a_pod(container))))
+    assert (found.code, found.grace_period_s, found.pod) == (code, patience, "web-1")
     assert "no such" in found.cause
     assert found.next_step
 
 
 def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
     assert isinstance(
-        judge(seen(WEB, a_pod(a_container(restarts=9, ready=True), ready=True))), Ready
+        diagnose_store(seen(WEB, a_pod(a_container(restarts=9, ready=True), ready=True))), Ready
     )
-    assert isinstance(judge(seen(a_workload(**NOT_READY), a_pod(a_container(restarts=2)))), Waiting)
+    assert isinstance(
+        diagnose_store(seen(a_workload(**NOT_READY), a_pod(a_container(restarts=2)))), NotReady
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,31 +339,33 @@ def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
     ],
 )
 def test_pods_that_are_refused(words: str, code: str) -> None:
-    found = trouble(judge(seen(a_workload(refused=words, **NOT_READY))))
-    assert (found.code, found.patience) == (code, 15)
+    found = trouble(diagnose_store(seen(a_workload(refused=words, **NOT_READY))))
+    assert (found.code, found.grace_period_s) == (code, 15)
     assert words in found.cause
     stateful = seen(WEB, a_workload("StatefulSet", **NOT_READY))
     warnings = [
-        Warned("StatefulSet", "other", "FailedCreate", "x"),
-        Warned("StatefulSet", "database", "Other", "x"),
+        WarningEvent("StatefulSet", "other", "FailedCreate", "x"),
+        WarningEvent("StatefulSet", "database", "Other", "x"),
     ]
-    assert isinstance(judge(stateful, warnings), Waiting)
+    assert isinstance(diagnose_store(stateful, warnings), NotReady)
     found = trouble(
-        judge(stateful, [*warnings, Warned("StatefulSet", "database", "FailedCreate", words)])
+        diagnose_store(
+            stateful, [*warnings, WarningEvent("StatefulSet", "database", "FailedCreate", words)]
+        )
     )
     assert found.code == code
 
 
 def test_a_refusal_is_over_when_there_is_a_pod() -> None:
     assert isinstance(
-        judge(seen(a_workload(refused="exceeded quota", **NOT_READY), a_pod())), Waiting
+        diagnose_store(seen(a_workload(refused="exceeded quota", **NOT_READY), a_pod())), NotReady
     )
 
 
 def test_a_pod_that_no_node_takes() -> None:
     pod = a_pod(phase="Pending", unschedulable="0/1 nodes are available", containers=())
-    found = trouble(judge(seen(a_workload(**NOT_READY), pod)))
-    assert (found.code, found.patience) == ("unschedulable", 40)
+    found = trouble(diagnose_store(seen(a_workload(**NOT_READY), pod)))
+    assert (found.code, found.grace_period_s) == ("unschedulable", 40)
 
 
 def test_a_failed_job_comes_first() -> None:
@@ -362,16 +377,16 @@ def test_a_failed_job_comes_first() -> None:
         phase="Failed",
     )
     waiting = a_pod(a_container(waiting="ImagePullBackOff"))
-    found = trouble(judge(seen(a_workload(**NOT_READY), waiting, job, pod)))
+    found = trouble(diagnose_store(seen(a_workload(**NOT_READY), waiting, job, pod)))
     assert (found.code, found.pod, found.container) == ("setup_failed", "setup-1", "setup")
     assert "Error (exit 3)" in found.cause
 
 
 def test_no_progress() -> None:
     found = trouble(
-        judge(seen(a_workload(failed="ProgressDeadlineExceeded: m", **NOT_READY), a_pod()))
+        diagnose_store(seen(a_workload(failed="ProgressDeadlineExceeded: m", **NOT_READY), a_pod()))
     )
-    assert (found.code, found.patience) == ("store_not_ready", 0)
+    assert (found.code, found.grace_period_s) == ("store_not_ready", 0)
 
 
 # retries --------------------------------------------------------------------------------------------------------------
@@ -382,37 +397,40 @@ def test_what_a_retry_takes_out_of_the_way() -> None:
     poor = a_workload("StatefulSet", refused="exceeded quota", updated=0, **NOT_READY)
     stuck = a_pod(a_container(waiting="ImagePullBackOff"))
     leaving = a_pod(a_container(waiting="ImagePullBackOff"), uid="p2", leaving=True)
-    found = mends(seen(failed, poor, a_workload(**NOT_READY), stuck, leaving))
+    found = find_stuck_resources(seen(failed, poor, a_workload(**NOT_READY), stuck, leaving))
     assert found == ((failed,), (stuck,), (poor,))
-    assert not mends(seen(WEB, DATABASE, JOB, a_pod(ready=True)))
+    assert not find_stuck_resources(seen(WEB, DATABASE, JOB, a_pod(ready=True)))
 
 
 # patience -------------------------------------------------------------------------------------------------------------
 
 
 def test_trouble_is_certain_when_it_has_lasted() -> None:
-    patience = Patience(now=100)
-    first, other = Trouble("image_missing", "x", "y", 20), Trouble("unschedulable", "x", "y", 40)
-    assert not patience.is_certain(first, now=100)
-    assert not patience.is_certain(first, now=119)
-    assert patience.is_certain(first, now=120)
-    assert not patience.is_certain(other, now=120)
-    assert not patience.is_certain(first, now=121)
-    patience.note(Waiting("something"), now=130)
-    assert not patience.is_certain(first, now=142)
-    assert patience.is_certain(Trouble("setup_failed", "x", "y", 0), now=143)
+    patience = GracePeriods(now=100)
+    first, other = (
+        ReadinessProblem("image_missing", "x", "y", 20),
+        ReadinessProblem("unschedulable", "x", "y", 40),
+    )
+    assert not patience.has_grace_period_expired(first, now=100)
+    assert not patience.has_grace_period_expired(first, now=119)
+    assert patience.has_grace_period_expired(first, now=120)
+    assert not patience.has_grace_period_expired(other, now=120)
+    assert not patience.has_grace_period_expired(first, now=121)
+    patience.record_diagnosis(NotReady("something"), now=130)
+    assert not patience.has_grace_period_expired(first, now=142)
+    assert patience.has_grace_period_expired(ReadinessProblem("setup_failed", "x", "y", 0), now=143)
 
 
 def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> None:
-    patience = Patience(now=100)
+    patience = GracePeriods(now=100)
     trouble, final = (
-        Trouble("container_refused", "x", "y", 20),
-        Trouble("setup_failed", "x", "y", 0),
+        ReadinessProblem("container_refused", "x", "y", 20),
+        ReadinessProblem("setup_failed", "x", "y", 0),
     )
-    assert not patience.is_certain(trouble, restored=100, now=110)
-    assert not patience.is_certain(trouble, restored=100, now=219)
-    assert patience.is_certain(trouble, restored=100, now=220)
-    assert patience.is_certain(final, restored=220, now=221)
+    assert not patience.has_grace_period_expired(trouble, restored_at=100, now=110)
+    assert not patience.has_grace_period_expired(trouble, restored_at=100, now=219)
+    assert patience.has_grace_period_expired(trouble, restored_at=100, now=220)
+    assert patience.has_grace_period_expired(final, restored_at=220, now=221)
 
 
 @pytest.mark.parametrize(
@@ -423,32 +441,32 @@ def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> N
     ],
 )
 def test_a_controller_that_catches_up_is_no_trouble(words: str) -> None:
-    verdict = judge(seen(a_workload(refused=words, **NOT_READY)))
-    assert isinstance(verdict, Waiting)
+    verdict = diagnose_store(seen(a_workload(refused=words, **NOT_READY)))
+    assert isinstance(verdict, NotReady)
     assert words in verdict.text
 
 
 def test_a_node_that_catches_up_is_no_trouble() -> None:
     words = "failed to sync secret cache: timed out waiting for the condition"
     pod = a_pod(a_container(waiting="CreateContainerConfigError", message=words), phase="Pending")
-    assert isinstance(judge(seen(a_workload(**NOT_READY), pod)), Waiting)
+    assert isinstance(diagnose_store(seen(a_workload(**NOT_READY), pod)), NotReady)
 
 
 def test_times_when_the_cluster_was_away_do_not_count() -> None:
-    patience = Patience(now=0)
-    patience.note(Waiting("web"), now=200)
-    patience.pause(now=1000)
-    patience.note(Waiting("web"), now=1090)
+    patience = GracePeriods(now=0)
+    patience.record_diagnosis(NotReady("web"), now=200)
+    patience.exclude_outage(now=1000)
+    patience.record_diagnosis(NotReady("web"), now=1090)
     with pytest.raises(TransientError, match="it waits for web") as error:
-        patience.note(Waiting("web"), now=1101)
+        patience.record_diagnosis(NotReady("web"), now=1101)
     assert error.value.code == "store_not_ready"
 
 
 def test_warnings_are_asked_for_when_nothing_is_new() -> None:
-    patience = Patience(now=0)
-    assert not patience.wants_warnings(now=2)
-    patience.note(Waiting("web"), now=2.5)
-    assert not patience.wants_warnings(now=5)
-    assert patience.wants_warnings(now=5.5)
-    assert not patience.wants_warnings(now=8)
-    assert patience.wants_warnings(now=10.6)
+    patience = GracePeriods(now=0)
+    assert not patience.should_read_warnings(now=2)
+    patience.record_diagnosis(NotReady("web"), now=2.5)
+    assert not patience.should_read_warnings(now=5)
+    assert patience.should_read_warnings(now=5.5)
+    assert not patience.should_read_warnings(now=8)
+    assert patience.should_read_warnings(now=10.6)

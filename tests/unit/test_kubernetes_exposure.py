@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from storefleet.core.settings import Settings, SettingsError, load
-from storefleet.runtimes.kubernetes.exposure import Door, door_of, make_exposure
+from storefleet.runtimes.kubernetes.exposure import (
+    StoreEntrypoint,
+    find_entrypoint,
+    make_exposure_values,
+)
 
 URL = "https://acme.shops.example.com/"
 NOBODY = {"namespace": "", "name": "", "sectionName": ""}
@@ -48,7 +52,7 @@ NOBODY = {"namespace": "", "name": "", "sectionName": ""}
     ],
 )
 def test_what_the_chart_is_told(fields: dict[str, Any], exposure: dict[str, Any]) -> None:
-    assert make_exposure(Settings(**fields)) == exposure
+    assert make_exposure_values(Settings(**fields)) == exposure
 
 
 @pytest.mark.parametrize(
@@ -56,15 +60,18 @@ def test_what_the_chart_is_told(fields: dict[str, Any], exposure: dict[str, Any]
     [
         ({}, None),
         ({"exposure": "none", "ingress_address": "http://traefik.traefik.svc"}, None),
-        ({"exposure": "ingress"}, Door("https://acme.shops.example.com", own=True)),
+        (
+            {"exposure": "ingress"},
+            StoreEntrypoint("https://acme.shops.example.com", is_own_address=True),
+        ),
         (
             {"exposure": "ingress", "ingress_address": "https://traefik.traefik.svc"},
-            Door("https://traefik.traefik.svc", own=False),
+            StoreEntrypoint("https://traefik.traefik.svc", is_own_address=False),
         ),
     ],
 )
-def test_where_the_way_in_is(fields: dict[str, Any], door: Door | None) -> None:
-    assert door_of(URL, Settings(**fields)) == door
+def test_where_the_way_in_is(fields: dict[str, Any], door: StoreEntrypoint | None) -> None:
+    assert find_entrypoint(URL, Settings(**fields)) == door
 
 
 @pytest.mark.parametrize(

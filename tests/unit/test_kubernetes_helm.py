@@ -17,33 +17,41 @@ from storefleet.core.errors import (
     Wait,
 )
 from storefleet.runtimes.kubernetes.releases import helm_process as helm_module
-from storefleet.runtimes.kubernetes.releases.helm_process import Helm, explained
-from storefleet.runtimes.kubernetes.releases.release_records import content_of
+from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient, map_helm_error
+from storefleet.runtimes.kubernetes.releases.release_records import hash_release
 
-Script = Callable[..., Helm]
+Script = Callable[..., HelmClient]
 LABELS = {"storefleet.dev/content": "abc", "storefleet.dev/operation": "op_1"}
 
 
 @pytest_asyncio.fixture
 async def script(tmp_path: Path) -> AsyncIterator[Script]:
     """A program in place of Helm, with these lines of shell; `$HERE` is the test's folder."""
-    opened: list[Helm] = []
+    opened: list[HelmClient] = []
 
-    def make(lines: str, *, timeout: float = 20, runs: int = 5, kubeconfig: str = "/k") -> Helm:
+    def make(
+        lines: str, *, timeout: float = 20, runs: int = 5, kubeconfig: str = "/k"
+    ) -> HelmClient:
         program = tmp_path / "helm"
         program.write_text(f"#!/bin/sh\nHERE={tmp_path}\n{lines}\n")
         program.chmod(0o755)
-        opened.append(Helm(program=str(program), timeout=timeout, runs=runs, kubeconfig=kubeconfig))
+        opened.append(
+            HelmClient(
+                executable=str(program), timeout_s=timeout, max_runs=runs, kubeconfig=kubeconfig
+            )
+        )
         return opened[-1]
 
     yield make
     for helm in opened:
-        if helm._home is not None:
-            helm._home.cleanup()
+        if helm._home_directory is not None:
+            helm._home_directory.cleanup()
 
 
-async def install(helm: Helm, **values: object) -> None:
-    await helm.install(chart=Path("/charts/pocket"), namespace="st-x", values=values, labels=LABELS)
+async def install(helm: HelmClient, **values: object) -> None:
+    await helm.install_release(
+        chart=Path("/charts/pocket"), namespace="st-x", values=values, labels=LABELS
+    )
 
 
 def alive(file: Path) -> bool:
@@ -210,7 +218,7 @@ async def test_one_that_was_killed_is_run_again(script: Script) -> None:
 
 @pytest.mark.parametrize("program", ["/nowhere/helm", "/", "/etc/passwd"])
 async def test_no_program(program: str) -> None:
-    async with Helm(program=program, timeout=5).opened() as helm:
+    async with HelmClient(executable=program, timeout_s=5).opened() as helm:
         with pytest.raises(PermanentError, match=program) as error:
             await install(helm)
     assert error.value.code == "helm_missing"
@@ -267,7 +275,7 @@ async def test_no_program(program: str) -> None:
     ],
 )
 def test_what_its_words_mean(said: str, kind: type[StorefleetError], code: str) -> None:
-    error = explained(1, f"WARNING: this is noise\n{said}\n")
+    error = map_helm_error(1, f"WARNING: this is noise\n{said}\n")
     assert isinstance(error, kind)
     if isinstance(error, PermanentError | TransientError):
         assert error.code == code
@@ -281,7 +289,7 @@ def test_chart_and_values_together_have_one_word(tmp_path: Path) -> None:
         (chart / "templates").mkdir(parents=True)
         (chart / "templates" / "web.yaml").write_text("kind: Service")
     (charts[2] / "templates" / "web.yaml").write_text("kind: Deployment")
-    same, alike, other = (content_of(chart, {"x": 1, "y": 2}) for chart in charts)
-    assert same == alike == content_of(charts[0], {"y": 2, "x": 1})
-    assert len({same, other, content_of(charts[0], {"x": 2})}) == 3
+    same, alike, other = (hash_release(chart, {"x": 1, "y": 2}) for chart in charts)
+    assert same == alike == hash_release(charts[0], {"y": 2, "x": 1})
+    assert len({same, other, hash_release(charts[0], {"x": 2})}) == 3
     assert len(same) <= 63, "a label holds no more"

@@ -8,7 +8,7 @@ import yaml
 
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import manifests
-from storefleet.runtimes.kubernetes.manifests import place_of
+from storefleet.runtimes.kubernetes.manifests import locate_store
 from tests.support.kubernetes import a_store, pocket
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -25,10 +25,10 @@ def everything(egress: str = "none", **fields: Any) -> list[manifests.Manifest]:
         update={"kubernetes": engine.kubernetes.model_copy(update={"egress": egress})}
     )
     return [
-        manifests.make_namespace(store, place_of(store, chosen)),
-        *manifests.make_role_bindings(store, platform=chosen.platform_namespace),
-        *manifests.make_policies(store, engine, chosen),
-        *manifests.make_limits(store, engine.kubernetes.plan),
+        manifests.make_namespace(store, locate_store(store, chosen)),
+        *manifests.make_role_bindings(store, platform_namespace=chosen.platform_namespace),
+        *manifests.make_store_network_policies(store, engine, chosen),
+        *manifests.make_quotas_and_limits(store, engine.kubernetes.plan),
         manifests.make_secret(
             store, manifests.ADMIN_SECRET, {"username": "admin@acme", "password": "hush"}
         ),
@@ -56,7 +56,7 @@ def test_the_values_of_a_chart() -> None:
         a_store(),
     )
     assert (
-        manifests.make_values(store, pocket(), place_of(store, chosen), chosen)
+        manifests.make_chart_values(store, pocket(), locate_store(store, chosen), chosen)
         == golden("values.yaml")[0]
     )
 
@@ -87,7 +87,7 @@ def test_everything_says_whose_it_is() -> None:
     ],
 )
 def test_addresses(fields: dict[str, Any], url: str, authority: str | None) -> None:
-    place = place_of(a_store(), settings(**fields))
+    place = locate_store(a_store(), settings(**fields))
     assert (place.namespace, place.host) == ("st-0123456789abcdef", "acme.shops.example.com")
     assert place.url == url
     assert place.authority == (authority or url.split("/")[2])

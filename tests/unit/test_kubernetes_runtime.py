@@ -20,8 +20,8 @@ from storefleet.core.errors import (
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import delete_steps, namespace_setup
-from storefleet.runtimes.kubernetes.delete_steps import holders
-from storefleet.runtimes.kubernetes.manifests import place_of
+from storefleet.runtimes.kubernetes.delete_steps import describe_deletion_blockers
+from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, Work
 from tests.support.fake_cluster import FakeCluster, running_cluster
@@ -178,11 +178,14 @@ async def test_quotas_are_counted_before_anything_comes(
     monkeypatch.setattr(namespace_setup, "_COUNTING", 0.3)
     quota = f"{HOME}/resourcequotas/store"
     counted = fake.objects[quota].pop("status")
-    runtime_ground = runtime._creation._ground
-    work, place = Work(store=a_store(), operation_id="op_1"), place_of(a_store(), runtime._settings)
+    runtime_ground = runtime._create_steps._namespace_setup
+    work, place = (
+        Work(store=a_store(), operation_id="op_1"),
+        locate_store(a_store(), runtime._settings),
+    )
     with pytest.raises(Wait, match="store"):
-        await runtime_ground._counted(work, place)
-    waiting = asyncio.create_task(runtime_ground._counted(work, place))
+        await runtime_ground._wait_for_quota_status(work, place)
+    waiting = asyncio.create_task(runtime_ground._wait_for_quota_status(work, place))
     await asyncio.sleep(0.1)
     fake.objects[quota]["status"] = counted
     await waiting
@@ -376,7 +379,7 @@ async def test_what_holds_it_is_said(
     with pytest.raises(TransientError) as back:
         await delete(runtime, "gone")
     assert back.value.code == "namespace_back"
-    assert holders({"metadata": {}}) == ""
+    assert describe_deletion_blockers({"metadata": {}}) == ""
 
 
 @pytest.mark.parametrize(
@@ -464,13 +467,13 @@ async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeC
     fake.logs["web-1!"] = (
         f"connecting to postgresql://shop:pa55@db\nadmin is {password}\nAPI_KEY='k' token: t1\n\n"
     )
-    words = await runtime._lines.last_words(NAMESPACE, "web-1", "web")
+    words = await runtime._pod_logs.read_log_tail(NAMESPACE, "web-1", "web")
     assert words == (
         "connecting to postgresql://shop:(hidden)@db | admin is (hidden) | API_KEY='(hidden)' token: (hidden)"
     )
-    assert await runtime._lines.last_words(NAMESPACE, "web-2", "web") == ""
+    assert await runtime._pod_logs.read_log_tail(NAMESPACE, "web-2", "web") == ""
     fake.logs["web-3"] = "now\n"
-    assert await runtime._lines.last_words(NAMESPACE, "web-3", "web") == "now"
+    assert await runtime._pod_logs.read_log_tail(NAMESPACE, "web-3", "web") == "now"
 
 
 async def test_a_good_answer_counts_for_a_while(
@@ -480,7 +483,7 @@ async def test_a_good_answer_counts_for_a_while(
     assert fake.asked == [("GET", "/readyz")]
     fake.ready = False
     await runtime.check()
-    runtime._checked = -10
+    runtime._checked_at = -10
     for _ in range(2):
         with pytest.raises(RuntimeAway):
             await runtime.check()

@@ -8,62 +8,73 @@ from storefleet.core.errors import PermanentError
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.readiness import grace_periods
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    IN_CHANGE,
+    VERSION_CHANGE_TOLERANCE,
     Ready,
-    Trouble,
-    Verdict,
-    Waiting,
-    judge,
-    judge_task,
-    missing_pods,
+    ReadinessProblem,
+    Diagnosis,
+    NotReady,
+    diagnose_store,
+    diagnose_task,
+    has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import Limits, Patience
+from storefleet.runtimes.kubernetes.readiness.grace_periods import WaitLimits, GracePeriods
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
-    Pod,
-    ReplicaSet,
-    Seen,
-    Workload,
-    digest,
+    PodSnapshot,
+    ReplicaSetSnapshot,
+    StoreSnapshot,
+    WorkloadSnapshot,
+    make_snapshot,
 )
-from storefleet.runtimes.kubernetes.releases.stuck_resources import mends
-from storefleet.runtimes.kubernetes.usage import make_usage, quantity
+from storefleet.runtimes.kubernetes.releases.stuck_resources import find_stuck_resources
+from storefleet.runtimes.kubernetes.usage import list_resource_usage, parse_quantity
 from tests.support.kubernetes import a_container, a_pod, a_workload
 
-OLD, NEW = ReplicaSet("rs-1", "u-web", 1), ReplicaSet("rs-2", "u-web", 2)
+OLD, NEW = ReplicaSetSnapshot("rs-1", "u-web", 1), ReplicaSetSnapshot("rs-2", "u-web", 2)
 WEB = a_workload(revision=2, updated=1, ready=1, total=2)
 OLD_POD = a_pod(a_container(ready=True), name="web-old", uid="p1", owner="rs-1", ready=True)
 
 
-def a_new_pod(**container: Any) -> Pod:
+def a_new_pod(**container: Any) -> PodSnapshot:
     return a_pod(a_container(**container), name="web-new", uid="p2", owner="rs-2")
 
 
-def seen(*pods: Pod, web: Workload = WEB, more: tuple[Workload, ...] = ()) -> Seen:
-    return Seen(pods, (web, *more), (OLD, NEW))
+def seen(
+    *pods: PodSnapshot, web: WorkloadSnapshot = WEB, more: tuple[WorkloadSnapshot, ...] = ()
+) -> StoreSnapshot:
+    return StoreSnapshot(pods, (web, *more), (OLD, NEW))
 
 
-def trouble(verdict: Verdict) -> Trouble:
-    assert isinstance(verdict, Trouble), verdict
+def trouble(verdict: Diagnosis) -> ReadinessProblem:
+    assert isinstance(verdict, ReadinessProblem), verdict
     return verdict
 
 
 def test_only_pods_of_the_newest_revision_are_its_pods() -> None:
     new = a_new_pod()
     both = seen(OLD_POD, new)
-    assert both.of(WEB) == (new,)
-    assert seen(OLD_POD, new, web=WEB._replace(revision=1)).of(WEB._replace(revision=1)) == (
+    assert both.list_pods(WEB) == (new,)
+    assert seen(OLD_POD, new, web=WEB._replace(revision=1)).list_pods(WEB._replace(revision=1)) == (
         OLD_POD,
     )
-    assert both.of(WEB._replace(current=False)) == (), (
+    assert both.list_pods(WEB._replace(current=False)) == (), (
         "its controller has not said which is the newest"
     )
-    assert Seen((OLD_POD, new), (WEB,)).of(WEB) == (OLD_POD, new), "known by their component alone"
+    assert StoreSnapshot((OLD_POD, new), (WEB,)).list_pods(WEB) == (OLD_POD, new), (
+        "known by their component alone"
+    )
 
 
 def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
-    assert isinstance(judge(seen(OLD_POD, a_new_pod()), (), IN_CHANGE), Waiting)
     assert isinstance(
-        judge(seen(OLD_POD, a_new_pod(ready=True), web=WEB._replace(total=1)), (), IN_CHANGE), Ready
+        diagnose_store(seen(OLD_POD, a_new_pod()), (), VERSION_CHANGE_TOLERANCE), NotReady
+    )
+    assert isinstance(
+        diagnose_store(
+            seen(OLD_POD, a_new_pod(ready=True), web=WEB._replace(total=1)),
+            (),
+            VERSION_CHANGE_TOLERANCE,
+        ),
+        Ready,
     )
 
 
@@ -81,27 +92,31 @@ def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
     ],
 )
 def test_what_is_certain_sooner(container: dict[str, Any], code: str, seconds: float) -> None:
-    found = trouble(judge(seen(OLD_POD, a_new_pod(**container)), (), IN_CHANGE))
-    assert (found.code, found.patience, found.pod) == (code, seconds, "web-new")
+    found = trouble(
+        diagnose_store(seen(OLD_POD, a_new_pod(**container)), (), VERSION_CHANGE_TOLERANCE)
+    )
+    assert (found.code, found.grace_period_s, found.pod) == (code, seconds, "web-new")
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 30), (2, 30), (3, 0)])
 def test_a_set_up_that_fails_again_and_again(failures: int, seconds: float) -> None:
     job = a_workload("Job", complete=False, failures=failures)
     pod = a_pod(a_container(ended="Error (exit 1)"), name="setup-1", owner=job.uid, phase="Failed")
-    found = trouble(judge(seen(OLD_POD, pod, more=(job,)), (), IN_CHANGE))
-    assert (found.code, found.patience, found.pod) == ("setup_failed", seconds, "setup-1")
-    assert isinstance(judge(seen(OLD_POD, pod, more=(job,))), Waiting), (
+    found = trouble(diagnose_store(seen(OLD_POD, pod, more=(job,)), (), VERSION_CHANGE_TOLERANCE))
+    assert (found.code, found.grace_period_s, found.pod) == ("setup_failed", seconds, "setup-1")
+    assert isinstance(diagnose_store(seen(OLD_POD, pod, more=(job,))), NotReady), (
         "at a creation it may go on trying"
     )
 
 
 def test_what_is_on_its_way_out_is_in_no_trouble() -> None:
     job = a_workload("Job", complete=False, failed="BackoffLimitExceeded: m", leaving=True)
-    verdict = judge(
-        seen(OLD_POD, web=WEB._replace(revision=1, total=1), more=(job,)), (), IN_CHANGE
+    verdict = diagnose_store(
+        seen(OLD_POD, web=WEB._replace(revision=1, total=1), more=(job,)),
+        (),
+        VERSION_CHANGE_TOLERANCE,
     )
-    assert isinstance(verdict, Waiting)
+    assert isinstance(verdict, NotReady)
     assert "the old set-up (Job) to go" in verdict.text
 
 
@@ -115,56 +130,58 @@ def test_tasks_are_judged_apart() -> None:
         failed="DeadlineExceeded: m",
     )
     found = seen(OLD_POD, web=WEB._replace(total=1), more=(task,))
-    assert isinstance(judge(found), Ready)
-    assert trouble(judge_task(found, "dump-1")).code == "task_failed"
-    assert isinstance(judge_task(found, "dump-2"), Waiting)
-    assert not missing_pods(found)
-    assert missing_pods(found, "dump-1")
+    assert isinstance(diagnose_store(found), Ready)
+    assert trouble(diagnose_task(found, "dump-1")).code == "task_failed"
+    assert isinstance(diagnose_task(found, "dump-2"), NotReady)
+    assert not has_unexplained_wait(found)
+    assert has_unexplained_wait(found, "dump-1")
     done = seen(more=(task._replace(failed="", complete=True),))
-    assert isinstance(judge_task(done, "dump-1"), Ready)
-    assert mends(done).jobs == done.workloads[1:], "a task that is left over goes"
+    assert isinstance(diagnose_task(done, "dump-1"), Ready)
+    assert find_stuck_resources(done).jobs == done.workloads[1:], "a task that is left over goes"
 
 
 def test_what_is_left_of_another_version() -> None:
     gone = a_pod(uid="p3", name="setup-1", owner="a job that is gone", component="setup")
-    assert seen(OLD_POD, a_new_pod(ready=True), gone).strays() == ["web-old", "setup-1"]
-    assert seen(a_new_pod()._replace(leaving=True)).strays() == ["web-new"]
-    assert seen(a_new_pod()).strays() == []
+    assert seen(OLD_POD, a_new_pod(ready=True), gone).list_stray_pods() == ["web-old", "setup-1"]
+    assert seen(a_new_pod()._replace(leaving=True)).list_stray_pods() == ["web-new"]
+    assert seen(a_new_pod()).list_stray_pods() == []
 
 
 def test_a_replica_set_and_the_answer_of_a_task() -> None:
     owner = [{"uid": "u-web", "controller": True}]
     metadata: dict[str, Any] = {"name": "web-2", "uid": "rs-2", "ownerReferences": owner}
-    told = {**metadata, "annotations": {resource_kinds.REVISION: "2"}}
-    assert digest(resource_kinds.REPLICA_SET, {"metadata": told}) == NEW
-    assert digest(resource_kinds.REPLICA_SET, {"metadata": metadata}) == NEW._replace(revision=0)
+    told = {**metadata, "annotations": {resource_kinds.REVISION_ANNOTATION: "2"}}
+    assert make_snapshot(resource_kinds.REPLICA_SET, {"metadata": told}) == NEW
+    assert make_snapshot(resource_kinds.REPLICA_SET, {"metadata": metadata}) == NEW._replace(
+        revision=0
+    )
     ended = {"name": "dump", "state": {"terminated": {"exitCode": 0, "message": '{"bytes":1}'}}}
-    for labels, answer in (({resource_kinds.TASK: "dump"}, '{"bytes":1}'), ({}, "")):
-        pod = digest(
+    for labels, answer in (({resource_kinds.TASK_LABEL: "dump"}, '{"bytes":1}'), ({}, "")):
+        pod = make_snapshot(
             resource_kinds.POD,
             {"metadata": {**metadata, "labels": labels}, "status": {"containerStatuses": [ended]}},
         )
-        assert isinstance(pod, Pod)
-        assert pod.containers[0].answer == answer
+        assert isinstance(pod, PodSnapshot)
+        assert pod.containers[0].termination_message == answer
 
 
 def test_in_a_change_time_is_short_but_for_a_set_up() -> None:
-    wait = Patience(grace_periods.IN_CHANGE, now=0)
+    wait = GracePeriods(grace_periods.VERSION_CHANGE_LIMITS, now=0)
     for now in range(0, 200, 10):
-        wait.excuse(now=now)
-        wait.note(Waiting("the set-up"), now=now)
-    wait.note(Waiting("web"), now=270)
+        wait.extend_for_setup(now=now)
+        wait.record_diagnosis(NotReady("the set-up"), now=now)
+    wait.record_diagnosis(NotReady("web"), now=270)
     with pytest.raises(PermanentError, match="it waits for web") as error:
-        wait.note(Waiting("web"), now=290)
+        wait.record_diagnosis(NotReady("web"), now=290)
     assert error.value.code == "store_not_ready"
 
 
 def test_a_set_up_is_not_waited_for_without_end() -> None:
-    wait = Patience(Limits(longest=10, setup=30, final=True), now=0)
+    wait = GracePeriods(WaitLimits(timeout_s=10, setup_extension_s=30, is_final=True), now=0)
 
     def pass_to(now: float) -> None:
-        wait.excuse(now=now)
-        wait.note(Waiting("the set-up"), now=now)
+        wait.extend_for_setup(now=now)
+        wait.record_diagnosis(NotReady("the set-up"), now=now)
 
     for now in range(0, 45, 5):
         pass_to(now)
@@ -177,7 +194,7 @@ def test_a_set_up_is_not_waited_for_without_end() -> None:
     [("128Mi", 134217728), ("1k", 1000), ("250m", 0.25), ("2", 2), ("1.5Gi", 1610612736), ("0", 0)],
 )
 def test_quantities(text: str, number: float) -> None:
-    assert float(quantity(text)) == number
+    assert float(parse_quantity(text)) == number
 
 
 def test_use_as_people_read_it() -> None:
@@ -191,7 +208,7 @@ def test_use_as_people_read_it() -> None:
         },
         {"metadata": {"name": "jobs"}},
     ]
-    assert make_usage(quotas) == [
+    assert list_resource_usage(quotas) == [
         ("CPU requests", "0.125", "0.5", 0.25),
         ("memory limits", "0 bytes", "1.5 GiB", 0.0),
     ]

@@ -12,12 +12,19 @@ import pytest_asyncio
 
 from storefleet.core.errors import PermanentError, RuntimeAway
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.api.watcher import Follow, Pace, Watching
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, WatchTimings, StoreWatcher
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID
 
-QUICK = Pace(shortest=30, longest=30, silence=20, pause=0.02, longest_pause=0.05, brief=0.01)
+QUICK = WatchTimings(
+    min_watch_s=30,
+    max_watch_s=30,
+    idle_timeout_s=20,
+    min_backoff_s=0.02,
+    max_backoff_s=0.05,
+    min_healthy_watch_s=0.01,
+)
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 OTHER_ID, OTHER_PODS = "sto_zzzzzzzzzzzzzzzz", "/api/v1/namespaces/st-zzzzzzzzzzzzzzzz/pods"
 
@@ -29,49 +36,51 @@ async def fake() -> AsyncIterator[FakeCluster]:
 
 
 @pytest_asyncio.fixture
-async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with Cluster(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
+async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
+    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture
-async def watching(cluster: Cluster) -> AsyncIterator[Watching]:
-    async with Watching(cluster, pace=QUICK).opened() as watching:
+async def watching(cluster: KubernetesClient) -> AsyncIterator[StoreWatcher]:
+    async with StoreWatcher(cluster, timings=QUICK).opened() as watching:
         yield watching
 
 
 def pod(phase: str = "Pending", store_id: str = STORE_ID) -> dict[str, Any]:
     return {
-        "metadata": {"labels": {resource_kinds.STORE: store_id, resource_kinds.COMPONENT: "web"}},
+        "metadata": {
+            "labels": {resource_kinds.STORE_LABEL: store_id, resource_kinds.COMPONENT_LABEL: "web"}
+        },
         "status": {"phase": phase},
     }
 
 
-async def until(follow: Follow, wanted: Callable[[], bool]) -> None:
+async def until(follow: StoreSubscription, wanted: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not wanted():
-            await follow.changed(0.5)
-            follow.seen()
+            await follow.wait_for_change(0.5)
+            follow.take_snapshot()
 
 
-def phases(watching: Watching, store_id: str = STORE_ID) -> list[str]:
-    return sorted(pod.phase for pod in watching.seen(store_id).pods)
+def phases(watching: StoreWatcher, store_id: str = STORE_ID) -> list[str]:
+    return sorted(pod.phase for pod in watching.take_snapshot(store_id).pods)
 
 
 async def test_nothing_is_asked_before_somebody_follows(
-    watching: Watching, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await asyncio.sleep(0.1)
     assert fake.asked == []
 
 
 async def test_one_list_and_one_watch_per_kind_for_all_stores(
-    watching: Watching, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
-    with watching.following(STORE_ID) as follow, watching.following(OTHER_ID):
-        assert await follow.current(5)
+    with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID):
+        assert await follow.wait_until_current(5)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         assert (phases(watching), phases(watching, OTHER_ID)) == (["Pending"], ["Running"])
         await fake.put(f"{PODS}/a", pod("Running"))
@@ -83,45 +92,51 @@ async def test_one_list_and_one_watch_per_kind_for_all_stores(
     assert all("/namespaces/" not in path for _, path in fake.asked)
 
 
-async def test_only_the_store_that_changed_is_woken(watching: Watching, fake: FakeCluster) -> None:
-    with watching.following(STORE_ID) as follow, watching.following(OTHER_ID) as other:
-        assert await follow.current(5)
+async def test_only_the_store_that_changed_is_woken(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID) as other:
+        assert await follow.wait_until_current(5)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
-        other.seen()
+        other.take_snapshot()
         await fake.put(f"{PODS}/a", pod())
         await until(follow, lambda: phases(watching) == ["Pending"])
-        assert not other._event.is_set()
+        assert not other._changed.is_set()
 
 
 async def test_a_label_in_a_foreign_namespace_proves_nothing(
-    watching: Watching, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put("/api/v1/namespaces/default/pods/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod())
-    with watching.following(STORE_ID) as follow:
-        assert await follow.current(5)
+    with watching.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
         await fake.put("/api/v1/namespaces/default/pods/c", pod())
         await fake.put(f"{PODS}/d", pod("Running"))
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
 async def test_a_watch_goes_on_where_the_last_one_ended(
-    fake: FakeCluster, cluster: Cluster
+    fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
-    async with Watching(cluster, pace=QUICK._replace(shortest=1, longest=1)).opened() as watching:
-        with watching.following(STORE_ID) as follow:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(shortest=1, longest=1)
+    ).opened() as watching:
+        with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
             await fake.put(f"{PODS}/a", pod())
             await until(follow, lambda: phases(watching) == ["Pending"])
-            assert watching.trouble is None
+            assert watching.sync_error is None
     assert fake.count("GET", "pods?limit") == 1
 
 
 async def test_bookmarks_are_where_the_next_watch_begins(
-    fake: FakeCluster, cluster: Cluster
+    fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
-    async with Watching(cluster, pace=QUICK._replace(shortest=1, longest=1)).opened() as watching:
-        with watching.following(STORE_ID) as follow:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(shortest=1, longest=1)
+    ).opened() as watching:
+        with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
             await fake.bookmark()
             await asyncio.sleep(0.1)
@@ -131,10 +146,14 @@ async def test_bookmarks_are_where_the_next_watch_begins(
     assert fake.count("GET", "pods?limit") == 1
 
 
-async def test_what_is_too_old_is_listed_again(fake: FakeCluster, cluster: Cluster) -> None:
+async def test_what_is_too_old_is_listed_again(
+    fake: FakeCluster, cluster: KubernetesClient
+) -> None:
     await fake.put(f"{PODS}/a", pod())
-    async with Watching(cluster, pace=QUICK._replace(shortest=1, longest=1)).opened() as watching:
-        with watching.following(STORE_ID) as follow:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(shortest=1, longest=1)
+    ).opened() as watching:
+        with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: phases(watching) == ["Pending"])
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
             fake.objects[f"{PODS}/a"]["status"]["phase"] = "Running"  # without an event
@@ -143,97 +162,99 @@ async def test_what_is_too_old_is_listed_again(fake: FakeCluster, cluster: Clust
     assert fake.count("GET", "pods?limit") == 2
 
 
-async def test_a_broken_connection_is_no_trouble(watching: Watching, fake: FakeCluster) -> None:
-    with watching.following(STORE_ID) as follow:
+async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: FakeCluster) -> None:
+    with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         await fake.cut()
         await fake.put(f"{PODS}/a", pod())
         await until(follow, lambda: phases(watching) == ["Pending"])
-        assert watching.trouble is None
+        assert watching.sync_error is None
 
 
-async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: Cluster) -> None:
-    async with Watching(cluster, pace=QUICK._replace(silence=0.2)).opened() as watching:
-        with watching.following(STORE_ID) as follow:
+async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: KubernetesClient) -> None:
+    async with StoreWatcher(cluster, timings=QUICK._replace(silence=0.2)).opened() as watching:
+        with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?limit") == 3)
-            assert watching.trouble is None
+            assert watching.sync_error is None
 
 
-async def test_it_never_gives_up(watching: Watching, fake: FakeCluster) -> None:
+async def test_it_never_gives_up(watching: StoreWatcher, fake: FakeCluster) -> None:
     await fake.put(f"{PODS}/a", pod())
-    with watching.following(STORE_ID) as follow:
+    with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: phases(watching) == ["Pending"])
         await fake.stop()
-        await until(follow, lambda: isinstance(watching.trouble, RuntimeAway))
+        await until(follow, lambda: isinstance(watching.sync_error, RuntimeAway))
         assert phases(watching) == ["Pending"], "what is known stays"
-        assert watching.restored == -math.inf
+        assert watching.restored_at == -math.inf
         await asyncio.sleep(0.5)
         fake.objects.clear()
         await fake.start()
-        assert await follow.current(5)
+        assert await follow.wait_until_current(5)
         await until(follow, lambda: phases(watching) == [])
-        assert 0 <= time.monotonic() - watching.restored < 5
+        assert 0 <= time.monotonic() - watching.restored_at < 5
 
 
-async def test_what_may_not_be_listed_is_said(watching: Watching, fake: FakeCluster) -> None:
+async def test_what_may_not_be_listed_is_said(watching: StoreWatcher, fake: FakeCluster) -> None:
     fake.refuse = lambda request: (
         (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
     )
-    with watching.following(STORE_ID) as follow:
-        assert not await follow.current(0.3)
-        assert isinstance(follow.trouble, PermanentError)
+    with watching.subscribe(STORE_ID) as follow:
+        assert not await follow.wait_until_current(0.3)
+        assert isinstance(follow.sync_error, PermanentError)
         fake.refuse = None
-        assert await follow.current(5)
+        assert await follow.wait_until_current(5)
 
 
 async def test_a_server_that_ends_every_watch_is_not_pestered(
-    fake: FakeCluster, cluster: Cluster
+    fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     async def ends(*_: object) -> None:
         return
 
     fake._stream = ends  # type: ignore[method-assign]
     pace = QUICK._replace(pause=0.1, longest_pause=0.3, brief=0.5)
-    async with Watching(cluster, pace=pace).opened() as watching:
-        with watching.following(STORE_ID):
+    async with StoreWatcher(cluster, timings=pace).opened() as watching:
+        with watching.subscribe(STORE_ID):
             await asyncio.sleep(1)
     assert 2 <= fake.count("GET", "pods?watch=1") <= 12
 
 
 async def test_what_cannot_be_understood_ends_nothing(
-    watching: Watching, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     fake.objects[f"{PODS}/a"]["status"] = "what?"
-    with watching.following(STORE_ID) as follow:
+    with watching.subscribe(STORE_ID) as follow:
         await until(
             follow,
             lambda: (
-                isinstance(watching.trouble, RuntimeAway) and fake.count("GET", "pods?limit") > 2
+                isinstance(watching.sync_error, RuntimeAway) and fake.count("GET", "pods?limit") > 2
             ),
         )
         fake.objects[f"{PODS}/a"]["status"] = {"phase": "Running"}
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_a_store_takes_no_more_than_its_share(watching: Watching, fake: FakeCluster) -> None:
+async def test_a_store_takes_no_more_than_its_share(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
     for number in range(150):
         await fake.put(f"{PODS}/listed-{number}", pod())
-    with watching.following(STORE_ID) as follow:
-        assert await follow.current(5)
+    with watching.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         for number in range(150):
             await fake.put(f"{PODS}/watched-{number}", pod())
         await fake.put(f"{PODS}/listed-0", pod("Running"))
         await until(follow, lambda: "Running" in phases(watching))
-        assert len(watching.seen(STORE_ID).pods) == 200
+        assert len(watching.take_snapshot(STORE_ID).pods) == 200
 
 
-async def test_it_ends_with_the_service(fake: FakeCluster, cluster: Cluster) -> None:
-    async with Watching(cluster, pace=QUICK).opened() as watching:
-        with watching.following(STORE_ID) as follow:
-            assert await follow.current(5)
+async def test_it_ends_with_the_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
+    async with StoreWatcher(cluster, timings=QUICK).opened() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            assert await follow.wait_until_current(5)
             tasks = list(watching._tasks)
     assert all(task.done() for task in tasks)
     with contextlib.suppress(AttributeError):
-        assert not watching._followers
+        assert not watching._subscribers

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT, STORE
+from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT_LABEL, STORE_LABEL
 from tests.support.charts import Manifest
 from tests.support.templates import Template, everything, store_charts, templates_of
 
@@ -197,8 +197,8 @@ def test_everything_of_a_store_is_found_by_its_label(objects: list[Manifest]) ->
             claim["metadata"] for claim in each.get("spec", {}).get("volumeClaimTemplates", [])
         ]
     for metadata in places:
-        assert metadata["labels"][STORE].startswith("sto_")
-        assert metadata["labels"].get(COMPONENT) in ("web", "database", "setup")
+        assert metadata["labels"][STORE_LABEL].startswith("sto_")
+        assert metadata["labels"].get(COMPONENT_LABEL) in ("web", "database", "setup")
 
 
 @every_chart(STORES)

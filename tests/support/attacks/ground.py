@@ -61,15 +61,20 @@ class Ground:
             deleted_at=None,
             version=1,
         )
-        self.place = manifests.place_of(self.store, SETTINGS)
+        self.place = manifests.locate_store(self.store, SETTINGS)
         self.name = self.place.namespace
         self.namespace = manifests.make_namespace(self.store, self.place)
-        self.bindings = manifests.make_role_bindings(self.store, platform=PLATFORM_NAMESPACE)
-        metadata = {"namespace": self.name, "labels": manifests.ownership(self.store)}
-        self.policies = make_network_policies(
-            metadata, platform=PLATFORM_NAMESPACE, ingress=SETTINGS.ingress_namespace, internet=True
+        self.bindings = manifests.make_role_bindings(
+            self.store, platform_namespace=PLATFORM_NAMESPACE
         )
-        self.limits = manifests.make_limits(self.store, PLAN)
+        metadata = {"namespace": self.name, "labels": manifests.make_ownership_labels(self.store)}
+        self.policies = make_network_policies(
+            metadata,
+            platform_namespace=PLATFORM_NAMESPACE,
+            ingress_namespace=SETTINGS.ingress_namespace,
+            allow_internet=True,
+        )
+        self.limits = manifests.make_quotas_and_limits(self.store, PLAN)
         self.secrets = [
             manifests.make_secret(self.store, name, {"username": "admin", "password": "x"})
             for name in (manifests.ADMIN_SECRET, manifests.STORE_SECRET)

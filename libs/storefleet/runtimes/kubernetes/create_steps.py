@@ -3,49 +3,57 @@
 from storefleet.core.errors import PermanentError
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.manifests import place_of
-from storefleet.runtimes.kubernetes.namespace_setup import Ground
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import Starter
-from storefleet.runtimes.kubernetes.releases.installer import Installer
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.manifests import locate_store
+from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
+from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
+from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.protocol import Address, Outcome, Work
 from storefleet.runtimes.storefront_check import Visitor
 
 
-class Creation:
+class CreateSteps:
     """The steps of one creation after the other, for all stores of a process."""
 
     def __init__(
         self,
         *,
-        cluster: Cluster,
-        installer: Installer,
-        starter: Starter,
-        visitor: Visitor,
+        client: KubernetesClient,
+        installer: ReleaseInstaller,
+        readiness_waiter: ReadinessWaiter,
+        storefront_check: Visitor,
         settings: Settings,
     ) -> None:
-        self._cluster = cluster
+        self._client = client
         self._installer = installer
-        self._starter = starter
-        self._visitor = visitor
+        self._readiness_waiter = readiness_waiter
+        self._storefront_check = storefront_check
         self._settings = settings
-        self._ground = Ground(cluster=cluster, settings=settings)
+        self._namespace_setup = NamespaceSetup(client=client, settings=settings)
 
-    async def namespace(self, work: Work) -> Outcome:
-        engine, place = self._installer.engine_of(work.store), place_of(work.store, self._settings)
-        await self._ground.lay(work, engine, place)
+    async def set_up_namespace(self, work: Work) -> Outcome:
+        engine, place = (
+            self._installer.get_engine(work.store),
+            locate_store(work.store, self._settings),
+        )
+        await self._namespace_setup.set_up(work, engine, place)
         return Outcome(f"Namespace {place.namespace}")
 
-    async def release(self, work: Work) -> Outcome:
-        return await self._installer.install(work)
+    async def install_release(self, work: Work) -> Outcome:
+        return await self._installer.install_release(work)
 
-    async def start(self, work: Work) -> Outcome:
-        return await self._starter.start(work, place_of(work.store, self._settings))
+    async def wait_until_ready(self, work: Work) -> Outcome:
+        return await self._readiness_waiter.wait_until_ready(
+            work, locate_store(work.store, self._settings)
+        )
 
-    async def prove(self, work: Work, *, patience: float | None = None) -> Outcome:
+    async def verify_storefront(self, work: Work, *, timeout_s: float | None = None) -> Outcome:
         """`patience` for each page, in seconds; the visitor's own without."""
-        engine, place = self._installer.engine_of(work.store), place_of(work.store, self._settings)
-        service = await self._cluster.get(resource_kinds.SERVICE, "web", namespace=place.namespace)
+        engine, place = (
+            self._installer.get_engine(work.store),
+            locate_store(work.store, self._settings),
+        )
+        service = await self._client.get(resource_kinds.SERVICE, "web", namespace=place.namespace)
         address = str(((service or {}).get("spec") or {}).get("clusterIP") or "None")
         if address == "None":
             raise PermanentError(
@@ -54,8 +62,8 @@ class Creation:
                 next_step="Correct the engine's chart, then retry.",
             )
         server = f"http://[{address}]:80" if ":" in address else f"http://{address}:80"
-        await self._visitor.prove(
-            work, engine, server=server, host=place.authority, patience=patience
+        await self._storefront_check.prove(
+            work, engine, server=server, host=place.authority, patience=timeout_s
         )
         found = Address(place.url, place.url.rstrip("/") + engine.admin.path)
         return Outcome("The storefront shows its products, the admin sign-in answers", found)

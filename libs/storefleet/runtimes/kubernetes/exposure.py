@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 from storefleet.core.settings import Settings
 
 
-class Door(NamedTuple):
+class StoreEntrypoint(NamedTuple):
     """Where a request for a store's host is let in."""
 
     server: str  # scheme://address[:port]
-    own: bool  # the store's own address; else the ingress controller's, which has a certificate for another name
+    is_own_address: bool  # the store's own address; else the ingress controller's, which has a certificate for another name
 
 
-def make_exposure(settings: Settings) -> dict[str, Any]:
+def make_exposure_values(settings: Settings) -> dict[str, Any]:
     """The chart's values: one shape for every kind, so that a chart needs no guesses."""
     namespace, name, section = (*settings.route_gateway.split("/"), "", "")[:3]
     return {
@@ -23,10 +23,10 @@ def make_exposure(settings: Settings) -> dict[str, Any]:
     }
 
 
-def door_of(url: str, settings: Settings) -> Door | None:
+def find_entrypoint(url: str, settings: Settings) -> StoreEntrypoint | None:
     """Where to ask for the store at `url`; None where nothing leads to stores."""
     if settings.store_exposure == "none":
         return None
     if settings.ingress_address:
-        return Door(settings.ingress_address, own=False)
-    return Door(url.rstrip("/"), own=True)
+        return StoreEntrypoint(settings.ingress_address, is_own_address=False)
+    return StoreEntrypoint(url.rstrip("/"), is_own_address=True)

@@ -13,123 +13,123 @@ from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.api_errors import Refused
-from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
-from storefleet.runtimes.kubernetes.manifests import Place
+from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.protocol import Work
 
 log = logs.get(__name__)
 
-_SETTLING = 10.0
-_COUNTING = 20.0
+_ROLE_BINDING_TIMEOUT_S = 10.0
+_QUOTA_STATUS_TIMEOUT_S = 20.0
 
 
-class Ground:
+class NamespaceSetup:
     """Lays it, or completes what is there; secrets that an earlier run generated stay as they are."""
 
-    def __init__(self, *, cluster: Cluster, settings: Settings) -> None:
-        self._cluster = cluster
+    def __init__(self, *, client: KubernetesClient, settings: Settings) -> None:
+        self._client = client
         self._settings = settings
 
-    async def lay(self, work: Work, engine: Engine, place: Place) -> None:
+    async def set_up(self, work: Work, engine: Engine, place: StoreLocation) -> None:
         store = work.store
-        await self._namespace(work, place)
+        await self._apply_namespace(work, place)
         await work.check()
         with effect("bind_roles"):
             for binding in manifests.make_role_bindings(
-                store, platform=self._settings.platform_namespace
+                store, platform_namespace=self._settings.platform_namespace
             ):
-                await self._cluster.apply(binding)
+                await self._client.apply(binding)
         await work.check()
         with effect("apply_rules"):
-            await self._rules(store, engine)
+            await self._apply_policies_and_limits(store, engine)
         await work.check()
         with effect("create_secrets"):
-            await self._secrets(store, engine, place)
-        await self._counted(work, place)
+            await self._create_secrets(store, engine, place)
+        await self._wait_for_quota_status(work, place)
 
-    async def _namespace(self, work: Work, place: Place) -> None:
+    async def _apply_namespace(self, work: Work, place: StoreLocation) -> None:
         wanted = manifests.make_namespace(work.store, place)
-        found = await self._cluster.get(resource_kinds.NAMESPACE, place.namespace)
+        found = await self._client.get(resource_kinds.NAMESPACE, place.namespace)
         if found is not None:
-            check_owner(found, work.store)
+            check_namespace_owner(found, work.store)
             if "deletionTimestamp" in found["metadata"]:
                 raise Wait(f"The namespace {place.namespace} is still being removed.")
-            if _holds(found, wanted):
+            if _has_wanted_metadata(found, wanted):
                 return
         await work.check()
         with effect("apply_namespace"):
-            await self._cluster.apply(wanted)
+            await self._client.apply(wanted)
 
-    async def _rules(self, store: Store, engine: Engine) -> None:
+    async def _apply_policies_and_limits(self, store: Store, engine: Engine) -> None:
         """All at once; only the first waits until the cluster has heard that we may."""
         plan = engine.plan(store.plan)
         assert plan is not None  # noqa: S101 - every engine that runs here has one
         first, *rest = (
-            *manifests.make_policies(store, engine, self._settings),
-            *manifests.make_limits(store, plan),
+            *manifests.make_store_network_policies(store, engine, self._settings),
+            *manifests.make_quotas_and_limits(store, plan),
         )
-        await self._settled(first)
-        await self._apply(rest)
+        await self._apply_once_authorized(first)
+        await self._apply_all(rest)
 
-    async def _settled(self, manifest: Manifest) -> None:
+    async def _apply_once_authorized(self, manifest: Manifest) -> None:
         """A role binding counts a moment after it was made."""
-        deadline = time.monotonic() + _SETTLING
+        deadline = time.monotonic() + _ROLE_BINDING_TIMEOUT_S
         while True:
             try:
-                await self._cluster.apply(manifest)
-            except Refused as refused:
+                await self._client.apply(manifest)
+            except ApiRequestRejected as refused:
                 if refused.code != "cluster_forbids" or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
             else:
                 return
 
-    async def _apply(self, all_of: Iterable[Manifest]) -> None:
+    async def _apply_all(self, manifests_to_apply: Iterable[Manifest]) -> None:
         ended = await asyncio.gather(
-            *(self._cluster.apply(each) for each in all_of), return_exceptions=True
+            *(self._client.apply(each) for each in manifests_to_apply), return_exceptions=True
         )
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
 
-    async def _secrets(self, store: Store, engine: Engine, place: Place) -> None:
+    async def _create_secrets(self, store: Store, engine: Engine, place: StoreLocation) -> None:
         assert engine.kubernetes is not None  # noqa: S101 - the runtime has looked
         admin = {
             "username": engine.admin.username.format(host=place.host),
             "password": secrets.token_urlsafe(15),
         }
-        await self._cluster.create(manifests.make_secret(store, manifests.ADMIN_SECRET, admin))
+        await self._client.create(manifests.make_secret(store, manifests.ADMIN_SECRET, admin))
         fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
         wanted = manifests.make_secret(store, manifests.STORE_SECRET, fresh)
-        if not await self._cluster.create(wanted):
-            await self._complete(place, fresh)
+        if not await self._client.create(wanted):
+            await self._add_missing_secrets(place, fresh)
 
-    async def _complete(self, place: Place, fresh: dict[str, str]) -> None:
+    async def _add_missing_secrets(self, place: StoreLocation, generated: dict[str, str]) -> None:
         """A newer version of the engine may want more secrets than there are."""
-        found = await self._cluster.get(
+        found = await self._client.get(
             resource_kinds.SECRET, manifests.STORE_SECRET, namespace=place.namespace
         )
         missing = {
             name: value
-            for name, value in fresh.items()
+            for name, value in generated.items()
             if name not in ((found or {}).get("data") or {})
         }
         if missing:
             change = {"stringData": missing}
-            await self._cluster.patch(
+            await self._client.patch(
                 resource_kinds.SECRET, manifests.STORE_SECRET, change, namespace=place.namespace
             )
 
-    async def _counted(self, work: Work, place: Place) -> None:
+    async def _wait_for_quota_status(self, work: Work, place: StoreLocation) -> None:
         """Until the quotas have been counted for the first time: before that the cluster refuses everything."""
-        deadline, pause = time.monotonic() + _COUNTING, 0.05
+        deadline, pause = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
         while True:
-            quotas = await self._cluster.every(
+            quotas = await self._client.list_objects(
                 resource_kinds.RESOURCE_QUOTA, namespace=place.namespace
             )
-            slow = [each["metadata"]["name"] for each in quotas if not _is_counted(each)]
+            slow = [each["metadata"]["name"] for each in quotas if not _has_quota_status(each)]
             if not slow:
                 return
             if time.monotonic() > deadline:
@@ -140,10 +140,12 @@ class Ground:
             pause = min(1, pause * 1.5)
 
 
-def check_owner(namespace: Manifest, store: Store) -> None:
+def check_namespace_owner(namespace: Manifest, store: Store) -> None:
     """Raise PermanentError unless it carries our labels for this very store."""
     labels = namespace["metadata"].get("labels") or {}
-    if any(labels.get(name) != value for name, value in manifests.ownership(store).items()):
+    if any(
+        labels.get(name) != value for name, value in manifests.make_ownership_labels(store).items()
+    ):
         raise PermanentError(
             "namespace_foreign",
             f"The namespace {namespace['metadata']['name']} is not this store's: its labels do not say so.",
@@ -151,7 +153,7 @@ def check_owner(namespace: Manifest, store: Store) -> None:
         )
 
 
-def _holds(found: Manifest, wanted: Manifest) -> bool:
+def _has_wanted_metadata(found: Manifest, wanted: Manifest) -> bool:
     """Whether labels and annotations that we want are there already."""
     return all(
         (found["metadata"].get(part) or {}).get(name) == value
@@ -160,7 +162,7 @@ def _holds(found: Manifest, wanted: Manifest) -> bool:
     )
 
 
-def _is_counted(quota: Manifest) -> bool:
+def _has_quota_status(quota: Manifest) -> bool:
     status = quota.get("status") or {}
     return bool(
         (status.get("hard") or {}).keys() >= quota["spec"]["hard"].keys() and "used" in status

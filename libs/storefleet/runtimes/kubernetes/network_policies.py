@@ -2,12 +2,16 @@
 
 from typing import Any
 
-from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT, NETWORK_POLICY, Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import (
+    COMPONENT_LABEL,
+    NETWORK_POLICY,
+    Manifest,
+)
 
-_NAMESPACE_NAME = "kubernetes.io/metadata.name"
-_NODE_LOCAL_DNS = "169.254.20.10/32"
+_NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+_NODE_LOCAL_DNS_CIDR = "169.254.20.10/32"
 #: Nothing of the cluster's, the machine's or the provider's own networks is “the internet”.
-_PRIVATE = (
+_PRIVATE_CIDRS_V4 = (
     *(
         "0.0.0.0/8",
         "10.0.0.0/8",
@@ -19,45 +23,56 @@ _PRIVATE = (
     ),
     *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
 )
-_PRIVATE_6 = ("::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8")
+_PRIVATE_CIDRS_V6 = ("::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8")
 
 
 def make_network_policies(
-    metadata: dict[str, Any], *, platform: str, ingress: str, internet: bool
+    metadata: dict[str, Any],
+    *,
+    platform_namespace: str,
+    ingress_namespace: str,
+    allow_internet: bool,
 ) -> tuple[Manifest, ...]:
     """All of them; `platform` and `ingress` are the namespaces that may come in."""
     web, setup, database = ("web",), ("web", "setup"), ("database",)
     policies = [
-        _policy(metadata, "default-deny", {}, ingress=[], egress=[]),
-        _policy(metadata, "allow-dns", {}, egress=[_dns()]),
-        _policy(
+        _make_policy(metadata, "default-deny", {}, ingress=[], egress=[]),
+        _make_policy(metadata, "allow-dns", {}, egress=[_make_dns_rule()]),
+        _make_policy(
             metadata,
             "web-to-database",
-            _pods(*setup),
-            egress=[{"to": [{"podSelector": _pods(*database)}]}],
+            _make_pod_selector(*setup),
+            egress=[{"to": [{"podSelector": _make_pod_selector(*database)}]}],
         ),
-        _policy(
+        _make_policy(
             metadata,
             "database-from-web",
-            _pods(*database),
-            ingress=[{"from": [{"podSelector": _pods(*setup)}]}],
+            _make_pod_selector(*database),
+            ingress=[{"from": [{"podSelector": _make_pod_selector(*setup)}]}],
         ),
-        _policy(
+        _make_policy(
             metadata,
             "web-ingress",
-            _pods(*web),
-            ingress=[{"from": [_namespaces(platform, ingress)]}],
+            _make_pod_selector(*web),
+            ingress=[{"from": [_make_namespace_peer(platform_namespace, ingress_namespace)]}],
         ),
     ]
-    if internet:
-        policies.append(_policy(metadata, "egress-internet", _pods(*setup), egress=[_internet()]))
+    if allow_internet:
+        policies.append(
+            _make_policy(
+                metadata,
+                "egress-internet",
+                _make_pod_selector(*setup),
+                egress=[_make_internet_rule()],
+            )
+        )
     return tuple(policies)
 
 
-def _policy(
+def _make_policy(
     metadata: dict[str, Any],
     name: str,
-    pods: dict[str, Any],
+    pod_selector: dict[str, Any],
     *,
     ingress: list[Manifest] | None = None,
     egress: list[Manifest] | None = None,
@@ -65,37 +80,39 @@ def _policy(
     """A direction that is given is closed to all but what it lists."""
     rules = {"ingress": ingress, "egress": egress}
     return {
-        "apiVersion": NETWORK_POLICY.api,
+        "apiVersion": NETWORK_POLICY.api_version,
         "kind": NETWORK_POLICY.name,
         "metadata": {**metadata, "name": name},
         "spec": {
-            "podSelector": pods,
+            "podSelector": pod_selector,
             "policyTypes": [way.capitalize() for way, rule in rules.items() if rule is not None],
             **{way: rule for way, rule in rules.items() if rule},
         },
     }
 
 
-def _pods(*components: str) -> dict[str, Any]:
-    return {"matchExpressions": [{"key": COMPONENT, "operator": "In", "values": list(components)}]}
+def _make_pod_selector(*components: str) -> dict[str, Any]:
+    return {
+        "matchExpressions": [{"key": COMPONENT_LABEL, "operator": "In", "values": list(components)}]
+    }
 
 
-def _namespaces(*names: str) -> dict[str, Any]:
+def _make_namespace_peer(*names: str) -> dict[str, Any]:
     values = sorted(set(names))
     return {
         "namespaceSelector": {
-            "matchExpressions": [{"key": _NAMESPACE_NAME, "operator": "In", "values": values}]
+            "matchExpressions": [{"key": _NAMESPACE_NAME_LABEL, "operator": "In", "values": values}]
         }
     }
 
 
-def _dns() -> dict[str, Any]:
-    to = [_namespaces("kube-system"), {"ipBlock": {"cidr": _NODE_LOCAL_DNS}}]
+def _make_dns_rule() -> dict[str, Any]:
+    to = [_make_namespace_peer("kube-system"), {"ipBlock": {"cidr": _NODE_LOCAL_DNS_CIDR}}]
     return {"to": to, "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-def _internet() -> dict[str, Any]:
-    blocks = (("0.0.0.0/0", _PRIVATE), ("::/0", _PRIVATE_6))
+def _make_internet_rule() -> dict[str, Any]:
+    blocks = (("0.0.0.0/0", _PRIVATE_CIDRS_V4), ("::/0", _PRIVATE_CIDRS_V6))
     return {
         "to": [{"ipBlock": {"cidr": cidr, "except": list(private)}} for cidr, private in blocks]
     }

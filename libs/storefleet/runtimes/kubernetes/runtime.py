@@ -12,25 +12,25 @@ from storefleet.engines.catalogue import Engines
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.api_errors import Refused
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.api.watcher import Watching
-from storefleet.runtimes.kubernetes.create_steps import Creation
-from storefleet.runtimes.kubernetes.delete_steps import Teardown
-from storefleet.runtimes.kubernetes.manifests import place_of
-from storefleet.runtimes.kubernetes.pod_logs import Lines, decoded
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import Starter
-from storefleet.runtimes.kubernetes.releases.helm_process import Helm
-from storefleet.runtimes.kubernetes.releases.installer import Installer
-from storefleet.runtimes.kubernetes.tasks.task_jobs import Tasks
-from storefleet.runtimes.kubernetes.usage import make_usage
-from storefleet.runtimes.kubernetes.version_steps import Changing
+from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.watcher import StoreWatcher
+from storefleet.runtimes.kubernetes.create_steps import CreateSteps
+from storefleet.runtimes.kubernetes.delete_steps import DeleteSteps
+from storefleet.runtimes.kubernetes.manifests import locate_store
+from storefleet.runtimes.kubernetes.pod_logs import PodLogs, decode_secret_value
+from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
+from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
+from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
+from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
+from storefleet.runtimes.kubernetes.usage import list_resource_usage
+from storefleet.runtimes.kubernetes.version_steps import VersionSteps
 from storefleet.runtimes.protocol import Change, RuntimeStep, Use
 from storefleet.runtimes.storefront_check import Visitor
 
 log = logs.get(__name__)
 
-_CHECKED_FOR = 5.0
+_CHECK_TTL_S = 5.0
 
 
 class KubernetesRuntime:
@@ -40,58 +40,63 @@ class KubernetesRuntime:
 
     def __init__(self, *, settings: Settings, engines: Engines) -> None:
         self._settings = settings
-        self._cluster = Cluster(kubeconfig=settings.kubeconfig)
-        self._helm = Helm(
-            program=settings.helm,
-            timeout=settings.helm_timeout,
-            runs=settings.helm_runs,
+        self._client = KubernetesClient(kubeconfig=settings.kubeconfig)
+        self._helm = HelmClient(
+            executable=settings.helm,
+            timeout_s=settings.helm_timeout,
+            max_runs=settings.helm_runs,
             kubeconfig=settings.kubeconfig,
         )
-        self._watching = Watching(self._cluster)
-        self._visitor = Visitor(scheme=settings.store_scheme)
-        self._lines = Lines(self._cluster)
-        installer = Installer(
-            cluster=self._cluster,
+        self._watcher = StoreWatcher(self._client)
+        self._storefront_check = Visitor(scheme=settings.store_scheme)
+        self._pod_logs = PodLogs(self._client)
+        installer = ReleaseInstaller(
+            client=self._client,
             helm=self._helm,
-            watching=self._watching,
+            watcher=self._watcher,
             engines=engines,
             settings=settings,
         )
-        starter = Starter(cluster=self._cluster, watching=self._watching, lines=self._lines)
-        self._creation = Creation(
-            cluster=self._cluster,
+        starter = ReadinessWaiter(
+            client=self._client, watcher=self._watcher, pod_logs=self._pod_logs
+        )
+        self._create_steps = CreateSteps(
+            client=self._client,
             installer=installer,
-            starter=starter,
-            visitor=self._visitor,
+            readiness_waiter=starter,
+            storefront_check=self._storefront_check,
             settings=settings,
         )
-        self._changing = Changing(
-            cluster=self._cluster,
+        self._version_steps = VersionSteps(
+            client=self._client,
             installer=installer,
-            starter=starter,
-            creation=self._creation,
-            tasks=Tasks(cluster=self._cluster, watching=self._watching, lines=self._lines),
+            readiness_waiter=starter,
+            create_steps=self._create_steps,
+            tasks=TaskJobs(client=self._client, watcher=self._watcher, pod_logs=self._pod_logs),
             settings=settings,
         )
-        self._teardown = Teardown(
-            cluster=self._cluster, visitor=self._visitor, engines=engines, settings=settings
+        self._delete_steps = DeleteSteps(
+            client=self._client,
+            storefront_check=self._storefront_check,
+            engines=engines,
+            settings=settings,
         )
-        self._checking = asyncio.Lock()
-        self._checked = 0.0
+        self._check_lock = asyncio.Lock()
+        self._checked_at = 0.0
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["KubernetesRuntime"]:
         async with AsyncExitStack() as stack:
-            for part in (self._cluster, self._helm, self._visitor, self._watching):
+            for part in (self._client, self._helm, self._storefront_check, self._watcher):
                 await stack.enter_async_context(part.opened())
             yield self
 
     async def check(self) -> None:
         """A good answer counts for a few seconds: probes ask more often than it changes."""
-        async with self._checking:
-            if time.monotonic() > self._checked + _CHECKED_FOR:
-                await self._cluster.check()
-                self._checked = time.monotonic()
+        async with self._check_lock:
+            if time.monotonic() > self._checked_at + _CHECK_TTL_S:
+                await self._client.check_readiness()
+                self._checked_at = time.monotonic()
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
         del store
@@ -99,30 +104,42 @@ class KubernetesRuntime:
             RuntimeStep(
                 "namespace",
                 "Make the namespace with its limits, rules and secrets",
-                self._creation.namespace,
+                self._create_steps.set_up_namespace,
             ),
-            RuntimeStep("release", "Install the chart", self._creation.release),
-            RuntimeStep("start", "Start the shop", self._creation.start),
-            RuntimeStep("prove", "Visit the storefront and the admin", self._creation.prove),
+            RuntimeStep("release", "Install the chart", self._create_steps.install_release),
+            RuntimeStep("start", "Start the shop", self._create_steps.wait_until_ready),
+            RuntimeStep(
+                "prove", "Visit the storefront and the admin", self._create_steps.verify_storefront
+            ),
         )
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
         del store
         return (
-            RuntimeStep("namespace", "Remove the namespace", self._teardown.namespace),
-            RuntimeStep("gone", "Wait until everything in it is gone", self._teardown.gone),
-            RuntimeStep("prove", "Prove that nothing is left", self._teardown.prove),
+            RuntimeStep("namespace", "Remove the namespace", self._delete_steps.delete_namespace),
+            RuntimeStep(
+                "gone", "Wait until everything in it is gone", self._delete_steps.wait_until_deleted
+            ),
+            RuntimeStep("prove", "Prove that nothing is left", self._delete_steps.verify_deletion),
         )
 
     def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store
         return (
-            RuntimeStep("dump", "Dump the database", self._changing.dump),
-            RuntimeStep("release", f"Install the chart of {change.target}", self._changing.release),
+            RuntimeStep("dump", "Dump the database", self._version_steps.dump_database),
             RuntimeStep(
-                "start", f"Start {change.target} beside {change.origin}", self._changing.start
+                "release",
+                f"Install the chart of {change.target}",
+                self._version_steps.install_release,
             ),
-            RuntimeStep("prove", "Visit the storefront and the admin", self._changing.prove),
+            RuntimeStep(
+                "start",
+                f"Start {change.target} beside {change.origin}",
+                self._version_steps.wait_until_ready,
+            ),
+            RuntimeStep(
+                "prove", "Visit the storefront and the admin", self._version_steps.verify_storefront
+            ),
         )
 
     def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
@@ -131,50 +148,64 @@ class KubernetesRuntime:
             RuntimeStep(
                 "return-release",
                 f"Install the chart of {change.origin} again",
-                self._changing.return_release,
+                self._version_steps.roll_back_release,
             ),
-            RuntimeStep("return-start", f"Go back to {change.origin}", self._changing.return_start),
+            RuntimeStep(
+                "return-start", f"Go back to {change.origin}", self._version_steps.wait_for_rollback
+            ),
             RuntimeStep(
                 "return-prove",
                 "Visit the storefront and the admin again",
-                self._changing.return_prove,
+                self._version_steps.verify_rollback,
             ),
         )
 
     def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
         del store
         restoring = (
-            RuntimeStep("orders", "Ask which orders would go", self._changing.orders),
-            RuntimeStep("stop", "Stop the shop", self._changing.stop),
-            RuntimeStep("restore", "Put the dump back", self._changing.restore),
+            RuntimeStep("orders", "Ask which orders would go", self._version_steps.count_orders),
+            RuntimeStep("stop", "Stop the shop", self._version_steps.stop_store),
+            RuntimeStep("restore", "Put the dump back", self._version_steps.restore_database),
         )
         return (
             *(restoring if change.restore else ()),
-            RuntimeStep("release", f"Install the chart of {change.target}", self._changing.release),
-            RuntimeStep("start", f"Start {change.target}", self._changing.start),
-            RuntimeStep("prove", "Visit the storefront and the admin", self._changing.prove),
+            RuntimeStep(
+                "release",
+                f"Install the chart of {change.target}",
+                self._version_steps.install_release,
+            ),
+            RuntimeStep("start", f"Start {change.target}", self._version_steps.wait_until_ready),
+            RuntimeStep(
+                "prove", "Visit the storefront and the admin", self._version_steps.verify_storefront
+            ),
         )
 
     async def usage(self, store: Store) -> list[Use] | None:
         """None while there is nothing that is counted, or that we may read."""
-        namespace = place_of(store, self._settings).namespace
+        namespace = locate_store(store, self._settings).namespace
         try:
-            quotas = await self._cluster.every(resource_kinds.RESOURCE_QUOTA, namespace=namespace)
-        except Refused as refused:  # without its namespace there is no role binding either
+            quotas = await self._client.list_objects(
+                resource_kinds.RESOURCE_QUOTA, namespace=namespace
+            )
+        except (
+            ApiRequestRejected
+        ) as refused:  # without its namespace there is no role binding either
             log.warning("usage_refused", reason=refused.detail)
             return None
-        return make_usage(quotas) or None
+        return list_resource_usage(quotas) or None
 
     async def credentials(self, store: Store) -> Credentials | None:
         if store.admin_url is None:
             return None
         try:
-            secret = await self._cluster.get(
+            secret = await self._client.get(
                 resource_kinds.SECRET,
                 manifests.ADMIN_SECRET,
-                namespace=place_of(store, self._settings).namespace,
+                namespace=locate_store(store, self._settings).namespace,
             )
-        except Refused as refused:  # without its namespace there is no role binding either
+        except (
+            ApiRequestRejected
+        ) as refused:  # without its namespace there is no role binding either
             log.warning("credentials_refused", reason=refused.detail)
             raise RuntimeAway(
                 "The cluster does not let the platform read this store's sign-in."
@@ -182,9 +213,13 @@ class KubernetesRuntime:
         data = (secret or {}).get("data") or {}
         if not {"username", "password"} <= data.keys():
             return None
-        return Credentials(store.admin_url, decoded(data["username"]), decoded(data["password"]))
+        return Credentials(
+            store.admin_url,
+            decode_secret_value(data["username"]),
+            decode_secret_value(data["password"]),
+        )
 
     async def logs(self, store: Store, *, tail: int) -> list[str]:
-        return await self._lines.of_store(
-            store.id, place_of(store, self._settings).namespace, tail=tail
+        return await self._pod_logs.read_store_log(
+            store.id, locate_store(store, self._settings).namespace, tail_lines=tail
         )

@@ -10,86 +10,93 @@ from storefleet.core.models import timestamp
 from storefleet.core.settings import Settings
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.create_steps import Creation
-from storefleet.runtimes.kubernetes.manifests import Place, place_of
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.create_steps import CreateSteps
+from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
 from storefleet.runtimes.kubernetes.readiness import readiness_wait
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import Starter
-from storefleet.runtimes.kubernetes.releases.installer import Installer
-from storefleet.runtimes.kubernetes.tasks.dumps import Answered, Dump, Dumps, Orders
-from storefleet.runtimes.kubernetes.tasks.task_jobs import Tasks, job_name
+from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
+from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
+from storefleet.runtimes.kubernetes.tasks.dumps import (
+    TaskResult,
+    DumpRecord,
+    DumpRecords,
+    OrderCount,
+)
+from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs, make_job_name
 from storefleet.runtimes.protocol import Change, Outcome, Work
 
-_PROOF = 45.0
+_STOREFRONT_TIMEOUT_S = 45.0
 
 
-class Changing:
+class VersionSteps:
     """The steps of one change after the other, for all stores of a process."""
 
     def __init__(
         self,
         *,
-        cluster: Cluster,
-        installer: Installer,
-        starter: Starter,
-        creation: Creation,
-        tasks: Tasks,
+        client: KubernetesClient,
+        installer: ReleaseInstaller,
+        readiness_waiter: ReadinessWaiter,
+        create_steps: CreateSteps,
+        tasks: TaskJobs,
         settings: Settings,
     ) -> None:
-        self._cluster = cluster
+        self._client = client
         self._installer = installer
-        self._starter = starter
-        self._creation = creation
+        self._readiness_waiter = readiness_waiter
+        self._create_steps = create_steps
         self._tasks = tasks
-        self._dumps = Dumps(cluster)
+        self._dumps = DumpRecords(client)
         self._settings = settings
 
     # before anything changes ----------------------------------------------------------------------------------------
 
-    async def dump(self, work: Work) -> Outcome:
+    async def dump_database(self, work: Work) -> Outcome:
         """Unchanged when it fails, or when there would be no way there or back: the store is as it was."""
-        place, change = self._place(work), _change(work)
+        place, change = self._locate_store(work), _get_change(work)
         try:
             for version in (change.target, change.origin):
-                self._installer.engine_of(_at(work, version).store)
-            answer = Answered("dump", await self._tasks.run(work, place, "dump", env=_told(work)))
-            dump = answer.as_dump()
+                self._installer.get_engine(_with_version(work, version).store)
+            answer = TaskResult(
+                "dump", await self._tasks.run_task(work, place, "dump", env=_make_task_env(work))
+            )
+            dump = answer.parse_dump()
         except PermanentError as error:
-            raise _unchanged(error) from None
+            raise _make_nothing_changed(error) from None
         await work.check()
-        await self._dumps.note(work.store, place, work.operation_id, dump)
-        await self._tasks.remove(place, job_name(work, "dump"))
+        await self._dumps.record_dump(work.store, place, work.operation_id, dump)
+        await self._tasks.delete_job(place, make_job_name(work, "dump"))
         return Outcome(f"The database is dumped ({max(1, round(dump.bytes / 1000)):,} kB)")
 
-    async def orders(self, work: Work) -> Outcome:
+    async def count_orders(self, work: Work) -> Outcome:
         """Unchanged when orders would go, and nobody has said that they may."""
         try:
-            self._installer.engine_of(_at(work, _change(work).target).store)
+            self._installer.get_engine(_with_version(work, _get_change(work).target).store)
         except PermanentError as error:
-            raise _unchanged(error) from None
-        found = await self._orders(work, "orders")
+            raise _make_nothing_changed(error) from None
+        found = await self._count_orders(work, "orders")
         if not found.count:
             return Outcome("No order would go")
         return Outcome(f"{found.count} order(s) will go, as was asked for")
 
-    async def _orders(self, work: Work, name: str) -> Orders:
-        place, change = self._place(work), _change(work)
+    async def _count_orders(self, work: Work, name: str) -> OrderCount:
+        place, change = self._locate_store(work), _get_change(work)
         try:
-            dump = await self._dump_of(place, change)
-            env = {**_told(work), "STOREFLEET_SINCE": str(timestamp(dump.at))}
-            answer = Answered(
-                "orders", await self._tasks.run(work, place, "orders", name=name, env=env)
+            dump = await self._get_dump(place, change)
+            env = {**_make_task_env(work), "STOREFLEET_SINCE": str(timestamp(dump.at))}
+            answer = TaskResult(
+                "orders", await self._tasks.run_task(work, place, "orders", name=name, env=env)
             )
-            found = answer.as_orders()
+            found = answer.parse_order_count()
         except PermanentError as error:
-            raise _unchanged(error) from None
-        await self._tasks.remove(place, job_name(work, name))
+            raise _make_nothing_changed(error) from None
+        await self._tasks.delete_job(place, make_job_name(work, name))
         if found.count and not change.discard_orders:
-            raise _orders_would_go(found, dump)
+            raise _make_orders_lost_error(found, dump)
         return found
 
-    async def _dump_of(self, place: Place, change: Change) -> Dump:
-        dump = await self._dumps.find(place, change.dump)
+    async def _get_dump(self, place: StoreLocation, change: Change) -> DumpRecord:
+        dump = await self._dumps.find_dump(place, change.dump)
         if dump is None:
             raise PermanentError(
                 "dump_missing",
@@ -100,38 +107,40 @@ class Changing:
 
     # the dump comes back --------------------------------------------------------------------------------------------
 
-    async def stop(self, work: Work) -> Outcome:
+    async def stop_store(self, work: Work) -> Outcome:
         """From here on nobody orders; who did in the meantime is asked for once more."""
-        place = self._place(work)
-        await self._scale(work, place, 0)
-        await self._starter.start(work, place, readiness_wait.STOP)
-        if not _change(work).discard_orders:
+        place = self._locate_store(work)
+        await self._scale_web(work, place, 0)
+        await self._readiness_waiter.wait_until_ready(work, place, readiness_wait.STOP_MODE)
+        if not _get_change(work).discard_orders:
             try:
-                await self._orders(work, "recount")
+                await self._count_orders(work, "recount")
             except Unchanged:
-                await self._resume(work, place)
+                await self._resume_store(work, place)
                 raise
         return Outcome("The shop is stopped")
 
-    async def restore(self, work: Work) -> Outcome:
+    async def restore_database(self, work: Work) -> Outcome:
         """All of it or nothing; when it is nothing, the shop goes on as it was."""
-        place = self._place(work)
+        place = self._locate_store(work)
         try:
-            await self._tasks.run(work, place, "restore", env=_told(work))
+            await self._tasks.run_task(work, place, "restore", env=_make_task_env(work))
         except PermanentError as error:
-            await self._resume(work, place)
-            raise _unchanged(error) from None
-        await self._tasks.remove(place, job_name(work, "restore"))
+            await self._resume_store(work, place)
+            raise _make_nothing_changed(error) from None
+        await self._tasks.delete_job(place, make_job_name(work, "restore"))
         return Outcome("The database is as it was before the upgrade")
 
-    async def _resume(self, work: Work, place: Place) -> None:
-        await self._scale(work, place, 1)
-        await self._starter.start(work, place, readiness_wait.CHANGE)
+    async def _resume_store(self, work: Work, place: StoreLocation) -> None:
+        await self._scale_web(work, place, 1)
+        await self._readiness_waiter.wait_until_ready(
+            work, place, readiness_wait.VERSION_CHANGE_MODE
+        )
 
-    async def _scale(self, work: Work, place: Place, replicas: int) -> None:
+    async def _scale_web(self, work: Work, place: StoreLocation, replicas: int) -> None:
         await work.check()
         with effect("scale_web"):
-            await self._cluster.patch(
+            await self._client.patch(
                 resource_kinds.DEPLOYMENT,
                 "web",
                 {"spec": {"replicas": replicas}},
@@ -140,73 +149,83 @@ class Changing:
 
     # the other version ----------------------------------------------------------------------------------------------
 
-    async def release(self, work: Work) -> Outcome:
-        return await self._release(_at(work, _change(work).target))
+    async def install_release(self, work: Work) -> Outcome:
+        return await self._install_release(_with_version(work, _get_change(work).target))
 
-    async def _release(self, work: Work, *, abandons: bool = False) -> Outcome:
-        place = self._place(work)
-        image = await self._installer.database_image(place)
-        outcome = await self._installer.install(work, database_image=image, abandons=abandons)
-        web = await self._cluster.get(resource_kinds.DEPLOYMENT, "web", namespace=place.namespace)
+    async def _install_release(self, work: Work, *, is_rollback: bool = False) -> Outcome:
+        place = self._locate_store(work)
+        image = await self._installer.read_database_image(place)
+        outcome = await self._installer.install_release(
+            work, database_image=image, is_rollback=is_rollback
+        )
+        web = await self._client.get(resource_kinds.DEPLOYMENT, "web", namespace=place.namespace)
         if (
             web is not None and web["spec"].get("replicas") == 0
         ):  # not every chart says how many it wants
-            await self._scale(work, place, 1)
+            await self._scale_web(work, place, 1)
         return outcome
 
-    async def start(self, work: Work) -> Outcome:
-        return await self._starter.start(
-            _at(work, _change(work).target), self._place(work), readiness_wait.CHANGE
+    async def wait_until_ready(self, work: Work) -> Outcome:
+        return await self._readiness_waiter.wait_until_ready(
+            _with_version(work, _get_change(work).target),
+            self._locate_store(work),
+            readiness_wait.VERSION_CHANGE_MODE,
         )
 
-    async def prove(self, work: Work) -> Outcome:
+    async def verify_storefront(self, work: Work) -> Outcome:
         """Not tried for long: while it does not show its shop, there is none."""
         try:
-            return await self._creation.prove(_at(work, _change(work).target), patience=_PROOF)
+            return await self._create_steps.verify_storefront(
+                _with_version(work, _get_change(work).target), timeout_s=_STOREFRONT_TIMEOUT_S
+            )
         except TransientError as error:
             raise PermanentError(error.code, error.detail, next_step=error.next_step) from None
 
     # the way back ---------------------------------------------------------------------------------------------------
 
-    async def return_release(self, work: Work) -> Outcome:
-        await self._release(_at(work, _change(work).origin), abandons=True)
+    async def roll_back_release(self, work: Work) -> Outcome:
+        await self._install_release(_with_version(work, _get_change(work).origin), is_rollback=True)
         return Outcome("The release is the one from before")
 
-    async def return_start(self, work: Work) -> Outcome:
-        return await self._starter.start(
-            _at(work, _change(work).origin), self._place(work), readiness_wait.RETURN
+    async def wait_for_rollback(self, work: Work) -> Outcome:
+        return await self._readiness_waiter.wait_until_ready(
+            _with_version(work, _get_change(work).origin),
+            self._locate_store(work),
+            readiness_wait.ROLLBACK_MODE,
         )
 
-    async def return_prove(self, work: Work) -> Outcome:
+    async def verify_rollback(self, work: Work) -> Outcome:
         """Tried again, unlike the new version: it is what there is, and may be slow."""
-        return await self._creation.prove(_at(work, _change(work).origin))
+        return await self._create_steps.verify_storefront(
+            _with_version(work, _get_change(work).origin)
+        )
 
-    def _place(self, work: Work) -> Place:
-        return place_of(work.store, self._settings)
+    def _locate_store(self, work: Work) -> StoreLocation:
+        return locate_store(work.store, self._settings)
 
 
-def _change(work: Work) -> Change:
+def _get_change(work: Work) -> Change:
     assert work.change is not None  # noqa: S101 - these steps belong to upgrades and rollbacks alone
     return work.change
 
 
-def _at(work: Work, version: str) -> Work:
+def _with_version(work: Work, version: str) -> Work:
     """The same work, on the store as it is to be."""
     return replace(work, store=work.store.model_copy(update={"engine_version": version}))
 
 
-def _told(work: Work) -> dict[str, str]:
+def _make_task_env(work: Work) -> dict[str, str]:
     """What every task is told: by which name the dump goes."""
-    return {"STOREFLEET_DUMP": _change(work).dump}
+    return {"STOREFLEET_DUMP": _get_change(work).dump}
 
 
-def _unchanged(error: PermanentError) -> Unchanged:
+def _make_nothing_changed(error: PermanentError) -> Unchanged:
     if isinstance(error, Unchanged):
         return error
     return Unchanged(error.code, error.detail, next_step=error.next_step)
 
 
-def _orders_would_go(found: Orders, dump: Dump) -> Unchanged:
+def _make_orders_lost_error(found: OrderCount, dump: DumpRecord) -> Unchanged:
     listed = "; ".join(str(order) for order in found.orders)
     more = (
         f"; and {found.count - len(found.orders)} more"

@@ -13,48 +13,55 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 
 from storefleet.core.errors import RuntimeAway
 from storefleet.observability import logs, metrics
-from storefleet.runtimes.kubernetes.api.api_errors import answered
-from storefleet.runtimes.kubernetes.api.resource_kinds import MANAGER, Kind, Manifest, kind_of
+from storefleet.runtimes.kubernetes.api.api_errors import map_api_response
+from storefleet.runtimes.kubernetes.api.resource_kinds import (
+    FIELD_MANAGER,
+    ResourceKind,
+    Manifest,
+    get_kind,
+)
 
 log = logs.get(__name__)
 
-_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
-_BODY_LIMIT = 64 << 20
-_PAGE = 250
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+_MAX_BODY_BYTES = 64 << 20
+_PAGE_SIZE = 250
+_METADATA_ONLY_ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-class Cluster:
+class KubernetesClient:
     """One cluster, by a kubeconfig or, without one, by the service account of the pod."""
 
     def __init__(self, *, kubeconfig: str = "") -> None:
         self._kubeconfig = kubeconfig
-        self._client: ApiClient | None = None
-        self._connecting = asyncio.Lock()
+        self._api_client: ApiClient | None = None
+        self._connect_lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Cluster"]:
+    async def opened(self) -> AsyncIterator["KubernetesClient"]:
         """Connections are made when they are needed, so that a service starts without a cluster."""
         try:
             yield self
         finally:
-            await self._forget()
+            await self._close_api_client()
 
     # reading --------------------------------------------------------------------------------------------------------
 
-    async def check(self, *, timeout: float = 3) -> None:
+    async def check_readiness(self, *, timeout_s: float = 3) -> None:
         """Raise RuntimeAway unless the API server says that it is ready."""
-        async with self._answer("GET", "/readyz", timeout=aiohttp.ClientTimeout(total=timeout)):
+        async with self._open_response(
+            "GET", "/readyz", timeout=aiohttp.ClientTimeout(total=timeout_s)
+        ):
             return
 
-    async def get(self, kind: Kind, name: str, *, namespace: str = "") -> Manifest | None:
-        path = kind.path(namespace=namespace, name=name)
-        async with self._answer("GET", path, kind=kind, missing=True) as answer:
-            return None if answer.status == 404 else await _object(answer)
+    async def get(self, kind: ResourceKind, name: str, *, namespace: str = "") -> Manifest | None:
+        path = kind.make_path(namespace=namespace, name=name)
+        async with self._open_response("GET", path, kind=kind, missing=True) as answer:
+            return None if answer.status == 404 else await _read_object(answer)
 
-    async def pages(
+    async def list_pages(
         self,
-        kind: Kind,
+        kind: ResourceKind,
         *,
         namespace: str = "",
         labels: str = "",
@@ -62,152 +69,171 @@ class Cluster:
         metadata_only: bool = False,
     ) -> AsyncGenerator[Manifest, None]:
         """Every object of the kind, as lists of bounded length that are of one moment."""
-        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
-        headers = {"Accept": _METADATA} if metadata_only else None
+        query = {"limit": str(_PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields}
+        headers = {"Accept": _METADATA_ONLY_ACCEPT} if metadata_only else None
         while True:
-            async with self._answer(
-                "GET", kind.path(namespace=namespace), kind=kind, query=query, headers=headers
+            async with self._open_response(
+                "GET", kind.make_path(namespace=namespace), kind=kind, query=query, headers=headers
             ) as answer:
-                page = await _object(answer)
+                page = await _read_object(answer)
             yield page
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
                 return
 
-    async def every(
+    async def list_objects(
         self,
-        kind: Kind,
+        kind: ResourceKind,
         *,
         namespace: str = "",
         labels: str = "",
         fields: str = "",
         metadata_only: bool = False,
     ) -> list[Manifest]:
-        pages = self.pages(
+        pages = self.list_pages(
             kind, namespace=namespace, labels=labels, fields=fields, metadata_only=metadata_only
         )
         return [item async for page in pages for item in page["items"] or ()]
 
-    async def changes(
-        self, kind: Kind, *, labels: str, version: str, seconds: int, silence: float
+    async def watch_objects(
+        self,
+        kind: ResourceKind,
+        *,
+        labels: str,
+        resource_version: str,
+        duration_s: int,
+        idle_timeout_s: float,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Events of a watch from `version` on, for so many seconds; RuntimeAway after `silence` or any trouble."""
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "labelSelector": labels,
-            "resourceVersion": version,
-            "timeoutSeconds": str(seconds),
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(duration_s),
         }
-        timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=silence)
-        async with self._answer(
-            "GET", kind.path(), kind=kind, query=query, timeout=timeout, verb="WATCH"
+        timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=idle_timeout_s)
+        async with self._open_response(
+            "GET", kind.make_path(), kind=kind, query=query, timeout=timeout, verb="WATCH"
         ) as answer:
             async for line in answer.content:
                 yield json.loads(line)
 
-    async def log(
+    async def read_log(
         self,
         namespace: str,
         pod: str,
         container: str,
         *,
-        tail: int,
+        tail_lines: int,
         previous: bool = False,
-        times: bool = False,
+        timestamps: bool = False,
     ) -> list[str]:
         """Last lines of a container, oldest first; none when it has not written, or is gone."""
-        query = {"container": container, "tailLines": str(tail), "limitBytes": str(512 << 10)}
+        query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(512 << 10)}
         query |= {
             name: "true"
-            for name, wanted in (("previous", previous), ("timestamps", times))
+            for name, wanted in (("previous", previous), ("timestamps", timestamps))
             if wanted
         }
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        async with self._answer("GET", path, query=query, missing=True, verb="LOG") as answer:
+        async with self._open_response(
+            "GET", path, query=query, missing=True, verb="LOG"
+        ) as answer:
             if answer.status != 200:
                 return []
-            return (await _body(answer)).decode(errors="replace").splitlines()[-tail:]
+            return (await _read_body(answer)).decode(errors="replace").splitlines()[-tail_lines:]
 
     # writing --------------------------------------------------------------------------------------------------------
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply in our name: made, or brought to what the manifest says."""
-        query = {"fieldManager": MANAGER, "force": "true"}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         headers = {"Content-Type": "application/apply-patch+yaml"}
-        kind, name = kind_of(manifest), manifest["metadata"]["name"]
-        path = kind.path(namespace=manifest["metadata"].get("namespace", ""), name=name)
-        async with self._answer(
+        kind, name = get_kind(manifest), manifest["metadata"]["name"]
+        path = kind.make_path(namespace=manifest["metadata"].get("namespace", ""), name=name)
+        async with self._open_response(
             "PATCH", path, kind=kind, query=query, headers=headers, body=manifest
         ) as answer:
-            return await _object(answer)
+            return await _read_object(answer)
 
     async def create(self, manifest: Manifest) -> bool:
         """Make it unless there is one of that name; whether it was made."""
-        kind, namespace = kind_of(manifest), manifest["metadata"]["namespace"]
-        path, query = kind.path(namespace=namespace), {"fieldManager": MANAGER}
-        async with self._answer(
+        kind, namespace = get_kind(manifest), manifest["metadata"]["namespace"]
+        path, query = kind.make_path(namespace=namespace), {"fieldManager": FIELD_MANAGER}
+        async with self._open_response(
             "POST", path, kind=kind, query=query, body=manifest, conflict=True
         ) as answer:
             return answer.status != 409
 
-    async def patch(self, kind: Kind, name: str, change: Manifest, *, namespace: str) -> bool:
+    async def patch(
+        self, kind: ResourceKind, name: str, change: Manifest, *, namespace: str
+    ) -> bool:
         """Merge a change into an object; whether there is one."""
         headers = {"Content-Type": "application/merge-patch+json"}
-        path, query = kind.path(namespace=namespace, name=name), {"fieldManager": MANAGER}
-        async with self._answer(
+        path, query = (
+            kind.make_path(namespace=namespace, name=name),
+            {"fieldManager": FIELD_MANAGER},
+        )
+        async with self._open_response(
             "PATCH", path, kind=kind, query=query, headers=headers, body=change, missing=True
         ) as answer:
             return answer.status != 404
 
-    async def delete(self, kind: Kind, name: str, *, uid: str, namespace: str = "") -> bool:
+    async def delete(self, kind: ResourceKind, name: str, *, uid: str, namespace: str = "") -> bool:
         """Delete the object with this UID and no other; whether it was there."""
-        body = {**_DELETE, "preconditions": {"uid": uid}}
-        path = kind.path(namespace=namespace, name=name)
-        async with self._answer("DELETE", path, kind=kind, body=body, missing=True) as answer:
+        body = {**_DELETE_OPTIONS, "preconditions": {"uid": uid}}
+        path = kind.make_path(namespace=namespace, name=name)
+        async with self._open_response(
+            "DELETE", path, kind=kind, body=body, missing=True
+        ) as answer:
             return answer.status != 404
 
-    async def delete_every(self, kind: Kind, *, namespace: str, grace: int) -> None:
+    async def delete_collection(
+        self, kind: ResourceKind, *, namespace: str, grace_period_s: int
+    ) -> None:
         """Delete all of a kind in a namespace; pods get so many seconds."""
-        body = {**_DELETE, "gracePeriodSeconds": grace}
-        async with self._answer(
-            "DELETE", kind.path(namespace=namespace), kind=kind, body=body, missing=True
+        body = {**_DELETE_OPTIONS, "gracePeriodSeconds": grace_period_s}
+        async with self._open_response(
+            "DELETE", kind.make_path(namespace=namespace), kind=kind, body=body, missing=True
         ):
             return
 
     # the wire -------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _answer(
+    async def _open_response(
         self,
         method: str,
         path: str,
         *,
-        kind: Kind | None = None,
+        kind: ResourceKind | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Manifest | None = None,
-        timeout: aiohttp.ClientTimeout = _TIMEOUT,
-        missing: bool = False,
-        conflict: bool = False,
+        timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
+        allow_missing: bool = False,
+        allow_conflict: bool = False,
         verb: str = "",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer whose body can be read; statuses that the caller does not expect are raised."""
-        expected = {404: missing, 409: conflict}
+        expected = {404: allow_missing, 409: allow_conflict}
         labels = [verb or method, kind.plural if kind else "-"]
         try:
-            response = await self._ask(method, path, query or {}, headers or {}, body, timeout)
+            response = await self._send_request(
+                method, path, query or {}, headers or {}, body, timeout
+            )
             metrics.CLUSTER_REQUESTS.labels(*labels, str(response.status)).inc()
             async with response:
                 if not 200 <= response.status < 300 and not expected.get(response.status):
-                    await self._refuse(response, _deed(method, path, kind))
+                    await self._raise_api_error(response, _describe_request(method, path, kind))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             metrics.CLUSTER_REQUESTS.labels(*labels, "away").inc()
             what = str(error) or type(error).__name__
             raise RuntimeAway(f"The cluster's API server does not answer: {what[:200]}") from None
 
-    async def _ask(
+    async def _send_request(
         self,
         method: str,
         path: str,
@@ -216,7 +242,7 @@ class Cluster:
         body: Manifest | None,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        client = await self._connected()
+        client = await self._get_api_client()
         try:
             response: aiohttp.ClientResponse = await client.call_api(
                 path,
@@ -232,33 +258,37 @@ class Cluster:
             raise RuntimeAway(f"The connection to the cluster is made anew: {error}") from None
         return response
 
-    async def _refuse(self, response: aiohttp.ClientResponse, what: str) -> None:
+    async def _raise_api_error(self, response: aiohttp.ClientResponse, subject: str) -> None:
         if response.status == 401:  # keys may have been renewed in the file they came from
-            await self._forget()
-        raw = (await _body(response)).decode(errors="replace")
+            await self._close_api_client()
+        raw = (await _read_body(response)).decode(errors="replace")
         try:
             message = str(json.loads(raw).get("message") or raw)
         except (ValueError, AttributeError):
             message = raw
-        raise answered(response.status, message, what=what)
+        raise map_api_response(response.status, message, subject=subject)
 
-    async def _connected(self) -> ApiClient:
-        async with self._connecting:
-            if self._client is None:
-                self._client = ApiClient(await _configuration(self._kubeconfig))
-                self._client.user_agent = MANAGER
-            return self._client
+    async def _get_api_client(self) -> ApiClient:
+        async with self._connect_lock:
+            if self._api_client is None:
+                self._api_client = ApiClient(await _load_configuration(self._kubeconfig))
+                self._api_client.user_agent = FIELD_MANAGER
+            return self._api_client
 
-    async def _forget(self) -> None:
-        client, self._client = self._client, None
+    async def _close_api_client(self) -> None:
+        client, self._api_client = self._api_client, None
         if client is not None:
             await client.close()
 
 
-_DELETE: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+_DELETE_OPTIONS: Manifest = {
+    "apiVersion": "v1",
+    "kind": "DeleteOptions",
+    "propagationPolicy": "Background",
+}
 
 
-async def _configuration(kubeconfig: str) -> Configuration:
+async def _load_configuration(kubeconfig: str) -> Configuration:
     """Where the cluster is and who we are; tokens of the pod are read again as they are renewed."""
     found = Configuration()
     try:
@@ -276,7 +306,7 @@ async def _configuration(kubeconfig: str) -> Configuration:
     return found
 
 
-def _deed(method: str, path: str, kind: Kind | None) -> str:
+def _describe_request(method: str, path: str, kind: ResourceKind | None) -> str:
     """What was tried, in words."""
     verb = {"GET": "Reading", "POST": "Making", "PATCH": "Applying", "DELETE": "Deleting"}[method]
     name = path.rpartition("/")[2]
@@ -285,17 +315,17 @@ def _deed(method: str, path: str, kind: Kind | None) -> str:
     return f"{verb} {kind.plural}" if name == kind.plural else f"{verb} the {kind.name} {name}"
 
 
-async def _object(answer: aiohttp.ClientResponse) -> Manifest:
-    content: Manifest = json.loads(await _body(answer))
+async def _read_object(answer: aiohttp.ClientResponse) -> Manifest:
+    content: Manifest = json.loads(await _read_body(answer))
     return content
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
     """All of it, as long as it is not larger than anything that could be meant."""
     parts, size = [], 0
     async for part in answer.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > _BODY_LIMIT:
-            raise aiohttp.ClientPayloadError(f"the answer is larger than {_BODY_LIMIT} bytes")
+        if size > _MAX_BODY_BYTES:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {_MAX_BODY_BYTES} bytes")
     return b"".join(parts)

@@ -9,16 +9,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.api_errors import Refused, said
-from storefleet.runtimes.kubernetes.readiness.snapshots import Container, Pod, Seen, Workload
+from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected, map_rejection_message
+from storefleet.runtimes.kubernetes.readiness.snapshots import (
+    ContainerSnapshot,
+    PodSnapshot,
+    StoreSnapshot,
+    WorkloadSnapshot,
+)
 
-IMAGE = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
-IMAGE_FOR_CERTAIN = {"InvalidImageName", "ErrImageNeverPull"}
+IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
+FINAL_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 #: Nodes and controllers that have not caught up with the API server: this passes.
-_CATCHING_UP = re.compile(
+_TRANSIENT_MESSAGES = re.compile(
     r"failed to sync \w+ cache|service ?account \S+ not found|status unknown for quota"
 )
-CONFIGURATION = {
+CONTAINER_START_REASONS = {
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
@@ -26,23 +31,32 @@ CONFIGURATION = {
 }
 
 
-class Tolerance(NamedTuple):
+class FailureTolerance(NamedTuple):
     """What may go wrong, and for how many seconds, before it is certain that it will not pass by itself."""
 
-    image: float = 20
-    node: float = 40  # none takes the pod
-    restarts: int = 3  # of a container that waits for its next one
-    first_crash: float = math.inf  # since the first end of a container that was to run on
-    failures: int = 1_000_000  # of a Job, which ends by itself after as many as its own limit says
-    first_failure: float = math.inf
+    image_pull_s: float = 20
+    scheduling_s: float = 40  # none takes the pod
+    max_restarts: int = 3  # of a container that waits for its next one
+    first_crash_s: float = math.inf  # since the first end of a container that was to run on
+    max_job_failures: int = (
+        1_000_000  # of a Job, which ends by itself after as many as its own limit says
+    )
+    first_job_failure_s: float = math.inf
 
 
-AT_CREATION = Tolerance()
+CREATE_TOLERANCE = FailureTolerance()
 #: The version from before still serves: to give up too early costs little.
-IN_CHANGE = Tolerance(image=15, node=25, restarts=2, first_crash=30, failures=3, first_failure=30)
+VERSION_CHANGE_TOLERANCE = FailureTolerance(
+    image_pull_s=15,
+    scheduling_s=25,
+    max_restarts=2,
+    first_crash_s=30,
+    max_job_failures=3,
+    first_job_failure_s=30,
+)
 
 
-class Warned(NamedTuple):
+class WarningEvent(NamedTuple):
     """A warning that the cluster noted about an object."""
 
     kind: str
@@ -55,160 +69,211 @@ class Ready(NamedTuple):
     text: str
 
 
-class Waiting(NamedTuple):
+class NotReady(NamedTuple):
     text: str
 
 
-class Trouble(NamedTuple):
+class ReadinessProblem(NamedTuple):
     """`patience` in seconds; `container` is the one whose last lines tell more, of the pod."""
 
     code: str
     cause: str
     next_step: str
-    patience: float
+    grace_period_s: float
     pod: str = ""
     container: str = ""
 
 
-Verdict = Ready | Waiting | Trouble
+Diagnosis = Ready | NotReady | ReadinessProblem
 
 
-def judge(
-    seen: Seen, warnings: Sequence[Warned] = (), tolerance: Tolerance = AT_CREATION
-) -> Verdict:
+def diagnose_store(
+    snapshot: StoreSnapshot,
+    warnings: Sequence[WarningEvent] = (),
+    tolerance: FailureTolerance = CREATE_TOLERANCE,
+) -> Diagnosis:
     """What to make of it; trouble comes before waiting, since waiting for one thing must not hide another."""
     if not any(
         each.kind == resource_kinds.DEPLOYMENT.name and each.component == "web"
-        for each in seen.workloads
+        for each in snapshot.workloads
     ):
-        return Waiting("the objects of the chart to appear")
-    workloads = [each for each in seen.workloads if not each.task]
-    return _judge(workloads, seen, warnings, tolerance) or Ready(_summary(seen))
+        return NotReady("the objects of the chart to appear")
+    workloads = [each for each in snapshot.workloads if not each.task]
+    return _diagnose_workloads(workloads, snapshot, warnings, tolerance) or Ready(
+        _summarize_pods(snapshot)
+    )
 
 
-def judge_task(seen: Seen, name: str, warnings: Sequence[Warned] = ()) -> Verdict:
+def diagnose_task(
+    snapshot: StoreSnapshot, job_name: str, warnings: Sequence[WarningEvent] = ()
+) -> Diagnosis:
     """The same for one Job that belongs to no release."""
-    job = [each for each in seen.workloads if each.task and each.name == name]
+    job = [each for each in snapshot.workloads if each.task and each.name == job_name]
     if not job:
-        return Waiting(f"the Job {name} to appear")
-    return _judge(job, seen, warnings, IN_CHANGE) or Ready(f"{name} is complete")
+        return NotReady(f"the Job {job_name} to appear")
+    return _diagnose_workloads(job, snapshot, warnings, VERSION_CHANGE_TOLERANCE) or Ready(
+        f"{job_name} is complete"
+    )
 
 
-def _judge(
-    workloads: Sequence[Workload], seen: Seen, warnings: Sequence[Warned], tolerance: Tolerance
-) -> Waiting | Trouble | None:
-    unfinished = [each for each in workloads if not finished(each, seen)]
+def _diagnose_workloads(
+    workloads: Sequence[WorkloadSnapshot],
+    snapshot: StoreSnapshot,
+    warnings: Sequence[WarningEvent],
+    tolerance: FailureTolerance,
+) -> NotReady | ReadinessProblem | None:
+    unfinished = [each for each in workloads if not is_finished(each, snapshot)]
     found = [
-        each for workload in unfinished for each in _troubles(workload, seen, warnings, tolerance)
+        each
+        for workload in unfinished
+        for each in _list_problems(workload, snapshot, warnings, tolerance)
     ]
-    if trouble := min(found, key=lambda each: each.patience, default=None):
+    if trouble := min(found, key=lambda each: each.grace_period_s, default=None):
         return trouble
     if unfinished:
-        return Waiting("; ".join(sorted(_lacks(each, seen, warnings) for each in unfinished)))
+        return NotReady(
+            "; ".join(sorted(_describe_missing(each, snapshot, warnings) for each in unfinished))
+        )
     return None
 
 
-def missing_pods(seen: Seen, task: str = "") -> bool:
+def has_unexplained_wait(snapshot: StoreSnapshot, job_name: str = "") -> bool:
     """Whether something has no pod, or one that does not begin: what its cause may be is only in warnings.
 
     `task` names a Job that belongs to no release; without, all that belongs to it counts.
     """
-    counted = [each for each in seen.workloads if (each.name == task if task else not each.task)]
+    counted = [
+        each
+        for each in snapshot.workloads
+        if (each.name == job_name if job_name else not each.task)
+    ]
     return any(
-        not finished(each, seen) and all(_silent(pod) for pod in seen.of(each)) for each in counted
+        not is_finished(each, snapshot)
+        and all(_has_not_started(pod) for pod in snapshot.list_pods(each))
+        for each in counted
     )
 
 
-def finished(workload: Workload, seen: Seen) -> bool:
+def is_finished(workload: WorkloadSnapshot, snapshot: StoreSnapshot) -> bool:
     if (
         workload.kind == resource_kinds.JOB.name
     ):  # its pod's end is seen about two seconds before the Job's own
-        return workload.complete or any(pod.phase == "Succeeded" for pod in seen.of(workload))
-    done = workload.updated >= workload.wanted and workload.ready >= workload.wanted
-    return workload.current and done and workload.total <= workload.wanted and not workload.leaving
+        return workload.is_complete or any(
+            pod.phase == "Succeeded" for pod in snapshot.list_pods(workload)
+        )
+    done = (
+        workload.updated_replicas >= workload.wanted_replicas
+        and workload.ready_replicas >= workload.wanted_replicas
+    )
+    return (
+        workload.is_spec_observed
+        and done
+        and workload.total_replicas <= workload.wanted_replicas
+        and not workload.is_terminating
+    )
 
 
 # trouble --------------------------------------------------------------------------------------------------------------
 
 
-def _troubles(
-    workload: Workload, seen: Seen, warnings: Sequence[Warned], tolerance: Tolerance
-) -> Iterator[Trouble]:
+def _list_problems(
+    workload: WorkloadSnapshot,
+    snapshot: StoreSnapshot,
+    warnings: Sequence[WarningEvent],
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
     """All that is wrong with something that is not finished, and may turn out not to pass by itself."""
-    if not workload.leaving:  # what is on its way out has none
-        found = _every_trouble(workload, seen.of(workload), warnings, tolerance)
-        yield from (each for each in found if each.patience < math.inf)
+    if not workload.is_terminating:  # what is on its way out has none
+        found = _list_all_problems(workload, snapshot.list_pods(workload), warnings, tolerance)
+        yield from (each for each in found if each.grace_period_s < math.inf)
 
 
-def _every_trouble(
-    workload: Workload, pods: Sequence[Pod], warnings: Sequence[Warned], tolerance: Tolerance
-) -> Iterator[Trouble]:
-    if workload.failed:
-        yield _given_up(workload, pods)
-    elif workload.failures:
-        yield _failing(workload, pods, tolerance)
-    words = workload.refused or _refusal_of(workload, warnings)
-    if words and workload.wanted and not pods and not _CATCHING_UP.search(words):
-        yield _refused(workload, words)
+def _list_all_problems(
+    workload: WorkloadSnapshot,
+    pods: Sequence[PodSnapshot],
+    warnings: Sequence[WarningEvent],
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
+    if workload.failure:
+        yield _diagnose_failed_workload(workload, pods)
+    elif workload.failed_pods:
+        yield _diagnose_failing_job(workload, pods, tolerance)
+    words = workload.rejection or _find_rejection_event(workload, warnings)
+    if words and workload.wanted_replicas and not pods and not _TRANSIENT_MESSAGES.search(words):
+        yield _diagnose_rejected_pods(workload, words)
     for pod in pods:
-        if pod.unschedulable:
-            yield Trouble(
+        if pod.unschedulable_reason:
+            yield ReadinessProblem(
                 "unschedulable",
-                f"No node takes the pod {pod.name}: {pod.unschedulable}",
+                f"No node takes the pod {pod.name}: {pod.unschedulable_reason}",
                 "Add a node or make room, or choose a smaller plan; then retry.",
-                tolerance.node,
+                tolerance.scheduling_s,
                 pod.name,
             )
         for container in pod.containers:
-            yield from _container_trouble(workload, pod, container, tolerance)
+            yield from _diagnose_container(workload, pod, container, tolerance)
 
 
-def _given_up(workload: Workload, pods: Sequence[Pod]) -> Trouble:
-    ended, *where = _last_end(pods)
+def _diagnose_failed_workload(
+    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot]
+) -> ReadinessProblem:
+    ended, *where = _describe_last_exit(pods)
     if workload.kind == resource_kinds.JOB.name:
-        return _job_failed(workload, f"has failed ({workload.failed}){ended}", 0, where)
-    return Trouble(
+        return _make_job_problem(workload, f"has failed ({workload.failure}){ended}", 0, where)
+    return ReadinessProblem(
         "store_not_ready",
-        f"The {workload.kind} {workload.name} makes no progress ({workload.failed}){ended}.",
+        f"The {workload.kind} {workload.name} makes no progress ({workload.failure}){ended}.",
         "Read the store's log, mend the cause, then retry; or delete the store.",
         0,
         *where,
     )
 
 
-def _failing(workload: Workload, pods: Sequence[Pod], tolerance: Tolerance) -> Trouble:
+def _diagnose_failing_job(
+    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot], tolerance: FailureTolerance
+) -> ReadinessProblem:
     """A Job whose first tries have failed, while it has not given up itself."""
-    ended, *where = _last_end(pods)
-    patience = 0 if workload.failures >= tolerance.failures else tolerance.first_failure
-    return _job_failed(
-        workload, f"has failed {workload.failures} time(s) so far{ended}", patience, where
+    ended, *where = _describe_last_exit(pods)
+    patience = (
+        0 if workload.failed_pods >= tolerance.max_job_failures else tolerance.first_job_failure_s
+    )
+    return _make_job_problem(
+        workload, f"has failed {workload.failed_pods} time(s) so far{ended}", patience, where
     )
 
 
-def _job_failed(workload: Workload, how: str, patience: float, where: Sequence[str]) -> Trouble:
-    cause, mend = f"The Job {workload.name} {how}.", "Read its last lines, mend the cause, then"
+def _make_job_problem(
+    workload: WorkloadSnapshot, failure: str, grace_period_s: float, container: Sequence[str]
+) -> ReadinessProblem:
+    cause, mend = f"The Job {workload.name} {failure}.", "Read its last lines, mend the cause, then"
     if workload.task:
-        return Trouble("task_failed", cause, f"{mend} try again.", patience, *where)
-    return Trouble("setup_failed", cause, f"{mend} retry; or delete the store.", patience, *where)
+        return ReadinessProblem(
+            "task_failed", cause, f"{mend} try again.", grace_period_s, *container
+        )
+    return ReadinessProblem(
+        "setup_failed", cause, f"{mend} retry; or delete the store.", grace_period_s, *container
+    )
 
 
-def _last_end(pods: Sequence[Pod]) -> tuple[str, str, str]:
+def _describe_last_exit(pods: Sequence[PodSnapshot]) -> tuple[str, str, str]:
     """How a container of the pod that failed has ended; pod and container."""
     pod = max(pods, key=lambda each: each.phase == "Failed", default=None)
-    container = next((each for each in pod.containers if each.ended), None) if pod else None
-    ended = f"; its last run: {container.ended}" if container else ""
+    container = next((each for each in pod.containers if each.last_exit), None) if pod else None
+    ended = f"; its last run: {container.last_exit}" if container else ""
     return ended, pod.name if pod else "", container.name if container else ""
 
 
-def _refused(workload: Workload, words: str) -> Trouble:
+def _diagnose_rejected_pods(workload: WorkloadSnapshot, reason: str) -> ReadinessProblem:
     what = f"The pods of the {workload.kind} {workload.name} are refused"
-    known = said(words, what=what)
-    if isinstance(known, Refused):
-        return Trouble(known.code, known.detail, known.next_step, 15)
-    return Trouble("pod_refused", f"{what}: {words}", "See what is named, mend it, then retry.", 15)
+    known = map_rejection_message(reason, subject=what)
+    if isinstance(known, ApiRequestRejected):
+        return ReadinessProblem(known.code, known.detail, known.next_step, 15)
+    return ReadinessProblem(
+        "pod_refused", f"{what}: {reason}", "See what is named, mend it, then retry.", 15
+    )
 
 
-def _refusal_of(workload: Workload, warnings: Sequence[Warned]) -> str:
+def _find_rejection_event(workload: WorkloadSnapshot, warnings: Sequence[WarningEvent]) -> str:
     """For a StatefulSet and a Job it is in no condition, only in an event."""
     return next(
         (
@@ -221,35 +286,43 @@ def _refusal_of(workload: Workload, warnings: Sequence[Warned]) -> str:
     )
 
 
-def _container_trouble(
-    workload: Workload, pod: Pod, container: Container, tolerance: Tolerance
-) -> Iterator[Trouble]:
-    where, reason = f"the container {container.name} of the pod {pod.name}", container.waiting
-    if reason in IMAGE | IMAGE_FOR_CERTAIN:
-        yield Trouble(
+def _diagnose_container(
+    workload: WorkloadSnapshot,
+    pod: PodSnapshot,
+    container: ContainerSnapshot,
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
+    where, reason = (
+        f"the container {container.name} of the pod {pod.name}",
+        container.waiting_reason,
+    )
+    if reason in IMAGE_PULL_REASONS | FINAL_IMAGE_REASONS:
+        yield ReadinessProblem(
             "image_missing",
-            f"The image of {where} cannot be had ({reason}): {container.message}",
+            f"The image of {where} cannot be had ({reason}): {container.waiting_message}",
             "Make the image available to the nodes (name, tag, registry, access), then retry.",
-            tolerance.image if reason in IMAGE else 0,
+            tolerance.image_pull_s if reason in IMAGE_PULL_REASONS else 0,
             pod.name,
         )
-    elif reason in CONFIGURATION and not _CATCHING_UP.search(container.message):
-        yield Trouble(
+    elif reason in CONTAINER_START_REASONS and not _TRANSIENT_MESSAGES.search(
+        container.waiting_message
+    ):
+        yield ReadinessProblem(
             "container_refused",
-            f"The node cannot start {where} ({reason}): {container.message}",
+            f"The node cannot start {where} ({reason}): {container.waiting_message}",
             "Mend what is named in the engine's chart or image, then retry.",
             20,
             pod.name,
         )
-    elif container.restarts and not container.ready and workload.kind != resource_kinds.JOB.name:
-        certain = container.restarts >= tolerance.restarts and (
+    elif container.restarts and not container.is_ready and workload.kind != resource_kinds.JOB.name:
+        certain = container.restarts >= tolerance.max_restarts and (
             bool(reason) or container.restarts >= 3
         )
-        yield Trouble(
+        yield ReadinessProblem(
             "store_crashes",
-            f"It ended {container.restarts} times: {where}; the last time: {container.ended or 'unknown'}.",
+            f"It ended {container.restarts} times: {where}; the last time: {container.last_exit or 'unknown'}.",
             "Read its last lines, mend the cause, then retry; or delete the store.",
-            0 if certain else tolerance.first_crash,
+            0 if certain else tolerance.first_crash_s,
             pod.name,
             container.name,
         )
@@ -258,67 +331,70 @@ def _container_trouble(
 # waiting --------------------------------------------------------------------------------------------------------------
 
 
-def _lacks(workload: Workload, seen: Seen, warnings: Sequence[Warned]) -> str:
-    what, pods = _plain(workload), seen.of(workload)
-    if workload.leaving:
+def _describe_missing(
+    workload: WorkloadSnapshot, snapshot: StoreSnapshot, warnings: Sequence[WarningEvent]
+) -> str:
+    what, pods = _describe_workload(workload), snapshot.list_pods(workload)
+    if workload.is_terminating:
         return f"the old {what} to go"
     if not pods:
-        words = workload.refused or _refusal_of(workload, warnings)
+        words = workload.rejection or _find_rejection_event(workload, warnings)
         return f"a pod for the {what}" + (f", which is refused so far: {words}" if words else "")
-    if workload.failures and workload.kind == resource_kinds.JOB.name:
-        return f"the {what}, which has failed {workload.failures} time(s) and is tried again"
-    doing = _doing(max(pods, key=_age), warnings)
+    if workload.failed_pods and workload.kind == resource_kinds.JOB.name:
+        return f"the {what}, which has failed {workload.failed_pods} time(s) and is tried again"
+    doing = _describe_progress(max(pods, key=_rank_progress), warnings)
     return f"the {what}{': ' if doing else ''}{doing}"
 
 
-def _plain(workload: Workload) -> str:
+def _describe_workload(workload: WorkloadSnapshot) -> str:
     name = workload.task or {"setup": "set-up", "": workload.name}.get(
         workload.component, workload.component
     )
     return f"{name} ({workload.kind})"
 
 
-def _age(pod: Pod) -> tuple[bool, bool]:
+def _rank_progress(pod: PodSnapshot) -> tuple[bool, bool]:
     """Of several pods the one that is furthest tells most."""
-    return (pod.phase == "Running", not pod.unschedulable)
+    return (pod.phase == "Running", not pod.unschedulable_reason)
 
 
-def _doing(pod: Pod, warnings: Sequence[Warned]) -> str:
+def _describe_progress(pod: PodSnapshot, warnings: Sequence[WarningEvent]) -> str:
     for container in pod.containers:
-        if container.restarts and not container.ready:
-            return f"{container.name} has ended {container.restarts} time(s), {container.ended}"
+        if container.restarts and not container.is_ready:
+            return f"{container.name} has ended {container.restarts} time(s), {container.last_exit}"
     warned = next(
         (w for w in reversed(warnings) if w.kind == resource_kinds.POD.name and w.name == pod.name),
         None,
     )
     told = f"; {warned.reason}: {warned.message}" if warned else ""
-    if pod.unschedulable:
-        return f"no node takes it yet: {pod.unschedulable}"
+    if pod.unschedulable_reason:
+        return f"no node takes it yet: {pod.unschedulable_reason}"
     if pod.reason:
         return f"{pod.phase}, {pod.reason}{told}"
     waiting = next(
-        (each for each in pod.containers if each.waiting not in ("", "PodInitializing")), None
+        (each for each in pod.containers if each.waiting_reason not in ("", "PodInitializing")),
+        None,
     )
     if waiting is not None:
-        return f"{_words(waiting.waiting)}{told}"
+        return f"{_describe_waiting_reason(waiting.waiting_reason)}{told}"
     if pod.phase == "Pending":
         return f"its pod is being placed{told}" if not pod.containers else f"its pod begins{told}"
     return f"it runs{told}" if told else ""
 
 
-def _words(reason: str) -> str:
+def _describe_waiting_reason(reason: str) -> str:
     return {
         "ContainerCreating": "its container is being made",
         "CrashLoopBackOff": "it crashed and waits",
     }.get(reason, reason)
 
 
-def _silent(pod: Pod) -> bool:
+def _has_not_started(pod: PodSnapshot) -> bool:
     return pod.phase == "Pending" and all(
-        each.waiting in ("", "ContainerCreating") for each in pod.containers
+        each.waiting_reason in ("", "ContainerCreating") for each in pod.containers
     )
 
 
-def _summary(seen: Seen) -> str:
-    running = sum(pod.ready for pod in seen.pods if not pod.leaving)
+def _summarize_pods(snapshot: StoreSnapshot) -> str:
+    running = sum(pod.is_ready for pod in snapshot.pods if not pod.is_terminating)
     return f"{running} pod{'s' if running != 1 else ''} ready"

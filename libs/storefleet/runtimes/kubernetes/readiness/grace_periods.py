@@ -5,65 +5,72 @@ import time
 from typing import NamedTuple
 
 from storefleet.core.errors import PermanentError, TransientError
-from storefleet.runtimes.kubernetes.readiness.diagnosis import Trouble, Verdict, Waiting, Warned
+from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+    ReadinessProblem,
+    Diagnosis,
+    NotReady,
+    WarningEvent,
+)
 
-_QUIET = 3.0  # without anything new; then warnings are worth a request
-_WARNINGS_EVERY = 5.0
-_STEADY = 1.0  # what passes sooner is not worth an event
-_RECOVERY = 120.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
+_QUIET_TIME_S = 3.0  # without anything new; then warnings are worth a request
+_WARNINGS_INTERVAL_S = 5.0
+_REPORT_DELAY_S = 1.0  # what passes sooner is not worth an event
+_OUTAGE_RECOVERY_S = 120.0  # after the cluster was away, its nodes and controllers have to catch up before anything is certain
 
 
-class Limits(NamedTuple):
+class WaitLimits(NamedTuple):
     """Of a wait for which no cause can be named, in seconds; a set-up that runs is waited for beyond that."""
 
-    longest: float = 300
-    setup: float = 0
-    final: bool = False  # whether it is not tried again
+    timeout_s: float = 300
+    setup_extension_s: float = 0
+    is_final: bool = False  # whether it is not tried again
 
 
-AT_CREATION = Limits()
-IN_CHANGE = Limits(longest=90, setup=330, final=True)
+CREATE_LIMITS = WaitLimits()
+VERSION_CHANGE_LIMITS = WaitLimits(timeout_s=90, setup_extension_s=330, is_final=True)
 
 
-class Patience:
+class GracePeriods:
     """Of one step, while it waits for one store; times in which the cluster was away do not count."""
 
-    def __init__(self, limits: Limits = AT_CREATION, *, now: float | None = None) -> None:
+    def __init__(self, limits: WaitLimits = CREATE_LIMITS, *, now: float | None = None) -> None:
         self._limits = limits
-        self._excused = 0.0
-        self.warnings: tuple[Warned, ...] = ()
-        self._began = self._seen = self._new = time.monotonic() if now is None else now
-        self._asked = 0.0
-        self._text = ""
-        self._code = ""
-        self._since = 0.0
+        self._setup_extension_used_s = 0.0
+        self.warnings: tuple[WarningEvent, ...] = ()
+        self._started_at = self._updated_at = self._changed_at = (
+            time.monotonic() if now is None else now
+        )
+        self._warnings_read_at = 0.0
+        self._last_text = ""
+        self._problem_code = ""
+        self._problem_since = 0.0
 
-    def is_certain(
-        self, trouble: Trouble, *, restored: float = -math.inf, now: float | None = None
+    def has_grace_period_expired(
+        self, problem: ReadinessProblem, *, restored_at: float = -math.inf, now: float | None = None
     ) -> bool:
         """Whether it has lasted; `restored` is when the cluster came back the last time."""
         now = time.monotonic() if now is None else now
-        if trouble.code != self._code:
-            self._code, self._since = trouble.code, now
-        if trouble.patience and now - restored < _RECOVERY:
+        if problem.code != self._problem_code:
+            self._problem_code, self._problem_since = problem.code, now
+        if problem.grace_period_s and now - restored_at < _OUTAGE_RECOVERY_S:
             return False
-        return now - self._since >= trouble.patience
+        return now - self._problem_since >= problem.grace_period_s
 
-    def note(self, verdict: Verdict, *, now: float | None = None) -> None:
+    def record_diagnosis(self, diagnosis: Diagnosis, *, now: float | None = None) -> None:
         """Time goes by with this; raises TransientError when it was too much."""
         now = time.monotonic() if now is None else now
-        self._seen = now
-        text = verdict.cause if isinstance(verdict, Trouble) else verdict.text
-        if isinstance(verdict, Waiting):
-            self._code = ""
-        if text != self._text:
-            self._text, self._new = text, now
-        if now - self._began > self._limits.longest:
-            self._give_up(text)
+        self._updated_at = now
+        text = diagnosis.cause if isinstance(diagnosis, ReadinessProblem) else diagnosis.text
+        if isinstance(diagnosis, NotReady):
+            self._problem_code = ""
+        if text != self._last_text:
+            self._last_text, self._changed_at = text, now
+        if now - self._started_at > self._limits.timeout_s:
+            self._raise_timeout(text)
 
-    def _give_up(self, text: str) -> None:
-        detail = f"Not ready after {self._limits.longest:.0f} s; it waits for {text}."
-        if self._limits.final:
+    def _raise_timeout(self, text: str) -> None:
+        detail = f"Not ready after {self._limits.timeout_s:.0f} s; it waits for {text}."
+        if self._limits.is_final:
             raise PermanentError(
                 "store_not_ready",
                 detail,
@@ -75,32 +82,35 @@ class Patience:
             next_step="Read the store's log and what the cluster says; it is tried again.",
         )
 
-    def excuse(self, *, now: float | None = None) -> None:
+    def extend_for_setup(self, *, now: float | None = None) -> None:
         """A set-up runs, which has a limit of its own."""
         now = time.monotonic() if now is None else now
-        if self._excused < self._limits.setup:
-            self._excused += now - self._seen
-            self._began += now - self._seen
-            self._seen = now
+        if self._setup_extension_used_s < self._limits.setup_extension_s:
+            self._setup_extension_used_s += now - self._updated_at
+            self._started_at += now - self._updated_at
+            self._updated_at = now
 
-    def is_steady(self, *, now: float | None = None) -> bool:
+    def is_worth_reporting(self, *, now: float | None = None) -> bool:
         """Whether it has waited for the same thing long enough to tell people."""
-        return (time.monotonic() if now is None else now) - self._new >= _STEADY
+        return (time.monotonic() if now is None else now) - self._changed_at >= _REPORT_DELAY_S
 
-    def pause(self, *, now: float | None = None) -> None:
+    def exclude_outage(self, *, now: float | None = None) -> None:
         """The cluster is away: nothing can be blamed on the store."""
         now = time.monotonic() if now is None else now
-        self._began += now - self._seen
-        self._seen = now
-        self._code = ""
+        self._started_at += now - self._updated_at
+        self._updated_at = now
+        self._problem_code = ""
 
-    def wants_warnings(self, *, now: float | None = None) -> bool:
+    def should_read_warnings(self, *, now: float | None = None) -> bool:
         """Whether nothing new was seen for a while, and they were not asked for just now."""
         now = time.monotonic() if now is None else now
-        if now - self._new < _QUIET or now - self._asked < _WARNINGS_EVERY:
+        if (
+            now - self._changed_at < _QUIET_TIME_S
+            or now - self._warnings_read_at < _WARNINGS_INTERVAL_S
+        ):
             return False
-        self._asked = now
+        self._warnings_read_at = now
         return True
 
-    def forget_warnings(self) -> None:
+    def clear_warnings(self) -> None:
         self.warnings = ()

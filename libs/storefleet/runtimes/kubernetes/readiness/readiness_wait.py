@@ -4,89 +4,104 @@ from typing import NamedTuple
 
 from storefleet.core.errors import PermanentError
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.api.watcher import Follow, Watching
-from storefleet.runtimes.kubernetes.manifests import Place
-from storefleet.runtimes.kubernetes.pod_logs import Lines
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
+from storefleet.runtimes.kubernetes.manifests import StoreLocation
+from storefleet.runtimes.kubernetes.pod_logs import PodLogs
 from storefleet.runtimes.kubernetes.readiness import diagnosis, grace_periods
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     Ready,
-    Trouble,
-    Verdict,
-    Waiting,
-    Warned,
-    judge,
-    missing_pods,
+    ReadinessProblem,
+    Diagnosis,
+    NotReady,
+    WarningEvent,
+    diagnose_store,
+    has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import Limits, Patience
-from storefleet.runtimes.kubernetes.readiness.snapshots import Seen
-from storefleet.runtimes.kubernetes.readiness.warning_events import warned_of
+from storefleet.runtimes.kubernetes.readiness.grace_periods import WaitLimits, GracePeriods
+from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
+from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
 from storefleet.runtimes.protocol import Outcome, Work
 
 
-class Manner(NamedTuple):
+class WaitMode(NamedTuple):
     """How to wait.
 
     `fresh`: for what was written just now, which the mirror may not show yet; `tidy`: until nothing of what was before
     is left.
     """
 
-    tolerance: diagnosis.Tolerance = diagnosis.AT_CREATION
-    limits: Limits = grace_periods.AT_CREATION
-    fresh: bool = False
-    tidy: bool = False
+    tolerance: diagnosis.FailureTolerance = diagnosis.CREATE_TOLERANCE
+    limits: WaitLimits = grace_periods.CREATE_LIMITS
+    wait_for_current_snapshot: bool = False
+    wait_for_old_pods: bool = False
 
 
-CREATION = Manner()
-CHANGE = Manner(diagnosis.IN_CHANGE, grace_periods.IN_CHANGE, fresh=True)
-RETURN = Manner(diagnosis.AT_CREATION, grace_periods.AT_CREATION, fresh=True, tidy=True)
+CREATE_MODE = WaitMode()
+VERSION_CHANGE_MODE = WaitMode(
+    diagnosis.VERSION_CHANGE_TOLERANCE,
+    grace_periods.VERSION_CHANGE_LIMITS,
+    wait_for_current_snapshot=True,
+)
+ROLLBACK_MODE = WaitMode(
+    diagnosis.CREATE_TOLERANCE,
+    grace_periods.CREATE_LIMITS,
+    wait_for_current_snapshot=True,
+    wait_for_old_pods=True,
+)
 #: Until the last pod has gone that could still write into the database.
-STOP = Manner(fresh=True, tidy=True)
+STOP_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
 
 
-class Starter:
+class ReadinessWaiter:
     """Reads the mirror, and sleeps until something of the store changes."""
 
-    def __init__(self, *, cluster: Cluster, watching: Watching, lines: Lines) -> None:
-        self._cluster = cluster
-        self._watching = watching
-        self._lines = lines
+    def __init__(
+        self, *, client: KubernetesClient, watcher: StoreWatcher, pod_logs: PodLogs
+    ) -> None:
+        self._client = client
+        self._watcher = watcher
+        self._pod_logs = pod_logs
 
-    async def start(self, work: Work, place: Place, manner: Manner = CREATION) -> Outcome:
-        with self._watching.following(work.store.id) as follow:
-            wait = Patience(manner.limits)
-            wanted = await self._wanted(work, place) if manner.fresh else {}
+    async def wait_until_ready(
+        self, work: Work, place: StoreLocation, mode: WaitMode = CREATE_MODE
+    ) -> Outcome:
+        with self._watcher.subscribe(work.store.id) as follow:
+            wait = GracePeriods(mode.limits)
+            wanted = (
+                await self._read_generations(work, place) if mode.wait_for_current_snapshot else {}
+            )
             while True:
-                seen = follow.seen()
-                verdict = _judged(
-                    seen, await self._warnings(place, follow, seen, wait), manner, wanted
+                seen = follow.take_snapshot()
+                verdict = _diagnose_snapshot(
+                    seen, await self._read_warnings(place, follow, seen, wait), mode, wanted
                 )
-                if follow.trouble:
-                    wait.pause()
-                    await work.say(f"Waiting for the cluster: {follow.trouble}")
+                if follow.sync_error:
+                    wait.exclude_outage()
+                    await work.say(f"Waiting for the cluster: {follow.sync_error}")
                 elif isinstance(verdict, Ready):
                     return Outcome(verdict.text)
-                elif isinstance(verdict, Trouble) and wait.is_certain(
-                    verdict, restored=follow.restored
+                elif isinstance(verdict, ReadinessProblem) and wait.has_grace_period_expired(
+                    verdict, restored_at=follow.restored_at
                 ):
-                    raise await self._lines.explained(place.namespace, verdict)
+                    raise await self._pod_logs.make_problem_error(place.namespace, verdict)
                 else:
-                    await self._note(place, seen, wait, verdict)
-                    if wait.is_steady():
+                    await self._record_diagnosis(place, seen, wait, verdict)
+                    if wait.is_worth_reporting():
                         await work.say(
                             f"Waiting for {verdict.text}"
-                            if isinstance(verdict, Waiting)
+                            if isinstance(verdict, NotReady)
                             else verdict.cause
                         )
-                await follow.changed(1)
+                await follow.wait_for_change(1)
 
-    async def _wanted(self, work: Work, place: Place) -> dict[str, int]:
+    async def _read_generations(self, work: Work, place: StoreLocation) -> dict[str, int]:
         """What there is by now, as generations by UID: before the mirror has caught up with it, it shows what was."""
-        labels = f"{resource_kinds.STORE}={work.store.id}"
+        labels = f"{resource_kinds.STORE_LABEL}={work.store.id}"
         found = [
             each
-            for kind in resource_kinds.WORKLOADS
-            for each in await self._cluster.every(
+            for kind in resource_kinds.WORKLOAD_KINDS
+            for each in await self._client.list_objects(
                 kind, namespace=place.namespace, labels=labels, metadata_only=True
             )
         ]
@@ -94,64 +109,75 @@ class Starter:
             each["metadata"]["uid"]: int(each["metadata"].get("generation") or 1) for each in found
         }
 
-    async def _warnings(
-        self, place: Place, follow: Follow, seen: Seen, wait: Patience
-    ) -> tuple[Warned, ...]:
+    async def _read_warnings(
+        self,
+        place: StoreLocation,
+        follow: StoreSubscription,
+        seen: StoreSnapshot,
+        wait: GracePeriods,
+    ) -> tuple[WarningEvent, ...]:
         """Events are read only while something has no pod and says nothing of itself."""
-        if not missing_pods(seen):
-            wait.forget_warnings()
-        elif wait.wants_warnings() and not follow.trouble:
-            wait.warnings = await warned_of(self._cluster, place.namespace)
+        if not has_unexplained_wait(seen):
+            wait.clear_warnings()
+        elif wait.should_read_warnings() and not follow.sync_error:
+            wait.warnings = await list_warning_events(self._client, place.namespace)
         return wait.warnings
 
-    async def _note(self, place: Place, seen: Seen, wait: Patience, verdict: Verdict) -> None:
+    async def _record_diagnosis(
+        self, place: StoreLocation, seen: StoreSnapshot, wait: GracePeriods, verdict: Diagnosis
+    ) -> None:
         """Time goes by; when it was too much, what the new pod has to say of itself is told too."""
         if any(pod.component == "setup" and pod.phase == "Running" for pod in seen.pods):
-            wait.excuse()
+            wait.extend_for_setup()
         try:
-            wait.note(verdict)
+            wait.record_diagnosis(verdict)
         except PermanentError as error:
-            raise await self._overdue(place, seen, error) from None
+            raise await self._add_pod_details(place, seen, error) from None
 
-    async def _overdue(self, place: Place, seen: Seen, error: PermanentError) -> PermanentError:
+    async def _add_pod_details(
+        self, place: StoreLocation, seen: StoreSnapshot, error: PermanentError
+    ) -> PermanentError:
         web = (
             pod
             for each in seen.workloads
             if each.component == "web"
-            for pod in seen.of(each)
-            if not pod.ready
+            for pod in seen.list_pods(each)
+            if not pod.is_ready
         )
         pod = next(web, None)
         if pod is None:
             return error
         said = [
             each
-            for each in await warned_of(self._cluster, place.namespace)
+            for each in await list_warning_events(self._client, place.namespace)
             if each.name == pod.name
         ]
         why = f" {said[-1].reason}: {said[-1].message}." if said else ""
         last = ""
         for container in pod.containers[:1]:
-            last = await self._lines.last_words(place.namespace, pod.name, container.name)
+            last = await self._pod_logs.read_log_tail(place.namespace, pod.name, container.name)
         words = f" Last lines: {last}" if last else ""
         return PermanentError(error.code, f"{error.detail}{why}{words}", next_step=error.next_step)
 
 
-def _judged(
-    seen: Seen, warnings: tuple[Warned, ...], manner: Manner, wanted: dict[str, int]
-) -> Verdict:
-    if manner.fresh and not _is_fresh(seen, wanted):
-        return Waiting("the cluster's news of what was changed")
-    verdict = judge(seen, warnings, manner.tolerance)
-    if manner.tidy and isinstance(verdict, Ready) and (left := seen.strays()):
-        return Waiting(f"what is not wanted any more to go: {', '.join(left[:5])}")
+def _diagnose_snapshot(
+    seen: StoreSnapshot,
+    warnings: tuple[WarningEvent, ...],
+    manner: WaitMode,
+    wanted: dict[str, int],
+) -> Diagnosis:
+    if manner.wait_for_current_snapshot and not _is_snapshot_current(seen, wanted):
+        return NotReady("the cluster's news of what was changed")
+    verdict = diagnose_store(seen, warnings, manner.tolerance)
+    if manner.wait_for_old_pods and isinstance(verdict, Ready) and (left := seen.list_stray_pods()):
+        return NotReady(f"what is not wanted any more to go: {', '.join(left[:5])}")
     return verdict
 
 
-def _is_fresh(seen: Seen, wanted: dict[str, int]) -> bool:
+def _is_snapshot_current(seen: StoreSnapshot, wanted: dict[str, int]) -> bool:
     """Whether the mirror shows what is wanted, or something newer, and nothing that has been taken away."""
     known = {each.uid: each for each in seen.workloads}
     there = all(
         uid in known and known[uid].generation >= generation for uid, generation in wanted.items()
     )
-    return there and all(each.uid in wanted or each.leaving for each in known.values())
+    return there and all(each.uid in wanted or each.is_terminating for each in known.values())

@@ -3,230 +3,243 @@
 from typing import Any, NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.resource_kinds import Kind, Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind, Manifest
 
-_TEXT = 400
-_ANSWER = 4096
-_CONTAINERS = 10
+_MAX_TEXT_LENGTH = 400
+_MAX_TERMINATION_MESSAGE_LENGTH = 4096
+_MAX_CONTAINERS = 10
 
 
-class Container(NamedTuple):
+class ContainerSnapshot(NamedTuple):
     name: str
-    ready: bool
+    is_ready: bool
     restarts: int
-    waiting: str  # the reason, such as ImagePullBackOff; empty when it does not wait
-    message: str
-    ended: str  # why it ended the last time, such as “OOMKilled (exit 137)”
-    answer: str = ""  # what the container of a task has left as its termination message
+    waiting_reason: str  # the reason, such as ImagePullBackOff; empty when it does not wait
+    waiting_message: str
+    last_exit: str  # why it ended the last time, such as “OOMKilled (exit 137)”
+    termination_message: str = (
+        ""  # what the container of a task has left as its termination message
+    )
 
 
-class Pod(NamedTuple):
+class PodSnapshot(NamedTuple):
     name: str
     uid: str
     component: str
-    owner: str  # UID of what made it
+    owner_uid: str  # UID of what made it
     phase: str
-    leaving: bool
-    ready: bool
-    unschedulable: str  # the scheduler's words
+    is_terminating: bool
+    is_ready: bool
+    unschedulable_reason: str  # the scheduler's words
     reason: str  # of the pod as a whole, such as Evicted
-    containers: tuple[Container, ...]
+    containers: tuple[ContainerSnapshot, ...]
 
 
-class ReplicaSet(NamedTuple):
+class ReplicaSetSnapshot(NamedTuple):
     """The pods of one revision of a Deployment."""
 
     uid: str
-    owner: str  # UID of the Deployment
+    owner_uid: str  # UID of the Deployment
     revision: int
 
 
-class Workload(NamedTuple):
+class WorkloadSnapshot(NamedTuple):
     """A Deployment, StatefulSet or Job."""
 
     kind: str
     name: str
     uid: str
     component: str
-    leaving: bool
-    current: bool  # the controller has seen what is wanted now
-    wanted: int
-    updated: int
-    ready: int
-    complete: bool
-    failed: str  # a Job's reason and message, or that a Deployment makes no progress
-    refused: str  # why pods cannot be made
-    failures: int
+    is_terminating: bool
+    is_spec_observed: bool  # the controller has seen what is wanted now
+    wanted_replicas: int
+    updated_replicas: int
+    ready_replicas: int
+    is_complete: bool
+    failure: str  # a Job's reason and message, or that a Deployment makes no progress
+    rejection: str  # why pods cannot be made
+    failed_pods: int
     generation: int = 1  # of what is wanted
-    total: int = 0  # pods of every revision that are not leaving
+    total_replicas: int = 0  # pods of every revision that are not leaving
     revision: int = 0  # a Deployment's newest
     task: str = ""  # what a Job does that belongs to no release
 
 
-Digest = Pod | Workload | ReplicaSet
+ResourceSnapshot = PodSnapshot | WorkloadSnapshot | ReplicaSetSnapshot
 
 
-class Seen(NamedTuple):
+class StoreSnapshot(NamedTuple):
     """What there is of a store at one moment."""
 
-    pods: tuple[Pod, ...] = ()
-    workloads: tuple[Workload, ...] = ()
-    replica_sets: tuple[ReplicaSet, ...] = ()
+    pods: tuple[PodSnapshot, ...] = ()
+    workloads: tuple[WorkloadSnapshot, ...] = ()
+    replica_sets: tuple[ReplicaSetSnapshot, ...] = ()
 
-    def names(self, uids: set[str]) -> list[str]:
+    def list_names(self, uids: set[str]) -> list[str]:
         """Of those that are (still) there."""
         return [w.name for w in self.workloads if w.uid in uids] + [
             p.name for p in self.pods if p.uid in uids
         ]
 
-    def of(self, workload: Workload) -> tuple[Pod, ...]:
+    def list_pods(self, workload: WorkloadSnapshot) -> tuple[PodSnapshot, ...]:
         """Its pods that are to stay; of a Deployment those of its newest revision."""
-        owners = self._owners(workload)
+        owners = self._find_owner_uids(workload)
         return tuple(
             pod
             for pod in self.pods
-            if not pod.leaving
-            and (pod.component == workload.component if owners is None else pod.owner in owners)
+            if not pod.is_terminating
+            and (pod.component == workload.component if owners is None else pod.owner_uid in owners)
         )
 
-    def _owners(self, workload: Workload) -> set[str] | None:
+    def _find_owner_uids(self, workload: WorkloadSnapshot) -> set[str] | None:
         """UIDs of what makes its pods; None when that is not known, and their component has to do."""
         if workload.kind != resource_kinds.DEPLOYMENT.name:
             return {workload.uid}
-        own = [each for each in self.replica_sets if each.owner == workload.uid]
+        own = [each for each in self.replica_sets if each.owner_uid == workload.uid]
         if not own:
             return None
-        return {each.uid for each in own if workload.current and each.revision == workload.revision}
+        return {
+            each.uid
+            for each in own
+            if workload.is_spec_observed and each.revision == workload.revision
+        }
 
-    def strays(self) -> list[str]:
+    def list_stray_pods(self) -> list[str]:
         """Pods that are leaving, or that nothing of what there is wants any more, until they are gone."""
-        known = {uid for each in self.workloads for uid in self._owners(each) or ()}
+        known = {uid for each in self.workloads for uid in self._find_owner_uids(each) or ()}
         return [
-            pod.name for pod in self.pods if pod.leaving or (pod.owner and pod.owner not in known)
+            pod.name
+            for pod in self.pods
+            if pod.is_terminating or (pod.owner_uid and pod.owner_uid not in known)
         ]
 
 
-def digest(kind: Kind, manifest: Manifest) -> Digest:
+def make_snapshot(kind: ResourceKind, manifest: Manifest) -> ResourceSnapshot:
     if kind is resource_kinds.POD:
-        return _pod(manifest)
+        return _make_pod_snapshot(manifest)
     return (
-        _replica_set(manifest) if kind is resource_kinds.REPLICA_SET else _workload(kind, manifest)
+        _make_replica_set_snapshot(manifest)
+        if kind is resource_kinds.REPLICA_SET
+        else _make_workload_snapshot(kind, manifest)
     )
 
 
-def _pod(manifest: Manifest) -> Pod:
+def _make_pod_snapshot(manifest: Manifest) -> PodSnapshot:
     metadata, status = manifest["metadata"], manifest.get("status") or {}
-    conditions = _conditions(status)
+    conditions = _index_conditions(status)
     scheduled = conditions.get("PodScheduled", {})
     stuck = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     statuses = [
         *(status.get("initContainerStatuses") or ()),
         *(status.get("containerStatuses") or ()),
     ]
-    return Pod(
+    return PodSnapshot(
         name=metadata["name"],
         uid=metadata["uid"],
-        component=_component(metadata),
-        owner=_owner(metadata),
+        component=_read_component(metadata),
+        owner_uid=_find_owner_uid(metadata),
         phase=status.get("phase", ""),
-        leaving="deletionTimestamp" in metadata,
-        ready=conditions.get("Ready", {}).get("status") == "True",
-        unschedulable=_short(scheduled.get("message")) if stuck else "",
-        reason=_short(status.get("reason")),
+        is_terminating="deletionTimestamp" in metadata,
+        is_ready=conditions.get("Ready", {}).get("status") == "True",
+        unschedulable_reason=_shorten(scheduled.get("message")) if stuck else "",
+        reason=_shorten(status.get("reason")),
         containers=tuple(
-            _container(each, answers=bool(_task(metadata))) for each in statuses[:_CONTAINERS]
+            _make_container_snapshot(each, is_task=bool(_read_task(metadata)))
+            for each in statuses[:_MAX_CONTAINERS]
         ),
     )
 
 
-def _replica_set(manifest: Manifest) -> ReplicaSet:
+def _make_replica_set_snapshot(manifest: Manifest) -> ReplicaSetSnapshot:
     metadata = manifest["metadata"]
-    return ReplicaSet(metadata["uid"], _owner(metadata), _revision(metadata))
+    return ReplicaSetSnapshot(metadata["uid"], _find_owner_uid(metadata), _read_revision(metadata))
 
 
-def _container(status: Manifest, *, answers: bool) -> Container:
+def _make_container_snapshot(status: Manifest, *, is_task: bool) -> ContainerSnapshot:
     waiting = (status.get("state") or {}).get("waiting") or {}
     ended = (
         (status.get("state") or {}).get("terminated")
         or (status.get("lastState") or {}).get("terminated")
         or {}
     )
-    return Container(
+    return ContainerSnapshot(
         name=status["name"],
-        ready=bool(status.get("ready")),
+        is_ready=bool(status.get("ready")),
         restarts=int(status.get("restartCount") or 0),
-        waiting=str(waiting.get("reason") or ""),
-        message=_short(waiting.get("message")),
-        ended=f"{ended.get('reason') or 'ended'} (exit {ended['exitCode']})"
+        waiting_reason=str(waiting.get("reason") or ""),
+        waiting_message=_shorten(waiting.get("message")),
+        last_exit=f"{ended.get('reason') or 'ended'} (exit {ended['exitCode']})"
         if "exitCode" in ended
         else "",
-        answer=str(ended.get("message") or "")[:_ANSWER] if answers else "",
+        termination_message=str(ended.get("message") or "")[:_MAX_TERMINATION_MESSAGE_LENGTH]
+        if is_task
+        else "",
     )
 
 
-def _workload(kind: Kind, manifest: Manifest) -> Workload:
+def _make_workload_snapshot(kind: ResourceKind, manifest: Manifest) -> WorkloadSnapshot:
     metadata, spec = manifest["metadata"], manifest.get("spec") or {}
     status = manifest.get("status") or {}
-    conditions = _conditions(status)
+    conditions = _index_conditions(status)
     job = kind is resource_kinds.JOB
     wanted = int(spec.get("completions" if job else "replicas") or 1)
-    return Workload(
+    return WorkloadSnapshot(
         kind=kind.name,
         name=metadata["name"],
         uid=metadata["uid"],
-        component=_component(metadata),
-        leaving="deletionTimestamp" in metadata,
-        current=job
+        component=_read_component(metadata),
+        is_terminating="deletionTimestamp" in metadata,
+        is_spec_observed=job
         or int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0),
-        wanted=0 if spec.get("replicas") == 0 else wanted,
-        updated=int(status.get("updatedReplicas") or 0),
-        ready=int(status.get("readyReplicas") or 0),
-        complete=job and _true(conditions, "Complete"),
-        failed=_failure(conditions, job=job),
-        refused=_short(conditions["ReplicaFailure"].get("message"))
-        if _true(conditions, "ReplicaFailure")
+        wanted_replicas=0 if spec.get("replicas") == 0 else wanted,
+        updated_replicas=int(status.get("updatedReplicas") or 0),
+        ready_replicas=int(status.get("readyReplicas") or 0),
+        is_complete=job and _is_true(conditions, "Complete"),
+        failure=_find_failure(conditions, is_job=job),
+        rejection=_shorten(conditions["ReplicaFailure"].get("message"))
+        if _is_true(conditions, "ReplicaFailure")
         else "",
-        failures=int(status.get("failed") or 0),
+        failed_pods=int(status.get("failed") or 0),
         generation=int(metadata.get("generation") or 1),
-        total=int(status.get("replicas") or 0),
-        revision=_revision(metadata),
-        task=_task(metadata),
+        total_replicas=int(status.get("replicas") or 0),
+        revision=_read_revision(metadata),
+        task=_read_task(metadata),
     )
 
 
-def _failure(conditions: dict[str, Manifest], *, job: bool) -> str:
-    if job and (_true(conditions, "Failed") or _true(conditions, "FailureTarget")):
+def _find_failure(conditions: dict[str, Manifest], *, is_job: bool) -> str:
+    if is_job and (_is_true(conditions, "Failed") or _is_true(conditions, "FailureTarget")):
         failed = conditions.get("Failed") or conditions["FailureTarget"]
-        return _short(f"{failed.get('reason')}: {failed.get('message')}")
+        return _shorten(f"{failed.get('reason')}: {failed.get('message')}")
     progressing = conditions.get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return _short(f"ProgressDeadlineExceeded: {progressing.get('message')}")
+        return _shorten(f"ProgressDeadlineExceeded: {progressing.get('message')}")
     return ""
 
 
-def _conditions(status: Manifest) -> dict[str, Manifest]:
+def _index_conditions(status: Manifest) -> dict[str, Manifest]:
     return {condition["type"]: condition for condition in status.get("conditions") or ()}
 
 
-def _true(conditions: dict[str, Manifest], name: str) -> bool:
+def _is_true(conditions: dict[str, Manifest], name: str) -> bool:
     return bool(conditions.get(name, {}).get("status") == "True")
 
 
-def _component(metadata: Manifest) -> str:
-    return str((metadata.get("labels") or {}).get(resource_kinds.COMPONENT, ""))
+def _read_component(metadata: Manifest) -> str:
+    return str((metadata.get("labels") or {}).get(resource_kinds.COMPONENT_LABEL, ""))
 
 
-def _task(metadata: Manifest) -> str:
-    return str((metadata.get("labels") or {}).get(resource_kinds.TASK, ""))
+def _read_task(metadata: Manifest) -> str:
+    return str((metadata.get("labels") or {}).get(resource_kinds.TASK_LABEL, ""))
 
 
-def _revision(metadata: Manifest) -> int:
+def _read_revision(metadata: Manifest) -> int:
     """Which one of a Deployment it is; 0 before its controller has said."""
-    told = str((metadata.get("annotations") or {}).get(resource_kinds.REVISION, ""))
+    told = str((metadata.get("annotations") or {}).get(resource_kinds.REVISION_ANNOTATION, ""))
     return int(told) if told.isascii() and told.isdigit() else 0
 
 
-def _owner(metadata: Manifest) -> str:
+def _find_owner_uid(metadata: Manifest) -> str:
     return next(
         (
             owner["uid"]
@@ -237,5 +250,5 @@ def _owner(metadata: Manifest) -> str:
     )
 
 
-def _short(text: Any) -> str:
-    return " ".join(str(text or "").split())[:_TEXT]
+def _shorten(text: Any) -> str:
+    return " ".join(str(text or "").split())[:_MAX_TEXT_LENGTH]

@@ -17,44 +17,44 @@ from storefleet.runtimes.kubernetes.api import api_errors
 
 log = logs.get(__name__)
 
-RELEASE = "store"
-_KEPT_REVISIONS = 3
-_GRACE = 3.0  # shorter than what a service that is stopped gives its workers
-_OUTPUT = 64 << 10
-_PASSED_ON = ("PATH", "TMPDIR", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+RELEASE_NAME = "store"
+_MAX_REVISIONS = 3
+_TERMINATION_GRACE_S = 3.0  # shorter than what a service that is stopped gives its workers
+_MAX_OUTPUT_BYTES = 64 << 10
+_INHERITED_VARIABLES = ("PATH", "TMPDIR", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 
 
-class Helm:
+class HelmClient:
     """The program, with homes that belong to this process alone; so many runs at once, as each takes 80 MB."""
 
     def __init__(
-        self, *, program: str, timeout: float, runs: int = 5, kubeconfig: str = ""
+        self, *, executable: str, timeout_s: float, max_runs: int = 5, kubeconfig: str = ""
     ) -> None:
-        self._program = program
-        self._timeout = timeout
+        self._executable = executable
+        self._timeout_s = timeout_s
         self._kubeconfig = kubeconfig
-        self._turns = asyncio.Semaphore(runs)
-        self._home: tempfile.TemporaryDirectory[str] | None = None
+        self._run_slots = asyncio.Semaphore(max_runs)
+        self._home_directory: tempfile.TemporaryDirectory[str] | None = None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Helm"]:
+    async def opened(self) -> AsyncIterator["HelmClient"]:
         try:
             yield self
         finally:
-            if self._home is not None:
-                await asyncio.to_thread(self._home.cleanup)
+            if self._home_directory is not None:
+                await asyncio.to_thread(self._home_directory.cleanup)
 
-    async def install(
+    async def install_release(
         self, *, chart: Path, namespace: str, values: Mapping[str, Any], labels: Mapping[str, str]
     ) -> None:
         """Install or upgrade the one release of the namespace; it does not wait for what it makes."""
         words = ",".join(f"{name}={value}" for name, value in labels.items())
-        async with self._turns:
-            await self._run(
+        async with self._run_slots:
+            await self._run_helm(
                 *(
                     "upgrade",
                     "--install",
-                    RELEASE,
+                    RELEASE_NAME,
                     str(chart),
                     "--namespace",
                     namespace,
@@ -63,59 +63,59 @@ class Helm:
                 ),
                 *(
                     "--history-max",
-                    str(_KEPT_REVISIONS),
+                    str(_MAX_REVISIONS),
                     "--labels",
                     words,
                     "--timeout",
-                    f"{self._timeout:.0f}s",
+                    f"{self._timeout_s:.0f}s",
                 ),
                 "--force-conflicts",  # what was changed by others than Helm, ourselves included, gets its word back
-                sent=json.dumps(values).encode(),
+                stdin=json.dumps(values).encode(),
             )
 
-    async def _run(self, *arguments: str, sent: bytes) -> None:
-        process = await self._start(arguments)
+    async def _run_helm(self, *arguments: str, stdin: bytes) -> None:
+        process = await self._start_process(arguments)
         try:
-            async with asyncio.timeout(self._timeout):
-                said = await _converse(process, sent)
+            async with asyncio.timeout(self._timeout_s):
+                said = await _exchange_streams(process, stdin)
                 status = await process.wait()
         except TimeoutError:
             raise TransientError(
                 "release_timeout",
-                f"Helm did not end within {self._timeout:.0f} s.",
+                f"Helm did not end within {self._timeout_s:.0f} s.",
                 next_step="See whether the cluster is slow, or raise STOREFLEET_HELM_TIMEOUT; it is tried again.",
             ) from None
         finally:
-            await _end(process)
+            await _terminate_process(process)
         if status != 0:
             log.warning("helm_failed", status=status, said=said[-2000:])
-            raise explained(status, said)
+            raise map_helm_error(status, said)
 
-    async def _start(self, arguments: Sequence[str]) -> Process:
-        if self._home is None:
-            self._home = tempfile.TemporaryDirectory(
+    async def _start_process(self, arguments: Sequence[str]) -> Process:
+        if self._home_directory is None:
+            self._home_directory = tempfile.TemporaryDirectory(
                 prefix="storefleet-helm-", ignore_cleanup_errors=True
             )
         try:
             return await asyncio.create_subprocess_exec(
-                self._program,
+                self._executable,
                 *arguments,
                 stdin=PIPE,
                 stdout=DEVNULL,
                 stderr=PIPE,
-                env=self._environment(Path(self._home.name)),
+                env=self._make_environment(Path(self._home_directory.name)),
                 start_new_session=True,
             )
         except OSError as error:
             raise PermanentError(
                 "helm_missing",
-                f"The program of Helm, {self._program}, cannot be run: {error.strerror}.",
+                f"The program of Helm, {self._executable}, cannot be run: {error.strerror}.",
                 next_step="Install Helm 4, or name it by STOREFLEET_HELM; then retry.",
             ) from None
 
-    def _environment(self, home: Path) -> dict[str, str]:
+    def _make_environment(self, home: Path) -> dict[str, str]:
         """Nothing of ours gets in by accident: no secret, no plugin, no other cluster."""
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        kept = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
         homes = {
             f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
         }
@@ -123,43 +123,43 @@ class Helm:
         return {**kept, **homes, **cluster, "HOME": str(home)}
 
 
-async def _converse(process: Process, sent: bytes) -> str:
+async def _exchange_streams(process: Process, stdin: bytes) -> str:
     """Hand over the values, and hear what it says to the end; only the first part of that is kept."""
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stderr is not None  # noqa: S101
     with suppress(BrokenPipeError, ConnectionResetError):  # it ended without reading: it says why
-        process.stdin.write(sent)
+        process.stdin.write(stdin)
         await process.stdin.drain()
     process.stdin.close()
     heard = bytearray()
     while part := await process.stderr.read(8192):
-        heard += part[: _OUTPUT - len(heard)]
+        heard += part[: _MAX_OUTPUT_BYTES - len(heard)]
     return heard.decode(errors="replace")
 
 
-async def _end(process: Process) -> None:
+async def _terminate_process(process: Process) -> None:
     """Nothing of the group goes on, whatever ended our wait; SIGTERM lets Helm note that the release failed."""
     if process.returncode is not None:
         return
     try:
-        _signal(process, signal.SIGTERM)
+        _signal_process_group(process, signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(_TERMINATION_GRACE_S):
                 await process.wait()
     finally:
-        _signal(process, signal.SIGKILL)
+        _signal_process_group(process, signal.SIGKILL)
     await process.wait()
 
 
-def _signal(process: Process, number: signal.Signals) -> None:
+def _signal_process_group(process: Process, signal_number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal_number)
 
 
-def explained(status: int, said: str) -> StorefleetError:
+def map_helm_error(status: int, output: str) -> StorefleetError:
     """Our error for a run of Helm that failed."""
     text = " ".join(
-        line for line in said.splitlines() if not line.startswith(("WARNING", "level=", "time="))
+        line for line in output.splitlines() if not line.startswith(("WARNING", "level=", "time="))
     )
     text = text.removeprefix("Error: ").strip() or f"it ended with status {status}"
     if status < 0:
@@ -170,7 +170,9 @@ def explained(status: int, said: str) -> StorefleetError:
         )
     if "another operation (install/upgrade/rollback) is in progress" in text:
         return Wait("Another run of Helm works on this release.", delay=1)
-    if known := api_errors.away(text) or api_errors.said(text, what="Helm"):
+    if known := api_errors.map_unavailable_message(text) or api_errors.map_rejection_message(
+        text, subject="Helm"
+    ):
         return known
     if "not found" in text and "namespaces" in text:
         return PermanentError(
@@ -178,7 +180,7 @@ def explained(status: int, said: str) -> StorefleetError:
             f"Helm: {text[-500:]}",
             next_step="Retry: its namespace is made anew.",
         )
-    if _of_chart(text):
+    if _is_chart_error(text):
         return PermanentError(
             "chart_invalid",
             f"Helm: {text[-500:]}",
@@ -189,7 +191,7 @@ def explained(status: int, said: str) -> StorefleetError:
     )
 
 
-def _of_chart(text: str) -> bool:
+def _is_chart_error(text: str) -> bool:
     marks = (
         "don't meet the specifications of the schema",
         "Chart.yaml",

@@ -11,69 +11,72 @@ from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
-from storefleet.runtimes.kubernetes.api.watcher import Watching
-from storefleet.runtimes.kubernetes.manifests import Place, place_of
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.watcher import StoreWatcher
+from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
 from storefleet.runtimes.kubernetes.releases import release_records
-from storefleet.runtimes.kubernetes.releases.helm_process import Helm
-from storefleet.runtimes.kubernetes.releases.stuck_resources import Mends, mends
+from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
+from storefleet.runtimes.kubernetes.releases.stuck_resources import (
+    StuckResources,
+    find_stuck_resources,
+)
 from storefleet.runtimes.protocol import Outcome, Work
 
 log = logs.get(__name__)
 
-_MENDING = 30.0
-NUDGED = "storefleet.dev/nudged-by"
+_CLEANUP_TIMEOUT_S = 30.0
+RETRIED_BY_ANNOTATION = "storefleet.dev/nudged-by"
 
 
-class Installer:
+class ReleaseInstaller:
     """Installs the release of a store, once per operation and content."""
 
     def __init__(
         self,
         *,
-        cluster: Cluster,
-        helm: Helm,
-        watching: Watching,
+        client: KubernetesClient,
+        helm: HelmClient,
+        watcher: StoreWatcher,
         engines: Engines,
         settings: Settings,
     ) -> None:
-        self._cluster = cluster
+        self._client = client
         self._helm = helm
-        self._watching = watching
+        self._watcher = watcher
         self._engines = engines
         self._settings = settings
 
-    async def install(
-        self, work: Work, *, database_image: str = "", abandons: bool = False
+    async def install_release(
+        self, work: Work, *, database_image: str = "", is_rollback: bool = False
     ) -> Outcome:
         """`abandons` is for going back: what is stuck is of the version that goes, and goes with it."""
-        engine, place = self.engine_of(work.store), place_of(work.store, self._settings)
+        engine, place = self.get_engine(work.store), locate_store(work.store, self._settings)
         chart = engine.chart_of(work.store.engine_version)
-        values = manifests.make_values(
+        values = manifests.make_chart_values(
             work.store, engine, place, self._settings, database_image=database_image
         )
-        content = await asyncio.to_thread(release_records.content_of, chart, values)
-        known = await release_records.records(self._cluster, place.namespace)
-        if known and _is_done(known[-1], content, work):
+        content = await asyncio.to_thread(release_records.hash_release, chart, values)
+        known = await release_records.list_records(self._client, place.namespace)
+        if known and _is_installed(known[-1], content, work):
             return Outcome("The release is there already")
-        await self._mend(work, place, abandons=abandons)
+        await self._clean_up_stuck_resources(work, place, is_rollback=is_rollback)
         for record in known:
-            if record.abandoned:
-                await self._free(work, place, record)
+            if record.is_interrupted:
+                await self._delete_interrupted_record(work, place, record)
         await work.check()
         with effect("helm_install"):
-            await self._helm.install(
+            await self._helm.install_release(
                 chart=chart,
                 namespace=place.namespace,
                 values=values,
                 labels={
-                    release_records.CONTENT: content,
-                    release_records.OPERATION: work.operation_id,
+                    release_records.CONTENT_LABEL: content,
+                    release_records.OPERATION_LABEL: work.operation_id,
                 },
             )
         return Outcome("The release is installed")
 
-    def engine_of(self, store: Store) -> Engine:
+    def get_engine(self, store: Store) -> Engine:
         engine = self._engines.find(store.engine)
         if engine is None or engine.kubernetes is None or not engine.image(store.engine_version):
             raise PermanentError(
@@ -83,20 +86,22 @@ class Installer:
             )
         return engine
 
-    async def database_image(self, place: Place) -> str:
+    async def read_database_image(self, place: StoreLocation) -> str:
         """What the database runs from, and goes on to run from when the shop gets another version."""
-        found = await self._cluster.get(
+        found = await self._client.get(
             resource_kinds.STATEFUL_SET, "database", namespace=place.namespace
         )
         containers = found["spec"]["template"]["spec"]["containers"] if found else ()
         return next((str(each["image"]) for each in containers if each["name"] == "database"), "")
 
-    async def _free(self, work: Work, place: Place, record: release_records.Record) -> None:
+    async def _delete_interrupted_record(
+        self, work: Work, place: StoreLocation, record: release_records.ReleaseRecord
+    ) -> None:
         """A run of Helm ended in the middle; only we may work on this store, so it was not somebody else's."""
         await work.say(f"A run of Helm was interrupted ({record.status}); it is taken up again")
         await work.check()
         with effect("free_release"):
-            await self._cluster.delete(
+            await self._client.delete(
                 resource_kinds.SECRET, record.name, uid=record.uid, namespace=place.namespace
             )
         log.warning(
@@ -106,45 +111,51 @@ class Installer:
             revision=record.revision,
         )
 
-    async def _mend(self, work: Work, place: Place, *, abandons: bool) -> None:
+    async def _clean_up_stuck_resources(
+        self, work: Work, place: StoreLocation, *, is_rollback: bool
+    ) -> None:
         """What an earlier attempt left stuck is taken away or woken, or a retry would wait for its next turn."""
-        with self._watching.following(work.store.id) as follow:
-            if not await follow.current(_MENDING):
-                raise follow.trouble or RuntimeAway("The cluster has not been looked at yet.")
-            found = mends(follow.seen())
-            found = Mends(found.jobs, (), ()) if abandons else found
+        with self._watcher.subscribe(work.store.id) as follow:
+            if not await follow.wait_until_current(_CLEANUP_TIMEOUT_S):
+                raise follow.sync_error or RuntimeAway("The cluster has not been looked at yet.")
+            found = find_stuck_resources(follow.take_snapshot())
+            found = StuckResources(found.jobs, (), ()) if is_rollback else found
             if not found:
                 return
             await work.check()
             with effect("clear_stuck"):
-                await self._clear(work, place, found)
+                await self._delete_or_retry(work, place, found)
             gone = {job.uid for job in found.jobs} | {pod.uid for pod in found.pods}
-            deadline = time.monotonic() + _MENDING
-            while left := follow.seen().names(gone):
+            deadline = time.monotonic() + _CLEANUP_TIMEOUT_S
+            while left := follow.take_snapshot().list_names(gone):
                 if time.monotonic() > deadline:
                     raise Wait(f"Still there from the last attempt: {', '.join(left)}.")
                 await work.say(f"Waiting for what the last attempt left to go: {', '.join(left)}")
-                await follow.changed(2)
+                await follow.wait_for_change(2)
 
-    async def _clear(self, work: Work, place: Place, found: Mends) -> None:
-        for job in found.jobs:
-            await self._cluster.delete(
+    async def _delete_or_retry(
+        self, work: Work, place: StoreLocation, stuck: StuckResources
+    ) -> None:
+        for job in stuck.jobs:
+            await self._client.delete(
                 resource_kinds.JOB, job.name, uid=job.uid, namespace=place.namespace
             )
-        for pod in found.pods:
-            await self._cluster.delete(
+        for pod in stuck.pods:
+            await self._client.delete(
                 resource_kinds.POD, pod.name, uid=pod.uid, namespace=place.namespace
             )
-        change = {"metadata": {"annotations": {NUDGED: work.operation_id}}}
-        for workload in found.workloads:
-            kind = next(kind for kind in resource_kinds.WORKLOADS if kind.name == workload.kind)
-            await self._cluster.patch(kind, workload.name, change, namespace=place.namespace)
+        change = {"metadata": {"annotations": {RETRIED_BY_ANNOTATION: work.operation_id}}}
+        for workload in stuck.workloads:
+            kind = next(
+                kind for kind in resource_kinds.WORKLOAD_KINDS if kind.name == workload.kind
+            )
+            await self._client.patch(kind, workload.name, change, namespace=place.namespace)
 
 
-def _is_done(last: release_records.Record, content: str, work: Work) -> bool:
+def _is_installed(last: release_records.ReleaseRecord, content: str, work: Work) -> bool:
     """Done by this very operation; a retry installs again, which repairs what was changed by hand since."""
     return (
         last.status == "deployed"
-        and last.content == content
-        and last.operation == work.operation_id
+        and last.content_hash == content
+        and last.operation_id == work.operation_id
     )

@@ -13,61 +13,61 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
-from storefleet.runtimes.kubernetes.releases.helm_process import RELEASE
+from storefleet.runtimes.kubernetes.releases.helm_process import RELEASE_NAME
 
-CONTENT = "storefleet.dev/content"
-OPERATION = "storefleet.dev/operation"
+CONTENT_LABEL = "storefleet.dev/content"
+OPERATION_LABEL = "storefleet.dev/operation"
 
 
-class Record(NamedTuple):
+class ReleaseRecord(NamedTuple):
     """What is known of a revision."""
 
     name: str
     uid: str
     revision: int
     status: str
-    content: str
-    operation: str
+    content_hash: str
+    operation_id: str
 
     @property
-    def abandoned(self) -> bool:
+    def is_interrupted(self) -> bool:
         return self.status.startswith("pending-") or self.status == "uninstalling"
 
 
-async def records(cluster: Cluster, namespace: str) -> list[Record]:
+async def list_records(client: KubernetesClient, namespace: str) -> list[ReleaseRecord]:
     """Every revision that Helm remembers, oldest first; what is in them stays where it is."""
-    found = await cluster.every(
+    found = await client.list_objects(
         resource_kinds.SECRET,
         namespace=namespace,
-        labels=f"owner=helm,name={RELEASE}",
+        labels=f"owner=helm,name={RELEASE_NAME}",
         metadata_only=True,
     )
-    return sorted((_record(each) for each in found), key=lambda record: record.revision)
+    return sorted((_make_record(each) for each in found), key=lambda record: record.revision)
 
 
-def _record(secret: Manifest) -> Record:
+def _make_record(secret: Manifest) -> ReleaseRecord:
     metadata = secret["metadata"]
     labels = metadata.get("labels", {})
-    return Record(
+    return ReleaseRecord(
         name=metadata["name"],
         uid=metadata["uid"],
         revision=int(labels.get("version") or 0),
         status=labels.get("status", ""),
-        content=labels.get(CONTENT, ""),
-        operation=labels.get(OPERATION, ""),
+        content_hash=labels.get(CONTENT_LABEL, ""),
+        operation_id=labels.get(OPERATION_LABEL, ""),
     )
 
 
-def content_of(chart: Path, values: Mapping[str, Any]) -> str:
+def hash_release(chart: Path, values: Mapping[str, Any]) -> str:
     """One word for chart and values together."""
-    whole = _digest(chart) + json.dumps(values, sort_keys=True)
+    whole = _hash_chart(chart) + json.dumps(values, sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=64)
-def _digest(chart: Path) -> str:
+def _hash_chart(chart: Path) -> str:
     """Of every file of the chart; read once, as the engines are."""
     digest = hashlib.sha256()
     for path in sorted(path for path in chart.rglob("*") if path.is_file()):

@@ -4,43 +4,56 @@ from typing import NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    CONFIGURATION,
-    IMAGE,
-    IMAGE_FOR_CERTAIN,
-    finished,
+    CONTAINER_START_REASONS,
+    IMAGE_PULL_REASONS,
+    FINAL_IMAGE_REASONS,
+    is_finished,
 )
-from storefleet.runtimes.kubernetes.readiness.snapshots import Pod, Seen, Workload
+from storefleet.runtimes.kubernetes.readiness.snapshots import (
+    PodSnapshot,
+    StoreSnapshot,
+    WorkloadSnapshot,
+)
 
-_STUCK = IMAGE | IMAGE_FOR_CERTAIN | CONFIGURATION | {"CrashLoopBackOff"}
+_STUCK_REASONS = (
+    IMAGE_PULL_REASONS | FINAL_IMAGE_REASONS | CONTAINER_START_REASONS | {"CrashLoopBackOff"}
+)
 
 
-class Mends(NamedTuple):
+class StuckResources(NamedTuple):
     """What keeps an earlier attempt's trouble going, after its cause is gone."""
 
-    jobs: tuple[Workload, ...]  # failed: they are made anew
-    pods: tuple[Pod, ...]  # their next try is minutes away
-    workloads: tuple[Workload, ...]  # their controller's next try is minutes away
+    jobs: tuple[WorkloadSnapshot, ...]  # failed: they are made anew
+    pods: tuple[PodSnapshot, ...]  # their next try is minutes away
+    workloads: tuple[WorkloadSnapshot, ...]  # their controller's next try is minutes away
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.pods or self.workloads)
 
 
-def mends(seen: Seen) -> Mends:
+def find_stuck_resources(snapshot: StoreSnapshot) -> StuckResources:
     """What to take out of the way, or to wake, so that a retry begins at once."""
-    present = [each for each in seen.workloads if not each.leaving]
+    present = [each for each in snapshot.workloads if not each.is_terminating]
     jobs = tuple(
         each
         for each in present
-        if each.kind == resource_kinds.JOB.name and (each.failed or each.task)
+        if each.kind == resource_kinds.JOB.name and (each.failure or each.task)
     )
-    stuck = tuple(pod for pod in seen.pods if not pod.leaving and not pod.ready and _is_stuck(pod))
+    stuck = tuple(
+        pod
+        for pod in snapshot.pods
+        if not pod.is_terminating and not pod.is_ready and _is_stuck(pod)
+    )
     poor = tuple(
         each
-        for each in seen.workloads
-        if each not in jobs and each.wanted and not finished(each, seen) and not seen.of(each)
+        for each in snapshot.workloads
+        if each not in jobs
+        and each.wanted_replicas
+        and not is_finished(each, snapshot)
+        and not snapshot.list_pods(each)
     )
-    return Mends(jobs, stuck, poor)
+    return StuckResources(jobs, stuck, poor)
 
 
-def _is_stuck(pod: Pod) -> bool:
-    return any(each.waiting in _STUCK or each.restarts for each in pod.containers)
+def _is_stuck(pod: PodSnapshot) -> bool:
+    return any(each.waiting_reason in _STUCK_REASONS or each.restarts for each in pod.containers)

@@ -12,67 +12,69 @@ from storefleet.core.errors import PermanentError, RuntimeAway, TransientError
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.client import Cluster
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
-from storefleet.runtimes.kubernetes.api.watcher import Follow, Watching
-from storefleet.runtimes.kubernetes.manifests import Place
-from storefleet.runtimes.kubernetes.pod_logs import Lines
+from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
+from storefleet.runtimes.kubernetes.manifests import StoreLocation
+from storefleet.runtimes.kubernetes.pod_logs import PodLogs
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     Ready,
-    Trouble,
-    Waiting,
-    judge_task,
-    missing_pods,
+    ReadinessProblem,
+    NotReady,
+    diagnose_task,
+    has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import Limits, Patience
-from storefleet.runtimes.kubernetes.readiness.snapshots import Seen
-from storefleet.runtimes.kubernetes.readiness.warning_events import warned_of
+from storefleet.runtimes.kubernetes.readiness.grace_periods import WaitLimits, GracePeriods
+from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
+from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
 from storefleet.runtimes.protocol import Work
 
-_CURRENT = 30.0
-_DEADLINE = 300
-_LIMITS = Limits(longest=_DEADLINE + 60)
-_KEPT_FOR = 900  # by the cluster itself, should nobody come back for it
+_SYNC_TIMEOUT_S = 30.0
+_TASK_DEADLINE_S = 300
+_WAIT_LIMITS = WaitLimits(timeout_s=_TASK_DEADLINE_S + 60)
+_FINISHED_JOB_TTL_S = 900  # by the cluster itself, should nobody come back for it
 
 
-class Tasks:
+class TaskJobs:
     """Makes the Job unless it is there, waits for its end, and takes it away when its answer is dealt with."""
 
-    def __init__(self, *, cluster: Cluster, watching: Watching, lines: Lines) -> None:
-        self._cluster = cluster
-        self._watching = watching
-        self._lines = lines
+    def __init__(
+        self, *, client: KubernetesClient, watcher: StoreWatcher, pod_logs: PodLogs
+    ) -> None:
+        self._client = client
+        self._watcher = watcher
+        self._pod_logs = pod_logs
 
-    async def run(
-        self, work: Work, place: Place, task: str, *, name: str = "", env: Mapping[str, str]
+    async def run_task(
+        self, work: Work, place: StoreLocation, task: str, *, name: str = "", env: Mapping[str, str]
     ) -> dict[str, Any]:
         """What the task has answered; PermanentError when it failed, and the Job is gone then."""
-        job = job_name(work, name or task)
-        with self._watching.following(work.store.id) as follow:
-            if not await follow.current(_CURRENT):
-                raise follow.trouble or RuntimeAway("The cluster has not been looked at yet.")
-            await self._made(work, place, task, job, env)
+        job = make_job_name(work, name or task)
+        with self._watcher.subscribe(work.store.id) as follow:
+            if not await follow.wait_until_current(_SYNC_TIMEOUT_S):
+                raise follow.sync_error or RuntimeAway("The cluster has not been looked at yet.")
+            await self._ensure_job(work, place, task, job, env)
             try:
-                return await self._answer(work, place, follow, task, job)
+                return await self._wait_for_result(work, place, follow, task, job)
             except PermanentError:
-                await self.remove(place, job)
+                await self.delete_job(place, job)
                 raise
 
-    async def remove(self, place: Place, job: str) -> None:
+    async def delete_job(self, place: StoreLocation, job: str) -> None:
         """Its answer is dealt with, or will not come."""
-        found = await self._cluster.get(resource_kinds.JOB, job, namespace=place.namespace)
+        found = await self._client.get(resource_kinds.JOB, job, namespace=place.namespace)
         if found is not None:
             with effect("remove_task"):
-                await self._cluster.delete(
+                await self._client.delete(
                     resource_kinds.JOB, job, uid=found["metadata"]["uid"], namespace=place.namespace
                 )
 
-    async def _made(
-        self, work: Work, place: Place, task: str, job: str, env: Mapping[str, str]
+    async def _ensure_job(
+        self, work: Work, place: StoreLocation, task: str, job: str, env: Mapping[str, str]
     ) -> None:
-        if await self._cluster.get(resource_kinds.JOB, job, namespace=place.namespace) is not None:
+        if await self._client.get(resource_kinds.JOB, job, namespace=place.namespace) is not None:
             return
-        pattern = await self._cluster.get(resource_kinds.CRON_JOB, task, namespace=place.namespace)
+        pattern = await self._client.get(resource_kinds.CRON_JOB, task, namespace=place.namespace)
         if pattern is None:
             raise PermanentError(
                 "task_missing",
@@ -81,66 +83,71 @@ class Tasks:
             )
         await work.check()
         with effect("make_task"):
-            await self._cluster.create(make_job(work, place, task, job, pattern, env))
+            await self._client.create(make_job(work, place, task, job, pattern, env))
 
-    async def _answer(
-        self, work: Work, place: Place, follow: Follow, task: str, job: str
+    async def _wait_for_result(
+        self, work: Work, place: StoreLocation, follow: StoreSubscription, task: str, job: str
     ) -> dict[str, Any]:
-        wait = Patience(_LIMITS)
+        wait = GracePeriods(_WAIT_LIMITS)
         while True:
-            seen = follow.seen()
-            if follow.trouble:
-                wait.pause()
-                await work.say(f"Waiting for the cluster: {follow.trouble}")
+            seen = follow.take_snapshot()
+            if follow.sync_error:
+                wait.exclude_outage()
+                await work.say(f"Waiting for the cluster: {follow.sync_error}")
             else:
-                if missing_pods(seen, job) and wait.wants_warnings():
-                    wait.warnings = await warned_of(self._cluster, place.namespace)
-                verdict = judge_task(seen, job, wait.warnings)
+                if has_unexplained_wait(seen, job) and wait.should_read_warnings():
+                    wait.warnings = await list_warning_events(self._client, place.namespace)
+                verdict = diagnose_task(seen, job, wait.warnings)
                 if isinstance(verdict, Ready):
-                    return _read(_said(seen, job), task)
-                if isinstance(verdict, Trouble) and wait.is_certain(
-                    verdict, restored=follow.restored
+                    return _parse_result(_read_termination_message(seen, job), task)
+                if isinstance(verdict, ReadinessProblem) and wait.has_grace_period_expired(
+                    verdict, restored_at=follow.restored_at
                 ):
-                    raise await self._lines.explained(place.namespace, verdict)
-                _note(wait, verdict, task)
-                if wait.is_steady():
+                    raise await self._pod_logs.make_problem_error(place.namespace, verdict)
+                _record_diagnosis(wait, verdict, task)
+                if wait.is_worth_reporting():
                     await work.say(
                         f"Waiting for {verdict.text}"
-                        if isinstance(verdict, Waiting)
+                        if isinstance(verdict, NotReady)
                         else verdict.cause
                     )
-            await follow.changed(1)
+            await follow.wait_for_change(1)
 
 
-def job_name(work: Work, task: str) -> str:
+def make_job_name(work: Work, task: str) -> str:
     return f"{task}-{work.operation_id.rpartition('_')[2].lower()}"
 
 
 def make_job(
-    work: Work, place: Place, task: str, name: str, pattern: Manifest, env: Mapping[str, str]
+    work: Work,
+    place: StoreLocation,
+    task: str,
+    name: str,
+    cron_job: Manifest,
+    env: Mapping[str, str],
 ) -> Manifest:
     """The CronJob's Job, as this operation needs it: its name, its store's labels, what it is told, and its limits."""
-    template = pattern["spec"]["jobTemplate"]
+    template = cron_job["spec"]["jobTemplate"]
     spec: Manifest = json.loads(json.dumps(template["spec"]))
     pod = spec["template"]
     labels = {
-        **manifests.ownership(work.store),
-        resource_kinds.COMPONENT: "setup",
-        resource_kinds.TASK: task,
+        **manifests.make_ownership_labels(work.store),
+        resource_kinds.COMPONENT_LABEL: "setup",
+        resource_kinds.TASK_LABEL: task,
     }
     pod["metadata"] = {**(pod.get("metadata") or {})}
     pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **labels}
     pod["spec"]["restartPolicy"] = "Never"
-    pod["spec"].setdefault("activeDeadlineSeconds", _DEADLINE)
+    pod["spec"].setdefault("activeDeadlineSeconds", _TASK_DEADLINE_S)
     for container in pod["spec"]["containers"]:
         kept = [each for each in container.get("env") or () if each["name"] not in env]
         container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
-    spec.setdefault("activeDeadlineSeconds", _DEADLINE)
-    spec.setdefault("podFailurePolicy", _IN_VAIN)
-    spec |= {"backoffLimit": 1, "ttlSecondsAfterFinished": _KEPT_FOR}
+    spec.setdefault("activeDeadlineSeconds", _TASK_DEADLINE_S)
+    spec.setdefault("podFailurePolicy", _POD_FAILURE_POLICY)
+    spec |= {"backoffLimit": 1, "ttlSecondsAfterFinished": _FINISHED_JOB_TTL_S}
     metadata = {"namespace": place.namespace, "name": name, "labels": labels}
     return {
-        "apiVersion": resource_kinds.JOB.api,
+        "apiVersion": resource_kinds.JOB.api_version,
         "kind": resource_kinds.JOB.name,
         "metadata": metadata,
         "spec": spec,
@@ -148,19 +155,27 @@ def make_job(
 
 
 #: The program's word that another try would end the same.
-_IN_VAIN: Manifest = {
+_POD_FAILURE_POLICY: Manifest = {
     "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
 }
 
 
-def _said(seen: Seen, job: str) -> str:
+def _read_termination_message(seen: StoreSnapshot, job: str) -> str:
     """The termination message of the pod that succeeded."""
     uids = {each.uid for each in seen.workloads if each.task and each.name == job}
-    pods = [pod for pod in seen.pods if pod.owner in uids and pod.phase == "Succeeded"]
-    return next((each.answer for pod in pods for each in pod.containers if each.answer), "")
+    pods = [pod for pod in seen.pods if pod.owner_uid in uids and pod.phase == "Succeeded"]
+    return next(
+        (
+            each.termination_message
+            for pod in pods
+            for each in pod.containers
+            if each.termination_message
+        ),
+        "",
+    )
 
 
-def _read(answer: str, task: str) -> dict[str, Any]:
+def _parse_result(answer: str, task: str) -> dict[str, Any]:
     try:
         content = json.loads(answer)
     except ValueError:
@@ -174,9 +189,9 @@ def _read(answer: str, task: str) -> dict[str, Any]:
     )
 
 
-def _note(wait: Patience, verdict: Waiting | Trouble, task: str) -> None:
+def _record_diagnosis(wait: GracePeriods, verdict: NotReady | ReadinessProblem, task: str) -> None:
     try:
-        wait.note(verdict)
+        wait.record_diagnosis(verdict)
     except TransientError as error:
         raise PermanentError(
             "task_failed", f"The task “{task}”: {error.detail}", next_step=error.next_step
