@@ -16,7 +16,7 @@ from storefleet.auth.authentication import Authenticator
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
-from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
+from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
 from storefleet.messaging import Bus
 
 SERVICE = "gateway"

@@ -13,7 +13,7 @@ from storefleet.core.messages import LIVE_SUBJECT
 from storefleet.core.settings import Settings
 from storefleet.database.access import SESSIONS_CHANNEL
 from storefleet.database.pool import Database
-from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
+from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
 from storefleet.messaging import Bus
 
 SERVICE = "notifier"

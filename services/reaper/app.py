@@ -11,7 +11,7 @@ from storefleet import runtimes
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
-from storefleet.http.app import run_in_background, make_cleanup_context, make_app, run_service
+from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
 from storefleet.messaging import Bus
 from storefleet.operations import step_plans
 from storefleet.operations.worker import Worker

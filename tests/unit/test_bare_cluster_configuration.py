@@ -11,10 +11,10 @@ import pytest
 from tools.devcluster import configuration, settings
 from tools.devcluster.certificates import list_certificates
 from tools.devcluster.errors import ClusterError
-from tools.devcluster.images import read_archive_images, make_archive
+from tools.devcluster.images import make_archive, read_archive_images
 from tools.devcluster.layout import Layout, Network
 from tools.devcluster.link import check_routes
-from tools.devcluster.manifests import make_manifests, make_api_path
+from tools.devcluster.manifests import make_api_path, make_manifests
 from tools.devcluster.programs import FIRST_PROCESSES, make_processes
 
 NETWORK = Network.parse("10.200.0.0/16")

@@ -16,16 +16,16 @@ from tests.support.platform import ROOT
 sys.path.append(str(ROOT / "scripts"))
 
 from tools.images import wheels
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.failure import BuildError, run_program
 from tools.images.main import is_archive_current
 from tools.images.oci import (
     MTIME,
     Image,
     Layer,
+    open_atomically,
     pack_layer,
     unpack_layers,
-    open_atomically,
     write_archive,
 )
 

@@ -8,10 +8,10 @@ from storefleet.core.errors import TransientError
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    Ready,
-    ReadinessProblem,
     Diagnosis,
     NotReady,
+    ReadinessProblem,
+    Ready,
     WarningEvent,
     diagnose_store,
     has_unexplained_wait,

@@ -9,15 +9,15 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.readiness import grace_periods
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     VERSION_CHANGE_TOLERANCE,
-    Ready,
-    ReadinessProblem,
     Diagnosis,
     NotReady,
+    ReadinessProblem,
+    Ready,
     diagnose_store,
     diagnose_task,
     has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import WaitLimits, GracePeriods
+from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     PodSnapshot,
     ReplicaSetSnapshot,

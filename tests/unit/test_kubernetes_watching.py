@@ -13,7 +13,7 @@ import pytest_asyncio
 from storefleet.core.errors import PermanentError, RuntimeAway
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
-from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, WatchTimings, StoreWatcher
+from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher, WatchTimings
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID
 

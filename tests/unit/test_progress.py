@@ -6,15 +6,15 @@ import pytest
 
 from storefleet.core.models import Failure, Operation, Step, Store
 from storefleet.operations.progress import (
-    start_next_step,
     begin_operation,
-    make_cancellation_failure,
-    close_running_step,
     can_roll_back_automatically,
-    merge_step_plan,
+    close_running_step,
     complete_operation,
-    switch_steps_to_rollback,
     describe_failed_rollback,
+    make_cancellation_failure,
+    merge_step_plan,
+    start_next_step,
+    switch_steps_to_rollback,
     update_step,
 )
 from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work

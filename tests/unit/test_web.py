@@ -23,11 +23,11 @@ from storefleet.core.errors import (
 from storefleet.core.settings import Settings
 from storefleet.http.app import (
     _check_text,
-    run_in_background,
     is_storable_text,
-    make_cleanup_context,
     make_app,
+    make_cleanup_context,
     read_json,
+    run_in_background,
 )
 from tests.support.client import Api
 

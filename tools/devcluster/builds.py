@@ -166,7 +166,7 @@ def build_missing_modules(cache: Path) -> list[str]:
     if not list_missing_modules(cache):
         return []
     cache.mkdir(parents=True, exist_ok=True)
-    with files.lock_folder(cache, doing="build"):
+    with files.lock_folder(cache, purpose="build"):
         wanted = list_missing_modules(cache)
         if not wanted:
             return []

@@ -54,5 +54,5 @@ def _lock_state(layout: Layout) -> Iterator[None]:
     if not layout.state.is_dir():
         yield
         return
-    with files.lock_folder(layout.state, doing="take the cluster down"):
+    with files.lock_folder(layout.state, purpose="take the cluster down"):
         yield

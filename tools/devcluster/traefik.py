@@ -42,7 +42,7 @@ def get_traefik_folder(cache: Path) -> Path:
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with files.lock_folder(cache, doing="build"):
+    with files.lock_folder(cache, purpose="build"):
         if not target.is_dir():
             _build(builds.find_go(), cache, target)
     return target

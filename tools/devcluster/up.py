@@ -24,7 +24,7 @@ from tools.devcluster import status as health
 from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
-from tools.devcluster.manifests import make_manifests, make_api_path
+from tools.devcluster.manifests import make_api_path, make_manifests
 from tools.devcluster.programs import (
     FIRST_PROCESSES,
     SECOND_PROCESSES,
@@ -58,7 +58,7 @@ def start_cluster(layout: Layout, options: UpOptions) -> str:
     """Converges; returns what to tell."""
     began = time.monotonic()
     layout.create_folders()
-    with files.lock_folder(layout.state, doing="bring the cluster up"):
+    with files.lock_folder(layout.state, purpose="bring the cluster up"):
         # One that does not listen was started by an `up` that was killed before it had made the link.
         running = processes.find_node_process(layout.state) is not None and control.is_listening(
             layout.state

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tools.images.oci import Layer, pack_layer, walk_sorted, open_atomically
+from tools.images.oci import Layer, open_atomically, pack_layer, walk_sorted
 
 KEY_LENGTH = 20
 

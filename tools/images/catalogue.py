@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tools.images.oci import read_reference, open_atomically
+from tools.images.oci import open_atomically, read_reference
 from tools.images.products import REGISTRY, ImageProduct, make_short_name
 
 FILE_NAME = "catalogue.json"

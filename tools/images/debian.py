@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.images import mirrors
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.failure import BuildError, run_program
 from tools.images.oci import Layer, unpack_layers
 

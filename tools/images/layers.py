@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images import wheels
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.oci import Layer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ from tools.images.failure import BuildError
 from tools.images.oci import (
     NAME_ANNOTATION,
     Image,
-    make_blob_name,
     compute_image_digest,
+    make_blob_name,
     read_index_entry,
     write_archive,
 )
-from tools.images.products import MaterialMissing, BuildContext, ImageProduct, Recipe
+from tools.images.products import BuildContext, ImageProduct, MaterialMissing, Recipe
 
 MIB = 1 << 20
 #: An engine that comes in another module is one line more.

@@ -5,17 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images import debian, layers
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.layers import INSTALL_ROOT, ROOT
 from tools.images.oci import Layer
 from tools.images.products import (
     INIT_COMMAND,
     BuildContext,
-    ImageProduct,
     EngineRelease,
+    ImageProduct,
     check_locked_version,
-    make_image,
     list_locked_releases,
+    make_image,
 )
 
 STORE_SOURCE = ROOT / "stores" / "oscar"

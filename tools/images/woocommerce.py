@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images import debian, plugins, wordpress
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.layers import INSTALL_ROOT, ROOT, normalise_modes
 from tools.images.oci import Layer, unpack_layers
 from tools.images.plugins import Plugin, PluginRelease

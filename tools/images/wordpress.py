@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tools.images import debian, mirrors
-from tools.images.cache import LayerCache, CacheKey
+from tools.images.cache import CacheKey, LayerCache
 from tools.images.debian import RootFilesystem
 from tools.images.failure import BuildError
 from tools.images.layers import normalise_modes

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from storefleet.admission.acceptance import Accepted, add_operation, lock_store, add_audit_entry
+from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
 from storefleet.core.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
 from storefleet.core.identifiers import OPERATION, STORE, new_id
 from storefleet.core.models import Caller, Operation, Store, now

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from storefleet.admission.acceptance import Accepted, add_operation, lock_store, add_audit_entry
+from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
 from storefleet.core.errors import Conflict
 from storefleet.core.models import Caller, Operation, Store
 from storefleet.core.settings import Settings

@@ -16,13 +16,13 @@ from storefleet.observability import metrics
 from storefleet.observability.failpoints import effect
 from storefleet.operations.progress import (
     Transition,
-    start_next_step,
     begin_operation,
-    close_running_step,
     can_roll_back_automatically,
-    merge_step_plan,
+    close_running_step,
     complete_operation,
     describe_failed_rollback,
+    merge_step_plan,
+    start_next_step,
     update_step,
 )
 from storefleet.operations.step_plans import StepPlans

@@ -10,9 +10,9 @@ from storefleet.database import operations, outbox, stores, version_changes
 from storefleet.database.pool import Connection
 from storefleet.observability import metrics
 from storefleet.operations.progress import (
-    make_cancellation_failure,
-    close_running_step,
     can_roll_back_automatically,
+    close_running_step,
+    make_cancellation_failure,
     switch_steps_to_rollback,
 )
 from storefleet.runtimes.protocol import RuntimeStep

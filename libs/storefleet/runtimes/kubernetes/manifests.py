@@ -8,7 +8,7 @@ from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Amounts, Engine, Plan
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind, Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 from storefleet.runtimes.kubernetes.exposure import make_exposure_values
 from storefleet.runtimes.kubernetes.network_policies import make_network_policies
 

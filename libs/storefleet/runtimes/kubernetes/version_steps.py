@@ -17,10 +17,10 @@ from storefleet.runtimes.kubernetes.readiness import readiness_wait
 from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.kubernetes.tasks.dumps import (
-    TaskResult,
     DumpRecord,
     DumpRecords,
     OrderCount,
+    TaskResult,
 )
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs, make_job_name
 from storefleet.runtimes.protocol import Change, Outcome, Work

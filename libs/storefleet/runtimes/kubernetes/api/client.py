@@ -16,8 +16,8 @@ from storefleet.observability import logs, metrics
 from storefleet.runtimes.kubernetes.api.api_errors import map_api_response
 from storefleet.runtimes.kubernetes.api.resource_kinds import (
     FIELD_MANAGER,
-    ResourceKind,
     Manifest,
+    ResourceKind,
     get_kind,
 )
 
@@ -56,7 +56,7 @@ class KubernetesClient:
 
     async def get(self, kind: ResourceKind, name: str, *, namespace: str = "") -> Manifest | None:
         path = kind.make_path(namespace=namespace, name=name)
-        async with self._open_response("GET", path, kind=kind, missing=True) as answer:
+        async with self._open_response("GET", path, kind=kind, allow_missing=True) as answer:
             return None if answer.status == 404 else await _read_object(answer)
 
     async def list_pages(
@@ -138,7 +138,7 @@ class KubernetesClient:
         }
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         async with self._open_response(
-            "GET", path, query=query, missing=True, verb="LOG"
+            "GET", path, query=query, allow_missing=True, verb="LOG"
         ) as answer:
             if answer.status != 200:
                 return []
@@ -162,7 +162,7 @@ class KubernetesClient:
         kind, namespace = get_kind(manifest), manifest["metadata"]["namespace"]
         path, query = kind.make_path(namespace=namespace), {"fieldManager": FIELD_MANAGER}
         async with self._open_response(
-            "POST", path, kind=kind, query=query, body=manifest, conflict=True
+            "POST", path, kind=kind, query=query, body=manifest, allow_conflict=True
         ) as answer:
             return answer.status != 409
 
@@ -176,7 +176,7 @@ class KubernetesClient:
             {"fieldManager": FIELD_MANAGER},
         )
         async with self._open_response(
-            "PATCH", path, kind=kind, query=query, headers=headers, body=change, missing=True
+            "PATCH", path, kind=kind, query=query, headers=headers, body=change, allow_missing=True
         ) as answer:
             return answer.status != 404
 
@@ -185,7 +185,7 @@ class KubernetesClient:
         body = {**_DELETE_OPTIONS, "preconditions": {"uid": uid}}
         path = kind.make_path(namespace=namespace, name=name)
         async with self._open_response(
-            "DELETE", path, kind=kind, body=body, missing=True
+            "DELETE", path, kind=kind, body=body, allow_missing=True
         ) as answer:
             return answer.status != 404
 
@@ -195,7 +195,7 @@ class KubernetesClient:
         """Delete all of a kind in a namespace; pods get so many seconds."""
         body = {**_DELETE_OPTIONS, "gracePeriodSeconds": grace_period_s}
         async with self._open_response(
-            "DELETE", kind.make_path(namespace=namespace), kind=kind, body=body, missing=True
+            "DELETE", kind.make_path(namespace=namespace), kind=kind, body=body, allow_missing=True
         ):
             return
 

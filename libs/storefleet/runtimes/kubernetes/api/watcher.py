@@ -19,11 +19,11 @@ from storefleet.core.identifiers import STORE, is_id, resource_name
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
-from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind, Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
-    ResourceSnapshot,
     PodSnapshot,
     ReplicaSetSnapshot,
+    ResourceSnapshot,
     StoreSnapshot,
     WorkloadSnapshot,
     make_snapshot,

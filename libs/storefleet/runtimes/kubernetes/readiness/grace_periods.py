@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from storefleet.core.errors import PermanentError, TransientError
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    ReadinessProblem,
     Diagnosis,
     NotReady,
+    ReadinessProblem,
     WarningEvent,
 )
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind, Manifest
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 
 _MAX_TEXT_LENGTH = 400
 _MAX_TERMINATION_MESSAGE_LENGTH = 4096

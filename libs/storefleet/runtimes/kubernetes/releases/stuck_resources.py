@@ -5,8 +5,8 @@ from typing import NamedTuple
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
     CONTAINER_START_REASONS,
-    IMAGE_PULL_REASONS,
     FINAL_IMAGE_REASONS,
+    IMAGE_PULL_REASONS,
     is_finished,
 )
 from storefleet.runtimes.kubernetes.readiness.snapshots import (

@@ -18,13 +18,13 @@ from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreW
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    Ready,
-    ReadinessProblem,
     NotReady,
+    ReadinessProblem,
+    Ready,
     diagnose_task,
     has_unexplained_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import WaitLimits, GracePeriods
+from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
 from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
 from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
 from storefleet.runtimes.protocol import Work
