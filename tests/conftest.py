@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from storefleet.core.settings import PREFIX
+from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.observability import logs
 from tests.support.servers import Servers, running_servers
 from tests.support.world import World, made_world
@@ -32,16 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> None:
     """No setting of whoever runs the tests gets in."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
         del os.environ[name]
 
 
 @pytest.fixture(scope="session")
 def log_lines() -> Iterator[LogLines]:
     lines = LogLines()
-    logs.configure("tests", "info", lines)
+    logs.configure_logging("tests", "info", lines)
     yield lines
-    logs.configure("tests", "info")
+    logs.configure_logging("tests", "info")
 
 
 @pytest.fixture

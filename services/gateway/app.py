@@ -17,7 +17,7 @@ from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
 from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 
 SERVICE = "gateway"
 
@@ -25,10 +25,10 @@ SERVICE = "gateway"
 def create_app(settings: Settings) -> web.Application:
     database = Database(
         settings.database_url.get_secret_value(),
-        connections=settings.database_connections,
-        timeout=settings.database_timeout,
+        max_connections=settings.database_connections,
+        timeout_s=settings.database_timeout,
     )
-    bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
+    bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
     engines = catalogue.load(
         settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
     )
@@ -69,8 +69,8 @@ def create_app(settings: Settings) -> web.Application:
     @asynccontextmanager
     async def running(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(database.opened())
-            await stack.enter_async_context(bus.opened())
+            await stack.enter_async_context(database.open_pool())
+            await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(runtime.opened())
             await stack.enter_async_context(
                 run_in_background(accounts.watch_revocations(), name="revocations")
@@ -81,8 +81,8 @@ def create_app(settings: Settings) -> web.Application:
     app = make_app(
         settings,
         service=SERVICE,
-        required_checks={"database": database.check},
-        reported_checks={"bus": bus.check},
+        required_checks={"database": database.check_connection},
+        reported_checks={"bus": bus.check_connection},
         render_error_page=pages.error,
     )
     app.add_routes(api.routes())

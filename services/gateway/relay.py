@@ -13,16 +13,16 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from storefleet.core import async_tasks
-from storefleet.core.errors import BusAway, DatabaseAway
-from storefleet.core.messages import WAKE_SUBJECT, encode
-from storefleet.core.models import now
+from storefleet.core.errors import DatabaseUnavailable, MessagingUnavailable
+from storefleet.core.messages import RELAY_WAKE_SUBJECT, encode_cloud_event
+from storefleet.core.models import utc_now
 from storefleet.database import outbox
-from storefleet.database.outbox import Draft, Published, Waiting
+from storefleet.database.outbox import OutboxRow, PendingMessage, PublishedRows
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus, Outgoing
+from storefleet.messaging import MessageBus, OutgoingMessage
 from storefleet.observability import logs, metrics
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _LEASE = timedelta(seconds=5)
 _POLL = 1.0
@@ -35,20 +35,20 @@ _SPACING = 0.003  # between two takes: under load each then takes several commit
 class Flight(NamedTuple):
     """A batch on its way to the bus; its task tells what of it has arrived, and whether that is all."""
 
-    rows: Sequence[Waiting]
-    task: asyncio.Task[tuple[Published, bool]]
+    rows: Sequence[PendingMessage]
+    task: asyncio.Task[tuple[PublishedRows, bool]]
 
 
 class Relay:
     """One of these works at a time, in whichever gateway holds the lease."""
 
-    def __init__(self, *, database: Database, bus: Bus) -> None:
+    def __init__(self, *, database: Database, bus: MessageBus) -> None:
         self._database = database
         self._bus = bus
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._wake = asyncio.Event()
         self._flights: deque[Flight] = deque()
-        self._published = Published()  # acknowledged, and noted together with the next take
+        self._published = PublishedRows()  # acknowledged, and noted together with the next take
         self._sent = 0  # the last event on its way
         self._ahead: dict[
             str, asyncio.Task[bool]
@@ -59,9 +59,9 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; then let another one go on at once."""
         listener = asyncio.create_task(
-            self._database.listen(outbox.CHANNEL, lambda _payload: self._wake.set())
+            self._database.listen(outbox.OUTBOX_CHANNEL, lambda _payload: self._wake.set())
         )
-        await self._bus.follow(WAKE_SUBJECT, lambda _body: self._wake.set())
+        await self._bus.subscribe(RELAY_WAKE_SUBJECT, lambda _body: self._wake.set())
         try:
             while True:
                 self._wake.clear()
@@ -70,29 +70,29 @@ class Relay:
                     await self._pause()
                 await asyncio.sleep(max(0.0, began + _SPACING - time.monotonic()))
         finally:
-            self._database.serve(outbox.CHANNEL, None)
-            await async_tasks.end([listener, *self._ahead.values()])
+            self._database.set_local_wake(outbox.OUTBOX_CHANNEL, None)
+            await async_tasks.cancel_and_wait([listener, *self._ahead.values()])
             await self._release()
 
-    def announce(self, command: Draft) -> None:
+    def announce(self, command: OutboxRow) -> None:
         """Send a committed command at once; its row, which is taken later, is what makes sure of it."""
         if len(self._ahead) >= _BATCH:  # a row that is sent twice is dropped by its stream
             self._ahead = {id_: task for id_, task in self._ahead.items() if not task.done()}
-        if self._holds and self._bus.connected and len(self._ahead) < _BATCH:
+        if self._holds and self._bus.is_connected and len(self._ahead) < _BATCH:
             self._ahead[command.id] = asyncio.create_task(self._send_ahead(command))
 
-    async def _send_ahead(self, command: Draft) -> bool:
+    async def _send_ahead(self, command: OutboxRow) -> bool:
         """Whether the bus has it."""
         try:
-            row = Waiting(None, *command[:-1], now(), json.dumps(command.data), None)
+            row = PendingMessage(None, *command[:-1], utc_now(), json.dumps(command.data), None)
             (outcome,) = await self._bus.publish_all([_outgoing(row)])
-        except BusAway:
+        except MessagingUnavailable:
             return False
         except Exception:  # its row is looked at by itself, and says what is wrong
             log.exception("command_not_sent_ahead", message_id=command.id)
             return False
         if outcome is None:
-            metrics.PUBLISHED.labels(row.kind).inc()
+            metrics.MESSAGES_PUBLISHED.labels(row.kind).inc()
         return outcome is None
 
     def _woken(self) -> bool:
@@ -100,7 +100,7 @@ class Relay:
         return True
 
     async def _pause(self) -> None:
-        idle = not self._flights and not self._ahead and self._published == Published()
+        idle = not self._flights and not self._ahead and self._published == PublishedRows()
         try:
             async with asyncio.timeout(_POLL if idle else _NOTE):  # wait_for swallows cancels
                 await self._wake.wait()
@@ -111,21 +111,21 @@ class Relay:
     async def _relay_some(self) -> bool:
         """Whether there may be more."""
         try:
-            self._bus.check()
+            self._bus.check_connection()
             await self._land()
             async with self._database.connection() as conn:
-                rows = await outbox.take(
+                rows = await outbox.take_batch(
                     conn,
                     owner=self._owner,
-                    lease=_LEASE,
-                    batch=_BATCH,
+                    lease_duration=_LEASE,
+                    batch_size=_BATCH,
                     published=self._published,
-                    sent=self._sent,
+                    sent_seq=self._sent,
                 )
-            self._published = Published()
+            self._published = PublishedRows()
             self._hold(rows is not None)
             self._depart(rows or ())
-        except (BusAway, DatabaseAway) as error:
+        except (MessagingUnavailable, DatabaseUnavailable) as error:
             if not self._waiting:
                 log.warning("relay_waits", error=str(error), cause=repr(error.__cause__))
             self._waiting = True
@@ -137,12 +137,12 @@ class Relay:
     def _hold(self, holds: bool) -> None:
         """Whoever holds the lease is woken by a call; whoever does not has sent nothing that counts."""
         self._holds = holds
-        self._database.serve(outbox.CHANNEL, self._woken if holds else None)
+        self._database.set_local_wake(outbox.OUTBOX_CHANNEL, self._woken if holds else None)
         if not holds:
             self._sent = 0
             self._ahead.clear()
 
-    def _depart(self, rows: Sequence[Waiting]) -> None:
+    def _depart(self, rows: Sequence[PendingMessage]) -> None:
         """Send a batch off; the next one may be taken meanwhile."""
         flying = {row.number for flight in self._flights for row in flight.rows}
         rows = [row for row in rows if row.seq or not (row.number in flying or self._is_ahead(row))]
@@ -150,7 +150,7 @@ class Relay:
             self._sent = max(self._sent, *(row.seq or 0 for row in rows))
             self._flights.append(Flight(rows, asyncio.create_task(self._publish(rows))))
 
-    def _is_ahead(self, row: Waiting) -> bool:
+    def _is_ahead(self, row: PendingMessage) -> bool:
         """A command that left by itself is noted when the bus has it, and sent with its row when the bus has not."""
         sending = self._ahead.get(row.id)
         if sending is None or row.number is None:
@@ -160,7 +160,9 @@ class Relay:
         del self._ahead[row.id]
         if sending.cancelled() or not sending.result():
             return False
-        self._published = Published((*self._published.numbers, row.number), self._published.until)
+        self._published = PublishedRows(
+            (*self._published.row_numbers, row.number), self._published.last_seq
+        )
         return True
 
     async def _land(self) -> None:
@@ -173,14 +175,16 @@ class Relay:
             arrived, complete = await flight.task
             self._flights.popleft()
             noted = self._published
-            until = arrived.until if whole else 0
-            self._published = Published((*noted.numbers, *arrived.numbers), max(noted.until, until))
+            until = arrived.last_seq if whole else 0
+            self._published = PublishedRows(
+                (*noted.row_numbers, *arrived.row_numbers), max(noted.last_seq, until)
+            )
             whole = whole and complete
         if not whole:
             self._sent = 0
             await asyncio.sleep(0.2)
 
-    async def _publish(self, rows: Sequence[Waiting]) -> tuple[Published, bool]:
+    async def _publish(self, rows: Sequence[PendingMessage]) -> tuple[PublishedRows, bool]:
         """Publish the rows together, in order; what of it the bus has, and whether that is all.
 
         What never can be published counts as done, since it would block all.
@@ -188,41 +192,41 @@ class Relay:
         ready = {row.id: made for row in rows if (made := _made(row)) is not None}
         try:
             outcomes = await self._bus.publish_all(list(ready.values())) if ready else []
-        except BusAway:
-            return Published(), False
+        except MessagingUnavailable:
+            return PublishedRows(), False
         sent = dict(zip(ready, outcomes, strict=True))
-        settled = [row for row in rows if not isinstance(sent.get(row.id), BusAway)]
+        settled = [row for row in rows if not isinstance(sent.get(row.id), MessagingUnavailable)]
         for row in settled:
             if row.id not in sent:
                 continue  # it was dropped before
             if (outcome := sent[row.id]) is None:
-                metrics.PUBLISHED.labels(row.kind).inc()
+                metrics.MESSAGES_PUBLISHED.labels(row.kind).inc()
             else:
                 _drop(row, outcome)
         whole = len(settled) == len(rows)
         if not whole:
             log.warning("relay_incomplete", settled=len(settled), of=len(rows))
         numbers = tuple(row.number for row in settled if row.number is not None)
-        return Published(numbers, _last_before_a_gap(rows, settled)), whole
+        return PublishedRows(numbers, _last_before_a_gap(rows, settled)), whole
 
     async def _measure(self) -> None:
         try:
             async with self._database.connection() as conn:
-                metrics.OUTBOX_LAG.set(await outbox.lag(conn))
-        except DatabaseAway:
+                metrics.OUTBOX_LAG.set(await outbox.read_lag(conn))
+        except DatabaseUnavailable:
             return
 
     async def _release(self) -> None:
         """Note what has arrived, and give the lease back; what is still on its way is published again by the next."""
-        await async_tasks.end(flight.task for flight in self._flights)
+        await async_tasks.cancel_and_wait(flight.task for flight in self._flights)
         try:
             async with self._database.connection() as conn:
-                await outbox.release(conn, owner=self._owner, published=self._published)
-        except DatabaseAway:
+                await outbox.release_lease(conn, owner=self._owner, published=self._published)
+        except DatabaseUnavailable:
             return
 
 
-def _made(row: Waiting) -> Outgoing | None:
+def _made(row: PendingMessage) -> OutgoingMessage | None:
     """The message, or None for a row that nothing can be made of: it must not hold up those behind it."""
     try:
         return _outgoing(row)
@@ -231,8 +235,8 @@ def _made(row: Waiting) -> Outgoing | None:
         return None
 
 
-def _drop(row: Waiting, error: Exception) -> None:
-    metrics.DROPPED.labels(row.kind).inc()
+def _drop(row: PendingMessage, error: Exception) -> None:
+    metrics.OUTBOX_ROWS_DROPPED.labels(row.kind).inc()
     log.error(
         "relay_row_dropped",
         message_id=row.id,
@@ -243,16 +247,18 @@ def _drop(row: Waiting, error: Exception) -> None:
     )
 
 
-def _outgoing(row: Waiting) -> Outgoing:
+def _outgoing(row: PendingMessage) -> OutgoingMessage:
     if row.kind == "raw":  # a dead letter that somebody replays, byte for byte
-        return Outgoing(row.subject, base64.b64decode(json.loads(row.data)["base64"]), row.id)
+        return OutgoingMessage(
+            row.subject, base64.b64decode(json.loads(row.data)["base64"]), row.id
+        )
     extensions = {
         "seq": row.seq,
         "tenantid": row.tenant_id,
         "storeid": row.store_id,
         "operationid": row.operation_id,
     }
-    body = encode(
+    body = encode_cloud_event(
         message_id=row.id,
         message_type=row.type,
         subject=row.store_id or row.id,
@@ -260,10 +266,10 @@ def _outgoing(row: Waiting) -> Outgoing:
         data=row.data,
         extensions={key: value for key, value in extensions.items() if value is not None},
     )
-    return Outgoing(row.subject, body, row.id)
+    return OutgoingMessage(row.subject, body, row.id)
 
 
-def _last_before_a_gap(rows: Sequence[Waiting], settled: Sequence[Waiting]) -> int:
+def _last_before_a_gap(rows: Sequence[PendingMessage], settled: Sequence[PendingMessage]) -> int:
     """The last event that is settled with all before it; 0 when there is none."""
     done, last = {row.seq for row in settled}, 0
     for row in rows:

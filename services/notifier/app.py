@@ -9,12 +9,12 @@ from services.notifier.feed import EventFeed
 from services.notifier.websockets import WebsocketServer
 from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
-from storefleet.core.messages import LIVE_SUBJECT
+from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
 from storefleet.core.settings import Settings
-from storefleet.database.access import SESSIONS_CHANNEL
+from storefleet.database.access import SIGN_OUT_CHANNEL
 from storefleet.database.pool import Database
 from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 
 SERVICE = "notifier"
 
@@ -22,10 +22,10 @@ SERVICE = "notifier"
 def create_app(settings: Settings) -> web.Application:
     database = Database(
         settings.database_url.get_secret_value(),
-        connections=settings.database_connections,
-        timeout=settings.database_timeout,
+        max_connections=settings.database_connections,
+        timeout_s=settings.database_timeout,
     )
-    bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
+    bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
     feed = EventFeed(database)
     accounts = Accounts(database=database, settings=settings)
     authenticator = Authenticator(accounts=accounts, settings=settings)
@@ -40,11 +40,11 @@ def create_app(settings: Settings) -> web.Application:
     @asynccontextmanager
     async def open_resources(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(database.opened())
-            await bus.follow(f"{LIVE_SUBJECT}.>", feed.receive_message)
-            await stack.enter_async_context(bus.opened())
+            await stack.enter_async_context(database.open_pool())
+            await bus.subscribe(f"{LIVE_EVENT_SUBJECT_PREFIX}.>", feed.receive_message)
+            await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(run_in_background(feed.run(), name="hub"))
-            listening = database.listen(SESSIONS_CHANNEL, websockets.close_by_credential)
+            listening = database.listen(SIGN_OUT_CHANNEL, websockets.close_by_credential)
             await stack.enter_async_context(run_in_background(listening, name="sessions"))
             await stack.enter_async_context(
                 run_in_background(websockets.close_expired(), name="expiry")
@@ -55,7 +55,9 @@ def create_app(settings: Settings) -> web.Application:
         await websockets.close_all()
 
     app = make_app(
-        settings, service=SERVICE, required_checks={"database": database.check, "bus": bus.check}
+        settings,
+        service=SERVICE,
+        required_checks={"database": database.check_connection, "bus": bus.check_connection},
     )
     app.router.add_get("/api/v1/events", websockets.handle)
     app.cleanup_ctx.append(make_cleanup_context(open_resources))

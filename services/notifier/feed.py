@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from storefleet.core.errors import DatabaseAway
-from storefleet.core.messages import UnreadableMessage, open_event
+from storefleet.core.errors import DatabaseUnavailable
+from storefleet.core.messages import UnreadableMessage, split_event
 from storefleet.core.models import Event
 from storefleet.database import event_history
 from storefleet.database.pool import Database
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _POLL_INTERVAL_S = 1.0
 _DELIVERIES_PER_YIELD = 200
@@ -74,7 +74,7 @@ class EventFeed:
     def receive_message(self, body: bytes) -> None:
         """A message of the live subject; what cannot be kept now is read from the database later."""
         try:
-            envelope, data = open_event(body)
+            envelope, data = split_event(body)
             item = (
                 int(envelope["seq"]),
                 str(envelope["tenantid"]),
@@ -106,8 +106,8 @@ class EventFeed:
         while True:
             try:
                 async with self._database.connection() as conn:
-                    self.watermark = await event_history.last_seq(conn)
-            except DatabaseAway:
+                    self.watermark = await event_history.read_last_seq(conn)
+            except DatabaseUnavailable:
                 await asyncio.sleep(0.5)
             else:
                 self.started.set()
@@ -117,8 +117,8 @@ class EventFeed:
         """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
         try:
             async with self._database.connection() as conn:
-                last = await event_history.last_seq(conn)
-        except DatabaseAway:
+                last = await event_history.read_last_seq(conn)
+        except DatabaseUnavailable:
             return
         if last > self.watermark and self._was_behind:
             await self._fill_gap(last)
@@ -130,10 +130,10 @@ class EventFeed:
         while self.watermark < last_seq:
             try:
                 async with self._database.connection() as conn:
-                    events = await event_history.between(
+                    events = await event_history.list_between(
                         conn, tenant_id=None, after=self.watermark, until=last_seq
                     )
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 await asyncio.sleep(0.3)
                 continue
             for event in events:

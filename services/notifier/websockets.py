@@ -10,14 +10,20 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from services.notifier.feed import EventFeed, format_event
 from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import SESSION_COOKIE, Authenticator, read_bearer_token
-from storefleet.core.errors import DatabaseAway, Invalid, RequestError, Unauthenticated, Unavailable
-from storefleet.core.models import Caller
+from storefleet.core.errors import (
+    DatabaseUnavailable,
+    DependencyUnavailable,
+    InvalidRequest,
+    RequestError,
+    Unauthenticated,
+)
+from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 from storefleet.database import event_history
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 CLOSE_UNAUTHENTICATED = 4401
 _FIRST_FRAME_TIMEOUT_S = 5.0
@@ -34,7 +40,7 @@ class EventWebsocket:
         *,
         ws: web.WebSocketResponse,
         request: web.Request,
-        principal: Caller,
+        principal: Principal,
         backlog_bytes: int,
         on_behind: Callable[["EventWebsocket"], None],
     ) -> None:
@@ -81,7 +87,7 @@ class EventWebsocket:
         )
 
     def abort(self) -> None:
-        metrics.SOCKETS_CUT.inc()
+        metrics.WEBSOCKETS_CLOSED_SLOW.inc()
         if self._transport is not None:
             self._transport.abort()
 
@@ -123,7 +129,7 @@ class WebsocketServer:
         """GET /api/v1/events?after=<seq>."""
         after = _parse_after(request)
         if self._count >= self._settings.sockets_limit:
-            raise Unavailable(
+            raise DependencyUnavailable(
                 "Too many sockets are open here; try again in a few seconds.",
                 code="too_many_sockets",
             )
@@ -133,15 +139,15 @@ class WebsocketServer:
             )  # a browser sends its cookie from wherever
         ws = web.WebSocketResponse(compress=False, heartbeat=20, max_msg_size=4096)
         if not _is_websocket_request(ws, request):
-            raise Invalid("This address speaks websocket only.", code="websocket_only")
+            raise InvalidRequest("This address speaks websocket only.", code="websocket_only")
         await ws.prepare(request)
         self._count += 1
-        metrics.SOCKETS.set(self._count)
+        metrics.OPEN_WEBSOCKETS.set(self._count)
         try:
             await self._serve_websocket(request, ws, after)
         finally:
             self._count -= 1
-            metrics.SOCKETS.set(self._count)
+            metrics.OPEN_WEBSOCKETS.set(self._count)
         return ws
 
     async def _serve_websocket(
@@ -177,14 +183,14 @@ class WebsocketServer:
             self._feed.remove_listener(socket)
             self._open.discard(socket)
 
-    async def _authenticate(self, request: web.Request, ws: web.WebSocketResponse) -> Caller:
+    async def _authenticate(self, request: web.Request, ws: web.WebSocketResponse) -> Principal:
         token = read_bearer_token(request)
         if token is None:
             if (person := await self._authenticator.find_signed_in_user(request)) is not None:
                 return person
             token = await _read_first_frame(ws)
         caller = await self._accounts.find_by_token(token)
-        if caller is None or not caller.may("stores:read"):
+        if caller is None or not caller.has_scope("stores:read"):
             raise Unauthenticated("The token is not valid.")
         return caller
 
@@ -197,7 +203,7 @@ class WebsocketServer:
             await self._send_missed_events(socket, after)
         except TimeoutError:
             socket.abort()
-        except DatabaseAway:
+        except DatabaseUnavailable:
             await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
     async def _send_missed_events(self, socket: EventWebsocket, after: int | None) -> None:
@@ -208,7 +214,7 @@ class WebsocketServer:
             socket.is_live = True
             return
         async with self._database.connection() as conn:
-            first, last = await event_history.bounds(conn)
+            first, last = await event_history.read_bounds(conn)
         if after > last or after < first - 1:
             socket.cursor = last
             await socket.send_replayed_event(last, json.dumps({"type": "reset", "seq": last}))
@@ -216,7 +222,7 @@ class WebsocketServer:
             socket.cursor = after
         while (until := self._feed.watermark) > socket.cursor:
             async with self._database.connection() as conn:
-                events = await event_history.between(
+                events = await event_history.list_between(
                     conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until
                 )
             async with asyncio.timeout(REPLAY_BATCH_TIMEOUT_S):
@@ -251,7 +257,7 @@ class WebsocketServer:
             for key in {socket.credential_key for socket in self._open}:
                 if not await self._accounts.is_credential_valid(key):
                     await self.close_by_credential(key)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             return
 
     async def close_all(self) -> None:
@@ -285,7 +291,7 @@ def _parse_after(request: web.Request) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_SEQ):
-        raise Invalid(
+        raise InvalidRequest(
             "“after” must be the number of an event.",
             errors=[("/after", "must be a number from 0")],
         )

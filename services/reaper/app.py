@@ -12,7 +12,7 @@ from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
 from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.operations import step_plans
 from storefleet.operations.worker import Worker
 
@@ -22,10 +22,10 @@ SERVICE = "reaper"
 def create_app(settings: Settings) -> web.Application:
     database = Database(
         settings.database_url.get_secret_value(),
-        connections=settings.database_connections,
-        timeout=settings.database_timeout,
+        max_connections=settings.database_connections,
+        timeout_s=settings.database_timeout,
     )
-    bus = Bus(settings.nats_url.get_secret_value(), name=SERVICE)
+    bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
     engines = catalogue.load(
         settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
     )
@@ -43,8 +43,8 @@ def create_app(settings: Settings) -> web.Application:
     @asynccontextmanager
     async def open_resources(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(database.opened())
-            await stack.enter_async_context(bus.opened())
+            await stack.enter_async_context(database.open_pool())
+            await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(runtime.opened())
             await stack.enter_async_context(run_in_background(due_operations.run(), name="sweep"))
             await stack.enter_async_context(run_in_background(cron_caller.run(), name="ticks"))
@@ -54,7 +54,11 @@ def create_app(settings: Settings) -> web.Application:
     app = make_app(
         settings,
         service=SERVICE,
-        required_checks={"database": database.check, "bus": bus.check, "runtime": runtime.check},
+        required_checks={
+            "database": database.check_connection,
+            "bus": bus.check_connection,
+            "runtime": runtime.check,
+        },
     )
     app.cleanup_ctx.append(make_cleanup_context(open_resources))
     return app

@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from storefleet.core.async_tasks import end
-from storefleet.core.errors import DatabaseAway
-from storefleet.core.identifiers import resource_name
+from storefleet.core.async_tasks import cancel_and_wait
+from storefleet.core.errors import DatabaseUnavailable
+from storefleet.core.identifiers import make_resource_name
 from storefleet.core.settings import Settings
 from storefleet.database import cron_calls
-from storefleet.database.cron_calls import Turn
+from storefleet.database.cron_calls import CronCall
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engine
 from storefleet.observability import logs, metrics
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _ENROL_INTERVAL_S = 5.0
 _LOG_INTERVAL_S = 60.0
@@ -62,7 +62,7 @@ class CronCaller:
                     await self._start_due_calls(http)
                     await self._wait_for_next_scan()
             finally:
-                await end(self._tasks)
+                await cancel_and_wait(self._tasks)
 
     @asynccontextmanager
     async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -80,21 +80,21 @@ class CronCaller:
                 task = asyncio.create_task(self._call_store(http, turn))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        except DatabaseAway as error:
+        except DatabaseUnavailable as error:
             log.warning("ticker_waits", error=str(error.__cause__ or error))
         self._log_failures()
 
-    async def _claim_due_calls(self) -> list[Turn]:
+    async def _claim_due_calls(self) -> list[CronCall]:
         if time.monotonic() >= self._enrol_at:
             async with self._database.transaction() as conn:
-                await cron_calls.enrol(conn, self._interval_s_by_engine)
+                await cron_calls.synchronize_stores(conn, self._interval_s_by_engine)
             self._enrol_at = time.monotonic() + _ENROL_INTERVAL_S
         free = self._settings.ticks_at_once - len(self._tasks)
         if free <= 0:
             return []
         async with self._database.transaction() as conn:
-            turns = await cron_calls.claim(conn, self._interval_s_by_engine, limit=free)
-        metrics.TICK_LAG.set(max((turn.late for turn in turns), default=0.0))
+            turns = await cron_calls.claim_due_calls(conn, self._interval_s_by_engine, limit=free)
+        metrics.CRON_CALL_LAG.set(max((turn.delay_s for turn in turns), default=0.0))
         return turns
 
     async def _wait_for_next_scan(self) -> None:
@@ -108,7 +108,7 @@ class CronCaller:
                 return_when=asyncio.FIRST_COMPLETED,
             )
 
-    async def _call_store(self, http: aiohttp.ClientSession, call: Turn) -> None:
+    async def _call_store(self, http: aiohttp.ClientSession, call: CronCall) -> None:
         """Whatever becomes of it, the next turn comes."""
         began = time.monotonic()
         try:
@@ -116,18 +116,20 @@ class CronCaller:
         except Exception as error:
             log.exception("tick_crashed", store_id=call.store_id)
             problem = ("failed", type(error).__name__)
-        metrics.TICKS.labels(problem[0] if problem else "answered").inc()
-        metrics.TICK_SECONDS.observe(time.monotonic() - began)
+        metrics.CRON_CALLS.labels(problem[0] if problem else "answered").inc()
+        metrics.CRON_CALL_DURATION.observe(time.monotonic() - began)
         try:
             await self._record_result(call, problem[1] if problem else None)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             return  # the claim has set the next turn already
 
     async def _request_cron_url(
-        self, http: aiohttp.ClientSession, call: Turn
+        self, http: aiohttp.ClientSession, call: CronCall
     ) -> tuple[str, str] | None:
         """Kind and text of what went wrong, or None."""
-        server = self._settings.store_service.replace("{namespace}", resource_name(call.store_id))
+        server = self._settings.store_service.replace(
+            "{namespace}", make_resource_name(call.store_id)
+        )
         headers = {
             "Host": urlsplit(call.url).netloc,
             "User-Agent": "Storefleet",
@@ -147,13 +149,15 @@ class CronCaller:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return "away", f"it does not answer ({type(error).__name__})"
 
-    async def _record_result(self, call: Turn, problem: str | None) -> None:
+    async def _record_result(self, call: CronCall, problem: str | None) -> None:
         async with self._database.connection() as conn:
             if problem is None:
-                await cron_calls.note_success(conn, call.store_id)
+                await cron_calls.record_success(conn, call.store_id)
                 return
             every = self._interval_s_by_engine[call.engine]
-            await cron_calls.note_failure(conn, call.store_id, every=every, longest=_MAX_PAUSE)
+            await cron_calls.record_failure(
+                conn, call.store_id, interval_s=every, max_interval=_MAX_PAUSE
+            )
         self._unlogged_failures[call.store_id] = problem
 
     def _log_failures(self) -> None:

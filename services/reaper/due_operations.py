@@ -4,16 +4,16 @@ import asyncio
 import time
 from datetime import timedelta
 
-from storefleet.core.errors import DatabaseAway, LeaseLost
+from storefleet.core.errors import DatabaseUnavailable, LeaseLost
 from storefleet.core.models import STORE_STATES
 from storefleet.core.settings import Settings
 from storefleet.database import access, event_history, operations, outbox, stores
-from storefleet.database.operations import Due
+from storefleet.database.operations import DueOperation
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
 from storefleet.operations.recorder import OperationRecorder
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _PURGE_INTERVAL_S = 3600.0
 _COUNT_INTERVAL_S = 5.0
@@ -35,23 +35,23 @@ class DueOperations:
                 for late in await self._redispatch_due():
                     await self._cancel_abandoned(late)
                 await self._run_periodic_tasks()
-            except DatabaseAway as error:
+            except DatabaseUnavailable as error:
                 log.warning("sweep_waits", error=str(error.__cause__ or error))
             await asyncio.sleep(self._settings.scan_interval)
 
-    async def _redispatch_due(self) -> list[Due]:
+    async def _redispatch_due(self) -> list[DueOperation]:
         """Send the commands again; returns what waits for its cancel instead: its worker is gone."""
         async with self._database.transaction() as conn:
-            found = await operations.due(
-                conn, announce_after=timedelta(seconds=self._settings.announce_after)
+            found = await operations.lock_due_operations(
+                conn, redispatch_after=timedelta(seconds=self._settings.announce_after)
             )
             cancelled = [due for due in found if due.operation.cancel_requested]
             again = [due for due in found if not due.operation.cancel_requested]
             if again:
-                await outbox.add(conn, *(outbox.command(due.operation) for due in again))
-                await operations.mark_announced(conn, [due.operation.id for due in again])
+                await outbox.add_rows(conn, *(outbox.make_command(due.operation) for due in again))
+                await operations.mark_dispatched(conn, [due.operation.id for due in again])
         for due in again:
-            metrics.ANNOUNCED.labels(due.finding).inc()
+            metrics.OPERATIONS_REDISPATCHED.labels(due.finding).inc()
             operation = due.operation
             log.info(
                 "announced_again",
@@ -61,7 +61,7 @@ class DueOperations:
             )
         return cancelled
 
-    async def _cancel_abandoned(self, due: Due) -> None:
+    async def _cancel_abandoned(self, due: DueOperation) -> None:
         try:
             await self._recorder.cancel_abandoned(due.operation)
         except LeaseLost:
@@ -84,15 +84,15 @@ class DueOperations:
         async with self._database.connection() as conn:
             counts = await stores.count_by_state(conn)
         for state in STORE_STATES:
-            metrics.STORES.labels(state).set(counts.get(state, 0))
+            metrics.STORES_BY_STATE.labels(state).set(counts.get(state, 0))
 
     async def _delete_old_rows(self) -> None:
         age = timedelta(days=self._settings.keep_days)
         async with self._database.transaction() as conn:
-            await access.purge(conn)
+            await access.purge_expired_access(conn)
         async with self._database.transaction() as conn:
             forgotten = await stores.purge_deleted(conn, older_than=age)
         async with self._database.transaction() as conn:
-            rows = await event_history.purge(conn, older_than=age)
+            rows = await event_history.purge_published(conn, older_than=age)
         if forgotten or rows:
             log.info("purged", stores=forgotten, outbox_rows=rows)

@@ -6,7 +6,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from storefleet.engines import catalogue
 from storefleet.engines.catalogue import Engine
 from tests.bench import cluster, stage
@@ -94,7 +94,14 @@ class _Store:
 
     def _customer(self) -> Customer:
         store = self._store()
-        command = ("get", "service", "web", "--namespace", resource_name(store["id"]), "--output")
+        command = (
+            "get",
+            "service",
+            "web",
+            "--namespace",
+            make_resource_name(store["id"]),
+            "--output",
+        )
         address = cluster.kubectl(self._record, *command, "jsonpath={.spec.clusterIP}")
         page = self._engine.storefront
         return Customer(
@@ -103,7 +110,7 @@ class _Store:
 
     def _memory(self) -> None:
         """Of its pods, as their cgroups count: what cannot be given back at once."""
-        namespace, total = resource_name(self._store()["id"]), 0.0
+        namespace, total = make_resource_name(self._store()["id"]), 0.0
         for name, size in _pods(self._record, namespace):
             self._sheet.add(f"{self._what}: idle, {name}", "MB", size / 2**20)
             total += size / 2**20

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from storefleet.core.identifiers import STORE, TENANT, new_id
-from storefleet.core.models import Store, now
+from storefleet.core.identifiers import STORE_PREFIX, TENANT_PREFIX, generate_id
+from storefleet.core.models import Store, utc_now
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engine
 from storefleet.runtimes.kubernetes import manifests
@@ -91,10 +91,10 @@ def _objects(
 
 
 def _store(engine: Engine) -> Store:
-    store_id = new_id(STORE)
+    store_id = generate_id(STORE_PREFIX)
     return Store(
         id=store_id,
-        tenant_id=new_id(TENANT),
+        tenant_id=generate_id(TENANT_PREFIX),
         name=f"reference-{store_id[4:12]}",
         engine=engine.name,
         engine_version=engine.default_version,
@@ -103,7 +103,7 @@ def _store(engine: Engine) -> Store:
         url=None,
         admin_url=None,
         failure=None,
-        created_at=now(),
+        created_at=utc_now(),
         ready_at=None,
         deleted_at=None,
         version=1,

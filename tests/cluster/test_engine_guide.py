@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import Unchanged
-from storefleet.core.identifiers import resource_name
+from storefleet.core.errors import NothingChanged
+from storefleet.core.identifiers import make_resource_name
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support import guide
@@ -37,14 +37,14 @@ async def bench(charts: Path) -> AsyncIterator[Bench]:
 
 
 async def test_the_guide_can_be_followed(bench: Bench) -> None:
-    store = bench.store().changed(
+    store = bench.store().copy_with(
         engine="kiosk", engine_version="1.0.0", plan="small", parameters={"title": "Corner kiosk"}
     )
     store = await bench.create(store)
 
     async def page(path: str = "/") -> str:
         service = await bench.cluster.get(
-            resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+            resource_kinds.SERVICE, "web", namespace=make_resource_name(store.id)
         )
         assert service is not None
         url = f"http://{service['spec']['clusterIP']}{path}"
@@ -66,7 +66,7 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
     assert "version 1.1.0" in await page()
     assert "ordered" in await page("/cgi-bin/order")
 
-    with pytest.raises(Unchanged, match="1"):  # the order since then would go
+    with pytest.raises(NothingChanged, match="1"):  # the order since then would go
         await bench.roll_back(store, "1.0.0", operation)
     store = await bench.roll_back(store, "1.0.0", operation, discard=True)
     assert "version 1.0.0" in await page()

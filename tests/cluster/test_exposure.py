@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -53,7 +53,7 @@ async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Benc
 def a_shop(bench: Bench) -> Store:
     oscar = catalogue.load([CHARTS], runtime="kubernetes").get("oscar")
     store = bench.store()
-    return store.changed(
+    return store.copy_with(
         engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"}
     )
 
@@ -126,4 +126,6 @@ async def test_the_proof_waits_for_as_long_as_somebody_answers(bench: Bench, doo
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id)) is not None
+    assert (
+        await bench.cluster.get(resource_kinds.NAMESPACE, make_resource_name(store.id)) is not None
+    )

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from storefleet.core.errors import PermanentError, TransientError
-from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.engines.catalogue import Engines
 from storefleet.observability import metrics
@@ -62,7 +62,7 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     assert credentials.username == f"admin@{store.name}.localhost"
     assert await bench.runtime.logs(store, tail=1) == ["pocket serves Tea & “more”: {{ .Values }}"]
     service = await bench.cluster.get(
-        resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+        resource_kinds.SERVICE, "web", namespace=make_resource_name(store.id)
     )
     assert service is not None
     async with (
@@ -77,7 +77,7 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     assert await bench.runtime.logs(store, tail=10) == []
     assert await bench.runtime.credentials(store) is None
     volumes = await bench.cluster.list_objects(resource_kinds.PERSISTENT_VOLUME)
-    assert resource_name(store.id) not in {
+    assert make_resource_name(store.id) not in {
         (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
     }
 
@@ -89,7 +89,7 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
     assert await _uids(bench, store) == before
     assert await bench.runtime.credentials(store) == secret
     assert await bench.releases(store) == ["superseded", "deployed"]
-    operation = new_id("op")
+    operation = generate_id("op")
     await bench.step(store, "release", operation=operation)
     await bench.step(store, "release", operation=operation)
     assert len(await bench.releases(store)) == 3, (
@@ -101,7 +101,7 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
 
 async def _uids(bench: Bench, store: Store) -> set[str]:
     every = [
-        await bench.cluster.list_objects(kind, namespace=resource_name(store.id))
+        await bench.cluster.list_objects(kind, namespace=make_resource_name(store.id))
         for kind in (
             resource_kinds.POD,
             *resource_kinds.WORKLOAD_KINDS,
@@ -127,7 +127,7 @@ async def test_what_a_namespace_does_not_let_in(bench: Bench) -> None:
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "x", "namespace": resource_name(store.id)},
+            "metadata": {"name": "x", "namespace": make_resource_name(store.id)},
             "spec": spec,
         }
         with pytest.raises(PermanentError) as error:
@@ -143,7 +143,7 @@ async def test_many_at_once_share_the_watch(bench: Bench) -> None:
 
 
 def _requests(verb: str = "") -> float:
-    (family,) = metrics.CLUSTER_REQUESTS.collect()
+    (family,) = metrics.KUBERNETES_REQUESTS.collect()
     return sum(
         sample.value
         for sample in family.samples
@@ -224,18 +224,20 @@ async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
     foreign = {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": resource_name(store.id)},
+        "metadata": {"name": make_resource_name(store.id)},
     }
     await bench.cluster.apply(foreign)
     for act in (bench.create, bench.delete):
         with pytest.raises(PermanentError) as error:
             await act(store)
         assert error.value.code == "namespace_foreign"
-    namespace = await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id))
+    namespace = await bench.cluster.get(resource_kinds.NAMESPACE, make_resource_name(store.id))
     assert namespace is not None
     assert "deletionTimestamp" not in namespace["metadata"]
     assert (
-        await bench.cluster.list_objects(resource_kinds.SECRET, namespace=resource_name(store.id))
+        await bench.cluster.list_objects(
+            resource_kinds.SECRET, namespace=make_resource_name(store.id)
+        )
         == []
     )
 
@@ -265,7 +267,7 @@ async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
     assert (await bench.releases(store))[-1] == "deployed"
     assert any(status in message for message in bench.said)
     web = await bench.cluster.list_objects(
-        resource_kinds.DEPLOYMENT, namespace=resource_name(store.id)
+        resource_kinds.DEPLOYMENT, namespace=make_resource_name(store.id)
     )
     assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
     await bench.delete(store)
@@ -378,7 +380,7 @@ async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
         store = creation.result()
         assert (await bench.releases(store))[-1] == "deployed"
         web = await bench.cluster.list_objects(
-            resource_kinds.DEPLOYMENT, namespace=resource_name(store.id)
+            resource_kinds.DEPLOYMENT, namespace=make_resource_name(store.id)
         )
         assert len(web) == 1
     await asyncio.gather(*(bench.delete(creation.result(), within=150) for creation in creations))
@@ -440,7 +442,7 @@ async def _retried(client: Client, bench: Bench, armed: Path | None = None, poin
     store_id: str = answer["store"]["id"]
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["error"]["code"] == "setup_failed", operation
-    namespace = resource_name(store_id)
+    namespace = make_resource_name(store_id)
     (record,) = await bench.cluster.list_objects(
         resource_kinds.SECRET, namespace=namespace, labels="owner=helm"
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest_asyncio
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from tests.support import medusa
 from tests.support.client import Api
 from tests.support.deployment import Deployment
@@ -39,7 +39,7 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     ] == "succeeded"
     store = await api.store(accepted["store"]["id"])
     at = await deployment.address(store["id"])
-    yield Shop(api, store, store["url"], at, resource_name(store["id"]))
+    yield Shop(api, store, store["url"], at, make_resource_name(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
     assert answer.status == 202, answer.text
     assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))[

@@ -5,7 +5,7 @@ import os
 
 import aiohttp
 
-from storefleet.core.identifiers import new_id
+from storefleet.core.identifiers import generate_id
 from tests.support.client import Api
 from tests.support.deployment import PLATFORM, STATE, Deployment
 from tests.support.polling import eventually
@@ -36,7 +36,7 @@ async def answers(api: Api) -> bool:
 
 
 async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
-    run = new_id("sto")[4:12]  # the platform may have seen earlier runs
+    run = generate_id("sto")[4:12]  # the platform may have seen earlier runs
     name = f"kept-{run}"
     api = await deployment.tenant(name)
     made = await api.create(name, engine="oscar")

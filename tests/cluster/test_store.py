@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from tests.support.client import Api
 from tests.support.deployment import PLATFORM, STATE, Deployment
 from tests.support.platform import ROOT
@@ -46,7 +46,7 @@ async def test_bought_from_and_gone(deployment: Deployment) -> None:
 
 async def _told_of(deployment: Deployment, store_id: str) -> str:
     """Everything that is written about the store outside its Secrets: objects, Helm's release, logs of the services."""
-    namespace = resource_name(store_id)
+    namespace = make_resource_name(store_id)
     kinds = "pods,configmaps,statefulsets,deployments,jobs,services,events"
     texts = [await deployment.run("kubectl", "get", kinds, "-n", namespace, "-o", "json")]
     texts.append(await deployment.run("helm", "get", "all", "store", "-n", namespace))

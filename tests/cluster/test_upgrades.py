@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import PermanentError, Unchanged
-from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.errors import NothingChanged, PermanentError
+from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
@@ -76,7 +76,7 @@ class Shopper:
 
 async def address(bench: Bench, store: Store) -> str:
     service = await bench.cluster.get(
-        resource_kinds.SERVICE, "web", namespace=resource_name(store.id)
+        resource_kinds.SERVICE, "web", namespace=make_resource_name(store.id)
     )
     assert service is not None
     return f"http://{service['spec']['clusterIP']}"
@@ -107,7 +107,7 @@ async def order(bench: Bench, store: Store, number: str) -> None:
 
 async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str, list[str]]:
     """Jobs of tasks, and pods that are not ready; those of a version that was replaced may still be `leaving`."""
-    namespace = resource_name(store.id)
+    namespace = make_resource_name(store.id)
     jobs = await bench.cluster.list_objects(resource_kinds.JOB, namespace=namespace)
     pods = await bench.cluster.list_objects(resource_kinds.POD, namespace=namespace)
     unready = [
@@ -155,7 +155,7 @@ async def test_forwards_and_back(bench: Bench) -> None:
 async def pods_of(bench: Bench, store: Store, component: str) -> list[str]:
     labels = f"{resource_kinds.COMPONENT_LABEL}={component}"
     pods = await bench.cluster.list_objects(
-        resource_kinds.POD, namespace=resource_name(store.id), labels=labels
+        resource_kinds.POD, namespace=make_resource_name(store.id), labels=labels
     )
     return [each["metadata"]["uid"] for each in pods]
 
@@ -165,11 +165,11 @@ async def test_back_with_the_dump(bench: Bench) -> None:
     store = await bench.create(bench.store())
     await order(bench, store, "before")
     await asyncio.sleep(1.1)
-    operation = new_id("op")
+    operation = generate_id("op")
     store = await bench.upgrade(store, "2.0.0", operation=operation)
     await asyncio.sleep(1.1)
     await order(bench, store, "after")
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await bench.roll_back(store, "1.0.0", operation)
     assert error.value.code == "orders_would_go"
     assert "1 order(s)" in error.value.detail
@@ -343,8 +343,8 @@ async def _gone(client: Client, bench: Bench, store_id: str) -> None:
     answer = await client.delete(store_id)
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
-    assert await bench.cluster.get(resource_kinds.NAMESPACE, resource_name(store_id)) is None
+    assert await bench.cluster.get(resource_kinds.NAMESPACE, make_resource_name(store_id)) is None
     volumes = await bench.cluster.list_objects(resource_kinds.PERSISTENT_VOLUME)
-    assert resource_name(store_id) not in {
+    assert make_resource_name(store_id) not in {
         (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
     }

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from tests.support.client import Api
 from tests.support.deployment import Deployment
 from tests.support.polling import eventually
@@ -30,7 +30,7 @@ class Store:
 
     @property
     def namespace(self) -> str:
-        return resource_name(self.id)
+        return make_resource_name(self.id)
 
     async def credentials(self) -> dict[str, str]:
         return dict((await self.api.post(f"/stores/{self.id}/credentials")).body)

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from services.gateway.app import create_app
-from storefleet.core.identifiers import new_id
+from storefleet.core.identifiers import generate_id
 from storefleet.core.settings import Settings
 from tests.support.client import Api
 from tests.support.polling import eventually
@@ -224,7 +224,7 @@ async def test_what_belongs_to_another_tenant_is_not_found(
         0
     ]
     token = (await platform.other_api.post("/tokens", {"name": "foreign"})).body
-    letter = new_id("dl")
+    letter = generate_id("dl")
     await platform.execute(
         "INSERT INTO dead_letters (id, tenant_id, store_id, operation_id, reason, detail, subject, payload)"
         " VALUES ($1, $2, $3, $4, 'exhausted', 'x', 'x', '')",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from storefleet.core.models import timestamp
+from storefleet.core.models import format_timestamp
 from tests.support.client import Api
 from tests.support.world import World
 
@@ -463,4 +463,4 @@ async def test_health_readiness_and_metrics(platform: World) -> None:
 
 
 def test_times_are_utc_with_a_z() -> None:
-    assert timestamp(None) is None
+    assert format_timestamp(None) is None

@@ -5,9 +5,13 @@ import json
 from typing import Any
 
 from storefleet.core.errors import TransientError
-from storefleet.core.identifiers import new_id
-from storefleet.core.messages import DEAD_SUBJECT, command_subject, encode
-from storefleet.core.models import now
+from storefleet.core.identifiers import generate_id
+from storefleet.core.messages import (
+    DEAD_LETTER_SUBJECT_PREFIX,
+    encode_cloud_event,
+    make_command_subject,
+)
+from storefleet.core.models import utc_now
 from tests.support.plans import Script, failing
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -18,11 +22,11 @@ def busy() -> TransientError:
 
 
 def command(**data: Any) -> bytes:
-    return encode(
-        message_id=new_id("cmd"),
+    return encode_cloud_event(
+        message_id=generate_id("cmd"),
         message_type="storefleet.create",
         subject="x",
-        time=now(),
+        time=utc_now(),
         data=json.dumps(data),
         extensions={},
     )
@@ -52,7 +56,7 @@ UNREADABLE = {
 
 async def publish(world: World, body: bytes, kind: str = "create") -> str:
     """Put bytes into the stream of commands as the gateway could; returns the subject."""
-    subject = command_subject(kind, "sto_aaaaaaaaaaaaaaaa")
+    subject = make_command_subject(kind, "sto_aaaaaaaaaaaaaaaa")
     async with world.servers.nats_client("gateway") as client:
         answer = await client.request(subject, body, timeout=3)
         assert b"stream" in answer.data
@@ -144,7 +148,7 @@ async def test_what_is_given_up_becomes_a_dead_letter_and_a_replay_retries_it(wo
         ] == [("exhausted", accepted["operation"]["id"], accepted["store"]["id"])]
         await world.settled()
         js = client.jetstream(timeout=5)
-        message = await js.get_last_msg("DEAD_LETTERS", f"{DEAD_SUBJECT}.exhausted")
+        message = await js.get_last_msg("DEAD_LETTERS", f"{DEAD_LETTER_SUBJECT_PREFIX}.exhausted")
         assert (
             json.loads(message.data or b"{}")["data"]["operation_id"] == accepted["operation"]["id"]
         )
@@ -202,7 +206,9 @@ async def test_a_command_for_another_service_or_store_changes_nothing(world: Wor
     ]  # there is no reaper yet
     await publish(world, command(operation_id=deletion["id"], store_id=store["id"], kind="delete"))
     await publish(world, command(operation_id=deletion["id"], store_id=other["id"], kind="create"))
-    await publish(world, command(operation_id=new_id("op"), store_id=other["id"], kind="create"))
+    await publish(
+        world, command(operation_id=generate_id("op"), store_id=other["id"], kind="create")
+    )
     await world.api.ready("behind-them")
     row = await world.fetch("SELECT state, fence FROM operations WHERE id = $1", deletion["id"])
     assert row == [{"state": "queued", "fence": 0}]

@@ -13,14 +13,14 @@ import pytest_asyncio
 
 from storefleet.auth import accounts
 from storefleet.auth.accounts import Accounts, NewTenant
-from storefleet.core.errors import BusAway
-from storefleet.core.messages import COMMANDS, DEAD, EVENTS
+from storefleet.core.errors import MessagingUnavailable
+from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_STREAM
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.deployment.deployment_error import DeploymentError, NotYet
 from storefleet.deployment.servers import prepare_nats
 from storefleet.deployment.setup import Given, setup, wait
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.node.private_files import make_folder
 from storefleet.node.processes.launcher import Child
 from storefleet.node.processes.supervisor import Supervisor
@@ -71,7 +71,7 @@ async def empty(servers: Servers) -> AsyncIterator[Servers]:
 
 
 async def signs_in(servers: Servers, owner: NewTenant) -> bool:
-    async with Database(servers.database_url(PLATFORM_DATABASE)).opened() as database:
+    async with Database(servers.database_url(PLATFORM_DATABASE)).open_pool() as database:
         known = Accounts(database=database, settings=Settings())
         caller = await known.find_by_token(owner.token)
         session = await known.sign_in(owner.email, owner.password)
@@ -84,7 +84,10 @@ async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
         await setup(settings(empty), given, patience=30)
         await wait(settings(empty), patience=1)
         assert await signs_in(empty, OWNER)
-        assert [await empty.count(stream) for stream in (COMMANDS, EVENTS, DEAD)] == [0, 0, 0]
+        assert [
+            await empty.count(stream)
+            for stream in (COMMAND_STREAM, EVENT_STREAM, DEAD_LETTER_STREAM)
+        ] == [0, 0, 0]
 
 
 async def test_two_at_once_agree(empty: Servers) -> None:
@@ -223,16 +226,16 @@ async def test_three_servers_keep_streams_when_one_goes(tmp_path: Path) -> None:
     trio = Trio(tmp_path)
     for number in range(3):
         trio.start(number)
-    bus = Bus(trio.url, name="node", replicas=3)
+    bus = MessageBus(trio.url, name="node", replicas=3)
 
     async def made() -> bool:
-        with suppress(BusAway):
+        with suppress(MessagingUnavailable):
             await bus.ensure_streams()
             return True
         return False
 
     try:
-        async with bus.opened():
+        async with bus.open_connection():
             await eventually(made, within=30, every=0.3)
             await trio.supervisor.stop("nats-1")
             await eventually(made, within=30, every=0.3)  # two of three are a majority

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from storefleet.core.messages import COMMANDS
+from storefleet.core.messages import COMMAND_STREAM
 from tests.support.polling import eventually
 from tests.support.world import World
 
@@ -24,7 +24,7 @@ async def test_two_hundred_at_once_with_ten_left(world: World) -> None:
     assert await world.value("SELECT count(*) FROM stores") == 12
     assert await world.value("SELECT count(*) FROM operations") == 12
     await eventually(world.all_sent)
-    assert await world.servers.count(COMMANDS) == 12
+    assert await world.servers.count(COMMAND_STREAM) == 12
     assert (await world.other_api.post("/stores", {"name": "unhindered"})).status == 202
 
 

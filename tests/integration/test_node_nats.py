@@ -16,9 +16,9 @@ import nats
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import BusAway
-from storefleet.core.messages import COMMANDS, EVENTS
-from storefleet.messaging import Bus, Outgoing
+from storefleet.core.errors import MessagingUnavailable
+from storefleet.core.messages import COMMAND_STREAM, EVENT_STREAM
+from storefleet.messaging import MessageBus, OutgoingMessage
 from storefleet.node.ports import keep_or_choose
 from storefleet.node.private_files import make_folder
 from storefleet.node.processes.supervisor import Supervisor
@@ -87,8 +87,8 @@ async def server() -> AsyncIterator[Server]:
     server = Server(folder)
     try:
         await server.start()
-        async with Bus(server.nats.url("node"), name="node").opened() as bus:
-            await eventually(lambda: bus.connected)
+        async with MessageBus(server.nats.url("node"), name="node").open_connection() as bus:
+            await eventually(lambda: bus.is_connected)
             await bus.ensure_streams()
         yield server
     finally:
@@ -103,13 +103,13 @@ PUBLISH = {
     LIVE: set(),
     "anything.else": set(),
     "$JS.API.INFO": set(USERS),
-    f"$JS.API.STREAM.CREATE.{EVENTS}2": {"node"},
-    f"$JS.API.STREAM.MSG.GET.{EVENTS}": {"node"},
-    f"$JS.API.CONSUMER.CREATE.{COMMANDS}": {"node"},
-    f"$JS.API.CONSUMER.MSG.NEXT.{COMMANDS}.provisioner": {"node", "provisioner"},
-    f"$JS.API.CONSUMER.MSG.NEXT.{COMMANDS}.reaper": {"node", "reaper"},
-    f"$JS.ACK.{COMMANDS}.provisioner.1.1.1.1.0": {"provisioner"},
-    f"$JS.ACK.{COMMANDS}.reaper.1.1.1.1.0": {"reaper"},
+    f"$JS.API.STREAM.CREATE.{EVENT_STREAM}2": {"node"},
+    f"$JS.API.STREAM.MSG.GET.{EVENT_STREAM}": {"node"},
+    f"$JS.API.CONSUMER.CREATE.{COMMAND_STREAM}": {"node"},
+    f"$JS.API.CONSUMER.MSG.NEXT.{COMMAND_STREAM}.provisioner": {"node", "provisioner"},
+    f"$JS.API.CONSUMER.MSG.NEXT.{COMMAND_STREAM}.reaper": {"node", "reaper"},
+    f"$JS.ACK.{COMMAND_STREAM}.provisioner.1.1.1.1.0": {"provisioner"},
+    f"$JS.ACK.{COMMAND_STREAM}.reaper.1.1.1.1.0": {"reaper"},
     "_INBOX_gateway.forged": set(),
 }
 SUBSCRIBE = {
@@ -154,32 +154,36 @@ async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None
     assert status is not None
     assert status.pid is not None
     async with (
-        Bus(server.nats.url("gateway"), name="gateway").opened() as gateway,
-        Bus(server.nats.url("provisioner"), name="provisioner").opened() as provisioner,
+        MessageBus(server.nats.url("gateway"), name="gateway").open_connection() as gateway,
+        MessageBus(
+            server.nats.url("provisioner"), name="provisioner"
+        ).open_connection() as provisioner,
     ):
-        await eventually(lambda: gateway.connected and provisioner.connected)
+        await eventually(lambda: gateway.is_connected and provisioner.is_connected)
         for number in range(1, 21):
-            await gateway.publish(Outgoing(COMMAND, str(number).encode(), f"m{number}"))
+            await gateway.publish(OutgoingMessage(COMMAND, str(number).encode(), f"m{number}"))
         os.kill(status.pid, signal.SIGKILL)
         await eventually(lambda: status.restarts == 1)
         await server.nats.ready(lambda: server.supervisor.status("nats"))
-        pull = await provisioner.pull(COMMANDS, "provisioner", capacity=50)
+        pull = await provisioner.open_consumer(COMMAND_STREAM, "provisioner", capacity=50)
         got = set()
         async with asyncio.timeout(20):
             while not got >= set(range(1, 21)):
-                message = await pull.next()
+                message = await pull.next_message()
                 got.add(int(message.body))
-                await message.done()
-                await pull.release()
+                await message.acknowledge()
+                await pull.release_slot()
         await pull.stop()
     assert got - {0} == set(range(1, 21))
 
 
 async def test_a_service_that_may_not_is_told_so(server: Server) -> None:
-    async with Bus(server.nats.url("notifier"), name="notifier").opened() as notifier:
-        await eventually(lambda: notifier.connected)
-        with pytest.raises(BusAway):
-            await notifier.publish(Outgoing(COMMAND, b"{}", "forged"))
+    async with MessageBus(
+        server.nats.url("notifier"), name="notifier"
+    ).open_connection() as notifier:
+        await eventually(lambda: notifier.is_connected)
+        with pytest.raises(MessagingUnavailable):
+            await notifier.publish(OutgoingMessage(COMMAND, b"{}", "forged"))
 
 
 def test_its_files_are_private(server: Server) -> None:

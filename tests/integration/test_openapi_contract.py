@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from storefleet.core.models import Credentials
+from storefleet.core.models import AdminCredentials
 from storefleet.database import dead_letters
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.client import Answer, Api
@@ -162,8 +162,8 @@ async def test_the_way_of_a_store(world: World, monkeypatch: pytest.MonkeyPatch)
     assert (await api.post("/stores/acme/retry")).body["code"] == "not_failed"
     assert (await api.post("/stores/acme/credentials")).body["code"] == "no_credentials"
 
-    async def credentials(*_: object) -> Credentials:
-        return Credentials("http://acme.localhost/admin/", "admin@acme.localhost", "secret")
+    async def credentials(*_: object) -> AdminCredentials:
+        return AdminCredentials("http://acme.localhost/admin/", "admin@acme.localhost", "secret")
 
     monkeypatch.setattr(SimulatedRuntime, "credentials", credentials)
     assert (await api.post("/stores/acme/credentials")).body["password"] == "secret"
@@ -271,14 +271,14 @@ async def test_dead_letters(world: World) -> None:
     operation = (await api.get("/operations")).body["data"][0]
     await api.post(f"/operations/{operation['id']}/cancel")
     async with world.database.transaction() as conn:
-        unreadable = await dead_letters.add(
+        unreadable = await dead_letters.add_dead_letter(
             conn,
             reason="unreadable",
             detail="not JSON",
             subject="storefleet.commands.v1.reaper.x",
             payload=b"\xff{",
         )
-        exhausted = await dead_letters.add(
+        exhausted = await dead_letters.add_dead_letter(
             conn,
             reason="exhausted",
             detail="no_free_port: none",

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from storefleet.core.errors import PermanentError
-from storefleet.core.models import Credentials
+from storefleet.core.models import AdminCredentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.browser import Browser, forms
 from tests.support.plans import Gate, Script, failing
@@ -137,8 +137,8 @@ async def test_a_creation_is_cancelled_by_a_form(world: World) -> None:
 async def test_credentials_are_shown_once_asked_for_and_audited(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def credentials(_self: object, store: object) -> Credentials:
-        return Credentials("http://x.localhost/admin/", "admin@x", "s3cr3t-<word>")
+    async def credentials(_self: object, store: object) -> AdminCredentials:
+        return AdminCredentials("http://x.localhost/admin/", "admin@x", "s3cr3t-<word>")
 
     monkeypatch.setattr(SimulatedRuntime, "credentials", credentials)
     await world.start()

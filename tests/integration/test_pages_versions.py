@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import PermanentError, RuntimeAway
+from storefleet.core.errors import PermanentError, RuntimeUnavailable
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.browser import Browser, forms
 from tests.support.client import Answer
@@ -300,7 +300,7 @@ async def test_the_page_is_of_use_without_the_usage(
     assert "of 1.5 GiB" in page
 
     async def away(_self: object, _store: object) -> None:
-        raise RuntimeAway("The cluster does not answer.")
+        raise RuntimeUnavailable("The cluster does not answer.")
 
     monkeypatch.setattr(SimulatedRuntime, "usage", away)
     page = (await page_of(browser, store)).text

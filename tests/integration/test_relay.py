@@ -11,11 +11,11 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from services.gateway.relay import Relay
-from storefleet.core.messages import LIVE_SUBJECT
+from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
 from storefleet.database import event_history, outbox
-from storefleet.database.outbox import Draft, Published
+from storefleet.database.outbox import OutboxRow, PublishedRows
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from tests.support.polling import eventually
 from tests.support.world import World
 
@@ -26,9 +26,9 @@ STORES = [f"sto_{letter * 16}" for letter in "abcdef"]
 async def relay(world: World, **overrides: Any) -> AsyncIterator[asyncio.Task[None]]:
     """A gateway's relay without the gateway."""
     settings = world.settings("gateway", **overrides)
-    database = Database(settings.database_url.get_secret_value(), connections=3)
-    bus = Bus(settings.nats_url.get_secret_value(), name="gateway")
-    async with database.opened(), bus.opened():
+    database = Database(settings.database_url.get_secret_value(), max_connections=3)
+    bus = MessageBus(settings.nats_url.get_secret_value(), name="gateway")
+    async with database.open_pool(), bus.open_connection():
         task = asyncio.create_task(Relay(database=database, bus=bus).run())
         try:
             yield task
@@ -46,7 +46,7 @@ async def live(world: World) -> AsyncIterator[list[dict[str, Any]]]:
         heard.append(json.loads(message.data))
 
     async with world.servers.nats_client("notifier") as client:
-        await client.subscribe(f"{LIVE_SUBJECT}.>", cb=keep)
+        await client.subscribe(f"{LIVE_EVENT_SUBJECT_PREFIX}.>", cb=keep)
         await client.flush()
         yield heard
 
@@ -138,21 +138,31 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
     lease = timedelta(seconds=0.2)
     async with live(world) as heard, AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(world.settings().database_url.get_secret_value()).opened()
+            Database(world.settings().database_url.get_secret_value()).open_pool()
         )
-        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
-        await stack.enter_async_context(bus.opened())
-        await eventually(lambda: bus.connected)
+        bus = MessageBus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.open_connection())
+        await eventually(lambda: bus.is_connected)
         await world.tell(10)
         async with database.connection() as conn:
-            taken = await outbox.take(
-                conn, owner="deposed", lease=lease, batch=200, published=Published(), sent=0
+            taken = await outbox.take_batch(
+                conn,
+                owner="deposed",
+                lease_duration=lease,
+                batch_size=200,
+                published=PublishedRows(),
+                sent_seq=0,
             )
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
             assert (
-                await outbox.take(
-                    conn, owner="other", lease=lease, batch=200, published=Published(), sent=0
+                await outbox.take_batch(
+                    conn,
+                    owner="other",
+                    lease_duration=lease,
+                    batch_size=200,
+                    published=PublishedRows(),
+                    sent_seq=0,
                 )
                 is None
             )
@@ -160,7 +170,7 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
             await world.tell(5)
             await all_published(world, 15)
             late = Relay(database=database, bus=bus)
-            assert await late._publish(taken) == (Published((), 10), True)
+            assert await late._publish(taken) == (PublishedRows((), 10), True)
             await world.tell(1)
             await all_published(world, 16)
             await eventually(lambda: len(heard) == 16)
@@ -246,11 +256,11 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(
     async with live(world) as heard, relay(world) as task:
         await world.tell(1)
         for message_id, data in (("msg_no_bytes", {}), ("msg_not_base64", {"base64": "abc"})):
-            broken = Draft(
+            broken = OutboxRow(
                 message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data
             )
             async with world.database.transaction() as conn:
-                await outbox.add(conn, broken)
+                await outbox.add_rows(conn, broken)
             await world.tell(1)
         await all_published(world, 3)
         await eventually(lambda: len(heard) == 3)
@@ -269,38 +279,38 @@ async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World)
     """It is in the history, and what comes after it is not sent for ever."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(world.settings().database_url.get_secret_value()).opened()
+            Database(world.settings().database_url.get_secret_value()).open_pool()
         )
-        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
-        await stack.enter_async_context(bus.opened())
-        await eventually(lambda: bus.connected)
+        bus = MessageBus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.open_connection())
+        await eventually(lambda: bus.is_connected)
         await world.tell(3)
         async with database.connection() as conn:
-            taken = await outbox.take(
+            taken = await outbox.take_batch(
                 conn,
                 owner="x",
-                lease=timedelta(seconds=5),
-                batch=200,
-                published=Published(),
-                sent=0,
+                lease_duration=timedelta(seconds=5),
+                batch_size=200,
+                published=PublishedRows(),
+                sent_seq=0,
             )
         assert taken is not None
         taken[1] = taken[1]._replace(time="yesterday")
         publisher = Relay(database=database, bus=bus)
-        assert await publisher._publish(taken) == (Published((), 3), True)
-        assert await publisher._publish(taken[1:2]) == (Published((), 2), True)
+        assert await publisher._publish(taken) == (PublishedRows((), 3), True)
+        assert await publisher._publish(taken[1:2]) == (PublishedRows((), 2), True)
 
 
 async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: World) -> None:
     """It left ahead of its row, which is taken by the loop later."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            Database(world.settings().database_url.get_secret_value()).opened()
+            Database(world.settings().database_url.get_secret_value()).open_pool()
         )
-        bus = Bus(world.settings().nats_url.get_secret_value(), name="gateway")
-        await stack.enter_async_context(bus.opened())
-        await eventually(lambda: bus.connected)
-        broken = Draft(
+        bus = MessageBus(world.settings().nats_url.get_secret_value(), name="gateway")
+        await stack.enter_async_context(bus.open_connection())
+        await eventually(lambda: bus.is_connected)
+        broken = OutboxRow(
             "cmd_x", "command", "x", "storefleet.create", None, None, None, {"never": object()}
         )
         assert await Relay(database=database, bus=bus)._send_ahead(broken) is False
@@ -350,8 +360,8 @@ async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> Non
         await all_published(world, 10)
     await world.execute("UPDATE events SET time = now() - interval '8 days'")
     async with world.database.transaction() as conn:
-        assert await event_history.purge(conn, older_than=timedelta(days=7)) == 10
-        assert await event_history.bounds(conn) == (11, 10)
+        assert await event_history.purge_published(conn, older_than=timedelta(days=7)) == 10
+        assert await event_history.read_bounds(conn) == (11, 10)
     async with relay(world):
         await world.tell(1)
         await all_published(world, 11)

@@ -247,7 +247,7 @@ async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
     await world.settled()
     await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE seq <= 10")
     async with world.database.transaction() as conn:
-        assert await event_history.purge(conn, older_than=timedelta(days=7)) == 10
+        assert await event_history.purge_published(conn, older_than=timedelta(days=7)) == 10
     cases = [
         (0, [20]),
         (9, [20]),

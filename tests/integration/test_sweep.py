@@ -97,7 +97,7 @@ async def test_the_first_tenant_is_made_once_and_its_secrets_can_be_replaced(wor
     assert await ensure_first_tenant(world.database, settings, email="First@Example.com") is None
     caller = await accounts.find_by_token(first.token)
     assert caller is not None
-    assert caller.may("operator")
+    assert caller.has_scope("operator")
     replaced = await replace_owner_secrets(world.database, email="first@example.com")
     assert (replaced.tenant_id, replaced.email) == (first.tenant_id, "first@example.com")
     assert await accounts.find_by_token(replaced.token) is not None

@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from services.reaper.cron import CronCaller
-from storefleet.core.identifiers import STORE, new_id
+from storefleet.core.identifiers import STORE_PREFIX, generate_id
 from storefleet.database import cron_calls
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engine, Ticker
@@ -82,7 +82,7 @@ class Counting(CronCaller):
 
     turns = now = most = 0
 
-    async def _ask(self, http: aiohttp.ClientSession, turn: cron_calls.Turn) -> None:
+    async def _ask(self, http: aiohttp.ClientSession, turn: cron_calls.CronCall) -> None:
         self.turns += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -109,8 +109,8 @@ async def ticking(
         database_port=database_port,
         **overrides,
     )
-    database = Database(settings.database_url.get_secret_value(), connections=4, timeout=1)
-    async with database.opened():
+    database = Database(settings.database_url.get_secret_value(), max_connections=4, timeout_s=1)
+    async with database.open_pool():
         ticker = Counting(database=database, engines=engines, settings=settings)
         task = asyncio.create_task(ticker.run())
         try:
@@ -128,7 +128,7 @@ async def stores(
         "INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, url)"
         " SELECT id, $2, $3 || '-' || number, $4, '1', '{}', $5, 'http://' || $3 || '-' || number || '.localhost:81/'"
         " FROM unnest($1::text[]) WITH ORDINALITY AS made (id, number)",
-        [new_id(STORE) for _ in range(count)],
+        [generate_id(STORE_PREFIX) for _ in range(count)],
         world.admin.tenant_id,
         kind,
         engine,
@@ -168,8 +168,8 @@ async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
 async def test_first_turns_are_spread(world: World) -> None:
     await stores(world, 300)
     async with world.database.transaction() as conn:
-        assert await cron_calls.enrol(conn, {"pocket": 60.0}) == (300, 0)
-        assert await cron_calls.enrol(conn, {"pocket": 60.0}) == (0, 0)
+        assert await cron_calls.synchronize_stores(conn, {"pocket": 60.0}) == (300, 0)
+        assert await cron_calls.synchronize_stores(conn, {"pocket": 60.0}) == (0, 0)
     tenths = await world.fetch(
         "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) FROM ticks GROUP BY 1"
     )
@@ -181,12 +181,12 @@ async def test_a_turn_is_claimed_once(world: World) -> None:
     await stores(world, 500)
     every = {"pocket": 60.0}
     async with world.database.transaction() as conn:
-        await cron_calls.enrol(conn, every)
+        await cron_calls.synchronize_stores(conn, every)
     await world.execute("UPDATE ticks SET due_at = now() - interval '1 minute'")
 
-    async def claim() -> list[cron_calls.Turn]:
+    async def claim() -> list[cron_calls.CronCall]:
         async with world.database.transaction() as conn:
-            return await cron_calls.claim(conn, every, limit=200)
+            return await cron_calls.claim_due_calls(conn, every, limit=200)
 
     found = [turn for turns in await asyncio.gather(*(claim() for _ in range(6))) for turn in turns]
     assert len(found) == len({turn.store_id for turn in found}) == 500
@@ -194,7 +194,7 @@ async def test_a_turn_is_claimed_once(world: World) -> None:
         await world.value("SELECT count(*) FROM ticks WHERE due_at < now() + interval '50 seconds'")
         == 0
     )
-    assert min(turn.late for turn in found) >= 60
+    assert min(turn.delay_s for turn in found) >= 60
 
 
 async def test_stores_that_hang_or_break_hold_nobody_up(
@@ -239,12 +239,12 @@ async def test_stores_that_hang_or_break_hold_nobody_up(
 async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
     await stores(world, 1)
     async with world.database.transaction() as conn:
-        await cron_calls.enrol(conn, {"pocket": 1.0})
+        await cron_calls.synchronize_stores(conn, {"pocket": 1.0})
     (row,) = await world.fetch("SELECT store_id FROM ticks")
     async with world.database.connection() as conn:
         for _ in range(30):
-            await cron_calls.note_failure(
-                conn, row["store_id"], every=60, longest=timedelta(minutes=30)
+            await cron_calls.record_failure(
+                conn, row["store_id"], interval_s=60, max_interval=timedelta(minutes=30)
             )
     left = await world.value("SELECT extract(epoch FROM due_at - now()) FROM ticks")
     assert 1700 < left <= 1800

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from storefleet.core.errors import PermanentError, TransientError, Unchanged, Wait
+from storefleet.core.errors import NothingChanged, PermanentError, TransientError, Wait
 from storefleet.core.models import Failure
 from storefleet.operations.recorder import OperationRecorder
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 from tests.support.kubernetes import ENGINES as POCKET
 from tests.support.plans import Gate, Script, Shopfitter, failing, nothing
 from tests.support.polling import eventually
@@ -94,7 +94,7 @@ async def test_an_upgrade_in_the_order_of_its_events(world: World) -> None:
 async def test_a_step_knows_what_it_is_about(world: World) -> None:
     seen: list[Any] = []
 
-    async def look(work: Work) -> None:
+    async def look(work: StepContext) -> None:
         seen.append((work.store.engine_version, work.change))
 
     fitter = Shopfitter(
@@ -324,8 +324,8 @@ async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed
 async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_is(
     world: World, kind: str
 ) -> None:
-    def refusal() -> Unchanged:
-        return Unchanged(
+    def refusal() -> NothingChanged:
+        return NothingChanged(
             "orders_would_go",
             "Two orders would go: 101, 102.",
             next_step="Accept that, or keep them.",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from storefleet.core.errors import PermanentError, RuntimeAway, TransientError, Wait
+from storefleet.core.errors import PermanentError, RuntimeUnavailable, TransientError, Wait
 from storefleet.database import operations, outbox
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 from tests.support.plans import Gate, Script, failing, nothing
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -80,13 +80,13 @@ async def test_a_permanent_failure_ends_it_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeAway("Not there.")]
+    "error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeUnavailable("Not there.")]
 )
 async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
     await world.start("gateway", "reaper")
     gate = Gate()
 
-    async def until_opened(_work: Work) -> None:
+    async def until_opened(_work: StepContext) -> None:
         gate.reached.set()
         if not gate.opened.is_set():
             raise error()
@@ -123,7 +123,7 @@ async def test_no_more_at_once_than_workers_and_everybody_gets_a_turn(world: Wor
     await world.start("gateway")
     running, most = 0, 0
 
-    async def count(_work: Work) -> None:
+    async def count(_work: StepContext) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -141,9 +141,9 @@ async def test_what_a_step_says_is_shown(world: World) -> None:
     await world.start("gateway")
     gate = Gate()
 
-    async def speak(work: Work) -> None:
-        await work.say("Half way.")
-        await work.say("Half way.")
+    async def speak(work: StepContext) -> None:
+        await work.report_progress("Half way.")
+        await work.report_progress("Half way.")
         await gate(work)
 
     async with world.worker(Script(only=speak)):
@@ -162,7 +162,7 @@ async def test_stopping_lets_short_work_finish_and_hands_back_the_rest(world: Wo
     await world.start("gateway")
     short, long_ = Gate(), Gate()
 
-    async def either(work: Work) -> None:
+    async def either(work: StepContext) -> None:
         await (short if work.store.name == "short" else long_)(work)
 
     async with world.worker(Script(only=either), shutdown_grace=0.5, lease=60) as task:
@@ -236,7 +236,7 @@ async def test_a_worker_cut_off_from_the_database_stops_when_its_lease_ends(worl
     await world.start("gateway", "reaper")
     stopped = asyncio.Event()
 
-    async def forever(_work: Work) -> None:
+    async def forever(_work: StepContext) -> None:
         try:
             await asyncio.sleep(3600)
         finally:
@@ -272,11 +272,11 @@ async def test_a_doubled_command_does_nothing(world: World) -> None:
         accepted = await world.api.create("doubled")
         await world.api.ended(accepted["operation"]["id"])
         async with world.database.transaction() as conn:
-            operation = await operations.find(
+            operation = await operations.find_operation(
                 conn, tenant_id=world.admin.tenant_id, operation_id=accepted["operation"]["id"]
             )
             assert operation is not None
-            await outbox.add(conn, *(outbox.command(operation) for _ in range(20)))
+            await outbox.add_rows(conn, *(outbox.make_command(operation) for _ in range(20)))
         await world.settled()
         await world.api.ready("next-one")
     assert script.count("only") == 2

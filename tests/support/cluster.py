@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import yaml
 
 from storefleet.core.errors import (
+    DependencyUnavailable,
+    NothingChanged,
     PermanentError,
     StorefleetError,
     TransientError,
-    Unavailable,
-    Unchanged,
     Wait,
 )
-from storefleet.core.identifiers import new_id, resource_name
+from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engines
@@ -31,7 +31,7 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.runtimes.protocol import Change, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
 from tests.support.images import make_pocket_image
 from tests.support.kubernetes import ENGINES, a_store, pocket_engines
 from tests.support.platform import ROOT, Platform, running
@@ -91,7 +91,7 @@ class Bench:
         self._stores: list[Store] = []
 
     def store(self, **parameters: Any) -> Store:
-        store_id = new_id("sto")
+        store_id = generate_id("sto")
         store = a_store(store_id, name=f"t-{store_id[4:12]}", **parameters)
         self._stores.append(store)
         return store
@@ -104,30 +104,34 @@ class Bench:
         self, store: Store, to: str, *, within: float = 60, operation: str = ""
     ) -> Store:
         """All steps; when one fails for good, all steps back, and then its error."""
-        operation = operation or new_id("op")
-        change = Change(store.engine_version, to, dump=operation)
+        operation = operation or generate_id("op")
+        change = VersionChange(store.engine_version, to, dump=operation)
         try:
             await self._run(
                 self.runtime.upgrade_steps(store, change), store, within, operation, change
             )
-        except Unchanged:
+        except NothingChanged:
             raise
         except PermanentError:
             await self._run(
-                self.runtime.return_steps(store, change), store, within, operation, change
+                self.runtime.automatic_rollback_steps(store, change),
+                store,
+                within,
+                operation,
+                change,
             )
             raise
-        return store.changed(engine_version=to)
+        return store.copy_with(engine_version=to)
 
     async def roll_back(
         self, store: Store, to: str, dump: str = "", *, discard: bool = False
     ) -> Store:
         """With the dump of an operation, or without."""
-        change = Change(
+        change = VersionChange(
             store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump
         )
         await self._run(self.runtime.rollback_steps(store, change), store, 60, "", change)
-        return store.changed(engine_version=to)
+        return store.copy_with(engine_version=to)
 
     async def delete(self, store: Store, *, within: float = 60) -> None:
         await self._run(self.runtime.delete_steps(store), store, within, "")
@@ -146,12 +150,14 @@ class Bench:
         step = next(step for step in self.runtime.create_steps(store) if step.name == name)
         await step.run(self.work(store, operation))
 
-    def work(self, store: Store, operation: str = "") -> Work:
+    def work(self, store: Store, operation: str = "") -> StepContext:
         async def say(message: str) -> None:
             if not self.said or self.said[-1] != message:
                 self.said.append(message)
 
-        return Work(store=store, operation_id=operation or new_id("op"), say=say)
+        return StepContext(
+            store=store, operation_id=operation or generate_id("op"), report_progress=say
+        )
 
     async def _run(
         self,
@@ -159,7 +165,7 @@ class Bench:
         store: Store,
         within: float,
         operation: str,
-        change: Change | None = None,
+        change: VersionChange | None = None,
     ) -> Store:
         work, deadline = (
             replace(self.work(store, operation), change=change),
@@ -170,21 +176,23 @@ class Bench:
                 try:
                     outcome = await step.run(work)
                     break
-                except (Wait, Unavailable, TransientError) as error:
+                except (Wait, DependencyUnavailable, TransientError) as error:
                     if time.monotonic() > deadline:
                         raise AssertionError(
                             f"{step.name} within {within} s: {error}; {self.said[-5:]}"
                         ) from error
                     await asyncio.sleep(0.5)
             if outcome.address:
-                store = store.changed(url=outcome.address.url, admin_url=outcome.address.admin_url)
+                store = store.copy_with(
+                    url=outcome.address.url, admin_url=outcome.address.admin_url
+                )
                 work = replace(work, store=store)
         assert time.monotonic() < deadline, f"took longer than {within} s"
         return store
 
     async def bless(self, store: Store) -> None:
         """Take away what makes “setup” and “crash” fail."""
-        metadata = {"name": "blessing", "namespace": resource_name(store.id)}
+        metadata = {"name": "blessing", "namespace": make_resource_name(store.id)}
         manifest: Manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -196,7 +204,7 @@ class Bench:
     async def releases(self, store: Store) -> list[str]:
         """Statuses of the Helm release's revisions, oldest first."""
         secrets = await self.cluster.list_objects(
-            resource_kinds.SECRET, namespace=resource_name(store.id), labels="owner=helm"
+            resource_kinds.SECRET, namespace=make_resource_name(store.id), labels="owner=helm"
         )
         labels = sorted(
             (each["metadata"]["labels"] for each in secrets), key=lambda each: int(each["version"])
@@ -204,16 +212,21 @@ class Bench:
         return [each["status"] for each in labels]
 
     async def exists(self, store: Store) -> bool:
-        return await self.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id)) is not None
+        return (
+            await self.cluster.get(resource_kinds.NAMESPACE, make_resource_name(store.id))
+            is not None
+        )
 
     async def clean(self) -> None:
         """Take away what tests left, without asking the runtime."""
         for store in self._stores:
-            namespace = await self.cluster.get(resource_kinds.NAMESPACE, resource_name(store.id))
+            namespace = await self.cluster.get(
+                resource_kinds.NAMESPACE, make_resource_name(store.id)
+            )
             if namespace is not None:
                 await self.cluster.delete(
                     resource_kinds.NAMESPACE,
-                    resource_name(store.id),
+                    make_resource_name(store.id),
                     uid=namespace["metadata"]["uid"],
                 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from tests.support.client import Api
 from tests.support.platform import ROOT
 from tests.support.polling import eventually
@@ -64,14 +64,14 @@ class Deployment:
         """Where the store's Service answers, on this machine."""
         service = json.loads(
             await self.run(
-                "kubectl", "get", "service", "web", "-n", resource_name(store_id), "-o", "json"
+                "kubectl", "get", "service", "web", "-n", make_resource_name(store_id), "-o", "json"
             )
         )
         return f"http://{service['spec']['clusterIP']}:80"
 
     async def left_of(self, store_id: str) -> list[str]:
         """What the cluster still holds of a store, by name and by label."""
-        namespace = resource_name(store_id)
+        namespace = make_resource_name(store_id)
         left = [
             f"namespace {o['metadata']['name']}"
             for o in await self.objects("namespaces")

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from storefleet.core.models import Operation, Store
 from storefleet.operations.step_plans import StepPlans
-from storefleet.runtimes.protocol import Address, Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import Address, RuntimeStep, StepContext, StepResult
 
-Act = Callable[[Work], Awaitable[None]]
+Act = Callable[[StepContext], Awaitable[None]]
 
 
-async def nothing(_work: Work) -> None:
+async def nothing(_work: StepContext) -> None:
     return None
 
 
@@ -30,8 +30,8 @@ class Script:
             for name, act in self._steps.items()
         ]
 
-    def _runner(self, name: str, act: Act) -> Callable[[Work], Awaitable[Outcome]]:
-        async def run(work: Work) -> Outcome:
+    def _runner(self, name: str, act: Act) -> Callable[[StepContext], Awaitable[StepResult]]:
+        async def run(work: StepContext) -> StepResult:
             store_id = work.store.id
             self.runs.append((name, store_id))
             self.now[store_id] = self.now.get(store_id, 0) + 1
@@ -41,7 +41,7 @@ class Script:
             finally:
                 self.now[store_id] -= 1
             url = f"http://{work.store.name}.localhost/"
-            return Outcome(f"{name} done", Address(url, f"{url}admin/"))
+            return StepResult(f"{name} done", Address(url, f"{url}admin/"))
 
         return run
 
@@ -79,7 +79,7 @@ class Gate:
         self.reached = asyncio.Event()
         self.opened = asyncio.Event()
 
-    async def __call__(self, _work: Work) -> None:
+    async def __call__(self, _work: StepContext) -> None:
         self.reached.set()
         await self.opened.wait()
 
@@ -94,7 +94,7 @@ def failing(error: Callable[[], Exception], *, times: int) -> Act:
     """Raise so many times, then succeed."""
     left = times
 
-    async def act(_work: Work) -> None:
+    async def act(_work: StepContext) -> None:
         nonlocal left
         if left > 0:
             left -= 1

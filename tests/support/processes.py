@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from storefleet.core.settings import PREFIX, Settings
+from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from tests.support.polling import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def environment(settings: Settings) -> dict[str, str]:
     """What makes a process read the same settings."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    plain = {
+        name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+    }
     chosen = {}
     for name in settings.model_fields_set:
         value = getattr(settings, name)
@@ -26,7 +28,7 @@ def environment(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         elif isinstance(value, tuple):
             value = (":" if name == "engines_path" else ",").join(map(str, value))
-        chosen[f"{PREFIX}{name.upper()}"] = str(value)
+        chosen[f"{ENVIRONMENT_PREFIX}{name.upper()}"] = str(value)
     return {**plain, **chosen}
 
 

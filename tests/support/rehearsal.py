@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.core.errors import Unchanged
+from storefleet.core.errors import NothingChanged
 from storefleet.core.models import Store
-from storefleet.runtimes.protocol import Change, Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.plans import Act, nothing
 
@@ -34,36 +34,36 @@ class Rehearsal:
         self.acts: dict[str, Act] = {}
         self.runs: list[str] = []
         monkeypatch.setattr(SimulatedRuntime, "upgrade_steps", self._upgrade)
-        monkeypatch.setattr(SimulatedRuntime, "return_steps", self._return)
+        monkeypatch.setattr(SimulatedRuntime, "automatic_rollback_steps", self._return)
         monkeypatch.setattr(SimulatedRuntime, "rollback_steps", self._rollback)
 
-    def _upgrade(self, _store: Store, _change: Change) -> Sequence[RuntimeStep]:
+    def _upgrade(self, _store: Store, _change: VersionChange) -> Sequence[RuntimeStep]:
         return self._steps("dump", "release", "start", "prove")
 
-    def _return(self, _store: Store, _change: Change) -> Sequence[RuntimeStep]:
+    def _return(self, _store: Store, _change: VersionChange) -> Sequence[RuntimeStep]:
         return self._steps("return-release", "return-start", "return-prove")
 
-    def _rollback(self, _store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def _rollback(self, _store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         first = ("orders", "stop", "restore") if change.restore else ()
         return self._steps(*first, "release", "start", "prove")
 
     def _steps(self, *names: str) -> Sequence[RuntimeStep]:
         return [RuntimeStep(name, TITLES[name], self._run(name)) for name in names]
 
-    def _run(self, name: str) -> Callable[[Work], Awaitable[Outcome]]:
-        async def run(work: Work) -> Outcome:
+    def _run(self, name: str) -> Callable[[StepContext], Awaitable[StepResult]]:
+        async def run(work: StepContext) -> StepResult:
             self.runs.append(name)
             await self.acts.get(name, nothing)(work)
-            return Outcome(f"{name} done")
+            return StepResult(f"{name} done")
 
         return run
 
 
-async def orders_found(work: Work) -> None:
+async def orders_found(work: StepContext) -> None:
     """There are two, which only somebody who gives them up may lose."""
     assert work.change is not None
     if not work.change.discard_orders:
-        raise Unchanged(
+        raise NothingChanged(
             "orders_would_go",
             "2 order(s) came in after the dump of 2026-11-20 and would be lost: 1042 (84.00); 1043 (12.50).",
             next_step='Repeat with "discard_orders": true, or roll back without restore.',

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from storefleet.core.models import Operation, Store
-from storefleet.core.settings import load
+from storefleet.core.settings import read_settings
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.observability import logs
 from storefleet.operations.worker import Worker
-from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult
 
 FOLDER = "TESTS_FOLDER"
 CARELESS = "TESTS_CARELESS"  # does not ask before its effect
@@ -27,20 +27,20 @@ def steps(store: Store, operation: Operation) -> Sequence[RuntimeStep]:
     return (RuntimeStep("first", "First", first), RuntimeStep("second", "Second", second))
 
 
-async def first(_work: Work) -> Outcome:
+async def first(_work: StepContext) -> StepResult:
     _leave("first")
-    return Outcome(f"by {os.getpid()}")
+    return StepResult(f"by {os.getpid()}")
 
 
-async def second(work: Work) -> Outcome:
+async def second(work: StepContext) -> StepResult:
     _leave("second")
     folder = Path(os.environ[FOLDER])
     while not (folder / "go").exists() and not (folder / f"go-{os.getpid()}").exists():
         await asyncio.sleep(0.02)
     if CARELESS not in os.environ:
-        await work.check()
+        await work.check_ownership()
     _leave("effect")
-    return Outcome(f"by {os.getpid()}")
+    return StepResult(f"by {os.getpid()}")
 
 
 def _leave(word: str) -> None:
@@ -48,10 +48,10 @@ def _leave(word: str) -> None:
 
 
 async def main() -> None:
-    settings = load()
-    logs.configure("scripted", "info")
+    settings = read_settings()
+    logs.configure_logging("scripted", "info")
     database = Database(settings.database_url.get_secret_value())
-    bus = Bus(settings.nats_url.get_secret_value(), name="provisioner")
+    bus = MessageBus(settings.nats_url.get_secret_value(), name="provisioner")
     worker = Worker(
         service="provisioner",
         step_plans={"create": steps},
@@ -59,7 +59,7 @@ async def main() -> None:
         bus=bus,
         settings=settings,
     )
-    async with database.opened(), bus.opened():
+    async with database.open_pool(), bus.open_connection():
         task = asyncio.create_task(worker.run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         _leave("started")

@@ -14,12 +14,12 @@ import nats
 from nats.aio.client import Client
 
 from storefleet.auth.accounts import Accounts, NewTenant
-from storefleet.core.errors import BusAway
-from storefleet.core.messages import COMMANDS, DEAD, EVENTS
+from storefleet.core.errors import MessagingUnavailable
+from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_STREAM
 from storefleet.core.settings import Settings
-from storefleet.database.migrate import migrate
+from storefleet.database.migrate import migrate_database
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.node.private_files import make_folder
 from storefleet.node.processes.supervisor import Supervisor
 from storefleet.node.servers.nats_server import NatsServer
@@ -107,13 +107,13 @@ class Servers:
         """As the node does, which makes missing streams again."""
 
         async def made() -> bool:
-            with suppress(BusAway):
+            with suppress(MessagingUnavailable):
                 await bus.ensure_streams()
                 return True
             return False
 
-        bus = Bus(self.nats_url("node"), name="node")
-        async with bus.opened():
+        bus = MessageBus(self.nats_url("node"), name="node")
+        async with bus.open_connection():
             await eventually(made, within=20)
 
     @asynccontextmanager
@@ -127,7 +127,7 @@ class Servers:
     async def empty_streams(self) -> None:
         async with self.nats_client("node") as client:
             js = client.jetstream(timeout=5)
-            for stream in (COMMANDS, EVENTS, DEAD):
+            for stream in (COMMAND_STREAM, EVENT_STREAM, DEAD_LETTER_STREAM):
                 await js.purge_stream(stream)
 
     async def count(self, stream: str) -> int:
@@ -139,7 +139,7 @@ class Servers:
     async def delete_streams(self) -> None:
         async with self.nats_client("node") as client:
             js = client.jetstream(timeout=5)
-            for stream in (COMMANDS, EVENTS, DEAD):
+            for stream in (COMMAND_STREAM, EVENT_STREAM, DEAD_LETTER_STREAM):
                 await js.delete_stream(stream)
 
     # PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ class Servers:
     async def _make_template(self) -> None:
         await self._administer(f"CREATE DATABASE {TEMPLATE} OWNER {PLATFORM_ROLE}")
         url = self.database_url(TEMPLATE)
-        await migrate(url)
-        async with Database(url).opened() as database:
+        await migrate_database(url)
+        async with Database(url).open_pool() as database:
             accounts = Accounts(database=database, settings=Settings())
             self.admin = await accounts.create_tenant(
                 name="First", email="admin@example.com", is_operator=True

@@ -114,7 +114,9 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
         route_gateway="edge/public/stores",
         store_scheme="https",
     )
-    store = Ground("acme").store.changed(engine=engine.name, engine_version=engine.default_version)
+    store = Ground("acme").store.copy_with(
+        engine=engine.name, engine_version=engine.default_version
+    )
     values = manifests.make_chart_values(
         store, engine, manifests.locate_store(store, settings), settings
     )

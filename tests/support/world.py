@@ -12,13 +12,13 @@ import aiohttp
 from aiohttp import web
 
 from storefleet.auth.accounts import NewTenant
-from storefleet.core.identifiers import EVENT, new_id
-from storefleet.core.messages import event_subject
+from storefleet.core.identifiers import EVENT_PREFIX, generate_id
+from storefleet.core.messages import make_event_subject
 from storefleet.core.settings import Settings
 from storefleet.database import outbox
-from storefleet.database.outbox import Draft
+from storefleet.database.outbox import OutboxRow
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.operations.step_plans import StepPlan, StepPlans
 from storefleet.operations.worker import Worker
 from tests.support.browser import Browser
@@ -61,7 +61,7 @@ class World:
         self.ports = Ports()
         self.port = {service: self.ports.take() for service in ALL}
         self.base: dict[str, Any] = dict(QUICK)
-        self.database = Database(servers.database_url(database_name), connections=4)
+        self.database = Database(servers.database_url(database_name), max_connections=4)
         self._stack = stack
         self._runners: dict[str, web.AppRunner] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -148,7 +148,7 @@ class World:
         """A worker with steps of the test's own, in place of the service that works on these kinds of operation."""
         settings = self.settings(service, **overrides)
         database = Database(settings.database_url.get_secret_value())
-        bus = Bus(settings.nats_url.get_secret_value(), name=service)
+        bus = MessageBus(settings.nats_url.get_secret_value(), name=service)
         worker = Worker(
             service=service,
             step_plans=plan if isinstance(plan, Mapping) else {kind: plan},
@@ -156,8 +156,8 @@ class World:
             bus=bus,
             settings=settings,
         )
-        async with database.opened(), bus.opened():
-            await eventually(lambda: bus.connected)
+        async with database.open_pool(), bus.open_connection():
+            await eventually(lambda: bus.is_connected)
             task = asyncio.create_task(worker.run())
             try:
                 yield task
@@ -243,10 +243,10 @@ class World:
         begin = self._told.get(store_id, 0)
         self._told[store_id] = begin + count
         drafts = [
-            Draft(
-                id=new_id(EVENT),
+            OutboxRow(
+                id=generate_id(EVENT_PREFIX),
                 kind="event",
-                subject=event_subject(tenant, store_id, "store.step"),
+                subject=make_event_subject(tenant, store_id, "store.step"),
                 type="store.step",
                 tenant_id=tenant,
                 store_id=store_id,
@@ -256,7 +256,7 @@ class World:
             for number in range(begin + 1, begin + count + 1)
         ]
         async with self.database.transaction() as conn:
-            await outbox.add(conn, *drafts)
+            await outbox.add_rows(conn, *drafts)
 
     async def last_seq(self) -> int:
         return int(await self.value("SELECT last_seq FROM relay"))
@@ -304,7 +304,7 @@ async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
         async with AsyncExitStack() as stack:
             world = World(servers, database_name=name, folder=folder, stack=stack)
             stack.callback(world.ports.close)
-            await stack.enter_async_context(world.database.opened())
+            await stack.enter_async_context(world.database.open_pool())
             world._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=70),

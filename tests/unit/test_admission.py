@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storefleet.admission.stores import _hash_request
-from storefleet.core.errors import Invalid
-from storefleet.core.store_names import RESERVED, name_problem
+from storefleet.core.errors import InvalidRequest
+from storefleet.core.store_names import RESERVED_NAMES, find_name_problem
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 QUICK = settings(max_examples=300, deadline=None, database=None)
@@ -18,7 +18,13 @@ def allowed(name: str) -> bool:
     """The rule once more, in other words than the code's."""
     inside = all(character in LETTERS + "-" for character in name)
     ends = bool(name) and name[0] != "-" and name[-1] != "-"
-    return 3 <= len(name) <= 40 and inside and ends and "xn--" not in name and name not in RESERVED
+    return (
+        3 <= len(name) <= 40
+        and inside
+        and ends
+        and "xn--" not in name
+        and name not in RESERVED_NAMES
+    )
 
 
 @QUICK
@@ -26,7 +32,7 @@ def allowed(name: str) -> bool:
     st.one_of(
         st.text(max_size=45),
         st.text(alphabet=LETTERS + "-", max_size=45),
-        st.sampled_from(sorted(RESERVED)),
+        st.sampled_from(sorted(RESERVED_NAMES)),
     )
 )
 @example("xn--abc")
@@ -38,7 +44,7 @@ def allowed(name: str) -> bool:
 @example("a" * 40)
 @example("a" * 41)
 def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
-    problem = name_problem(name)
+    problem = find_name_problem(name)
     assert (problem is None) == allowed(name)
     if problem is not None:
         assert re.fullmatch(r"[a-z].*[^.]", problem)
@@ -51,19 +57,21 @@ def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
 )
 def test_what_begins_and_ends_well_is_a_host_name(end: str, middle: str) -> None:
     name = f"{end}{middle}{end}"
-    if "xn--" not in name and name not in RESERVED:
-        assert name_problem(name) is None
+    if "xn--" not in name and name not in RESERVED_NAMES:
+        assert find_name_problem(name) is None
         assert re.fullmatch(r"(?!-)[a-z0-9-]{1,63}(?<!-)", name)
 
 
 @pytest.mark.parametrize("name", ["www", "api", "admin", "dashboard", "mail", "localhost"])
 def test_names_of_the_platform_are_reserved(name: str) -> None:
-    assert name_problem(name) == "is reserved; choose another name"
+    assert find_name_problem(name) == "is reserved; choose another name"
 
 
 def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
     wrong = [
-        name for name in RESERVED if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name)
+        name
+        for name in RESERVED_NAMES
+        if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name)
     ]
     assert wrong == []
 
@@ -76,6 +84,6 @@ def test_the_same_request_in_another_order_is_the_same() -> None:
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "a b", "ä", "a\n", "\x7f"])
 def test_keys_are_printable_and_not_long(key: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidRequest):
         _hash_request(key, {})
     assert _hash_request("a" * 255, {})

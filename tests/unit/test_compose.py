@@ -8,7 +8,7 @@ import yaml
 from compose_spec import PyCompose
 
 from storefleet import __version__
-from storefleet.core.settings import PREFIX, Settings
+from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from storefleet.node.servers.nats_server import RIGHTS
 from tests.support.compose import FILE, ordered, services
 
@@ -75,7 +75,7 @@ def test_only_this_machine_comes_in(name: str) -> None:
 
 @EVERY
 def test_settings_are_known_and_no_secret_is_among_them(name: str) -> None:
-    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    known = {f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields}
     environment = SERVICES[name].get("environment", {})
     assert set(environment) <= known
     assert not re.search(
@@ -119,6 +119,7 @@ def test_who_visits_stores_shares_their_network() -> None:
         "service:node"
     }
     first, last = (
-        SERVICES["node"]["environment"][f"{PREFIX}STORE_PORT_{end}"] for end in ("FIRST", "LAST")
+        SERVICES["node"]["environment"][f"{ENVIRONMENT_PREFIX}STORE_PORT_{end}"]
+        for end in ("FIRST", "LAST")
     )
     assert SERVICES["node"]["ports"] == [f"127.0.0.1:{first}-{last}:{first}-{last}"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storefleet.cli.main import main
-from storefleet.core.identifiers import TENANT, is_id
+from storefleet.core.identifiers import TENANT_PREFIX, is_id
 from storefleet.deployment import secrets
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.deployment.secret_stores import FolderVault
@@ -77,7 +77,7 @@ async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
     await secrets.ensure(vault, PLAN)
     first = vault.kept.pop(ADMIN)
     assert await secrets.ensure(vault, PLAN) == [ADMIN]
-    assert is_id(first["tenant"], TENANT)
+    assert is_id(first["tenant"], TENANT_PREFIX)
     assert vault.kept[ADMIN]["tenant"] == first["tenant"]
     assert vault.kept[ADMIN]["password"] != first["password"]
 

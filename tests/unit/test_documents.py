@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.core.settings import PREFIX, Settings
+from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from tests.support.sources import ROOT, codes_in
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -45,7 +45,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_named_setting_exists(document: Path) -> None:
     known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
-    named = set(re.findall(rf"{PREFIX}([A-Z][A-Z_]*[A-Z])\b", words_of(document)))
+    named = set(re.findall(rf"{ENVIRONMENT_PREFIX}([A-Z][A-Z_]*[A-Z])\b", words_of(document)))
     assert named - known == set()
 
 

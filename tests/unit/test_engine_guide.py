@@ -31,7 +31,7 @@ def test_the_page_shows_all_that_it_lists() -> None:
 def test_its_chart_is_what_the_platform_wants(tmp_path: Path) -> None:
     engine = catalogue.load([guide.write(tmp_path)], runtime="kubernetes").get("kiosk")
     settings = Settings(runtime="kubernetes")
-    store = a_store().changed(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")
+    store = a_store().copy_with(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")
     values = manifests.make_chart_values(
         store, engine, manifests.locate_store(store, settings), settings
     )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from storefleet.core.errors import Invalid
-from storefleet.core.settings import PROJECT
+from storefleet.core.errors import InvalidRequest
+from storefleet.core.settings import PROJECT_DIR
 from storefleet.engines.catalogue import EngineError, load
 
 GOOD: dict[str, Any] = {
@@ -63,7 +63,7 @@ def test_broken_rules_have_pointers(
     tmp_path: Path, parameters: dict[str, Any], pointers: list[str]
 ) -> None:
     engine = load([write(tmp_path, GOOD)]).get("shop")
-    with pytest.raises(Invalid) as error:
+    with pytest.raises(InvalidRequest) as error:
         engine.complete(parameters)
     assert [pointer for pointer, _detail in error.value.errors] == pointers
 
@@ -71,10 +71,10 @@ def test_broken_rules_have_pointers(
 def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
     engines = load([write(tmp_path, GOOD), tmp_path / "nowhere"])
     assert engines.find("other") is None
-    with pytest.raises(Invalid) as error:
+    with pytest.raises(InvalidRequest) as error:
         engines.get("other")
     assert error.value.errors == (("/engine", "must be one of: shop"),)
-    with pytest.raises(Invalid) as none:
+    with pytest.raises(InvalidRequest) as none:
         load([]).get("x")
     assert none.value.errors == (("/engine", "must be one of: none"),)
 
@@ -160,7 +160,7 @@ def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
     assert load([tmp_path], runtime="local").find("there") is not None, (
         "stores that are there already have theirs"
     )
-    with pytest.raises(Invalid, match="does not run here") as error:
+    with pytest.raises(InvalidRequest, match="does not run here") as error:
         load([tmp_path], runtime="local").get("there")
     assert error.value.errors == (("/engine", "must be one of: here"),)
 
@@ -207,7 +207,7 @@ def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) ->
     engines = load([tmp_path], runtime="kubernetes")
     assert list(engines) == []
     assert engines.find("shop") is not None
-    with pytest.raises(Invalid, match="there is no version of it"):
+    with pytest.raises(InvalidRequest, match="there is no version of it"):
         engines.get("shop")
     path = catalogue(
         tmp_path,
@@ -230,9 +230,9 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
     engines = load([tmp_path], runtime="kubernetes", catalogue=path)
     assert list(engines) == []
     assert engines.find("shop") is not None, "stores that are there already have theirs"
-    with pytest.raises(Invalid, match="its image was not built"):
+    with pytest.raises(InvalidRequest, match="its image was not built"):
         engines.get("shop")
-    with pytest.raises(Invalid, match="No engine is offered"):
+    with pytest.raises(InvalidRequest, match="No engine is offered"):
         engines.get(engines.default(""))
     assert [each.name for each in load([tmp_path], catalogue=path)] == ["shop"]
 
@@ -309,7 +309,7 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
         "small": ("Small", True, {"cpu": "", "memory": "", "storage": "1Gi"}),
         "large": ("Large", False, {"cpu": "4", "memory": "1Gi", "storage": "1Gi"}),
     }
-    with pytest.raises(Invalid) as error:
+    with pytest.raises(InvalidRequest) as error:
         engine.new_plan("huge")
     assert error.value.errors == (("/plan", "must be one of: large, small"),)
     unlimited = load([tmp_path], runtime="local").find("shop")
@@ -334,7 +334,7 @@ def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Pat
     assert engine is not None
     assert [version.version for version in engine.versions] == ["2"]
     assert engine.complete({}) == {"size": 2}
-    with pytest.raises(Invalid, match="version"):
+    with pytest.raises(InvalidRequest, match="version"):
         engine.new_version("3")
 
 
@@ -348,9 +348,9 @@ def test_every_engine_of_ours_can_be_read() -> None:
     engines = list(
         load(
             [
-                PROJECT / "charts",
-                PROJECT / "tests" / "engines",
-                PROJECT / "tests" / "support" / "engines",
+                PROJECT_DIR / "charts",
+                PROJECT_DIR / "tests" / "engines",
+                PROJECT_DIR / "tests" / "support" / "engines",
             ]
         )
     )

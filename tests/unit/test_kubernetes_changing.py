@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import PermanentError, Unchanged
+from storefleet.core.errors import NothingChanged, PermanentError
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import version_steps
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.runtimes.protocol import Change, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID, a_store, pocket_engines
 from tests.support.polling import eventually
@@ -24,8 +24,8 @@ HOME = f"/api/v1/namespaces/{NAMESPACE}"
 APPS, BATCH = (f"/apis/{group}/v1/namespaces/{NAMESPACE}" for group in ("apps", "batch"))
 OPERATION = "op_0123456789abcdef"
 LABELS = {"storefleet.dev/store": STORE_ID}
-UPGRADE = Change("1.0.0", "2.0.0", dump=OPERATION)
-BACK = Change("2.0.0", "1.0.0", restore=True, dump=OPERATION)
+UPGRADE = VersionChange("1.0.0", "2.0.0", dump=OPERATION)
+BACK = VersionChange("2.0.0", "1.0.0", restore=True, dump=OPERATION)
 DUMPED = {"bytes": 2_000_000, "at": "2026-11-25T16:00:00.000Z"}
 ORDERS = {
     "count": 2,
@@ -200,10 +200,10 @@ class Node:
         return {each["name"]: each["value"] for each in container["env"]}
 
 
-async def run(steps: Sequence[RuntimeStep], name: str, change: Change, **line: Any) -> str:
+async def run(steps: Sequence[RuntimeStep], name: str, change: VersionChange, **line: Any) -> str:
     step = next(step for step in steps if step.name == name)
     version = {"engine_version": change.origin}
-    work = Work(
+    work = StepContext(
         store=a_store().model_copy(update=version), operation_id=OPERATION, change=change, **line
     )
     async with asyncio.timeout(20):
@@ -211,16 +211,16 @@ async def run(steps: Sequence[RuntimeStep], name: str, change: Change, **line: A
 
 
 async def upgrade(
-    runtime: KubernetesRuntime, name: str, change: Change = UPGRADE, **line: Any
+    runtime: KubernetesRuntime, name: str, change: VersionChange = UPGRADE, **line: Any
 ) -> str:
     return await run(runtime.upgrade_steps(a_store(), change), name, change, **line)
 
 
 async def go_back(runtime: KubernetesRuntime, name: str) -> str:
-    return await run(runtime.return_steps(a_store(), UPGRADE), name, UPGRADE)
+    return await run(runtime.automatic_rollback_steps(a_store(), UPGRADE), name, UPGRADE)
 
 
-async def roll_back(runtime: KubernetesRuntime, name: str, change: Change = BACK) -> str:
+async def roll_back(runtime: KubernetesRuntime, name: str, change: VersionChange = BACK) -> str:
     return await run(runtime.rollback_steps(a_store(), change), name, change)
 
 
@@ -231,7 +231,7 @@ def names(steps: Sequence[RuntimeStep]) -> list[str]:
 def test_the_steps(runtime: KubernetesRuntime) -> None:
     store = a_store()
     assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "prove"]
-    assert names(runtime.return_steps(store, UPGRADE)) == [
+    assert names(runtime.automatic_rollback_steps(store, UPGRADE)) == [
         "return-release",
         "return-start",
         "return-prove",
@@ -282,7 +282,7 @@ async def test_a_dump_that_fails_leaves_everything_as_it_is(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     del node.answers["dump"]
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await upgrade(runtime, "dump")
     assert error.value.code == "task_failed"
     assert "(exit 2)" in error.value.detail
@@ -297,7 +297,7 @@ async def test_an_answer_that_cannot_be_read(
     runtime: KubernetesRuntime, node: Node, answer: Any
 ) -> None:
     node.answers["dump"] = answer
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await upgrade(runtime, "dump")
     assert error.value.code == "task_failed"
     assert "Correct the engine's task" in error.value.next_step
@@ -307,7 +307,7 @@ async def test_a_chart_without_tasks(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await fake.take(f"{BATCH}/cronjobs/dump")
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await upgrade(runtime, "dump")
     assert error.value.code == "task_missing"
 
@@ -317,14 +317,16 @@ async def test_a_version_that_is_not_known_is_not_begun(
 ) -> None:
     """Nor one from which there would be no way back."""
     for change in (
-        Change("1.0.0", "9.9.9", dump=OPERATION),
-        Change("9.9.9", "2.0.0", dump=OPERATION),
+        VersionChange("1.0.0", "9.9.9", dump=OPERATION),
+        VersionChange("9.9.9", "2.0.0", dump=OPERATION),
     ):
-        with pytest.raises(Unchanged) as error:
+        with pytest.raises(NothingChanged) as error:
             await upgrade(runtime, "dump", change)
         assert error.value.code == "engine_unavailable"
-    with pytest.raises(Unchanged):
-        await roll_back(runtime, "orders", Change("2.0.0", "9.9.9", restore=True, dump=OPERATION))
+    with pytest.raises(NothingChanged):
+        await roll_back(
+            runtime, "orders", VersionChange("2.0.0", "9.9.9", restore=True, dump=OPERATION)
+        )
     assert not node.jobs
 
 
@@ -336,7 +338,7 @@ async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> N
         "STOREFLEET_SINCE": "2026-11-25T16:00:00.000Z",
     }
     node.answers["orders"] = ORDERS
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await roll_back(runtime, "orders")
     assert error.value.code == "orders_would_go"
     assert "100001 (EUR 19.00, 2026-11-25T16:20:00Z); and 1 more" in error.value.detail
@@ -346,7 +348,7 @@ async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> N
 
 
 async def test_a_dump_that_is_not_kept(runtime: KubernetesRuntime, node: Node) -> None:
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await roll_back(runtime, "orders")
     assert error.value.code == "dump_missing"
     assert not node.jobs
@@ -386,7 +388,7 @@ async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
 ) -> None:
     await upgrade(runtime, "dump")
     node.answers["orders"] = ORDERS
-    with pytest.raises(Unchanged, match="100001"):
+    with pytest.raises(NothingChanged, match="100001"):
         await roll_back(runtime, "stop")
     assert replicas(fake) == 1, "the shop goes on"
     await roll_back(runtime, "stop", replace(BACK, discard_orders=True))
@@ -399,7 +401,7 @@ async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
     await upgrade(runtime, "dump")
     await roll_back(runtime, "stop")
     del node.answers["restore"]
-    with pytest.raises(Unchanged) as error:
+    with pytest.raises(NothingChanged) as error:
         await roll_back(runtime, "restore")
     assert error.value.code == "task_failed"
     assert replicas(fake) == 1

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from storefleet.core.errors import (
     PermanentError,
-    RuntimeAway,
+    RuntimeUnavailable,
     StorefleetError,
     TransientError,
     Wait,
@@ -94,9 +94,9 @@ async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeClu
 @pytest.mark.parametrize(
     ("status", "message", "kind", "code"),
     [
-        (500, "broken", RuntimeAway, "runtime_away"),
-        (503, "apiserver not ready", RuntimeAway, "runtime_away"),
-        (429, "too many", RuntimeAway, "runtime_away"),
+        (500, "broken", RuntimeUnavailable, "runtime_away"),
+        (503, "apiserver not ready", RuntimeUnavailable, "runtime_away"),
+        (429, "too many", RuntimeUnavailable, "runtime_away"),
         (404, 'namespaces "st-x" not found', PermanentError, "namespace_missing"),
         (409, "the object has been modified", TransientError, "cluster_conflict"),
         (
@@ -144,10 +144,10 @@ async def test_a_namespace_on_its_way_out_is_waited_for(
 async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.check_readiness()
     fake.ready = False
-    with pytest.raises(RuntimeAway, match="not ready"):
+    with pytest.raises(RuntimeUnavailable, match="not ready"):
         await cluster.check_readiness()
     await fake.stop()
-    with pytest.raises(RuntimeAway, match="does not answer"):
+    with pytest.raises(RuntimeUnavailable, match="does not answer"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     fake.ready = True
     await fake.start()
@@ -156,7 +156,7 @@ async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> Non
 
 async def test_silence_is_not_waited_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.delay = 1
-    with pytest.raises(RuntimeAway, match="does not answer"):
+    with pytest.raises(RuntimeUnavailable, match="does not answer"):
         await cluster.check_readiness(timeout_s=0.2)
 
 
@@ -169,7 +169,7 @@ async def test_keys_that_were_renewed_are_read_again(
         )
 
     fake.refuse = refuse
-    with pytest.raises(RuntimeAway, match="credentials"):
+    with pytest.raises(RuntimeUnavailable, match="credentials"):
         await cluster.check_readiness()
     config = Path(fake.kubeconfig(tmp_path))
     config.write_text(config.read_text().replace("let-me-in", "renewed"))
@@ -182,13 +182,13 @@ async def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path, content: str | N
     if content is not None:
         path.write_text(content)
     async with KubernetesClient(kubeconfig=str(path)).opened() as cluster:
-        with pytest.raises(RuntimeAway, match="cannot be read from"):
+        with pytest.raises(RuntimeUnavailable, match="cannot be read from"):
             await cluster.check_readiness()
 
 
 async def test_outside_of_a_pod_there_are_no_keys_of_one() -> None:
     async with KubernetesClient().opened() as cluster:
-        with pytest.raises(RuntimeAway, match="service account"):
+        with pytest.raises(RuntimeUnavailable, match="service account"):
             await cluster.check_readiness()
 
 
@@ -197,12 +197,12 @@ async def test_an_answer_that_is_no_object(
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
     monkeypatch.setattr(cluster_module, "_BODY_LIMIT", 500)
-    with pytest.raises(RuntimeAway, match="larger than 500 bytes"):
+    with pytest.raises(RuntimeUnavailable, match="larger than 500 bytes"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     monkeypatch.undo()
     fake.objects[f"{SECRETS}/one"] = "x"  # type: ignore[assignment]
     monkeypatch.setattr(web, "json_response", lambda *_: web.Response(text="<html>"))
-    with pytest.raises(RuntimeAway):
+    with pytest.raises(RuntimeUnavailable):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from storefleet.core.settings import Settings, SettingsError, load
+from storefleet.core.settings import Settings, SettingsError, read_settings
 from storefleet.runtimes.kubernetes.exposure import (
     StoreEntrypoint,
     find_entrypoint,
@@ -85,4 +85,4 @@ def test_where_the_way_in_is(fields: dict[str, Any], door: StoreEntrypoint | Non
 )
 def test_what_makes_no_sense_is_named(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        load(**fields)
+        read_settings(**fields)

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from storefleet.core.errors import (
     PermanentError,
-    RuntimeAway,
+    RuntimeUnavailable,
     StorefleetError,
     TransientError,
     Wait,
@@ -229,10 +229,10 @@ async def test_no_program(program: str) -> None:
     [
         (
             "Error: kubernetes cluster unreachable: Get …: dial tcp: connect: connection refused",
-            RuntimeAway,
+            RuntimeUnavailable,
             "",
         ),
-        ("Error: UPGRADE FAILED: etcdserver: request timed out", RuntimeAway, ""),
+        ("Error: UPGRADE FAILED: etcdserver: request timed out", RuntimeUnavailable, ""),
         (
             "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress",
             Wait,

@@ -13,7 +13,7 @@ from aiohttp import web
 from storefleet.core.errors import (
     CancelRequested,
     PermanentError,
-    RuntimeAway,
+    RuntimeUnavailable,
     TransientError,
     Wait,
 )
@@ -23,7 +23,7 @@ from storefleet.runtimes.kubernetes import delete_steps, namespace_setup
 from storefleet.runtimes.kubernetes.delete_steps import describe_deletion_blockers
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.runtimes.protocol import RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext
 from tests.support.fake_cluster import FakeCluster, running_cluster
 from tests.support.kubernetes import NAMESPACE, STORE_ID, a_store, pocket_engines
 
@@ -52,7 +52,9 @@ async def run(
     steps: Sequence[RuntimeStep], name: str, *, store: Store | None = None, **line: Any
 ) -> str:
     step = next(step for step in steps if step.name == name)
-    return (await step.run(Work(store=store or a_store(), operation_id="op_1", **line))).message
+    return (
+        await step.run(StepContext(store=store or a_store(), operation_id="op_1", **line))
+    ).message
 
 
 async def create(runtime: KubernetesRuntime, name: str, **line: Any) -> str:
@@ -180,7 +182,7 @@ async def test_quotas_are_counted_before_anything_comes(
     counted = fake.objects[quota].pop("status")
     runtime_ground = runtime._create_steps._namespace_setup
     work, place = (
-        Work(store=a_store(), operation_id="op_1"),
+        StepContext(store=a_store(), operation_id="op_1"),
         locate_store(a_store(), runtime._settings),
     )
     with pytest.raises(Wait, match="store"):
@@ -429,7 +431,7 @@ async def test_what_is_left_is_named(
 async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     store = a_store()
     assert await runtime.credentials(store) is None
-    ready = store.changed(url="http://acme.localhost/", admin_url="http://acme.localhost/admin/")
+    ready = store.copy_with(url="http://acme.localhost/", admin_url="http://acme.localhost/admin/")
     assert await runtime.credentials(ready) is None
     await create(runtime, "namespace")
     found = await runtime.credentials(ready)
@@ -441,7 +443,7 @@ async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> Non
     assert len(found.password) >= 20
     assert found.password not in repr(found)
     fake.refuse = lambda _: (403, "cannot get resource")
-    with pytest.raises(RuntimeAway):
+    with pytest.raises(RuntimeUnavailable):
         await runtime.credentials(ready)
 
 
@@ -485,5 +487,5 @@ async def test_a_good_answer_counts_for_a_while(
     await runtime.check()
     runtime._checked_at = -10
     for _ in range(2):
-        with pytest.raises(RuntimeAway):
+        with pytest.raises(RuntimeUnavailable):
             await runtime.check()

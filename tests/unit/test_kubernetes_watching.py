@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from storefleet.core.errors import PermanentError, RuntimeAway
+from storefleet.core.errors import PermanentError, RuntimeUnavailable
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher, WatchTimings
@@ -183,7 +183,7 @@ async def test_it_never_gives_up(watching: StoreWatcher, fake: FakeCluster) -> N
     with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: phases(watching) == ["Pending"])
         await fake.stop()
-        await until(follow, lambda: isinstance(watching.sync_error, RuntimeAway))
+        await until(follow, lambda: isinstance(watching.sync_error, RuntimeUnavailable))
         assert phases(watching) == ["Pending"], "what is known stays"
         assert watching.restored_at == -math.inf
         await asyncio.sleep(0.5)
@@ -228,7 +228,8 @@ async def test_what_cannot_be_understood_ends_nothing(
         await until(
             follow,
             lambda: (
-                isinstance(watching.sync_error, RuntimeAway) and fake.count("GET", "pods?limit") > 2
+                isinstance(watching.sync_error, RuntimeUnavailable)
+                and fake.count("GET", "pods?limit") > 2
             ),
         )
         fake.objects[f"{PODS}/a"]["status"] = {"phase": "Running"}

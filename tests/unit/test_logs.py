@@ -21,14 +21,14 @@ class Stream(io.StringIO):
 def stream(log_lines: io.StringIO) -> Iterator[Stream]:
     made = Stream()
     structlog.contextvars.clear_contextvars()
-    logs.configure("tester", "info", made)
+    logs.configure_logging("tester", "info", made)
     yield made
     structlog.contextvars.clear_contextvars()
-    logs.configure("tests", "info", log_lines)
+    logs.configure_logging("tests", "info", log_lines)
 
 
 def test_a_line_is_json_with_service_module_and_ids(stream: Stream) -> None:
-    logs.bind(request_id="req_1", store_id=None)
+    logs.bind_log_context(request_id="req_1", store_id=None)
     structlog.get_logger(module="here").info("happened", count=3)
     (line,) = stream.lines()
     assert (line["event"], line["service"], line["module"], line["level"]) == (

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from storefleet.core.messages import (
     UnreadableMessage,
-    command_subject,
-    decode,
-    encode,
-    event_subject,
-    read_command,
+    decode_cloud_event,
+    decode_command,
+    encode_cloud_event,
+    make_command_subject,
+    make_event_subject,
 )
 
 TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -27,7 +27,7 @@ DATA: dict[str, Any] = {
 
 
 def envelope(**changes: Any) -> bytes:
-    body = encode(
+    body = encode_cloud_event(
         message_id="cmd_1",
         message_type="storefleet.create",
         subject="sto_aaaaaaaaaaaaaaaa",
@@ -55,11 +55,11 @@ def test_an_envelope_is_a_cloudevent() -> None:
 
 
 def test_a_command_is_read_as_it_was_written() -> None:
-    command = read_command(envelope())
+    command = decode_command(envelope())
     assert (command.id, command.type) == ("cmd_1", "storefleet.create")
     assert command.model_dump(include=set(DATA)) == DATA
-    assert read_command(envelope(request_id=None)).request_id is None
-    assert read_command(envelope(unknown="is left out")).kind == "create"
+    assert decode_command(envelope(request_id=None)).request_id is None
+    assert decode_command(envelope(unknown="is left out")).kind == "create"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_command_is_read_as_it_was_written() -> None:
 )
 def test_what_is_no_command_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMessage) as error:
-        read_command(body)
+        decode_command(body)
     assert "\0" not in str(error.value)
     str(error.value).encode()
 
@@ -111,16 +111,19 @@ def test_what_is_no_command_is_unreadable(body: bytes) -> None:
 def test_garbage_is_unreadable_and_nothing_worse(garbage: bytes | str) -> None:
     body = garbage if isinstance(garbage, bytes) else garbage.encode()
     with pytest.raises(UnreadableMessage):
-        read_command(body)
+        decode_command(body)
 
 
 def test_subjects() -> None:
-    assert command_subject("create", "sto_1") == "storefleet.commands.v1.provisioner.create.sto_1"
-    assert command_subject("delete", "sto_1") == "storefleet.commands.v1.reaper.delete.sto_1"
     assert (
-        event_subject("ten_1", "sto_1", "store.ready") == "storefleet.events.v1.ten_1.sto_1.ready"
+        make_command_subject("create", "sto_1") == "storefleet.commands.v1.provisioner.create.sto_1"
+    )
+    assert make_command_subject("delete", "sto_1") == "storefleet.commands.v1.reaper.delete.sto_1"
+    assert (
+        make_event_subject("ten_1", "sto_1", "store.ready")
+        == "storefleet.events.v1.ten_1.sto_1.ready"
     )
 
 
 def test_decoding_gives_the_envelope() -> None:
-    assert decode(envelope())["seq"] == 7
+    assert decode_cloud_event(envelope())["seq"] == 7

@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
-from storefleet.core.identifiers import STORE, is_id, new_id, resource_name
+from storefleet.core.identifiers import STORE_PREFIX, generate_id, is_id, make_resource_name
 from storefleet.core.models import (
-    Caller,
-    Credentials,
+    AdminCredentials,
     Failure,
     Operation,
+    Principal,
     Step,
     Store,
-    event_data,
-    timestamp,
+    format_timestamp,
+    make_event_data,
 )
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -63,10 +63,10 @@ def operation(**changes: object) -> Operation:
 
 
 def test_times_are_utc_with_a_z() -> None:
-    assert timestamp(None) is None
-    assert timestamp(THEN) == "2026-01-02T03:04:05.678Z"
+    assert format_timestamp(None) is None
+    assert format_timestamp(THEN) == "2026-01-02T03:04:05.678Z"
     assert (
-        timestamp(THEN.astimezone(timezone(timedelta(hours=5, minutes=30))))
+        format_timestamp(THEN.astimezone(timezone(timedelta(hours=5, minutes=30))))
         == "2026-01-02T03:04:05.678Z"
     )
 
@@ -101,10 +101,10 @@ def test_an_operation_is_done_when_it_has_ended(state: str, done: bool) -> None:
 
 
 def test_an_event_carries_both_without_the_parameters() -> None:
-    data = event_data(store(), operation(steps=(Step(name="a", title="A"),)))
+    data = make_event_data(store(), operation(steps=(Step(name="a", title="A"),)))
     assert "parameters" not in data["store"]
     assert data["operation"]["steps"][0]["state"] == "pending"
-    assert event_data(store(), None).keys() == {"store"}
+    assert make_event_data(store(), None).keys() == {"store"}
 
 
 def test_models_do_not_change() -> None:
@@ -113,11 +113,11 @@ def test_models_do_not_change() -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    assert "hush" not in repr(Credentials("http://x", "admin", "hush"))
+    assert "hush" not in repr(AdminCredentials("http://x", "admin", "hush"))
 
 
 def test_scopes() -> None:
-    caller = Caller(
+    caller = Principal(
         tenant_id="t",
         tenant_name="T",
         user_id="u",
@@ -125,14 +125,14 @@ def test_scopes() -> None:
         operator=False,
         scopes=frozenset({"stores:read"}),
     )
-    assert caller.may("stores:read")
-    assert not caller.may("stores:write")
+    assert caller.has_scope("stores:read")
+    assert not caller.has_scope("stores:write")
 
 
 def test_identifiers() -> None:
-    made = {new_id(STORE) for _ in range(1000)}
+    made = {generate_id(STORE_PREFIX) for _ in range(1000)}
     assert len(made) == 1000
-    assert all(re.fullmatch(r"sto_[a-z0-9]{16}", one) and is_id(one, STORE) for one in made)
+    assert all(re.fullmatch(r"sto_[a-z0-9]{16}", one) and is_id(one, STORE_PREFIX) for one in made)
     for wrong in (
         "",
         "sto_",
@@ -142,5 +142,5 @@ def test_identifiers() -> None:
         "sto_" + "a" * 16 + "\n",
         "sto_" + "٣" * 16,
     ):
-        assert not is_id(wrong, STORE), wrong
-    assert resource_name("sto_abc") == "st-abc"
+        assert not is_id(wrong, STORE_PREFIX), wrong
+    assert make_resource_name("sto_abc") == "st-abc"

@@ -25,7 +25,7 @@ from services.gateway.api.requests import (
 from services.gateway.api.routes import Api
 from storefleet.core import messages, models
 from storefleet.core.settings import Settings
-from storefleet.core.store_names import name_problem
+from storefleet.core.store_names import find_name_problem
 from tests.support.sources import ROOT, codes_in
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -261,7 +261,9 @@ def test_event_types_are_those_that_the_source_writes() -> None:
         if re.fullmatch(r"store\.\w+", str(node.value))
     }
     assert set(document()["components"]["schemas"]["EventType"]["enum"]) == written
-    assert messages.event_subject("ten_a", "sto_b", "store.ready").endswith(".ten_a.sto_b.ready")
+    assert messages.make_event_subject("ten_a", "sto_b", "store.ready").endswith(
+        ".ten_a.sto_b.ready"
+    )
 
 
 @pytest.mark.parametrize("operation_id", BODIES)
@@ -316,7 +318,7 @@ def test_what_the_models_refuse_the_schemas_refuse(operation_id: str, body: dict
 )
 def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
     pattern = document()["components"]["schemas"]["NewStore"]["properties"]["name"]["pattern"]
-    assert bool(re.search(pattern, name)) == (name_problem(name) is None)
+    assert bool(re.search(pattern, name)) == (find_name_problem(name) is None)
 
 
 # error codes --------------------------------------------------------------------------------------------------------

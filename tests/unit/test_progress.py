@@ -17,14 +17,14 @@ from storefleet.operations.progress import (
     switch_steps_to_rollback,
     update_step,
 )
-from storefleet.runtimes.protocol import Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def run(work: Work) -> Outcome:
+async def run(work: StepContext) -> StepResult:
     del work
-    return Outcome()
+    return StepResult()
 
 
 def plan(*names: str) -> list[RuntimeStep]:

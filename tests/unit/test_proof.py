@@ -12,7 +12,7 @@ from aiohttp import web
 
 from storefleet.core.errors import TransientError
 from storefleet.engines.catalogue import Page
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 from storefleet.runtimes.storefront_check import Visitor
 from tests.support.kubernetes import a_store, pocket
 
@@ -108,7 +108,7 @@ async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
     async def say(message: str) -> None:
         said.append(message)
 
-    work = Work(store=a_store(), operation_id="op_1", say=say)
+    work = StepContext(store=a_store(), operation_id="op_1", report_progress=say)
     async with Visitor(patience=0.3).opened() as visitor:
         await visitor.prove(work, pocket(), server=server, host=HOST)
         assert said == []
@@ -119,7 +119,7 @@ async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
 
 
 async def test_further_pages_have_to_show_what_they_should(server: str) -> None:
-    work = Work(store=a_store(), operation_id="op_1")
+    work = StepContext(store=a_store(), operation_id="op_1")
     checked = pocket().model_copy(update={"checks": (Page(path="/large", expect="teapot"),)})
     async with Visitor().opened() as visitor:
         await visitor.prove(work, checked, server=server, host=HOST)

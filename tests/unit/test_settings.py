@@ -4,11 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.core.settings import PREFIX, Settings, SettingsError, describe, load
+from storefleet.core.settings import (
+    ENVIRONMENT_PREFIX,
+    Settings,
+    SettingsError,
+    describe_settings,
+    read_settings,
+)
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    settings = load()
+    settings = read_settings()
     assert settings.gateway_url == "http://127.0.0.1:8080"
     assert settings.live_url == "ws://127.0.0.1:8081/api/v1/events"
     assert (settings.stores_per_hour, settings.stores_per_tenant) == (10, 50)
@@ -19,12 +25,12 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(f"{PREFIX}STORES_PER_HOUR", "7")
-    monkeypatch.setenv(f"{PREFIX}RETRY_DELAYS", "0.5,2")
-    monkeypatch.setenv(f"{PREFIX}ENGINES_PATH", f"{tmp_path}:/other")
-    monkeypatch.setenv(f"{PREFIX}PUBLIC_URL", "https://shops.example.com/")
-    monkeypatch.setenv(f"{PREFIX}UNKNOWN", "is passed over")
-    settings = load()
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORES_PER_HOUR", "7")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}RETRY_DELAYS", "0.5,2")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}ENGINES_PATH", f"{tmp_path}:/other")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}PUBLIC_URL", "https://shops.example.com/")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}UNKNOWN", "is passed over")
+    settings = read_settings()
     assert settings.stores_per_hour == 7
     assert settings.retry_delays == (0.5, 2)
     assert settings.engines_path == (tmp_path, Path("/other"))
@@ -33,20 +39,20 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "storefleet_database_url").write_text("postgresql://u:secret@h/d\n")
-    monkeypatch.setenv(f"{PREFIX}SECRETS_DIR", str(tmp_path))
-    settings = load()
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}SECRETS_DIR", str(tmp_path))
+    settings = read_settings()
     assert settings.database_url.get_secret_value() == "postgresql://u:secret@h/d"
     assert "secret@" not in repr(settings)
-    assert "secret@" not in str(describe(settings))
-    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", "postgresql://from-the-environment")
-    assert load().database_url.get_secret_value() == "postgresql://from-the-environment"
+    assert "secret@" not in str(describe_settings(settings))
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}DATABASE_URL", "postgresql://from-the-environment")
+    assert read_settings().database_url.get_secret_value() == "postgresql://from-the-environment"
 
 
 def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "storefleet_nats_url").write_text("nats://u:hush@h")
-    monkeypatch.setenv(f"{PREFIX}SECRETS_DIR", str(tmp_path))
-    monkeypatch.setenv(f"{PREFIX}WORKERS", "3")
-    rows = {row["name"]: row for row in describe(load())}
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}WORKERS", "3")
+    rows = {row["name"]: row for row in describe_settings(read_settings())}
     assert len(rows) == len(Settings.model_fields)
     assert all(row["description"] for row in rows.values())
     assert (rows["STOREFLEET_WORKERS"]["value"], rows["STOREFLEET_WORKERS"]["default"]) == (
@@ -93,16 +99,16 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_what_breaks_a_rule_is_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv(f"{PREFIX}{name}", value)
-    with pytest.raises(SettingsError, match=f"{PREFIX}{name}") as error:
-        load()
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}{name}", value)
+    with pytest.raises(SettingsError, match=f"{ENVIRONMENT_PREFIX}{name}") as error:
+        read_settings()
     assert "\n" not in str(error.value)
 
 
 def test_ports_of_stores_are_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"{PREFIX}STORE_PORT_FIRST", "9000")
-    monkeypatch.setenv(f"{PREFIX}STORE_PORT_LAST", "8999")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORE_PORT_FIRST", "9000")
+    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORE_PORT_LAST", "8999")
     with pytest.raises(
         SettingsError, match="STOREFLEET_STORE_PORT_FIRST is above STOREFLEET_STORE_PORT_LAST"
     ):
-        load()
+        read_settings()

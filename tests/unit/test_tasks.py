@@ -23,7 +23,7 @@ async def test_a_swallowed_cancel_is_repeated(times: int) -> None:
     work = [asyncio.create_task(deaf(times)), asyncio.create_task(asyncio.sleep(60))]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        await async_tasks.end(work)
+        await async_tasks.cancel_and_wait(work)
     assert all(task.cancelled() for task in work)
 
 
@@ -33,9 +33,9 @@ async def test_failed_and_finished_work_is_no_trouble() -> None:
 
     work = [asyncio.create_task(fail()), asyncio.create_task(asyncio.sleep(0))]
     await asyncio.wait(work)
-    await async_tasks.end(work)
+    await async_tasks.cancel_and_wait(work)
     assert isinstance(work[0].exception(), ValueError)
 
 
 async def test_nothing_to_end() -> None:
-    await async_tasks.end([])
+    await async_tasks.cancel_and_wait([])

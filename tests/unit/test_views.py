@@ -13,7 +13,7 @@ from services.gateway.dashboard.view_models import (
     operation,
     versions,
 )
-from storefleet.core.models import Event, Failure, now
+from storefleet.core.models import Event, Failure, utc_now
 from storefleet.core.settings import Settings
 from tests.support.shown import things
 
@@ -104,7 +104,7 @@ def event(
         store_id="s",
         operation_id="o",
         type=event_type,
-        time=now(),
+        time=utc_now(),
         data=data,
     )
 

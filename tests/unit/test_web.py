@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storefleet.core.errors import (
-    BusAway,
-    DatabaseAway,
+    DatabaseUnavailable,
     Forbidden,
-    Invalid,
-    Limited,
+    InvalidRequest,
+    LimitExceeded,
+    MessagingUnavailable,
     NameTaken,
     NotFound,
     Unauthenticated,
@@ -53,13 +53,13 @@ def application(**more: object) -> web.Application:
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
-        (Invalid("x", errors=[("/a", "b")]), 422, "invalid"),
+        (InvalidRequest("x", errors=[("/a", "b")]), 422, "invalid"),
         (NotFound("x"), 404, "not_found"),
         (NameTaken("x"), 409, "name_taken"),
         (Forbidden("x", code="csrf"), 403, "csrf"),
         (Unauthenticated("x"), 401, "unauthenticated"),
-        (Limited("x", retry_after=7.4), 429, "rate_limited"),
-        (DatabaseAway("x"), 503, "database_away"),
+        (LimitExceeded("x", retry_after=7.4), 429, "rate_limited"),
+        (DatabaseUnavailable("x"), 503, "database_away"),
         (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, "too_large"),
         (web.HTTPNotFound(), 404, "not_found"),
         (web.HTTPMethodNotAllowed("GET", ["POST"]), 405, "method_not_allowed"),
@@ -121,8 +121,8 @@ async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
     app = make_app(
         Settings(),
         service="test",
-        required_checks={"database": check("database", DatabaseAway)},
-        reported_checks={"bus": check("bus", BusAway)},
+        required_checks={"database": check("database", DatabaseUnavailable)},
+        reported_checks={"bus": check("bus", MessagingUnavailable)},
     )
     async with serving(app) as api:
         expected = [
@@ -190,7 +190,7 @@ async def test_bodies_are_objects_of_clean_text(body: bytes, status: int) -> Non
 def test_what_passes_can_be_kept(value: object) -> None:
     try:
         _check_text(value, "", 0)
-    except Invalid:
+    except InvalidRequest:
         return
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     text.encode()

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet.core.errors import NotFound
-from storefleet.core.identifiers import OPERATION, new_id
-from storefleet.core.models import Caller, Operation, Store
+from storefleet.core.identifiers import OPERATION_PREFIX, generate_id
+from storefleet.core.models import Operation, Principal, Store
 from storefleet.core.settings import Settings
 from storefleet.database import operations, stores
-from storefleet.database.access import audit
+from storefleet.database.access import insert_audit_entry
 from storefleet.database.pool import Connection
 
 
@@ -21,12 +21,12 @@ class Accepted(NamedTuple):
 
 
 async def lock_store(
-    conn: Connection, principal: Caller, store_ref: str, settings: Settings
+    conn: Connection, principal: Principal, store_ref: str, settings: Settings
 ) -> Store:
     """The caller's store, locked; raises NotFound."""
     kept = timedelta(days=settings.keep_days)
-    store = await stores.find(
-        conn, tenant_id=principal.tenant_id, ref=store_ref, kept=kept, lock=True
+    store = await stores.find_store(
+        conn, tenant_id=principal.tenant_id, store_ref=store_ref, retention=kept, lock=True
     )
     if store is None:
         raise NotFound("There is no such store.")
@@ -35,7 +35,7 @@ async def lock_store(
 
 async def add_operation(
     conn: Connection,
-    principal: Caller,
+    principal: Principal,
     store: Store,
     kind: str,
     *,
@@ -45,26 +45,26 @@ async def add_operation(
     operation_input: dict[str, Any] | None = None,
 ) -> Operation:
     """A queued operation of the store, `asked` for with this."""
-    return await operations.add(
+    return await operations.add_operation(
         conn,
-        operation_id=new_id(OPERATION),
+        operation_id=generate_id(OPERATION_PREFIX),
         tenant_id=principal.tenant_id,
         store_id=store.id,
         kind=kind,
         request_id=request_id,
-        by=principal.token_id or principal.user_id,
+        requested_by=principal.token_id or principal.user_id,
         deadline=timedelta(seconds=settings.operation_deadline),
-        announced=dispatched,
-        asked=operation_input or {},
+        dispatched=dispatched,
+        operation_input=operation_input or {},
     )
 
 
 async def add_audit_entry(
-    conn: Connection, principal: Caller, action: str, target: str, request_id: str | None
+    conn: Connection, principal: Principal, action: str, target: str, request_id: str | None
 ) -> None:
     """A line in the audit log."""
     actor = principal.token_id or principal.user_id
-    await audit(
+    await insert_audit_entry(
         conn,
         tenant_id=principal.tenant_id,
         actor=actor,

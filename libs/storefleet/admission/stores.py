@@ -11,20 +11,27 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
-from storefleet.core.errors import Conflict, Invalid, Limited, NameTaken, NotFound, RequestError
-from storefleet.core.identifiers import OPERATION, STORE, new_id
-from storefleet.core.models import Caller, Operation, Store, now
+from storefleet.core.errors import (
+    Conflict,
+    InvalidRequest,
+    LimitExceeded,
+    NameTaken,
+    NotFound,
+    RequestError,
+)
+from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, generate_id
+from storefleet.core.models import Operation, Principal, Store, utc_now
 from storefleet.core.settings import Settings
-from storefleet.core.store_names import name_problem
+from storefleet.core.store_names import find_name_problem
 from storefleet.database import operations, outbox, stores, transitions
-from storefleet.database.limits import Room, find_answer, keep_answer, room
-from storefleet.database.outbox import Draft
+from storefleet.database.limits import TenantUsage, find_response, read_usage, store_response
+from storefleet.database.outbox import OutboxRow
 from storefleet.database.pool import Connection, Database
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability import logs, metrics
 from storefleet.operations.termination import cancel_operation, mark_cancelled
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _IDEMPOTENCY_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -47,7 +54,7 @@ class StoreAdmission:
         database: Database,
         engines: Engines,
         settings: Settings,
-        dispatch_command: Callable[[Draft], None] = lambda _command: None,
+        dispatch_command: Callable[[OutboxRow], None] = lambda _command: None,
     ) -> None:
         """`announce` is told each new store's command when it is in the database, so that it need not wait there."""
         self._database = database
@@ -57,7 +64,7 @@ class StoreAdmission:
 
     async def create_store(
         self,
-        principal: Caller,
+        principal: Principal,
         *,
         name: str,
         engine: str | None,
@@ -81,22 +88,22 @@ class StoreAdmission:
         return accepted
 
     async def _create_store(
-        self, principal: Caller, asked: dict[str, Any], request_id: str | None, key: str | None
+        self, principal: Principal, asked: dict[str, Any], request_id: str | None, key: str | None
     ) -> Accepted:
         request_hash = _hash_request(key, asked)
         name = asked["name"]
         scope = f"{principal.tenant_id} POST stores"
-        if problem := name_problem(name):
-            raise Invalid(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
+        if problem := find_name_problem(name):
+            raise InvalidRequest(f"The name “{name[:60]}” {problem}.", errors=[("/name", problem)])
         kind = self._engines.get(
             asked["engine"] or self._engines.default(self._settings.default_engine)
         )
         store = _make_store(principal, kind, asked)
         operation = self._make_operation(store, request_id)
         accepted = Accepted(store.to_json(), operation.to_json())
-        command = outbox.command(operation)
+        command = outbox.make_command(operation)
         if key is None:
-            async with self._database.connection(tells=outbox.CHANNEL) as conn:
+            async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
                 most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
                 written = await self._insert_store(
                     conn, principal, store, operation, command, max_created=most
@@ -110,11 +117,11 @@ class StoreAdmission:
                     engine=kind.name,
                 )
                 return accepted
-        async with self._database.transaction(tells=outbox.CHANNEL) as conn:
+        async with self._database.transaction(notify=outbox.OUTBOX_CHANNEL) as conn:
             found = await self._read_usage(conn, principal, lock=True)
-            if key and (answer := await find_answer(conn, scope=scope, key=key)):
+            if key and (answer := await find_response(conn, scope=scope, key=key)):
                 if answer.request_hash != request_hash:
-                    raise Invalid(
+                    raise InvalidRequest(
                         "This Idempotency-Key came with another body before.",
                         code="idempotency_key_reused",
                     )
@@ -123,7 +130,7 @@ class StoreAdmission:
             await self._insert_store(conn, principal, store, operation, command)
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
-                await keep_answer(
+                await store_response(
                     conn,
                     scope=scope,
                     key=key,
@@ -135,25 +142,27 @@ class StoreAdmission:
         log.info("store_requested", store_id=store.id, operation_id=operation.id, engine=kind.name)
         return accepted
 
-    async def _read_usage(self, conn: Connection, principal: Caller, *, lock: bool) -> Room:
-        return await room(
+    async def _read_usage(
+        self, conn: Connection, principal: Principal, *, lock: bool
+    ) -> TenantUsage:
+        return await read_usage(
             conn,
             tenant_id=principal.tenant_id,
             per_hour=self._settings.stores_per_hour,
             per_tenant=self._settings.stores_per_tenant,
-            hold=lock,
+            lock=lock,
         )
 
-    def _check_limits(self, usage: Room) -> None:
+    def _check_limits(self, usage: TenantUsage) -> None:
         settings = self._settings
-        if usage.wait is not None:
-            raise Limited(
-                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {usage.wait:.0f} s.",
+        if usage.retry_after_s is not None:
+            raise LimitExceeded(
+                f"{settings.stores_per_hour} new stores an hour are allowed; the next one in {usage.retry_after_s:.0f} s.",
                 code="stores_per_hour",
-                retry_after=max(1, usage.wait),
+                retry_after=max(1, usage.retry_after_s),
             )
-        if usage.full:
-            raise Limited(
+        if usage.is_full:
+            raise LimitExceeded(
                 f"You have {settings.stores_per_tenant} stores, which is the limit; delete one first.",
                 code="stores_per_tenant",
                 retry_after=60,
@@ -161,7 +170,7 @@ class StoreAdmission:
 
     def _make_operation(self, store: Store, request_id: str | None) -> Operation:
         return Operation(
-            id=new_id(OPERATION),
+            id=generate_id(OPERATION_PREFIX),
             tenant_id=store.tenant_id,
             store_id=store.id,
             kind="create",
@@ -181,17 +190,19 @@ class StoreAdmission:
     async def _insert_store(
         self,
         conn: Connection,
-        principal: Caller,
+        principal: Principal,
         store: Store,
         operation: Operation,
-        command: Draft,
+        command: OutboxRow,
         *,
         max_created: int | None = None,
     ) -> bool:
         """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
-        drafts = (outbox.event("store.requested", store, operation), command)
+        drafts = (outbox.make_event("store.requested", store, operation), command)
         by = principal.token_id or principal.user_id
-        written = await transitions.begin(conn, store, operation, *drafts, by=by, most=max_created)
+        written = await transitions.add_store(
+            conn, store, operation, *drafts, requested_by=by, max_created=max_created
+        )
         if written is False:
             raise NameTaken(
                 f"There is a live store “{store.name}”; choose another name.",
@@ -200,16 +211,16 @@ class StoreAdmission:
         return written is not None
 
     async def delete_store(
-        self, principal: Caller, *, store_ref: str, request_id: str | None
+        self, principal: Principal, *, store_ref: str, request_id: str | None
     ) -> Accepted:
         """Delete in every live state; a running create is cancelled first; a repeat answers the same operation."""
         async with self._database.transaction() as conn:
             store = await lock_store(conn, principal, store_ref, self._settings)
-            pending = await operations.open_of_store(conn, store.id)
+            pending = await operations.list_open_operations(conn, store.id)
             if deleting := next((op for op in pending if op.kind == "delete"), None):
                 return Accepted(store.to_json(), deleting.to_json())
             if store.state == "deleted":
-                latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
+                latest = (await operations.find_latest_by_store(conn, [store.id]))[store.id]
                 return Accepted(store.to_json(), latest.to_json())
             busy = False
             for operation in pending:
@@ -218,7 +229,7 @@ class StoreAdmission:
                 else:
                     await operations.request_cancel(conn, operation.id)
                     busy = True
-            store = await stores.change(conn, store.id, state="deleting", failure=None)
+            store = await stores.update_store(conn, store.id, state="deleting", failure=None)
             operation = await add_operation(
                 conn,
                 principal,
@@ -228,29 +239,29 @@ class StoreAdmission:
                 request_id=request_id,
                 dispatched=not busy,
             )
-            drafts = [outbox.event("store.deleting", store, operation)]
+            drafts = [outbox.make_event("store.deleting", store, operation)]
             if not busy:  # otherwise the one that ends announces it
-                drafts.append(outbox.command(operation))
-            await outbox.add(conn, *drafts)
+                drafts.append(outbox.make_command(operation))
+            await outbox.add_rows(conn, *drafts)
             await add_audit_entry(conn, principal, "store.delete", store.id, request_id)
         log.info("store_delete_requested", store_id=store.id, operation_id=operation.id)
         return Accepted(store.to_json(), operation.to_json())
 
     async def retry_operation(
-        self, principal: Caller, *, store_ref: str, request_id: str | None
+        self, principal: Principal, *, store_ref: str, request_id: str | None
     ) -> Accepted:
         """Run what failed again; what was done before is kept."""
         async with self._database.transaction() as conn:
             store = await lock_store(conn, principal, store_ref, self._settings)
-            pending = await operations.open_of_store(conn, store.id)
+            pending = await operations.list_open_operations(conn, store.id)
             if store.state != "failed" or pending:
                 raise Conflict(
                     f"The store is {store.state}; only a failed one can be tried again.",
                     code="not_failed",
                 )
-            latest = (await operations.latest_of_stores(conn, [store.id]))[store.id]
+            latest = (await operations.find_latest_by_store(conn, [store.id]))[store.id]
             kind, state, asked = _choose_retry(store, latest)
-            store = await stores.change(conn, store.id, state=state, failure=None)
+            store = await stores.update_store(conn, store.id, state=state, failure=None)
             operation = await add_operation(
                 conn,
                 principal,
@@ -260,26 +271,28 @@ class StoreAdmission:
                 request_id=request_id,
                 operation_input=asked,
             )
-            await outbox.add(
-                conn, outbox.event(f"store.{state}", store, operation), outbox.command(operation)
+            await outbox.add_rows(
+                conn,
+                outbox.make_event(f"store.{state}", store, operation),
+                outbox.make_command(operation),
             )
             await add_audit_entry(conn, principal, "store.retry", store.id, request_id)
         return Accepted(store.to_json(), operation.to_json())
 
     async def cancel_operation(
-        self, principal: Caller, *, operation_id: str, request_id: str | None
+        self, principal: Principal, *, operation_id: str, request_id: str | None
     ) -> Operation:
         """Take a creation or an upgrade back; one that runs stops at its next step. An ended one stays as it is."""
         async with self._database.transaction() as conn:
-            operation = await operations.find(
+            operation = await operations.find_operation(
                 conn, tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if operation is None:
                 raise NotFound("There is no such operation.")
-            store = await stores.find(
-                conn, tenant_id=principal.tenant_id, ref=operation.store_id, lock=True
+            store = await stores.find_store(
+                conn, tenant_id=principal.tenant_id, store_ref=operation.store_id, lock=True
             )
-            operation = await operations.find(
+            operation = await operations.find_operation(
                 conn, tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if store is None or operation is None:
@@ -296,22 +309,22 @@ class StoreAdmission:
             await add_audit_entry(conn, principal, "operation.cancel", operation.id, request_id)
         return operation
 
-    async def read_quota(self, principal: Caller) -> Quota:
+    async def read_quota(self, principal: Principal) -> Quota:
         settings = self._settings
         async with self._database.connection() as conn:
             found = await self._read_usage(conn, principal, lock=False)
         return Quota(
             settings.stores_per_hour,
-            max(0, settings.stores_per_hour - found.in_hour),
+            max(0, settings.stores_per_hour - found.created_in_hour),
             settings.stores_per_tenant,
-            max(0, settings.stores_per_tenant - found.live),
+            max(0, settings.stores_per_tenant - found.live_stores),
         )
 
 
-def _make_store(principal: Caller, engine: Engine, asked: dict[str, Any]) -> Store:
+def _make_store(principal: Principal, engine: Engine, asked: dict[str, Any]) -> Store:
     """Raises Invalid where the engine has no such version or plan, or the parameters do not fit it."""
     return Store(
-        id=new_id(STORE),
+        id=generate_id(STORE_PREFIX),
         tenant_id=principal.tenant_id,
         name=asked["name"],
         engine=engine.name,
@@ -322,7 +335,7 @@ def _make_store(principal: Caller, engine: Engine, asked: dict[str, Any]) -> Sto
         url=None,
         admin_url=None,
         failure=None,
-        created_at=now(),
+        created_at=utc_now(),
         ready_at=None,
         deleted_at=None,
         version=1,
@@ -359,7 +372,7 @@ def _explain_not_cancellable(store: Store, operation: Operation) -> str | None:
 
 def _hash_request(key: str | None, body: dict[str, Any]) -> bytes:
     if key is not None and not _IDEMPOTENCY_KEY_PATTERN.fullmatch(key):
-        raise Invalid(
+        raise InvalidRequest(
             "The Idempotency-Key must be 1 to 255 printable characters.",
             code="idempotency_key_invalid",
         )

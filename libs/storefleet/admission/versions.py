@@ -4,14 +4,14 @@ from typing import Any
 
 from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
 from storefleet.core.errors import Conflict
-from storefleet.core.models import Caller, Operation, Store
+from storefleet.core.models import Operation, Principal, Store
 from storefleet.core.settings import Settings
 from storefleet.database import operations, outbox, version_changes
 from storefleet.database.pool import Connection, Database
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _NEXT_STEP_BY_STATE = {
     "requested": "wait until it is made",
@@ -37,14 +37,14 @@ class VersionAdmission:
         self._can_change_versions = can_change_versions
 
     async def upgrade_store(
-        self, principal: Caller, *, store_ref: str, version: str, request_id: str | None
+        self, principal: Principal, *, store_ref: str, version: str, request_id: str | None
     ) -> Accepted:
         """Another version for a ready store; a repetition answers the operation that is open."""
         async with self._database.transaction() as conn:
             store = await lock_store(conn, principal, store_ref, self._settings)
             self._check_runtime()
             self._find_engine(store).new_version(version)
-            pending = await operations.open_of_store(conn, store.id)
+            pending = await operations.list_open_operations(conn, store.id)
             if same := _find_repeated(pending, "upgrade", {"to": version}):
                 return Accepted(store.to_json(), same.to_json())
             if store.state == "ready" and store.engine_version == version and not pending:
@@ -60,7 +60,7 @@ class VersionAdmission:
 
     async def roll_back_store(
         self,
-        principal: Caller,
+        principal: Principal,
         *,
         store_ref: str,
         restore: bool,
@@ -71,12 +71,12 @@ class VersionAdmission:
         async with self._database.transaction() as conn:
             store = await lock_store(conn, principal, store_ref, self._settings)
             self._check_runtime()
-            pending = await operations.open_of_store(conn, store.id)
+            pending = await operations.list_open_operations(conn, store.id)
             how = {"restore": restore, "discard_orders": discard_orders}
             if same := _find_repeated(pending, "rollback", how):
                 return Accepted(store.to_json(), same.to_json())
             _check_ready(store, pending, "rolled back")
-            upgrade = await version_changes.to_roll_back(conn, store)
+            upgrade = await version_changes.find_reversible_upgrade(conn, store)
             if upgrade is None:
                 raise Conflict(
                     f"No upgrade has brought the store to {store.engine_version}, so there is nothing to go back to;"
@@ -96,7 +96,7 @@ class VersionAdmission:
     async def _accept_operation(
         self,
         conn: Connection,
-        principal: Caller,
+        principal: Principal,
         store: Store,
         kind: str,
         operation_input: dict[str, Any],
@@ -111,8 +111,8 @@ class VersionAdmission:
             request_id=request_id,
             operation_input=operation_input,
         )
-        await outbox.add(
-            conn, outbox.event("store.step", store, operation), outbox.command(operation)
+        await outbox.add_rows(
+            conn, outbox.make_event("store.step", store, operation), outbox.make_command(operation)
         )
         await add_audit_entry(conn, principal, f"store.{kind}", store.id, request_id)
         log.info(

@@ -10,9 +10,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from storefleet.auth.token_cache import PrincipalCache
-from storefleet.core.errors import Conflict, Forbidden, Limited, NotFound, Unauthenticated
-from storefleet.core.identifiers import TENANT, TOKEN, USER, new_id
-from storefleet.core.models import OWNER_SCOPES, Caller
+from storefleet.core.errors import Conflict, Forbidden, LimitExceeded, NotFound, Unauthenticated
+from storefleet.core.identifiers import TENANT_PREFIX, TOKEN_PREFIX, USER_PREFIX, generate_id
+from storefleet.core.models import OWNER_SCOPES, Principal
 from storefleet.core.settings import Settings
 from storefleet.database import access
 from storefleet.database.pool import Database
@@ -58,7 +58,7 @@ class Accounts:
             timedelta(seconds=self._settings.sign_in_pause),
         )
         async with self._database.connection() as conn:
-            wait = await access.sign_in_pause(conn, email, attempts=attempts, pause=pause)
+            wait = await access.read_sign_in_pause(conn, email, attempts=attempts, pause=pause)
             # counted before it is checked: parallel guesses do not get ahead of the limit
             if (
                 wait <= 0
@@ -66,12 +66,12 @@ class Accounts:
             ):
                 wait = pause.total_seconds()
             if wait > 0:
-                raise Limited(
+                raise LimitExceeded(
                     f"Too many failed sign-ins; try again in {wait:.0f} s.",
                     code="sign_in_paused",
                     retry_after=wait,
                 )
-            user = await access.user_for_sign_in(conn, email)
+            user = await access.find_password_hash(conn, email)
         right = await _verify_password(
             user["password_hash"] if user else _UNKNOWN_USER_HASH, password
         )
@@ -79,34 +79,34 @@ class Accounts:
             raise Unauthenticated("E-mail or password is wrong.", code="wrong_sign_in")
         cookie = secrets.token_urlsafe(32)
         async with self._database.transaction() as conn:
-            await access.forget_sign_in_failures(conn, email)
+            await access.clear_sign_in_failures(conn, email)
             await access.add_session(
                 conn,
-                hash_=hash_secret(cookie),
+                session_hash=hash_secret(cookie),
                 user_id=user["id"],
                 csrf=secrets.token_urlsafe(24),
-                lasts=timedelta(hours=self._settings.session_hours),
+                lifetime=timedelta(hours=self._settings.session_hours),
             )
         return NewSession(cookie, hash_secret(cookie))
 
     async def sign_out(self, hash_: bytes) -> None:
         async with self._database.transaction() as conn:
-            await access.end_session(conn, hash_)
+            await access.delete_session(conn, hash_)
 
-    async def find_by_session(self, cookie: str) -> Caller | None:
+    async def find_by_session(self, cookie: str) -> Principal | None:
         if not cookie.isascii():
             return None
         async with self._database.connection() as conn:
-            return await access.session_caller(conn, hash_secret(cookie))
+            return await access.find_session_principal(conn, hash_secret(cookie))
 
-    async def find_by_token(self, token: str) -> Caller | None:
+    async def find_by_token(self, token: str) -> Principal | None:
         if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
             return None
         key = hash_secret(token)
 
-        async def load_principal() -> Caller | None:
+        async def load_principal() -> Principal | None:
             async with self._database.connection() as conn:
-                return await access.token_caller(conn, key)
+                return await access.find_token_principal(conn, key)
 
         return await (
             load_principal()
@@ -119,7 +119,7 @@ class Accounts:
         remembered = self._principal_cache = PrincipalCache()
         try:
             await self._database.listen(
-                access.SESSIONS_CHANNEL, lambda _payload: remembered.clear()
+                access.SIGN_OUT_CHANNEL, lambda _payload: remembered.clear()
             )
         finally:
             self._principal_cache = None
@@ -129,15 +129,15 @@ class Accounts:
         kind, _, value = credential_key.partition(":")
         async with self._database.connection() as conn:
             if kind == "session":
-                return await access.session_caller(conn, bytes.fromhex(value)) is not None
-            return await access.token_valid(conn, value)
+                return await access.find_session_principal(conn, bytes.fromhex(value)) is not None
+            return await access.is_token_valid(conn, value)
 
     async def create_tenant(
         self, *, name: str, email: str, is_operator: bool = False, token_name: str = "first"
     ) -> NewTenant:
         """A tenant with an owner and a token; raises Conflict when the e-mail is known."""
         return await self.add_tenant(
-            generate_tenant(new_id(TENANT), email),
+            generate_tenant(generate_id(TENANT_PREFIX), email),
             name=name,
             is_operator=is_operator,
             token_name=token_name,
@@ -149,10 +149,10 @@ class Accounts:
         """The tenant, its owner and token as they are given; raises Conflict when the e-mail is known."""
         tenant_id, email, password, token = tenant
         password_hash = await asyncio.to_thread(_PASSWORD_HASHER.hash, password)
-        user_id = new_id(USER)
+        user_id = generate_id(USER_PREFIX)
         async with self._database.transaction() as conn:
             await access.lock_emails(conn)
-            if await access.email_known(conn, email):
+            if await access.email_exists(conn, email):
                 raise Conflict(
                     "There is an account with this e-mail.",
                     code="email_taken",
@@ -170,12 +170,12 @@ class Accounts:
             scopes = (*OWNER_SCOPES, *(("operator",) if is_operator else ()))
             await access.add_token(
                 conn,
-                token_id=new_id(TOKEN),
+                token_id=generate_id(TOKEN_PREFIX),
                 tenant_id=tenant_id,
                 user_id=user_id,
                 name=token_name,
                 prefix=token[:8],
-                hash_=hash_secret(token),
+                token_hash=hash_secret(token),
                 scopes=scopes,
                 expires_at=None,
             )
@@ -183,7 +183,7 @@ class Accounts:
 
     async def create_token(
         self,
-        principal: Caller,
+        principal: Principal,
         *,
         name: str,
         scopes: list[str],
@@ -199,16 +199,16 @@ class Accounts:
         async with self._database.transaction() as conn:
             record = await access.add_token(
                 conn,
-                token_id=new_id(TOKEN),
+                token_id=generate_id(TOKEN_PREFIX),
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,
                 name=name,
                 prefix=token[:8],
-                hash_=hash_secret(token),
+                token_hash=hash_secret(token),
                 scopes=scopes,
                 expires_at=expires_at,
             )
-            await access.audit(
+            await access.insert_audit_entry(
                 conn,
                 tenant_id=principal.tenant_id,
                 actor=principal.token_id or principal.user_id,
@@ -218,12 +218,12 @@ class Accounts:
             )
         return {**dict(record), "token": token}
 
-    async def list_tokens(self, principal: Caller) -> list[dict[str, Any]]:
+    async def list_tokens(self, principal: Principal) -> list[dict[str, Any]]:
         async with self._database.connection() as conn:
-            return await access.tokens(conn, tenant_id=principal.tenant_id)
+            return await access.list_tokens(conn, tenant_id=principal.tenant_id)
 
     async def revoke_token(
-        self, principal: Caller, *, token_id: str, request_id: str | None
+        self, principal: Principal, *, token_id: str, request_id: str | None
     ) -> None:
         """Raises NotFound when it is not the tenant's."""
         async with self._database.transaction() as conn:
@@ -231,7 +231,7 @@ class Accounts:
                 conn, tenant_id=principal.tenant_id, token_id=token_id
             ):
                 raise NotFound("There is no such token.")
-            await access.audit(
+            await access.insert_audit_entry(
                 conn,
                 tenant_id=principal.tenant_id,
                 actor=principal.token_id or principal.user_id,
@@ -248,7 +248,7 @@ async def ensure_first_tenant(
 ) -> NewTenant | None:
     """The first tenant, whose owner is the platform's operator; None when there is one already."""
     async with database.connection() as conn:
-        if await access.email_known(conn, email):
+        if await access.email_exists(conn, email):
             return None
     return await Accounts(database=database, settings=settings).create_tenant(
         name="Default", email=email, is_operator=True, token_name="admin"
@@ -261,9 +261,9 @@ async def ensure_tenant(database: Database, settings: Settings, tenant: NewTenan
     Returns the tenant's id. A token that is known, even if it was revoked since, says that nothing is to be done.
     """
     async with database.connection() as conn:
-        known = await access.email_known(conn, tenant.email)
-        told = known and await access.token_known(conn, hash_secret(tenant.token))
-        found = await access.tenant_of(conn, tenant.email) if known else None
+        known = await access.email_exists(conn, tenant.email)
+        told = known and await access.token_exists(conn, hash_secret(tenant.token))
+        found = await access.find_tenant_id(conn, tenant.email) if known else None
     if found is None:
         accounts = Accounts(database=database, settings=settings)
         return (
@@ -286,12 +286,12 @@ async def _replace_secrets(database: Database, tenant: NewTenant) -> NewTenant:
         user = await access.replace_password(conn, email=email, password_hash=password_hash)
         await access.add_token(
             conn,
-            token_id=new_id(TOKEN),
+            token_id=generate_id(TOKEN_PREFIX),
             tenant_id=user["tenant_id"],
             user_id=user["id"],
             name="admin",
             prefix=token[:8],
-            hash_=hash_secret(token),
+            token_hash=hash_secret(token),
             scopes=(*OWNER_SCOPES, "operator"),
             expires_at=None,
         )

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from storefleet.auth.accounts import Accounts
 from storefleet.core.errors import Forbidden, Unauthenticated
-from storefleet.core.models import Caller
+from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 
 SESSION_COOKIE = "storefleet_session"
@@ -40,7 +40,7 @@ class Authenticator:
         self._accounts = accounts
         self._origins = list_gateway_origins(settings)
 
-    async def authenticate(self, request: web.Request, *, csrf: str | None = None) -> Caller:
+    async def authenticate(self, request: web.Request, *, csrf: str | None = None) -> Principal:
         """The caller; raises Unauthenticated, and Forbidden for a cookie that comes from elsewhere."""
         token = read_bearer_token(request)
         if token is not None:
@@ -56,7 +56,7 @@ class Authenticator:
             check_csrf(caller, csrf or request.headers.get(CSRF_HEADER) or "")
         return caller
 
-    async def find_signed_in_user(self, request: web.Request) -> Caller | None:
+    async def find_signed_in_user(self, request: web.Request) -> Principal | None:
         """Who is signed in by cookie."""
         cookie = request.cookies.get(SESSION_COOKIE, "")
         return await self._accounts.find_by_session(cookie) if 20 <= len(cookie) <= 100 else None
@@ -80,6 +80,6 @@ class Authenticator:
             )
 
 
-def check_csrf(principal: Caller, csrf: str) -> None:
+def check_csrf(principal: Principal, csrf: str) -> None:
     if principal.csrf is None or not hmac.compare_digest(principal.csrf.encode(), csrf.encode()):
         raise Forbidden("The form is out of date: reload the page and send it again.", code="csrf")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from storefleet.core.models import Caller
+from storefleet.core.models import Principal
 
 _TTL_S = 1.0
 _MAX_ENTRIES = 10_000
@@ -13,12 +13,12 @@ class PrincipalCache:
     """Forgets after a second, and at once when anything was revoked."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, tuple[float, Caller]] = {}
+        self._entries: dict[bytes, tuple[float, Principal]] = {}
         self._revocations = 0
 
     async def get_or_load(
-        self, key: bytes, load: Callable[[], Awaitable[Caller | None]]
-    ) -> Caller | None:
+        self, key: bytes, load: Callable[[], Awaitable[Principal | None]]
+    ) -> Principal | None:
         """The caller with this key, remembered or looked up."""
         until, caller = self._entries.get(key, (0.0, None))
         if caller is not None and time.monotonic() < until:

@@ -105,10 +105,10 @@ def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[di
 
 def _default_url() -> str:
     from storefleet.core.settings import (
-        load,  # brings pydantic: only for a token that came without an address
+        read_settings,  # brings pydantic: only for a token that came without an address
     )
 
-    return load().gateway_url
+    return read_settings().gateway_url
 
 
 def checked_url(text: str, schemes: tuple[str, ...]) -> str:

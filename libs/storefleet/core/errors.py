@@ -47,7 +47,7 @@ class RequestError(StorefleetError):
         self.retry_after = retry_after
 
 
-class Unreadable(RequestError):
+class UnreadableRequest(RequestError):
     """The body or a header could not be read."""
 
     status, code, title = 400, "unreadable", "The request could not be read"
@@ -83,47 +83,47 @@ class NameTaken(Conflict):
     code, title = "name_taken", "The name is taken"
 
 
-class TooLarge(RequestError):
+class RequestTooLarge(RequestError):
     """More than 64 KiB."""
 
     status, code, title = 413, "too_large", "The request is too large"
 
 
-class Invalid(RequestError):
+class InvalidRequest(RequestError):
     """A field breaks a rule."""
 
     status, code, title = 422, "invalid", "Some fields need a correction"
 
 
-class Limited(RequestError):
+class LimitExceeded(RequestError):
     """Too many, for now or altogether."""
 
     status, code, title, retryable = 429, "rate_limited", "Too many for now", True
 
 
-class Unavailable(RequestError):
+class DependencyUnavailable(RequestError):
     """A part that the request needs does not answer."""
 
     status, code, title, retryable = 503, "unavailable", "Not available at the moment", True
 
 
-class DatabaseAway(Unavailable):
+class DatabaseUnavailable(DependencyUnavailable):
     """The database does not answer."""
 
     code = "database_away"
 
 
-class BusRefused(StorefleetError):
+class PublishRejected(StorefleetError):
     """The bus will never take this message: it is too large for its stream."""
 
 
-class BusAway(Unavailable):
+class MessagingUnavailable(DependencyUnavailable):
     """The message bus does not answer."""
 
     code = "bus_away"
 
 
-class RuntimeAway(Unavailable):
+class RuntimeUnavailable(DependencyUnavailable):
     """The place where stores run does not answer."""
 
     code = "runtime_away"
@@ -133,7 +133,7 @@ class WorkError(StorefleetError):
     """An end of one run of an operation, other than success."""
 
 
-class _Explained(WorkError):
+class _ExplainedError(WorkError):
     retryable: ClassVar[bool]
 
     def __init__(self, code: str, detail: str, *, next_step: str) -> None:
@@ -143,17 +143,17 @@ class _Explained(WorkError):
         self.next_step = next_step
 
 
-class PermanentError(_Explained):
+class PermanentError(_ExplainedError):
     """Trying again would not help until somebody changes something."""
 
     retryable = True  # by a person, after the cause is gone
 
 
-class Unchanged(PermanentError):
+class NothingChanged(PermanentError):
     """The step found, before any effect of its operation, that it should not go on: the store stays as it is."""
 
 
-class TransientError(_Explained):
+class TransientError(_ExplainedError):
     """May pass by itself."""
 
     retryable = True

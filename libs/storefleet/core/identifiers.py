@@ -4,34 +4,34 @@ import re
 import secrets
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-LENGTH = 16
+RANDOM_LENGTH = 16
 
-STORE = "sto"
-OPERATION = "op"
-EVENT = "evt"
-COMMAND = "cmd"
-TENANT = "ten"
-USER = "usr"
-TOKEN = "tok"
-DEAD_LETTER = "dl"
+STORE_PREFIX = "sto"
+OPERATION_PREFIX = "op"
+EVENT_PREFIX = "evt"
+COMMAND_PREFIX = "cmd"
+TENANT_PREFIX = "ten"
+USER_PREFIX = "usr"
+TOKEN_PREFIX = "tok"
+DEAD_LETTER_PREFIX = "dl"
 
-_SHAPE = re.compile(r"(sto|op|evt|cmd|ten|usr|tok|dl)_[a-z0-9]{16}")
+_ID_PATTERN = re.compile(r"(sto|op|evt|cmd|ten|usr|tok|dl)_[a-z0-9]{16}")
 
 
-def new_id(kind: str) -> str:
+def generate_id(prefix: str) -> str:
     """A fresh random identifier, 82 bits behind the prefix."""
-    number = secrets.randbelow(len(ALPHABET) ** LENGTH)
+    number = secrets.randbelow(len(ALPHABET) ** RANDOM_LENGTH)
     characters = []
-    for _ in range(LENGTH):
+    for _ in range(RANDOM_LENGTH):
         number, digit = divmod(number, len(ALPHABET))
         characters.append(ALPHABET[digit])
-    return f"{kind}_{''.join(characters)}"
+    return f"{prefix}_{''.join(characters)}"
 
 
-def is_id(value: str, kind: str) -> bool:
-    return value.startswith(f"{kind}_") and _SHAPE.fullmatch(value) is not None
+def is_id(value: str, prefix: str) -> bool:
+    return value.startswith(f"{prefix}_") and _ID_PATTERN.fullmatch(value) is not None
 
 
-def resource_name(store_id: str) -> str:
+def make_resource_name(store_id: str) -> str:
     """The name of everything a store owns outside the database's rows (database, role; later the namespace)."""
-    return "st-" + store_id.removeprefix(f"{STORE}_")
+    return "st-" + store_id.removeprefix(f"{STORE_PREFIX}_")

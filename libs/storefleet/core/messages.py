@@ -7,26 +7,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from storefleet.core.errors import StorefleetError
-from storefleet.core.identifiers import OPERATION, STORE, is_id
-from storefleet.core.models import SERVICE_OF_KIND, Model, timestamp
+from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, is_id
+from storefleet.core.models import SERVICE_BY_KIND, FrozenModel, format_timestamp
 
-COMMANDS = "STORE_COMMANDS"
-EVENTS = "STORE_EVENTS"
-DEAD = "DEAD_LETTERS"
+COMMAND_STREAM = "STORE_COMMANDS"
+EVENT_STREAM = "STORE_EVENTS"
+DEAD_LETTER_STREAM = "DEAD_LETTERS"
 
-COMMANDS_SUBJECT = "storefleet.commands.v1"
-EVENTS_SUBJECT = "storefleet.events.v1"
-LIVE_SUBJECT = "storefleet.live.v1"
-DEAD_SUBJECT = "storefleet.dead.v1"
-WAKE_SUBJECT = "storefleet.wake.v1.outbox"
-SOURCE = "/storefleet"
+COMMAND_SUBJECT_PREFIX = "storefleet.commands.v1"
+EVENT_SUBJECT_PREFIX = "storefleet.events.v1"
+LIVE_EVENT_SUBJECT_PREFIX = "storefleet.live.v1"
+DEAD_LETTER_SUBJECT_PREFIX = "storefleet.dead.v1"
+RELAY_WAKE_SUBJECT = "storefleet.wake.v1.outbox"
+CLOUD_EVENT_SOURCE = "/storefleet"
 
 
 class UnreadableMessage(StorefleetError):
     """Bytes that are not a message of ours."""
 
 
-class Command(Model):
+class Command(FrozenModel):
     """Work on this operation: a hint, the row is the work."""
 
     id: str
@@ -37,15 +37,15 @@ class Command(Model):
     request_id: str | None = None
 
 
-def command_subject(kind: str, store_id: str) -> str:
-    return f"{COMMANDS_SUBJECT}.{SERVICE_OF_KIND[kind]}.{kind}.{store_id}"
+def make_command_subject(kind: str, store_id: str) -> str:
+    return f"{COMMAND_SUBJECT_PREFIX}.{SERVICE_BY_KIND[kind]}.{kind}.{store_id}"
 
 
-def event_subject(tenant_id: str, store_id: str, event_type: str) -> str:
-    return f"{EVENTS_SUBJECT}.{tenant_id}.{store_id}.{event_type.removeprefix('store.')}"
+def make_event_subject(tenant_id: str, store_id: str, event_type: str) -> str:
+    return f"{EVENT_SUBJECT_PREFIX}.{tenant_id}.{store_id}.{event_type.removeprefix('store.')}"
 
 
-def encode(
+def encode_cloud_event(
     *,
     message_id: str,
     message_type: str,
@@ -59,9 +59,9 @@ def encode(
         "specversion": "1.0",
         "id": message_id,
         "type": message_type,
-        "source": SOURCE,
+        "source": CLOUD_EVENT_SOURCE,
         "subject": subject,
-        "time": timestamp(time),
+        "time": format_timestamp(time),
         "datacontenttype": "application/json",
         **extensions,
     }
@@ -69,7 +69,7 @@ def encode(
     return f'{head[:-1]},"data":{data}}}'.encode()
 
 
-def decode(body: bytes) -> dict[str, Any]:
+def decode_cloud_event(body: bytes) -> dict[str, Any]:
     """The envelope; raises UnreadableMessage."""
     try:
         envelope = json.loads(body)
@@ -80,20 +80,20 @@ def decode(body: bytes) -> dict[str, Any]:
     return envelope
 
 
-def open_event(body: bytes) -> tuple[dict[str, Any], str]:
+def split_event(body: bytes) -> tuple[dict[str, Any], str]:
     """The attributes of an event as `encode` wrote it, and its data, JSON as it came; raises UnreadableMessage."""
     head, separator, data = body.partition(b',"data":')
     if not separator or not data.endswith(b"}"):
         raise UnreadableMessage("no data")
     try:
-        return decode(head + b"}"), data[:-1].decode()
+        return decode_cloud_event(head + b"}"), data[:-1].decode()
     except UnicodeDecodeError as error:
         raise UnreadableMessage(f"not UTF-8: {error}") from None
 
 
-def read_command(body: bytes) -> Command:
+def decode_command(body: bytes) -> Command:
     """The command in an envelope; raises UnreadableMessage."""
-    envelope = decode(body)
+    envelope = decode_cloud_event(body)
     data = envelope.get("data")
     if not isinstance(data, dict):
         raise UnreadableMessage("no data")
@@ -101,6 +101,8 @@ def read_command(body: bytes) -> Command:
         command = Command(id=str(envelope.get("id")), type=str(envelope.get("type")), **data)
     except (ValidationError, TypeError) as error:
         raise UnreadableMessage(f"not a command: {error}") from None
-    if not (is_id(command.operation_id, OPERATION) and is_id(command.store_id, STORE)):
+    if not (
+        is_id(command.operation_id, OPERATION_PREFIX) and is_id(command.store_id, STORE_PREFIX)
+    ):
         raise UnreadableMessage("not a command: no ids of an operation and a store")
     return command

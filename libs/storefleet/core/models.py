@@ -21,14 +21,14 @@ StepState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Scope = Literal["stores:read", "stores:write", "credentials:read", "tokens:write", "operator"]
 
 #: Which service works on which kind of operation.
-SERVICE_OF_KIND: dict[str, str] = {
+SERVICE_BY_KIND: dict[str, str] = {
     "create": "provisioner",
     "upgrade": "provisioner",
     "rollback": "provisioner",
     "delete": "reaper",
 }
 STORE_STATES: tuple[str, ...] = get_args(StoreState)
-ENDED = ("succeeded", "failed", "cancelled")
+FINAL_OPERATION_STATES = ("succeeded", "failed", "cancelled")
 OWNER_SCOPES: tuple[Scope, ...] = (
     "stores:read",
     "stores:write",
@@ -37,22 +37,22 @@ OWNER_SCOPES: tuple[Scope, ...] = (
 )
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def timestamp(value: datetime | None) -> str | None:
+def format_timestamp(value: datetime | None) -> str | None:
     """RFC 3339 in UTC, milliseconds, `Z`."""
     if value is None:
         return None
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Model(BaseModel):
+class FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Failure(Model):
+class Failure(FrozenModel):
     """Why something failed, for a person: `next` is what to do about it."""
 
     code: str
@@ -62,7 +62,7 @@ class Failure(Model):
     retryable: bool = True
 
 
-class Store(Model):
+class Store(FrozenModel):
     id: str
     tenant_id: str
     name: str
@@ -79,7 +79,7 @@ class Store(Model):
     version: int
     plan: str = ""
 
-    def changed(self, **fields: Any) -> "Store":
+    def copy_with(self, **fields: Any) -> "Store":
         """The row's next version, to be written by whoever holds it; the same one when nothing changes."""
         return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
 
@@ -96,14 +96,14 @@ class Store(Model):
             "url": self.url,
             "admin_url": self.admin_url,
             "failure": self.failure.model_dump() if self.failure else None,
-            "created_at": timestamp(self.created_at),
-            "ready_at": timestamp(self.ready_at),
-            "deleted_at": timestamp(self.deleted_at),
+            "created_at": format_timestamp(self.created_at),
+            "ready_at": format_timestamp(self.ready_at),
+            "deleted_at": format_timestamp(self.deleted_at),
             "version": self.version,
         }
 
 
-class Step(Model):
+class Step(FrozenModel):
     name: str
     title: str
     state: StepState = "pending"
@@ -116,13 +116,13 @@ class Step(Model):
             "name": self.name,
             "title": self.title,
             "state": self.state,
-            "started_at": timestamp(self.started_at),
-            "finished_at": timestamp(self.finished_at),
+            "started_at": format_timestamp(self.started_at),
+            "finished_at": format_timestamp(self.finished_at),
             "message": self.message,
         }
 
 
-class Operation(Model):
+class Operation(FrozenModel):
     """A unit of long work on one store (AIP-151); `fence` rises with every claim.
 
     `input` is what it was asked for. One that runs with an `error` is on its way back, because of that.
@@ -149,7 +149,7 @@ class Operation(Model):
 
     @property
     def done(self) -> bool:
-        return self.state in ENDED
+        return self.state in FINAL_OPERATION_STATES
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -164,13 +164,13 @@ class Operation(Model):
             "cancel_requested": self.cancel_requested,
             "request_id": self.request_id,
             "steps": [step.to_json() for step in self.steps],
-            "created_at": timestamp(self.created_at),
-            "started_at": timestamp(self.started_at),
-            "finished_at": timestamp(self.finished_at),
+            "created_at": format_timestamp(self.created_at),
+            "started_at": format_timestamp(self.started_at),
+            "finished_at": format_timestamp(self.finished_at),
         }
 
 
-class Event(Model):
+class Event(FrozenModel):
     """A past-tense fact about a store; `seq` is null until it is published."""
 
     id: str
@@ -187,14 +187,14 @@ class Event(Model):
             "seq": self.seq,
             "id": self.id,
             "type": self.type,
-            "time": timestamp(self.time),
+            "time": format_timestamp(self.time),
             "store_id": self.store_id,
             "operation_id": self.operation_id,
             "data": self.data,
         }
 
 
-class Caller(Model):
+class Principal(FrozenModel):
     """Who asks: a person's session or an API token."""
 
     tenant_id: str
@@ -207,11 +207,11 @@ class Caller(Model):
     session_hash: bytes | None = None
     csrf: str | None = None
 
-    def may(self, scope: Scope) -> bool:
+    def has_scope(self, scope: Scope) -> bool:
         return scope in self.scopes
 
 
-class Credentials(NamedTuple):
+class AdminCredentials(NamedTuple):
     """What a shop's owner signs in with."""
 
     admin_url: str
@@ -222,7 +222,7 @@ class Credentials(NamedTuple):
         return f"Credentials(admin_url={self.admin_url!r}, username={self.username!r})"
 
 
-def event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
+def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
     """What every event carries: enough to draw the store without asking again."""
     shape = store.to_json()
     shape.pop("parameters")

@@ -9,8 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from storefleet.core.errors import StorefleetError
 
-PREFIX = "STOREFLEET_"
-PROJECT = Path(__file__).resolve().parents[3]
+ENVIRONMENT_PREFIX = "STOREFLEET_"
+PROJECT_DIR = Path(__file__).resolve().parents[3]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -22,7 +22,7 @@ class SettingsError(StorefleetError):
 class Settings(BaseSettings):
     """What can be set. The description of each field is its documentation."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True)
 
     state_dir: Path = Field(
         Path(".storefleet"), description="Folder of everything the local node keeps."
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         "local", description="Where stores run."
     )
     engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (PROJECT / "charts",),
+        (PROJECT_DIR / "charts",),
         description="Folders searched for <engine>/engine.yaml, colon separated.",
     )
     catalogue: Path | None = Field(
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
 
     @field_validator("catalogue", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
+    def _read_empty_as_none(cls, value: object) -> object:
         return value or None
 
     @field_validator("retry_delays", mode="before")
@@ -227,18 +227,22 @@ class Settings(BaseSettings):
 
     @field_validator("state_dir", "secrets_dir", mode="after")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
+    def _make_absolute(cls, value: Path | None) -> Path | None:
         return value.absolute() if value else value
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _validate_combinations(self) -> Self:
         if not self.retry_delays or min(self.retry_delays) <= 0:
-            raise ValueError(f"{PREFIX}RETRY_DELAYS needs at least one number, all above 0")
+            raise ValueError(
+                f"{ENVIRONMENT_PREFIX}RETRY_DELAYS needs at least one number, all above 0"
+            )
         if self.store_port_first > self.store_port_last:
-            raise ValueError(f"{PREFIX}STORE_PORT_FIRST is above {PREFIX}STORE_PORT_LAST")
+            raise ValueError(
+                f"{ENVIRONMENT_PREFIX}STORE_PORT_FIRST is above {ENVIRONMENT_PREFIX}STORE_PORT_LAST"
+            )
         if self.exposure == "httproute" and not self.route_gateway:
             raise ValueError(
-                f"{PREFIX}EXPOSURE is httproute, which needs {PREFIX}ROUTE_GATEWAY (namespace/name)"
+                f"{ENVIRONMENT_PREFIX}EXPOSURE is httproute, which needs {ENVIRONMENT_PREFIX}ROUTE_GATEWAY (namespace/name)"
             )
         return self
 
@@ -270,29 +274,29 @@ class Settings(BaseSettings):
         return base.rstrip("/") + "/api/v1/events"
 
 
-def load(**overrides: Any) -> Settings:
+def read_settings(**overrides: Any) -> Settings:
     """Read the settings; raises SettingsError with one line per broken one."""
-    folder = overrides.get("secrets_dir") or os.environ.get(f"{PREFIX}SECRETS_DIR")
+    folder = overrides.get("secrets_dir") or os.environ.get(f"{ENVIRONMENT_PREFIX}SECRETS_DIR")
     try:
         return Settings(_secrets_dir=folder, **overrides)
     except ValidationError as error:
         raise SettingsError(
-            "; ".join(_complaint(e["loc"], e["msg"]) for e in error.errors())
+            "; ".join(_describe_error(e["loc"], e["msg"]) for e in error.errors())
         ) from None
 
 
-def _complaint(place: tuple[int | str, ...], message: str) -> str:
+def _describe_error(place: tuple[int | str, ...], message: str) -> str:
     """One line about one setting; a rule about several has no place, and names them itself."""
     text = message.removeprefix("Value error, ")
-    return f"{PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
+    return f"{ENVIRONMENT_PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
 
 
-def describe(settings: Settings) -> list[dict[str, str]]:
+def describe_settings(settings: Settings) -> list[dict[str, str]]:
     """Every setting with `name, value, default, source, description`; secrets hidden."""
     rows = []
     for name, field in Settings.model_fields.items():
         value, default = getattr(settings, name), field.get_default()
-        variable = f"{PREFIX}{name.upper()}"
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
         in_file = (
             settings.secrets_dir is not None and (settings.secrets_dir / variable.lower()).exists()
         )
@@ -300,8 +304,8 @@ def describe(settings: Settings) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": variable,
-                "value": _shown(value),
-                "default": _shown(default),
+                "value": _format_value(value),
+                "default": _format_value(default),
                 "source": source,
                 "description": field.description or "",
             }
@@ -309,7 +313,7 @@ def describe(settings: Settings) -> list[dict[str, str]]:
     return rows
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(hidden)" if value.get_secret_value() else ""
     if isinstance(value, tuple):

@@ -2,7 +2,7 @@
 
 import re
 
-RESERVED = frozenset(
+RESERVED_NAMES = frozenset(
     [
         "www",
         "api",
@@ -68,17 +68,17 @@ RESERVED = frozenset(
         "git",
     ]
 )
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
+_NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
 
 
-def name_problem(name: str) -> str | None:
+def find_name_problem(name: str) -> str | None:
     """The rule that a store's name breaks, as a sentence, or None."""
     if not 3 <= len(name) <= 40:
         return "must have 3 to 40 characters"
-    if not _NAME.fullmatch(name):
+    if not _NAME_PATTERN.fullmatch(name):
         return "may hold only a-z, 0-9 and hyphens, and neither begins nor ends with a hyphen"
     if "xn--" in name:
         return "may not hold “xn--”"
-    if name in RESERVED:
+    if name in RESERVED_NAMES:
         return "is reserved; choose another name"
     return None

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from storefleet.core.models import OWNER_SCOPES, Caller
+from storefleet.core.models import OWNER_SCOPES, Principal
 from storefleet.database.pool import Connection, Record
 
-_CALLER = "t.id AS tenant_id, t.name AS tenant_name, u.id AS user_id, u.email, u.operator"
-SESSIONS_CHANNEL = "storefleet_sessions"
+_PRINCIPAL_COLUMNS = (
+    "t.id AS tenant_id, t.name AS tenant_name, u.id AS user_id, u.email, u.operator"
+)
+SIGN_OUT_CHANNEL = "storefleet_sessions"
 
 
 async def add_tenant(
@@ -33,7 +35,7 @@ async def add_tenant(
     )
 
 
-async def email_known(conn: Connection, email: str) -> bool:
+async def email_exists(conn: Connection, email: str) -> bool:
     return bool(
         await conn.fetchval(
             "SELECT EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1))", email
@@ -41,7 +43,7 @@ async def email_known(conn: Connection, email: str) -> bool:
     )
 
 
-async def tenant_of(conn: Connection, email: str) -> str | None:
+async def find_tenant_id(conn: Connection, email: str) -> str | None:
     """The tenant of the account."""
     tenant_id: str | None = await conn.fetchval(
         "SELECT tenant_id FROM users WHERE lower(email) = lower($1)", email
@@ -49,12 +51,14 @@ async def tenant_of(conn: Connection, email: str) -> str | None:
     return tenant_id
 
 
-async def token_known(conn: Connection, hash_: bytes) -> bool:
+async def token_exists(conn: Connection, token_hash: bytes) -> bool:
     """Whether there was ever such a token."""
-    return bool(await conn.fetchval("SELECT EXISTS (SELECT 1 FROM tokens WHERE hash = $1)", hash_))
+    return bool(
+        await conn.fetchval("SELECT EXISTS (SELECT 1 FROM tokens WHERE hash = $1)", token_hash)
+    )
 
 
-async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
+async def find_password_hash(conn: Connection, email: str) -> Record | None:
     """`id, password_hash` of the account."""
     record: Record | None = await conn.fetchrow(
         "SELECT id, password_hash FROM users WHERE lower(email) = lower($1)", email
@@ -62,7 +66,7 @@ async def user_for_sign_in(conn: Connection, email: str) -> Record | None:
     return record
 
 
-async def sign_in_pause(
+async def read_sign_in_pause(
     conn: Connection, account: str, *, attempts: int, pause: timedelta
 ) -> float:
     """Seconds for which this account name has to wait; 0 when it may try."""
@@ -91,39 +95,41 @@ async def count_sign_in_failure(conn: Connection, account: str, *, pause: timede
     )
 
 
-async def forget_sign_in_failures(conn: Connection, account: str) -> None:
+async def clear_sign_in_failures(conn: Connection, account: str) -> None:
     await conn.execute("DELETE FROM sign_in_failures WHERE account = lower($1)", account)
 
 
 async def add_session(
-    conn: Connection, *, hash_: bytes, user_id: str, csrf: str, lasts: timedelta
+    conn: Connection, *, session_hash: bytes, user_id: str, csrf: str, lifetime: timedelta
 ) -> None:
     await conn.execute(
         "INSERT INTO sessions (hash, user_id, csrf, expires_at) VALUES ($1, $2, $3, now() + $4::interval)",
-        hash_,
+        session_hash,
         user_id,
         csrf,
-        lasts,
+        lifetime,
     )
 
 
-async def end_session(conn: Connection, hash_: bytes) -> None:
+async def delete_session(conn: Connection, session_hash: bytes) -> None:
     """Sign out, and tell the notifiers at once."""
-    await conn.execute("DELETE FROM sessions WHERE hash = $1", hash_)
-    await conn.execute(f"SELECT pg_notify('{SESSIONS_CHANNEL}', $1)", f"session:{hash_.hex()}")
+    await conn.execute("DELETE FROM sessions WHERE hash = $1", session_hash)
+    await conn.execute(
+        f"SELECT pg_notify('{SIGN_OUT_CHANNEL}', $1)", f"session:{session_hash.hex()}"
+    )
 
 
-async def session_caller(conn: Connection, hash_: bytes) -> Caller | None:
+async def find_session_principal(conn: Connection, session_hash: bytes) -> Principal | None:
     record = await conn.fetchrow(
-        f"SELECT {_CALLER}, s.csrf FROM sessions s"
+        f"SELECT {_PRINCIPAL_COLUMNS}, s.csrf FROM sessions s"
         " JOIN users u ON u.id = s.user_id JOIN tenants t ON t.id = u.tenant_id"
         " WHERE s.hash = $1 AND s.expires_at > now()",
-        hash_,
+        session_hash,
     )
     if record is None:
         return None
     scopes = {*OWNER_SCOPES, *(("operator",) if record["operator"] else ())}
-    return Caller(**dict(record), scopes=frozenset(scopes), session_hash=hash_)
+    return Principal(**dict(record), scopes=frozenset(scopes), session_hash=session_hash)
 
 
 async def add_token(
@@ -134,7 +140,7 @@ async def add_token(
     user_id: str,
     name: str,
     prefix: str,
-    hash_: bytes,
+    token_hash: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> Record:
@@ -147,20 +153,20 @@ async def add_token(
         user_id,
         name,
         prefix,
-        hash_,
+        token_hash,
         list(scopes),
         expires_at,
     )
     return record
 
 
-async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
+async def find_token_principal(conn: Connection, token_hash: bytes) -> Principal | None:
     record = await conn.fetchrow(
-        f"SELECT {_CALLER}, k.id AS token_id, k.scopes,"
+        f"SELECT {_PRINCIPAL_COLUMNS}, k.id AS token_id, k.scopes,"
         " k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'"
         " AS stale FROM tokens k JOIN users u ON u.id = k.user_id JOIN tenants t ON t.id = k.tenant_id"
         " WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())",
-        hash_,
+        token_hash,
     )
     if record is None:
         return None
@@ -168,10 +174,10 @@ async def token_caller(conn: Connection, hash_: bytes) -> Caller | None:
         await conn.execute(
             "UPDATE tokens SET last_used_at = now() WHERE id = $1", record["token_id"]
         )
-    return Caller(**{**dict(record), "scopes": frozenset(record["scopes"])})
+    return Principal(**{**dict(record), "scopes": frozenset(record["scopes"])})
 
 
-async def token_valid(conn: Connection, token_id: str) -> bool:
+async def is_token_valid(conn: Connection, token_id: str) -> bool:
     return bool(
         await conn.fetchval(
             "SELECT true FROM tokens WHERE id = $1 AND revoked_at IS NULL"
@@ -181,7 +187,7 @@ async def token_valid(conn: Connection, token_id: str) -> bool:
     )
 
 
-async def tokens(conn: Connection, *, tenant_id: str) -> list[dict[str, Any]]:
+async def list_tokens(conn: Connection, *, tenant_id: str) -> list[dict[str, Any]]:
     return [
         dict(record)
         for record in await conn.fetch(
@@ -200,11 +206,11 @@ async def revoke_token(conn: Connection, *, tenant_id: str, token_id: str) -> bo
         token_id,
     )
     if hash_ is not None:
-        await conn.execute(f"SELECT pg_notify('{SESSIONS_CHANNEL}', $1)", f"token:{token_id}")
+        await conn.execute(f"SELECT pg_notify('{SIGN_OUT_CHANNEL}', $1)", f"token:{token_id}")
     return hash_ is not None
 
 
-async def audit(
+async def insert_audit_entry(
     conn: Connection,
     *,
     tenant_id: str,
@@ -223,7 +229,7 @@ async def audit(
     )
 
 
-async def purge(conn: Connection) -> None:
+async def purge_expired_access(conn: Connection) -> None:
     await conn.execute("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
     await conn.execute("DELETE FROM sign_in_failures WHERE last_at < now() - interval '1 day'")
     await conn.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '1 day'")

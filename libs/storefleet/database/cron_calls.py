@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 from storefleet.database.pool import Connection
 
-_BATCH = 2000  # rows that one statement begins or ends
+_BATCH_ROWS = 2000  # rows that one statement begins or ends
 
 
-class Turn(NamedTuple):
+class CronCall(NamedTuple):
     """A store whose time has come."""
 
     store_id: str
     engine: str
     url: str
-    late: float  # seconds
+    delay_s: float  # seconds
 
 
-async def enrol(conn: Connection, every: Mapping[str, float]) -> tuple[int, int]:
+async def synchronize_stores(conn: Connection, intervals_s: Mapping[str, float]) -> tuple[int, int]:
     """Begin with stores that have become ready, end with those that no longer are; how many.
 
     `every` is the pause in seconds, by engine. The first turn comes at any time within it, so that stores that were
@@ -32,9 +32,9 @@ async def enrol(conn: Connection, every: Mapping[str, float]) -> tuple[int, int]
         WHERE state = 'ready' AND url IS NOT NULL AND NOT EXISTS (SELECT FROM ticks WHERE store_id = id)
         LIMIT $3
         ON CONFLICT DO NOTHING RETURNING 1""",
-        list(every),
-        list(every.values()),
-        _BATCH,
+        list(intervals_s),
+        list(intervals_s.values()),
+        _BATCH_ROWS,
     )
     ended = await conn.fetch(
         """
@@ -42,13 +42,15 @@ async def enrol(conn: Connection, every: Mapping[str, float]) -> tuple[int, int]
             SELECT store_id FROM ticks JOIN stores ON id = store_id
             WHERE state <> 'ready' OR NOT engine = ANY ($1) LIMIT $2 FOR UPDATE OF ticks SKIP LOCKED)
         RETURNING 1""",
-        list(every),
-        _BATCH,
+        list(intervals_s),
+        _BATCH_ROWS,
     )
     return len(begun), len(ended)
 
 
-async def claim(conn: Connection, every: Mapping[str, float], *, limit: int) -> list[Turn]:
+async def claim_due_calls(
+    conn: Connection, intervals_s: Mapping[str, float], *, limit: int
+) -> list[CronCall]:
     """Stores that are due, oldest first; the next turn of each is set, so that nobody else gets this one.
 
     A reaper that dies after this has cost its stores one turn, no more.
@@ -65,15 +67,15 @@ async def claim(conn: Connection, every: Mapping[str, float], *, limit: int) -> 
         UPDATE ticks SET due_at = now() + make_interval(secs => every * (0.9 + 0.2 * random()))
         FROM due WHERE ticks.store_id = due.store_id
         RETURNING due.store_id, engine, url, extract(epoch FROM now() - was)::float8 AS late""",
-        list(every),
-        list(every.values()),
+        list(intervals_s),
+        list(intervals_s.values()),
         limit,
     )
-    return [Turn(*record) for record in records]
+    return [CronCall(*record) for record in records]
 
 
-async def note_failure(
-    conn: Connection, store_id: str, *, every: float, longest: timedelta
+async def record_failure(
+    conn: Connection, store_id: str, *, interval_s: float, max_interval: timedelta
 ) -> None:
     """The pause doubles with each failure in a row, so that stores that hang do not take all the room."""
     await conn.execute(
@@ -83,12 +85,12 @@ async def note_failure(
                 make_interval(secs => $2 * power(2, least(failures, 20)) * (0.9 + 0.2 * random()))))
         WHERE store_id = $1""",
         store_id,
-        every,
-        longest,
+        interval_s,
+        max_interval,
     )
 
 
-async def note_success(conn: Connection, store_id: str) -> None:
+async def record_success(conn: Connection, store_id: str) -> None:
     """Nothing is written for a store that has answered before."""
     await conn.execute(
         "UPDATE ticks SET failures = 0 WHERE store_id = $1 AND failures > 0", store_id

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from storefleet.core.identifiers import DEAD_LETTER, new_id
+from storefleet.core.identifiers import DEAD_LETTER_PREFIX, generate_id
 from storefleet.database import outbox
 from storefleet.database.pool import Connection, Record
 
 _COLUMNS = "id, tenant_id, store_id, operation_id, reason, detail, subject, payload, created_at, replayed_at"
 
 
-async def add(
+async def add_dead_letter(
     conn: Connection,
     *,
     reason: str,
@@ -21,7 +21,7 @@ async def add(
     operation_id: str | None = None,
 ) -> str:
     """Write the letter and publish it; returns its id. `payload` is cut at 64 KiB."""
-    letter_id = new_id(DEAD_LETTER)
+    letter_id = generate_id(DEAD_LETTER_PREFIX)
     await conn.execute(
         "INSERT INTO dead_letters (id, tenant_id, store_id, operation_id, reason, detail, subject, payload)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -41,11 +41,11 @@ async def add(
         "store_id": store_id,
         "operation_id": operation_id,
     }
-    await outbox.add(conn, outbox.dead_letter(letter_id, reason, data))
+    await outbox.add_rows(conn, outbox.make_dead_letter(letter_id, reason, data))
     return letter_id
 
 
-async def listed(
+async def list_page(
     conn: Connection, *, tenant_id: str | None, limit: int, starting_after: str | None
 ) -> tuple[list[Record], bool]:
     """One tenant's, or (None) everybody's, newest first."""
@@ -60,7 +60,7 @@ async def listed(
     return records[:limit], len(records) > limit
 
 
-async def find(
+async def find_dead_letter(
     conn: Connection, *, tenant_id: str | None, letter_id: str, lock: bool = False
 ) -> Record | None:
     record: Record | None = await conn.fetchrow(

@@ -8,17 +8,17 @@ from storefleet.database.pool import Connection
 _COLUMNS = "id, seq, tenant_id, store_id, operation_id, type, time, data"
 
 
-async def last_seq(conn: Connection) -> int:
+async def read_last_seq(conn: Connection) -> int:
     return int(await conn.fetchval("SELECT last_seq FROM relay"))
 
 
-async def bounds(conn: Connection) -> tuple[int, int]:
+async def read_bounds(conn: Connection) -> tuple[int, int]:
     """The oldest kept and the newest given number."""
     record = await conn.fetchrow("SELECT first_seq, last_seq FROM relay")
     return record["first_seq"], record["last_seq"]
 
 
-async def between(
+async def list_between(
     conn: Connection, *, tenant_id: str | None, after: int, until: int, limit: int = 500
 ) -> list[Event]:
     """Events in (after, until], oldest first, of one tenant or (None) of all."""
@@ -33,7 +33,7 @@ async def between(
     return [Event.model_validate(dict(record)) for record in records]
 
 
-async def of_store(
+async def list_store_events(
     conn: Connection,
     *,
     tenant_id: str,
@@ -53,7 +53,7 @@ async def of_store(
     return [Event.model_validate(dict(record)) for record in records[:limit]], len(records) > limit
 
 
-async def purge(conn: Connection, *, older_than: timedelta, limit: int = 50_000) -> int:
+async def purge_published(conn: Connection, *, older_than: timedelta, limit: int = 50_000) -> int:
     """Forget published events of that age, and remember where the history begins now."""
     return int(
         await conn.fetchval(

@@ -7,23 +7,23 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-_LOCK = 7_305_801  # one migrator at a time, whoever starts first
+_ADVISORY_LOCK_ID = 7_305_801  # one migrator at a time, whoever starts first
 
 
-async def migrate(url: str) -> None:
+async def migrate_database(url: str) -> None:
     """Upgrade the database at `url` (postgresql://…); safe to run from several places at once."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
     try:
         async with engine.connect() as connection:
-            await connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+            await connection.execute(text(f"SELECT pg_advisory_lock({_ADVISORY_LOCK_ID})"))
             await connection.commit()
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade_to_head)
             await connection.commit()
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade_to_head(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet.core.errors import LeaseLost
-from storefleet.core.models import Failure, Operation, Step, Store, now
+from storefleet.core.models import Failure, Operation, Step, Store, utc_now
 from storefleet.database import stores
 from storefleet.database.pool import Connection, Record
 
@@ -14,26 +14,26 @@ COLUMNS = (
     " created_at, started_at, finished_at, input"
 )
 
-_NAMES = tuple(COLUMNS.split(", "))
-_PREFIXED = ", ".join(f"o.{name} AS o_{name}" for name in _NAMES)
+_COLUMN_NAMES = tuple(COLUMNS.split(", "))
+_PREFIXED_COLUMNS = ", ".join(f"o.{name} AS o_{name}" for name in _COLUMN_NAMES)
 #: Nobody works on the operation `o`.
-CLAIMABLE = "(o.state = 'queued' OR (o.state = 'running' AND o.lease_until < now()))"
+IS_CLAIMABLE = "(o.state = 'queued' OR (o.state = 'running' AND o.lease_until < now()))"
 
 CANCEL_CHANNEL = "storefleet_cancel"
 
 
-class Due(NamedTuple):
+class DueOperation(NamedTuple):
     """What the scan found: `finding` is due, expired or unannounced."""
 
     operation: Operation
     finding: str
 
 
-def from_record(record: Record, steps: Sequence[Step] = ()) -> Operation:
+def make_operation(record: Record, steps: Sequence[Step] = ()) -> Operation:
     return Operation.model_validate({**dict(record), "steps": tuple(steps)})
 
 
-async def steps_of(conn: Connection, operation_id: str) -> list[Step]:
+async def list_steps(conn: Connection, operation_id: str) -> list[Step]:
     records = await conn.fetch(
         "SELECT name, title, state, started_at, finished_at, message FROM steps WHERE operation_id = $1"
         " ORDER BY position",
@@ -42,22 +42,24 @@ async def steps_of(conn: Connection, operation_id: str) -> list[Step]:
     return [Step.model_validate(dict(record)) for record in records]
 
 
-async def find(conn: Connection, *, tenant_id: str, operation_id: str) -> Operation | None:
+async def find_operation(
+    conn: Connection, *, tenant_id: str, operation_id: str
+) -> Operation | None:
     record = await conn.fetchrow(
         f"SELECT {COLUMNS} FROM operations WHERE tenant_id = $1 AND id = $2",
         tenant_id,
         operation_id,
     )
-    return from_record(record, await steps_of(conn, operation_id)) if record else None
+    return make_operation(record, await list_steps(conn, operation_id)) if record else None
 
 
-async def by_id(conn: Connection, operation_id: str) -> Operation:
+async def read_operation(conn: Connection, operation_id: str) -> Operation:
     """The operation as it is written, for whoever has it already."""
     record = await conn.fetchrow(f"SELECT {COLUMNS} FROM operations WHERE id = $1", operation_id)
-    return from_record(record, await steps_of(conn, operation_id))
+    return make_operation(record, await list_steps(conn, operation_id))
 
 
-async def latest_of_stores(conn: Connection, store_ids: Sequence[str]) -> dict[str, Operation]:
+async def find_latest_by_store(conn: Connection, store_ids: Sequence[str]) -> dict[str, Operation]:
     """The newest operation of each store, with its steps."""
     records = await conn.fetch(
         f"SELECT DISTINCT ON (store_id) {COLUMNS} FROM operations WHERE store_id = ANY($1)"
@@ -71,19 +73,19 @@ async def latest_of_stores(conn: Connection, store_ids: Sequence[str]) -> dict[s
         list(steps),
     ):
         steps[row["operation_id"]].append(Step.model_validate(dict(row)))
-    return {record["store_id"]: from_record(record, steps[record["id"]]) for record in records}
+    return {record["store_id"]: make_operation(record, steps[record["id"]]) for record in records}
 
 
-async def open_of_store(conn: Connection, store_id: str) -> list[Operation]:
+async def list_open_operations(conn: Connection, store_id: str) -> list[Operation]:
     """The operations that have not ended, oldest first."""
     records = await conn.fetch(
         f"SELECT {COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running') ORDER BY number",
         store_id,
     )
-    return [from_record(record, await steps_of(conn, record["id"])) for record in records]
+    return [make_operation(record, await list_steps(conn, record["id"])) for record in records]
 
 
-async def listed(
+async def list_page(
     conn: Connection,
     *,
     tenant_id: str,
@@ -102,11 +104,13 @@ async def listed(
         starting_after,
         limit + 1,
     )
-    page = [from_record(record, await steps_of(conn, record["id"])) for record in records[:limit]]
+    page = [
+        make_operation(record, await list_steps(conn, record["id"])) for record in records[:limit]
+    ]
     return page, len(records) > limit
 
 
-async def add(
+async def add_operation(
     conn: Connection,
     *,
     operation_id: str,
@@ -114,10 +118,10 @@ async def add(
     store_id: str,
     kind: str,
     request_id: str | None,
-    by: str,
+    requested_by: str,
     deadline: timedelta,
-    announced: bool,
-    asked: dict[str, Any],
+    dispatched: bool,
+    operation_input: dict[str, Any],
 ) -> Operation:
     """A queued operation; `announced` when its command goes out in the same transaction."""
     record = await conn.fetchrow(
@@ -129,36 +133,38 @@ async def add(
         store_id,
         kind,
         request_id,
-        by,
+        requested_by,
         deadline,
-        announced,
-        asked,
+        dispatched,
+        operation_input,
     )
-    return from_record(record)
+    return make_operation(record)
 
 
-async def renew(conn: Connection, operation_id: str, *, fence: int, lease: timedelta) -> bool:
+async def renew_lease(
+    conn: Connection, operation_id: str, *, fence: int, lease_duration: timedelta
+) -> bool:
     """Extend the lease; returns whether a cancel was requested; raises LeaseLost."""
     cancel = await conn.fetchval(
         "UPDATE operations SET lease_until = now() + $3::interval WHERE id = $1 AND fence = $2 AND state = 'running'"
         " RETURNING cancel_requested",
         operation_id,
         fence,
-        lease,
+        lease_duration,
     )
     if cancel is None:
         raise LeaseLost(operation_id)
     return bool(cancel)
 
 
-async def claimable(
+async def find_claimable(
     conn: Connection, operation_id: str, *, store_id: str, kinds: Sequence[str]
 ) -> tuple[Store, Operation] | None:
     """The operation, as it would be under its next fence, and its store, if it may be claimed now."""
     record = await conn.fetchrow(
-        f"SELECT s.*, {_PREFIXED} FROM operations o JOIN stores s ON s.id = o.store_id"
+        f"SELECT s.*, {_PREFIXED_COLUMNS} FROM operations o JOIN stores s ON s.id = o.store_id"
         " WHERE o.id = $1 AND o.store_id = $2 AND o.kind = ANY($3) AND o.run_after <= now()"
-        f" AND {CLAIMABLE} AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id"
+        f" AND {IS_CLAIMABLE} AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id"
         " AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))",
         operation_id,
         store_id,
@@ -166,22 +172,22 @@ async def claimable(
     )
     if record is None:
         return None
-    fields = {column: record[f"o_{column}"] for column in _NAMES}
+    fields = {column: record[f"o_{column}"] for column in _COLUMN_NAMES}
     steps = (
-        await steps_of(conn, operation_id) if fields["fence"] else ()
+        await list_steps(conn, operation_id) if fields["fence"] else ()
     )  # only a claim writes steps
     claimed = {
         "state": "running",
         "fence": fields["fence"] + 1,
-        "started_at": fields["started_at"] or now(),
+        "started_at": fields["started_at"] or utc_now(),
         "taken_over": fields["state"] == "running",
     }
-    return stores.from_record(record), Operation.model_validate(
+    return stores.make_store(record), Operation.model_validate(
         {**fields, **claimed, "steps": tuple(steps)}
     )
 
 
-async def held(
+async def find_held_store(
     conn: Connection, operation_id: str, *, fence: int, lock: bool = True
 ) -> tuple[Store, bool]:
     """The store of an operation that runs under this fence, and whether a cancel was requested; raises LeaseLost.
@@ -196,10 +202,10 @@ async def held(
     )
     if record is None:
         raise LeaseLost(operation_id)
-    return stores.from_record(record), record["cancel_requested"]
+    return stores.make_store(record), record["cancel_requested"]
 
 
-async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> Operation | None:
+async def lock_abandoned(conn: Connection, operation_id: str, *, fence: int) -> Operation | None:
     """Lock the row: the operation, if it still waits under this fence, with nobody's valid lease, for its cancel."""
     record = await conn.fetchrow(
         f"SELECT {COLUMNS} FROM operations WHERE id = $1 AND fence = $2 AND state IN ('queued', 'running')"
@@ -207,7 +213,7 @@ async def abandoned(conn: Connection, operation_id: str, *, fence: int) -> Opera
         operation_id,
         fence,
     )
-    return from_record(record, await steps_of(conn, operation_id)) if record else None
+    return make_operation(record, await list_steps(conn, operation_id)) if record else None
 
 
 async def save_steps(conn: Connection, operation_id: str, steps: Sequence[Step]) -> None:
@@ -233,7 +239,7 @@ async def save_steps(conn: Connection, operation_id: str, steps: Sequence[Step])
     )
 
 
-async def end(
+async def end_operation(
     conn: Connection, operation: Operation, *, state: str, error: Failure | None
 ) -> Operation:
     """Close the operation under its fence; raises LeaseLost."""
@@ -247,10 +253,10 @@ async def end(
     )
     if record is None:
         raise LeaseLost(operation.id)
-    return from_record(record, operation.steps)
+    return make_operation(record, operation.steps)
 
 
-async def requeue(
+async def requeue_operation(
     conn: Connection, operation: Operation, *, delay: timedelta, attempt: int
 ) -> Operation:
     """Give the operation back, to be taken after `delay`; raises LeaseLost."""
@@ -265,7 +271,7 @@ async def requeue(
     )
     if record is None:
         raise LeaseLost(operation.id)
-    return from_record(record, operation.steps)
+    return make_operation(record, operation.steps)
 
 
 async def request_cancel(conn: Connection, operation_id: str) -> None:
@@ -274,23 +280,25 @@ async def request_cancel(conn: Connection, operation_id: str) -> None:
     await conn.execute(f"SELECT pg_notify('{CANCEL_CHANNEL}', $1)", operation_id)
 
 
-async def mark_announced(conn: Connection, operation_ids: Sequence[str]) -> None:
+async def mark_dispatched(conn: Connection, operation_ids: Sequence[str]) -> None:
     await conn.execute(
         "UPDATE operations SET announced_at = now() WHERE id = ANY($1)", list(operation_ids)
     )
 
 
-async def next_of_store(conn: Connection, store_id: str) -> Operation | None:
+async def find_next_operation(conn: Connection, store_id: str) -> Operation | None:
     """The oldest open operation, which is the one that may run."""
     record = await conn.fetchrow(
         f"SELECT {COLUMNS} FROM operations WHERE store_id = $1 AND state IN ('queued', 'running')"
         " ORDER BY number LIMIT 1",
         store_id,
     )
-    return from_record(record) if record else None
+    return make_operation(record) if record else None
 
 
-async def due(conn: Connection, *, announce_after: timedelta, limit: int = 200) -> list[Due]:
+async def lock_due_operations(
+    conn: Connection, *, redispatch_after: timedelta, limit: int = 200
+) -> list[DueOperation]:
     """Lock what should be running and is not: due again, expired, or announced to nobody."""
     records = await conn.fetch(
         f"""
@@ -304,7 +312,7 @@ async def due(conn: Connection, *, announce_after: timedelta, limit: int = 200) 
           AND NOT EXISTS (SELECT 1 FROM operations earlier WHERE earlier.store_id = o.store_id
               AND earlier.number < o.number AND earlier.state IN ('queued', 'running'))
         ORDER BY run_after LIMIT $2 FOR UPDATE SKIP LOCKED""",
-        announce_after,
+        redispatch_after,
         limit,
     )
-    return [Due(from_record(record), record["finding"]) for record in records]
+    return [DueOperation(make_operation(record), record["finding"]) for record in records]

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from storefleet.core.models import Model
+from storefleet.core.models import FrozenModel
 from storefleet.database.pool import Connection, Record
 
-NODE_CHANNEL = "storefleet_node"
+DESIRED_CHANNEL = "storefleet_node"
 OBSERVED_CHANNEL = "storefleet_placements"
 
 _COLUMNS = "store_id, operation_id, engine, engine_version, port, desired, observed, pid, restarts, message"
 
 
-class Placement(Model):
+class Placement(FrozenModel):
     store_id: str
     operation_id: str
     engine: str
@@ -24,22 +24,23 @@ class Placement(Model):
     message: str
 
 
-def _from(record: Record) -> Placement:
+def _make_placement(record: Record) -> Placement:
     return Placement.model_validate(dict(record))
 
 
-async def every(conn: Connection) -> list[Placement]:
+async def list_placements(conn: Connection) -> list[Placement]:
     return [
-        _from(r) for r in await conn.fetch(f"SELECT {_COLUMNS} FROM placements ORDER BY created_at")
+        _make_placement(r)
+        for r in await conn.fetch(f"SELECT {_COLUMNS} FROM placements ORDER BY created_at")
     ]
 
 
-async def find(conn: Connection, store_id: str) -> Placement | None:
+async def find_placement(conn: Connection, store_id: str) -> Placement | None:
     record = await conn.fetchrow(f"SELECT {_COLUMNS} FROM placements WHERE store_id = $1", store_id)
-    return _from(record) if record else None
+    return _make_placement(record) if record else None
 
 
-async def add(
+async def add_placement(
     conn: Connection,
     *,
     store_id: str,
@@ -61,19 +62,19 @@ async def add(
         engine_version,
         list(ports),
     )
-    return _from(record) if record else None
+    return _make_placement(record) if record else None
 
 
-async def desire(conn: Connection, store_id: str, desired: str) -> bool:
+async def set_desired_state(conn: Connection, store_id: str, desired: str) -> bool:
     """Say what should be; the node hears of it. Whether there is such a row."""
     result = await conn.execute(
         "UPDATE placements SET desired = $2 WHERE store_id = $1", store_id, desired
     )
-    await conn.execute(f"SELECT pg_notify('{NODE_CHANNEL}', $1)", store_id)
+    await conn.execute(f"SELECT pg_notify('{DESIRED_CHANNEL}', $1)", store_id)
     return str(result) != "UPDATE 0"
 
 
-async def observe(
+async def record_observed_state(
     conn: Connection, store_id: str, *, observed: str, pid: int | None, restarts: int, message: str
 ) -> None:
     """The node says what is; whoever waits for it hears."""
@@ -89,6 +90,6 @@ async def observe(
     await conn.execute(f"SELECT pg_notify('{OBSERVED_CHANNEL}', $1)", store_id)
 
 
-async def remove(conn: Connection, store_id: str) -> None:
+async def delete_placement(conn: Connection, store_id: str) -> None:
     await conn.execute("DELETE FROM placements WHERE store_id = $1", store_id)
-    await conn.execute(f"SELECT pg_notify('{NODE_CHANNEL}', $1)", store_id)
+    await conn.execute(f"SELECT pg_notify('{DESIRED_CHANNEL}', $1)", store_id)

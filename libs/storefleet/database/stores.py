@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from storefleet.core.identifiers import STORE, is_id
+from storefleet.core.identifiers import STORE_PREFIX, is_id
 from storefleet.core.models import Failure, Store
 from storefleet.database.pool import Connection, Record
 
@@ -14,45 +14,45 @@ _COLUMNS = (
 )
 
 
-def from_record(record: Record) -> Store:
+def make_store(record: Record) -> Store:
     return Store.model_validate(dict(record))
 
 
-async def find(
+async def find_store(
     conn: Connection,
     *,
     tenant_id: str,
-    ref: str,
-    kept: timedelta = timedelta(days=7),
+    store_ref: str,
+    retention: timedelta = timedelta(days=7),
     lock: bool = False,
 ) -> Store | None:
     """The tenant's store by id (deleted ones too, while they are kept) or by live name."""
-    by = "id = $2" if is_id(ref, STORE) else "name = $2 AND deleted_at IS NULL"
+    by = "id = $2" if is_id(store_ref, STORE_PREFIX) else "name = $2 AND deleted_at IS NULL"
     record = await conn.fetchrow(
         f"SELECT {_COLUMNS} FROM stores WHERE tenant_id = $1 AND {by}"
         f" AND (deleted_at IS NULL OR deleted_at > now() - $3::interval){' FOR UPDATE' if lock else ''}",
         tenant_id,
-        ref,
-        kept,
+        store_ref,
+        retention,
     )
-    return from_record(record) if record else None
+    return make_store(record) if record else None
 
 
-async def by_id(conn: Connection, store_id: str) -> Store | None:
+async def find_by_id(conn: Connection, store_id: str) -> Store | None:
     """The store, for services that work on it whoever owns it."""
     record = await conn.fetchrow(f"SELECT {_COLUMNS} FROM stores WHERE id = $1", store_id)
-    return from_record(record) if record else None
+    return make_store(record) if record else None
 
 
-async def locked(conn: Connection, store_id: str) -> Store | None:
+async def lock_store(conn: Connection, store_id: str) -> Store | None:
     """The store, held until the transaction ends: the first lock of every transition."""
     record = await conn.fetchrow(
         f"SELECT {_COLUMNS} FROM stores WHERE id = $1 FOR UPDATE", store_id
     )
-    return from_record(record) if record else None
+    return make_store(record) if record else None
 
 
-async def listed(
+async def list_page(
     conn: Connection,
     *,
     tenant_id: str,
@@ -81,10 +81,10 @@ async def listed(
         f" ORDER BY created_at DESC, id DESC LIMIT {int(limit) + 1}",
         *args,
     )
-    return [from_record(record) for record in records[:limit]], len(records) > limit
+    return [make_store(record) for record in records[:limit]], len(records) > limit
 
 
-async def change(conn: Connection, store_id: str, **columns: Any) -> Store:
+async def update_store(conn: Connection, store_id: str, **columns: Any) -> Store:
     """Set columns and raise the row's version; the caller holds whatever makes this right."""
     names = list(columns)
     values = [
@@ -96,7 +96,7 @@ async def change(conn: Connection, store_id: str, **columns: Any) -> Store:
         store_id,
         *values,
     )
-    return from_record(record)
+    return make_store(record)
 
 
 async def count_by_state(conn: Connection) -> dict[str, int]:

@@ -4,29 +4,29 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from storefleet.core.errors import LeaseLost
-from storefleet.core.models import Failure, Operation, Store, timestamp
-from storefleet.database.operations import COLUMNS, from_record
+from storefleet.core.models import Failure, Operation, Store, format_timestamp
+from storefleet.database.operations import COLUMNS, make_operation
 from storefleet.database.pool import Connection, Record
 
 
-class Author(NamedTuple):
+class Requester(NamedTuple):
     """Who asked: the name of a token, or a person's e-mail address."""
 
     id: str
     name: str
 
 
-class Entry(NamedTuple):
+class VersionHistoryEntry(NamedTuple):
     """One line of a store's history."""
 
     operation_id: str
     kind: str
     state: str
-    origin: str | None
-    target: str
-    restore: bool
+    from_version: str | None
+    to_version: str
+    restores_dump: bool
     plan: str
-    by: Author
+    requested_by: Requester
     created_at: datetime
     finished_at: datetime | None
     error: Failure | None
@@ -36,18 +36,18 @@ class Entry(NamedTuple):
             "operation_id": self.operation_id,
             "kind": self.kind,
             "state": self.state,
-            "from": self.origin,
-            "to": self.target,
-            "restore": self.restore,
+            "from": self.from_version,
+            "to": self.to_version,
+            "restore": self.restores_dump,
             "plan": self.plan,
-            "by": self.by._asdict(),
-            "created_at": timestamp(self.created_at),
-            "finished_at": timestamp(self.finished_at),
+            "by": self.requested_by._asdict(),
+            "created_at": format_timestamp(self.created_at),
+            "finished_at": format_timestamp(self.finished_at),
             "error": self.error.model_dump() if self.error else None,
         }
 
 
-async def to_roll_back(conn: Connection, store: Store) -> Operation | None:
+async def find_reversible_upgrade(conn: Connection, store: Store) -> Operation | None:
     """The upgrade that gave the store its version, unless it was rolled back since."""
     record = await conn.fetchrow(
         f"SELECT {COLUMNS} FROM operations o WHERE store_id = $1 AND kind = 'upgrade' AND state = 'succeeded'"
@@ -57,11 +57,11 @@ async def to_roll_back(conn: Connection, store: Store) -> Operation | None:
         store.id,
         store.engine_version,
     )
-    return from_record(record) if record else None
+    return make_operation(record) if record else None
 
 
-async def turn_back(
-    conn: Connection, operation: Operation, failure: Failure, *, deposed: bool
+async def start_automatic_rollback(
+    conn: Connection, operation: Operation, failure: Failure, *, release_lease: bool
 ) -> Operation:
     """An upgrade that goes back because of the failure, with as much time as it had at first; raises LeaseLost.
 
@@ -77,16 +77,16 @@ async def turn_back(
         operation.id,
         operation.fence,
         failure.model_dump(),
-        deposed,
+        release_lease,
     )
     if record is None:
         raise LeaseLost(operation.id)
-    return from_record(record, operation.steps)
+    return make_operation(record, operation.steps)
 
 
-async def history(
+async def list_version_history(
     conn: Connection, *, store: Store, limit: int, starting_after: str | None
-) -> tuple[list[Entry], bool]:
+) -> tuple[list[VersionHistoryEntry], bool]:
     """What gave the store its versions, newest first, and whether there is more.
 
     A creation's version is the one that the first upgrade has left, and names of other tenants' people stay unsaid.
@@ -109,20 +109,20 @@ async def history(
         starting_after,
         limit + 1,
     )
-    return [_entry(record, store) for record in records[:limit]], len(records) > limit
+    return [_make_history_entry(record, store) for record in records[:limit]], len(records) > limit
 
 
-def _entry(record: Record, store: Store) -> Entry:
-    asked = record["input"]
-    return Entry(
+def _make_history_entry(record: Record, store: Store) -> VersionHistoryEntry:
+    operation_input = record["input"]
+    return VersionHistoryEntry(
         operation_id=record["id"],
         kind=record["kind"],
         state=record["state"],
-        origin=asked.get("from"),
-        target=asked.get("to") or record["made"],
-        restore=bool(asked.get("restore")),
+        from_version=operation_input.get("from"),
+        to_version=operation_input.get("to") or record["made"],
+        restores_dump=bool(operation_input.get("restore")),
         plan=store.plan,
-        by=Author(record["requested_by"], record["name"]),
+        requested_by=Requester(record["requested_by"], record["name"]),
         created_at=record["created_at"],
         finished_at=record["finished_at"],
         error=Failure.model_validate(record["error"]) if record["error"] else None,

@@ -18,7 +18,7 @@ from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT
 from storefleet.node.servers.server_programs import postgres_folder
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 LATEST = "latest"
 TIMEOUT = 3600.0

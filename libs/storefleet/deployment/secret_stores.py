@@ -11,7 +11,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 from kubernetes_asyncio.config import ConfigException
 
-from storefleet.core.settings import PREFIX
+from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.deployment.secrets import Content
 from storefleet.node.private_files import make_folder, write_file
@@ -106,7 +106,7 @@ class FolderVault:
         for user, content in settings.items():
             folder = make_folder(make_folder(self._folder / "services") / user)
             for setting, value in content.items():
-                write_file(folder / f"{PREFIX.lower()}{setting}", value)
+                write_file(folder / f"{ENVIRONMENT_PREFIX.lower()}{setting}", value)
 
 
 class _Missing(Exception):

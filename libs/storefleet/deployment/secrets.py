@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from storefleet.core.identifiers import ALPHABET, LENGTH, TENANT
+from storefleet.core.identifiers import ALPHABET, RANDOM_LENGTH, TENANT_PREFIX
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.node.servers.nats_server import RIGHTS
 from storefleet.node.servers.roles import (
@@ -140,10 +140,10 @@ def first_tenant_id(email: str) -> str:
     """The same for the same person, so that lost secrets that are made anew still name the right tenant."""
     number = int.from_bytes(hashlib.sha256(email.lower().encode()).digest(), "big")
     characters = []
-    for _ in range(LENGTH):
+    for _ in range(RANDOM_LENGTH):
         number, digit = divmod(number, len(ALPHABET))
         characters.append(ALPHABET[digit])
-    return f"{TENANT}_{''.join(characters)}"
+    return f"{TENANT_PREFIX}_{''.join(characters)}"
 
 
 def _random() -> str:

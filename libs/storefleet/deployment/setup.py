@@ -12,18 +12,18 @@ import asyncpg
 
 from storefleet.auth import accounts
 from storefleet.auth.accounts import NewTenant
-from storefleet.core.errors import BusAway, Conflict, DatabaseAway
+from storefleet.core.errors import Conflict, DatabaseUnavailable, MessagingUnavailable
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.deployment.backups import Backup, restore
 from storefleet.deployment.deployment_error import DeploymentError, NotYet
-from storefleet.messaging import Bus
+from storefleet.messaging import MessageBus
 from storefleet.node.servers import schema
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, SUPERUSER, ensure_roles
 from storefleet.node.servers.sql import connect, place_of
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _AGAIN = 1.0
 _AWAY = (
@@ -32,8 +32,8 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
-    DatabaseAway,
-    BusAway,
+    DatabaseUnavailable,
+    MessagingUnavailable,
     Conflict,  # another set-up was faster: the next look finds its work done
     NotYet,
 )
@@ -108,16 +108,18 @@ async def _roles(url: str, passwords: Mapping[str, str]) -> None:
 async def _schema(url: str) -> None:
     if await schema.is_current(url):
         return
-    from storefleet.database.migrate import migrate
+    from storefleet.database.migrate import migrate_database
 
-    await migrate(url)
+    await migrate_database(url)
 
 
 async def _streams(settings: Settings) -> None:
-    bus = Bus(settings.nats_url.get_secret_value(), name="node", replicas=settings.stream_replicas)
-    async with bus.opened():
+    bus = MessageBus(
+        settings.nats_url.get_secret_value(), name="node", replicas=settings.stream_replicas
+    )
+    async with bus.open_connection():
         for _ in range(30):  # it connects in the background
-            if bus.connected:
+            if bus.is_connected:
                 break
             await asyncio.sleep(0.1)
         await bus.ensure_streams()
@@ -125,8 +127,8 @@ async def _streams(settings: Settings) -> None:
 
 async def _first_tenant(settings: Settings, owner: NewTenant) -> str:
     async with Database(
-        settings.database_url.get_secret_value(), connections=2
-    ).opened() as database:
+        settings.database_url.get_secret_value(), max_connections=2
+    ).open_pool() as database:
         return await accounts.ensure_tenant(database, settings, owner)
 
 

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from storefleet.core.errors import Invalid, StorefleetError
-from storefleet.core.models import Model
+from storefleet.core.errors import InvalidRequest, StorefleetError
+from storefleet.core.models import FrozenModel
 
 
 class EngineError(StorefleetError):
@@ -28,28 +28,28 @@ Amounts = dict[str, str | int | float]
 _PREFERRED = ("woocommerce", "oscar")
 
 
-class Version(Model):
+class Version(FrozenModel):
     version: str
     notes: str = ""
     image: str = ""  # what a store of this version runs on Kubernetes
     chart: Path | None = None  # the version's own, where kubernetes.chart does not fit it
 
 
-class Page(Model):
+class Page(FrozenModel):
     """A page that proves something: `path`, and a text that it has to show."""
 
     path: str
     expect: str
 
 
-class Admin(Model):
+class Admin(FrozenModel):
     path: str
     sign_in_path: str
     expect: str
     username: str
 
 
-class Local(Model):
+class Local(FrozenModel):
     """How the engine runs as plain processes."""
 
     source: Path
@@ -61,7 +61,7 @@ class Local(Model):
     serve: tuple[str, ...] = Field(min_length=1)
 
 
-class Plan(Model):
+class Plan(FrozenModel):
     """How much a store on Kubernetes may take."""
 
     title: str
@@ -81,14 +81,14 @@ class Plan(Model):
         }
 
 
-class Ticker(Model):
+class Ticker(FrozenModel):
     """A page that every ready store is asked for, so that it does what it does by time."""
 
     path: str = Field(pattern=r"^/")
     every: int = Field(60, ge=1, le=86_400)  # seconds
 
 
-class Kubernetes(Model):
+class Kubernetes(FrozenModel):
     """How the engine runs as a Helm release."""
 
     chart: Path = Path()
@@ -111,7 +111,7 @@ class Kubernetes(Model):
         return self.plans[self.default_plan]
 
 
-class Engine(Model):
+class Engine(FrozenModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
     title: str
     summary: str = ""
@@ -215,7 +215,7 @@ class Engine(Model):
         """The parameters with the schema's defaults filled in; raises Invalid with a pointer per broken rule."""
         errors = sorted(self._validator.iter_errors(parameters), key=lambda e: list(e.path))
         if errors:
-            raise Invalid(
+            raise InvalidRequest(
                 f"The parameters do not fit what {self.title} takes.",
                 errors=[
                     ("/parameters" + "".join(f"/{part}" for part in e.path), e.message[:200])
@@ -262,12 +262,12 @@ class Engines:
         known = f"must be one of: {', '.join(each.name for each in self) or 'none'}"
         engine = self._engines.get(name)
         if engine is None:
-            raise Invalid(
+            raise InvalidRequest(
                 "There is no such engine." if name else "No engine is offered.",
                 errors=[("/engine", known)],
             )
         if reason := self._why_not(engine):
-            raise Invalid(f"The engine {name} {reason}.", errors=[("/engine", known)])
+            raise InvalidRequest(f"The engine {name} {reason}.", errors=[("/engine", known)])
         return engine
 
     def _why_not(self, engine: Engine) -> str | None:
@@ -311,7 +311,7 @@ def _read(path: Path, built: Mapping[str, "Built"], *, local: bool) -> Engine:
     return engine
 
 
-class Built(Model):
+class Built(FrozenModel):
     """What the catalogue says of an engine: the versions whose images were built."""
 
     default_version: str = ""
@@ -337,7 +337,7 @@ def _chosen(name: str, known: Sequence[str], *, what: str, where: str) -> str:
     if name in known:
         return name
     must = f"must be one of: {', '.join(known) or 'none'}"
-    raise Invalid(f"{where} has no {what} “{name[:60]}” here.", errors=[(f"/{what}", must)])
+    raise InvalidRequest(f"{where} has no {what} “{name[:60]}” here.", errors=[(f"/{what}", must)])
 
 
 _CATALOGUE = TypeAdapter(dict[str, Built])

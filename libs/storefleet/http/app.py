@@ -21,18 +21,18 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from storefleet.core.errors import (
-    Invalid,
+    InvalidRequest,
     NotFound,
     RequestError,
+    RequestTooLarge,
     StorefleetError,
-    TooLarge,
-    Unreadable,
+    UnreadableRequest,
 )
-from storefleet.core.settings import Settings, SettingsError, load
+from storefleet.core.settings import Settings, SettingsError, read_settings
 from storefleet.http import shutdown
 from storefleet.observability import logs, metrics
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -86,7 +86,7 @@ def _make_request_middleware(service: str, render_error_page: ErrorPageRenderer 
             given if _REQUEST_ID_PATTERN.fullmatch(given) else f"req_{secrets.token_hex(10)}"
         )
         request[REQUEST_ID] = request_id
-        logs.bind(service=service, request_id=request_id)
+        logs.bind_log_context(service=service, request_id=request_id)
         started = time.perf_counter()
         response = await _handle_request(request, handler, render_error_page)
         elapsed = time.perf_counter() - started
@@ -108,7 +108,7 @@ async def _handle_request(
             return make_redirect(error.headers["Location"], status=error.status)
         problem = _convert_http_exception(error)
     except (UnicodeError, web.RequestPayloadError) as error:
-        problem = Unreadable(f"The request is not readable: {type(error).__name__}.")
+        problem = UnreadableRequest(f"The request is not readable: {type(error).__name__}.")
     except ConnectionError:
         return web.Response(status=400)  # the caller has gone, so nobody reads this
     except Exception:
@@ -130,7 +130,7 @@ def make_redirect(target: str, *, status: int = 303) -> web.Response:
 
 def _convert_http_exception(error: web.HTTPException) -> RequestError:
     if error.status == 413:
-        return TooLarge("The body is larger than 64 KiB.")
+        return RequestTooLarge("The body is larger than 64 KiB.")
     if error.status == 404:
         return NotFound("There is nothing at this address.")
     problem = RequestError(error.reason, code=re.sub(r"\W+", "_", error.reason.lower()))
@@ -177,8 +177,8 @@ def _record_request(
 ) -> None:
     route = request.match_info.route.resource
     label = route.canonical if route is not None else "(none)"
-    metrics.REQUESTS.labels(service, request.method[:10], label, response.status).inc()
-    metrics.REQUEST_SECONDS.labels(service).observe(elapsed_s)
+    metrics.HTTP_REQUESTS.labels(service, request.method[:10], label, response.status).inc()
+    metrics.HTTP_REQUEST_DURATION.labels(service).observe(elapsed_s)
     if not response.prepared:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -199,9 +199,9 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(raw, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"The body is not JSON: {str(error)[:200]}") from None
+        raise UnreadableRequest(f"The body is not JSON: {str(error)[:200]}") from None
     if not isinstance(body, dict):
-        raise Invalid("The body must be a JSON object.", errors=[("", "must be an object")])
+        raise InvalidRequest("The body must be a JSON object.", errors=[("", "must be an object")])
     _check_text(body, "", 0)
     return body
 
@@ -213,18 +213,18 @@ def _reject_constant(name: str) -> None:
 def _check_text(value: object, pointer: str, depth: int) -> None:
     """Refuse what PostgreSQL cannot keep: NUL, lone surrogates, infinite numbers, and nesting without end."""
     if depth > 20:
-        raise Invalid(
+        raise InvalidRequest(
             "The body is nested too deeply.", errors=[(pointer[:200], "more than 20 levels")]
         )
     if isinstance(value, str):
         if not is_storable_text(value):
-            raise Invalid(
+            raise InvalidRequest(
                 "The body holds characters that are not text.",
                 errors=[(pointer[:200], "is not clean text")],
             )
     elif isinstance(value, float):
         if not math.isfinite(value):  # 1e999 is JSON, and infinity to Python
-            raise Invalid(
+            raise InvalidRequest(
                 "The body holds a number that is too large.",
                 errors=[(pointer[:200], "is too large")],
             )
@@ -318,10 +318,10 @@ def run_service(
     import uvloop
 
     try:
-        settings = load()
+        settings = read_settings()
     except SettingsError as error:
         raise SystemExit(str(error)) from None
-    logs.configure(service, settings.log_level)
+    logs.configure_logging(service, settings.log_level)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 def attach_drain(app: web.Application, drain_s: float) -> None:

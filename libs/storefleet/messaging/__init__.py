@@ -1,7 +1,7 @@
 """The door to NATS JetStream: connect, publish, pull, follow; the one place with an ack policy."""
 
-from storefleet.messaging.connection import Bus
-from storefleet.messaging.publisher import Outgoing
-from storefleet.messaging.pull_consumer import Message, Pull
+from storefleet.messaging.connection import MessageBus
+from storefleet.messaging.publisher import OutgoingMessage
+from storefleet.messaging.pull_consumer import PullConsumer, ReceivedMessage
 
-__all__ = ["Bus", "Message", "Outgoing", "Pull"]
+__all__ = ["MessageBus", "OutgoingMessage", "PullConsumer", "ReceivedMessage"]

@@ -2,4 +2,4 @@
 
 from nats.errors import Error as NatsError
 
-AWAY = (NatsError, OSError, TimeoutError)
+NATS_UNAVAILABLE_ERRORS = (NatsError, OSError, TimeoutError)

@@ -13,20 +13,20 @@ from nats.js.api import (
 )
 
 from storefleet.core.messages import (
-    COMMANDS,
-    COMMANDS_SUBJECT,
-    DEAD,
-    DEAD_SUBJECT,
-    EVENTS,
-    EVENTS_SUBJECT,
-    LIVE_SUBJECT,
+    COMMAND_STREAM,
+    COMMAND_SUBJECT_PREFIX,
+    DEAD_LETTER_STREAM,
+    DEAD_LETTER_SUBJECT_PREFIX,
+    EVENT_STREAM,
+    EVENT_SUBJECT_PREFIX,
+    LIVE_EVENT_SUBJECT_PREFIX,
 )
 
-_DAY = 86_400
-_ACK_WAIT = 30.0
+_DAY_S = 86_400
+_ACK_WAIT_S = 30.0
 
 
-def stream_configs(replicas: int) -> list[StreamConfig]:
+def make_stream_configs(replicas: int) -> list[StreamConfig]:
     """The streams of the platform."""
     common: dict[str, Any] = {
         "storage": StorageType.FILE,
@@ -36,46 +36,48 @@ def stream_configs(replicas: int) -> list[StreamConfig]:
     }
     return [
         StreamConfig(
-            name=COMMANDS,
-            subjects=[f"{COMMANDS_SUBJECT}.>"],
+            name=COMMAND_STREAM,
+            subjects=[f"{COMMAND_SUBJECT_PREFIX}.>"],
             retention=RetentionPolicy.WORK_QUEUE,
             discard=DiscardPolicy.NEW,
-            max_age=7 * _DAY,
+            max_age=7 * _DAY_S,
             max_bytes=256 << 20,
             **common,
         ),
         StreamConfig(
-            name=EVENTS,
-            subjects=[f"{EVENTS_SUBJECT}.>"],
+            name=EVENT_STREAM,
+            subjects=[f"{EVENT_SUBJECT_PREFIX}.>"],
             retention=RetentionPolicy.LIMITS,
             discard=DiscardPolicy.OLD,
-            max_age=7 * _DAY,
+            max_age=7 * _DAY_S,
             max_bytes=1 << 30,
-            republish=RePublish(src=f"{EVENTS_SUBJECT}.>", dest=f"{LIVE_SUBJECT}.>"),
+            republish=RePublish(
+                src=f"{EVENT_SUBJECT_PREFIX}.>", dest=f"{LIVE_EVENT_SUBJECT_PREFIX}.>"
+            ),
             **common,
         ),
         StreamConfig(
-            name=DEAD,
-            subjects=[f"{DEAD_SUBJECT}.>"],
+            name=DEAD_LETTER_STREAM,
+            subjects=[f"{DEAD_LETTER_SUBJECT_PREFIX}.>"],
             retention=RetentionPolicy.LIMITS,
             discard=DiscardPolicy.OLD,
-            max_age=30 * _DAY,
+            max_age=30 * _DAY_S,
             max_bytes=128 << 20,
             **common,
         ),
     ]
 
 
-def consumer_configs() -> list[tuple[str, ConsumerConfig]]:
+def make_consumer_configs() -> list[tuple[str, ConsumerConfig]]:
     """The durable consumers, one a working service."""
     return [
         (
-            COMMANDS,
+            COMMAND_STREAM,
             ConsumerConfig(
                 durable_name=service,
-                filter_subject=f"{COMMANDS_SUBJECT}.{service}.>",
+                filter_subject=f"{COMMAND_SUBJECT_PREFIX}.{service}.>",
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=_ACK_WAIT,
+                ack_wait=_ACK_WAIT_S,
                 max_ack_pending=1000,
             ),
         )

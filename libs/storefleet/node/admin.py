@@ -16,7 +16,7 @@ async def ensure_owner(database: Database, *, settings: Settings, state: State) 
     path = state.secrets("node") / "admin.json"
     kept = read_json(path)
     async with database.connection() as conn:
-        known = await access.email_known(conn, EMAIL)
+        known = await access.email_exists(conn, EMAIL)
     if known and kept:
         return kept
     from storefleet.auth import (

@@ -102,8 +102,8 @@ class Node:
         urls = self._urls()
         service_processes.write_secrets(self._state, urls)
         await together(self._start_database(urls), self._start_bus(stack))
-        database = Database(urls["gateway"]["database_url"], connections=3)
-        await stack.enter_async_context(database.opened())
+        database = Database(urls["gateway"]["database_url"], max_connections=3)
+        await stack.enter_async_context(database.open_pool())
         self._stores = self._keep_stores(database, urls)
         self._background(self._stores.run(), "stores")
         owner, _, made = await together(
@@ -309,7 +309,7 @@ class Node:
         self._say("stopping")
         admin.untell(self._state)
         await asyncio.gather(*(self._supervisor.stop(service) for service in self._services))
-        await async_tasks.end((*self._tasks, *self._helpers))
+        await async_tasks.cancel_and_wait((*self._tasks, *self._helpers))
         if self._stores is not None:
             await self._stores.close()
         await self._supervisor.stop_all(least_rank=1)
@@ -321,4 +321,4 @@ async def together(*work: Awaitable[Any]) -> list[Any]:
     try:
         return list(await asyncio.gather(*parts))
     finally:
-        await async_tasks.end(parts)
+        await async_tasks.cancel_and_wait(parts)

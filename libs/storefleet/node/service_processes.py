@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from storefleet.core.settings import PREFIX, Settings
+from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from storefleet.node.node_error import NodeError
 from storefleet.node.ports import is_free
 from storefleet.node.private_files import make_folder, write_file
@@ -37,7 +37,7 @@ def check_ports(settings: Settings) -> None:
     """Refuse before anything starts, naming the setting to change."""
     taken: dict[int, str] = {}
     for service in SERVICES:
-        port, variable = port_of(service, settings), f"{PREFIX}{service.upper()}_PORT"
+        port, variable = port_of(service, settings), f"{ENVIRONMENT_PREFIX}{service.upper()}_PORT"
         if port in taken:
             raise NodeError(
                 f"{taken[port]} and {variable} are both {port}: give one of them another port."
@@ -54,7 +54,7 @@ def write_secrets(state: State, urls: Mapping[str, Mapping[str, str]]) -> None:
     for service in SERVICES:
         folder = make_folder(state.secrets(service))
         for setting in SECRETS:
-            path = folder / f"{PREFIX.lower()}{setting}"
+            path = folder / f"{ENVIRONMENT_PREFIX.lower()}{setting}"
             value = urls[service].get(setting)
             if value:
                 write_file(path, value, durable=False)  # written anew at every start
@@ -78,19 +78,19 @@ def environment(
     service: str, *, settings: Settings, state: State, account: Account | None
 ) -> dict[str, str]:
     """The caller's settings without its secrets, which travel in files."""
-    hidden = {f"{PREFIX}{setting.upper()}" for setting in SECRETS}
+    hidden = {f"{ENVIRONMENT_PREFIX}{setting.upper()}" for setting in SECRETS}
     chosen = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(PREFIX) and name not in hidden
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in hidden
     }
     python = {name: os.environ[name] for name in ("PYTHONPATH", "TZ") if name in os.environ}
     engines = ":".join(str(path.absolute()) for path in settings.engines_path)
     own = {
-        f"{PREFIX}STATE_DIR": str(state.folder),
-        f"{PREFIX}SECRETS_DIR": str(state.secrets(service)),
-        f"{PREFIX}ENGINES_PATH": engines,
-        f"{PREFIX}STORES_USER": account.name if account else "",
+        f"{ENVIRONMENT_PREFIX}STATE_DIR": str(state.folder),
+        f"{ENVIRONMENT_PREFIX}SECRETS_DIR": str(state.secrets(service)),
+        f"{ENVIRONMENT_PREFIX}ENGINES_PATH": engines,
+        f"{ENVIRONMENT_PREFIX}STORES_USER": account.name if account else "",
     }
     return {**PLAIN_ENVIRONMENT, **python, **chosen, **own}
 

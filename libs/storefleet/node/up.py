@@ -23,7 +23,7 @@ from storefleet.node.system_user import Account, find_account
 from storefleet.node.terminal import Terminal
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 def up(settings: Settings, wanted: tuple[str, ...] = service_processes.SERVICES) -> int:
@@ -53,7 +53,7 @@ async def _up(
     state.make(account)
     state.check_room()
     with _alone(state, settings), state.log("up").open("a", encoding="utf-8") as lines:
-        logs.configure("node", settings.log_level, lines)
+        logs.configure_logging("node", settings.log_level, lines)
         with _explained(state):
             await _run(settings, state, account, terminal, stop, began, wanted)
 

@@ -11,29 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_ARMED = os.environ.get("STOREFLEET_FAILPOINT_FILE", "")
-_LOG = os.environ.get("STOREFLEET_FAILPOINT_LOG", "")
+_ARMED_FILE = os.environ.get("STOREFLEET_FAILPOINT_FILE", "")
+_VISIT_LOG = os.environ.get("STOREFLEET_FAILPOINT_LOG", "")
 
 
 @contextmanager
 def effect(name: str) -> Iterator[None]:
     """Surround one effect: `<name>:before` is visited on the way in, `<name>:after` when it has happened."""
-    if _ARMED or _LOG:
-        _visit(f"{name}:before")
+    if _ARMED_FILE or _VISIT_LOG:
+        _visit_failpoint(f"{name}:before")
     yield
-    if _ARMED or _LOG:
-        _visit(f"{name}:after")
+    if _ARMED_FILE or _VISIT_LOG:
+        _visit_failpoint(f"{name}:after")
 
 
-def _visit(point: str) -> None:
-    if _LOG:
-        with Path(_LOG).open("a", encoding="utf-8") as log:
+def _visit_failpoint(point: str) -> None:
+    if _VISIT_LOG:
+        with Path(_VISIT_LOG).open("a", encoding="utf-8") as log:
             log.write(point + "\n")
-    if _ARMED and _is_armed(Path(_ARMED), point):
+    if _ARMED_FILE and _disarm_if_named(Path(_ARMED_FILE), point):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_armed(file: Path, point: str) -> bool:
+def _disarm_if_named(file: Path, point: str) -> bool:
     try:
         armed = file.read_text(encoding="utf-8").strip() == point
         if armed:

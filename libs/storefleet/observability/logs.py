@@ -7,10 +7,10 @@ from typing import Any, TextIO
 
 import structlog
 
-_SECRET_WORDS = ("password", "secret", "authorization", "cookie", "credential")
+_SECRET_KEY_PARTS = ("password", "secret", "authorization", "cookie", "credential")
 
 
-def configure(service: str, level: str, stream: TextIO | None = None) -> None:
+def configure_logging(service: str, level: str, stream: TextIO | None = None) -> None:
     """Send our lines and every library's through one JSON renderer, with `service` on each."""
     output = stream or sys.stdout
     shared: list[Any] = [
@@ -50,12 +50,12 @@ def configure(service: str, level: str, stream: TextIO | None = None) -> None:
     structlog.contextvars.bind_contextvars(service=service)
 
 
-def get(name: str) -> Any:
+def get_logger(name: str) -> Any:
     """A logger whose lines carry `module=name` and whatever ids are bound."""
     return structlog.get_logger(module=name)
 
 
-def bind(**ids: str | None) -> None:
+def bind_log_context(**ids: str | None) -> None:
     """Add ids to every later line of this task."""
     structlog.contextvars.bind_contextvars(
         **{key: value for key, value in ids.items() if value is not None}
@@ -66,6 +66,6 @@ def _hide_secrets(
     _logger: Any, _method: str, line: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key in line:
-        if any(word in key.lower() for word in _SECRET_WORDS):
+        if any(word in key.lower() for word in _SECRET_KEY_PARTS):
             line[key] = "(hidden)"
     return line

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from storefleet.core.models import ENDED, Failure, Operation, Step, Store, now
+from storefleet.core.models import FINAL_OPERATION_STATES, Failure, Operation, Step, Store, utc_now
 from storefleet.runtimes.protocol import RuntimeStep
 
 #: A store and its operation as they become, and the event that tells it.
@@ -39,16 +39,16 @@ def complete_operation(
     store: Store, operation: Operation, address: Mapping[str, str]
 ) -> Transition:
     """The end of an operation; none of the same store waits, since whoever makes one asks a running one to cancel."""
-    operation = operation.model_copy(update={"state": "succeeded", "finished_at": now()})
+    operation = operation.model_copy(update={"state": "succeeded", "finished_at": utc_now()})
     if operation.kind == "create":
         return (
-            store.changed(state="ready", ready_at=now(), failure=None, **address),
+            store.copy_with(state="ready", ready_at=utc_now(), failure=None, **address),
             operation,
             "store.ready",
         )
     if operation.kind == "delete":
         return (
-            store.changed(state="deleted", deleted_at=now(), failure=None),
+            store.copy_with(state="deleted", deleted_at=utc_now(), failure=None),
             operation,
             "store.deleted",
         )
@@ -58,8 +58,12 @@ def complete_operation(
         detail = f"{ended} The store is back on {store.engine_version}."
         error = operation.error.model_copy(update={"detail": detail})
         operation = operation.model_copy(update={"state": "failed", "error": error})
-        return store.changed(state="ready", failure=None, **address), operation, "store.rolled_back"
-    store = store.changed(
+        return (
+            store.copy_with(state="ready", failure=None, **address),
+            operation,
+            "store.rolled_back",
+        )
+    store = store.copy_with(
         state="ready", failure=None, engine_version=operation.input["to"], **address
     )
     return (
@@ -77,7 +81,7 @@ def begin_operation(store: Store, operation: Operation) -> tuple[Store, str]:
     return (
         (store, "store.step")
         if state == store.state
-        else (store.changed(state=state, failure=None), event)
+        else (store.copy_with(state=state, failure=None), event)
     )
 
 
@@ -115,7 +119,7 @@ def switch_steps_to_rollback(
         step.model_copy(
             update={
                 "state": ends[step.state][0],
-                "finished_at": now(),
+                "finished_at": utc_now(),
                 "message": ends[step.state][1],
             }
         )
@@ -132,11 +136,11 @@ def start_next_step(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Mark the first unfinished step as running."""
     changed = list(steps)
     for position, step in enumerate(changed):
-        if step.state not in ENDED:
+        if step.state not in FINAL_OPERATION_STATES:
             changed[position] = step.model_copy(
                 update={
                     "state": "running",
-                    "started_at": step.started_at or now(),
+                    "started_at": step.started_at or utc_now(),
                     "finished_at": None,
                 }
             )
@@ -152,7 +156,7 @@ def update_step(operation: Operation, position: int, **fields: object) -> Operat
 
 def close_running_step(operation: Operation, state: str, message: str) -> Operation:
     steps = tuple(
-        step.model_copy(update={"state": state, "finished_at": now(), "message": message})
+        step.model_copy(update={"state": state, "finished_at": utc_now(), "message": message})
         if step.state == "running"
         else step
         for step in operation.steps

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from storefleet.core.errors import CancelRequested, LeaseLost
-from storefleet.core.models import Failure, Operation, Store, now
+from storefleet.core.models import Failure, Operation, Store, utc_now
 from storefleet.database import dead_letters, operations, outbox, stores, transitions
 from storefleet.database.pool import Connection, Database
 from storefleet.observability import metrics
@@ -31,7 +31,7 @@ from storefleet.operations.termination import (
     record_store_failure,
     start_automatic_rollback,
 )
-from storefleet.runtimes.protocol import Outcome, RuntimeStep
+from storefleet.runtimes.protocol import RuntimeStep, StepResult
 
 
 class OperationRecorder:
@@ -52,8 +52,8 @@ class OperationRecorder:
     ) -> tuple[Store, Operation] | None:
         """Take the operation if it is to be worked on now; None when there is nothing to do."""
         with effect("claim"):
-            async with self._database.connection(tells=outbox.CHANNEL) as conn:
-                while found := await operations.claimable(
+            async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
+                while found := await operations.find_claimable(
                     conn, operation_id, store_id=store_id, kinds=list(step_plans)
                 ):
                     before, operation = found
@@ -64,9 +64,15 @@ class OperationRecorder:
                     )
                     operation = operation.model_copy(update={"steps": steps})
                     store, event = begin_operation(before, operation)
-                    draft = outbox.event(event, store, operation)
-                    if await transitions.claim(
-                        conn, before, store, operation, draft, owner=owner, lease=lease_duration
+                    draft = outbox.make_event(event, store, operation)
+                    if await transitions.claim_operation(
+                        conn,
+                        before,
+                        store,
+                        operation,
+                        draft,
+                        owner=owner,
+                        lease_duration=lease_duration,
                     ):
                         self._last_written[operation.id] = store
                         return store, operation
@@ -84,8 +90,8 @@ class OperationRecorder:
     async def renew_lease(self, operation: Operation, lease_duration: timedelta) -> bool:
         """Extend the lease; returns whether a cancel was requested."""
         async with self._database.connection() as conn:
-            return await operations.renew(
-                conn, operation.id, fence=operation.fence, lease=lease_duration
+            return await operations.renew_lease(
+                conn, operation.id, fence=operation.fence, lease_duration=lease_duration
             )
 
     async def record_message(self, operation: Operation, position: int, message: str) -> Operation:
@@ -94,15 +100,15 @@ class OperationRecorder:
         return await self._write_transition(operation, lambda store: (store, changed, "store.step"))
 
     async def record_step_start(self, operation: Operation, position: int) -> Operation:
-        changed = update_step(operation, position, state="running", started_at=now())
+        changed = update_step(operation, position, state="running", started_at=utc_now())
         return await self._write_transition(operation, lambda store: (store, changed, "store.step"))
 
     async def record_step_result(
-        self, operation: Operation, position: int, result: Outcome, *, is_last: bool
+        self, operation: Operation, position: int, result: StepResult, *, is_last: bool
     ) -> Operation:
         """Close a step and open the next one, or, after the last, the whole operation; raises CancelRequested."""
         changed = update_step(
-            operation, position, state="succeeded", finished_at=now(), message=result.message
+            operation, position, state="succeeded", finished_at=utc_now(), message=result.message
         )
         changed = changed.model_copy(update={"steps": start_next_step(changed.steps)})
         address = (
@@ -114,7 +120,7 @@ class OperationRecorder:
         def make_transition(store: Store) -> Transition:
             if is_last:
                 return complete_operation(store, changed, address)
-            return store.changed(**address), changed, "store.step"
+            return store.copy_with(**address), changed, "store.step"
 
         with effect(f"record_{operation.steps[position].name}"):
             return await self._write_transition(
@@ -138,7 +144,7 @@ class OperationRecorder:
             async with self._database.transaction() as conn:
                 self._last_written.pop(operation.id, None)
                 store = await self._lock_store(conn, operation)
-                written = await operations.by_id(conn, operation.id)
+                written = await operations.read_operation(conn, operation.id)
                 if written.error and not operation.error:
                     return written  # it has turned back already, only the answer was lost
                 if can_roll_back_automatically(store, operation) and not store_unchanged:
@@ -148,17 +154,19 @@ class OperationRecorder:
                 changed = close_running_step(operation, "failed", failure.detail)
                 failure = describe_failed_rollback(operation, failure)
                 await operations.save_steps(conn, changed.id, changed.steps)
-                changed = await operations.end(conn, changed, state="failed", error=failure)
+                changed = await operations.end_operation(
+                    conn, changed, state="failed", error=failure
+                )
                 await record_store_failure(
                     conn, store, changed, failure, store_unchanged=store_unchanged
                 )
                 if dead_letter:
                     metrics.DEAD_LETTERS.labels("exhausted").inc()
-                    await dead_letters.add(
+                    await dead_letters.add_dead_letter(
                         conn,
                         reason="exhausted",
                         detail=f"{failure.code}: {failure.detail}",
-                        subject=outbox.command(changed).subject,
+                        subject=outbox.make_command(changed).subject,
                         payload=b"",
                         tenant_id=changed.tenant_id,
                         store_id=changed.store_id,
@@ -173,8 +181,10 @@ class OperationRecorder:
         with effect("cancel_operation"):
             async with self._database.transaction() as conn:
                 self._last_written.pop(operation.id, None)
-                store, cancel = await operations.held(conn, operation.id, fence=operation.fence)
-                written = await operations.by_id(conn, operation.id)
+                store, cancel = await operations.find_held_store(
+                    conn, operation.id, fence=operation.fence
+                )
+                written = await operations.read_operation(conn, operation.id)
                 return (
                     await cancel_operation(conn, store, written, rollback_steps=rollback_steps)
                     if cancel
@@ -184,8 +194,8 @@ class OperationRecorder:
     async def cancel_abandoned(self, operation: Operation) -> None:
         """Call off a cancelled operation whose worker let its lease expire; raises LeaseLost when it is back."""
         async with self._database.transaction() as conn:
-            store = await stores.locked(conn, operation.store_id)
-            abandoned = await operations.abandoned(conn, operation.id, fence=operation.fence)
+            store = await stores.lock_store(conn, operation.store_id)
+            abandoned = await operations.lock_abandoned(conn, operation.id, fence=operation.fence)
             if store is None or abandoned is None:
                 raise LeaseLost(operation.id)
             await cancel_operation(conn, store, abandoned)
@@ -210,18 +220,18 @@ class OperationRecorder:
                 changed = update_step(operation, position, message=message)
                 await operations.save_steps(conn, changed.id, changed.steps)
             attempt = operation.attempt + (1 if failed_attempt else 0)
-            changed = await operations.requeue(
+            changed = await operations.requeue_operation(
                 conn, changed, delay=timedelta(seconds=delay_s), attempt=attempt
             )
             if message is not None:
-                await outbox.add(conn, outbox.event("store.step", store, changed))
+                await outbox.add_rows(conn, outbox.make_event("store.step", store, changed))
             if dispatch:
-                await outbox.add(conn, outbox.command(changed))
-                await operations.mark_announced(conn, [changed.id])
+                await outbox.add_rows(conn, outbox.make_command(changed))
+                await operations.mark_dispatched(conn, [changed.id])
             return changed
 
     async def _lock_store(self, conn: Connection, operation: Operation) -> Store:
-        store, _ = await operations.held(conn, operation.id, fence=operation.fence)
+        store, _ = await operations.find_held_store(conn, operation.id, fence=operation.fence)
         return store
 
     async def _write_transition(
@@ -235,19 +245,19 @@ class OperationRecorder:
 
         Raises CancelRequested.
         """
-        async with self._database.connection(tells=outbox.CHANNEL) as conn:
+        async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
             written, before = False, self._last_written.pop(operation.id, None)
             while not written:
                 if before is None:
-                    before, cancel = await operations.held(
+                    before, cancel = await operations.find_held_store(
                         conn, operation.id, fence=operation.fence, lock=False
                     )
                     if cancel and stop_on_cancel:
                         raise CancelRequested
                 store, changed, event = make_transition(before)
-                draft = outbox.event(event, store, changed)
-                written = await transitions.write(
-                    conn, before, store, changed, draft, heed_cancel=stop_on_cancel
+                draft = outbox.make_event(event, store, changed)
+                written = await transitions.write_transition(
+                    conn, before, store, changed, draft, stop_on_cancel=stop_on_cancel
                 )
                 before = None
             self._last_written[operation.id] = store

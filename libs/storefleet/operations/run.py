@@ -9,23 +9,23 @@ from datetime import timedelta
 
 from storefleet.core.errors import (
     CancelRequested,
-    DatabaseAway,
+    DatabaseUnavailable,
+    DependencyUnavailable,
     LeaseLost,
+    NothingChanged,
     PermanentError,
     TransientError,
-    Unavailable,
-    Unchanged,
     Wait,
 )
-from storefleet.core.models import ENDED, Failure, Operation, Store, now
+from storefleet.core.models import FINAL_OPERATION_STATES, Failure, Operation, Store, utc_now
 from storefleet.core.settings import Settings
 from storefleet.observability import logs, metrics
 from storefleet.operations.progress import make_cancellation_failure
 from storefleet.operations.recorder import OperationRecorder
 from storefleet.operations.step_plans import StepPlan
-from storefleet.runtimes.protocol import Change, Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 class OperationRun:
@@ -51,13 +51,15 @@ class OperationRun:
         self._settings = settings
         self._lease_held_until = time.monotonic() + settings.lease
         self._renewal_due = asyncio.Event()
-        self._context = Work(
+        self._context = StepContext(
             store=store,
             operation_id=operation.id,
             request_id=request_id,
-            change=Change.of(operation) if operation.kind in ("upgrade", "rollback") else None,
-            check=self._check_ownership,
-            say=self._report_progress,
+            change=VersionChange.of(operation)
+            if operation.kind in ("upgrade", "rollback")
+            else None,
+            check_ownership=self._check_ownership,
+            report_progress=self._report_progress,
         )
 
     def wake_heartbeat(self) -> None:
@@ -124,16 +126,16 @@ class OperationRun:
                 step.name: step for step in self._step_plan(self._store, self._operation)
             }
             for position, step in enumerate(self._operation.steps):
-                if step.state not in ENDED:
+                if step.state not in FINAL_OPERATION_STATES:
                     await self._run_step(position, runtime_steps[step.name])
         except CancelRequested:
             await self._record_cancellation()
         except Wait as error:
             await self._schedule_wait(error.reason, error.delay)
-        except Unavailable as error:
+        except DependencyUnavailable as error:
             await self._schedule_wait(error.detail, random.uniform(1, 3))  # noqa: S311  jitter, not a secret
         except PermanentError as error:
-            unchanged = isinstance(error, Unchanged)
+            unchanged = isinstance(error, NothingChanged)
             await self._record_failure(
                 error.code, error.detail, error.next_step, store_unchanged=unchanged
             )
@@ -155,23 +157,23 @@ class OperationRun:
             await self._write_with_retry(
                 lambda: self._recorder.record_step_start(self._operation, position)
             )
-        logs.bind(step=step.name)
+        logs.bind_log_context(step=step.name)
         outcome_label = "failed"
         try:
             outcome = await step.run(self._context)
             outcome_label = "succeeded"
-        except (Wait, Unavailable):
+        except (Wait, DependencyUnavailable):
             outcome_label = "waiting"
             raise
         finally:
             elapsed = time.monotonic() - started
-            metrics.STEP_SECONDS.labels(self._operation.kind, step.name, outcome_label).observe(
+            metrics.STEP_DURATION.labels(self._operation.kind, step.name, outcome_label).observe(
                 elapsed
             )
             log.info("step_ended", outcome=outcome_label, seconds=round(elapsed, 3))
         await self._record_step_result(position, outcome)
 
-    async def _record_step_result(self, position: int, result: Outcome) -> None:
+    async def _record_step_result(self, position: int, result: StepResult) -> None:
         last = position == len(self._operation.steps) - 1
         await self._write_with_retry(
             lambda: self._recorder.record_step_result(
@@ -182,9 +184,9 @@ class OperationRun:
             self._count_end(self._operation.state)
 
     def _count_end(self, outcome: str) -> None:
-        metrics.OPERATIONS.labels(self._operation.kind, outcome).inc()
-        seconds = (now() - self._operation.created_at).total_seconds()
-        metrics.OPERATION_SECONDS.labels(self._operation.kind).observe(seconds)
+        metrics.OPERATIONS_ENDED.labels(self._operation.kind, outcome).inc()
+        seconds = (utc_now() - self._operation.created_at).total_seconds()
+        metrics.OPERATION_DURATION.labels(self._operation.kind).observe(seconds)
         log.info(
             "operation_ended", kind=self._operation.kind, outcome=outcome, seconds=round(seconds, 3)
         )
@@ -228,7 +230,7 @@ class OperationRun:
         """A transient failure: again after a pause that grows, until the deadline."""
         delays = self._settings.retry_delays
         delay = delays[min(self._operation.attempt, len(delays)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311
-        if now() + timedelta(seconds=delay) > self._operation.deadline:
+        if utc_now() + timedelta(seconds=delay) > self._operation.deadline:
             await self._record_failure(code, detail, next_step, deadline_reached=True)
             return
         metrics.RETRIES.labels(self._operation.kind).inc()
@@ -274,7 +276,7 @@ class OperationRun:
         while True:
             try:
                 self._operation = await write()
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 if time.monotonic() > self._lease_held_until:
                     raise LeaseLost(self._operation.id) from None
                 await asyncio.sleep(0.3)
@@ -290,7 +292,7 @@ class OperationRun:
             self._renewal_due.clear()
             try:
                 await self._renew_lease()
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 if time.monotonic() > self._lease_held_until:
                     steps_task.cancel()
                     raise LeaseLost(self._operation.id) from None

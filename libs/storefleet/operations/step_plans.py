@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from storefleet.core.models import Operation, Store
-from storefleet.runtimes.protocol import Change, Runtime, RuntimeStep
+from storefleet.runtimes.protocol import Runtime, RuntimeStep, VersionChange
 
 StepPlan = Callable[[Store, Operation], Sequence[RuntimeStep]]
 #: By kind of operation.
@@ -15,7 +15,9 @@ def make_provisioning_plans(runtime: Runtime) -> StepPlans:
     return {
         "create": lambda store, _operation: runtime.create_steps(store),
         "upgrade": lambda store, operation: _list_upgrade_steps(runtime, store, operation),
-        "rollback": lambda store, operation: runtime.rollback_steps(store, Change.of(operation)),
+        "rollback": lambda store, operation: runtime.rollback_steps(
+            store, VersionChange.of(operation)
+        ),
     }
 
 
@@ -28,9 +30,9 @@ def _list_upgrade_steps(
     runtime: Runtime, store: Store, operation: Operation
 ) -> Sequence[RuntimeStep]:
     """There, or, with an error to tell, back."""
-    change = Change.of(operation)
+    change = VersionChange.of(operation)
     return (
-        runtime.return_steps(store, change)
+        runtime.automatic_rollback_steps(store, change)
         if operation.error
         else runtime.upgrade_steps(store, change)
     )

@@ -54,14 +54,14 @@ async def start_automatic_rollback(
     steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps or ())
     changed = operation.model_copy(update={"steps": steps})
     await operations.save_steps(conn, changed.id, changed.steps)
-    changed = await version_changes.turn_back(
-        conn, changed, failure, deposed=rollback_steps is None
+    changed = await version_changes.start_automatic_rollback(
+        conn, changed, failure, release_lease=rollback_steps is None
     )
-    store = await stores.change(conn, store.id, state="rolling_back")
-    drafts = [outbox.event("store.rolling_back", store, changed)]
+    store = await stores.update_store(conn, store.id, state="rolling_back")
+    drafts = [outbox.make_event("store.rolling_back", store, changed)]
     if rollback_steps is None:
-        drafts.append(outbox.command(changed))
-    await outbox.add(conn, *drafts)
+        drafts.append(outbox.make_command(changed))
+    await outbox.add_rows(conn, *drafts)
     return changed
 
 
@@ -76,14 +76,14 @@ async def record_store_failure(
     """The store shows the failure, unless it is to be deleted anyway, or is as it was; then whatever waits goes on."""
     changes_store = operation.kind in ("upgrade", "rollback")
     if operation.kind != "delete" and store.state == "deleting":
-        await outbox.add(conn, outbox.event("store.step", store, operation))
+        await outbox.add_rows(conn, outbox.make_event("store.step", store, operation))
     elif changes_store and (store_unchanged or store.state == "ready"):
         if store.state != "ready":
-            store = await stores.change(conn, store.id, state="ready", failure=None)
-        await outbox.add(conn, outbox.event("store.ready", store, operation))
+            store = await stores.update_store(conn, store.id, state="ready", failure=None)
+        await outbox.add_rows(conn, outbox.make_event("store.ready", store, operation))
     else:
-        store = await stores.change(conn, store.id, state="failed", failure=failure)
-        await outbox.add(conn, outbox.event("store.failed", store, operation))
+        store = await stores.update_store(conn, store.id, state="failed", failure=failure)
+        await outbox.add_rows(conn, outbox.make_event("store.failed", store, operation))
     await dispatch_next_operation(conn, store.id)
 
 
@@ -91,14 +91,14 @@ async def mark_cancelled(conn: Connection, operation: Operation) -> Operation:
     """Close an operation and the step it stands at; the caller owns it, or knows that nobody does."""
     changed = close_running_step(operation, "cancelled", "Cancelled")
     await operations.save_steps(conn, changed.id, changed.steps)
-    changed = await operations.end(conn, changed, state="cancelled", error=None)
-    metrics.OPERATIONS.labels(changed.kind, "cancelled").inc()
+    changed = await operations.end_operation(conn, changed, state="cancelled", error=None)
+    metrics.OPERATIONS_ENDED.labels(changed.kind, "cancelled").inc()
     return changed
 
 
 async def dispatch_next_operation(conn: Connection, store_id: str) -> None:
     """The operation that waited for the one that has just ended."""
-    waiting = await operations.next_of_store(conn, store_id)
+    waiting = await operations.find_next_operation(conn, store_id)
     if waiting is not None and waiting.state == "queued":
-        await outbox.add(conn, outbox.command(waiting))
-        await operations.mark_announced(conn, [waiting.id])
+        await outbox.add_rows(conn, outbox.make_command(waiting))
+        await operations.mark_dispatched(conn, [waiting.id])

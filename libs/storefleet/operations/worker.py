@@ -11,19 +11,19 @@ from datetime import timedelta
 
 import structlog
 
-from storefleet.core.errors import DatabaseAway
-from storefleet.core.messages import COMMANDS, Command, UnreadableMessage, read_command
-from storefleet.core.models import Operation, Store, now
+from storefleet.core.errors import DatabaseUnavailable
+from storefleet.core.messages import COMMAND_STREAM, Command, UnreadableMessage, decode_command
+from storefleet.core.models import Operation, Store, utc_now
 from storefleet.core.settings import Settings
 from storefleet.database import dead_letters, operations, outbox
 from storefleet.database.pool import Database
-from storefleet.messaging import Bus, Message, Pull
+from storefleet.messaging import MessageBus, PullConsumer, ReceivedMessage
 from storefleet.observability import logs, metrics
 from storefleet.operations.recorder import OperationRecorder
 from storefleet.operations.run import OperationRun
 from storefleet.operations.step_plans import StepPlans
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 class Worker:
@@ -35,7 +35,7 @@ class Worker:
         service: str,
         step_plans: StepPlans,
         database: Database,
-        bus: Bus,
+        bus: MessageBus,
         settings: Settings,
     ) -> None:
         self._service = service
@@ -51,14 +51,18 @@ class Worker:
 
     async def run(self) -> None:
         """Take commands until cancelled; then let running work finish for the grace period, and hand back the rest."""
-        self._database.serve(outbox.CHANNEL, self._bus.poke)
-        consumer = await self._bus.pull(COMMANDS, self._service, capacity=self._settings.workers)
+        self._database.set_local_wake(outbox.OUTBOX_CHANNEL, self._bus.wake_relay)
+        consumer = await self._bus.open_consumer(
+            COMMAND_STREAM, self._service, capacity=self._settings.workers
+        )
         listener = asyncio.create_task(
             self._database.listen(operations.CANCEL_CHANNEL, self._wake_runs)
         )
         try:
             while True:
-                task = asyncio.create_task(self._handle_message(await consumer.next(), consumer))
+                task = asyncio.create_task(
+                    self._handle_message(await consumer.next_message(), consumer)
+                )
                 self._tasks.add(task)
                 task.add_done_callback(self._discard_task)
         finally:
@@ -87,21 +91,21 @@ class Worker:
         if left:
             await asyncio.wait(left, timeout=5)
 
-    async def _handle_message(self, message: Message, consumer: Pull) -> None:
+    async def _handle_message(self, message: ReceivedMessage, consumer: PullConsumer) -> None:
         try:
             await self._process_message(message)
         finally:
-            await consumer.release()
+            await consumer.release_slot()
 
-    async def _process_message(self, message: Message) -> None:
+    async def _process_message(self, message: ReceivedMessage) -> None:
         structlog.contextvars.clear_contextvars()
-        logs.bind(service=self._service)
+        logs.bind_log_context(service=self._service)
         try:
-            command = read_command(message.body)
+            command = decode_command(message.body)
         except UnreadableMessage as error:
             await self._store_dead_letter(message, str(error))
             return
-        logs.bind(
+        logs.bind_log_context(
             store_id=command.store_id,
             operation_id=command.operation_id,
             request_id=command.request_id,
@@ -114,32 +118,32 @@ class Worker:
                 lease_duration=self._lease_duration,
                 step_plans=self._step_plans,
             )
-        except DatabaseAway:
-            await message.later(1)
+        except DatabaseUnavailable:
+            await message.retry_later(1)
             return
-        await message.done()
+        await message.acknowledge()
         if claimed is None:
             log.debug("nothing_to_do")
             return
         await self._run_operation(command, *claimed)
 
-    async def _store_dead_letter(self, message: Message, reason: str) -> None:
+    async def _store_dead_letter(self, message: ReceivedMessage, reason: str) -> None:
         """An unreadable message: kept as a dead letter, then gone from the queue."""
         log.error("message_unreadable", subject=message.subject, reason=reason)
         try:
             async with self._database.transaction() as conn:
-                await dead_letters.add(
+                await dead_letters.add_dead_letter(
                     conn,
                     reason="unreadable",
                     detail=reason,
                     subject=message.subject,
                     payload=message.body,
                 )
-        except DatabaseAway:
-            await message.later(1)
+        except DatabaseUnavailable:
+            await message.retry_later(1)
             return
         metrics.DEAD_LETTERS.labels("unreadable").inc()
-        await message.never()
+        await message.terminate()
 
     async def _run_operation(self, command: Command, store: Store, operation: Operation) -> None:
         log.debug(
@@ -150,7 +154,7 @@ class Worker:
         )
         if operation.fence == 1:
             metrics.COMMAND_AGE.labels(self._service).observe(
-                (now() - operation.created_at).total_seconds()
+                (utc_now() - operation.created_at).total_seconds()
             )
         elif operation.taken_over:
             metrics.TAKEOVERS.labels(operation.kind).inc()

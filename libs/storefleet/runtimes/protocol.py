@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-from storefleet.core.models import Credentials, Operation, Store
+from storefleet.core.models import AdminCredentials, Operation, Store
 
 
 class Address(NamedTuple):
@@ -15,14 +15,14 @@ class Address(NamedTuple):
     admin_url: str
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """What a step has to say when it is done."""
 
     message: str = ""
     address: Address | None = None
 
 
-class Use(NamedTuple):
+class ResourceUsage(NamedTuple):
     """How much of a thing a store takes, of what it may: quantities as people read them, and `share` from 0 to 1."""
 
     name: str
@@ -32,7 +32,7 @@ class Use(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Change:
+class VersionChange:
     """From which version to which; `dump` is the id of the operation that dumped the database before the upgrade.
 
     `restore` puts that dump back, and `discard_orders` accepts that what was ordered since is lost.
@@ -64,7 +64,7 @@ async def _silent(_message: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StepContext:
     """What a step works on, and its line to the operation that runs it.
 
     `check` raises LeaseLost or CancelRequested when the operation is not ours any more: to be called right before an
@@ -75,9 +75,9 @@ class Work:
     store: Store
     operation_id: str
     request_id: str | None = None
-    change: Change | None = None
-    check: Callable[[], Awaitable[None]] = field(default=_always)
-    say: Callable[[str], Awaitable[None]] = field(default=_silent)
+    change: VersionChange | None = None
+    check_ownership: Callable[[], Awaitable[None]] = field(default=_always)
+    report_progress: Callable[[str], Awaitable[None]] = field(default=_silent)
 
 
 class RuntimeStep(NamedTuple):
@@ -88,7 +88,7 @@ class RuntimeStep(NamedTuple):
 
     name: str
     title: str
-    run: Callable[[Work], Awaitable[Outcome]]
+    run: Callable[[StepContext], Awaitable[StepResult]]
 
 
 class Runtime(Protocol):
@@ -113,23 +113,25 @@ class Runtime(Protocol):
         """From whatever is there to nothing; the last step proves it."""
         ...
 
-    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         """From `change.origin` to a store of `change.target` that people can buy from; the database is dumped first."""
         ...
 
-    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def automatic_rollback_steps(
+        self, store: Store, change: VersionChange
+    ) -> Sequence[RuntimeStep]:
         """From wherever an upgrade has stopped back to `change.origin`; their names begin with `return-`."""
         ...
 
-    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         """From `change.origin` back to `change.target`, an older one; a step may raise Unchanged before any effect."""
         ...
 
-    async def usage(self, store: Store) -> list[Use] | None:
+    async def usage(self, store: Store) -> list[ResourceUsage] | None:
         """What the store takes of its plan; None where nothing limits it."""
         ...
 
-    async def credentials(self, store: Store) -> Credentials | None:
+    async def credentials(self, store: Store) -> AdminCredentials | None:
         """The admin's sign-in as it was generated; None when there is none (yet, or any more)."""
         ...
 

@@ -4,10 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from storefleet.core.errors import PermanentError
-from storefleet.core.models import Credentials, Store
+from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engines
-from storefleet.runtimes.protocol import Address, Change, Outcome, RuntimeStep, Use, Work
+from storefleet.runtimes.protocol import (
+    Address,
+    ResourceUsage,
+    RuntimeStep,
+    StepContext,
+    StepResult,
+    VersionChange,
+)
 
 
 class SimulatedRuntime:
@@ -34,14 +41,16 @@ class SimulatedRuntime:
         del store
         return (RuntimeStep("simulate", "Pretend to remove the store", self._forget),)
 
-    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store, change
         return (
             RuntimeStep("dump", "Pretend to dump the database", self._forget),
             RuntimeStep("release", "Pretend to install the version", self._release),
         )
 
-    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def automatic_rollback_steps(
+        self, store: Store, change: VersionChange
+    ) -> Sequence[RuntimeStep]:
         del store, change
         return (
             RuntimeStep(
@@ -49,32 +58,34 @@ class SimulatedRuntime:
             ),
         )
 
-    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store
         restore = RuntimeStep("restore", "Pretend to put the dump back", self._forget)
         release = RuntimeStep("release", "Pretend to install the version", self._pretend)
         return (restore, release) if change.restore else (release,)
 
-    async def usage(self, store: Store) -> list[Use] | None:
+    async def usage(self, store: Store) -> list[ResourceUsage] | None:
         """What the plan allows, and that nothing of it is taken."""
         engine = self._engines.find(store.engine)
         plan = engine.plan(store.plan) if engine else None
         return (
-            [Use(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()] if plan else None
+            [ResourceUsage(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()]
+            if plan
+            else None
         )
 
-    async def credentials(self, store: Store) -> Credentials | None:
+    async def credentials(self, store: Store) -> AdminCredentials | None:
         del store
         return None
 
     async def logs(self, store: Store, *, tail: int) -> list[str]:
         return [f"{store.name} is simulated: it runs nowhere."][:tail]
 
-    async def _pretend(self, work: Work) -> Outcome:
+    async def _pretend(self, work: StepContext) -> StepResult:
         url = f"http://{work.store.name}.{self._domain}/"
-        return Outcome("Simulated", Address(url, f"{url}admin/"))
+        return StepResult("Simulated", Address(url, f"{url}admin/"))
 
-    async def _release(self, work: Work) -> Outcome:
+    async def _release(self, work: StepContext) -> StepResult:
         """A version whose image is “nowhere” does not come up, so that it can be seen what happens then."""
         engine = self._engines.find(work.store.engine)
         if engine and work.change and engine.image(work.change.target) == "nowhere":
@@ -85,6 +96,6 @@ class SimulatedRuntime:
             )
         return await self._pretend(work)
 
-    async def _forget(self, work: Work) -> Outcome:
+    async def _forget(self, work: StepContext) -> StepResult:
         del work
-        return Outcome("Simulated")
+        return StepResult("Simulated")

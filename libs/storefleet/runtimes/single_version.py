@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
-from storefleet.core.errors import Unchanged
+from storefleet.core.errors import NothingChanged
 from storefleet.core.models import Store
-from storefleet.runtimes.protocol import Change, Outcome, RuntimeStep, Use, Work
+from storefleet.runtimes.protocol import (
+    ResourceUsage,
+    RuntimeStep,
+    StepContext,
+    StepResult,
+    VersionChange,
+)
 
 
 class OneVersion:
@@ -12,30 +18,32 @@ class OneVersion:
 
     changes_versions = False
 
-    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store, change
         return (RuntimeStep("release", "Install the version", _refuse),)
 
-    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def automatic_rollback_steps(
+        self, store: Store, change: VersionChange
+    ) -> Sequence[RuntimeStep]:
         del store, change
         return (RuntimeStep("return-release", "Go back to the version before", _stay),)
 
-    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         return self.upgrade_steps(store, change)
 
-    async def usage(self, store: Store) -> list[Use] | None:
+    async def usage(self, store: Store) -> list[ResourceUsage] | None:
         """Nothing limits what a store takes."""
         del store
         return None
 
 
-async def _refuse(_work: Work) -> Outcome:
-    raise Unchanged(
+async def _refuse(_work: StepContext) -> StepResult:
+    raise NothingChanged(
         "cannot_change_versions",
         "Here a store keeps the version that it was made with.",
         next_step="Create a new store with the other version, or run the platform on Kubernetes.",
     )
 
 
-async def _stay(_work: Work) -> Outcome:
-    return Outcome("It was never left")
+async def _stay(_work: StepContext) -> StepResult:
+    return StepResult("It was never left")

@@ -10,7 +10,7 @@ import aiohttp
 
 from storefleet.core.errors import TransientError
 from storefleet.engines.catalogue import Engine, Page
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 
 _PAGE_LIMIT = 2 << 20
 _KNOCKS = (*([0.1] * 7), 2.0)  # longest wait for a connection, one try after the other, seconds
@@ -32,7 +32,13 @@ class Visitor:
             yield self
 
     async def prove(
-        self, work: Work, engine: Engine, *, server: str, host: str, patience: float | None = None
+        self,
+        work: StepContext,
+        engine: Engine,
+        *,
+        server: str,
+        host: str,
+        patience: float | None = None,
     ) -> None:
         """Every page that the engine names shows at `server` (http://address:port) what it says; or TransientError."""
         admin = Page(path=engine.admin.sign_in_path, expect=engine.admin.expect)
@@ -42,7 +48,14 @@ class Visitor:
             await self._shows(work, page, what, server=server, host=host, patience=patience)
 
     async def _shows(
-        self, work: Work, page: Page, what: str, *, server: str, host: str, patience: float | None
+        self,
+        work: StepContext,
+        page: Page,
+        what: str,
+        *,
+        server: str,
+        host: str,
+        patience: float | None,
     ) -> None:
         deadline = time.monotonic() + (self._patience if patience is None else patience)
         request_id = work.request_id or work.operation_id
@@ -55,7 +68,7 @@ class Visitor:
                     f"The {what} {problem}.",
                     next_step="Read the store's log, then retry.",
                 )
-            await work.say(f"Waiting for the {what}: it {problem}")
+            await work.report_progress(f"Waiting for the {what}: it {problem}")
             await asyncio.sleep(0.25)
 
     async def problem(

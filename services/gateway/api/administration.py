@@ -11,8 +11,13 @@ from services.gateway.api.responses import accepted
 from storefleet.admission.stores import StoreAdmission
 from storefleet.auth.accounts import Accounts
 from storefleet.core.errors import Conflict, NotFound
-from storefleet.core.identifiers import COMMAND, DEAD_LETTER, TOKEN, new_id
-from storefleet.core.models import OWNER_SCOPES, Caller, Scope, now, timestamp
+from storefleet.core.identifiers import (
+    COMMAND_PREFIX,
+    DEAD_LETTER_PREFIX,
+    TOKEN_PREFIX,
+    generate_id,
+)
+from storefleet.core.models import OWNER_SCOPES, Principal, Scope, format_timestamp, utc_now
 from storefleet.database import dead_letters, outbox
 from storefleet.database.pool import Database
 from storefleet.http.app import REQUEST_ID, read_json
@@ -27,7 +32,7 @@ class Administration:
         database: Database,
         accounts: Accounts,
         admission: StoreAdmission,
-        caller: Callable[[web.Request, Scope], Awaitable[Caller]],
+        caller: Callable[[web.Request, Scope], Awaitable[Principal]],
     ) -> None:
         self._database = database
         self._accounts = accounts
@@ -73,8 +78,10 @@ class Administration:
         token = await self._accounts.create_token(
             caller,
             name=body.name,
-            scopes=list(body.scopes or [scope for scope in OWNER_SCOPES if caller.may(scope)]),
-            expires_at=now() + timedelta(days=body.expires_in_days),
+            scopes=list(
+                body.scopes or [scope for scope in OWNER_SCOPES if caller.has_scope(scope)]
+            ),
+            expires_at=utc_now() + timedelta(days=body.expires_in_days),
             request_id=request[REQUEST_ID],
         )
         shape = {**_token(token), "token": token["token"]}
@@ -83,7 +90,7 @@ class Administration:
     async def revoke_token(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "tokens:write")
         await self._accounts.revoke_token(
-            caller, token_id=path_id(request, TOKEN), request_id=request[REQUEST_ID]
+            caller, token_id=path_id(request, TOKEN_PREFIX), request_id=request[REQUEST_ID]
         )
         return web.Response(status=204)
 
@@ -92,19 +99,21 @@ class Administration:
     async def list_dead_letters(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
         async with self._database.connection() as conn:
-            page, more = await dead_letters.listed(
+            page, more = await dead_letters.list_page(
                 conn,
                 tenant_id=_whose(caller),
                 limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", DEAD_LETTER),
+                starting_after=identifier(request, "starting_after", DEAD_LETTER_PREFIX),
             )
         return web.json_response({"data": [_letter(letter) for letter in page], "has_more": more})
 
     async def get_dead_letter(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
-        letter_id = path_id(request, DEAD_LETTER)
+        letter_id = path_id(request, DEAD_LETTER_PREFIX)
         async with self._database.connection() as conn:
-            letter = await dead_letters.find(conn, tenant_id=_whose(caller), letter_id=letter_id)
+            letter = await dead_letters.find_dead_letter(
+                conn, tenant_id=_whose(caller), letter_id=letter_id
+            )
         if letter is None:
             raise NotFound("There is no such dead letter.")
         payload = bytes(letter["payload"]).decode(errors="replace")
@@ -113,9 +122,9 @@ class Administration:
     async def replay_dead_letter(self, request: web.Request) -> web.Response:
         """A given-up operation is retried; an unreadable message is sent again as it was."""
         caller = await self._caller(request, "stores:write")
-        letter_id = path_id(request, DEAD_LETTER)
+        letter_id = path_id(request, DEAD_LETTER_PREFIX)
         async with self._database.transaction() as conn:
-            letter = await dead_letters.find(
+            letter = await dead_letters.find_dead_letter(
                 conn, tenant_id=_whose(caller), letter_id=letter_id, lock=True
             )
             if letter is None:
@@ -123,12 +132,15 @@ class Administration:
             if letter["replayed_at"] is not None:
                 raise Conflict("It has been replayed already.", code="already_replayed")
             if letter["operation_id"] is None:
-                await outbox.add(
-                    conn, outbox.raw(new_id(COMMAND), letter["subject"], bytes(letter["payload"]))
+                await outbox.add_rows(
+                    conn,
+                    outbox.make_raw_message(
+                        generate_id(COMMAND_PREFIX), letter["subject"], bytes(letter["payload"])
+                    ),
                 )
                 await dead_letters.mark_replayed(conn, letter["id"])
                 return web.json_response(
-                    {**_letter(letter), "replayed_at": timestamp(now())}, status=202
+                    {**_letter(letter), "replayed_at": format_timestamp(utc_now())}, status=202
                 )
         owner = caller.model_copy(update={"tenant_id": letter["tenant_id"]})
         taken = await self._admission.retry_operation(
@@ -139,9 +151,9 @@ class Administration:
         return accepted(taken)
 
 
-def _whose(caller: Caller) -> str | None:
+def _whose(caller: Principal) -> str | None:
     """An operator sees everybody's dead letters."""
-    return None if caller.may("operator") else caller.tenant_id
+    return None if caller.has_scope("operator") else caller.tenant_id
 
 
 def _token(record: Any) -> dict[str, Any]:
@@ -150,9 +162,9 @@ def _token(record: Any) -> dict[str, Any]:
         "name": record["name"],
         "prefix": record["prefix"],
         "scopes": list(record["scopes"]),
-        "created_at": timestamp(record["created_at"]),
-        "expires_at": timestamp(record["expires_at"]),
-        "last_used_at": timestamp(record["last_used_at"]),
+        "created_at": format_timestamp(record["created_at"]),
+        "expires_at": format_timestamp(record["expires_at"]),
+        "last_used_at": format_timestamp(record["last_used_at"]),
     }
 
 
@@ -165,6 +177,6 @@ def _letter(record: Any) -> dict[str, Any]:
         "reason": record["reason"],
         "detail": record["detail"],
         "subject": record["subject"],
-        "created_at": timestamp(record["created_at"]),
-        "replayed_at": timestamp(record["replayed_at"]),
+        "created_at": format_timestamp(record["created_at"]),
+        "replayed_at": format_timestamp(record["replayed_at"]),
     }

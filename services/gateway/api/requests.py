@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from storefleet.core.errors import Invalid, NotFound
-from storefleet.core.identifiers import STORE, is_id
+from storefleet.core.errors import InvalidRequest, NotFound
+from storefleet.core.identifiers import STORE_PREFIX, is_id
 from storefleet.core.models import Scope
 from storefleet.http.app import is_storable_text
 
@@ -59,7 +59,7 @@ def parsed(shape: type[_Shape], body: dict[str, Any]) -> _Shape:
             ("".join(f"/{part}"[:80] for part in e["loc"]), e["msg"]) for e in error.errors()[:20]
         ]
         first = f"{errors[0][0] or 'The body'}: {errors[0][1]}."
-        raise Invalid(first, errors=errors) from None
+        raise InvalidRequest(first, errors=errors) from None
 
 
 def number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
@@ -67,7 +67,7 @@ def number(request: web.Request, name: str, default: int, least: int, most: int)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
-        raise Invalid(
+        raise InvalidRequest(
             f"“{name}” must be a number from {least} to {most}.",
             errors=[(f"/{name}", f"{least} to {most}")],
         )
@@ -80,11 +80,11 @@ def word(request: web.Request, name: str, allowed: tuple[str, ...] | None = None
     if not text:
         return None
     if allowed is not None and text not in allowed:
-        raise Invalid(
+        raise InvalidRequest(
             f"“{name}” must be one of: {', '.join(allowed)}.", errors=[(f"/{name}", "is not known")]
         )
     if len(text) > 100 or not is_storable_text(text):
-        raise Invalid(
+        raise InvalidRequest(
             f"“{name}” must be text of at most 100 characters.",
             errors=[(f"/{name}", "is not allowed")],
         )
@@ -96,14 +96,16 @@ def identifier(request: web.Request, name: str, kind: str) -> str | None:
     if text is None:
         return None
     if not is_id(text, kind):
-        raise Invalid(f"“{name}” must be an id ({kind}_…).", errors=[(f"/{name}", "is not an id")])
+        raise InvalidRequest(
+            f"“{name}” must be an id ({kind}_…).", errors=[(f"/{name}", "is not an id")]
+        )
     return text
 
 
 def store_ref(request: web.Request) -> str:
     """The id or name in the path; what can be neither is not found."""
     ref = request.match_info["ref"]
-    if not (is_id(ref, STORE) or _NAME.fullmatch(ref)):
+    if not (is_id(ref, STORE_PREFIX) or _NAME.fullmatch(ref)):
         raise NotFound("There is no such store.")
     return ref
 

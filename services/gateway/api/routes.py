@@ -27,8 +27,8 @@ from storefleet.admission.versions import VersionAdmission
 from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
 from storefleet.core.errors import Conflict, Forbidden, NotFound
-from storefleet.core.identifiers import EVENT, OPERATION, STORE
-from storefleet.core.models import STORE_STATES, Caller, Scope, Store
+from storefleet.core.identifiers import EVENT_PREFIX, OPERATION_PREFIX, STORE_PREFIX
+from storefleet.core.models import STORE_STATES, Principal, Scope, Store
 from storefleet.core.settings import Settings
 from storefleet.database import access, event_history, operations, stores, version_changes
 from storefleet.database.pool import Database
@@ -91,9 +91,9 @@ class Api:
             *self._administration.routes(),
         )
 
-    async def _caller(self, request: web.Request, scope: Scope) -> Caller:
+    async def _caller(self, request: web.Request, scope: Scope) -> Principal:
         caller = await self._callers.authenticate(request)
-        if not caller.may(scope):
+        if not caller.has_scope(scope):
             raise Forbidden(f"This needs the scope “{scope}”.", code="scope_missing")
         return caller
 
@@ -104,7 +104,7 @@ class Api:
                 "tenant": caller.tenant_id,
                 "tenant_name": caller.tenant_name,
                 "email": caller.email,
-                "operator": caller.may("operator"),
+                "operator": caller.has_scope("operator"),
                 "scopes": sorted(caller.scopes),
             }
         )
@@ -122,13 +122,13 @@ class Api:
     async def list_stores(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
         async with self._database.connection() as conn:
-            page, more = await stores.listed(
+            page, more = await stores.list_page(
                 conn,
                 tenant_id=caller.tenant_id,
                 state=word(request, "state", STORE_STATES),
                 query=word(request, "q"),
                 limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", STORE),
+                starting_after=identifier(request, "starting_after", STORE_PREFIX),
             )
         return web.json_response({"data": [store.to_json() for store in page], "has_more": more})
 
@@ -199,11 +199,11 @@ class Api:
         caller = await self._caller(request, "stores:read")
         store = await self._store(caller, request)
         async with self._database.connection() as conn:
-            page, more = await version_changes.history(
+            page, more = await version_changes.list_version_history(
                 conn,
                 store=store,
                 limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", OPERATION),
+                starting_after=identifier(request, "starting_after", OPERATION_PREFIX),
             )
         return web.json_response({"data": [entry.to_json() for entry in page], "has_more": more})
 
@@ -224,12 +224,12 @@ class Api:
         caller = await self._caller(request, "stores:read")
         store = await self._store(caller, request)
         async with self._database.connection() as conn:
-            page, more = await event_history.of_store(
+            page, more = await event_history.list_store_events(
                 conn,
                 tenant_id=caller.tenant_id,
                 store_id=store.id,
                 limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", EVENT),
+                starting_after=identifier(request, "starting_after", EVENT_PREFIX),
             )
         return web.json_response({"data": [event.to_json() for event in page], "has_more": more})
 
@@ -239,10 +239,10 @@ class Api:
         lines = await self._runtime.logs(store, tail=number(request, "tail", 100, 1, 1000))
         return web.json_response({"data": lines})
 
-    async def _store(self, caller: Caller, request: web.Request) -> Store:
+    async def _store(self, caller: Principal, request: web.Request) -> Store:
         async with self._database.connection() as conn:
-            store = await stores.find(
-                conn, tenant_id=caller.tenant_id, ref=store_ref(request), kept=self._kept
+            store = await stores.find_store(
+                conn, tenant_id=caller.tenant_id, store_ref=store_ref(request), retention=self._kept
             )
         if store is None:
             raise NotFound("There is no such store.")
@@ -253,13 +253,13 @@ class Api:
     async def list_operations(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:read")
         async with self._database.connection() as conn:
-            page, more = await operations.listed(
+            page, more = await operations.list_page(
                 conn,
                 tenant_id=caller.tenant_id,
-                store_id=identifier(request, "store_id", STORE),
+                store_id=identifier(request, "store_id", STORE_PREFIX),
                 state=word(request, "state", _OPERATION_STATES),
                 limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", OPERATION),
+                starting_after=identifier(request, "starting_after", OPERATION_PREFIX),
             )
         return web.json_response(
             {"data": [operation.to_json() for operation in page], "has_more": more}
@@ -268,12 +268,12 @@ class Api:
     async def get_operation(self, request: web.Request) -> web.Response:
         """With `?wait=<seconds>`: answered when the operation has ended, or after that time."""
         caller = await self._caller(request, "stores:read")
-        operation_id = path_id(request, OPERATION)
+        operation_id = path_id(request, OPERATION_PREFIX)
         deadline = time.monotonic() + number(request, "wait", 0, 0, _LONGEST_WAIT)
         pause = 0.05
         while True:
             async with self._database.connection() as conn:
-                operation = await operations.find(
+                operation = await operations.find_operation(
                     conn, tenant_id=caller.tenant_id, operation_id=operation_id
                 )
             if operation is None:
@@ -286,13 +286,13 @@ class Api:
     async def cancel_operation(self, request: web.Request) -> web.Response:
         caller = await self._caller(request, "stores:write")
         operation = await self._admission.cancel_operation(
-            caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
+            caller, operation_id=path_id(request, OPERATION_PREFIX), request_id=request[REQUEST_ID]
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)
 
 
 async def reveal(
-    database: Database, runtime: Runtime, caller: Caller, store: Store, request_id: str
+    database: Database, runtime: Runtime, caller: Principal, store: Store, request_id: str
 ) -> dict[str, str]:
     """The store's admin sign-in, after a line in the audit log; raises Conflict while there is none."""
     credentials = (
@@ -303,7 +303,7 @@ async def reveal(
             f"The store is {store.state} and has no sign-in to show.", code="no_credentials"
         )
     async with database.transaction() as conn:
-        await access.audit(
+        await access.insert_audit_entry(
             conn,
             tenant_id=caller.tenant_id,
             actor=caller.token_id or caller.user_id,

@@ -11,8 +11,13 @@ from aiohttp import web
 
 from services.gateway.dashboard import view_models
 from storefleet.auth.authentication import Authenticator, check_csrf
-from storefleet.core.errors import DatabaseAway, RequestError, Unauthenticated, Unreadable
-from storefleet.core.models import Caller
+from storefleet.core.errors import (
+    DatabaseUnavailable,
+    RequestError,
+    Unauthenticated,
+    UnreadableRequest,
+)
+from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 from storefleet.database import event_history
 from storefleet.database.pool import Database
@@ -48,10 +53,10 @@ class Frame:
         self.secure = settings.gateway_url.startswith("https://")
         self.kept = timedelta(days=settings.keep_days)
 
-    async def signed_in(self, request: web.Request) -> Caller | None:
+    async def signed_in(self, request: web.Request) -> Principal | None:
         return await self._callers.find_signed_in_user(request)
 
-    async def person(self, request: web.Request) -> Caller:
+    async def person(self, request: web.Request) -> Principal:
         """Who is signed in; raises a redirect to the sign-in otherwise."""
         caller = await self._callers.find_signed_in_user(request)
         if caller is None:
@@ -62,7 +67,7 @@ class Frame:
             raise web.HTTPSeeOther("/login" if known else f"/login?next={quote(target, safe='')}")
         return caller
 
-    async def acting(self, request: web.Request) -> tuple[Caller, dict[str, str]]:
+    async def acting(self, request: web.Request) -> tuple[Principal, dict[str, str]]:
         """Who sends this form, and its fields; raises Forbidden for forms that are not ours."""
         caller = await self.person(request)
         self.check_origin(request)
@@ -78,9 +83,9 @@ class Frame:
         public = urlsplit(self.settings.public_live_url)
         return public.port if public.netloc else self.settings.notifier_port
 
-    async def context(self, request: web.Request, caller: Caller) -> dict[str, Any]:
+    async def context(self, request: web.Request, caller: Principal) -> dict[str, Any]:
         async with self.database.connection() as conn:
-            seq = await event_history.last_seq(conn)
+            seq = await event_history.read_last_seq(conn)
         return {
             "me": view_models.me(caller),
             "csrf": caller.csrf,
@@ -97,7 +102,7 @@ class Frame:
             return make_problem_response(request, problem)
         try:
             caller = await self._callers.find_signed_in_user(request)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             caller = None
         context = {
             "me": view_models.me(caller) if caller else None,
@@ -128,7 +133,7 @@ async def read_form(request: web.Request) -> dict[str, str]:
     try:
         fields = await request.post()
     except (ValueError, LookupError) as error:  # its boundary, its encoding, or the name of that
-        raise Unreadable(f"The form is not readable: {type(error).__name__}.") from None
+        raise UnreadableRequest(f"The form is not readable: {type(error).__name__}.") from None
     return {
         name: value
         for name, value in fields.items()

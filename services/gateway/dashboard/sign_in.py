@@ -8,7 +8,7 @@ from aiohttp import web
 from services.gateway.dashboard.page_shell import Frame, read_form, render
 from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import SESSION_COOKIE
-from storefleet.core.errors import Limited, RequestError, Unauthenticated
+from storefleet.core.errors import LimitExceeded, RequestError, Unauthenticated
 from storefleet.http.app import REQUEST_ID, make_redirect
 
 _LOCAL = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
@@ -42,7 +42,7 @@ class SignIn:
             session = await self._accounts.sign_in(shown["email"], form.get("password", "")[:1024])
         except Unauthenticated as error:
             return _form(request, shown, error=error, status=401)
-        except Limited as error:
+        except LimitExceeded as error:
             return _form(request, shown, error=error, status=429)
         response = make_redirect(shown["next"])
         response.set_cookie(

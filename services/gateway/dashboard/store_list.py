@@ -9,9 +9,9 @@ from services.gateway.api.requests import identifier, word
 from services.gateway.dashboard import view_models
 from services.gateway.dashboard.page_shell import Frame, form_key, render, shown_errors
 from storefleet.admission.stores import StoreAdmission
-from storefleet.core.errors import Conflict, Invalid, Limited, RequestError
-from storefleet.core.identifiers import STORE
-from storefleet.core.models import STORE_STATES, Caller
+from storefleet.core.errors import Conflict, InvalidRequest, LimitExceeded, RequestError
+from storefleet.core.identifiers import STORE_PREFIX
+from storefleet.core.models import STORE_STATES, Principal
 from storefleet.database import operations, stores
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID
@@ -48,11 +48,11 @@ class StoreList:
         caller = await self._frame.person(request)
         return render("stores/_table.html", request, await self._data(request, caller))
 
-    async def _data(self, request: web.Request, caller: Caller) -> dict[str, Any]:
+    async def _data(self, request: web.Request, caller: Principal) -> dict[str, Any]:
         query, state = word(request, "q"), word(request, "state", STORE_STATES)
-        after = identifier(request, "starting_after", STORE)
+        after = identifier(request, "starting_after", STORE_PREFIX)
         async with self._frame.database.connection() as conn:
-            page, more = await stores.listed(
+            page, more = await stores.list_page(
                 conn,
                 tenant_id=caller.tenant_id,
                 state=state,
@@ -60,7 +60,7 @@ class StoreList:
                 limit=_PAGE,
                 starting_after=after,
             )
-            latest = await operations.latest_of_stores(conn, [store.id for store in page])
+            latest = await operations.find_latest_by_store(conn, [store.id for store in page])
         quota = await self._admission.read_quota(caller)
         return {
             "stores": [
@@ -95,14 +95,14 @@ class StoreList:
                 request_id=request[REQUEST_ID],
                 idempotency_key=form.get("idempotency_key") or None,
             )
-        except (Invalid, Conflict, Limited) as error:
+        except (InvalidRequest, Conflict, LimitExceeded) as error:
             return await self._form(request, caller, form, error=error)
         raise web.HTTPSeeOther(f"/stores/{accepted.store['id']}")
 
     async def _form(
         self,
         request: web.Request,
-        caller: Caller,
+        caller: Principal,
         form: dict[str, str],
         *,
         error: RequestError | None = None,

@@ -13,9 +13,15 @@ from services.gateway.dashboard.page_shell import Frame, render
 from storefleet.admission.acceptance import Accepted
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
-from storefleet.core.errors import Conflict, Invalid, NotFound, RequestError, RuntimeAway
-from storefleet.core.identifiers import OPERATION
-from storefleet.core.models import Caller, Operation, Store
+from storefleet.core.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RequestError,
+    RuntimeUnavailable,
+)
+from storefleet.core.identifiers import OPERATION_PREFIX
+from storefleet.core.models import Operation, Principal, Store
 from storefleet.database import event_history, operations, stores, version_changes
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID
@@ -70,7 +76,7 @@ class StorePage:
         return render("stores/_live.html", request, await self._data(request, caller, store))
 
     async def _page(
-        self, request: web.Request, caller: Caller, *, status: int = 200, **more: Any
+        self, request: web.Request, caller: Principal, *, status: int = 200, **more: Any
     ) -> web.StreamResponse:
         frame = await self._frame.context(
             request, caller
@@ -79,17 +85,17 @@ class StorePage:
         context = {**frame, **await self._data(request, caller, store), **more}
         return render("stores/detail.html", request, context, status=status)
 
-    async def _data(self, request: web.Request, caller: Caller, store: Store) -> dict[str, Any]:
-        after = identifier(request, "history", OPERATION)
+    async def _data(self, request: web.Request, caller: Principal, store: Store) -> dict[str, Any]:
+        after = identifier(request, "history", OPERATION_PREFIX)
         async with self._frame.database.connection() as conn:
-            latest = (await operations.latest_of_stores(conn, [store.id])).get(store.id)
-            events, _more = await event_history.of_store(
+            latest = (await operations.find_latest_by_store(conn, [store.id])).get(store.id)
+            events, _more = await event_history.list_store_events(
                 conn, tenant_id=caller.tenant_id, store_id=store.id, limit=_EVENTS
             )
-            entries, more = await version_changes.history(
+            entries, more = await version_changes.list_version_history(
                 conn, store=store, limit=_HISTORY, starting_after=after
             )
-            way_back = await version_changes.to_roll_back(conn, store)
+            way_back = await version_changes.find_reversible_upgrade(conn, store)
         logs, taken = await asyncio.gather(self._log_lines(store), self._usage(store))
         return {
             "store": {
@@ -119,7 +125,7 @@ class StorePage:
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT):
                 shown = await usage(self._engines, self._runtime, store)
-        except (RuntimeAway, TimeoutError) as error:
+        except (RuntimeUnavailable, TimeoutError) as error:
             problem = f"It cannot be read at the moment. {error}".strip()
             return view_models.usage(
                 {}, problem=f"{problem} The store is not touched by that; look again in a minute."
@@ -133,7 +139,7 @@ class StorePage:
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT):
                 return await self._runtime.logs(store, tail=_LOG_LINES)
-        except (RuntimeAway, TimeoutError) as error:
+        except (RuntimeUnavailable, TimeoutError) as error:
             return [f"The log cannot be read at the moment. {error}".strip()]
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
@@ -179,7 +185,7 @@ class StorePage:
     async def _changed(
         self,
         request: web.Request,
-        caller: Caller,
+        caller: Principal,
         asked: Awaitable[Accepted],
         *,
         opened: str,
@@ -188,7 +194,7 @@ class StorePage:
         """On to the store's page, or back to the form that was refused."""
         try:
             accepted = await asked
-        except (Conflict, Invalid) as error:
+        except (Conflict, InvalidRequest) as error:
             return await self._page(
                 request,
                 caller,
@@ -210,14 +216,17 @@ class StorePage:
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         caller, _form_fields = await self._frame.acting(request)
         operation = await self._admission.cancel_operation(
-            caller, operation_id=path_id(request, OPERATION), request_id=request[REQUEST_ID]
+            caller, operation_id=path_id(request, OPERATION_PREFIX), request_id=request[REQUEST_ID]
         )
         raise web.HTTPSeeOther(f"/stores/{operation.store_id}")
 
-    async def _store(self, request: web.Request, caller: Caller) -> Store:
+    async def _store(self, request: web.Request, caller: Principal) -> Store:
         async with self._frame.database.connection() as conn:
-            store = await stores.find(
-                conn, tenant_id=caller.tenant_id, ref=store_ref(request), kept=self._frame.kept
+            store = await stores.find_store(
+                conn,
+                tenant_id=caller.tenant_id,
+                store_ref=store_ref(request),
+                retention=self._frame.kept,
             )
         if store is None:
             raise NotFound("There is no such store, or it was deleted more than a week ago.")

@@ -6,9 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.gateway.dashboard.event_texts import sentence
-from storefleet.core.models import Caller, Event, Failure, Operation, Step, Store, timestamp
+from storefleet.core.models import (
+    Event,
+    Failure,
+    Operation,
+    Principal,
+    Step,
+    Store,
+    format_timestamp,
+)
 from storefleet.core.settings import Settings
-from storefleet.database.version_changes import Entry
+from storefleet.database.version_changes import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine, Version
 
 #: What a cluster calls the things that it counts.
@@ -28,7 +36,7 @@ _QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(m|[KMGT]i)?")
 _NEXT_UNIT = {"Ki": "Mi", "Mi": "Gi", "Gi": "Ti"}
 
 
-def me(caller: Caller) -> dict[str, Any]:
+def me(caller: Principal) -> dict[str, Any]:
     return {
         "email": caller.email,
         "tenant": caller.tenant_id,
@@ -123,7 +131,10 @@ def versions(
         "current": _version(known, store.engine_version),
         "others": [{**_version(known, v.version), "older": _age(v) < here} for v in others],
         "back": way_back
-        and {**_version(known, way_back.input["from"]), "saved_at": timestamp(way_back.started_at)},
+        and {
+            **_version(known, way_back.input["from"]),
+            "saved_at": format_timestamp(way_back.started_at),
+        },
         "possible": why_not is None,
         "why_not": why_not,
     }
@@ -180,9 +191,14 @@ def engine(engine: Engine) -> dict[str, Any]:
     return {**shape, "plans": plans}
 
 
-def history(entries: Iterable[Entry], *, older: bool, paged: str | None) -> dict[str, Any]:
+def history(
+    entries: Iterable[VersionHistoryEntry], *, older: bool, paged: str | None
+) -> dict[str, Any]:
     """A page of the store's history, with a sentence for what was done each time."""
-    shown = [{**entry.to_json(), "what": _done(entry), "who": entry.by.name} for entry in entries]
+    shown = [
+        {**entry.to_json(), "what": _done(entry), "who": entry.requested_by.name}
+        for entry in entries
+    ]
     return {
         "entries": shown,
         "older": shown[-1]["operation_id"] if older and shown else None,
@@ -190,20 +206,20 @@ def history(entries: Iterable[Entry], *, older: bool, paged: str | None) -> dict
     }
 
 
-def _done(entry: Entry) -> str:
+def _done(entry: VersionHistoryEntry) -> str:
     if entry.kind == "upgrade":
-        return f"Upgrade {entry.origin} → {entry.target}"
+        return f"Upgrade {entry.from_version} → {entry.to_version}"
     if entry.kind == "rollback":
-        what = "with the saved database" if entry.restore else "program only"
-        return f"Roll back {entry.origin} → {entry.target}, {what}"
-    return f"Create with {entry.target}" + (f", plan {entry.plan}" if entry.plan else "")
+        what = "with the saved database" if entry.restores_dump else "program only"
+        return f"Roll back {entry.from_version} → {entry.to_version}, {what}"
+    return f"Create with {entry.to_version}" + (f", plan {entry.plan}" if entry.plan else "")
 
 
 def event(event: Event) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "type": event.type,
-        "time": timestamp(event.time),
+        "time": format_timestamp(event.time),
         "data": event.data,
         "summary": sentence(event),
     }

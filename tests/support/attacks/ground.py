@@ -4,7 +4,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from storefleet.core.identifiers import STORE, TENANT, new_id
+from storefleet.core.identifiers import STORE_PREFIX, TENANT_PREFIX, generate_id
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Plan
@@ -46,8 +46,8 @@ class Ground:
         #: Another one, in which the provisioner may act and nothing is laid yet.
         self.bare = bare or self
         self.store = Store(
-            id=new_id(STORE),
-            tenant_id=new_id(TENANT),
+            id=generate_id(STORE_PREFIX),
+            tenant_id=generate_id(TENANT_PREFIX),
             name=name,
             engine="oscar",
             engine_version="1",

@@ -9,9 +9,9 @@ from services.gateway.dashboard import view_models
 from services.gateway.dashboard.pages import Assets
 from services.gateway.dashboard.store_page import FIXED
 from storefleet.core.models import Operation, Store
-from storefleet.database.version_changes import Entry
+from storefleet.database.version_changes import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine
-from storefleet.runtimes.protocol import Use
+from storefleet.runtimes.protocol import ResourceUsage
 from tests.support.platform import ROOT
 from tests.support.shown import things
 from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
@@ -76,8 +76,8 @@ def page(
     engine: Engine | None = None,
     back: Operation | None = None,
     why_not: str | None = None,
-    uses: tuple[Use, ...] = things.USES,
-    entries: tuple[Entry, ...] = (things.CREATED,),
+    uses: tuple[ResourceUsage, ...] = things.USES,
+    entries: tuple[VersionHistoryEntry, ...] = (things.CREATED,),
     older: bool = False,
     **more: Any,
 ) -> Shown:

@@ -4,18 +4,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from storefleet.core.models import Event, Failure, Operation, Step, Store
-from storefleet.database.version_changes import Author, Entry
+from storefleet.database.version_changes import Requester, VersionHistoryEntry
 from storefleet.engines import catalogue
 from storefleet.engines.catalogue import Engine, Version
-from storefleet.runtimes.protocol import Use
+from storefleet.runtimes.protocol import ResourceUsage
 from tests.support import rehearsal
 from tests.support.platform import ROOT
 
 AT = datetime.fromisoformat("2026-11-20T10:00:00+00:00")
 STORE = "sto_aaaaaaaaaaaaaaaa"
 LONG_NAME = "a-shop-whose-name-takes-all-forty-letter"
-OWNER = Author("usr_a", "owner@example.com")
-PIPELINE = Author("tok_a", "deployment pipeline of the northern shops")
+OWNER = Requester("usr_a", "owner@example.com")
+PIPELINE = Requester("tok_a", "deployment pipeline of the northern shops")
 UP = {"from": "11.0.1", "to": "11.0.2"}
 DOWN = {"from": "11.0.2", "to": "11.0.1", "restore": False, "discard_orders": False, "dump": "op_a"}
 DOWN_WITH_DATA = {**DOWN, "restore": True}
@@ -59,13 +59,13 @@ NO_ROOM = Failure(
     next="Delete stores that nobody needs, or add a node; then retry.",
 )
 USES = (
-    Use("CPU requests", "0.11", "0.2", 0.55),
-    Use("CPU limits", "3", "4", 0.75),
-    Use("memory requests", "256 MiB", "384 MiB", 0.67),
-    Use("memory limits", "640 MiB", "768 MiB", 0.83),
-    Use("storage", "2 GiB", "2 GiB", 1.0),
-    Use("volumes", "2", "2", 1.0),
-    Use("pods", "0", "4", 0.0),
+    ResourceUsage("CPU requests", "0.11", "0.2", 0.55),
+    ResourceUsage("CPU limits", "3", "4", 0.75),
+    ResourceUsage("memory requests", "256 MiB", "384 MiB", 0.67),
+    ResourceUsage("memory limits", "640 MiB", "768 MiB", 0.83),
+    ResourceUsage("storage", "2 GiB", "2 GiB", 1.0),
+    ResourceUsage("volumes", "2", "2", 1.0),
+    ResourceUsage("pods", "0", "4", 0.0),
 )
 
 
@@ -198,18 +198,18 @@ def entry(
     state: str,
     asked: dict[str, Any],
     *,
-    by: Author = OWNER,
+    by: Requester = OWNER,
     error: Failure | None = None,
-) -> Entry:
-    return Entry(
+) -> VersionHistoryEntry:
+    return VersionHistoryEntry(
         operation_id=f"op_{kind}_{state}",
         kind=kind,
         state=state,
-        origin=asked.get("from"),
-        target=asked["to"],
-        restore=asked.get("restore", False),
+        from_version=asked.get("from"),
+        to_version=asked["to"],
+        restores_dump=asked.get("restore", False),
         plan="small",
-        by=by,
+        requested_by=by,
         created_at=AT,
         finished_at=None if state == "running" else AT + timedelta(seconds=21),
         error=error,

@@ -121,9 +121,9 @@ def _status_lines(report: "Report") -> list[str]:
 
 def show_settings(cli: Cli) -> None:
     """Show every setting with its value, default and source; secrets are hidden."""
-    from storefleet.core.settings import describe
+    from storefleet.core.settings import describe_settings
 
-    rows = [*describe(load_settings()), *_client_settings()]
+    rows = [*describe_settings(load_settings()), *_client_settings()]
     headers = ("NAME", "VALUE", "DEFAULT", "SOURCE")
     cli.out.write(
         rows,
@@ -171,7 +171,7 @@ def migrate(
         )
     import asyncio
 
-    from storefleet.database.migrate import migrate as upgrade
+    from storefleet.database.migrate import migrate_database as upgrade
 
     try:
         asyncio.run(upgrade(url))
@@ -197,10 +197,10 @@ def _state_dir(named: Path | None) -> Path:
 
 def load_settings(**overrides: Any) -> "Settings":
     """The settings; raises WrongUse that names the one that is wrong."""
-    from storefleet.core.settings import SettingsError, load
+    from storefleet.core.settings import SettingsError, read_settings
 
     try:
-        return load(**overrides)
+        return read_settings(**overrides)
     except SettingsError as error:
         raise WrongUse(
             str(error),

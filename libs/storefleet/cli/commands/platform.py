@@ -312,7 +312,7 @@ def _logging(name: str) -> "Settings":
     from storefleet.observability import logs
 
     settings = load_settings()
-    logs.configure(name, settings.log_level)
+    logs.configure_logging(name, settings.log_level)
     return settings
 
 

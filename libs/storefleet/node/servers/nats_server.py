@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from storefleet.core.messages import (
-    COMMANDS,
-    COMMANDS_SUBJECT,
-    DEAD_SUBJECT,
-    EVENTS_SUBJECT,
-    LIVE_SUBJECT,
-    WAKE_SUBJECT,
+    COMMAND_STREAM,
+    COMMAND_SUBJECT_PREFIX,
+    DEAD_LETTER_SUBJECT_PREFIX,
+    EVENT_SUBJECT_PREFIX,
+    LIVE_EVENT_SUBJECT_PREFIX,
+    RELAY_WAKE_SUBJECT,
 )
 from storefleet.node.node_error import NodeError
 from storefleet.node.private_files import give_folder, kept_secret, share_folder, write_json
@@ -92,10 +92,10 @@ def _worker(service: str) -> dict[str, list[str]]:
     return {
         "publish": [
             "$JS.API.INFO",
-            f"$JS.API.CONSUMER.INFO.{COMMANDS}.{service}",
-            f"$JS.API.CONSUMER.MSG.NEXT.{COMMANDS}.{service}",
-            f"$JS.ACK.{COMMANDS}.{service}.>",
-            WAKE_SUBJECT,
+            f"$JS.API.CONSUMER.INFO.{COMMAND_STREAM}.{service}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{COMMAND_STREAM}.{service}",
+            f"$JS.ACK.{COMMAND_STREAM}.{service}.>",
+            RELAY_WAKE_SUBJECT,
         ],
         "subscribe": [f"_INBOX_{service}.>"],
     }
@@ -106,17 +106,17 @@ RIGHTS: dict[str, dict[str, list[str]]] = {
     "gateway": {
         "publish": [
             "$JS.API.INFO",
-            f"{COMMANDS_SUBJECT}.>",
-            f"{EVENTS_SUBJECT}.>",
-            f"{DEAD_SUBJECT}.>",
+            f"{COMMAND_SUBJECT_PREFIX}.>",
+            f"{EVENT_SUBJECT_PREFIX}.>",
+            f"{DEAD_LETTER_SUBJECT_PREFIX}.>",
         ],
-        "subscribe": [WAKE_SUBJECT, "_INBOX_gateway.>"],
+        "subscribe": [RELAY_WAKE_SUBJECT, "_INBOX_gateway.>"],
     },
     "provisioner": _worker("provisioner"),
     "reaper": _worker("reaper"),
     "notifier": {
         "publish": ["$JS.API.INFO"],
-        "subscribe": [f"{LIVE_SUBJECT}.>", "_INBOX_notifier.>"],
+        "subscribe": [f"{LIVE_EVENT_SUBJECT_PREFIX}.>", "_INBOX_notifier.>"],
     },
     "node": {"publish": ["$JS.API.>"], "subscribe": ["_INBOX_node.>"]},
 }

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from storefleet import database
-from storefleet.core.settings import load
+from storefleet.core.settings import read_settings
 from storefleet.node.node_error import NodeError
 from storefleet.node.processes.launcher import Child, last_line, run_to_end
 from storefleet.node.servers.sql import connect
@@ -48,9 +48,9 @@ async def ensure(url: str, *, env: dict[str, str], records: Path, log: Path) -> 
 
 
 def main() -> None:
-    from storefleet.database.migrate import migrate
+    from storefleet.database.migrate import migrate_database
 
-    asyncio.run(migrate(load().database_url.get_secret_value()))
+    asyncio.run(migrate_database(read_settings().database_url.get_secret_value()))
 
 
 if __name__ == "__main__":

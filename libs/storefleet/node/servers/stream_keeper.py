@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from storefleet.core.errors import BusAway
-from storefleet.messaging import Bus
+from storefleet.core.errors import MessagingUnavailable
+from storefleet.messaging import MessageBus
 from storefleet.node.node_error import NodeError
 from storefleet.node.servers.sql import place_of
 from storefleet.observability import logs
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 EVERY = 10.0
 PATIENCE = 10.0
@@ -21,12 +21,12 @@ class Streams:
 
     def __init__(self, url: str, *, replicas: int) -> None:
         self._place = place_of(url)
-        self._bus = Bus(url, name="node", replicas=replicas)
+        self._bus = MessageBus(url, name="node", replicas=replicas)
         self._lost = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["Streams"]:
-        async with self._bus.opened():
+        async with self._bus.open_connection():
             yield self
 
     async def first(self) -> None:
@@ -37,7 +37,7 @@ class Streams:
                 while True:
                     try:
                         await self._bus.ensure_streams()
-                    except BusAway as error:
+                    except MessagingUnavailable as error:
                         last = str(error)
                         await asyncio.sleep(0.02)
                     else:
@@ -65,7 +65,7 @@ class Streams:
         while True:
             try:
                 await self._bus.ensure_streams()
-            except BusAway as error:
+            except MessagingUnavailable as error:
                 log.warning("streams_unknown", error=str(error))
                 await asyncio.sleep(0.3)
             else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from storefleet.core import async_tasks
-from storefleet.core.errors import DatabaseAway
+from storefleet.core.errors import DatabaseUnavailable
 from storefleet.database import placements
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Connection, Database
@@ -23,7 +23,7 @@ from storefleet.node.system_user import Account
 from storefleet.observability import logs
 from storefleet.runtimes.local.file_layout import Places
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 POLL = 2.0
 #: Starting a shop is a second of work for one core: more at once only makes each of them late.
@@ -65,7 +65,7 @@ class Stores:
         """Keep them, until cancelled; the processes stay as they are then."""
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                self._database.listen(placements.NODE_CHANNEL, lambda _payload: self.look())
+                self._database.listen(placements.DESIRED_CHANNEL, lambda _payload: self.look())
             )
             group.create_task(self._keep())
 
@@ -82,14 +82,14 @@ class Stores:
 
     async def close(self) -> None:
         """Stop wanting anything; processes are the supervisor's to end."""
-        await async_tasks.end(store.task for store in self._stores.values())
+        await async_tasks.cancel_and_wait(store.task for store in self._stores.values())
 
     async def _keep(self) -> None:
         while True:
             self._changed.clear()
             try:
                 await self.reconcile()
-            except DatabaseAway as error:
+            except DatabaseUnavailable as error:
                 log.warning("placements_unknown", error=str(error))
                 await asyncio.sleep(0.3)
                 self.look()
@@ -102,7 +102,7 @@ class Stores:
     async def reconcile(self) -> None:
         """Compare rows and processes once, both ways; raises DatabaseAway."""
         async with self._database.connection() as conn:
-            rows = {row.store_id: row for row in await placements.every(conn)}
+            rows = {row.store_id: row for row in await placements.list_placements(conn)}
             for store_id, row in rows.items():
                 store = self._stores.get(store_id) or self._add(row)
                 store.want(row)
@@ -125,7 +125,7 @@ class Stores:
     async def _write(self, conn: Connection, row: Placement, store: "_Store") -> None:
         observed, pid, restarts, message = store.observed()
         if (row.observed, row.pid, row.restarts, row.message) != (observed, pid, restarts, message):
-            await placements.observe(
+            await placements.record_observed_state(
                 conn, row.store_id, observed=observed, pid=pid, restarts=restarts, message=message
             )
 

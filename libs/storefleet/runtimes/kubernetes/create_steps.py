@@ -8,7 +8,7 @@ from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
 from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
-from storefleet.runtimes.protocol import Address, Outcome, Work
+from storefleet.runtimes.protocol import Address, StepContext, StepResult
 from storefleet.runtimes.storefront_check import Visitor
 
 
@@ -31,23 +31,25 @@ class CreateSteps:
         self._settings = settings
         self._namespace_setup = NamespaceSetup(client=client, settings=settings)
 
-    async def set_up_namespace(self, work: Work) -> Outcome:
+    async def set_up_namespace(self, work: StepContext) -> StepResult:
         engine, place = (
             self._installer.get_engine(work.store),
             locate_store(work.store, self._settings),
         )
         await self._namespace_setup.set_up(work, engine, place)
-        return Outcome(f"Namespace {place.namespace}")
+        return StepResult(f"Namespace {place.namespace}")
 
-    async def install_release(self, work: Work) -> Outcome:
+    async def install_release(self, work: StepContext) -> StepResult:
         return await self._installer.install_release(work)
 
-    async def wait_until_ready(self, work: Work) -> Outcome:
+    async def wait_until_ready(self, work: StepContext) -> StepResult:
         return await self._readiness_waiter.wait_until_ready(
             work, locate_store(work.store, self._settings)
         )
 
-    async def verify_storefront(self, work: Work, *, timeout_s: float | None = None) -> Outcome:
+    async def verify_storefront(
+        self, work: StepContext, *, timeout_s: float | None = None
+    ) -> StepResult:
         """`patience` for each page, in seconds; the visitor's own without."""
         engine, place = (
             self._installer.get_engine(work.store),
@@ -66,4 +68,4 @@ class CreateSteps:
             work, engine, server=server, host=place.authority, patience=timeout_s
         )
         found = Address(place.url, place.url.rstrip("/") + engine.admin.path)
-        return Outcome("The storefront shows its products, the admin sign-in answers", found)
+        return StepResult("The storefront shows its products, the admin sign-in answers", found)

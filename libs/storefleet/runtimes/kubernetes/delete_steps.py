@@ -16,10 +16,10 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.exposure import find_entrypoint
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
 from storefleet.runtimes.kubernetes.namespace_setup import check_namespace_owner
-from storefleet.runtimes.protocol import Outcome, Work
+from storefleet.runtimes.protocol import StepContext, StepResult
 from storefleet.runtimes.storefront_check import Visitor
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _NAMESPACE_TIMEOUT_S = 240.0
 _LEFTOVERS_TIMEOUT_S = 60.0
@@ -64,22 +64,22 @@ class DeleteSteps:
         self._engines = engines
         self._settings = settings
 
-    async def delete_namespace(self, work: Work) -> Outcome:
+    async def delete_namespace(self, work: StepContext) -> StepResult:
         place = self._locate_store(work.store)
         found = await self._client.get(resource_kinds.NAMESPACE, place.namespace)
         if found is None:
-            return Outcome("There is none (any more)")
+            return StepResult("There is none (any more)")
         check_namespace_owner(found, work.store)
         if "deletionTimestamp" not in found["metadata"]:
-            await work.check()
+            await work.check_ownership()
             with effect("delete_namespace"):
                 await self._client.delete(
                     resource_kinds.NAMESPACE, place.namespace, uid=found["metadata"]["uid"]
                 )
-        await work.check()
+        await work.check_ownership()
         with effect("sweep_namespace"):
             await self._delete_contents(place)
-        return Outcome(f"Namespace {place.namespace} is being removed")
+        return StepResult(f"Namespace {place.namespace} is being removed")
 
     async def _delete_contents(self, place: StoreLocation) -> None:
         """Take pods and claims away at once, which the cluster does seconds later, and claims only after a pause.
@@ -94,7 +94,7 @@ class DeleteSteps:
         except ApiRequestRejected as refused:
             log.info("sweep_refused", namespace=place.namespace, reason=refused.detail)
 
-    async def wait_until_deleted(self, work: Work) -> Outcome:
+    async def wait_until_deleted(self, work: StepContext) -> StepResult:
         """Until the cluster knows the namespace no more; what holds it is said, and nothing is forced."""
         place, began, pause = self._locate_store(work.store), time.monotonic(), 0.25
         while (
@@ -113,14 +113,14 @@ class DeleteSteps:
                     f"The namespace {place.namespace} is still being removed. {held or 'The cluster names no cause.'}",
                     next_step="Mend what holds it (an API service, a volume, a finalizer's owner); it is tried again.",
                 )
-            await work.say(f"Waiting for the namespace to go. {held}".strip())
+            await work.report_progress(f"Waiting for the namespace to go. {held}".strip())
             await asyncio.sleep(pause)
             pause = 0.5 if time.monotonic() - began < 20 else 2
-        return Outcome("The namespace is gone")
+        return StepResult("The namespace is gone")
 
     # the proof ------------------------------------------------------------------------------------------------------
 
-    async def verify_deletion(self, work: Work) -> Outcome:
+    async def verify_deletion(self, work: StepContext) -> StepResult:
         store, place = work.store, self._locate_store(work.store)
         deadline, pause = time.monotonic() + _LEFTOVERS_TIMEOUT_S, 0.5
         while left := await self._list_leftovers(store, place):
@@ -130,10 +130,10 @@ class DeleteSteps:
                     f"Still there: {', '.join(left[:10])}.",
                     next_step="See who holds it; it is tried again.",
                 )
-            await work.say(f"Waiting for {', '.join(left[:10])} to go")
+            await work.report_progress(f"Waiting for {', '.join(left[:10])} to go")
             await asyncio.sleep(pause)
             pause = min(3, pause * 1.5)
-        return Outcome("No namespace, volume, cluster-wide object or answer is left")
+        return StepResult("No namespace, volume, cluster-wide object or answer is left")
 
     async def _list_leftovers(self, store: Store, place: StoreLocation) -> list[str]:
         left = []

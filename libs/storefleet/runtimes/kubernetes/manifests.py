@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Amounts, Engine, Plan
@@ -37,7 +37,7 @@ def locate_store(store: Store, settings: Settings) -> StoreLocation:
     host = f"{store.name}.{settings.store_domain}"
     usual = port in (0, {"http": 80, "https": 443}[scheme])
     authority = host if usual else f"{host}:{port}"
-    return StoreLocation(resource_name(store.id), host, f"{scheme}://{authority}/", authority)
+    return StoreLocation(make_resource_name(store.id), host, f"{scheme}://{authority}/", authority)
 
 
 def make_ownership_labels(store: Store) -> dict[str, str]:
@@ -164,7 +164,7 @@ def _make_object(kind: ResourceKind, metadata: dict[str, Any], **rest: Any) -> M
 
 
 def _make_metadata(store: Store) -> dict[str, Any]:
-    return {"namespace": resource_name(store.id), "labels": make_ownership_labels(store)}
+    return {"namespace": make_resource_name(store.id), "labels": make_ownership_labels(store)}
 
 
 def _make_quota(store: Store, name: str, hard: Amounts, *scopes: str) -> Manifest:

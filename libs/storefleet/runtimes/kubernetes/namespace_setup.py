@@ -17,9 +17,9 @@ from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _ROLE_BINDING_TIMEOUT_S = 10.0
 _QUOTA_STATUS_TIMEOUT_S = 20.0
@@ -32,24 +32,24 @@ class NamespaceSetup:
         self._client = client
         self._settings = settings
 
-    async def set_up(self, work: Work, engine: Engine, place: StoreLocation) -> None:
+    async def set_up(self, work: StepContext, engine: Engine, place: StoreLocation) -> None:
         store = work.store
         await self._apply_namespace(work, place)
-        await work.check()
+        await work.check_ownership()
         with effect("bind_roles"):
             for binding in manifests.make_role_bindings(
                 store, platform_namespace=self._settings.platform_namespace
             ):
                 await self._client.apply(binding)
-        await work.check()
+        await work.check_ownership()
         with effect("apply_rules"):
             await self._apply_policies_and_limits(store, engine)
-        await work.check()
+        await work.check_ownership()
         with effect("create_secrets"):
             await self._create_secrets(store, engine, place)
         await self._wait_for_quota_status(work, place)
 
-    async def _apply_namespace(self, work: Work, place: StoreLocation) -> None:
+    async def _apply_namespace(self, work: StepContext, place: StoreLocation) -> None:
         wanted = manifests.make_namespace(work.store, place)
         found = await self._client.get(resource_kinds.NAMESPACE, place.namespace)
         if found is not None:
@@ -58,7 +58,7 @@ class NamespaceSetup:
                 raise Wait(f"The namespace {place.namespace} is still being removed.")
             if _has_wanted_metadata(found, wanted):
                 return
-        await work.check()
+        await work.check_ownership()
         with effect("apply_namespace"):
             await self._client.apply(wanted)
 
@@ -122,7 +122,7 @@ class NamespaceSetup:
                 resource_kinds.SECRET, manifests.STORE_SECRET, change, namespace=place.namespace
             )
 
-    async def _wait_for_quota_status(self, work: Work, place: StoreLocation) -> None:
+    async def _wait_for_quota_status(self, work: StepContext, place: StoreLocation) -> None:
         """Until the quotas have been counted for the first time: before that the cluster refuses everything."""
         deadline, pause = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
         while True:
@@ -135,7 +135,9 @@ class NamespaceSetup:
             if time.monotonic() > deadline:
                 raise Wait(f"The cluster has not counted the quotas yet: {', '.join(slow)}.")
             if pause > 0.5:
-                await work.say(f"Waiting for the cluster to count the quotas: {', '.join(slow)}")
+                await work.report_progress(
+                    f"Waiting for the cluster to count the quotas: {', '.join(slow)}"
+                )
             await asyncio.sleep(pause)
             pause = min(1, pause * 1.5)
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from storefleet.core.errors import RuntimeAway
-from storefleet.core.models import Credentials, Store
+from storefleet.core.errors import RuntimeUnavailable
+from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engines
 from storefleet.observability import logs
@@ -25,10 +25,10 @@ from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
 from storefleet.runtimes.kubernetes.usage import list_resource_usage
 from storefleet.runtimes.kubernetes.version_steps import VersionSteps
-from storefleet.runtimes.protocol import Change, RuntimeStep, Use
+from storefleet.runtimes.protocol import ResourceUsage, RuntimeStep, VersionChange
 from storefleet.runtimes.storefront_check import Visitor
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _CHECK_TTL_S = 5.0
 
@@ -123,7 +123,7 @@ class KubernetesRuntime:
             RuntimeStep("prove", "Prove that nothing is left", self._delete_steps.verify_deletion),
         )
 
-    def upgrade_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store
         return (
             RuntimeStep("dump", "Dump the database", self._version_steps.dump_database),
@@ -142,7 +142,9 @@ class KubernetesRuntime:
             ),
         )
 
-    def return_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def automatic_rollback_steps(
+        self, store: Store, change: VersionChange
+    ) -> Sequence[RuntimeStep]:
         del store
         return (
             RuntimeStep(
@@ -160,7 +162,7 @@ class KubernetesRuntime:
             ),
         )
 
-    def rollback_steps(self, store: Store, change: Change) -> Sequence[RuntimeStep]:
+    def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store
         restoring = (
             RuntimeStep("orders", "Ask which orders would go", self._version_steps.count_orders),
@@ -180,7 +182,7 @@ class KubernetesRuntime:
             ),
         )
 
-    async def usage(self, store: Store) -> list[Use] | None:
+    async def usage(self, store: Store) -> list[ResourceUsage] | None:
         """None while there is nothing that is counted, or that we may read."""
         namespace = locate_store(store, self._settings).namespace
         try:
@@ -194,7 +196,7 @@ class KubernetesRuntime:
             return None
         return list_resource_usage(quotas) or None
 
-    async def credentials(self, store: Store) -> Credentials | None:
+    async def credentials(self, store: Store) -> AdminCredentials | None:
         if store.admin_url is None:
             return None
         try:
@@ -207,13 +209,13 @@ class KubernetesRuntime:
             ApiRequestRejected
         ) as refused:  # without its namespace there is no role binding either
             log.warning("credentials_refused", reason=refused.detail)
-            raise RuntimeAway(
+            raise RuntimeUnavailable(
                 "The cluster does not let the platform read this store's sign-in."
             ) from None
         data = (secret or {}).get("data") or {}
         if not {"username", "password"} <= data.keys():
             return None
-        return Credentials(
+        return AdminCredentials(
             store.admin_url,
             decode_secret_value(data["username"]),
             decode_secret_value(data["password"]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
-from storefleet.runtimes.protocol import Use
+from storefleet.runtimes.protocol import ResourceUsage
 
 #: Quota, resource, and what people call it, in the order in which they are shown. Jobs come and go: they are left out.
 _SHOWN_RESOURCES = (
@@ -30,7 +30,7 @@ _DECIMAL_SUFFIXES = {
 _DISPLAY_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
-def list_resource_usage(quotas: list[Manifest]) -> list[Use]:
+def list_resource_usage(quotas: list[Manifest]) -> list[ResourceUsage]:
     """Of what the cluster has counted; a quota that it has not yet is left out."""
     statuses = {each["metadata"]["name"]: each.get("status") or {} for each in quotas}
     found = (
@@ -40,12 +40,14 @@ def list_resource_usage(quotas: list[Manifest]) -> list[Use]:
     return [use for use in found if use is not None]
 
 
-def _make_usage(status: Manifest, resource: str, name: str) -> Use | None:
+def _make_usage(status: Manifest, resource: str, name: str) -> ResourceUsage | None:
     hard, used = (_read_quantity(status.get(part) or {}, resource) for part in ("hard", "used"))
     if hard is None or used is None:
         return None
     share = float(min(Decimal(1), used / hard)) if hard else None
-    return Use(name, _format_quantity(used, resource), _format_quantity(hard, resource), share)
+    return ResourceUsage(
+        name, _format_quantity(used, resource), _format_quantity(hard, resource), share
+    )
 
 
 def _read_quantity(amounts: Mapping[str, str], resource: str) -> Decimal | None:

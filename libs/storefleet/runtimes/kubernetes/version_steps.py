@@ -5,8 +5,8 @@ The version from before serves until the new one shows the shop, so every doubt 
 
 from dataclasses import replace
 
-from storefleet.core.errors import PermanentError, TransientError, Unchanged
-from storefleet.core.models import timestamp
+from storefleet.core.errors import NothingChanged, PermanentError, TransientError
+from storefleet.core.models import format_timestamp
 from storefleet.core.settings import Settings
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -23,7 +23,7 @@ from storefleet.runtimes.kubernetes.tasks.dumps import (
     TaskResult,
 )
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs, make_job_name
-from storefleet.runtimes.protocol import Change, Outcome, Work
+from storefleet.runtimes.protocol import StepContext, StepResult, VersionChange
 
 _STOREFRONT_TIMEOUT_S = 45.0
 
@@ -51,7 +51,7 @@ class VersionSteps:
 
     # before anything changes ----------------------------------------------------------------------------------------
 
-    async def dump_database(self, work: Work) -> Outcome:
+    async def dump_database(self, work: StepContext) -> StepResult:
         """Unchanged when it fails, or when there would be no way there or back: the store is as it was."""
         place, change = self._locate_store(work), _get_change(work)
         try:
@@ -63,12 +63,12 @@ class VersionSteps:
             dump = answer.parse_dump()
         except PermanentError as error:
             raise _make_nothing_changed(error) from None
-        await work.check()
+        await work.check_ownership()
         await self._dumps.record_dump(work.store, place, work.operation_id, dump)
         await self._tasks.delete_job(place, make_job_name(work, "dump"))
-        return Outcome(f"The database is dumped ({max(1, round(dump.bytes / 1000)):,} kB)")
+        return StepResult(f"The database is dumped ({max(1, round(dump.bytes / 1000)):,} kB)")
 
-    async def count_orders(self, work: Work) -> Outcome:
+    async def count_orders(self, work: StepContext) -> StepResult:
         """Unchanged when orders would go, and nobody has said that they may."""
         try:
             self._installer.get_engine(_with_version(work, _get_change(work).target).store)
@@ -76,14 +76,14 @@ class VersionSteps:
             raise _make_nothing_changed(error) from None
         found = await self._count_orders(work, "orders")
         if not found.count:
-            return Outcome("No order would go")
-        return Outcome(f"{found.count} order(s) will go, as was asked for")
+            return StepResult("No order would go")
+        return StepResult(f"{found.count} order(s) will go, as was asked for")
 
-    async def _count_orders(self, work: Work, name: str) -> OrderCount:
+    async def _count_orders(self, work: StepContext, name: str) -> OrderCount:
         place, change = self._locate_store(work), _get_change(work)
         try:
             dump = await self._get_dump(place, change)
-            env = {**_make_task_env(work), "STOREFLEET_SINCE": str(timestamp(dump.at))}
+            env = {**_make_task_env(work), "STOREFLEET_SINCE": str(format_timestamp(dump.at))}
             answer = TaskResult(
                 "orders", await self._tasks.run_task(work, place, "orders", name=name, env=env)
             )
@@ -95,7 +95,7 @@ class VersionSteps:
             raise _make_orders_lost_error(found, dump)
         return found
 
-    async def _get_dump(self, place: StoreLocation, change: Change) -> DumpRecord:
+    async def _get_dump(self, place: StoreLocation, change: VersionChange) -> DumpRecord:
         dump = await self._dumps.find_dump(place, change.dump)
         if dump is None:
             raise PermanentError(
@@ -107,7 +107,7 @@ class VersionSteps:
 
     # the dump comes back --------------------------------------------------------------------------------------------
 
-    async def stop_store(self, work: Work) -> Outcome:
+    async def stop_store(self, work: StepContext) -> StepResult:
         """From here on nobody orders; who did in the meantime is asked for once more."""
         place = self._locate_store(work)
         await self._scale_web(work, place, 0)
@@ -115,12 +115,12 @@ class VersionSteps:
         if not _get_change(work).discard_orders:
             try:
                 await self._count_orders(work, "recount")
-            except Unchanged:
+            except NothingChanged:
                 await self._resume_store(work, place)
                 raise
-        return Outcome("The shop is stopped")
+        return StepResult("The shop is stopped")
 
-    async def restore_database(self, work: Work) -> Outcome:
+    async def restore_database(self, work: StepContext) -> StepResult:
         """All of it or nothing; when it is nothing, the shop goes on as it was."""
         place = self._locate_store(work)
         try:
@@ -129,16 +129,16 @@ class VersionSteps:
             await self._resume_store(work, place)
             raise _make_nothing_changed(error) from None
         await self._tasks.delete_job(place, make_job_name(work, "restore"))
-        return Outcome("The database is as it was before the upgrade")
+        return StepResult("The database is as it was before the upgrade")
 
-    async def _resume_store(self, work: Work, place: StoreLocation) -> None:
+    async def _resume_store(self, work: StepContext, place: StoreLocation) -> None:
         await self._scale_web(work, place, 1)
         await self._readiness_waiter.wait_until_ready(
             work, place, readiness_wait.VERSION_CHANGE_MODE
         )
 
-    async def _scale_web(self, work: Work, place: StoreLocation, replicas: int) -> None:
-        await work.check()
+    async def _scale_web(self, work: StepContext, place: StoreLocation, replicas: int) -> None:
+        await work.check_ownership()
         with effect("scale_web"):
             await self._client.patch(
                 resource_kinds.DEPLOYMENT,
@@ -149,10 +149,10 @@ class VersionSteps:
 
     # the other version ----------------------------------------------------------------------------------------------
 
-    async def install_release(self, work: Work) -> Outcome:
+    async def install_release(self, work: StepContext) -> StepResult:
         return await self._install_release(_with_version(work, _get_change(work).target))
 
-    async def _install_release(self, work: Work, *, is_rollback: bool = False) -> Outcome:
+    async def _install_release(self, work: StepContext, *, is_rollback: bool = False) -> StepResult:
         place = self._locate_store(work)
         image = await self._installer.read_database_image(place)
         outcome = await self._installer.install_release(
@@ -165,14 +165,14 @@ class VersionSteps:
             await self._scale_web(work, place, 1)
         return outcome
 
-    async def wait_until_ready(self, work: Work) -> Outcome:
+    async def wait_until_ready(self, work: StepContext) -> StepResult:
         return await self._readiness_waiter.wait_until_ready(
             _with_version(work, _get_change(work).target),
             self._locate_store(work),
             readiness_wait.VERSION_CHANGE_MODE,
         )
 
-    async def verify_storefront(self, work: Work) -> Outcome:
+    async def verify_storefront(self, work: StepContext) -> StepResult:
         """Not tried for long: while it does not show its shop, there is none."""
         try:
             return await self._create_steps.verify_storefront(
@@ -183,57 +183,57 @@ class VersionSteps:
 
     # the way back ---------------------------------------------------------------------------------------------------
 
-    async def roll_back_release(self, work: Work) -> Outcome:
+    async def roll_back_release(self, work: StepContext) -> StepResult:
         await self._install_release(_with_version(work, _get_change(work).origin), is_rollback=True)
-        return Outcome("The release is the one from before")
+        return StepResult("The release is the one from before")
 
-    async def wait_for_rollback(self, work: Work) -> Outcome:
+    async def wait_for_rollback(self, work: StepContext) -> StepResult:
         return await self._readiness_waiter.wait_until_ready(
             _with_version(work, _get_change(work).origin),
             self._locate_store(work),
             readiness_wait.ROLLBACK_MODE,
         )
 
-    async def verify_rollback(self, work: Work) -> Outcome:
+    async def verify_rollback(self, work: StepContext) -> StepResult:
         """Tried again, unlike the new version: it is what there is, and may be slow."""
         return await self._create_steps.verify_storefront(
             _with_version(work, _get_change(work).origin)
         )
 
-    def _locate_store(self, work: Work) -> StoreLocation:
+    def _locate_store(self, work: StepContext) -> StoreLocation:
         return locate_store(work.store, self._settings)
 
 
-def _get_change(work: Work) -> Change:
+def _get_change(work: StepContext) -> VersionChange:
     assert work.change is not None  # noqa: S101 - these steps belong to upgrades and rollbacks alone
     return work.change
 
 
-def _with_version(work: Work, version: str) -> Work:
+def _with_version(work: StepContext, version: str) -> StepContext:
     """The same work, on the store as it is to be."""
     return replace(work, store=work.store.model_copy(update={"engine_version": version}))
 
 
-def _make_task_env(work: Work) -> dict[str, str]:
+def _make_task_env(work: StepContext) -> dict[str, str]:
     """What every task is told: by which name the dump goes."""
     return {"STOREFLEET_DUMP": _get_change(work).dump}
 
 
-def _make_nothing_changed(error: PermanentError) -> Unchanged:
-    if isinstance(error, Unchanged):
+def _make_nothing_changed(error: PermanentError) -> NothingChanged:
+    if isinstance(error, NothingChanged):
         return error
-    return Unchanged(error.code, error.detail, next_step=error.next_step)
+    return NothingChanged(error.code, error.detail, next_step=error.next_step)
 
 
-def _make_orders_lost_error(found: OrderCount, dump: DumpRecord) -> Unchanged:
+def _make_orders_lost_error(found: OrderCount, dump: DumpRecord) -> NothingChanged:
     listed = "; ".join(str(order) for order in found.orders)
     more = (
         f"; and {found.count - len(found.orders)} more"
         if found.count > len(found.orders) > 0
         else ""
     )
-    return Unchanged(
+    return NothingChanged(
         "orders_would_go",
-        f"{found.count} order(s) came in after the dump of {timestamp(dump.at)} and would be lost: {listed}{more}.",
+        f"{found.count} order(s) came in after the dump of {format_timestamp(dump.at)} and would be lost: {listed}{more}.",
         next_step="Repeat it with “discard_orders”: true to give them up, or roll back without restore to keep them.",
     )

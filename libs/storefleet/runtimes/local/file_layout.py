@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from storefleet.core.identifiers import resource_name
+from storefleet.core.identifiers import make_resource_name
 
 
 class Template(NamedTuple):
@@ -59,7 +59,7 @@ class Places:
 
 def database_name(store_id: str) -> str:
     """The store's database and role; the same word for both."""
-    return resource_name(store_id).replace("-", "_")
+    return make_resource_name(store_id).replace("-", "_")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

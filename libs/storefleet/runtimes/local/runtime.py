@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from storefleet.core.errors import PermanentError, TransientError, Wait
-from storefleet.core.models import Credentials, Store
+from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.database import placements
 from storefleet.database.placements import Placement
@@ -28,7 +28,7 @@ from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import Places, Template, database_name, read_json
 from storefleet.runtimes.local.store_databases import StoreDatabases
-from storefleet.runtimes.protocol import Address, Outcome, RuntimeStep, Work
+from storefleet.runtimes.protocol import Address, RuntimeStep, StepContext, StepResult
 from storefleet.runtimes.single_version import OneVersion
 from storefleet.runtimes.storefront_check import Visitor
 
@@ -77,11 +77,11 @@ class LocalRuntime(OneVersion):
             RuntimeStep("prove", "Prove that nothing is left", self._prove_gone),
         )
 
-    async def credentials(self, store: Store) -> Credentials | None:
+    async def credentials(self, store: Store) -> AdminCredentials | None:
         config = await asyncio.to_thread(read_json, self._places.config(store.id))
         if config is None or store.admin_url is None:
             return None
-        return Credentials(
+        return AdminCredentials(
             store.admin_url, config["admin"]["username"], config["admin"]["password"]
         )
 
@@ -90,28 +90,28 @@ class LocalRuntime(OneVersion):
 
     # create ---------------------------------------------------------------------------------------------------------
 
-    async def _reserve(self, work: Work) -> Outcome:
+    async def _reserve(self, work: StepContext) -> StepResult:
         engine = self._engine(work.store)
         placement = await self._place(work)
         address = self._address(engine, work.store, placement.port)
-        await work.check()
+        await work.check_ownership()
         with effect("write_config"):
             await asyncio.to_thread(self._write_config, engine, work.store, placement.port, address)
-        return Outcome(f"Address {address.url}", address)
+        return StepResult(f"Address {address.url}", address)
 
-    async def _place(self, work: Work) -> Placement:
+    async def _place(self, work: StepContext) -> Placement:
         """The row that holds the port; ports that another program listens on are passed over."""
         store = work.store
         ports = range(self._settings.store_port_first, self._settings.store_port_last + 1)
         async with self._database.connection() as conn:
-            taken = {placement.port for placement in await placements.every(conn)}
+            taken = {placement.port for placement in await placements.list_placements(conn)}
         free = await asyncio.to_thread(
             lambda: [p for p in ports if p not in taken and _bindable(p)][:64]
         )
-        await work.check()
+        await work.check_ownership()
         with effect("place"):
             async with self._database.transaction() as conn:
-                placement = await placements.add(
+                placement = await placements.add_placement(
                     conn,
                     store_id=store.id,
                     operation_id=work.operation_id,
@@ -161,7 +161,7 @@ class LocalRuntime(OneVersion):
         _write_private(path, config)
         self._give(path.parent)
 
-    async def _copy(self, work: Work) -> Outcome:
+    async def _copy(self, work: StepContext) -> StepResult:
         store = work.store
         template = self._places.template(store.engine, store.engine_version)
         if template is None:
@@ -175,13 +175,13 @@ class LocalRuntime(OneVersion):
                 "config_missing", "The store's configuration is missing.", next_step="Retry."
             )
         async with self._databases.session(database_name(store.id)) as session:
-            await work.check()
+            await work.check_ownership()
             await session.make_role(config["database"]["password"])
             await session.clone(template)
-        await work.check()
+        await work.check_ownership()
         with effect("copy_files"):
             await asyncio.to_thread(self._copy_files, store, template)
-        return Outcome("Copied from the template")
+        return StepResult("Copied from the template")
 
     def _copy_files(self, store: Store, template: Template) -> None:
         files = self._places.files(store.id)
@@ -193,21 +193,21 @@ class LocalRuntime(OneVersion):
         self._give(partial)
         partial.rename(files)
 
-    async def _start(self, work: Work) -> Outcome:
-        await work.check()
+    async def _start(self, work: StepContext) -> StepResult:
+        await work.check_ownership()
         with effect("desire_running"):
             async with self._database.transaction() as conn:
-                await placements.desire(conn, work.store.id, "running")
+                await placements.set_desired_state(conn, work.store.id, "running")
         placement = await self._await(work, "running", _START_TIMEOUT)
-        return Outcome(f"Process {placement.pid}" if placement else "")
+        return StepResult(f"Process {placement.pid}" if placement else "")
 
-    async def _await(self, work: Work, observed: str, timeout: float) -> Placement | None:
+    async def _await(self, work: StepContext, observed: str, timeout: float) -> Placement | None:
         """Wait until the node has seen it; None when there is no such row (any more)."""
         deadline, certain = time.monotonic() + timeout, time.monotonic() + _CRASHING
         pause = 0.05
         while True:
             async with self._database.connection() as conn:
-                placement = await placements.find(conn, work.store.id)
+                placement = await placements.find_placement(conn, work.store.id)
             if placement is None or placement.observed == observed:
                 return placement
             crashing = placement.observed == "crashing" and placement.restarts >= _CRASHES
@@ -228,10 +228,10 @@ class LocalRuntime(OneVersion):
             next_step="Read the store's log, mend the cause, then retry; or delete the store.",
         )
 
-    async def _prove_ready(self, work: Work) -> Outcome:
+    async def _prove_ready(self, work: StepContext) -> StepResult:
         engine = self._engine(work.store)
         async with self._database.connection() as conn:
-            placement = await placements.find(conn, work.store.id)
+            placement = await placements.find_placement(conn, work.store.id)
         if placement is None:
             raise TransientError(
                 "placement_missing", "The store has lost its place.", next_step="Retry."
@@ -241,31 +241,31 @@ class LocalRuntime(OneVersion):
         await self._visitor.prove(
             work, engine, server=f"http://127.0.0.1:{placement.port}", host=host
         )
-        return Outcome("The storefront shows its products, the admin sign-in answers", address)
+        return StepResult("The storefront shows its products, the admin sign-in answers", address)
 
     # delete ---------------------------------------------------------------------------------------------------------
 
-    async def _stop(self, work: Work) -> Outcome:
-        await work.check()
+    async def _stop(self, work: StepContext) -> StepResult:
+        await work.check_ownership()
         with effect("desire_stopped"):
             async with self._database.transaction() as conn:
-                known = await placements.desire(conn, work.store.id, "stopped")
+                known = await placements.set_desired_state(conn, work.store.id, "stopped")
         if not known:
-            return Outcome("It never ran")
+            return StepResult("It never ran")
         await self._await(work, "stopped", _STOP_TIMEOUT)
-        return Outcome("Stopped")
+        return StepResult("Stopped")
 
-    async def _drop(self, work: Work) -> Outcome:
+    async def _drop(self, work: StepContext) -> StepResult:
         async with self._databases.session(database_name(work.store.id)) as session:
-            await work.check()
+            await work.check_ownership()
             await session.drop()
-        return Outcome("Dropped")
+        return StepResult("Dropped")
 
-    async def _erase(self, work: Work) -> Outcome:
-        await work.check()
+    async def _erase(self, work: StepContext) -> StepResult:
+        await work.check_ownership()
         with effect("erase_files"):
             await asyncio.to_thread(self._erase_files, work.store)
-        return Outcome("Erased")
+        return StepResult("Erased")
 
     def _erase_files(self, store: Store) -> None:
         with suppress(FileNotFoundError):
@@ -273,7 +273,7 @@ class LocalRuntime(OneVersion):
         for path in self._places.every_log(store.id):
             path.unlink(missing_ok=True)
 
-    async def _prove_gone(self, work: Work) -> Outcome:
+    async def _prove_gone(self, work: StepContext) -> StepResult:
         """Look everywhere; only then is the place given back."""
         store = work.store
         async with self._databases.session(database_name(store.id)) as session:
@@ -284,7 +284,7 @@ class LocalRuntime(OneVersion):
             if p.exists()
         ]
         async with self._database.connection() as conn:
-            placement = await placements.find(conn, store.id)
+            placement = await placements.find_placement(conn, store.id)
         if placement is not None and await asyncio.to_thread(_answers, placement.port):
             left.append(f"a listener on port {placement.port}")
         if left:
@@ -293,8 +293,8 @@ class LocalRuntime(OneVersion):
             )
         with effect("give_place_back"):
             async with self._database.transaction() as conn:
-                await placements.remove(conn, store.id)
-        return Outcome("No process, database, role or file is left")
+                await placements.delete_placement(conn, store.id)
+        return StepResult("No process, database, role or file is left")
 
     # shared ---------------------------------------------------------------------------------------------------------
 

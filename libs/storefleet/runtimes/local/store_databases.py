@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from storefleet.core.errors import DatabaseAway, RuntimeAway
-from storefleet.database.pool import translated
+from storefleet.core.errors import DatabaseUnavailable, RuntimeUnavailable
+from storefleet.database.pool import translate_errors
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import Template
 
@@ -54,7 +54,7 @@ class StoreDatabases:
     @asynccontextmanager
     async def _connected(self, url: str) -> AsyncIterator[Any]:
         try:
-            with translated():
+            with translate_errors():
                 connection = await asyncpg.connect(
                     url, timeout=5, command_timeout=60, server_settings=_SESSION
                 )
@@ -62,8 +62,8 @@ class StoreDatabases:
                     yield connection
                 finally:
                     connection.terminate()
-        except DatabaseAway as error:
-            raise RuntimeAway(
+        except DatabaseUnavailable as error:
+            raise RuntimeUnavailable(
                 "The stores' database server does not answer at the moment."
             ) from error
 

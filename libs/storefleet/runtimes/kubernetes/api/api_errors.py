@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from storefleet.core.errors import (
     PermanentError,
-    RuntimeAway,
+    RuntimeUnavailable,
     StorefleetError,
     TransientError,
     Wait,
@@ -72,9 +72,9 @@ def map_api_response(status: int, message: str, *, subject: str) -> StorefleetEr
     """The error for an answer of the API server other than success."""
     text = _shorten(message)
     if status == 401:
-        return RuntimeAway(f"The cluster does not accept the platform's credentials: {text}")
+        return RuntimeUnavailable(f"The cluster does not accept the platform's credentials: {text}")
     if status == 429 or status >= 500:
-        return RuntimeAway(f"The cluster answers {status}: {text}")
+        return RuntimeUnavailable(f"The cluster answers {status}: {text}")
     if status == 404:
         return PermanentError(
             "namespace_missing",
@@ -108,10 +108,10 @@ def map_rejection_message(
     return None
 
 
-def map_unavailable_message(message: str) -> RuntimeAway | None:
+def map_unavailable_message(message: str) -> RuntimeUnavailable | None:
     """The error behind words that say that nobody answered; None for others."""
     if _UNAVAILABLE_PATTERN.search(message):
-        return RuntimeAway(f"The cluster's API server does not answer: {_shorten(message)}")
+        return RuntimeUnavailable(f"The cluster's API server does not answer: {_shorten(message)}")
     return None
 
 

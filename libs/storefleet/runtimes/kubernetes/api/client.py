@@ -11,7 +11,7 @@ import yaml
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from storefleet.core.errors import RuntimeAway
+from storefleet.core.errors import RuntimeUnavailable
 from storefleet.observability import logs, metrics
 from storefleet.runtimes.kubernetes.api.api_errors import map_api_response
 from storefleet.runtimes.kubernetes.api.resource_kinds import (
@@ -21,7 +21,7 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import (
     get_kind,
 )
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _MAX_BODY_BYTES = 64 << 20
@@ -223,15 +223,17 @@ class KubernetesClient:
             response = await self._send_request(
                 method, path, query or {}, headers or {}, body, timeout
             )
-            metrics.CLUSTER_REQUESTS.labels(*labels, str(response.status)).inc()
+            metrics.KUBERNETES_REQUESTS.labels(*labels, str(response.status)).inc()
             async with response:
                 if not 200 <= response.status < 300 and not expected.get(response.status):
                     await self._raise_api_error(response, _describe_request(method, path, kind))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            metrics.CLUSTER_REQUESTS.labels(*labels, "away").inc()
+            metrics.KUBERNETES_REQUESTS.labels(*labels, "away").inc()
             what = str(error) or type(error).__name__
-            raise RuntimeAway(f"The cluster's API server does not answer: {what[:200]}") from None
+            raise RuntimeUnavailable(
+                f"The cluster's API server does not answer: {what[:200]}"
+            ) from None
 
     async def _send_request(
         self,
@@ -255,7 +257,9 @@ class KubernetesClient:
                 _request_timeout=timeout,
             )
         except RuntimeError as error:  # another request was refused, and has closed the connections
-            raise RuntimeAway(f"The connection to the cluster is made anew: {error}") from None
+            raise RuntimeUnavailable(
+                f"The connection to the cluster is made anew: {error}"
+            ) from None
         return response
 
     async def _raise_api_error(self, response: aiohttp.ClientResponse, subject: str) -> None:
@@ -300,7 +304,7 @@ async def _load_configuration(kubeconfig: str) -> Configuration:
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
         where = kubeconfig or "the pod's service account"
-        raise RuntimeAway(
+        raise RuntimeUnavailable(
             f"The address and keys of the cluster cannot be read from {where}: {error}"
         ) from None
     return found

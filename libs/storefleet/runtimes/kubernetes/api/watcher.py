@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import NamedTuple
 
-from storefleet.core.async_tasks import end
-from storefleet.core.errors import RuntimeAway, StorefleetError
-from storefleet.core.identifiers import STORE, is_id, resource_name
+from storefleet.core.async_tasks import cancel_and_wait
+from storefleet.core.errors import RuntimeUnavailable, StorefleetError
+from storefleet.core.identifiers import STORE_PREFIX, is_id, make_resource_name
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
@@ -29,7 +29,7 @@ from storefleet.runtimes.kubernetes.readiness.snapshots import (
     make_snapshot,
 )
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 WATCHED_KINDS = (
     resource_kinds.POD,
@@ -67,7 +67,7 @@ class StoreWatcher:
         try:
             yield self
         finally:
-            await end(self._tasks)
+            await cancel_and_wait(self._tasks)
             self._tasks.clear()
 
     @contextmanager
@@ -134,7 +134,9 @@ class StoreWatcher:
                 self._record_watch_failure(
                     kind,
                     mirror,
-                    RuntimeAway(f"The watch of {kind.plural} failed ({type(error).__name__})."),
+                    RuntimeUnavailable(
+                        f"The watch of {kind.plural} failed ({type(error).__name__})."
+                    ),
                 )
             failures = (
                 0 if time.monotonic() - began > self._timings.min_healthy_watch_s else failures + 1
@@ -187,7 +189,7 @@ class StoreWatcher:
             async for change in changes:
                 manifest = change["object"]
                 if change["type"] == "ERROR":  # most often 410: what we know is too old
-                    raise RuntimeAway(
+                    raise RuntimeUnavailable(
                         f"The watch of {kind.plural} is begun again: {manifest.get('message', '')[:200]}"
                     )
                 mirror.resource_version = manifest["metadata"]["resourceVersion"]
@@ -244,7 +246,7 @@ class _ResourceMirror:
 
     def __init__(self) -> None:
         self.resource_version = ""  # of the newest thing seen; empty: a list is needed
-        self.sync_error: StorefleetError | None = RuntimeAway(
+        self.sync_error: StorefleetError | None = RuntimeUnavailable(
             "The cluster has not been looked at yet."
         )
         self.restored_at = -math.inf
@@ -275,6 +277,6 @@ def _find_store_id(manifest: Manifest) -> str | None:
     """The store that this belongs to; a label in a namespace that is not the store's proves nothing."""
     metadata = manifest["metadata"]
     store_id = metadata["labels"][resource_kinds.STORE_LABEL]
-    if is_id(store_id, STORE) and metadata.get("namespace") == resource_name(store_id):
+    if is_id(store_id, STORE_PREFIX) and metadata.get("namespace") == make_resource_name(store_id):
         return str(store_id)
     return None

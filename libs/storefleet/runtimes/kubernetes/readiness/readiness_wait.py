@@ -21,7 +21,7 @@ from storefleet.runtimes.kubernetes.readiness.diagnosis import (
 from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
 from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
 from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
-from storefleet.runtimes.protocol import Outcome, Work
+from storefleet.runtimes.protocol import StepContext, StepResult
 
 
 class WaitMode(NamedTuple):
@@ -64,8 +64,8 @@ class ReadinessWaiter:
         self._pod_logs = pod_logs
 
     async def wait_until_ready(
-        self, work: Work, place: StoreLocation, mode: WaitMode = CREATE_MODE
-    ) -> Outcome:
+        self, work: StepContext, place: StoreLocation, mode: WaitMode = CREATE_MODE
+    ) -> StepResult:
         with self._watcher.subscribe(work.store.id) as follow:
             wait = GracePeriods(mode.limits)
             wanted = (
@@ -78,9 +78,9 @@ class ReadinessWaiter:
                 )
                 if follow.sync_error:
                     wait.exclude_outage()
-                    await work.say(f"Waiting for the cluster: {follow.sync_error}")
+                    await work.report_progress(f"Waiting for the cluster: {follow.sync_error}")
                 elif isinstance(verdict, Ready):
-                    return Outcome(verdict.text)
+                    return StepResult(verdict.text)
                 elif isinstance(verdict, ReadinessProblem) and wait.has_grace_period_expired(
                     verdict, restored_at=follow.restored_at
                 ):
@@ -88,14 +88,14 @@ class ReadinessWaiter:
                 else:
                     await self._record_diagnosis(place, seen, wait, verdict)
                     if wait.is_worth_reporting():
-                        await work.say(
+                        await work.report_progress(
                             f"Waiting for {verdict.text}"
                             if isinstance(verdict, NotReady)
                             else verdict.cause
                         )
                 await follow.wait_for_change(1)
 
-    async def _read_generations(self, work: Work, place: StoreLocation) -> dict[str, int]:
+    async def _read_generations(self, work: StepContext, place: StoreLocation) -> dict[str, int]:
         """What there is by now, as generations by UID: before the mirror has caught up with it, it shows what was."""
         labels = f"{resource_kinds.STORE_LABEL}={work.store.id}"
         found = [

@@ -15,7 +15,7 @@ from storefleet.core.errors import PermanentError, StorefleetError, TransientErr
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes.api import api_errors
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 RELEASE_NAME = "store"
 _MAX_REVISIONS = 3

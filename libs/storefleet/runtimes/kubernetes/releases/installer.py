@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from storefleet.core.errors import PermanentError, RuntimeAway, Wait
+from storefleet.core.errors import PermanentError, RuntimeUnavailable, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engine, Engines
@@ -20,9 +20,9 @@ from storefleet.runtimes.kubernetes.releases.stuck_resources import (
     StuckResources,
     find_stuck_resources,
 )
-from storefleet.runtimes.protocol import Outcome, Work
+from storefleet.runtimes.protocol import StepContext, StepResult
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _CLEANUP_TIMEOUT_S = 30.0
 RETRIED_BY_ANNOTATION = "storefleet.dev/nudged-by"
@@ -47,8 +47,8 @@ class ReleaseInstaller:
         self._settings = settings
 
     async def install_release(
-        self, work: Work, *, database_image: str = "", is_rollback: bool = False
-    ) -> Outcome:
+        self, work: StepContext, *, database_image: str = "", is_rollback: bool = False
+    ) -> StepResult:
         """`abandons` is for going back: what is stuck is of the version that goes, and goes with it."""
         engine, place = self.get_engine(work.store), locate_store(work.store, self._settings)
         chart = engine.chart_of(work.store.engine_version)
@@ -58,12 +58,12 @@ class ReleaseInstaller:
         content = await asyncio.to_thread(release_records.hash_release, chart, values)
         known = await release_records.list_records(self._client, place.namespace)
         if known and _is_installed(known[-1], content, work):
-            return Outcome("The release is there already")
+            return StepResult("The release is there already")
         await self._clean_up_stuck_resources(work, place, is_rollback=is_rollback)
         for record in known:
             if record.is_interrupted:
                 await self._delete_interrupted_record(work, place, record)
-        await work.check()
+        await work.check_ownership()
         with effect("helm_install"):
             await self._helm.install_release(
                 chart=chart,
@@ -74,7 +74,7 @@ class ReleaseInstaller:
                     release_records.OPERATION_LABEL: work.operation_id,
                 },
             )
-        return Outcome("The release is installed")
+        return StepResult("The release is installed")
 
     def get_engine(self, store: Store) -> Engine:
         engine = self._engines.find(store.engine)
@@ -95,11 +95,13 @@ class ReleaseInstaller:
         return next((str(each["image"]) for each in containers if each["name"] == "database"), "")
 
     async def _delete_interrupted_record(
-        self, work: Work, place: StoreLocation, record: release_records.ReleaseRecord
+        self, work: StepContext, place: StoreLocation, record: release_records.ReleaseRecord
     ) -> None:
         """A run of Helm ended in the middle; only we may work on this store, so it was not somebody else's."""
-        await work.say(f"A run of Helm was interrupted ({record.status}); it is taken up again")
-        await work.check()
+        await work.report_progress(
+            f"A run of Helm was interrupted ({record.status}); it is taken up again"
+        )
+        await work.check_ownership()
         with effect("free_release"):
             await self._client.delete(
                 resource_kinds.SECRET, record.name, uid=record.uid, namespace=place.namespace
@@ -112,17 +114,19 @@ class ReleaseInstaller:
         )
 
     async def _clean_up_stuck_resources(
-        self, work: Work, place: StoreLocation, *, is_rollback: bool
+        self, work: StepContext, place: StoreLocation, *, is_rollback: bool
     ) -> None:
         """What an earlier attempt left stuck is taken away or woken, or a retry would wait for its next turn."""
         with self._watcher.subscribe(work.store.id) as follow:
             if not await follow.wait_until_current(_CLEANUP_TIMEOUT_S):
-                raise follow.sync_error or RuntimeAway("The cluster has not been looked at yet.")
+                raise follow.sync_error or RuntimeUnavailable(
+                    "The cluster has not been looked at yet."
+                )
             found = find_stuck_resources(follow.take_snapshot())
             found = StuckResources(found.jobs, (), ()) if is_rollback else found
             if not found:
                 return
-            await work.check()
+            await work.check_ownership()
             with effect("clear_stuck"):
                 await self._delete_or_retry(work, place, found)
             gone = {job.uid for job in found.jobs} | {pod.uid for pod in found.pods}
@@ -130,11 +134,13 @@ class ReleaseInstaller:
             while left := follow.take_snapshot().list_names(gone):
                 if time.monotonic() > deadline:
                     raise Wait(f"Still there from the last attempt: {', '.join(left)}.")
-                await work.say(f"Waiting for what the last attempt left to go: {', '.join(left)}")
+                await work.report_progress(
+                    f"Waiting for what the last attempt left to go: {', '.join(left)}"
+                )
                 await follow.wait_for_change(2)
 
     async def _delete_or_retry(
-        self, work: Work, place: StoreLocation, stuck: StuckResources
+        self, work: StepContext, place: StoreLocation, stuck: StuckResources
     ) -> None:
         for job in stuck.jobs:
             await self._client.delete(
@@ -152,7 +158,7 @@ class ReleaseInstaller:
             await self._client.patch(kind, workload.name, change, namespace=place.namespace)
 
 
-def _is_installed(last: release_records.ReleaseRecord, content: str, work: Work) -> bool:
+def _is_installed(last: release_records.ReleaseRecord, content: str, work: StepContext) -> bool:
     """Done by this very operation; a retry installs again, which repairs what was changed by hand since."""
     return (
         last.status == "deployed"

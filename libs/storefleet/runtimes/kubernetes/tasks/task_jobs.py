@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from storefleet.core.errors import PermanentError, RuntimeAway, TransientError
+from storefleet.core.errors import PermanentError, RuntimeUnavailable, TransientError
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -27,7 +27,7 @@ from storefleet.runtimes.kubernetes.readiness.diagnosis import (
 from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
 from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
 from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
-from storefleet.runtimes.protocol import Work
+from storefleet.runtimes.protocol import StepContext
 
 _SYNC_TIMEOUT_S = 30.0
 _TASK_DEADLINE_S = 300
@@ -46,13 +46,21 @@ class TaskJobs:
         self._pod_logs = pod_logs
 
     async def run_task(
-        self, work: Work, place: StoreLocation, task: str, *, name: str = "", env: Mapping[str, str]
+        self,
+        work: StepContext,
+        place: StoreLocation,
+        task: str,
+        *,
+        name: str = "",
+        env: Mapping[str, str],
     ) -> dict[str, Any]:
         """What the task has answered; PermanentError when it failed, and the Job is gone then."""
         job = make_job_name(work, name or task)
         with self._watcher.subscribe(work.store.id) as follow:
             if not await follow.wait_until_current(_SYNC_TIMEOUT_S):
-                raise follow.sync_error or RuntimeAway("The cluster has not been looked at yet.")
+                raise follow.sync_error or RuntimeUnavailable(
+                    "The cluster has not been looked at yet."
+                )
             await self._ensure_job(work, place, task, job, env)
             try:
                 return await self._wait_for_result(work, place, follow, task, job)
@@ -70,7 +78,7 @@ class TaskJobs:
                 )
 
     async def _ensure_job(
-        self, work: Work, place: StoreLocation, task: str, job: str, env: Mapping[str, str]
+        self, work: StepContext, place: StoreLocation, task: str, job: str, env: Mapping[str, str]
     ) -> None:
         if await self._client.get(resource_kinds.JOB, job, namespace=place.namespace) is not None:
             return
@@ -81,19 +89,24 @@ class TaskJobs:
                 f"The chart of this store's version has no task “{task}” (a suspended CronJob of that name).",
                 next_step="Give the engine's chart its tasks, then retry; see docs/engines.md.",
             )
-        await work.check()
+        await work.check_ownership()
         with effect("make_task"):
             await self._client.create(make_job(work, place, task, job, pattern, env))
 
     async def _wait_for_result(
-        self, work: Work, place: StoreLocation, follow: StoreSubscription, task: str, job: str
+        self,
+        work: StepContext,
+        place: StoreLocation,
+        follow: StoreSubscription,
+        task: str,
+        job: str,
     ) -> dict[str, Any]:
         wait = GracePeriods(_WAIT_LIMITS)
         while True:
             seen = follow.take_snapshot()
             if follow.sync_error:
                 wait.exclude_outage()
-                await work.say(f"Waiting for the cluster: {follow.sync_error}")
+                await work.report_progress(f"Waiting for the cluster: {follow.sync_error}")
             else:
                 if has_unexplained_wait(seen, job) and wait.should_read_warnings():
                     wait.warnings = await list_warning_events(self._client, place.namespace)
@@ -106,7 +119,7 @@ class TaskJobs:
                     raise await self._pod_logs.make_problem_error(place.namespace, verdict)
                 _record_diagnosis(wait, verdict, task)
                 if wait.is_worth_reporting():
-                    await work.say(
+                    await work.report_progress(
                         f"Waiting for {verdict.text}"
                         if isinstance(verdict, NotReady)
                         else verdict.cause
@@ -114,12 +127,12 @@ class TaskJobs:
             await follow.wait_for_change(1)
 
 
-def make_job_name(work: Work, task: str) -> str:
+def make_job_name(work: StepContext, task: str) -> str:
     return f"{task}-{work.operation_id.rpartition('_')[2].lower()}"
 
 
 def make_job(
-    work: Work,
+    work: StepContext,
     place: StoreLocation,
     task: str,
     name: str,
