@@ -1,34 +1,41 @@
-/** How Medusa runs here: one process, no Redis, plain HTTP behind whoever ends TLS, secrets from files. */
+/**
+ * Medusa's configuration for one store: one process, no Redis, plain HTTP behind a proxy that may
+ * terminate TLS, secrets from files.
+ */
 
 const { join } = require("node:path")
 const { defineConfig } = require("@medusajs/framework/utils")
-const { address, configuration, secret } = require("./src/programs/configuration.mjs")
-const { medusaLogger } = require("./src/programs/lines.mjs")
+const {
+  buildDatabaseUrl,
+  readConfiguration,
+  readSecret,
+} = require("./src/programs/configuration.mjs")
+const { medusaLogger } = require("./src/programs/logs.mjs")
 
-const store = configuration()
+const store = readConfiguration()
 const origin = store.url.replace(/\/$/, "")
 
 module.exports = defineConfig({
   logger: medusaLogger,
   projectConfig: {
-    databaseUrl: address(store.database),
+    databaseUrl: buildDatabaseUrl(store.database),
     databaseLogging: false,
     databaseDriverOptions: { connection: { ssl: false }, pool: { min: 1, max: 8 } },
-    // A session's cookie has to go over plain HTTP, too: there is not always TLS before a store.
+    // The session cookie must also work over plain HTTP: not every store is behind TLS.
     cookieOptions: { secure: "auto", sameSite: "lax", httpOnly: true },
     sessionOptions: { name: "medusa", resave: false, saveUninitialized: false },
     http: {
-      // Storefront, Store API and admin have one origin; browsers of others are kept out.
+      // Storefront, Store API and admin share one origin; CORS rejects all others.
       storeCors: origin,
       adminCors: origin,
       authCors: origin,
-      jwtSecret: secret(store.jwt_secret_file, "the key of the sign-in tokens"),
-      cookieSecret: secret(store.cookie_secret_file, "the key of the cookies"),
+      jwtSecret: readSecret(store.jwt_secret_file, "the key of the sign-in tokens"),
+      cookieSecret: readSecret(store.cookie_secret_file, "the key of the cookies"),
       jwtExpiresIn: "1d",
     },
     workerMode: "shared",
   },
-  // Its files are served by the program that starts all this.
+  // `src/programs/router.mjs` serves the admin's files.
   admin: { disable: true, path: "/app" },
   modules: [
     {
@@ -49,5 +56,5 @@ module.exports = defineConfig({
     },
   ],
 })
-// What it adds to the admin's pages is in them already.
+// The default plugin only extends the admin, whose files already contain it.
 module.exports.plugins = []

@@ -1,11 +1,15 @@
-/** The admin's pages, made once for all stores: they ask the host that they came from. Each file is there compressed, too. */
+/**
+ * Build the admin's pages once for all stores: they call the host that served them. Each text file
+ * also gets a gzip-compressed copy.
+ */
 
 import { createRequire } from "node:module"
 import { readFileSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 
-const WORTH = 1024
+/** Smaller files are not worth compressing. */
+const COMPRESSED_SIZE_MIN_BYTES = 1024
 const outDir = join(import.meta.dirname, "../public/admin")
 
 process.chdir(join(import.meta.dirname, ".."))
@@ -22,5 +26,7 @@ for (const entry of readdirSync(outDir, { recursive: true, withFileTypes: true }
   const path = join(entry.parentPath, entry.name)
   if (!entry.isFile() || !/\.(css|html|js|json|svg)$/.test(entry.name)) continue
   const content = readFileSync(path)
-  if (content.length > WORTH) writeFileSync(`${path}.gz`, gzipSync(content, { level: 9 }))
+  if (content.length > COMPRESSED_SIZE_MIN_BYTES) {
+    writeFileSync(`${path}.gz`, gzipSync(content, { level: 9 }))
+  }
 }

@@ -4,31 +4,37 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { after, test } from "node:test"
-import { address, secret } from "../src/programs/configuration.mjs"
+import { buildDatabaseUrl, readSecret } from "../src/programs/configuration.mjs"
 
 const MAIN = join(import.meta.dirname, "../src/programs/main.mjs")
 const folder = mkdtempSync(join(tmpdir(), "programs-"))
 after(() => rmSync(folder, { recursive: true }))
 
-const run = (name, env = {}) =>
-  spawnSync(process.execPath, [MAIN, name], { encoding: "utf8", env: { PATH: process.env.PATH, STORE_ID: "sto_1", ...env } })
+const runProgram = (name, env = {}) =>
+  spawnSync(process.execPath, [MAIN, name], {
+    encoding: "utf8",
+    env: { PATH: process.env.PATH, STORE_ID: "sto_1", ...env },
+  })
 
-test("what another try cannot mend ends with 2, and says so in a line of JSON", () => {
-  const done = run("cook")
+test("a permanent error exits with 2 and logs a line of JSON", () => {
+  const done = runProgram("cook")
   assert.equal(done.status, 2)
   const line = JSON.parse(done.stdout)
   assert.equal(line.level, "error")
   assert.equal(line.store_id, "sto_1")
-  assert.match(line.event, /no program “cook”/)
+  assert.match(line.event, /The program “cook” does not exist/)
 })
 
-test("secrets come from files, and errors name the file only", () => {
+test("secrets are read from files and errors name the file only", () => {
   const path = join(folder, "password")
   writeFileSync(path, "p@ss:w/rd\n")
-  assert.equal(secret(path, "it"), "p@ss:w/rd")
+  assert.equal(readSecret(path, "it"), "p@ss:w/rd")
   writeFileSync(join(folder, "empty"), "")
-  assert.throws(() => secret(join(folder, "empty"), "the password"), /empty with the password is empty/)
-  assert.throws(() => secret(join(folder, "none"), "the password"), /ENOENT/)
+  assert.throws(
+    () => readSecret(join(folder, "empty"), "the password"),
+    /empty with the password is empty/,
+  )
+  assert.throws(() => readSecret(join(folder, "none"), "the password"), /ENOENT/)
   const place = { host: "database", port: 5432, name: "store", user: "store", password_file: path }
-  assert.equal(address(place), "postgres://store:p%40ss%3Aw%2Frd@database:5432/store")
+  assert.equal(buildDatabaseUrl(place), "postgres://store:p%40ss%3Aw%2Frd@database:5432/store")
 })

@@ -1,8 +1,8 @@
 <?php
-/** What differs between the revisions of this theme. */
+/** The differences between the revisions of this theme. */
 
 return [
 	'number' => 2,
-	'banner' => 'Thirty days to change your mind, and we pay for the way back.',
-	'lead'   => 'Fewer things, better made: chosen one by one, sent to your door, paid for when they arrive.',
+	'banner' => 'Returns are free within thirty days.',
+	'lead'   => 'A small range of well-made products, delivered to your door. Pay when they arrive.',
 ];

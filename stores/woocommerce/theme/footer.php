@@ -1,5 +1,5 @@
 <?php
-/** The foot of every page. */
+/** The footer of every page. */
 
 ?>
 <footer class="foot">

@@ -1,5 +1,5 @@
 <?php
-/** The home page: a welcome, the categories, what is featured. */
+/** The home page: welcome, categories and products. */
 
 namespace Storefleet\Theme;
 
@@ -10,9 +10,9 @@ get_header();
 		<div class="wrap hero-row">
 			<div>
 				<h1>Welcome to <?php bloginfo( 'name' ); ?></h1>
-				<p><?php echo esc_html( revision()['lead'] ); ?></p>
+				<p><?php echo esc_html( get_revision()['lead'] ); ?></p>
 				<?php if ( function_exists( 'wc_get_page_permalink' ) ) : ?>
-				<a class="button" href="<?php echo esc_url( wc_get_page_permalink( 'shop' ) ); ?>">Browse everything</a>
+				<a class="button" href="<?php echo esc_url( wc_get_page_permalink( 'shop' ) ); ?>">Browse all products</a>
 				<?php endif; ?>
 			</div>
 			<?php get_template_part( 'parts/promises' ); ?>
@@ -20,7 +20,7 @@ get_header();
 	</section>
 	<div class="wrap woocommerce">
 		<?php get_template_part( 'parts/categories' ); ?>
-		<h2>New and well liked</h2>
+		<h2>Our products</h2>
 		<?php echo do_shortcode( '[products limit="6" columns="3" orderby="menu_order" order="ASC"]' ); ?>
 	</div>
 </main>

@@ -1,11 +1,11 @@
 <?php
-/** Lists of posts, and everything that has no template of its own. */
+/** Lists of posts, and everything without a template of its own. */
 
 get_header();
 ?>
 <main id="content" class="wrap page-main">
 	<?php if ( ! have_posts() ) : ?>
-	<p>There is nothing here yet.</p>
+	<p>There are no posts yet.</p>
 	<?php endif; ?>
 	<?php
 	while ( have_posts() ) :

@@ -1,5 +1,5 @@
 <?php
-/** A page: of text, or one of the shop's own. */
+/** A page of text, or one of WooCommerce's pages. */
 
 get_header();
 ?>

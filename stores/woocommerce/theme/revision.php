@@ -1,8 +1,8 @@
 <?php
-/** What differs between the revisions of this theme. */
+/** The differences between the revisions of this theme. */
 
 return [
 	'number' => 1,
 	'banner' => '',
-	'lead'   => 'Things made to be used every day, sent to your door and paid for when they arrive.',
+	'lead'   => 'Everyday products, delivered to your door. Pay when they arrive.',
 ];

@@ -1,62 +1,94 @@
 /**
- * Fills an empty database: channel, key, region, delivery, goods. Medusa runs it once, at image build; a store gets the
- * outcome. It runs in a database that may hold a part of it already, since it may have been ended anywhere.
+ * Fill an empty database: sales channel, key, region, delivery methods, products. Medusa runs it
+ * once, during the image build; stores copy the result. Every step first looks for existing rows,
+ * because an earlier run may have been killed. Medusa records the file's name, so do not rename it.
  */
 
-const { ContainerRegistrationKeys, Modules, ProductStatus, defaultCountries } = require("@medusajs/framework/utils")
+const {
+  ContainerRegistrationKeys,
+  Modules,
+  ProductStatus,
+  defaultCountries,
+} = require("@medusajs/framework/utils")
 const flows = require("@medusajs/medusa/core-flows")
-const { CATEGORIES, CURRENCIES, DELIVERIES, GOODS, STOCK } = require("../goods.mjs")
+const {
+  CATEGORIES,
+  CURRENCIES,
+  DELIVERY_METHODS,
+  PRODUCTS,
+  STOCK,
+} = require("../sample-products.mjs")
 
+/** Name of every row that exists once; the set-up of a store replaces it where customers see it. */
 const NAME = "Shop"
 
-exports.default = async function fill({ container }) {
+exports.default = async function fillDatabase({ container }) {
   const run = async (flow, input) => (await flow(container).run({ input })).result
   const query = container.resolve(ContainerRegistrationKeys.QUERY)
-  const first = async (entity, filters, fields = ["id"]) => (await query.graph({ entity, fields, filters })).data[0]
-  const shop = { container, run, first, link: container.resolve(ContainerRegistrationKeys.LINK) }
-  const channel = await makeChannel(shop)
-  await makeRegion(shop)
-  const location = await makeLocation(shop, channel)
-  await makeDelivery(shop, location)
-  await makeGoods(shop, channel)
-  await fillStock(shop, location)
+  const findFirst = async (entity, filters, fields = ["id"]) =>
+    (await query.graph({ entity, fields, filters })).data[0]
+  const link = container.resolve(ContainerRegistrationKeys.LINK)
+  const context = { container, run, findFirst, link }
+  const channel = await ensureChannel(context)
+  await ensureRegion(context)
+  const location = await ensureLocation(context, channel)
+  await ensureDeliveryMethods(context, location)
+  await ensureProducts(context, channel)
+  await fillStock(context, location)
 }
 
-async function makeChannel({ run, first }) {
+async function ensureChannel({ run, findFirst }) {
   const channel =
-    (await first("sales_channel", { name: NAME })) ??
-    (await run(flows.createSalesChannelsWorkflow, {
-      salesChannelsData: [{ name: NAME, description: "Storefront and Store API" }],
-    }))[0]
-  let key = await first("api_key", { title: NAME })
-  key ??= (await run(flows.createApiKeysWorkflow, {
-    api_keys: [{ title: NAME, type: "publishable", created_by: "" }],
-  }))[0]
+    (await findFirst("sales_channel", { name: NAME })) ??
+    (
+      await run(flows.createSalesChannelsWorkflow, {
+        salesChannelsData: [{ name: NAME, description: "Storefront and Store API" }],
+      })
+    )[0]
+  let key = await findFirst("api_key", { title: NAME })
+  key ??= (
+    await run(flows.createApiKeysWorkflow, {
+      api_keys: [{ title: NAME, type: "publishable", created_by: "" }],
+    })
+  )[0]
   await run(flows.linkSalesChannelsToApiKeyWorkflow, { id: key.id, add: [channel.id] })
   const settings = {
     name: NAME,
     default_sales_channel_id: channel.id,
-    supported_currencies: CURRENCIES.map((currency_code, index) => ({ currency_code, is_default: index === 0 })),
+    supported_currencies: CURRENCIES.map((currency_code, index) => ({
+      currency_code,
+      is_default: index === 0,
+    })),
   }
-  const store = await first("store", {})
-  if (store) await run(flows.updateStoresWorkflow, { selector: { id: store.id }, update: settings })
-  else await run(flows.createStoresWorkflow, { stores: [settings] })
+  const store = await findFirst("store", {})
+  if (store) {
+    await run(flows.updateStoresWorkflow, { selector: { id: store.id }, update: settings })
+  } else await run(flows.createStoresWorkflow, { stores: [settings] })
   return channel
 }
 
-async function makeRegion({ run, first }) {
-  if (await first("region", { name: NAME })) return
+async function ensureRegion({ run, findFirst }) {
+  if (await findFirst("region", { name: NAME })) return
   const countries = defaultCountries.map((country) => country.alpha2.toLowerCase())
   await run(flows.createRegionsWorkflow, {
-    regions: [{ name: NAME, currency_code: CURRENCIES[0], countries, payment_providers: ["pp_system_default"] }],
+    regions: [
+      {
+        name: NAME,
+        currency_code: CURRENCIES[0],
+        countries,
+        payment_providers: ["pp_system_default"],
+      },
+    ],
   })
 }
 
-async function makeLocation({ run, first, link }, channel) {
-  let location = await first("stock_location", { name: NAME })
-  location ??= (await run(flows.createStockLocationsWorkflow, {
-    locations: [{ name: NAME, address: { address_1: "", country_code: "us" } }],
-  }))[0]
+async function ensureLocation({ run, findFirst, link }, channel) {
+  let location = await findFirst("stock_location", { name: NAME })
+  location ??= (
+    await run(flows.createStockLocationsWorkflow, {
+      locations: [{ name: NAME, address: { address_1: "", country_code: "us" } }],
+    })
+  )[0]
   await link.create({
     [Modules.STOCK_LOCATION]: { stock_location_id: location.id },
     [Modules.FULFILLMENT]: { fulfillment_provider_id: "manual_manual" },
@@ -65,32 +97,47 @@ async function makeLocation({ run, first, link }, channel) {
   return location
 }
 
-async function makeDelivery({ container, run, first, link }, location) {
-  const profile = await makeProfile({ run, first })
-  const set = (await first("fulfillment_set", { name: NAME }, ["id", "service_zones.id"])) ?? (await makeZone(container))
+async function ensureDeliveryMethods({ container, run, findFirst, link }, location) {
+  const profile = await ensureShippingProfile({ run, findFirst })
+  const set =
+    (await findFirst("fulfillment_set", { name: NAME }, ["id", "service_zones.id"])) ??
+    (await createDeliveryZone(container))
   await link.create({
     [Modules.STOCK_LOCATION]: { stock_location_id: location.id },
     [Modules.FULFILLMENT]: { fulfillment_set_id: set.id },
   })
-  for (const delivery of DELIVERIES) {
-    if (await first("shipping_option", { name: delivery.name })) continue
-    await run(flows.createShippingOptionsWorkflow, [option(delivery, set.service_zones[0].id, profile.id)])
+  for (const delivery of DELIVERY_METHODS) {
+    if (await findFirst("shipping_option", { name: delivery.name })) continue
+    const option = buildShippingOption(delivery, set.service_zones[0].id, profile.id)
+    await run(flows.createShippingOptionsWorkflow, [option])
   }
 }
 
-async function makeProfile({ run, first }) {
+async function ensureShippingProfile({ run, findFirst }) {
   const data = [{ name: "Default", type: "default" }]
-  return (await first("shipping_profile", {})) ?? (await run(flows.createShippingProfilesWorkflow, { data }))[0]
+  return (
+    (await findFirst("shipping_profile", {})) ??
+    (await run(flows.createShippingProfilesWorkflow, { data }))[0]
+  )
 }
 
-function makeZone(container) {
-  const geo_zones = defaultCountries.map((country) => ({ type: "country", country_code: country.alpha2.toLowerCase() }))
-  return container
-    .resolve(Modules.FULFILLMENT)
-    .createFulfillmentSets({ name: NAME, type: "shipping", service_zones: [{ name: "Everywhere", geo_zones }] })
+function createDeliveryZone(container) {
+  const geo_zones = defaultCountries.map((country) => ({
+    type: "country",
+    country_code: country.alpha2.toLowerCase(),
+  }))
+  return container.resolve(Modules.FULFILLMENT).createFulfillmentSets({
+    name: NAME,
+    type: "shipping",
+    service_zones: [{ name: "Everywhere", geo_zones }],
+  })
 }
 
-function option({ name, code, description, amount }, service_zone_id, shipping_profile_id) {
+function buildShippingOption(
+  { name, code, description, amount },
+  service_zone_id,
+  shipping_profile_id,
+) {
   return {
     name,
     price_type: "flat",
@@ -106,23 +153,26 @@ function option({ name, code, description, amount }, service_zone_id, shipping_p
   }
 }
 
-async function makeGoods({ run, first }, channel) {
-  const profile = await first("shipping_profile", {})
+async function ensureProducts({ run, findFirst }, channel) {
+  const profile = await findFirst("shipping_profile", {})
   const categories = {}
   for (const { name, handle, description } of CATEGORIES) {
     const product_categories = [{ name, handle, description, is_active: true }]
     categories[name] =
-      (await first("product_category", { handle })) ??
+      (await findFirst("product_category", { handle })) ??
       (await run(flows.createProductCategoriesWorkflow, { product_categories }))[0]
   }
-  for (const good of GOODS) {
-    if (await first("product", { handle: good.handle })) continue
-    const product = { ...goods(good, channel, profile), category_ids: [categories[good.category].id] }
+  for (const sample of PRODUCTS) {
+    if (await findFirst("product", { handle: sample.handle })) continue
+    const product = {
+      ...buildProduct(sample, channel, profile),
+      category_ids: [categories[sample.category].id],
+    }
     await run(flows.createProductsWorkflow, { products: [product] })
   }
 }
 
-function goods({ handle, title, description, option }, channel, profile) {
+function buildProduct({ handle, title, description, option }, channel, profile) {
   const picture = `/assets/goods/${handle}.svg`
   return {
     handle,
@@ -146,9 +196,18 @@ function goods({ handle, title, description, option }, channel, profile) {
 
 async function fillStock({ container, run }, location) {
   const query = container.resolve(ContainerRegistrationKeys.QUERY)
-  const { data: items } = await query.graph({ entity: "inventory_item", fields: ["id", "location_levels.id"] })
+  const { data: items } = await query.graph({
+    entity: "inventory_item",
+    fields: ["id", "location_levels.id"],
+  })
   const inventory_levels = items
     .filter((item) => !item.location_levels?.length)
-    .map((item) => ({ inventory_item_id: item.id, location_id: location.id, stocked_quantity: STOCK }))
-  if (inventory_levels.length) await run(flows.createInventoryLevelsWorkflow, { inventory_levels })
+    .map((item) => ({
+      inventory_item_id: item.id,
+      location_id: location.id,
+      stocked_quantity: STOCK,
+    }))
+  if (inventory_levels.length) {
+    await run(flows.createInventoryLevelsWorkflow, { inventory_levels })
+  }
 }

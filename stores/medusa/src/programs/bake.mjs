@@ -1,6 +1,7 @@
 /**
- * `bake`: make what an image carries of the database: a cluster in which Medusa's migrations and the goods are. It runs at
- * image build, with the image's own programs and a server on a socket of its own.
+ * `bake`: build the PostgreSQL cluster that an image carries, with Medusa's tables and the sample
+ * products. It runs during the image build, with the image's own programs and a server on a private
+ * Unix socket.
  */
 
 import { spawn } from "node:child_process"
@@ -9,63 +10,71 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { once } from "node:events"
-import { ConfigurationError, configuration } from "./configuration.mjs"
-import { DATABASE, PROGRAMS, ROLE, SUPERUSER, execute, runAlone } from "./cluster.mjs"
+import { ConfigurationError, readConfiguration } from "./configuration.mjs"
+import { DATABASE, PROGRAMS, ROLE, SUPERUSER, runProgram, runSingleUser } from "./cluster.mjs"
 import { markPrepared } from "./marks.mjs"
 import { withDatabase } from "./postgres.mjs"
-import { migrate } from "./setup.mjs"
+import { migrateDatabase } from "./setup.mjs"
 
-const INITDB = [
-  ...["--auth=reject", `--username=${SUPERUSER}`, "--no-instructions", "--no-sync", "--encoding=UTF8"],
-  ...["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
-  "--wal-segsize=4", // a shop writes little, and its first start copies one of them
+const INITDB_OPTIONS = [
+  ...["--auth=reject", `--username=${SUPERUSER}`, "--no-instructions", "--no-sync"],
+  ...["--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
+  "--wal-segsize=4", // a store writes little, and its first start copies one segment
 ]
-const SETTINGS = {
+const SERVER_SETTINGS = {
   listen_addresses: "",
   fsync: "off",
   io_method: "sync",
   autovacuum: "off",
   wal_level: "minimal",
-  wal_recycle: "off", // or the next ones would be in every copy
+  wal_recycle: "off", // recycled segments would be part of every copy
   max_wal_senders: "0",
   min_wal_size: "8MB",
   max_wal_size: "64MB",
-  dynamic_shared_memory_type: "mmap", // a build may have no /dev/shm
+  dynamic_shared_memory_type: "mmap", // a build environment may lack /dev/shm
 }
 
 export async function run() {
   const target = process.env.STORE_BAKE_FOLDER
-  if (!target) throw new ConfigurationError("STORE_BAKE_FOLDER names no folder.")
+  if (!target) {
+    throw new ConfigurationError("STORE_BAKE_FOLDER is not set. Set it to the folder to fill.")
+  }
   const work = mkdtempSync(join(tmpdir(), "bake-"))
   try {
     const data = join(work, "data")
-    execute(join(PROGRAMS, "initdb"), ["-D", data, ...INITDB])
-    runAlone(data, [
+    runProgram(join(PROGRAMS, "initdb"), ["-D", data, ...INITDB_OPTIONS])
+    runSingleUser(data, [
       `CREATE ROLE ${ROLE} LOGIN`,
       `CREATE DATABASE ${DATABASE} OWNER ${ROLE} TEMPLATE template0`,
       `REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC`,
-      "DROP DATABASE postgres", // a part of the bytes that every store's first start copies
+      "DROP DATABASE postgres", // part of the bytes that every store's first start copies
     ])
-    await fill(work, data)
-    pack(data, join(work, "cluster.tar"))
+    await fillDatabase(work, data)
+    packCluster(data, join(work, "cluster.tar"))
     mkdirSync(target, { recursive: true })
-    execute("cp", [join(work, "cluster.tar"), join(target, "cluster.tar.new")])
+    runProgram("cp", [join(work, "cluster.tar"), join(target, "cluster.tar.new")])
     renameSync(join(target, "cluster.tar.new"), join(target, "cluster.tar"))
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-async function fill(/** @type {string} */ work, /** @type {string} */ data) {
+async function fillDatabase(/** @type {string} */ work, /** @type {string} */ data) {
   writeFileSync(join(work, "hba.conf"), "local all all trust\n")
-  const settings = { ...SETTINGS, unix_socket_directories: work, hba_file: join(work, "hba.conf") }
+  const settings = {
+    ...SERVER_SETTINGS,
+    unix_socket_directories: work,
+    hba_file: join(work, "hba.conf"),
+  }
   const options = Object.entries(settings).map(([name, value]) => `--${name}=${value}`)
-  const server = spawn(join(PROGRAMS, "postgres"), ["-D", data, ...options], { stdio: ["ignore", "inherit", "inherit"] })
+  const server = spawn(join(PROGRAMS, "postgres"), ["-D", data, ...options], {
+    stdio: ["ignore", "inherit", "inherit"],
+  })
   try {
-    process.env.STORE_CONFIG = configure(work)
-    const { database } = configuration()
-    await withDatabase(database, async () => undefined) // it has started
-    await migrate()
+    process.env.STORE_CONFIG = writeConfiguration(work)
+    const { database } = readConfiguration()
+    await withDatabase(database, async () => undefined) // wait for its start
+    await migrateDatabase()
     await withDatabase(database, async (client) => {
       await markPrepared(client)
       await client.query("VACUUM (FULL, ANALYZE)")
@@ -76,9 +85,11 @@ async function fill(/** @type {string} */ work, /** @type {string} */ data) {
   }
 }
 
-function configure(/** @type {string} */ work) {
+function writeConfiguration(/** @type {string} */ work) {
   const path = join(work, "store.json")
-  for (const name of ["jwt", "cookie"]) writeFileSync(join(work, name), randomBytes(32).toString("hex"), { mode: 0o600 })
+  for (const name of ["jwt", "cookie"]) {
+    writeFileSync(join(work, name), randomBytes(32).toString("hex"), { mode: 0o600 })
+  }
   const content = {
     store_id: "template",
     name: "template",
@@ -94,8 +105,8 @@ function configure(/** @type {string} */ work) {
   return path
 }
 
-/** Without owners: who unpacks it owns it. */
-function pack(/** @type {string} */ data, /** @type {string} */ target) {
-  const anonymous = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name"]
-  execute("tar", ["--create", `--file=${target}`, `--directory=${data}`, ...anonymous, "."])
+/** Pack the cluster without owners, so that the user who unpacks it becomes the owner. */
+function packCluster(/** @type {string} */ data, /** @type {string} */ target) {
+  const withoutOwner = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name"]
+  runProgram("tar", ["--create", `--file=${target}`, `--directory=${data}`, ...withoutOwner, "."])
 }

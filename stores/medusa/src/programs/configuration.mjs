@@ -1,58 +1,81 @@
-/** What a store is told: the file that STORE_CONFIG names, and the secrets that it names. */
+/** The store's configuration: the file that STORE_CONFIG names, and the secrets it refers to. */
 
 import { readFileSync } from "node:fs"
 
-/** Something that is given is missing or wrong: another try ends the same. */
+/** The configuration or an argument is missing or invalid; a retry fails in the same way. */
 export class ConfigurationError extends Error {}
 
-const SECRET_LIMIT = 4096
+const SECRET_LENGTH_MAX = 4096
 
 /**
- * @returns {Readonly<Record<string, any>>} the configuration; secrets stay in their files until they are asked for
+ * Read and check the configuration. Secrets stay in their files until they are used.
+ *
+ * @returns {Readonly<Record<string, any>>}
  */
-export function configuration() {
+export function readConfiguration() {
   const path = process.env.STORE_CONFIG
-  if (!path) throw new ConfigurationError("STORE_CONFIG names no file: say where the store's configuration is.")
+  if (!path) {
+    throw new ConfigurationError(
+      "STORE_CONFIG is not set. Set it to the path of the store's configuration.",
+    )
+  }
   let content
   try {
     content = JSON.parse(readFileSync(path, "utf8"))
   } catch (error) {
-    throw new ConfigurationError(`The store's configuration ${path} cannot be read (${error.message}): correct it.`)
+    throw new ConfigurationError(
+      `The store's configuration ${path} cannot be read (${error.message}). Correct it.`,
+    )
   }
   for (const name of ["store_id", "name", "host", "url", "database", "parameters", "data_dir"]) {
-    if (!content[name]) throw new ConfigurationError(`The store's configuration ${path} has no ${name}: add it.`)
+    if (!content[name]) {
+      throw new ConfigurationError(`The store's configuration ${path} has no ${name}. Add it.`)
+    }
   }
   return Object.freeze(content)
 }
 
 /**
+ * Read a secret from a file with one line of text.
+ *
  * @param {string} path
- * @param {string} what what it is, for the one who reads the error
+ * @param {string} what what the secret is, for the error text
  */
-export function secret(path, what) {
+export function readSecret(path, what) {
   let text
   try {
     text = readFileSync(path, "utf8").replace(/\r?\n$/, "")
   } catch (error) {
-    throw new ConfigurationError(`The file ${path} with ${what} cannot be read (${error.code}): see that it is there.`)
+    throw new ConfigurationError(
+      `The file ${path} with ${what} cannot be read (${error.code}). Check that it exists.`,
+    )
   }
-  if (!text || text.length > SECRET_LIMIT || text.includes("\0")) {
-    throw new ConfigurationError(`The file ${path} with ${what} is empty, too long or binary: write it again.`)
+  if (!text || text.length > SECRET_LENGTH_MAX || text.includes("\0")) {
+    throw new ConfigurationError(
+      `The file ${path} with ${what} is empty, too long or binary. Write it again.`,
+    )
   }
   return text
 }
 
-/** How PostgreSQL is reached, for its client library. */
-export function connection(/** @type {Record<string, any>} */ database) {
+/** Build the options with which the PostgreSQL client library connects. */
+export function buildConnectionOptions(/** @type {Record<string, any>} */ database) {
   const { host, port, name, user } = database
-  const password = database.password_file ? secret(database.password_file, "the database's password") : ""
+  const password = database.password_file
+    ? readSecret(database.password_file, "the database's password")
+    : ""
   return { host, port, user, database: name, password, connectionTimeoutMillis: 5000 }
 }
 
-/** The same as an address, which is what Medusa takes. */
-export function address(/** @type {Record<string, any>} */ database) {
-  const { host, port, user, password } = connection(database)
-  // A folder with a socket is written as a host, too.
-  const [owner, word, place, name] = [user, password, host, database.name].map(encodeURIComponent)
-  return `postgres://${owner}:${word}@${place}:${port}/${name}`
+/** Build the same connection as a URL, which is the form that Medusa takes. */
+export function buildDatabaseUrl(/** @type {Record<string, any>} */ database) {
+  const options = buildConnectionOptions(database)
+  // The host may be the folder of a Unix socket, so it is encoded, too.
+  const [user, password, host, name] = [
+    options.user,
+    options.password,
+    options.host,
+    database.name,
+  ].map(encodeURIComponent)
+  return `postgres://${user}:${password}@${host}:${options.port}/${name}`
 }

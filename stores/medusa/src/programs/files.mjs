@@ -1,4 +1,4 @@
-/** Files of a folder over HTTP: those of the admin's pages are there compressed, too. */
+/** Serve the files of a folder over HTTP; the admin's files also exist gzip-compressed. */
 
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
@@ -23,17 +23,22 @@ const TYPES = {
   ".woff2": "font/woff2",
 }
 
-/** Up to this size a file is known by its content: those of an image all bear the same time. */
-const READ_LIMIT = 4 << 20
+/**
+ * Up to this size the ETag is a hash of the content: files of an image all have the same
+ * modification time.
+ */
+const HASHED_SIZE_MAX_BYTES = 4 << 20
+const CACHED_TAGS_MAX = 2000
 
-export class Files {
+export class StaticFiles {
   /** @type {Map<string, string>} */
   #tags = new Map()
 
   /**
-   * @param {string} prefix of their paths, with its slashes
+   * @param {string} prefix of the URL paths, with leading and trailing slash
    * @param {string} folder
-   * @param {{ maxAge: number, index?: string, headers?: Record<string, string> }} options `index` answers for what is no file
+   * @param {{ maxAge: number, index?: string, headers?: Record<string, string> }} options `maxAge`
+   *   in seconds for files with a hash in their name; `index` is sent for paths without a file
    */
   constructor(prefix, folder, { maxAge, index, headers = {} }) {
     this.prefix = prefix
@@ -44,72 +49,93 @@ export class Files {
   }
 
   /**
+   * Answer a request whose path has this prefix.
+   *
    * @param {import("node:http").IncomingMessage} request
    * @param {import("node:http").ServerResponse} response
    * @param {string} path
-   * @returns {Promise<boolean>} whether it was one of these
+   * @returns {Promise<boolean>} whether it was answered
    */
-  async answer(request, response, path) {
+  async handleRequest(request, response, path) {
     if (!path.startsWith(this.prefix)) return false
     if (request.method !== "GET" && request.method !== "HEAD") {
       response.writeHead(405, { allow: "GET, HEAD" }).end()
       return true
     }
-    const found = (await this.#find(path.slice(this.prefix.length))) ?? (this.index ? await this.#file(this.index) : null)
-    if (found) await this.#send(request, response, found)
-    else response.writeHead(404, { "content-type": "text/plain; charset=utf-8" }).end("There is no such file.\n")
+    const found =
+      (await this.#findFile(path.slice(this.prefix.length))) ??
+      (this.index ? await this.#describeFile(this.index) : null)
+    if (found) await this.#sendFile(request, response, found)
+    else {
+      response.writeHead(404, { "content-type": "text/plain; charset=utf-8" })
+      response.end("This file does not exist.\n")
+    }
     return true
   }
 
-  async #find(/** @type {string} */ name) {
+  async #findFile(/** @type {string} */ name) {
     try {
       const decoded = normalize(decodeURIComponent(name))
-      const outside = decoded.startsWith("..") || decoded.startsWith(sep) || decoded.includes("\0")
-      return outside || decoded.endsWith(".gz") ? null : await this.#file(decoded)
+      const isOutside =
+        decoded.startsWith("..") || decoded.startsWith(sep) || decoded.includes("\0")
+      return isOutside || decoded.endsWith(".gz") ? null : await this.#describeFile(decoded)
     } catch {
-      return null // not an address that can be decoded
+      return null // the path cannot be decoded
     }
   }
 
-  async #file(/** @type {string} */ name) {
+  async #describeFile(/** @type {string} */ name) {
     const path = join(this.folder, name)
     const found = await stat(path).catch(() => null)
-    return found?.isFile() ? { path, size: found.size, tag: await this.#tag(path, found) } : null
+    if (!found?.isFile()) return null
+    return { path, size: found.size, tag: await this.#computeTag(path, found) }
   }
 
-  async #tag(/** @type {string} */ path, /** @type {import("node:fs").Stats} */ { size, mtimeMs }) {
+  async #computeTag(
+    /** @type {string} */ path,
+    /** @type {import("node:fs").Stats} */ { size, mtimeMs },
+  ) {
     const state = `${size.toString(36)}-${mtimeMs.toString(36)}`
-    if (size > READ_LIMIT) return `"${state}"`
+    if (size > HASHED_SIZE_MAX_BYTES) return `"${state}"`
     const key = `${path}\0${state}`
     let tag = this.#tags.get(key)
     if (!tag) {
-      if (this.#tags.size > 2000) this.#tags.clear()
-      tag = `"${createHash("sha256").update(await readFile(path)).digest("base64url").slice(0, 22)}"`
+      if (this.#tags.size > CACHED_TAGS_MAX) this.#tags.clear()
+      const digest = createHash("sha256")
+        .update(await readFile(path))
+        .digest("base64url")
+      tag = `"${digest.slice(0, 22)}"`
       this.#tags.set(key, tag)
     }
     return tag
   }
 
-  async #send(
+  async #sendFile(
     /** @type {import("node:http").IncomingMessage} */ request,
     /** @type {import("node:http").ServerResponse} */ response,
     /** @type {{ path: string, size: number, tag: string }} */ file,
   ) {
-    const fixed = /-[\w-]{8}\.\w+$/.test(file.path) // its name has a hash of its content
+    const hasHashInName = /-[\w-]{8}\.\w+$/.test(file.path)
     const headers = {
       "content-type": TYPES[extname(file.path).toLowerCase()] ?? "application/octet-stream",
-      "cache-control": fixed ? `public, max-age=${this.maxAge}, immutable` : "no-cache",
+      "cache-control": hasHashInName ? `public, max-age=${this.maxAge}, immutable` : "no-cache",
       etag: file.tag,
       vary: "accept-encoding",
       ...this.headers,
     }
-    if (request.headers["if-none-match"] === file.tag) return void response.writeHead(304, headers).end()
-    const packed = /\bgzip\b/.test(String(request.headers["accept-encoding"])) && (await stat(`${file.path}.gz`).catch(() => null))
-    const content = packed
-      ? { path: `${file.path}.gz`, headers: { ...headers, "content-encoding": "gzip", "content-length": packed.size } }
-      : { path: file.path, headers: { ...headers, "content-length": file.size } }
-    response.writeHead(200, content.headers)
+    if (request.headers["if-none-match"] === file.tag) {
+      return void response.writeHead(304, headers).end()
+    }
+    const acceptsGzip = /\bgzip\b/.test(String(request.headers["accept-encoding"]))
+    const packed = acceptsGzip && (await stat(`${file.path}.gz`).catch(() => null))
+    const path = packed ? `${file.path}.gz` : file.path
+    response.writeHead(200, {
+      ...headers,
+      ...(packed ? { "content-encoding": "gzip" } : {}),
+      "content-length": packed ? packed.size : file.size,
+    })
     if (request.method === "HEAD") return void response.end()
-    await pipeline(createReadStream(content.path), response).catch(() => response.destroy()) // whoever asked has gone
+    // A failing pipeline means that the client has disconnected.
+    await pipeline(createReadStream(path), response).catch(() => response.destroy())
   }
 }

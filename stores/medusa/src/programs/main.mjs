@@ -1,7 +1,10 @@
-/** The one door into the image: `node main.mjs serve`, and so on. It ends with 2 when another try cannot help. */
+/**
+ * The image's command line: `node main.mjs serve`, and so on. The exit status is 2 if a retry would
+ * fail in the same way, 1 for any other error.
+ */
 
 import { ConfigurationError } from "./configuration.mjs"
-import { line } from "./lines.mjs"
+import { writeLog } from "./logs.mjs"
 
 /** @type {Record<string, () => Promise<{ run: () => Promise<void> | void }>>} */
 const PROGRAMS = {
@@ -17,11 +20,12 @@ const PROGRAMS = {
 const name = process.argv[2] ?? "serve"
 try {
   if (!Object.hasOwn(PROGRAMS, name)) {
-    throw new ConfigurationError(`There is no program “${name}”; there are ${Object.keys(PROGRAMS).join(", ")}.`)
+    const names = Object.keys(PROGRAMS).join(", ")
+    throw new ConfigurationError(`The program “${name}” does not exist. Use one of: ${names}.`)
   }
   await (await PROGRAMS[name]()).run()
 } catch (error) {
-  const final = error instanceof ConfigurationError
-  line("error", error.message, final ? {} : { exception: error.stack })
-  process.exit(final ? 2 : 1)
+  const isPermanent = error instanceof ConfigurationError
+  writeLog("error", error.message, isPermanent ? {} : { exception: error.stack })
+  process.exit(isPermanent ? 2 : 1)
 }

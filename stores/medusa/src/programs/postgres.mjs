@@ -1,25 +1,33 @@
-/** The one door to the store's database for what is not Medusa itself: patient while it starts, and then plain SQL. */
+/** Adapter to the store's database for our own SQL; Medusa has its own connections. */
 
 import { setTimeout as pause } from "node:timers/promises"
 import pg from "pg"
-import { connection } from "./configuration.mjs"
+import { buildConnectionOptions } from "./configuration.mjs"
 
-/** There was no answer for as long as is waited for one; another try may do. */
-export class DatabaseAway extends Error {}
+/** The database did not answer within the timeout; a retry may succeed. */
+export class DatabaseUnavailable extends Error {}
 
-const EVERY = 100
-/** It refuses, its name is not known yet, it starts or stops: not wrong passwords, which stay wrong. */
-const PASSING = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "57P03", "57P01"])
+const RETRY_INTERVAL_MS = 100
+/**
+ * Connection refused, name not resolvable yet, server starting or stopping. A wrong password is not
+ * here: it stays wrong.
+ */
+const TRANSIENT_CODES = new Set([
+  ...["ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT"],
+  ...["57P03", "57P01"],
+])
 
 /**
+ * Connect, run `work` with the client, and disconnect.
+ *
  * @template T
  * @param {Record<string, any>} database
  * @param {(client: import("pg").Client) => Promise<T>} work
- * @param {number} [patience] seconds to wait for its first answer
+ * @param {number} [timeoutSeconds] how long to retry until the database answers
  * @returns {Promise<T>}
  */
-export async function withDatabase(database, work, patience = 90) {
-  const client = await connected(database, patience)
+export async function withDatabase(database, work, timeoutSeconds = 90) {
+  const client = await connectWithRetries(database, timeoutSeconds)
   try {
     return await work(client)
   } finally {
@@ -27,29 +35,37 @@ export async function withDatabase(database, work, patience = 90) {
   }
 }
 
-async function connected(/** @type {Record<string, any>} */ database, /** @type {number} */ patience) {
-  const deadline = Date.now() + patience * 1000
+async function connectWithRetries(
+  /** @type {Record<string, any>} */ database,
+  /** @type {number} */ timeoutSeconds,
+) {
+  const deadline = Date.now() + timeoutSeconds * 1000
   for (;;) {
-    const client = new pg.Client(connection(database))
-    client.on("error", () => undefined) // the query that waits fails, too, and says so
+    const client = new pg.Client(buildConnectionOptions(database))
+    client.on("error", () => undefined) // the pending query fails, too, and reports the error
     try {
       await client.connect()
       return client
     } catch (error) {
-      const passes = PASSING.has(error.code) || /timeout|terminated/.test(error.message)
-      if (!passes || Date.now() > deadline) {
-        throw new DatabaseAway(
-          `The database at ${database.host}:${database.port} does not answer (${error.message || error.code}): ` +
-            "look at its own log. This may be run again at any time.",
+      const isTransient =
+        TRANSIENT_CODES.has(error.code) || /timeout|terminated/.test(error.message)
+      if (!isTransient || Date.now() > deadline) {
+        throw new DatabaseUnavailable(
+          `The database at ${database.host}:${database.port} does not answer ` +
+            `(${error.message || error.code}). ` +
+            "Look at the log of the database. This may be run again at any time.",
         )
       }
-      await pause(EVERY)
+      await pause(RETRY_INTERVAL_MS)
     }
   }
 }
 
-/** One transaction, alone with itself in the database: no two set-ups or tasks are in one at the same time. */
-export async function alone(/** @type {import("pg").Client} */ client, /** @type {() => Promise<void>} */ work) {
+/** Run `work` in a transaction that no other set-up or task of this database overlaps. */
+export async function runExclusively(
+  /** @type {import("pg").Client} */ client,
+  /** @type {() => Promise<void>} */ work,
+) {
   await client.query("BEGIN")
   try {
     await client.query("SELECT pg_advisory_xact_lock(hashtext('storefleet'))")

@@ -1,31 +1,31 @@
 /**
- * `serve`: storefront, Store API and admin in one process. It listens at once, reads Medusa's code while the database is
- * made ready, and answers when Medusa has started.
+ * `serve`: storefront, Store API and admin in one process. It listens at once, loads Medusa's code
+ * while the set-up runs, and answers pages once Medusa has started.
  */
 
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { setTimeout as pause } from "node:timers/promises"
-import { configuration } from "./configuration.mjs"
-import { preload } from "./preload.mjs"
-import { line } from "./lines.mjs"
+import { readConfiguration } from "./configuration.mjs"
+import { preloadModules } from "./preload.mjs"
+import { writeLog } from "./logs.mjs"
 import { isReady } from "./marks.mjs"
 import { withDatabase } from "./postgres.mjs"
 import { HOME } from "./release.mjs"
-import { Site } from "./site.mjs"
+import { Router } from "./router.mjs"
 
 const require = createRequire(import.meta.url)
-const LOOK_EVERY = 100
-const PATIENCE = 600_000
-/** In which open requests are answered; the pod's grace period is longer. */
-const FAREWELL = 3000
+const SETUP_POLL_INTERVAL_MS = 100
+const SETUP_TIMEOUT_MS = 600_000
+/** How long open requests may take at shutdown; the pod's grace period is longer. */
+const DRAIN_TIMEOUT_MS = 3000
 
 export async function run() {
   const began = performance.now()
-  const store = configuration()
+  const store = readConfiguration()
   process.chdir(HOME)
-  const site = new Site(store)
-  const server = createServer((request, response) => site.answer(request, response))
+  const router = new Router(store)
+  const server = createServer((request, response) => router.handleRequest(request, response))
   server.requestTimeout = 60_000
   server.headersTimeout = 20_000
   server.keepAliveTimeout = 5000
@@ -35,50 +35,57 @@ export async function run() {
   })
   /** @type {() => Promise<void>} */
   let shutdown = async () => undefined
-  for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => stop(server, site, () => shutdown()))
-  const loaded = preload()
-  const read = performance.now()
-  await waitForSetUp(store)
-  const waited = performance.now()
-  shutdown = await start(site)
-  const seconds = (/** @type {number} */ from, /** @type {number} */ to) => Math.round(to - from) / 1000
-  line("info", "shop is open", {
-    modules: loaded,
-    read_seconds: seconds(began, read),
-    waited_seconds: seconds(read, waited),
-    start_seconds: seconds(waited, performance.now()),
+  for (const signal of ["SIGTERM", "SIGINT"]) {
+    process.once(signal, () => stopServer(server, router, () => shutdown()))
+  }
+  const moduleCount = preloadModules()
+  const loaded = performance.now()
+  await waitForSetup(store)
+  const setUp = performance.now()
+  shutdown = await startMedusa(router)
+  const seconds = (/** @type {number} */ from, /** @type {number} */ to) =>
+    Math.round(to - from) / 1000
+  writeLog("info", "Store started", {
+    modules: moduleCount,
+    load_seconds: seconds(began, loaded),
+    wait_seconds: seconds(loaded, setUp),
+    start_seconds: seconds(setUp, performance.now()),
   })
 }
 
-async function waitForSetUp(/** @type {Readonly<Record<string, any>>} */ store) {
-  const deadline = Date.now() + PATIENCE
+async function waitForSetup(/** @type {Readonly<Record<string, any>>} */ store) {
+  const deadline = Date.now() + SETUP_TIMEOUT_MS
   while (!(await withDatabase(store.database, async (client) => isReady(client)))) {
-    if (Date.now() > deadline) throw new Error("The set-up is not done after ten minutes: look at its own log.")
-    await pause(LOOK_EVERY)
+    if (Date.now() > deadline) {
+      throw new Error(
+        "The set-up has not finished after ten minutes. Look at the log of the set-up.",
+      )
+    }
+    await pause(SETUP_POLL_INTERVAL_MS)
   }
 }
 
-async function start(/** @type {Site} */ site) {
+async function startMedusa(/** @type {Router} */ router) {
   const express = require("express")
   const { default: load } = require("@medusajs/medusa/loaders/index")
   const app = express()
   app.disable("x-powered-by")
   const { shutdown, container } = await load({ directory: HOME, expressApp: app })
-  site.open(app, container.resolve("__pg_connection__"))
+  router.attachMedusa(app, container.resolve("__pg_connection__"))
   return shutdown
 }
 
-function stop(
+function stopServer(
   /** @type {import("node:http").Server} */ server,
-  /** @type {Site} */ site,
+  /** @type {Router} */ router,
   /** @type {() => Promise<void>} */ shutdown,
 ) {
-  line("info", "closing")
-  site.close()
-  const late = setTimeout(() => process.exit(0), FAREWELL)
+  writeLog("info", "Store stopping")
+  router.startDraining()
+  const timer = setTimeout(() => process.exit(0), DRAIN_TIMEOUT_MS)
   server.close(async () => {
     await shutdown().catch(() => undefined)
-    clearTimeout(late)
+    clearTimeout(timer)
     process.exit(0)
   })
   server.closeIdleConnections()

@@ -1,60 +1,66 @@
 /**
- * `setup`: prepare the database for this version, and make it this store's. It ends with the same database however often
- * it is run, and wherever an earlier run was ended; servers of the version before go on meanwhile.
+ * `setup`: prepare the database for this version, then personalize it for this store. It is
+ * idempotent and safe to kill at any point; servers of the previous version keep running meanwhile.
  */
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
-import { configuration } from "./configuration.mjs"
-import { line } from "./lines.mjs"
+import { readConfiguration } from "./configuration.mjs"
+import { writeLog } from "./logs.mjs"
 import { isPrepared, markPrepared } from "./marks.mjs"
-import { makeOwn } from "./own.mjs"
-import { alone, withDatabase } from "./postgres.mjs"
-import { HOME, hasSearch } from "./release.mjs"
+import { personalizeDatabase } from "./personalize.mjs"
+import { runExclusively, withDatabase } from "./postgres.mjs"
+import { HOME, hasSearchIndexes } from "./release.mjs"
 
-const PATIENCE = 240_000
+const MIGRATION_TIMEOUT_MS = 240_000
 
 export async function run() {
   const began = Date.now()
-  const store = configuration()
+  const store = readConfiguration()
   await withDatabase(store.database, async (client) => {
-    if (await isPrepared(client)) line("info", "tables and goods are there already")
+    if (await isPrepared(client)) writeLog("info", "Tables and products exist already")
     else {
-      await migrate()
+      await migrateDatabase()
       await markPrepared(client)
-      line("info", "tables are those of this version")
+      writeLog("info", "Tables migrated")
     }
-    await alone(client, () => makeOwn(client, store))
+    await runExclusively(client, () => personalizeDatabase(client, store))
   })
-  line("info", "set up", { seconds: (Date.now() - began) / 1000 })
+  writeLog("info", "Set-up finished", { seconds: (Date.now() - began) / 1000 })
 }
 
-/** Medusa's own migrations, and those changes of links and search indexes that lose nothing. */
-export async function migrate() {
+/** Run Medusa's migrations, and those changes of links and search indexes that lose no data. */
+export async function migrateDatabase() {
   const cli = join(HOME, "node_modules/@medusajs/cli/cli.js")
   const options = ["db:migrate", "--execute-safe-links"]
-  if (hasSearch()) options.push("--execute-safe-search")
+  if (hasSearchIndexes()) options.push("--execute-safe-search")
   const child = spawn(process.execPath, [cli, ...options], {
     cwd: HOME,
     stdio: ["ignore", "inherit", "inherit"],
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(MIGRATION_TIMEOUT_MS),
   })
   const [code] = await once(child, "exit")
   if (code !== 0) {
-    throw new Error(`Medusa's migrations ended with ${code}; what they said is above. The set-up may be run again.`)
+    throw new Error(
+      `Medusa's migrations failed with status ${code}. Their messages are above. ` +
+        "Run the set-up again.",
+    )
   }
-  await checkScripts()
+  await checkMigrationScripts()
 }
 
-/** Medusa ends with 0 when a script of its migrations failed. */
-async function checkScripts() {
-  const { database } = configuration()
+/** Fail if a migration script did not finish: Medusa exits with 0 even then. */
+async function checkMigrationScripts() {
+  const { database } = readConfiguration()
   const { rows } = await withDatabase(database, (client) =>
     client.query("SELECT script_name FROM script_migrations WHERE finished_at IS NULL ORDER BY 1"),
   )
-  const open = rows.map((row) => row.script_name)
-  if (open.length) {
-    throw new Error(`These migrations were not finished: ${open.join(", ")}. Read what they said above, then retry.`)
+  const unfinished = rows.map((row) => row.script_name)
+  if (unfinished.length) {
+    throw new Error(
+      `These migration scripts did not finish: ${unfinished.join(", ")}. ` +
+        "Read their messages above and retry.",
+    )
   }
 }

@@ -1,1 +1,4 @@
-"""A django-oscar shop as one store: `python -m storefleet_oscar template|serve`, configured by STORE_CONFIG."""
+"""A django-oscar store, configured by the JSON file that STORE_CONFIG names.
+
+Run `python -m storefleet_oscar template|serve`; `__main__` lists the commands for containers.
+"""

@@ -1,7 +1,8 @@
-"""The commands of the shop: `template` fills a database to be cloned, `serve` runs one store.
+"""Command line of an Oscar store.
 
-In containers, `setup` fills the store's database from its image, `database` is its server, `bake` makes what the
-image carries, and `dump`, `restore` and `orders` are what the platform asks for when the store gets another version.
+`template` fills the database that stores are cloned from; `serve` runs one store. In containers,
+`setup` fills the store's database from its image, `database` runs its PostgreSQL server, and `bake`
+builds the image's content. `dump`, `restore` and `orders` are the tasks of upgrades and rollbacks.
 """
 
 import gc
@@ -13,80 +14,86 @@ from typing import NoReturn
 
 from storefleet_oscar.configuration import ConfigurationError
 
-#: Exit statuses: whoever started it may try again, or need not.
-TRY_AGAIN, IN_VAIN = 1, 2
+#: Exit statuses: a retry may succeed, or it fails in the same way.
+EXIT_RETRYABLE, EXIT_PERMANENT = 1, 2
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command that the arguments name and return its exit status."""
     command = _COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
     if command is None:
-        _stop(f"usage: python -m storefleet_oscar {'|'.join(_COMMANDS)}")
-    # Nothing of what is imported is ever garbage, and looking for some is a tenth of the start.
+        _exit_with_error(f"usage: python -m storefleet_oscar {'|'.join(_COMMANDS)}")
+    # No imported object ever becomes garbage; collecting would take a tenth of the start-up.
     gc.disable()
     os.environ["DJANGO_SETTINGS_MODULE"] = "storefleet_oscar.settings"
     try:
         return command()
     except ConfigurationError as error:
-        _stop(str(error))
+        _exit_with_error(str(error))
 
 
-def _serve() -> int:
-    from storefleet_oscar.serve import serve
+def _run_serve() -> int:
+    from storefleet_oscar.serve import serve_store
 
-    return serve()
+    return serve_store()
 
 
-def _template() -> int:
-    from storefleet_oscar.template import make_template
+def _run_template() -> int:
+    from storefleet_oscar.template import build_template
 
     gc.enable()
-    make_template()
+    build_template()
     return 0
 
 
-def _setup() -> int:
-    from storefleet_oscar.setup import set_up
+def _run_setup() -> int:
+    from storefleet_oscar.setup import set_up_store
 
-    return _tried(set_up)
+    return _run_with_exit_status(set_up_store)
 
 
-def _task(name: str) -> Callable[[], int]:
-    def run() -> int:
+def _make_task_command(name: str) -> Callable[[], int]:
+    def run_task() -> int:
         from storefleet_oscar import tasks
 
-        return _tried({"dump": tasks.dump, "restore": tasks.restore, "orders": tasks.orders}[name])
+        functions = {
+            "dump": tasks.dump_database,
+            "restore": tasks.restore_database,
+            "orders": tasks.list_orders,
+        }
+        return _run_with_exit_status(functions[name])
 
-    return run
+    return run_task
 
 
-def _tried(work: Callable[[], None]) -> int:
-    """The exit status says whether another try may do."""
-    from storefleet_oscar.restore import SetupError
-    from storefleet_oscar.setup import DatabaseAway
+def _run_with_exit_status(work: Callable[[], None]) -> int:
+    """Run `work`; translate its errors to the exit status that says whether a retry may succeed."""
+    from storefleet_oscar.setup import DatabaseUnavailable
+    from storefleet_oscar.template_restore import SetupError
 
     try:
         work()
     except SetupError as error:
-        _stop(str(error))
-    except DatabaseAway as error:
-        _stop(str(error), status=TRY_AGAIN)
+        _exit_with_error(str(error))
+    except DatabaseUnavailable as error:
+        _exit_with_error(str(error), status=EXIT_RETRYABLE)
     return 0
 
 
-def _database() -> NoReturn:
-    from storefleet_oscar.postgres import serve
+def _run_database() -> NoReturn:
+    from storefleet_oscar.postgres import run_server
 
-    serve()
+    run_server()
 
 
-def _bake() -> int:
-    from storefleet_oscar.bake import bake
+def _run_bake() -> int:
+    from storefleet_oscar.bake import build_image_content
 
-    bake()
+    build_image_content()
     return 0
 
 
-def _stop(reason: str, *, status: int = IN_VAIN) -> NoReturn:
+def _exit_with_error(reason: str, *, status: int = EXIT_PERMANENT) -> NoReturn:
     sys.stdout.write(
         json.dumps({"level": "error", "logger": "storefleet_oscar", "event": reason}) + "\n"
     )
@@ -94,12 +101,12 @@ def _stop(reason: str, *, status: int = IN_VAIN) -> NoReturn:
 
 
 _COMMANDS: dict[str, Callable[[], int]] = {
-    "template": _template,
-    "serve": _serve,
-    "setup": _setup,
-    "database": _database,
-    "bake": _bake,
-    **{name: _task(name) for name in ("dump", "restore", "orders")},
+    "template": _run_template,
+    "serve": _run_serve,
+    "setup": _run_setup,
+    "database": _run_database,
+    "bake": _run_bake,
+    **{name: _make_task_command(name) for name in ("dump", "restore", "orders")},
 }
 
 if __name__ == "__main__":

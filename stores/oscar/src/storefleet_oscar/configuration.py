@@ -1,4 +1,8 @@
-"""What the platform tells a store about itself, in the JSON file that STORE_CONFIG names."""
+"""The store's configuration, read from the JSON file that STORE_CONFIG names.
+
+The platform writes the file. Secrets are either in it (local runtime) or in files that it names
+(containers).
+"""
 
 import json
 import os
@@ -9,18 +13,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-TITLE_LENGTH = 60
+TITLE_LENGTH_MAX = 60
 LOOPBACK = "127.0.0.1"
-SECRET_LIMIT = 4096
+SECRET_LENGTH_MAX = 4096
 CURRENCIES = ("USD", "EUR", "GBP")
 
 
 class ConfigurationError(Exception):
-    """The store cannot start; the text says what is wrong with its file and holds no value from it."""
+    """The store's configuration is invalid; the message contains no value from the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
+    """Address and credentials of the store's database."""
+
     host: str
     port: int
     name: str
@@ -30,6 +36,8 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
+    """The configuration of one store."""
+
     store_id: str
     host: str
     address: str
@@ -47,22 +55,22 @@ class Store:
 
     @property
     def domain(self) -> str:
-        """Host and, when it is not the scheme's own, port: what links in e-mails begin with."""
+        """Host name, with the port unless it is the scheme's default; used for links in e-mails."""
         return urlsplit(self.url).netloc or self.host
 
     @property
-    def encrypted(self) -> bool:
+    def is_https(self) -> bool:
         return urlsplit(self.url).scheme == "https"
 
 
 @cache
-def current() -> Store:
-    """The store of this process; raises ConfigurationError."""
+def load_store() -> Store:
+    """Read the configuration of this process's store once; raises ConfigurationError."""
     path = os.environ.get("STORE_CONFIG")
     if not path:
         raise ConfigurationError("STORE_CONFIG does not name a file")
     try:
-        return parse(json.loads(Path(path).read_text(encoding="utf-8")))
+        return parse_store(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigurationError(
             f"the file that STORE_CONFIG names cannot be read: {error.strerror}"
@@ -71,8 +79,11 @@ def current() -> Store:
         raise ConfigurationError("the file that STORE_CONFIG names is not JSON") from None
 
 
-def parse(content: Mapping[str, Any]) -> Store:
-    """A store from the file's content; raises ConfigurationError that names the first entry that is missing."""
+def parse_store(content: Mapping[str, Any]) -> Store:
+    """Build a store's configuration from the file's content.
+
+    Raises ConfigurationError, which names the first entry that is missing.
+    """
     try:
         parameters = content.get("parameters") or {}
         return Store(
@@ -81,12 +92,12 @@ def parse(content: Mapping[str, Any]) -> Store:
             address=content.get("address", LOOPBACK),
             port=int(content["port"]),
             url=content["url"],
-            database=_database(content["database"]),
-            secret_key=_secret(content, "secret_key"),
-            admin_email=_secret(content["admin"], "username"),
-            admin_password=_secret(content["admin"], "password"),
-            title=_title(parameters.get("title") or "") or content["name"],
-            currency=_currency(parameters.get("currency", CURRENCIES[0])),
+            database=_parse_database(content["database"]),
+            secret_key=_read_entry(content, "secret_key"),
+            admin_email=_read_entry(content["admin"], "username"),
+            admin_password=_read_entry(content["admin"], "password"),
+            title=_normalize_title(parameters.get("title") or "") or content["name"],
+            currency=_check_currency(parameters.get("currency", CURRENCIES[0])),
             data_dir=Path(content["data_dir"]).resolve(),
             mail_dir=Path(content["mail_dir"]).resolve(),
             template_dir=Path(content["template_dir"]) if content.get("template_dir") else None,
@@ -95,22 +106,22 @@ def parse(content: Mapping[str, Any]) -> Store:
         raise ConfigurationError(f"the file that STORE_CONFIG names has no entry {error}") from None
     except (AttributeError, TypeError, ValueError):
         raise ConfigurationError(
-            "the file that STORE_CONFIG names has an entry of the wrong kind"
+            "the file that STORE_CONFIG names has an entry of the wrong type"
         ) from None
 
 
-def _database(content: Mapping[str, Any]) -> Database:
+def _parse_database(content: Mapping[str, Any]) -> Database:
     return Database(
         host=content["host"],
         port=int(content["port"]),
         name=content["name"],
         user=content["user"],
-        password=_secret(content, "password"),
+        password=_read_entry(content, "password"),
     )
 
 
-def _secret(content: Mapping[str, Any], name: str) -> str:
-    """The entry itself, or what the file holds that `<name>_file` names."""
+def _read_entry(content: Mapping[str, Any], name: str) -> str:
+    """Return the entry `name`, or the content of the file that `<name>_file` names."""
     if name in content or f"{name}_file" not in content:
         value = content[name]
         if not isinstance(value, str):
@@ -120,28 +131,28 @@ def _secret(content: Mapping[str, Any], name: str) -> str:
 
 
 def read_secret(path: Path, what: str) -> str:
-    """The one line of a file, as a mounted Secret is; raises ConfigurationError."""
+    """Read a mounted Secret: a file with one line of text; raises ConfigurationError."""
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(SECRET_LIMIT + 1).removesuffix("\n")
+            text = file.read(SECRET_LENGTH_MAX + 1).removesuffix("\n")
     except OSError as error:
         raise ConfigurationError(
             f"the file {path} for {what} cannot be read: {error.strerror}"
         ) from None
     except ValueError:
         raise ConfigurationError(f"the file {path} for {what} is not UTF-8 text") from None
-    if not text or len(text) > SECRET_LIMIT or not text.isprintable():
+    if not text or len(text) > SECRET_LENGTH_MAX or not text.isprintable():
         raise ConfigurationError(f"the file {path} for {what} does not hold one line of text")
     return text
 
 
-def _title(text: str) -> str:
-    """One printable line: the title goes into e-mail headers, where a line break would be an injection."""
+def _normalize_title(text: str) -> str:
+    """Reduce a title to one printable line; a line break would allow e-mail header injection."""
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(printable.split())[:TITLE_LENGTH]
+    return " ".join(printable.split())[:TITLE_LENGTH_MAX]
 
 
-def _currency(code: str) -> str:
+def _check_currency(code: str) -> str:
     if code not in CURRENCIES:
-        raise ConfigurationError(f"the currency is none of {', '.join(CURRENCIES)}")
+        raise ConfigurationError(f"the currency is not one of {', '.join(CURRENCIES)}")
     return code

@@ -1,4 +1,4 @@
-"""The template's files, from where an image carries them into a store's folder; begun copies are made anew."""
+"""Copy the template's files from the image to the store's folder; incomplete copies start over."""
 
 import os
 import shutil
@@ -11,34 +11,35 @@ MIGRATIONS = "migrations.txt"
 FILES = "files"
 
 
-def template_folder(store: Store) -> Path:
-    """Where the image keeps the template; raises ConfigurationError where there is none."""
+def get_template_folder(store: Store) -> Path:
+    """Return the image's folder with the template; raises ConfigurationError if none is set."""
     if store.template_dir is None:
         raise ConfigurationError("the file that STORE_CONFIG names has no entry 'template_dir'")
     return store.template_dir
 
 
-def copy_files(store: Store) -> None:
-    """Pictures and search index, each folder that the store does not have yet."""
-    for source in sorted((template_folder(store) / FILES).iterdir()):
+def copy_template_files(store: Store) -> None:
+    """Copy pictures and search index, each only if the store does not have that folder yet."""
+    for source in sorted((get_template_folder(store) / FILES).iterdir()):
         target = store.data_dir / source.name
         if not target.exists():
             _copy_tree(source, target)
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    """A folder that is there is complete, on the disk too."""
+    """Copy beside the target, flush, then rename: a folder under its final name is complete."""
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(source, fresh, copy_function=shutil.copyfile)
     for path in (fresh, *fresh.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-        _sync(path)
+        sync_to_disk(path)
     fresh.rename(target)
-    _sync(target.parent)
+    sync_to_disk(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

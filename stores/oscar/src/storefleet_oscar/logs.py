@@ -1,4 +1,7 @@
-"""JSON lines on standard output, each with the ids that lead from a click to this store; never a query or a secret."""
+"""JSON log lines on standard output, with the ids that connect a request to this store.
+
+No line contains a query string or a secret.
+"""
 
 import json
 import logging
@@ -11,12 +14,13 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-#: Of the request that this thread works on.
+#: Id of the request that this thread is answering.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-#: Path segments that open something by themselves: a password reset, a guest's order, an e-mail alert.
+#: Path segments that grant access by themselves: password resets, guests' orders, e-mail alerts.
 _KEYS_IN_PATHS = re.compile(
-    r"^(/password-reset/confirm/[^/]+/|/accounts/order-status(?:-form)?/[^/]+/|/accounts/alerts/\w+/|/wishlists/)[^/]+"
+    r"^(/password-reset/confirm/[^/]+/|/accounts/order-status(?:-form)?/[^/]+/"
+    r"|/accounts/alerts/\w+/|/wishlists/)[^/]+"
 )
 _IDS = {
     name: value
@@ -25,8 +29,8 @@ _IDS = {
 }
 
 
-class JsonLines(logging.Formatter):
-    """One record, one line; a traceback is a field of it."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON, with a traceback as a field."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -46,10 +50,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class AccessLog(Logger):  # type: ignore[misc]
-    """gunicorn's door to our lines: its own messages, and one line per answered request."""
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """Sends gunicorn's messages through the root logger, with one line per answered request."""
 
     def setup(self, cfg: Any) -> None:
+        """Configure gunicorn's loggers; gunicorn calls it."""
         self.cfg = cfg
         self._access_log_enabled = True
         for log in (self.error_log, self.access_log):
@@ -57,11 +62,12 @@ class AccessLog(Logger):  # type: ignore[misc]
             log.setLevel(logging.INFO)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:  # noqa: ARG002
+        """Log a request; gunicorn calls it after every response."""
         if "storefleet.probe" in environ:
-            return  # one a second, for as long as the shop runs
+            return  # one per second for the lifetime of the store
         fields = {
             "method": environ.get("REQUEST_METHOD", ""),
-            "path": public_path(environ.get("PATH_INFO", "")),
+            "path": redact_path(environ.get("PATH_INFO", "")),
             "status": resp.status_code,
             "bytes": resp.sent,
             "duration_ms": round(request_time.total_seconds() * 1000, 1),
@@ -70,22 +76,22 @@ class AccessLog(Logger):  # type: ignore[misc]
         self.access_log.info("request", extra={"fields": fields})
 
 
-def public_path(path: str) -> str:
-    """The path without keys in it, and not longer than a line should be."""
+def redact_path(path: str) -> str:
+    """Replace keys in a request path and cut it to 500 characters."""
     return _KEYS_IN_PATHS.sub(r"\1(hidden)", path[:500])
 
 
-def configure() -> None:
-    """Send everybody's records through our lines; to be called before Django is set up."""
+def configure_logging() -> None:
+    """Format the records of all loggers as JSON lines; call it before Django is set up."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
-    # The access log tells of refused and missing pages already; what is left here are failures of our own.
+    # The access log already shows rejected and missing pages; only errors of our own remain.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
 
 
-def adopt(name: str) -> None:
-    """Take away the handlers that a library gave its logger, so that its records are ours too."""
+def remove_handlers(name: str) -> None:
+    """Remove the handlers that a library gave its logger, so that its records become JSON lines."""
     logging.getLogger(name).handlers.clear()

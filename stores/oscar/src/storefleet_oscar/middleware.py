@@ -1,4 +1,4 @@
-"""What stands before Oscar: files that need no database, and what pages may load."""
+"""Middleware in front of Oscar: files served without the database, and the page's CSP header."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,18 +7,21 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-Next = Callable[[HttpRequest], HttpResponseBase]
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-#: Oscar's pages carry scripts and styles in themselves; all else comes from the shop, pictures in texts excepted.
+#: Oscar's pages contain inline scripts and styles. Everything else comes from the store itself,
+#: except pictures that the owner links to in texts.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: https:; font-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'none'"
+    "img-src 'self' data: https:; font-src 'self' data:; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'none'"
 )
 
 
-class ContentPolicy:
-    def __init__(self, get_response: Next) -> None:
+class ContentSecurityPolicy:
+    """Add a Content-Security-Policy header to every response that has none."""
+
+    def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -27,10 +30,10 @@ class ContentPolicy:
         return response
 
 
-class Files(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Serves static files out of the installed packages, and pictures out of the store's folder."""
+class StaticAndMediaFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
+    """Serve static files from the installed packages, and pictures from the store's folder."""
 
-    def __init__(self, get_response: Next) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
         self.add_files(str(settings.MEDIA_ROOT), prefix=settings.MEDIA_URL)
         self._prefixes = (settings.STATIC_URL, settings.MEDIA_URL)

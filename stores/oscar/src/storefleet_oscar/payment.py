@@ -1,6 +1,6 @@
-"""The words of cash on delivery, as they stand in the database and on the dashboard."""
+"""Texts of cash on delivery, as stored in the database and shown on Oscar's dashboard."""
 
-METHOD = "Cash on delivery"
-#: Event types of the order's history: the first comes with the order, the second is for the owner to add.
-DUE = "Due on delivery"
-PAID = "Paid"
+PAYMENT_METHOD = "Cash on delivery"
+#: Event types of the order's history. The checkout adds the first; the owner adds the second.
+DUE_EVENT = "Due on delivery"
+PAID_EVENT = "Paid"

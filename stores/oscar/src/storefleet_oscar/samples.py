@@ -1,4 +1,4 @@
-"""The goods that a new shop begins with: real enough to buy, easy to replace."""
+"""The sample products and categories of a new store; its owner replaces them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,14 +7,14 @@ PARTNER = "Own stock"
 PRODUCT_CLASS = "Goods"
 STOCK = 1000
 CATEGORIES = {
-    "Kitchen": "Things that are used every day and washed up every evening.",
-    "Living": "Light, warmth and something green for the room you are in most.",
-    "On the way": "Made to be carried, filled and worn in.",
+    "Kitchen": "Tableware and tools for every day.",
+    "Living": "Light, textiles and plants for the living room.",
+    "On the way": "Bags and accessories.",
 }
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleProduct:
     upc: str
     title: str
     category: str
@@ -23,72 +23,74 @@ class Sample:
     description: str
 
 
-SAMPLES = (
-    Sample(
+SAMPLE_PRODUCTS = (
+    SampleProduct(
         upc="SF-MUG-01",
         title="Stoneware Mug",
         category="Kitchen",
         price=Decimal("18.00"),
         picture="mug",
         description=(
-            "<p>A heavy-bottomed mug that keeps coffee warm through a long phone call. Thrown in one piece, glazed "
-            "inside and out, 350 ml.</p>"
-            "<ul><li>Dishwasher and microwave safe</li><li>Handle for three fingers</li></ul>"
+            "<p>A stoneware mug with a heavy base that keeps coffee warm. Glazed inside and out,"
+            " 350 ml.</p>"
+            "<ul><li>Dishwasher and microwave safe</li><li>Large handle</li></ul>"
         ),
     ),
-    Sample(
+    SampleProduct(
         upc="SF-BOARD-01",
         title="Walnut Serving Board",
         category="Kitchen",
         price=Decimal("42.50"),
         picture="board",
         description=(
-            "<p>One plank of oiled walnut, cut with the grain and rounded where the hand goes. Bread on one side, "
-            "cheese on the other.</p><ul><li>40 by 18 cm, 2 cm thick</li><li>Wipe clean, oil twice a year</li></ul>"
+            "<p>A board of oiled walnut, cut with the grain, with rounded edges. Use one side for"
+            " bread and the other for cheese.</p>"
+            "<ul><li>40 by 18 cm, 2 cm thick</li><li>Wipe clean, oil twice a year</li></ul>"
         ),
     ),
-    Sample(
+    SampleProduct(
         upc="SF-CANDLE-01",
         title="Soy Wax Candle",
         category="Living",
         price=Decimal("24.00"),
         picture="candle",
         description=(
-            "<p>Fig leaf and a little cedar, poured into a glass that is worth keeping afterwards. Burns for about "
-            "45 hours.</p><ul><li>Pure soy wax, cotton wick</li><li>220 g</li></ul>"
+            "<p>A candle with the scent of fig leaf and cedar, in a reusable glass. Burns for about"
+            " 45 hours.</p><ul><li>Pure soy wax, cotton wick</li><li>220 g</li></ul>"
         ),
     ),
-    Sample(
+    SampleProduct(
         upc="SF-CUSHION-01",
         title="Linen Cushion",
         category="Living",
         price=Decimal("36.00"),
         picture="cushion",
         description=(
-            "<p>Washed linen over a feather filling, soft from the first evening. The cover comes off with a hidden "
-            "zip.</p><ul><li>45 by 45 cm</li><li>Machine wash at 40 °C</li></ul>"
+            "<p>Washed linen with a feather filling. The cover has a hidden zip and can be"
+            " removed.</p><ul><li>45 by 45 cm</li><li>Machine wash at 40 °C</li></ul>"
         ),
     ),
-    Sample(
+    SampleProduct(
         upc="SF-PLANTER-01",
         title="Terracotta Planter",
         category="Living",
         price=Decimal("29.00"),
         picture="planter",
         description=(
-            "<p>Unglazed clay that lets roots breathe, with a saucer that belongs to it. The plant in the picture is "
-            "yours to choose.</p><ul><li>16 cm across</li><li>Drainage hole</li></ul>"
+            "<p>An unglazed clay pot with a matching saucer. The plant in the picture is not"
+            " included.</p><ul><li>16 cm across</li><li>Drainage hole</li></ul>"
         ),
     ),
-    Sample(
+    SampleProduct(
         upc="SF-TOTE-01",
         title="Canvas Tote Bag",
         category="On the way",
         price=Decimal("21.00"),
         picture="tote",
         description=(
-            "<p>Twelve-ounce cotton canvas with long handles and a pocket for keys. Carries a week of vegetables and "
-            "gets better looking.</p><ul><li>38 by 42 cm</li><li>Machine wash cold</li></ul>"
+            "<p>Twelve-ounce cotton canvas with long handles and an inside pocket for keys. Large"
+            " enough for a week of groceries.</p>"
+            "<ul><li>38 by 42 cm</li><li>Machine wash cold</li></ul>"
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The rows of a new shop; each is found by its natural key and made when it is missing."""
+"""Create the rows of a new store; each is found by its natural key and created if missing."""
 
 from typing import Any
 
@@ -7,45 +7,47 @@ from oscar.apps.catalogue.categories import create_from_breadcrumbs
 from oscar.core.loading import get_model
 
 from storefleet_oscar import payment, samples
-from storefleet_oscar.samples import Sample
-from storefleet_oscar.views import FEATURED
+from storefleet_oscar.samples import SampleProduct
+from storefleet_oscar.views import FEATURED_RANGE
 
-#: The top of the list of countries, in this order; the rest follows by name.
+#: Countries at the top of the list, in this order; the others follow by name.
 FIRST_COUNTRIES = ("US", "CA", "GB", "IE", "AU", "NZ", "DE", "FR")
 SHIPPING_EVENTS = ("Shipped", "Delivered")
 
 
-def seed() -> None:
+def seed_store() -> None:
+    """Create countries, types, categories and sample products."""
     _seed_countries()
     _seed_types()
-    categories = {name: _category(name, text) for name, text in samples.CATEGORIES.items()}
+    categories = {name: _ensure_category(name, text) for name, text in samples.CATEGORIES.items()}
     partner, _ = get_model("partner", "Partner").objects.get_or_create(name=samples.PARTNER)
-    kind, _ = get_model("catalogue", "ProductClass").objects.get_or_create(
+    product_class, _ = get_model("catalogue", "ProductClass").objects.get_or_create(
         name=samples.PRODUCT_CLASS, defaults={"requires_shipping": True, "track_stock": True}
     )
     products = [
-        _product(sample, kind, partner, categories[sample.category]) for sample in samples.SAMPLES
+        _ensure_product(sample, product_class, partner, categories[sample.category])
+        for sample in samples.SAMPLE_PRODUCTS
     ]
-    _feature(products)
+    _feature_products(products)
 
 
 def _seed_countries() -> None:
     countries = get_model("address", "Country").objects
     if not countries.exists():
-        call_command("oscar_populate_countries", stdout=_Silence())
+        call_command("oscar_populate_countries", stdout=_NullOutput())
     for place, code in enumerate(reversed(FIRST_COUNTRIES), start=1):
         countries.filter(pk=code).update(display_order=place)
 
 
 def _seed_types() -> None:
-    get_model("payment", "SourceType").objects.get_or_create(name=payment.METHOD)
-    for name in (payment.DUE, payment.PAID):
+    get_model("payment", "SourceType").objects.get_or_create(name=payment.PAYMENT_METHOD)
+    for name in (payment.DUE_EVENT, payment.PAID_EVENT):
         get_model("order", "PaymentEventType").objects.get_or_create(name=name)
     for name in SHIPPING_EVENTS:
         get_model("order", "ShippingEventType").objects.get_or_create(name=name)
 
 
-def _category(name: str, description: str) -> Any:
+def _ensure_category(name: str, description: str) -> Any:
     category = create_from_breadcrumbs(name)
     if not category.description:
         category.description = description
@@ -53,10 +55,14 @@ def _category(name: str, description: str) -> Any:
     return category
 
 
-def _product(sample: Sample, kind: Any, partner: Any, category: Any) -> Any:
+def _ensure_product(sample: SampleProduct, product_class: Any, partner: Any, category: Any) -> Any:
     product, _ = get_model("catalogue", "Product").objects.get_or_create(
         upc=sample.upc,
-        defaults={"title": sample.title, "description": sample.description, "product_class": kind},
+        defaults={
+            "title": sample.title,
+            "description": sample.description,
+            "product_class": product_class,
+        },
     )
     product.categories.set([category])
     product.images.get_or_create(
@@ -70,16 +76,16 @@ def _product(sample: Sample, kind: Any, partner: Any, category: Any) -> Any:
     return product
 
 
-def _feature(products: list[Any]) -> None:
+def _feature_products(products: list[Any]) -> None:
     featured, _ = get_model("offer", "Range").objects.get_or_create(
-        slug=FEATURED,
+        slug=FEATURED_RANGE,
         defaults={"name": "Featured", "description": "Shown on the home page", "is_public": True},
     )
     for place, product in enumerate(products):
         featured.add_product(product, display_order=place)
 
 
-class _Silence:
-    """Stands in for the standard output of commands, which carries JSON lines alone."""
+class _NullOutput:
+    """Discards the output of Django commands; standard output carries JSON lines only."""
 
     def write(self, _text: str) -> None: ...

@@ -1,13 +1,13 @@
-"""Django's settings of one store, from its configuration; nothing else is read from the environment."""
+"""Django settings of one store, derived from its configuration only."""
 
 from email.utils import formataddr
 from typing import Any
 
-from oscar.defaults import *  # noqa: F403 - the way Oscar wants its own settings to be taken over
+from oscar.defaults import *  # noqa: F403 - as Oscar's documentation prescribes
 
 from storefleet_oscar import configuration
 
-STORE = configuration.current()
+STORE = configuration.load_store()
 
 DEBUG = False
 SECRET_KEY = STORE.secret_key
@@ -16,7 +16,8 @@ ROOT_URLCONF = "storefleet_oscar.urls"
 SITE_ID = 1
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Applications: Oscar's own list, with our forks of three of them and without the look-out for admin modules.
+# Applications: Oscar's own list, with our forks of three of them. SimpleAdminConfig skips the
+# discovery of admin modules.
 INSTALLED_APPS = [
     "storefleet_oscar",
     "django.contrib.admin.apps.SimpleAdminConfig",
@@ -63,13 +64,13 @@ INSTALLED_APPS = [
     "sorl.thumbnail",
     "django_tables2",
 ]
-#: The fork of `shipping` adds no model, so its tables are those of the original.
+#: The fork of `shipping` adds no model, so the original's migrations apply.
 MIGRATION_MODULES = {"shipping": "oscar.apps.shipping.migrations"}
 
 MIDDLEWARE = [
-    "storefleet_oscar.middleware.ContentPolicy",
+    "storefleet_oscar.middleware.ContentSecurityPolicy",
     "django.middleware.security.SecurityMiddleware",
-    "storefleet_oscar.middleware.Files",
+    "storefleet_oscar.middleware.StaticAndMediaFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -99,7 +100,8 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-# Database: one connection per thread, checked before it is used again, so that a restarted server is not noticed.
+# Database: one connection per thread, checked before reuse, so that a restart of the server causes
+# no error.
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -121,7 +123,7 @@ CACHES = {
     }
 }
 
-# Search: an index folder of the store's own.
+# Search: an index in the store's folder.
 HAYSTACK_CONNECTIONS = {
     "default": {
         "ENGINE": "haystack.backends.whoosh_backend.WhooshEngine",
@@ -129,16 +131,14 @@ HAYSTACK_CONNECTIONS = {
         "INCLUDE_SPELLING": False,
     }
 }
-#: Whoosh knows no facets and would warn at every page.
+#: Whoosh does not support facets; with facets it would log a warning for every page.
 OSCAR_SEARCH_FACETS: dict[str, Any] = {"fields": {}, "queries": {}}
 
-# Files: the applications' own files from where they are installed, pictures from the store's folder.
+# Files: static files from the installed packages, pictures from the store's folder.
 STATIC_URL = "/static/"
 MEDIA_URL = "/media/"
 MEDIA_ROOT = STORE.data_dir / "media"
-WHITENOISE_AUTOREFRESH = (
-    True  # files are looked for when they are asked for: nothing is listed at start
-)
+WHITENOISE_AUTOREFRESH = True  # find files per request instead of listing them all at start-up
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 3600
 WHITENOISE_ALLOW_ALL_ORIGINS = False
@@ -147,7 +147,7 @@ FILE_UPLOAD_TEMP_DIR = STORE.data_dir / "uploads"
 OSCAR_IMAGE_FOLDER = "products/"
 THUMBNAIL_PRESERVE_FORMAT = True
 
-# People and secrets.
+# Accounts and cookies.
 AUTHENTICATION_BACKENDS = ["oscar.apps.customer.auth_backends.EmailBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {
@@ -157,36 +157,36 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 PASSWORD_HASHERS = [
-    "storefleet_oscar.hashers.Argon2",
+    "storefleet_oscar.hashers.Argon2Hasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 LOGIN_REDIRECT_URL = "/"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = STORE.encrypted
-OSCAR_BASKET_COOKIE_SECURE = OSCAR_RECENTLY_VIEWED_COOKIE_SECURE = STORE.encrypted
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if STORE.encrypted else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = STORE.is_https
+OSCAR_BASKET_COOKIE_SECURE = OSCAR_RECENTLY_VIEWED_COOKIE_SECURE = STORE.is_https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if STORE.is_https else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Language and time: English alone, so no catalogue of translations is loaded.
+# Language and time: English only, so that no translations are loaded.
 LANGUAGE_CODE = "en-us"
 LANGUAGES = [("en-us", "English")]
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# E-mail: one file for each, for the platform to find.
+# E-mail: written to files, one per message, where the platform finds them.
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = STORE.mail_dir
 DEFAULT_FROM_EMAIL = OSCAR_FROM_EMAIL = SERVER_EMAIL = formataddr(
     (STORE.title, f"shop@{STORE.host}")
 )
 
-# The shop.
+# Oscar.
 OSCAR_SHOP_NAME = STORE.title
 OSCAR_SHOP_TAGLINE = ""
 OSCAR_HOMEPAGE = "/"
 OSCAR_DEFAULT_CURRENCY = STORE.currency
-OSCAR_URL_SCHEMA = "https" if STORE.encrypted else "http"
+OSCAR_URL_SCHEMA = "https" if STORE.is_https else "http"
 OSCAR_ALLOW_ANON_CHECKOUT = True
 OSCAR_INITIAL_ORDER_STATUS = OSCAR_INITIAL_LINE_STATUS = "Pending"
 OSCAR_ORDER_STATUS_PIPELINE = {
@@ -202,5 +202,5 @@ OSCAR_ORDER_STATUS_CASCADE = {
 }
 OSCAR_LINE_STATUS_PIPELINE = OSCAR_ORDER_STATUS_PIPELINE
 
-# Lines are made by `storefleet_oscar.logs`, which is set up before Django is.
+# `storefleet_oscar.logs` configures logging before Django is set up.
 LOGGING_CONFIG = None

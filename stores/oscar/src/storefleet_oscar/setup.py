@@ -1,4 +1,4 @@
-"""`setup`: make an empty database a shop from what the image carries, and bring it to the store's configuration."""
+"""`setup`: fill an empty database from the image, migrate an older one, apply the configuration."""
 
 import logging
 import time
@@ -7,57 +7,59 @@ import django
 import psycopg
 from django.db import OperationalError, connection
 
-from storefleet_oscar import configuration, copies, logs, restore
+from storefleet_oscar import configuration, copies, logs, template_restore
 from storefleet_oscar.configuration import Store
 
 _log = logging.getLogger(__name__)
 
 
-class DatabaseAway(Exception):
-    """There was no answer for as long as is waited for one; another try may do."""
+class DatabaseUnavailable(Exception):
+    """The database did not answer within the timeout; a retry may succeed."""
 
 
-def set_up() -> None:
-    """Ends with the same database however often it is run, and wherever an earlier run was killed.
+def set_up_store() -> None:
+    """Set the store's database up; idempotent, and safe to kill and run again at any point.
 
-    Raises DatabaseAway, and restore.SetupError when it would be in vain to try again.
+    Raises DatabaseUnavailable if a retry may succeed, template_restore.SetupError if it cannot.
     """
     started = time.monotonic()
-    store = configuration.current()
-    copies.template_folder(store)
-    logs.configure()
+    store = configuration.load_store()
+    copies.get_template_folder(store)
+    logs.configure_logging()
     django.setup()  # while the database starts
-    logs.adopt("haystack")
+    logs.remove_handlers("haystack")
     try:
-        _fill(store)
+        _fill_database(store)
     except (OperationalError, psycopg.OperationalError) as error:
         place = f"{store.database.host}:{store.database.port}"
-        raise DatabaseAway(
-            f"The database at {place} does not answer, or breaks off ({' '.join(str(error).split())}): look at the "
-            "database's own log. The set-up may be run again at any time."
+        raise DatabaseUnavailable(
+            f"The database at {place} does not answer or closed the connection"
+            f" ({' '.join(str(error).split())}). Look at the log of the database. The set-up can be"
+            " run again at any time."
         ) from None
-    _log.info("set up", extra={"fields": {"seconds": round(time.monotonic() - started, 2)}})
+    fields = {"seconds": round(time.monotonic() - started, 2)}
+    _log.info("Set-up finished", extra={"fields": fields})
 
 
-def _fill(store: Store) -> None:
-    from storefleet_oscar.converge import converge, wait_for_database
+def _fill_database(store: Store) -> None:
+    from storefleet_oscar.converge import converge_store, wait_for_database
 
     wait_for_database()
-    made = restore.restore(store)
-    _log.info("tables and goods are there" if made else "tables and goods were there already")
-    if not made and (missing := restore.missing(store)):
-        _migrate(len(missing))
-    converge(store)
+    is_new = template_restore.restore_template(store)
+    _log.info("Tables and products restored" if is_new else "Tables and products exist already")
+    if not is_new and (missing := template_restore.list_missing_migrations(store)):
+        _migrate_tables(len(missing))
+    converge_store(store)
 
 
-def _migrate(changes: int) -> None:
-    """What this version does to the tables of an older one; the older one goes on to serve meanwhile."""
+def _migrate_tables(migration_count: int) -> None:
+    """Apply this version's migrations while the older version keeps serving."""
     from django.core.management import call_command
 
-    _log.info("bringing the tables up to date", extra={"fields": {"changes": changes}})
+    _log.info("Migrating the tables", extra={"fields": {"migrations": migration_count}})
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", (restore.LOCK,))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (template_restore.SETUP_LOCK,))
         try:
             call_command("migrate", interactive=False, verbosity=0)
         finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (restore.LOCK,))
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (template_restore.SETUP_LOCK,))

@@ -1,6 +1,7 @@
-"""`template`: fill an empty database and folder with a shop to be cloned, and prove that it shows its goods.
+"""`template`: fill an empty database and folder with the store that others are cloned from.
 
-Every step finds what an earlier, killed run left, and goes on from there.
+Every step continues where an earlier, killed run stopped. The last step requests every page that
+shows products, so that a broken template is never cloned.
 """
 
 import logging
@@ -18,43 +19,44 @@ _log = logging.getLogger(__name__)
 
 
 class TemplateError(Exception):
-    """The shop that was made does not work; the text names the page."""
+    """A page of the template does not show what it should; the message names it."""
 
 
-def make_template() -> None:
-    store = configuration.current()
-    logs.configure()
+def build_template() -> None:
+    """Create tables, products, pictures and search index, then check the pages."""
+    store = configuration.load_store()
+    logs.configure_logging()
     django.setup()
-    logs.adopt("haystack")
+    logs.remove_handlers("haystack")
     from django.core.management import call_command
     from django.db import transaction
 
     from storefleet_oscar.converge import wait_for_database
-    from storefleet_oscar.seed import seed
+    from storefleet_oscar.seed import seed_store
 
     wait_for_database()
-    _log.info("making the tables")
+    _log.info("Creating the tables")
     call_command("migrate", interactive=False, verbosity=0)
-    _log.info("putting goods on the shelves")
+    _log.info("Creating the sample products")
     _write_pictures(store.data_dir / "media")
     with transaction.atomic():
-        seed()
+        seed_store()
     _build_index(store)
-    _visit_pages(store)
+    _check_pages(store)
 
 
 def _write_pictures(media: Path) -> None:
-    from storefleet_oscar.pictures import picture
-    from storefleet_oscar.samples import SAMPLES
+    from storefleet_oscar.pictures import render_picture
+    from storefleet_oscar.samples import SAMPLE_PRODUCTS
 
-    for sample in SAMPLES:
-        write_file(media / "products" / f"{sample.picture}.jpg", picture(sample.picture))
+    for sample in SAMPLE_PRODUCTS:
+        write_file(media / "products" / f"{sample.picture}.jpg", render_picture(sample.picture))
     missing = files("oscar") / "static" / "oscar" / "img" / "image_not_found.jpg"
     write_file(media / "image_not_found.jpg", missing.read_bytes())
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(content)
@@ -68,14 +70,14 @@ def _build_index(store: Store) -> None:
     call_command("rebuild_index", interactive=False, verbosity=0)
 
 
-def _visit_pages(store: Store) -> None:
-    """Look at every page that shows goods: it proves the template, and makes the small pictures once for all stores."""
+def _check_pages(store: Store) -> None:
+    """Request every page that shows products; this also creates the thumbnails for all stores."""
     from oscar.core.loading import get_model
 
-    from storefleet_oscar.samples import SAMPLES
+    from storefleet_oscar.samples import SAMPLE_PRODUCTS
 
     client = Client(headers={"host": store.host})
-    titles = [sample.title for sample in SAMPLES]
+    titles = [sample.title for sample in SAMPLE_PRODUCTS]
     products = get_model("catalogue", "Product").objects.all()
     pages = {
         "/": titles,
@@ -88,12 +90,15 @@ def _visit_pages(store: Store) -> None:
         response = client.get(path)
         text = response.content.decode()
         if response.status_code != 200 or any(title not in text for title in expected):
-            raise TemplateError(f"the page {path} of the template does not show what it should")
-    _visit_basket(client, [product.pk for product in products])
+            raise TemplateError(
+                f"The template's page {path} does not show the expected products"
+                f" (status {response.status_code})."
+            )
+    _check_basket(client, [product.pk for product in products])
 
 
-def _visit_basket(client: Client, products: list[int]) -> None:
-    """The basket has a size of its own for pictures; the basket itself is thrown away again."""
+def _check_basket(client: Client, products: list[int]) -> None:
+    """Request a full basket, whose thumbnails have a size of their own, then delete the basket."""
     from oscar.core.loading import get_model
 
     for pk in products:

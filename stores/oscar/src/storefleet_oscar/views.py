@@ -1,4 +1,4 @@
-"""The home page, and the page that is shown when one fails."""
+"""The home page and the error page."""
 
 import sys
 from typing import Any
@@ -10,35 +10,36 @@ from django.template.loader import render_to_string
 from django.views.generic import TemplateView
 from oscar.core.loading import get_model
 
-#: The range whose products are shown; the shop's owner edits it on the dashboard.
-FEATURED = "featured"
-LIMIT = 12
+#: The range whose products the home page shows; the owner edits it on Oscar's dashboard.
+FEATURED_RANGE = "featured"
+HOME_PRODUCTS_MAX = 12
 
 
 class HomeView(TemplateView):  # type: ignore[misc]
     template_name = "storefleet/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "products": _products()}
+        return {**super().get_context_data(**kwargs), "products": _list_home_products()}
 
 
-def _products() -> list[Any]:
-    """What is featured, in the owner's order, or what is newest when nothing is."""
+def _list_home_products() -> list[Any]:
+    """Return the featured products in the owner's order; the newest ones if none is featured."""
     browsable = get_model("catalogue", "Product").objects.browsable().base_queryset()
-    featured = browsable.filter(rangeproduct__range__slug=FEATURED).order_by(
+    featured = browsable.filter(rangeproduct__range__slug=FEATURED_RANGE).order_by(
         "rangeproduct__display_order"
     )
-    return list(featured[:LIMIT]) or list(browsable.order_by("-date_created")[:LIMIT])
+    return list(featured[:HOME_PRODUCTS_MAX]) or list(
+        browsable.order_by("-date_created")[:HOME_PRODUCTS_MAX]
+    )
 
 
-def failed(_request: HttpRequest) -> HttpResponse:
-    """500, or 503 when it is the database that is away; asks nothing of the database or the session."""
-    away = isinstance(sys.exc_info()[1], OperationalError)
+def render_failure(_request: HttpRequest) -> HttpResponse:
+    """Render the error page without database or session: 503 if the database is unavailable."""
+    is_unavailable = isinstance(sys.exc_info()[1], OperationalError)
     page = render_to_string(
-        "storefleet/failed.html", {"shop_name": settings.OSCAR_SHOP_NAME, "away": away}
+        "storefleet/failed.html",
+        {"shop_name": settings.OSCAR_SHOP_NAME, "is_unavailable": is_unavailable},
     )
-    return (
-        HttpResponse(page, status=503, headers={"Retry-After": "5"})
-        if away
-        else HttpResponse(page, status=500)
-    )
+    if is_unavailable:
+        return HttpResponse(page, status=503, headers={"Retry-After": "5"})
+    return HttpResponse(page, status=500)

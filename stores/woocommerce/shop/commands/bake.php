@@ -1,15 +1,17 @@
 <?php
 /**
- * At image build: the shop that every store begins with. MariaDB's data with WordPress, WooCommerce and the sample
- * goods, their pictures, and the compiled code of the pages that are asked for first; all in the folder STORE_BAKE_FOLDER.
+ * During the image build: build the template that every store starts from, in the folder
+ * STORE_BAKE_FOLDER. It contains MariaDB's data with WordPress, WooCommerce and the sample
+ * products, their pictures, and the compiled code of the pages that are requested first.
  */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
-require __DIR__ . '/../lib/server.php';
-require __DIR__ . '/../lib/bakery.php';
+require __DIR__ . '/../lib/database-server.php';
+require __DIR__ . '/../lib/template-builder.php';
 
-$storefleet_bakery = new Bakery( getenv( 'STORE_BAKE_FOLDER' ) ?: throw new Mistake( 'STORE_BAKE_FOLDER names no folder.' ) );
-$storefleet_bakery->bake();
+$storefleet_folder = getenv( 'STORE_BAKE_FOLDER' )
+	?: throw new PermanentError( 'STORE_BAKE_FOLDER is not set.' );
+( new TemplateBuilder( $storefleet_folder ) )->build();

@@ -1,5 +1,8 @@
 <?php
-/** At image build: code of the first order and of the first sign-in, which no visit at build can make. */
+/**
+ * During the image build: compile the code of a first order and sign-in, which no page request
+ * covers.
+ */
 
 declare(strict_types=1);
 
@@ -15,9 +18,15 @@ foreach ( STOREFLEET_FOLDERS as $storefleet_folder ) {
 	if ( ! is_dir( $storefleet_folder ) ) {
 		continue;
 	}
-	foreach ( new \RecursiveIteratorIterator( new \RecursiveDirectoryIterator( $storefleet_folder, \FilesystemIterator::SKIP_DOTS ) ) as $storefleet_file ) {
-		if ( 'php' === $storefleet_file->getExtension() && ! @opcache_compile_file( $storefleet_file->getPathname() ) ) {
-			say( 'compile', "{$storefleet_file} is left to its first use" );
+	$storefleet_entries = new \RecursiveDirectoryIterator( $storefleet_folder, \FilesystemIterator::SKIP_DOTS );
+	foreach ( new \RecursiveIteratorIterator( $storefleet_entries ) as $storefleet_file ) {
+		if ( 'php' !== $storefleet_file->getExtension() ) {
+			continue;
+		}
+		if ( ! @opcache_compile_file( $storefleet_file->getPathname() ) ) {
+			log_line(
+				'compile', "{$storefleet_file} cannot be compiled now; PHP compiles it at its first use."
+			);
 		}
 	}
 }

@@ -1,14 +1,14 @@
 <?php
 /**
- * The store's MariaDB: its first start copies the server that the image carries, shop and all, and every start gives
- * the store's user the password that its Secret holds.
+ * The store's MariaDB server. The first start copies the image's template with WordPress and
+ * WooCommerce; every start sets the password of the store's user from its Secret.
  */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
-require __DIR__ . '/../lib/server.php';
+require __DIR__ . '/../lib/database-server.php';
 
-Server::make_data( '/var/lib/storefleet/database', '/opt/storefleet/template/database' );
-Server::become( Server::first_words( Configuration::current() ) );
+DatabaseServer::create_data( '/var/lib/storefleet/database', '/opt/storefleet/template/database' );
+DatabaseServer::run( DatabaseServer::write_init_file( Configuration::load() ) );

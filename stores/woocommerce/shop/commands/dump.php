@@ -1,5 +1,8 @@
 <?php
-/** The whole database into one file of the volume for backups; done again under the same name, it keeps what is there. */
+/**
+ * Write the whole database to one file on the volume for backups; an existing dump of this name is
+ * kept.
+ */
 
 declare(strict_types=1);
 
@@ -8,4 +11,4 @@ namespace Storefleet;
 require __DIR__ . '/../lib/task.php';
 require __DIR__ . '/../lib/dumps.php';
 
-Task::tell( Dumps::of( Configuration::current() )->make( Task::dump() ) );
+Task::write_result( Dumps::open( Configuration::load() )->create( Task::get_dump_name() ) );

@@ -1,5 +1,5 @@
 <?php
-/** A dump takes the place of everything that is in the database: all of it, or nothing. */
+/** Replace the database's content by a dump, atomically. */
 
 declare(strict_types=1);
 
@@ -8,4 +8,4 @@ namespace Storefleet;
 require __DIR__ . '/../lib/task.php';
 require __DIR__ . '/../lib/dumps.php';
 
-Task::tell( Dumps::of( Configuration::current() )->restore( Task::dump() ) );
+Task::write_result( Dumps::open( Configuration::load() )->restore( Task::get_dump_name() ) );

@@ -1,35 +1,38 @@
 <?php
 /**
- * Makes the store what its configuration says, from whatever is there: nothing, the image's template, a shop that was
- * killed in the middle of this, one of an older or a newer release. Run again, it changes nothing.
+ * Bring the store to its configuration from any state: an empty database, the image's template, an
+ * interrupted set-up, or a store of an older or newer release. It is idempotent.
  */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
-foreach ( [ 'guard', 'request', 'progress', 'site', 'shop', 'settings', 'goods', 'check' ] as $storefleet_part ) {
+foreach ( [
+	...[ 'setup-lock', 'request', 'progress', 'wordpress-setup', 'woocommerce-setup' ],
+	...[ 'store-settings', 'sample-products', 'setup-check' ],
+] as $storefleet_part ) {
 	require __DIR__ . "/../lib/{$storefleet_part}.php";
 }
 
-$storefleet_guard = Guard::hold( Configuration::current() );
-if ( ! $storefleet_guard->is_installed() ) {
-	$storefleet_guard->let_go();
-	run( [ PHP_BINARY, __DIR__ . '/../store.php', 'install' ] );
-	$storefleet_guard = Guard::hold( Configuration::current() );
+$storefleet_lock = SetupLock::acquire( Configuration::load() );
+if ( ! $storefleet_lock->is_installed() ) {
+	$storefleet_lock->release();
+	run_program( [ PHP_BINARY, __DIR__ . '/../store.php', 'install' ] );
+	$storefleet_lock = SetupLock::acquire( Configuration::load() );
 }
 
-Request::pretend( Configuration::current(), '/wp-admin/', '/wp-admin/index.php' );
+Request::simulate( Configuration::load(), '/wp-admin/', '/wp-admin/index.php' );
 require '/srv/wordpress/wp-load.php';
 require_once ABSPATH . 'wp-admin/includes/admin.php';
 
-Site::bring_tables_up();
-Shop::install();
-Shop::bring_tables_up();
-Site::is_of( Configuration::current() );
-Settings::are_of( Configuration::current() );
-Goods::are_on_the_shelves();
-Site::has_addresses();
-Check::the_shop_is_whole();
-Progress::release_is_done();
-say( 'setup', sprintf( 'done in %.1f s', $storefleet_ending->seconds() ) );
+WordPressSetup::update_tables();
+WooCommerceSetup::install();
+WooCommerceSetup::update_tables();
+WordPressSetup::apply_configuration( Configuration::load() );
+StoreSettings::apply( Configuration::load() );
+SampleProducts::ensure_created();
+WordPressSetup::update_permalinks();
+SetupCheck::verify_store();
+Progress::record_release();
+log_line( 'setup', sprintf( 'finished in %.1f s', $storefleet_termination->get_seconds() ) );

@@ -1,5 +1,8 @@
 <?php
-/** At image build: one page as a visitor gets it, which compiles its code; fails when it does not show a text. */
+/**
+ * During the image build: render a page, which compiles its code; fail if it lacks the expected
+ * text.
+ */
 
 declare(strict_types=1);
 
@@ -8,9 +11,10 @@ namespace Storefleet;
 require __DIR__ . '/../lib/request.php';
 
 [ , , $storefleet_uri, $storefleet_expected ] = $argv;
-$storefleet_script = 1 === preg_match( '~^/wp-[a-z]+\.php~', $storefleet_uri, $storefleet_found ) ? $storefleet_found[0] : '/index.php';
-Request::pretend( Configuration::current(), $storefleet_uri, $storefleet_script );
-$storefleet_ending->well();
+$storefleet_is_script = 1 === preg_match( '~^/wp-[a-z]+\.php~', $storefleet_uri, $storefleet_found );
+$storefleet_script    = $storefleet_is_script ? $storefleet_found[0] : '/index.php';
+Request::simulate( Configuration::load(), $storefleet_uri, $storefleet_script );
+$storefleet_termination->succeed();
 ob_start();
 register_shutdown_function(
 	static function () use ( $storefleet_uri, $storefleet_expected ): void {
@@ -19,7 +23,10 @@ register_shutdown_function(
 			$page = ob_get_clean() . $page;
 		}
 		if ( ! str_contains( $page, $storefleet_expected ) ) {
-			say( 'visit', "{$storefleet_uri} does not show “{$storefleet_expected}”, but: " . substr( trim( strip_tags( $page ) ), 0, 300 ) );
+			$text = substr( trim( strip_tags( $page ) ), 0, 300 );
+			log_line(
+				'visit', "{$storefleet_uri} does not show “{$storefleet_expected}”. It shows: {$text}"
+			);
 			exit( 1 );
 		}
 	}

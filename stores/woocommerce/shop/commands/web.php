@@ -1,12 +1,14 @@
 <?php
-/** The web server; before it listens, the pictures of the sample goods are in their place. */
+/** Copy the pictures of the sample products, then become the web server. */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
-require __DIR__ . '/../lib/pictures.php';
+require __DIR__ . '/../lib/sample-pictures.php';
 
-Pictures::lay_out();
-pcntl_exec( '/usr/sbin/apache2', [ '-f', '/opt/storefleet/shop/etc/apache.conf', '-D', 'FOREGROUND' ] );
-throw new \RuntimeException( 'the web server cannot be started' );
+SamplePictures::copy_once();
+pcntl_exec(
+	'/usr/sbin/apache2', [ '-f', '/opt/storefleet/shop/etc/apache.conf', '-D', 'FOREGROUND' ]
+);
+throw new \RuntimeException( 'The web server cannot be started.' );

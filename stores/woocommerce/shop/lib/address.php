@@ -1,5 +1,8 @@
 <?php
-/** Under which address the shop is asked for: that of the request where it may be believed, else the configured one. */
+/**
+ * The store's own URL in its pages: that of the request if its host is acceptable, else the
+ * configured one.
+ */
 
 declare(strict_types=1);
 
@@ -9,28 +12,32 @@ final class Address {
 	private const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
 
 	/**
-	 * Scheme and host, without a slash at the end. Believed is any one name below the domain in which stores are, so
-	 * that a store can be given another name without a restart; the Ingress lets through what is the store's.
+	 * Return scheme and host, without a slash at the end.
+	 *
+	 * Every host name directly below the stores' domain is accepted, so that a store can be renamed
+	 * without a restart; the Ingress admits the store's own names only.
 	 *
 	 * @param array<string, mixed> $server
 	 */
-	public static function of( Configuration $store, array $server ): string {
-		$configured = rtrim( $store->text( 'url' ), '/' );
-		$scheme     = (string) parse_url( $configured, PHP_URL_SCHEME );
-		$given      = strtolower( (string) ( $server['HTTP_HOST'] ?? '' ) );
-		$told       = strtolower( (string) ( $server['HTTP_X_FORWARDED_PROTO'] ?? '' ) );
-		if ( in_array( $told, [ 'http', 'https' ], true ) ) {
-			$scheme = $told;
+	public static function resolve( Configuration $store, array $server ): string {
+		$configured      = rtrim( $store->get_text( 'url' ), '/' );
+		$scheme          = (string) parse_url( $configured, PHP_URL_SCHEME );
+		$requested       = strtolower( (string) ( $server['HTTP_HOST'] ?? '' ) );
+		$forwarded_proto = strtolower( (string) ( $server['HTTP_X_FORWARDED_PROTO'] ?? '' ) );
+		if ( in_array( $forwarded_proto, [ 'http', 'https' ], true ) ) {
+			$scheme = $forwarded_proto;
 		}
-		$host = self::is_ours( $given, $store->text( 'host' ) ) ? $given : substr( strstr( $configured, '://' ), 3 );
+		$is_ours = self::is_store_host( $requested, $store->get_text( 'host' ) );
+		$host    = $is_ours ? $requested : substr( strstr( $configured, '://' ), 3 );
 		return "{$scheme}://{$host}";
 	}
 
-	public static function is_ours( string $given, string $configured ): bool {
+	public static function is_store_host( string $requested, string $configured ): bool {
 		$domain = strstr( strtolower( $configured ), '.' );
 		if ( false === $domain ) {
-			return $given === strtolower( $configured );
+			return $requested === strtolower( $configured );
 		}
-		return 1 === preg_match( '/^' . self::LABEL . preg_quote( $domain, '/' ) . '(?::[0-9]{1,5})?$/D', $given );
+		$pattern = '/^' . self::LABEL . preg_quote( $domain, '/' ) . '(?::[0-9]{1,5})?$/D';
+		return 1 === preg_match( $pattern, $requested );
 	}
 }

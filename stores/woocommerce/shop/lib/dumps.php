@@ -1,151 +1,192 @@
 <?php
-/** Dumps of the database as files: written whole or not at all, the newest few of them kept. */
+/** Dumps of the database as files: written atomically, the newest three are kept. */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
 final class Dumps {
-	private const FOLDER  = '/var/lib/storefleet/backups';
-	private const KEPT    = 3;
-	private const OPTIONS = '/tmp/client.cnf';
-	private const PART    = 1 << 20;
-	/** The last line that mariadb-dump writes: without it, the dump was cut off. */
-	private const END = '-- Dump completed';
+	private const FOLDER       = '/var/lib/storefleet/backups';
+	private const KEPT_DUMPS   = 3;
+	private const OPTIONS_FILE = '/tmp/client.cnf';
+	private const CHUNK_BYTES  = 1 << 20;
+	/** Start of the last line that mariadb-dump writes; a dump without it is incomplete. */
+	private const END_MARK = '-- Dump completed';
 
-	private function __construct( private readonly Configuration $store, private readonly Database $database ) {}
+	private function __construct(
+		private readonly Configuration $store,
+		private readonly Database $database,
+	) {}
 
-	public static function of( Configuration $store ): self {
-		return new self( $store, Database::wait_for( $store, Task::PATIENCE ) );
+	public static function open( Configuration $store ): self {
+		return new self( $store, Database::connect_with_retries( $store, Task::TIMEOUT_S ) );
 	}
 
-	/** @return array{bytes: int, at: string} */
-	public function make( string $name ): array {
-		$target = self::file( $name );
+	/**
+	 * Write the dump of this name, or keep the one that exists.
+	 *
+	 * @return array{bytes: int, at: string}
+	 */
+	public function create( string $name ): array {
+		$target = self::get_path( $name );
 		if ( ! is_file( $target ) ) {
 			array_map( 'unlink', glob( self::FOLDER . '/*.new' ) ?: [] );
 			$at    = time();
 			$fresh = "{$target}.new";
-			$this->write( $fresh );
+			$this->write_dump( $fresh );
 			touch( $fresh, $at );
 			if ( ! rename( $fresh, $target ) ) {
-				throw new \RuntimeException( 'the dump cannot be put in its place' );
+				throw new \RuntimeException( 'The dump cannot be moved to its final name.' );
 			}
-			run( [ 'sync', self::FOLDER ] );
+			run_program( [ 'sync', self::FOLDER ] );
 		}
-		$this->forget_old( $target );
+		$this->delete_old_dumps( $target );
 		clearstatcache();
-		return [ 'bytes' => (int) filesize( $target ), 'at' => gmdate( 'Y-m-d\TH:i:s\Z', (int) filemtime( $target ) ) ];
+		$time = gmdate( 'Y-m-d\TH:i:s\Z', (int) filemtime( $target ) );
+		return [ 'bytes' => (int) filesize( $target ), 'at' => $time ];
 	}
 
 	/**
-	 * Into a database of its own first, and from there into place by one statement.
+	 * Restore the dump into a separate database, then swap all tables with one statement.
 	 *
 	 * @return array{bytes: int}
 	 */
 	public function restore( string $name ): array {
-		$source = self::file( $name );
+		$source = self::get_path( $name );
 		if ( ! is_file( $source ) ) {
-			throw new Mistake( "There is no dump “{$name}” in the store's backups: roll back without restoring." );
+			throw new PermanentError(
+				"The dump “{$name}” does not exist in the store's backups. Roll back without restoring it."
+			);
 		}
 		$fresh = "{$this->database->name}_restore";
 		$old   = "{$this->database->name}_before";
 		foreach ( [ $fresh, $old ] as $schema ) {
-			$this->database->run( 'DROP DATABASE IF EXISTS ' . Database::quoted( $schema ) );
-			$this->database->run( 'CREATE DATABASE ' . Database::quoted( $schema ) . ' CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci' );
+			$this->database->execute( 'DROP DATABASE IF EXISTS ' . Database::quote_name( $schema ) );
+			$this->database->execute(
+				'CREATE DATABASE ' . Database::quote_name( $schema )
+				. ' CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci'
+			);
 		}
-		$this->read( $source, $fresh );
-		$this->swap( $fresh, $old );
+		$this->read_dump( $source, $fresh );
+		$this->swap_tables( $fresh, $old );
 		foreach ( [ $fresh, $old ] as $schema ) {
-			$this->database->run( 'DROP DATABASE ' . Database::quoted( $schema ) );
+			$this->database->execute( 'DROP DATABASE ' . Database::quote_name( $schema ) );
 		}
 		return [ 'bytes' => (int) filesize( $source ) ];
 	}
 
-	private function swap( string $fresh, string $old ): void {
+	private function swap_tables( string $fresh, string $old ): void {
 		$moves = [];
 		foreach ( [ [ $this->database->name, $old ], [ $fresh, $this->database->name ] ] as [ $from, $to ] ) {
-			foreach ( $this->database->tables( $from ) as $table ) {
-				$moves[] = Database::quoted( $from ) . '.' . Database::quoted( $table ) . ' TO ' . Database::quoted( $to ) . '.' . Database::quoted( $table );
+			foreach ( $this->database->list_tables( $from ) as $table ) {
+				$name    = Database::quote_name( $table );
+				$moves[] = Database::quote_name( $from ) . ".{$name} TO " . Database::quote_name( $to ) . ".{$name}";
 			}
 		}
-		$this->database->run( 'SET FOREIGN_KEY_CHECKS = 0' );
-		$this->database->run( 'RENAME TABLE ' . implode( ', ', $moves ) );
+		$this->database->execute( 'SET FOREIGN_KEY_CHECKS = 0' );
+		$this->database->execute( 'RENAME TABLE ' . implode( ', ', $moves ) );
 	}
 
-	private function write( string $path ): void {
-		$options = [ '--single-transaction', '--quick', '--no-tablespaces', '--skip-lock-tables', '--default-character-set=utf8mb4', '--hex-blob', $this->database->name ];
-		$process = $this->start( 'mariadb-dump', $options, [ [ 'file', '/dev/null', 'r' ], [ 'pipe', 'w' ] ], $pipes );
+	private function write_dump( string $path ): void {
+		$options = [
+			'--single-transaction',
+			'--quick',
+			'--no-tablespaces',
+			'--skip-lock-tables',
+			'--default-character-set=utf8mb4',
+			'--hex-blob',
+			$this->database->name,
+		];
+		$streams = [ [ 'file', '/dev/null', 'r' ], [ 'pipe', 'w' ] ];
+		$process = $this->start_client( 'mariadb-dump', $options, $streams, $pipes );
 		$file    = fopen( $path, 'wb' );
 		$packer  = deflate_init( ZLIB_ENCODING_GZIP, [ 'level' => 4 ] );
 		$last    = '';
 		while ( ! feof( $pipes[1] ) ) {
-			$part = (string) fread( $pipes[1], self::PART );
-			$last = substr( $last . $part, -200 );
-			self::put( $file, deflate_add( $packer, $part, ZLIB_NO_FLUSH ) );
+			$chunk = (string) fread( $pipes[1], self::CHUNK_BYTES );
+			$last = substr( $last . $chunk, -200 );
+			self::write_all( $file, deflate_add( $packer, $chunk, ZLIB_NO_FLUSH ) );
 		}
-		self::put( $file, deflate_add( $packer, '', ZLIB_FINISH ) );
-		$safe   = fflush( $file ) && fsync( $file ) && fclose( $file );
+		self::write_all( $file, deflate_add( $packer, '', ZLIB_FINISH ) );
+		$is_flushed   = fflush( $file ) && fsync( $file ) && fclose( $file );
 		$status = proc_close( $process );
-		if ( 0 !== $status || ! $safe || ! str_contains( $last, self::END ) ) {
-			throw new \RuntimeException( "mariadb-dump ended with the status {$status} before its work was done" );
+		if ( 0 !== $status || ! $is_flushed || ! str_contains( $last, self::END_MARK ) ) {
+			throw new \RuntimeException(
+				"mariadb-dump exited with status {$status} before the dump was complete."
+			);
 		}
 	}
 
-	private function read( string $path, string $schema ): void {
-		$process = $this->start( 'mariadb', [ '--default-character-set=utf8mb4', '--binary-mode', $schema ], [ [ 'pipe', 'r' ], STDERR ], $pipes );
+	private function read_dump( string $path, string $schema ): void {
+		$options = [ '--default-character-set=utf8mb4', '--binary-mode', $schema ];
+		$process = $this->start_client( 'mariadb', $options, [ [ 'pipe', 'r' ], STDERR ], $pipes );
 		$file    = gzopen( $path, 'rb' );
 		$last    = '';
 		while ( ! gzeof( $file ) ) {
-			$part = (string) gzread( $file, self::PART );
-			$last = substr( $last . $part, -200 );
-			self::put( $pipes[0], $part );
+			$chunk = (string) gzread( $file, self::CHUNK_BYTES );
+			$last = substr( $last . $chunk, -200 );
+			self::write_all( $pipes[0], $chunk );
 		}
 		fclose( $pipes[0] );
 		$status = proc_close( $process );
-		if ( 0 !== $status || ! str_contains( $last, self::END ) ) {
-			throw new \RuntimeException( "the dump could not be read in; mariadb ended with the status {$status}" );
+		if ( 0 !== $status || ! str_contains( $last, self::END_MARK ) ) {
+			throw new \RuntimeException(
+				"The dump cannot be restored: mariadb exited with status {$status}."
+			);
 		}
 	}
 
 	/**
-	 * A program of MariaDB's, told in a file of its own where the database is; the password is in no list of processes.
+	 * Start one of MariaDB's client programs. Address and password are in a private options file, so
+	 * that no process list shows the password.
 	 *
 	 * @param list<string>        $arguments
 	 * @param array<int, mixed>   $streams
 	 * @param array<int, mixed>|null $pipes
 	 * @return resource
 	 */
-	private function start( string $program, array $arguments, array $streams, ?array &$pipes ) {
+	private function start_client(
+		string $program,
+		array $arguments,
+		array $streams,
+		?array &$pipes,
+	) {
 		umask( 0077 );
-		$password = str_replace( [ '\\', '"' ], [ '\\\\', '\\"' ], $this->store->secret( 'database.password_file' ) );
-		$host     = explode( ':', $this->store->text( 'database.host' ), 2 );
-		$words    = "[client]\nuser = \"{$this->store->text( 'database.user' )}\"\npassword = \"{$password}\"\nskip-ssl\n";
-		$words   .= isset( $host[1] ) ? "socket = \"{$host[1]}\"\n" : "host = \"{$host[0]}\"\nprotocol = tcp\n";
-		file_put_contents( self::OPTIONS, $words );
-		$process = proc_open( [ $program, '--defaults-file=' . self::OPTIONS, ...$arguments ], [ ...$streams, 2 => STDERR ], $pipes );
-		return is_resource( $process ) ? $process : throw new \RuntimeException( "{$program} cannot be started" );
+		$password = $this->store->read_secret( 'database.password_file' );
+		$password = str_replace( [ '\\', '"' ], [ '\\\\', '\\"' ], $password );
+		$host     = explode( ':', $this->store->get_text( 'database.host' ), 2 );
+		$user     = $this->store->get_text( 'database.user' );
+		$options  = "[client]\nuser = \"{$user}\"\npassword = \"{$password}\"\nskip-ssl\n";
+		$options .= isset( $host[1] )
+			? "socket = \"{$host[1]}\"\n"
+			: "host = \"{$host[0]}\"\nprotocol = tcp\n";
+		file_put_contents( self::OPTIONS_FILE, $options );
+		$command = [ $program, '--defaults-file=' . self::OPTIONS_FILE, ...$arguments ];
+		$process = proc_open( $command, [ ...$streams, 2 => STDERR ], $pipes );
+		return is_resource( $process )
+			? $process
+			: throw new \RuntimeException( "{$program} cannot be started." );
 	}
 
-	private function forget_old( string $newest ): void {
+	private function delete_old_dumps( string $newest ): void {
 		$files = glob( self::FOLDER . '/*.sql.gz' ) ?: [];
 		usort( $files, static fn ( string $a, string $b ): int => filemtime( $b ) <=> filemtime( $a ) );
-		foreach ( array_slice( array_diff( $files, [ $newest ] ), self::KEPT - 1 ) as $old ) {
+		foreach ( array_slice( array_diff( $files, [ $newest ] ), self::KEPT_DUMPS - 1 ) as $old ) {
 			unlink( $old );
 		}
 	}
 
 	/** @param resource $file */
-	private static function put( $file, string $content ): void {
+	private static function write_all( $file, string $content ): void {
 		for ( $done = 0, $all = strlen( $content ); $done < $all; $done += $written ) {
 			$written = fwrite( $file, substr( $content, $done ) );
 			if ( ! $written ) {
-				throw new \RuntimeException( 'it could not be written: is the volume full?' );
+				throw new \RuntimeException( 'The dump cannot be written. Check whether the volume is full.' );
 			}
 		}
 	}
 
-	private static function file( string $name ): string {
+	private static function get_path( string $name ): string {
 		return self::FOLDER . "/{$name}.sql.gz";
 	}
 }

@@ -1,51 +1,59 @@
 <?php
-/** What of the set-up is done once and then left to the shop's owner: remembered as options of the shop itself. */
+/**
+ * Record which set-up steps are done, as options in the store's own database; the rest is up to the
+ * owner.
+ */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
 final class Progress {
-	private const ONCE = 'storefleet_once_';
+	private const PREFIX = 'storefleet_once_';
 
-	/** Do it unless it has been done; it has to bear being done twice, for it may be killed before that is noted. */
-	public static function once( string $name, callable $work ): void {
-		if ( self::seen( $name ) === 'done' ) {
+	/**
+	 * Run a step unless it is recorded as done. It must be idempotent: a kill may come before the
+	 * record.
+	 */
+	public static function run_once( string $name, callable $work ): void {
+		if ( self::read_mark( $name ) === 'done' ) {
 			return;
 		}
 		$work();
-		self::note( $name, 'done' );
+		self::write_mark( $name, 'done' );
 	}
 
-	/** Do it when it was done for another value, or never. */
-	public static function whenever( string $name, string $value, callable $work ): void {
+	/** Run a step unless it is recorded as done for this value. */
+	public static function run_on_change( string $name, string $value, callable $work ): void {
 		$mark = hash( 'sha256', $value );
-		if ( self::seen( $name ) === $mark ) {
+		if ( self::read_mark( $name ) === $mark ) {
 			return;
 		}
 		$work();
-		self::note( $name, $mark );
+		self::write_mark( $name, $mark );
 	}
 
-	public static function release_is_done(): void {
-		$releases = get_option( Probe::RELEASES, [] );
+	/** Record that the set-up of this release is done, which the start-up probe waits for. */
+	public static function record_release(): void {
+		$releases = get_option( StartupProbe::RELEASES, [] );
 		$releases = is_array( $releases ) ? $releases : [];
-		$releases = [ ...array_diff( $releases, [ self::release() ] ), self::release() ];
-		update_option( Probe::RELEASES, array_slice( $releases, -20 ), true );
-		if ( ! in_array( self::release(), (array) get_option( Probe::RELEASES ), true ) ) {
-			throw new \RuntimeException( 'the database does not keep what is written to it' );
+		$releases = [ ...array_diff( $releases, [ self::get_release() ] ), self::get_release() ];
+		update_option( StartupProbe::RELEASES, array_slice( $releases, -20 ), true );
+		if ( ! in_array( self::get_release(), (array) get_option( StartupProbe::RELEASES ), true ) ) {
+			throw new \RuntimeException( 'The database did not keep the record of this release.' );
 		}
 	}
 
-	public static function release(): string {
-		return getenv( 'STORE_RELEASE' ) ?: throw new Mistake( 'STORE_RELEASE names no release: the image has to.' );
+	public static function get_release(): string {
+		return getenv( 'STORE_RELEASE' )
+			?: throw new PermanentError( 'STORE_RELEASE is not set. The image must set it.' );
 	}
 
-	private static function seen( string $name ): string {
-		return (string) get_option( self::ONCE . $name, '' );
+	private static function read_mark( string $name ): string {
+		return (string) get_option( self::PREFIX . $name, '' );
 	}
 
-	private static function note( string $name, string $value ): void {
-		update_option( self::ONCE . $name, $value, false );
+	private static function write_mark( string $name, string $value ): void {
+		update_option( self::PREFIX . $name, $value, false );
 	}
 }

@@ -1,5 +1,5 @@
 <?php
-/** What visitors see while the database is away; it asks nothing of WordPress. */
+/** The page that visitors see while the database is unavailable; it does not need WordPress. */
 
 http_response_code( 503 );
 header( 'Content-Type: text/html; charset=utf-8' );
@@ -19,7 +19,7 @@ body { margin: 18vh auto; max-width: 30rem; padding: 0 1.25rem; font: 1.1rem/1.6
 </head>
 <body>
 <h1>One moment, please</h1>
-<p>The shop is catching its breath. This page is worth another try in a few seconds.</p>
+<p>The shop is temporarily unavailable. Please try again in a few seconds.</p>
 <p><a href="">Try again</a></p>
 </body>
 </html>

@@ -1,1 +1,1 @@
-"""Our forks of Oscar's applications, each found by Oscar through its label."""
+"""Forks of Oscar's applications; Oscar finds each by its label."""

@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name: Storefleet
- * Description: What a shop in a store of Storefleet does otherwise than one on a machine of its own.
+ * Description: Adapts WordPress and WooCommerce to run as a Storefleet store.
  */
 
 declare(strict_types=1);
@@ -12,8 +12,8 @@ defined( 'ABSPATH' ) || exit;
 
 require __DIR__ . '/storefleet/probe.php';
 require __DIR__ . '/storefleet/mail.php';
-require __DIR__ . '/storefleet/quiet.php';
+require __DIR__ . '/storefleet/restrictions.php';
 
-Probe::answer( $_SERVER );
-Mail::arrange( Configuration::current() );
-Quiet::arrange();
+StartupProbe::handle( $_SERVER );
+Mail::configure( Configuration::load() );
+Restrictions::register_hooks();

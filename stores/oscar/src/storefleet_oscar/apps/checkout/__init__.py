@@ -1,1 +1,1 @@
-"""The checkout with cash on delivery as its way to pay."""
+"""Oscar's checkout with cash on delivery as its only payment method."""

@@ -1,1 +1,1 @@
-"""Search and browsing, with the goods of a page read at once."""
+"""Oscar's search and product lists, with all products of a page loaded in one query."""

@@ -1,4 +1,4 @@
-"""What every list of goods starts from."""
+"""The query that every product list starts from."""
 
 from typing import Any
 
@@ -6,5 +6,9 @@ from oscar.apps.search import facets
 
 
 def base_sqs() -> Any:
-    """Oscar's query, but one read for all goods of a page instead of six for each; goods that are gone are left out."""
+    """Return Oscar's search query with all products of a page loaded at once.
+
+    Oscar's own query reads the database six times per product. Products that were deleted since
+    they were indexed are left out.
+    """
     return facets.base_sqs().load_all()

@@ -1,4 +1,4 @@
-"""The search engine looks for this module in every application."""
+"""Haystack loads the module of this name from every application."""
 
 from oscar.apps.search.search_indexes import ProductIndex
 

@@ -1,1 +1,1 @@
-"""Shipping at a flat rate."""
+"""Oscar's shipping with one flat-rate method."""

@@ -1,4 +1,4 @@
-"""The ways a parcel goes out."""
+"""The shipping methods of a store."""
 
 from decimal import Decimal
 
@@ -8,5 +8,5 @@ from oscar.apps.shipping import methods
 class Standard(methods.FixedPrice):  # type: ignore[misc]
     code = "standard"
     name = "Standard delivery"
-    description = "3 to 5 working days, paid with the goods at the door"
+    description = "3 to 5 working days, paid together with the products on delivery"
     charge_excl_tax = charge_incl_tax = Decimal("4.90")

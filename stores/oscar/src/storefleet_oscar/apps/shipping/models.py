@@ -1,1 +1,1 @@
-from oscar.apps.shipping.models import *  # noqa: F403 - a fork takes its application's models over
+from oscar.apps.shipping.models import *  # noqa: F403 - a fork re-exports its application's models

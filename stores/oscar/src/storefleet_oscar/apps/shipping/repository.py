@@ -1,4 +1,7 @@
-"""Which ways a basket may go out: one, so that the checkout does not ask."""
+"""The methods that a basket can be shipped with.
+
+There is one only, so the checkout skips the page that offers a choice.
+"""
 
 from oscar.apps.shipping import repository
 

@@ -1,5 +1,5 @@
 <?php
-/** Mail goes through the server that is configured, quickly or not at all; without one it goes nowhere. */
+/** Send mail through the configured server, with a short timeout; without a server, discard it. */
 
 declare(strict_types=1);
 
@@ -8,25 +8,27 @@ namespace Storefleet;
 defined( 'ABSPATH' ) || exit;
 
 final class Mail {
-	/** Orders are confirmed within the request that makes them: a customer does not wait longer than this. */
-	private const SECONDS = 5;
+	/** Orders are confirmed within the customer's own request, so this limits the wait. */
+	private const TIMEOUT_S = 5;
 
-	public static function arrange( Configuration $store ): void {
-		$host = $store->optional( 'mail.host', '' );
+	public static function configure( Configuration $store ): void {
+		$host = $store->get_optional( 'mail.host', '' );
 		if ( '' === $host ) {
 			add_filter( 'pre_wp_mail', [ self::class, 'discard' ], 1, 2 );
 			return;
 		}
-		add_filter( 'wp_mail_from', static fn ( string $from ): string => $store->optional( 'mail.from', $from ) );
+		add_filter(
+			'wp_mail_from', static fn ( string $from ): string => $store->get_optional( 'mail.from', $from )
+		);
 		add_action(
 			'phpmailer_init',
 			static function ( $mailer ) use ( $store, $host ): void {
 				$mailer->isSMTP();
 				$mailer->Host        = $host;
-				$mailer->Port        = (int) $store->optional( 'mail.port', '25' );
+				$mailer->Port        = (int) $store->get_optional( 'mail.port', '25' );
 				$mailer->SMTPAuth    = false;
-				$mailer->Timeout     = self::SECONDS;
-				$mailer->Timelimit   = self::SECONDS;
+				$mailer->Timeout     = self::TIMEOUT_S;
+				$mailer->Timelimit   = self::TIMEOUT_S;
 				$mailer->SMTPAutoTLS = true;
 			}
 		);
@@ -38,7 +40,8 @@ final class Mail {
 	 */
 	public static function discard( $_sent, array $message ): bool {
 		unset( $_sent );
-		error_log( 'mail not sent, since no server for it is configured: ' . substr( (string) ( $message['subject'] ?? '' ), 0, 120 ) );
+		$subject = substr( (string) ( $message['subject'] ?? '' ), 0, 120 );
+		error_log( "mail not sent because no mail server is configured: {$subject}" );
 		return true;
 	}
 }

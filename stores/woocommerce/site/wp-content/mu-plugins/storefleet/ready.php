@@ -1,5 +1,5 @@
 <?php
-/** Readiness: whether the shop's database answers. Nothing of WordPress is loaded for it. */
+/** Readiness probe: check that the database answers, without loading WordPress. */
 
 declare(strict_types=1);
 
@@ -11,7 +11,7 @@ require_once '/opt/storefleet/shop/lib/database.php';
 header( 'Content-Type: text/plain; charset=utf-8' );
 header( 'Cache-Control: no-store' );
 try {
-	Database::of( Configuration::current(), 2 )->number( 'SELECT 1' );
+	Database::connect( Configuration::load(), 2 )->fetch_number( 'SELECT 1' );
 	echo "ok\n";
 } catch ( \Throwable ) {
 	http_response_code( 503 );

@@ -1,42 +1,47 @@
 <?php
-/** WooCommerce's part of the set-up: its tables, roles and pages, and the updates of a newer release. */
+/**
+ * WooCommerce's part of the set-up: tables, roles, pages, and the table updates of a newer release.
+ */
 
 declare(strict_types=1);
 
 namespace Storefleet;
 
-final class Shop {
-	/** A step of an update that says so is to be run again; one that never stops saying so is broken. */
-	private const ROUNDS = 10_000;
+final class WooCommerceSetup {
+	/** A step of an update is repeated as long as it returns true; one that never stops is broken. */
+	private const STEP_RUNS_MAX = 10_000;
 
 	public static function install(): void {
 		if ( ! function_exists( 'WC' ) || ! class_exists( 'WC_Install' ) ) {
-			throw new Mistake( 'WooCommerce is not active in this shop: activate it, or restore the shop.' );
+			throw new PermanentError(
+				'WooCommerce is not active in this store. Activate it, or restore the store.'
+			);
 		}
-		$had = (string) get_option( 'woocommerce_version', '' );
-		if ( '' === $had || version_compare( $had, WC()->version, '<' ) ) {
-			self::free_the_lock();
+		$previous = (string) get_option( 'woocommerce_version', '' );
+		if ( '' === $previous || version_compare( $previous, WC()->version, '<' ) ) {
+			self::release_install_lock();
 			\WC_Install::install();
 			if ( (string) get_option( 'woocommerce_version', '' ) !== WC()->version ) {
-				throw new \RuntimeException( 'WooCommerce could not be installed' );
+				throw new \RuntimeException( 'WooCommerce cannot be installed.' );
 			}
-			if ( '' !== $had ) {
+			if ( '' !== $previous ) {
 				do_action( 'woocommerce_updated' );
 			}
-			say( 'setup', sprintf( 'WooCommerce %s is installed%s', WC()->version, '' === $had ? '' : " over {$had}" ) );
+			$note = '' === $previous ? '' : ", replacing {$previous}";
+			log_line( 'setup', sprintf( 'WooCommerce %s is installed%s', WC()->version, $note ) );
 		}
-		Progress::once( 'woocommerce', [ self::class, 'begin' ] );
+		Progress::run_once( 'woocommerce', [ self::class, 'apply_initial_settings' ] );
 	}
 
-	/** The updates of WooCommerce's tables, here and now; it would put them off to a queue. */
-	public static function bring_tables_up(): void {
-		$had = get_option( 'woocommerce_db_version', null );
-		if ( null === $had || version_compare( (string) $had, WC()->version, '>=' ) ) {
+	/** Run WooCommerce's table updates now; WooCommerce itself would put them into a queue. */
+	public static function update_tables(): void {
+		$previous = get_option( 'woocommerce_db_version', null );
+		if ( null === $previous || version_compare( (string) $previous, WC()->version, '>=' ) ) {
 			return;
 		}
 		include_once WC_ABSPATH . 'includes/wc-update-functions.php';
 		foreach ( \WC_Install::get_db_update_callbacks() as $version => $steps ) {
-			if ( version_compare( (string) $had, (string) $version, '<' ) ) {
+			if ( version_compare( (string) $previous, (string) $version, '<' ) ) {
 				foreach ( (array) $steps as $step ) {
 					self::run_step( $step );
 				}
@@ -50,23 +55,23 @@ final class Shop {
 	}
 
 	private static function run_step( mixed $step ): void {
-		for ( $round = 0; is_callable( $step ) && $round < self::ROUNDS; ++$round ) {
+		for ( $run = 0; is_callable( $step ) && $run < self::STEP_RUNS_MAX; ++$run ) {
 			if ( ! $step() ) {
 				return;
 			}
 		}
 		if ( is_callable( $step ) ) {
-			throw new \RuntimeException( 'an update of WooCommerce does not come to its end' );
+			throw new \RuntimeException( 'An update of WooCommerce does not end.' );
 		}
 	}
 
-	/** What a new shop gets once: pages, orders in tables of their own, no questions on the first visit. */
-	public static function begin(): void {
+	/** Apply the settings of a new store once: pages, order tables, no onboarding. */
+	public static function apply_initial_settings(): void {
 		if ( is_callable( [ 'WC_Install', 'newly_installed' ] ) ) {
 			\WC_Install::newly_installed();
 		}
 		\WC_Install::create_pages();
-		self::keep_orders_in_tables_of_their_own();
+		self::enable_order_tables();
 		foreach (
 			[
 				'woocommerce_coming_soon'        => 'no',
@@ -75,7 +80,9 @@ final class Shop {
 				'woocommerce_onboarding_profile' => [ 'completed' => true, 'skipped' => true ],
 				'woocommerce_task_list_hidden'   => 'yes',
 				'woocommerce_extended_task_list_hidden' => 'yes',
-				'woocommerce_task_list_hidden_lists'    => [ 'setup', 'extended', 'extended_two_column', 'setup_two_column' ],
+				'woocommerce_task_list_hidden_lists'    => [
+					...[ 'setup', 'extended', 'extended_two_column', 'setup_two_column' ],
+				],
 				'woocommerce_task_list_welcome_modal_dismissed' => 'yes',
 				'woocommerce_show_marketplace_suggestions'      => 'no',
 				'woocommerce_admin_created_default_shipping_zones' => 'yes',
@@ -89,17 +96,18 @@ final class Shop {
 		delete_transient( '_wc_activation_redirect_wizard' );
 	}
 
-	private static function keep_orders_in_tables_of_their_own(): void {
+	private static function enable_order_tables(): void {
 		$orders = '\Automattic\WooCommerce\Utilities\OrderUtil';
 		if ( ! $orders::custom_orders_table_usage_is_enabled() ) {
-			wc_get_container()->get( '\Automattic\WooCommerce\Internal\Features\FeaturesController' )->change_feature_enable( 'custom_order_tables', true );
+			$features = wc_get_container()->get( '\Automattic\WooCommerce\Internal\Features\FeaturesController' );
+			$features->change_feature_enable( 'custom_order_tables', true );
 			update_option( 'woocommerce_custom_orders_table_enabled', 'yes' );
 		}
 		update_option( 'woocommerce_custom_orders_table_data_sync_enabled', 'no' );
 	}
 
-	/** Only a set-up installs, and ours is the only one: what holds WooCommerce's own lock was killed. */
-	private static function free_the_lock(): void {
+	/** Release WooCommerce's own lock: our lock is held, so its owner was a set-up that was killed. */
+	private static function release_install_lock(): void {
 		global $wpdb;
 		delete_transient( 'wc_installing' );
 		$wpdb->delete( $wpdb->options, [ 'option_name' => 'wc_installing' ] );

@@ -1,0 +1,146 @@
+/** A fake Store API with one product; it records the storefront's requests. */
+
+import { createServer } from "node:http"
+import { once } from "node:events"
+
+export const KEY = "pk_test"
+const price = { calculated_amount: 18, currency_code: "eur" }
+export const MUG = {
+  id: "prod_1",
+  handle: "mug",
+  title: "Mug <b>& co",
+  description: "Round",
+  thumbnail: "/assets/goods/mug.svg",
+  options: [{ title: "Glaze" }],
+  variants: [
+    {
+      id: "variant_1",
+      title: "Pine",
+      calculated_price: price,
+      manage_inventory: true,
+      inventory_quantity: 3,
+    },
+    {
+      id: "variant_2",
+      title: "Oat",
+      calculated_price: { ...price, calculated_amount: 20 },
+      manage_inventory: true,
+      inventory_quantity: 0,
+    },
+  ],
+}
+const REGION = {
+  id: "reg_1",
+  currency_code: "eur",
+  countries: [
+    { iso_2: "de", display_name: "Germany" },
+    { iso_2: "at", display_name: "Austria" },
+  ],
+}
+
+export class FakeStoreApi {
+  constructor() {
+    this.requests = []
+    this.cart = null
+    this.order = null
+    this.server = createServer((request, response) => this.#handleRequest(request, response))
+  }
+
+  async start() {
+    this.server.listen(0, "127.0.0.1")
+    await once(this.server, "listening")
+    return `http://127.0.0.1:${this.server.address().port}`
+  }
+
+  stop() {
+    this.server.closeAllConnections()
+    this.server.close()
+  }
+
+  async #handleRequest(request, response) {
+    let text = ""
+    for await (const part of request) text += part
+    const body = text ? JSON.parse(text) : {}
+    const { pathname } = new URL(request.url, "http://x")
+    this.requests.push({
+      call: `${request.method} ${pathname}`,
+      key: request.headers["x-publishable-api-key"],
+      body,
+    })
+    const [status, answer] = this.#buildAnswer(request.method, pathname, body)
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer))
+  }
+
+  #buildAnswer(method, path, body) {
+    if (path === "/store/regions") return [200, { regions: [REGION] }]
+    if (path === "/store/product-categories")
+      return [200, { product_categories: [{ id: "c", name: "Kitchen", handle: "kitchen" }] }]
+    if (path === "/store/products") return [200, { products: [MUG], count: 1 }]
+    if (path === "/store/shipping-options")
+      return [200, { shipping_options: [{ id: "so_1", name: "Standard", amount: 5, type: {} }] }]
+    if (path === "/store/orders/order_0123456789") return [200, { order: this.order }]
+    if (path === "/store/payment-collections")
+      return [200, { payment_collection: { id: "paycol_1" } }]
+    if (path.startsWith("/store/payment-collections/")) return [200, {}]
+    return path.startsWith("/store/carts")
+      ? this.#answerCartRequest(method, path, body)
+      : [404, { message: "not found" }]
+  }
+
+  #answerCartRequest(method, path, body) {
+    if (path === "/store/carts") {
+      this.cart = {
+        id: "cart_1",
+        currency_code: "eur",
+        items: [],
+        item_subtotal: 0,
+        shipping_address: body.shipping_address,
+      }
+      return [200, { cart: this.cart }]
+    }
+    if (!this.cart || !path.startsWith("/store/carts/cart_1"))
+      return [404, { message: "cart not found" }]
+    if (path.endsWith("/line-items")) return this.#addItem(body)
+    if (path.endsWith("/complete")) return this.#completeCart()
+    if (method === "DELETE") this.cart.items = []
+    else if (path.includes("/line-items/")) this.cart.items[0].quantity = body.quantity
+    else Object.assign(this.cart, body)
+    return [200, { cart: this.cart }]
+  }
+
+  #addItem({ variant_id, quantity }) {
+    if (variant_id !== "variant_1" || quantity > 3) {
+      return [
+        400,
+        { type: "not_allowed", message: "Some variant does not have the required inventory" },
+      ]
+    }
+    this.cart.items.push({
+      id: "cali_1",
+      product_title: MUG.title,
+      product_handle: "mug",
+      variant_title: "Pine",
+      unit_price: 18,
+      quantity,
+    })
+    return [200, { cart: this.cart }]
+  }
+
+  #completeCart() {
+    this.cart.completed_at = "2026-01-01T00:00:00Z"
+    const { items, shipping_address, email } = this.cart
+    this.order = {
+      id: "order_0123456789",
+      display_id: 7,
+      currency_code: "eur",
+      items,
+      shipping_address,
+      email,
+      item_subtotal: 36,
+      shipping_total: 5,
+      total: 41,
+      tax_total: 0,
+    }
+    return [200, { type: "order", order: this.order }]
+  }
+}

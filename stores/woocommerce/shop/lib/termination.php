@@ -1,0 +1,73 @@
+<?php
+/**
+ * The exit status of a command: 0 only if it finished, 2 if a retry would fail in the same way,
+ * else 1.
+ */
+
+declare(strict_types=1);
+
+namespace Storefleet;
+
+final class Termination {
+	private bool $is_reported = false;
+
+	private function __construct( private readonly string $command, private readonly float $began ) {}
+
+	/** Watch the process from now on: WordPress may end it early, with status 0. */
+	public static function watch( string $command ): self {
+		$termination = new self( $command, microtime( true ) );
+		register_shutdown_function( [ $termination, 'handle_shutdown' ] );
+		set_exception_handler( [ $termination, 'fail' ] );
+		return $termination;
+	}
+
+	/** Record that the command finished. */
+	public function succeed(): void {
+		$this->is_reported = true;
+	}
+
+	/** Log the error and exit. */
+	public function fail( \Throwable $error ): never {
+		$this->is_reported = true;
+		$is_known          = $error instanceof PermanentError || $error instanceof DatabaseUnavailable;
+		$where             = $is_known ? '' : " ({$error->getFile()}:{$error->getLine()})";
+		log_line( $this->command, "failed: {$error->getMessage()}{$where}" );
+		exit( $error instanceof PermanentError ? 2 : 1 );
+	}
+
+	public function handle_shutdown(): void {
+		if ( ! $this->is_reported ) {
+			$this->is_reported = true;
+			log_line( $this->command, 'exited before it finished' );
+			exit( 1 );
+		}
+	}
+
+	public function get_seconds(): float {
+		return microtime( true ) - $this->began;
+	}
+}
+
+/** Write one line to the log. */
+function log_line( string $command, string $text ): void {
+	$line = trim( (string) preg_replace( '/\s+/', ' ', $text ) );
+	fwrite( STDERR, gmdate( 'Y-m-d\TH:i:s\Z' ) . " {$command}: {$line}\n" );
+}
+
+/**
+ * Run a program to its end, without a shell; throws \RuntimeException.
+ *
+ * @param list<string> $command
+ */
+function run_program( array $command ): void {
+	$process = proc_open( $command, [ 0 => [ 'file', '/dev/null', 'r' ], 1 => STDOUT, 2 => STDERR ], $pipes );
+	$status  = is_resource( $process ) ? proc_close( $process ) : 127;
+	if ( 0 !== $status ) {
+		if ( 2 === $status ) {
+			throw new PermanentError(
+				basename( $command[0] ) . ' failed, and a retry would fail in the same way.'
+			);
+		}
+		throw new \RuntimeException( "{$command[0]} exited with status {$status}." );
+	}
+}
