@@ -106,7 +106,7 @@ async def test_two_set_ups_at_once_make_one_shop(shop: Containers) -> None:
 async def test_a_database_of_somebody_else_is_left_alone(shop: Containers) -> None:
     await shop.ask("CREATE TABLE public.theirs (x int)")
     assert await shop.run("setup") == 2  # no other try will do
-    assert "give the store an empty database" in told(shop, "setup").splitlines()[-1]
+    assert "Give the store an empty database" in told(shop, "setup").splitlines()[-1]
     assert list(await shop.state()) == ["theirs"]
 
 

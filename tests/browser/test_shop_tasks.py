@@ -66,7 +66,7 @@ async def test_what_cannot_be_put_back_changes_nothing(shop: Containers) -> None
         broken.write_bytes(whole[:size])
         broken.chmod(0o644)
         assert await shop.run("restore", STOREFLEET_DUMP="op_broken") == 2
-        assert "the database is as it was" in told(shop, "restore").splitlines()[-1]
+        assert "The database is unchanged" in told(shop, "restore").splitlines()[-1]
         assert await shop.state() == before
     assert await shop.run("restore", STOREFLEET_DUMP="op_none") == 2
     for name in ("", "../op_whole", "a b"):

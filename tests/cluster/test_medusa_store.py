@@ -85,7 +85,7 @@ async def _look_at_what_is_told(
 ) -> None:
     """Lines for people, and no secret in anything that is written about the store."""
     lines = (await shop.api.get(f"/stores/{shop.store['id']}/logs")).body["data"]
-    assert any("shop is open" in str(line) for line in lines), lines
+    assert any("Store started" in str(line) for line in lines), lines
     kinds = "pods,configmaps,statefulsets,deployments,jobs,cronjobs,services,events"
     told = await deployment.run("kubectl", "get", kinds, "-n", shop.namespace, "-o", "json")
     told += await deployment.run("helm", "get", "all", "store", "-n", shop.namespace)

@@ -96,7 +96,7 @@ async def test_somebody_elses_tables_are_left_alone(store: Store) -> None:
         words = await store.kubectl("logs", pod, check=False) or words
     words = await store.kubectl("logs", pod, check=False) or words
     assert await store.over(pod) == "Failed"
-    assert "tables that are not of a shop of ours" in words
+    assert "tables that this store did not create" in words
     assert await store.sql("SHOW TABLES") == [["theirs"]]
     await store.sql(_EMPTY)
     assert await store.over(await store.setup_pod()) == "Succeeded"

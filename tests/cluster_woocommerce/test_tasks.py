@@ -36,7 +36,7 @@ async def test_a_dump_and_the_orders_since_then_and_back(store: Store) -> None:
 async def test_mistakes_are_told_and_not_tried_again(store: Store) -> None:
     missing = await store.task("restore", STOREFLEET_DUMP="op-none")
     assert missing["status"] == 2
-    assert "There is no dump" in missing["words"]
+    assert "does not exist" in missing["words"]
     assert (await store.task("dump", STOREFLEET_DUMP="../escape"))["status"] == 2
     assert (await store.task("orders", STOREFLEET_SINCE="yesterday"))["status"] == 2
 

@@ -60,12 +60,12 @@ def test_chart_shop_and_engine_name_the_same_versions() -> None:
 
 
 def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
-    goods = (SHOP / "src/goods.mjs").read_text(encoding="utf-8")
+    goods = (SHOP / "src/sample-products.mjs").read_text(encoding="utf-8")
     engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     assert f'title: "{engine.storefront.expect}"' in goods
     pictures = {path.stem for path in (SHOP / "assets/goods").glob("*.svg")}
     assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
-    assert pictures >= set(re.findall(r'one\(\n    "([a-z-]+)"', goods))
+    assert pictures >= set(re.findall(r'singleVariant\(\n    "([a-z-]+)"', goods))
 
 
 def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:

@@ -10,7 +10,7 @@ from tests.support.platform import ROOT
 
 sys.path.append(str(ROOT / "stores" / "oscar" / "src"))
 
-from storefleet_oscar.configuration import ConfigurationError, parse
+from storefleet_oscar.configuration import ConfigurationError, parse_store
 
 
 def content(**more: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def content(**more: Any) -> dict[str, Any]:
 
 
 def test_the_local_node_says_everything_in_the_file_and_gets_loopback() -> None:
-    store = parse(content())
+    store = parse_store(content())
     assert (store.address, store.template_dir) == ("127.0.0.1", None)
     assert (store.database.password, store.secret_key) == ("db-password", "key")
     assert (store.admin_email, store.admin_password) == ("admin@acme.localhost", "admin-password")
@@ -62,7 +62,7 @@ def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
     admin = {"username_file": str(tmp_path / "user"), "password_file": str(tmp_path / "pass")}
     told = content(address="0.0.0.0", template_dir="/t", database=database, admin=admin)
     del told["secret_key"]
-    store = parse({**told, "secret_key_file": str(tmp_path / "key")})
+    store = parse_store({**told, "secret_key_file": str(tmp_path / "key")})
     assert (store.address, store.template_dir) == ("0.0.0.0", Path("/t"))
     assert (store.database.password, store.secret_key) == ("p w\u00e9", "k" * 50)
     assert (store.admin_email, store.admin_password) == ("admin@x", "a'b")
@@ -87,7 +87,7 @@ def test_a_bad_secret_file_is_named_and_not_shown(
     told = content()
     del told["secret_key"]
     with pytest.raises(ConfigurationError) as caught:
-        parse({**told, "secret_key_file": str(path)})
+        parse_store({**told, "secret_key_file": str(path)})
     assert str(caught.value) == f"the file {path} for the entry 'secret_key' {complaint}"
 
 
@@ -96,9 +96,9 @@ def test_a_missing_entry_is_named(entry: str) -> None:
     told = content()
     del told[entry]
     with pytest.raises(ConfigurationError, match=entry):
-        parse(told)
+        parse_store(told)
 
 
 def test_a_secret_is_text() -> None:
-    with pytest.raises(ConfigurationError, match="wrong kind"):
-        parse(content(secret_key=7))
+    with pytest.raises(ConfigurationError, match="wrong type"):
+        parse_store(content(secret_key=7))

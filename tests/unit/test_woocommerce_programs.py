@@ -80,43 +80,47 @@ def configuration(folder: Path, **content: Any) -> str:
 def test_the_address_is_the_requests_where_it_may_be_believed(
     tmp_path: Path, server: dict[str, str], address: str
 ) -> None:
-    code = f"echo json_encode(Address::of(Configuration::current(), json_decode('{json.dumps(server)}', true)));"
+    code = f"echo json_encode(Address::resolve(Configuration::load(), json_decode('{json.dumps(server)}', true)));"
     assert run(code, "configuration", "address", STORE_CONFIG=configuration(tmp_path)) == address
 
 
 def test_a_port_and_a_scheme_of_the_configured_address_stay(tmp_path: Path) -> None:
     at = configuration(tmp_path, url="https://acme.localhost:8443/", host="acme.localhost")
-    code = "echo json_encode(Address::of(Configuration::current(), ['HTTP_HOST' => 'web']));"
+    code = "echo json_encode(Address::resolve(Configuration::load(), ['HTTP_HOST' => 'web']));"
     assert run(code, "configuration", "address", STORE_CONFIG=at) == "https://acme.localhost:8443"
 
 
 def test_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
-    tell = "try { %s } catch (Mistake $mistake) { echo json_encode($mistake->getMessage()); }"
+    tell = "try { %s } catch (PermanentError $error) { echo json_encode($error->getMessage()); }"
     broken = tmp_path / "broken.json"
     broken.write_text("[")
-    assert "no JSON object" in run(
-        tell % "Configuration::current();", "configuration", STORE_CONFIG=str(broken)
+    assert "not a JSON object" in run(
+        tell % "Configuration::load();", "configuration", STORE_CONFIG=str(broken)
     )
     at = configuration(tmp_path, secret_file=str(tmp_path / "none"))
     assert "no text “name”" in run(
-        tell % "Configuration::current()->text('name');", "configuration", STORE_CONFIG=at
+        tell % "Configuration::load()->get_text('name');", "configuration", STORE_CONFIG=at
     )
     told = run(
-        tell % "Configuration::current()->secret('secret_file');", "configuration", STORE_CONFIG=at
+        tell % "Configuration::load()->read_secret('secret_file');",
+        "configuration",
+        STORE_CONFIG=at,
     )
     assert "missing, empty or not readable" in told
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "x" * 101])
 def test_a_dump_has_a_plain_name(name: str) -> None:
-    code = "try { echo json_encode(Task::dump()); } catch (Mistake) { echo 'null'; }"
-    assert run(code, "configuration", "ending", "task", STOREFLEET_DUMP=name) is None
+    code = (
+        "try { echo json_encode(Task::get_dump_name()); } catch (PermanentError) { echo 'null'; }"
+    )
+    assert run(code, "configuration", "termination", "task", STOREFLEET_DUMP=name) is None
 
 
 def test_a_time_is_told_as_the_database_writes_it() -> None:
-    code = "echo json_encode(Task::since());"
+    code = "echo json_encode(Task::get_since());"
     since = run(
-        code, "configuration", "ending", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00"
+        code, "configuration", "termination", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00"
     )
     assert since == "2026-11-25 10:00:00"
 
@@ -124,9 +128,9 @@ def test_a_time_is_told_as_the_database_writes_it() -> None:
 @pytest.mark.parametrize(
     ("end", "status"),
     [
-        ("$ending->well();", 0),
+        ("$termination->succeed();", 0),
         ("exit(0);", 1),
-        ("throw new Mistake('m');", 2),
+        ("throw new PermanentError('m');", 2),
         ("throw new \\Exception('e');", 1),
     ],
 )
@@ -134,11 +138,12 @@ def test_a_program_ends_well_only_when_it_comes_to_its_end(
     tmp_path: Path, end: str, status: int
 ) -> None:
     wanted = "".join(
-        f"require '{SHOP}/shop/lib/{part}.php';" for part in ("configuration", "database", "ending")
+        f"require '{SHOP}/shop/lib/{part}.php';"
+        for part in ("configuration", "database", "termination")
     )
     program = tmp_path / "program.php"
     program.write_text(
-        f"<?php namespace Storefleet; {wanted} $ending = Ending::watch('test'); {end}",
+        f"<?php namespace Storefleet; {wanted} $termination = Termination::watch('test'); {end}",
         encoding="utf-8",
     )
     done = php(str(program))
