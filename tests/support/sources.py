@@ -7,13 +7,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _RAISERS = (
+    "ApiRequestRejected",
+    "NothingChanged",
     "PermanentError",
-    "Unchanged",
+    "ReadinessProblem",
     "TransientError",
-    "Refused",
-    "Trouble",
-    "_again",
-    "_fail",
 )
 
 
