@@ -115,7 +115,9 @@ async def buy_by_forms(url: str, *, title: str, at: str, quantity: int = 2) -> s
         )
         assert "Thank you, Grace!" in page
         assert "Cash on delivery" in page
-        assert "Your cart is empty" in await browser.get("/cart"), "a cart that was bought is a new one"
+        assert "Your cart is empty" in await browser.get("/cart"), (
+            "a cart that was bought is a new one"
+        )
         return one(r'order number is <strong class="number">(\d+)<', page)
 
 
