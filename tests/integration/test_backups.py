@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from storefleet.deployment.backups import back_up, backups_in, restore
+from storefleet.deployment.backups import create_backup, list_backups, restore_backup
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
 from tests.support.polling import eventually
@@ -60,15 +60,15 @@ async def test_backed_up_lost_and_put_back(world: World, tmp_path: Path) -> None
     kept = await world.api.create("kept")
     await world.api.ended(kept["operation"]["id"])
     events = await history(world)
-    backup = await back_up(url_of(world), tmp_path, keep=3)
-    assert backup.size > 1000
+    backup = await create_backup(url_of(world), tmp_path, keep_count=3)
+    assert backup.size_bytes > 1000
     assert (tmp_path / backup.name).stat().st_mode & 0o777 == 0o600
     forgotten = await world.api.create("forgotten")
     await world.api.ended(forgotten["operation"]["id"])
 
     await world.stop()
     await lose(world)
-    assert await restore(url_of(world), tmp_path, "latest") == backup
+    assert await restore_backup(url_of(world), tmp_path, "latest") == backup
 
     await world.start()
     store = await world.api.store("kept")
@@ -98,15 +98,15 @@ async def test_only_the_newest_are_kept_and_halves_go(world: World, tmp_path: Pa
     (tmp_path / "notes.txt").write_text("not ours")
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     for day in range(5):
-        await back_up(url_of(world), tmp_path, keep=3, now=begin + timedelta(days=day))
-    names = [backup.name for backup in backups_in(tmp_path)]
+        await create_backup(url_of(world), tmp_path, keep_count=3, now=begin + timedelta(days=day))
+    names = [backup.name for backup in list_backups(tmp_path)]
     assert names == [f"storefleet-2026010{day}T000000Z.dump" for day in (5, 4, 3)]
     assert {path.name for path in tmp_path.iterdir()} == {*names, "notes.txt"}
 
 
 async def test_what_cannot_be_put_back_changes_nothing(world: World, tmp_path: Path) -> None:
     await world.start("gateway")
-    backup = await back_up(url_of(world), tmp_path, keep=3)
+    backup = await create_backup(url_of(world), tmp_path, keep_count=3)
     await world.api.create("still-here")
     whole = (tmp_path / backup.name).read_bytes()
     for name, content in (
@@ -115,15 +115,15 @@ async def test_what_cannot_be_put_back_changes_nothing(world: World, tmp_path: P
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DeploymentError, match=name):
-            await restore(url_of(world), tmp_path, name)
+            await restore_backup(url_of(world), tmp_path, name)
         assert (await world.api.get("/stores/still-here")).status == 200
     with pytest.raises(DeploymentError, match="there is storefleet-"):
-        await restore(url_of(world), tmp_path, "storefleet-20000101T000000Z.dump")
+        await restore_backup(url_of(world), tmp_path, "storefleet-20000101T000000Z.dump")
     assert (await world.api.get("/stores/still-here")).status == 200
 
 
 async def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="pg_dump") as told:
-        await back_up("postgresql://who:hush@127.0.0.1:9/db", tmp_path, keep=1)
+        await create_backup("postgresql://who:hush@127.0.0.1:9/db", tmp_path, keep_count=1)
     assert "hush" not in str(told.value)
     assert list(tmp_path.iterdir()) == []

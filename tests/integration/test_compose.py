@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest_asyncio
 
-from storefleet.deployment.deployment_check import Deployment, check
+from storefleet.deployment.deployment_check import Deployment, check_deployment
 from tests.support.compose import Stack, remove
 from tests.support.polling import eventually
 
@@ -36,7 +36,9 @@ def owner(stack: Stack) -> dict[str, str]:
 
 async def test_it_comes_up_and_signs_in(stack: Stack) -> None:
     gateway, notifier = (f"http://127.0.0.1:{stack.port[name]}" for name in ("gateway", "notifier"))
-    await check(Deployment(gateway=gateway, notifier=notifier, owner=owner(stack)), patience=40)
+    await check_deployment(
+        Deployment(gateway_url=gateway, notifier_url=notifier, owner=owner(stack)), timeout_s=40
+    )
     async with aiohttp.ClientSession() as session:
         for name in ("gateway", "notifier", "provisioner", "reaper"):
 

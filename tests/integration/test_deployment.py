@@ -17,9 +17,9 @@ from storefleet.core.errors import MessagingUnavailable
 from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_STREAM
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.deployment.deployment_error import DeploymentError, NotYet
+from storefleet.deployment.deployment_error import DependencyNotReady, DeploymentError
 from storefleet.deployment.servers import prepare_nats
-from storefleet.deployment.setup import Given, setup, wait
+from storefleet.deployment.setup import SetupInput, set_up_deployment, wait_for_schema
 from storefleet.messaging import MessageBus
 from storefleet.node.private_files import make_folder
 from storefleet.node.processes.launcher import Child
@@ -79,10 +79,10 @@ async def signs_in(servers: Servers, owner: NewTenant) -> bool:
 
 
 async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
-    given = Given(owner=OWNER, passwords=passwords(empty))
+    given = SetupInput(owner=OWNER, passwords=passwords(empty))
     for _ in range(2):
-        await setup(settings(empty), given, patience=30)
-        await wait(settings(empty), patience=1)
+        await set_up_deployment(settings(empty), given, timeout_s=30)
+        await wait_for_schema(settings(empty), timeout_s=1)
         assert await signs_in(empty, OWNER)
         assert [
             await empty.count(stream)
@@ -91,31 +91,36 @@ async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
 
 
 async def test_two_at_once_agree(empty: Servers) -> None:
-    given = Given(owner=OWNER, passwords=passwords(empty))
-    await setup(settings(empty), given, patience=30)
+    given = SetupInput(owner=OWNER, passwords=passwords(empty))
+    await set_up_deployment(settings(empty), given, timeout_s=30)
     await asyncio.gather(
-        *(setup(settings(empty), Given(owner=OWNER), patience=30) for _ in range(3))
+        *(
+            set_up_deployment(settings(empty), SetupInput(owner=OWNER), timeout_s=30)
+            for _ in range(3)
+        )
     )
     assert await signs_in(empty, OWNER)
 
 
 async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers) -> None:
-    given = Given(owner=OWNER, passwords=passwords(empty))
-    await setup(settings(empty), given, patience=30)
+    given = SetupInput(owner=OWNER, passwords=passwords(empty))
+    await set_up_deployment(settings(empty), given, timeout_s=30)
     fresh = accounts.generate_tenant(OWNER.tenant_id, OWNER.email)
-    await setup(settings(empty), Given(owner=fresh), patience=30)
+    await set_up_deployment(settings(empty), SetupInput(owner=fresh), timeout_s=30)
     assert await signs_in(empty, fresh)
     # the old token is known, so an old secret that comes back changes nothing
-    await setup(settings(empty), given, patience=30)
+    await set_up_deployment(settings(empty), given, timeout_s=30)
     assert await signs_in(empty, fresh)
 
 
 async def test_another_tenant_than_the_secret_says_is_told(
     empty: Servers, logged: Callable[[], str]
 ) -> None:
-    await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
+    await set_up_deployment(
+        settings(empty), SetupInput(owner=OWNER, passwords=passwords(empty)), timeout_s=30
+    )
     elsewhere = accounts.generate_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
-    await setup(settings(empty), Given(owner=elsewhere), patience=30)
+    await set_up_deployment(settings(empty), SetupInput(owner=elsewhere), timeout_s=30)
     assert "tenant_is_another" in logged()
     assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))
 
@@ -124,9 +129,9 @@ async def test_servers_that_come_later_are_waited_for(
     empty: Servers, logged: Callable[[], str]
 ) -> None:
     await empty.stop_nats()
-    given = Given(owner=OWNER, passwords=passwords(empty))
-    work = asyncio.create_task(setup(settings(empty), given, patience=60))
-    waiting = asyncio.create_task(wait(settings(empty), patience=60))
+    given = SetupInput(owner=OWNER, passwords=passwords(empty))
+    work = asyncio.create_task(set_up_deployment(settings(empty), given, timeout_s=60))
+    waiting = asyncio.create_task(wait_for_schema(settings(empty), timeout_s=60))
     await eventually(lambda: '"part": "streams"' in logged(), within=20)
     assert not work.done()
     await waiting  # the schema comes before the streams
@@ -137,23 +142,25 @@ async def test_servers_that_come_later_are_waited_for(
 
 async def test_patience_ends(empty: Servers) -> None:
     nowhere = settings(empty, database_url="postgresql://storefleet:x@127.0.0.1:1/storefleet")
-    with pytest.raises(NotYet, match="schema"):
-        await setup(nowhere, Given(owner=OWNER), patience=0.1)
-    with pytest.raises(NotYet, match="schema"):
-        await wait(nowhere, patience=0.1)
+    with pytest.raises(DependencyNotReady, match="schema"):
+        await set_up_deployment(nowhere, SetupInput(owner=OWNER), timeout_s=0.1)
+    with pytest.raises(DependencyNotReady, match="schema"):
+        await wait_for_schema(nowhere, timeout_s=0.1)
 
 
 async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty: Servers) -> None:
-    await setup(settings(empty), Given(owner=OWNER, passwords=passwords(empty)), patience=30)
+    await set_up_deployment(
+        settings(empty), SetupInput(owner=OWNER, passwords=passwords(empty)), timeout_s=30
+    )
     connection: Any = await asyncpg.connect(empty.database_url(PLATFORM_DATABASE))
     try:
         await connection.execute("UPDATE alembic_version SET version_num = '0000'")
-        with pytest.raises(NotYet, match="older than this release"):
-            await wait(settings(empty), patience=0.1)
+        with pytest.raises(DependencyNotReady, match="older than this release"):
+            await wait_for_schema(settings(empty), timeout_s=0.1)
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        await wait(settings(empty), patience=0.1)
-        await setup(
-            settings(empty), Given(owner=OWNER), patience=5
+        await wait_for_schema(settings(empty), timeout_s=0.1)
+        await set_up_deployment(
+            settings(empty), SetupInput(owner=OWNER), timeout_s=5
         )  # a release that was taken back
     finally:
         await connection.close()
@@ -162,7 +169,9 @@ async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty
 async def test_a_wrong_password_is_no_reason_to_wait(empty: Servers) -> None:
     wrong = {**passwords(empty), SUPERUSER: "wrong"}
     with pytest.raises(DeploymentError, match="do not belong together"):
-        await setup(settings(empty), Given(owner=OWNER, passwords=wrong), patience=60)
+        await set_up_deployment(
+            settings(empty), SetupInput(owner=OWNER, passwords=wrong), timeout_s=60
+        )
 
 
 def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
@@ -170,7 +179,11 @@ def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
         (tmp_path / f"nats_{user}").write_text(f"password-of-{user}\n")
     peers = tuple(f"nats-{number}.nats-peers:6222" for number in range(3))
     argv = prepare_nats(
-        data=tmp_path / "data", passwords=tmp_path, scratch=tmp_path, name="nats-1", peers=peers
+        data_folder=tmp_path / "data",
+        passwords_folder=tmp_path,
+        scratch_folder=tmp_path,
+        server_name="nats-1",
+        peers=peers,
     )
     content = json.loads(Path(argv[-1]).read_text())
     assert content["server_name"] == "nats-1"
@@ -200,10 +213,10 @@ class Trio:
         scratch = make_folder(self.folder / f"scratch-{number}")
         peers = tuple(f"127.0.0.1:{port}" for port in self.ports[1::3])
         argv = prepare_nats(
-            data=self.folder / f"data-{number}",
-            passwords=self.folder,
-            scratch=scratch,
-            name=f"nats-{number}",
+            data_folder=self.folder / f"data-{number}",
+            passwords_folder=self.folder,
+            scratch_folder=scratch,
+            server_name=f"nats-{number}",
             peers=peers,
         )
         file = Path(argv[-1])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.cli.cli_errors import NotAllowed, WrongUse
-from storefleet.cli.endpoint import Given, find_access
+from storefleet.cli.cli_errors import AccessDenied, UsageError
+from storefleet.cli.endpoint import ConnectionOptions, resolve_access
 
 URL, LIVE = "http://127.0.0.1:8080", "ws://127.0.0.1:8081/api/v1/events"
 
@@ -26,16 +26,18 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_the_platform_is_found_from_a_folder_below(home: Path) -> None:
-    access = find_access(Given(), {}, home)
+    access = resolve_access(ConnectionOptions(), {}, home)
     assert (access.url, access.token, access.live_url) == (URL, "sft_local", LIVE)
     assert "sft_local" not in repr(access)
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(home: Path) -> None:
     environ = {"STOREFLEET_URL": "https://env.example", "STOREFLEET_TOKEN": "sft_env"}
-    access = find_access(Given(), environ, home)
+    access = resolve_access(ConnectionOptions(), environ, home)
     assert (access.url, access.token) == ("https://env.example", "sft_env")
-    access = find_access(Given(url="https://flag.example", token="sft_flag"), environ, home)
+    access = resolve_access(
+        ConnectionOptions(url="https://flag.example", token="sft_flag"), environ, home
+    )
     assert (access.url, access.token) == ("https://flag.example", "sft_flag")
     assert access.live_url == "wss://flag.example/api/v1/events"
 
@@ -44,29 +46,33 @@ def test_flags_win_over_the_environment_and_that_over_the_file(home: Path) -> No
     "url", ["http://shop.example:8080", "https://127.0.0.1:8080", "http://127.0.0.1:9999"]
 )
 def test_the_local_token_is_not_sent_elsewhere(home: Path, url: str) -> None:
-    with pytest.raises(NotAllowed) as refused:
-        find_access(Given(url=url), {}, home)
+    with pytest.raises(AccessDenied) as refused:
+        resolve_access(ConnectionOptions(url=url), {}, home)
     assert refused.value.exit_code == 4
     assert url in str(refused.value)
 
 
 def test_localhost_is_the_same_place(home: Path) -> None:
-    assert find_access(Given(url="http://localhost:8080/"), {}, home).token == "sft_local"
+    assert (
+        resolve_access(ConnectionOptions(url="http://localhost:8080/"), {}, home).token
+        == "sft_local"
+    )
 
 
 def test_the_state_folder_can_be_named(home: Path, tmp_path: Path) -> None:
     state = home.parents[1] / ".storefleet"
     elsewhere = tmp_path / "elsewhere"
-    assert find_access(Given(state_dir=state), {}, elsewhere).token == "sft_local"
+    assert resolve_access(ConnectionOptions(state_dir=state), {}, elsewhere).token == "sft_local"
     assert (
-        find_access(Given(), {"STOREFLEET_STATE_DIR": str(state)}, elsewhere).token == "sft_local"
+        resolve_access(ConnectionOptions(), {"STOREFLEET_STATE_DIR": str(state)}, elsewhere).token
+        == "sft_local"
     )
 
 
 def test_without_anything_it_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / ".storefleet").mkdir()
-    with pytest.raises(NotAllowed) as refused:
-        find_access(Given(), {}, tmp_path)
+    with pytest.raises(AccessDenied) as refused:
+        resolve_access(ConnectionOptions(), {}, tmp_path)
     assert "make up" in refused.value.next_step
     assert "admin.json" in str(refused.value)
 
@@ -74,9 +80,11 @@ def test_without_anything_it_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"token": 5', "{}", "x" * 70_000])
 def test_a_broken_file_is_explained(home: Path, content: str) -> None:
     (home.parents[1] / ".storefleet" / "admin.json").write_text(content)
-    with pytest.raises(NotAllowed):
-        find_access(Given(), {}, home)
-    assert find_access(Given(url=URL, token="sft_flag"), {}, home).token == "sft_flag"
+    with pytest.raises(AccessDenied):
+        resolve_access(ConnectionOptions(), {}, home)
+    assert (
+        resolve_access(ConnectionOptions(url=URL, token="sft_flag"), {}, home).token == "sft_flag"
+    )
 
 
 def test_a_stranger_s_file_is_not_trusted_unless_named(
@@ -89,10 +97,11 @@ def test_a_stranger_s_file_is_not_trusted_unless_named(
         "stat",
         lambda path, **more: stranger if path.name == "admin.json" else real(path, **more),
     )
-    with pytest.raises(NotAllowed, match="belongs to another user"):
-        find_access(Given(), {}, home)
+    with pytest.raises(AccessDenied, match="belongs to another user"):
+        resolve_access(ConnectionOptions(), {}, home)
     assert (
-        find_access(Given(state_dir=home.parents[1] / ".storefleet"), {}, home).token == "sft_local"
+        resolve_access(ConnectionOptions(state_dir=home.parents[1] / ".storefleet"), {}, home).token
+        == "sft_local"
     )
 
 
@@ -110,14 +119,14 @@ def test_a_stranger_s_file_is_not_trusted_unless_named(
     ],
 )
 def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
-    with pytest.raises(WrongUse):
-        find_access(Given(url=url, token="t"), {}, tmp_path)
+    with pytest.raises(UsageError):
+        resolve_access(ConnectionOptions(url=url, token="t"), {}, tmp_path)
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nX-Evil: 1", "ü", "x" * 2000])
 def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
-    with pytest.raises(WrongUse):
-        find_access(Given(url=URL, token=token), {}, tmp_path)
+    with pytest.raises(UsageError):
+        resolve_access(ConnectionOptions(url=URL, token=token), {}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -134,4 +143,7 @@ def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
 def test_where_the_events_are(
     url: str, given: str | None, live: str | None, tmp_path: Path
 ) -> None:
-    assert find_access(Given(url=url, token="t", live_url=given), {}, tmp_path).live_url == live
+    assert (
+        resolve_access(ConnectionOptions(url=url, token="t", live_url=given), {}, tmp_path).live_url
+        == live
+    )

@@ -14,7 +14,7 @@ import pytest
 
 from storefleet.cli import output
 from storefleet.cli.main import main
-from storefleet.cli.progress_display import Picture
+from storefleet.cli.progress_display import LiveDisplay
 from tests.unit.test_cli_double import (
     OPERATION,
     STORE,
@@ -62,7 +62,7 @@ def run(
         return Run(code, said.out, said.err)
 
     yield call
-    output.messages.debugging = False
+    output.messages.debug_enabled = False
 
 
 def test_list_writes_every_format(double: Double, run: Runner) -> None:
@@ -376,16 +376,16 @@ def test_tail_prints_events_and_says_where_it_stopped(double: Double) -> None:
 
 
 def test_the_picture_of_an_operation() -> None:
-    picture = Picture("acme")
+    picture = LiveDisplay("acme")
     picture.show(make_operation("running"))
-    lines = picture.draw().plain.splitlines()
+    lines = picture.render().plain.splitlines()
     assert "Creating acme  step 2 of 2" in lines[0]
     assert lines[1].startswith("  ✓ Lay the floor     0.0 s")
     assert lines[2].endswith("x�[2J")
-    picture.note("away")
-    assert picture.draw().plain.splitlines()[-1] == "  away"
+    picture.show_notice("away")
+    assert picture.render().plain.splitlines()[-1] == "  away"
     picture.show(make_operation("failed"))
-    assert picture.draw().plain.startswith("✗ creation of acme failed (0.0 s)")
+    assert picture.render().plain.startswith("✗ creation of acme failed (0.0 s)")
 
 
 def test_the_start_imports_nothing_heavy() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from storefleet.cli.cli_errors import NotAllowed, Unreachable
-from storefleet.cli.commands.events import line_of
-from storefleet.cli.endpoint import Access
-from storefleet.cli.event_stream import NEWEST, EventStream
+from storefleet.cli.cli_errors import AccessDenied, ServiceUnreachable
+from storefleet.cli.commands.events import format_event
+from storefleet.cli.endpoint import ApiAccess
+from storefleet.cli.event_stream import NEWEST_SEQ, EventStream
 from tests.unit.test_cli_double import STORE, TOKEN, Double, running_double
 
 
@@ -28,8 +28,10 @@ class Heard:
         self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False
     ) -> None:
         self.turns: list[bool] = []
-        access = Access(url=double.url, token=token, live_url=double.live_url)
-        self._stream = EventStream(access, after=after, changed=self._changed, patient=patient)
+        access = ApiAccess(url=double.url, token=token, live_url=double.live_url)
+        self._stream = EventStream(
+            access, after=after, on_connection_change=self._changed, retry_forever=patient
+        )
         self.frames: list[dict[str, Any]] = []
 
     def _changed(self, live: bool, _why: str) -> None:
@@ -37,7 +39,7 @@ class Heard:
 
     async def until(self, count: int) -> list[Any]:
         """Read so many frames and stop; resets are told as ("reset", seq)."""
-        async with asyncio.timeout(20), contextlib.aclosing(self._stream.frames()) as frames:
+        async with asyncio.timeout(20), contextlib.aclosing(self._stream.read_frames()) as frames:
             async for frame in frames:
                 self.frames.append(frame)
                 if len(self.frames) == count:
@@ -58,7 +60,7 @@ async def test_without_a_place_it_begins_now_and_knows_where_it_is(double: Doubl
     asyncio.get_running_loop().call_later(0.3, double.event, 6)
     heard = Heard(double)
     assert await heard.until(1) == [6]
-    assert double.asked_after == [NEWEST, 5]
+    assert double.asked_after == [NEWEST_SEQ, 5]
 
 
 async def test_cuts_neither_lose_nor_double(double: Double) -> None:
@@ -84,13 +86,13 @@ async def test_a_reset_is_handed_on(double: Double) -> None:
 
 
 async def test_a_wrong_token_ends_it(double: Double) -> None:
-    with pytest.raises(NotAllowed):
+    with pytest.raises(AccessDenied):
         await Heard(double, token="sft_wrong").until(1)
 
 
 async def test_a_line_that_never_stood_is_given_up(double: Double) -> None:
     double.refuse_events = 100
-    with pytest.raises(Unreachable):
+    with pytest.raises(ServiceUnreachable):
         await Heard(double).until(1)
 
 
@@ -110,11 +112,11 @@ def test_lines() -> None:
         "store_id": STORE,
         "data": {},
     }
-    assert line_of(frame) == f"7  T  store.ready         {STORE}"
+    assert format_event(frame) == f"7  T  store.ready         {STORE}"
     step = {"title": "Open\x1b[2J", "state": "running", "message": "soon"}
     frame |= {
         "type": "store.step",
         "data": {"store": {"name": "acme"}, "operation": {"steps": [step]}},
     }
-    assert line_of(frame) == "7  T  store.step          acme  [1/1] Open�[2J: soon"
+    assert format_event(frame) == "7  T  store.step          acme  [1/1] Open�[2J: soon"
     assert json.loads(json.dumps(frame))["seq"] == 7

@@ -5,25 +5,32 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storefleet.cli.formatting import age, columns, duration, facts, one_line, safe
-from storefleet.cli.output import as_json
+from storefleet.cli.formatting import (
+    format_age,
+    format_duration,
+    format_fields,
+    format_one_line,
+    format_table,
+    sanitize_text,
+)
+from storefleet.cli.output import format_json
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("nasty", ["\x1b[2J", "\x9b31m", "\x07", "\r", "\x7f", "\u202e", "\0"])
 def test_controls_do_not_reach_the_terminal(nasty: str) -> None:
-    assert nasty not in safe(f"a{nasty}b")
-    assert nasty not in as_json({"message": f"a{nasty}b"}) or nasty == "\u202e"
+    assert nasty not in sanitize_text(f"a{nasty}b")
+    assert nasty not in format_json({"message": f"a{nasty}b"}) or nasty == "\u202e"
 
 
 def test_text_of_people_is_left_as_it_is() -> None:
-    assert safe("Café “Läden”\tund\nmehr 店") == "Café “Läden”\tund\nmehr 店"
+    assert sanitize_text("Café “Läden”\tund\nmehr 店") == "Café “Läden”\tund\nmehr 店"
 
 
 def test_json_is_the_same_data() -> None:
     shape = {"a": ["\x9b", "é", "\n"], "b": None}
-    assert json.loads(as_json(shape)) == shape
+    assert json.loads(format_json(shape)) == shape
 
 
 @pytest.mark.parametrize(
@@ -39,21 +46,28 @@ def test_json_is_the_same_data() -> None:
     ],
 )
 def test_ages(then: str | None, said: str) -> None:
-    assert age(then, now=NOW) == said
+    assert format_age(then, now=NOW) == said
 
 
 def test_durations() -> None:
-    assert [duration(0.04), duration(59.9), duration(61)] == ["0.0 s", "59.9 s", "1 min 1 s"]
+    assert [format_duration(0.04), format_duration(59.9), format_duration(61)] == [
+        "0.0 s",
+        "59.9 s",
+        "1 min 1 s",
+    ]
 
 
 def test_columns_are_aligned_also_below_wide_characters() -> None:
-    lines = columns([("店", "x"), ("ab\n c", None)], ("A", "B"))
+    lines = format_table([("店", "x"), ("ab\n c", None)], ("A", "B"))
     assert lines == ["A     B", "店    x", "ab c  -"]
 
 
 def test_facts_leave_out_what_is_empty() -> None:
-    assert facts({"Name": "acme", "URL": None, "Longer": 0}) == ["Name:    acme", "Longer:  0"]
+    assert format_fields({"Name": "acme", "URL": None, "Longer": 0}) == [
+        "Name:    acme",
+        "Longer:  0",
+    ]
 
 
 def test_one_line() -> None:
-    assert one_line("a\n  b\tc") == "a b c"
+    assert format_one_line("a\n  b\tc") == "a b c"

@@ -8,24 +8,34 @@ from storefleet.cli.main import main
 from storefleet.core.identifiers import TENANT_PREFIX, is_id
 from storefleet.deployment import secrets
 from storefleet.deployment.deployment_error import DeploymentError
-from storefleet.deployment.secret_stores import FolderVault
-from storefleet.deployment.secrets import ADMIN, BUS, DATABASE, NATS, POSTGRES, Content, Plan
+from storefleet.deployment.secret_stores import FolderSecretStore
+from storefleet.deployment.secrets import (
+    ADMIN_SECRET,
+    BUS_SECRET,
+    DATABASE_SECRET,
+    NATS_SECRET,
+    POSTGRES_SECRET,
+    SecretContent,
+    SecretsPlan,
+)
 from storefleet.node.servers.nats_server import RIGHTS
 
-PLAN = Plan(email="admin@example.com", postgres="postgres:5432", nats="nats:4222")
+PLAN = SecretsPlan(
+    admin_email="admin@example.com", postgres_address="postgres:5432", nats_address="nats:4222"
+)
 
 
 class Memory:
     """A vault whose `add` loses against somebody faster when it is told so."""
 
-    def __init__(self, faster: dict[str, Content] | None = None) -> None:
-        self.kept: dict[str, Content] = {}
+    def __init__(self, faster: dict[str, SecretContent] | None = None) -> None:
+        self.kept: dict[str, SecretContent] = {}
         self.faster = faster or {}
 
-    async def read(self, name: str) -> Content | None:
+    async def read(self, name: str) -> SecretContent | None:
         return self.kept.get(name)
 
-    async def add(self, name: str, content: Content) -> None:
+    async def add(self, name: str, content: SecretContent) -> None:
         self.kept.setdefault(name, self.faster.get(name, content))
 
     async def remove(self, name: str) -> None:
@@ -34,79 +44,93 @@ class Memory:
 
 async def test_all_of_them_are_made_once() -> None:
     vault = Memory()
-    assert await secrets.ensure(vault, PLAN) == [POSTGRES, DATABASE, NATS, BUS, ADMIN]
+    assert await secrets.ensure_secrets(vault, PLAN) == [
+        POSTGRES_SECRET,
+        DATABASE_SECRET,
+        NATS_SECRET,
+        BUS_SECRET,
+        ADMIN_SECRET,
+    ]
     before = dict(vault.kept)
-    assert await secrets.ensure(vault, PLAN) == []
+    assert await secrets.ensure_secrets(vault, PLAN) == []
     assert vault.kept == before
 
 
 async def test_addresses_carry_the_passwords_of_the_servers() -> None:
     vault = Memory()
-    await secrets.ensure(vault, PLAN)
-    password = vault.kept[POSTGRES]["postgres_storefleet"]
-    assert vault.kept[DATABASE] == {
+    await secrets.ensure_secrets(vault, PLAN)
+    password = vault.kept[POSTGRES_SECRET]["postgres_storefleet"]
+    assert vault.kept[DATABASE_SECRET] == {
         "url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"
     }
-    assert set(vault.kept[BUS]) == set(RIGHTS)
-    assert vault.kept[BUS]["reaper"] == f"nats://reaper:{vault.kept[NATS]['nats_reaper']}@nats:4222"
+    assert set(vault.kept[BUS_SECRET]) == set(RIGHTS)
+    assert (
+        vault.kept[BUS_SECRET]["reaper"]
+        == f"nats://reaper:{vault.kept[NATS_SECRET]['nats_reaper']}@nats:4222"
+    )
     every = [value for content in vault.kept.values() for value in content.values()]
     assert len(set(every)) == len(every)
 
 
 async def test_servers_of_others_get_no_secrets_of_ours() -> None:
     vault = Memory()
-    await secrets.ensure(vault, Plan(email="admin@example.com"))
-    assert set(vault.kept) == {ADMIN}
+    await secrets.ensure_secrets(vault, SecretsPlan(admin_email="admin@example.com"))
+    assert set(vault.kept) == {ADMIN_SECRET}
 
 
 async def test_stores_have_a_role_where_they_have_databases() -> None:
     vault = Memory()
-    await secrets.ensure(vault, Plan(email="a@example.com", postgres="127.0.0.1:5432", stores=True))
-    assert vault.kept[DATABASE]["stores_url"].startswith("postgresql://storefleet_stores:")
+    await secrets.ensure_secrets(
+        vault,
+        SecretsPlan(
+            admin_email="a@example.com", postgres_address="127.0.0.1:5432", has_stores=True
+        ),
+    )
+    assert vault.kept[DATABASE_SECRET]["stores_url"].startswith("postgresql://storefleet_stores:")
 
 
 async def test_whoever_is_faster_decides() -> None:
     theirs = {"postgres_postgres": "a", "postgres_storefleet": "b"}
-    vault = Memory({POSTGRES: theirs})
-    await secrets.ensure(vault, PLAN)
-    assert ":b@" in vault.kept[DATABASE]["url"]
+    vault = Memory({POSTGRES_SECRET: theirs})
+    await secrets.ensure_secrets(vault, PLAN)
+    assert ":b@" in vault.kept[DATABASE_SECRET]["url"]
 
 
 async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
     vault = Memory()
-    await secrets.ensure(vault, PLAN)
-    first = vault.kept.pop(ADMIN)
-    assert await secrets.ensure(vault, PLAN) == [ADMIN]
+    await secrets.ensure_secrets(vault, PLAN)
+    first = vault.kept.pop(ADMIN_SECRET)
+    assert await secrets.ensure_secrets(vault, PLAN) == [ADMIN_SECRET]
     assert is_id(first["tenant"], TENANT_PREFIX)
-    assert vault.kept[ADMIN]["tenant"] == first["tenant"]
-    assert vault.kept[ADMIN]["password"] != first["password"]
+    assert vault.kept[ADMIN_SECRET]["tenant"] == first["tenant"]
+    assert vault.kept[ADMIN_SECRET]["password"] != first["password"]
 
 
 async def test_half_a_secret_is_named_and_left_alone() -> None:
     vault = Memory()
-    vault.kept[NATS] = {"nats_gateway": "x"}
+    vault.kept[NATS_SECRET] = {"nats_gateway": "x"}
     with pytest.raises(
         DeploymentError, match=r"storefleet-nats .* lacks nats_node, .*delete the secret"
     ):
-        await secrets.ensure(vault, PLAN)
-    assert vault.kept[NATS] == {"nats_gateway": "x"}
+        await secrets.ensure_secrets(vault, PLAN)
+    assert vault.kept[NATS_SECRET] == {"nats_gateway": "x"}
 
 
 async def test_all_of_them_are_forgotten() -> None:
     vault = Memory()
-    await secrets.ensure(vault, PLAN)
-    await secrets.forget(vault)
-    await secrets.forget(vault)
+    await secrets.ensure_secrets(vault, PLAN)
+    await secrets.delete_secrets(vault)
+    await secrets.delete_secrets(vault)
     assert vault.kept == {}
 
 
 async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
-    vault = FolderVault(tmp_path)
-    await secrets.ensure(vault, PLAN)
+    vault = FolderSecretStore(tmp_path)
+    await secrets.ensure_secrets(vault, PLAN)
     (tmp_path / ".storefleet-nats.new").mkdir()  # a run that was killed
-    await vault.remove(NATS)
-    await vault.remove(BUS)
-    assert await secrets.ensure(vault, PLAN) == [NATS, BUS]
+    await vault.delete(NATS_SECRET)
+    await vault.delete(BUS_SECRET)
+    assert await secrets.ensure_secrets(vault, PLAN) == [NATS_SECRET, BUS_SECRET]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o700}

@@ -37,7 +37,7 @@ class CliError(StorefleetError):
         self.request_id = request_id
         self.errors = tuple(errors)
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """What goes to standard error, one fact a line."""
         lines = [f"error: {' '.join(self.detail.split())}"]
         lines += [f"  {pointer or '/'}: {detail}" for pointer, detail in self.errors]
@@ -47,7 +47,7 @@ class CliError(StorefleetError):
         return lines
 
 
-class Problem(CliError):
+class ApiProblem(CliError):
     """The API's refusal (RFC 9457)."""
 
     def __init__(
@@ -66,11 +66,11 @@ class Problem(CliError):
         self.status = status
 
 
-class Unreachable(CliError):
+class ServiceUnreachable(CliError):
     """The gateway or the notifier does not answer."""
 
 
-class WrongUse(CliError):
+class UsageError(CliError):
     """Something that the person has to write differently."""
 
     exit_code = 2
@@ -85,7 +85,7 @@ class OperationFailed(CliError):
     exit_code = 3
 
 
-class NotAllowed(Problem):
+class AccessDenied(ApiProblem):
     """No token, a wrong one, or one that may not do this."""
 
     exit_code = 4
@@ -103,7 +103,7 @@ class Interrupted(CliError):
     exit_code = 130
 
 
-_NEXT = {
+_NEXT_STEPS = {
     "unauthenticated": "check STOREFLEET_TOKEN (or --token); the local platform's own is in .storefleet/admin.json",
     "scope_missing": "use a token with that scope: storefleet tokens create NAME --scope SCOPE",
     "name_taken": "choose another name, or look at the one that has it: storefleet stores list",
@@ -114,7 +114,7 @@ _NEXT = {
     "not_cancellable": "storefleet operations watch {ref}",
     "idempotency_key_reused": "take another --idempotency-key, or leave it out",
 }
-_NEXT_BY_STATUS = {
+_NEXT_STEPS_BY_STATUS = {
     403: "use a token whose owner may do this",
     404: "storefleet {noun} list",
     409: "look at its state first: storefleet {noun} list",
@@ -124,14 +124,16 @@ _NEXT_BY_STATUS = {
 }
 
 
-def next_step_of(
-    code: str, status: int, *, path: str = "/stores", retry_after: float | None = None
+def find_next_step(
+    code: str, status: int, *, path: str = "/stores", retry_after_s: float | None = None
 ) -> str:
     """What a person can do about a problem of the API; `path` is what was asked for."""
     _, noun, *rest = path.split("/")
     if status == 429 and code != "stores_per_tenant":
-        return f"try again in {retry_after or 1:.0f} s"
-    step = _NEXT.get("unauthenticated" if status == 401 else code) or _NEXT_BY_STATUS.get(status)
+        return f"try again in {retry_after_s or 1:.0f} s"
+    step = _NEXT_STEPS.get(
+        "unauthenticated" if status == 401 else code
+    ) or _NEXT_STEPS_BY_STATUS.get(status)
     if step is None and status >= 500:
         step = "look for the request id in the services' logs, then try again"
     return (step or "correct the command; --help shows how it is used").format(

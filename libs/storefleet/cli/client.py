@@ -13,22 +13,22 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from storefleet import __version__
-from storefleet.cli.cli_errors import NotAllowed, Problem, Unreachable, next_step_of
-from storefleet.cli.endpoint import Access
+from storefleet.cli.cli_errors import AccessDenied, ApiProblem, ServiceUnreachable, find_next_step
+from storefleet.cli.endpoint import ApiAccess
 from storefleet.cli.output import messages
 
-API = "/api/v1"
-_CONNECT, _ANSWER = 10.0, 30.0
-_LARGEST_ANSWER = 64 * 1024 * 1024
-_PAGE = 100
-_MOST_ROWS = 100_000
-_PAUSES = (0.2, 0.5)
+API_PREFIX = "/api/v1"
+_CONNECT_TIMEOUT_S, _RESPONSE_TIMEOUT_S = 10.0, 30.0
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_PAGE_SIZE = 100
+_MAX_ROWS = 100_000
+_RETRY_PAUSES_S = (0.2, 0.5)
 #: For what may be repeated without harm and is worth a longer try: a gateway that restarts is back within seconds.
-PATIENT_PAUSES = (0.3, 1.0, 2.0, 4.0)
+LONG_RETRY_PAUSES_S = (0.3, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """A success."""
 
     status: int
@@ -36,7 +36,7 @@ class Answer:
     request_id: str
 
 
-class _Lost(Exception):
+class _ConnectionLost(Exception):
     """The connection failed; `sent` when the request may have arrived."""
 
     def __init__(self, cause: Exception, *, sent: bool) -> None:
@@ -45,17 +45,19 @@ class _Lost(Exception):
         self.sent = sent
 
 
-class Api:
+class GatewayClient:
     """Calls in the name of one token."""
 
-    def __init__(self, access: Access, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, access: ApiAccess, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._access = access
         self._sleep = sleep
         self._parts = urlsplit(access.url)
 
-    def get(self, path: str, query: Mapping[str, object] | None = None, *, wait: float = 0) -> Any:
+    def get(
+        self, path: str, query: Mapping[str, object] | None = None, *, wait_s: float = 0
+    ) -> Any:
         """The body of an answer; `wait` is how long the server may take on purpose, seconds."""
-        return self.send("GET", path, query=query, repeatable=True, wait=wait).body
+        return self.send("GET", path, query=query, repeatable=True, wait_s=wait_s).body
 
     def send(
         self,
@@ -64,46 +66,46 @@ class Api:
         *,
         query: Mapping[str, object] | None = None,
         body: object = None,
-        key: str | None = None,
+        idempotency_key: str | None = None,
         repeatable: bool = False,
-        pauses: Sequence[float] = _PAUSES,
-        wait: float = 0,
-    ) -> Answer:
+        pauses_s: Sequence[float] = _RETRY_PAUSES_S,
+        wait_s: float = 0,
+    ) -> ApiResponse:
         """One request, repeated after a lost connection or a 503 if that does no harm; raises Problem, Unreachable."""
         request_id = f"cli_{secrets.token_hex(10)}"
-        headers = self._headers(request_id, key)
+        headers = self._make_headers(request_id, idempotency_key)
         content = None if body is None else json.dumps(body).encode()
-        target = _target(self._parts.path + API + path, query)
-        for pause in (*pauses, None):
+        target = _make_target(self._parts.path + API_PREFIX + path, query)
+        for pause in (*pauses_s, None):
             try:
-                return self._once(method, target, path, headers, content, wait)
-            except _Lost as lost:
+                return self._send_once(method, target, path, headers, content, wait_s)
+            except _ConnectionLost as lost:
                 if pause is None or (lost.sent and not repeatable):
-                    raise self._unreachable(lost, request_id) from lost.cause
+                    raise self._make_unreachable_error(lost, request_id) from lost.cause
                 cause = str(lost)
-            except Problem as problem:
+            except ApiProblem as problem:
                 if pause is None or problem.status != 503 or not repeatable:
                     raise
                 cause = problem.code
-            messages.debug(f"{method} {target}: {cause}; again in {pause} s")
+            messages.write_debug(f"{method} {target}: {cause}; again in {pause} s")
             self._sleep(pause)
         raise AssertionError("the last round returns or raises")
 
-    def listed(
-        self, path: str, query: Mapping[str, object], *, limit: int | None, mark: str = "id"
+    def list_rows(
+        self, path: str, query: Mapping[str, object], *, max_rows: int | None, id_field: str = "id"
     ) -> dict[str, Any]:
         """`{"data", "has_more"}` over as many pages as needed; `limit` None is all; `mark` names a row to the API."""
-        most = _MOST_ROWS if limit is None else limit
+        most = _MAX_ROWS if max_rows is None else max_rows
         rows: list[dict[str, Any]] = []
         more = True
         while more and len(rows) < most:
-            after = {"starting_after": rows[-1][mark]} if rows else {}
-            page = self.get(path, {**query, **after, "limit": min(_PAGE, most - len(rows))})
+            after = {"starting_after": rows[-1][id_field]} if rows else {}
+            page = self.get(path, {**query, **after, "limit": min(_PAGE_SIZE, most - len(rows))})
             rows += page["data"]
             more = bool(page.get("has_more")) and bool(page["data"])
         return {"data": rows, "has_more": more}
 
-    def _headers(self, request_id: str, key: str | None) -> dict[str, str]:
+    def _make_headers(self, request_id: str, idempotency_key: str | None) -> dict[str, str]:
         headers = {
             "Accept": "application/json",
             "Authorization": f"Bearer {self._access.token}",
@@ -111,86 +113,86 @@ class Api:
             "User-Agent": f"storefleet-cli/{__version__}",
             "X-Request-Id": request_id,
         }
-        return headers | {"Idempotency-Key": key} if key else headers
+        return headers | {"Idempotency-Key": idempotency_key} if idempotency_key else headers
 
-    def _once(
+    def _send_once(
         self,
         method: str,
         target: str,
         path: str,
         headers: dict[str, str],
-        content: bytes | None,
-        wait: float,
-    ) -> Answer:
+        body: bytes | None,
+        wait_s: float,
+    ) -> ApiResponse:
         began, sent = time.monotonic(), False
-        connection = self._connection()
+        connection = self._make_connection()
         try:
             connection.connect()
-            connection.sock.settimeout(_ANSWER + wait)
+            connection.sock.settimeout(_RESPONSE_TIMEOUT_S + wait_s)
             sent = True
-            typed = headers if content is None else {**headers, "Content-Type": "application/json"}
-            connection.request(method, target, content, typed)
+            typed = headers if body is None else {**headers, "Content-Type": "application/json"}
+            connection.request(method, target, body, typed)
             response = connection.getresponse()
-            raw = response.read(_LARGEST_ANSWER)
+            raw = response.read(_MAX_RESPONSE_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            raise _Lost(error, sent=sent) from error
+            raise _ConnectionLost(error, sent=sent) from error
         finally:
             connection.close()
         request_id = response.headers.get("X-Request-Id") or headers["X-Request-Id"]
         elapsed = (time.monotonic() - began) * 1000
-        messages.debug(
+        messages.write_debug(
             f"{method} {target} -> {response.status} in {elapsed:.0f} ms (request {request_id})"
         )
-        return self._read(response, raw, path, request_id)
+        return self._read_response(response, raw, path, request_id)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _make_connection(self) -> http.client.HTTPConnection:
         kind = (
             http.client.HTTPSConnection
             if self._parts.scheme == "https"
             else http.client.HTTPConnection
         )
-        return kind(self._parts.hostname or "", self._parts.port, timeout=_CONNECT)
+        return kind(self._parts.hostname or "", self._parts.port, timeout=_CONNECT_TIMEOUT_S)
 
-    def _read(
+    def _read_response(
         self, response: http.client.HTTPResponse, raw: bytes, path: str, request_id: str
-    ) -> Answer:
+    ) -> ApiResponse:
         try:
             body = json.loads(raw) if raw else None
         except (ValueError, RecursionError):
             body = None
         if 200 <= response.status < 300 and (body is not None or response.status == 204):
-            return Answer(response.status, body, request_id)
-        raise _problem(response, body if isinstance(body, dict) else {}, path, request_id)
+            return ApiResponse(response.status, body, request_id)
+        raise _make_problem(response, body if isinstance(body, dict) else {}, path, request_id)
 
-    def _unreachable(self, lost: _Lost, request_id: str) -> Unreachable:
-        return Unreachable(
-            f"The gateway at {self._access.url} does not answer: {explain(lost.cause)}.",
+    def _make_unreachable_error(self, lost: _ConnectionLost, request_id: str) -> ServiceUnreachable:
+        return ServiceUnreachable(
+            f"The gateway at {self._access.url} does not answer: {describe_error(lost.cause)}.",
             code="gateway_unreachable",
             next_step="`storefleet status` shows what runs, `make up` starts it; or check STOREFLEET_URL",
             request_id=request_id,
         )
 
 
-def path_of(*parts: str) -> str:
+def make_path(*parts: str) -> str:
     """A path of parts that people wrote."""
     return "".join("/" + quote(part, safe="") for part in parts)
 
 
-def explain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """A system's error in few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
 
 
-def _target(path: str, query: Mapping[str, object] | None) -> str:
+def _make_target(path: str, query: Mapping[str, object] | None) -> str:
     chosen = {name: value for name, value in (query or {}).items() if value is not None}
     return f"{path}?{urlencode(chosen)}" if chosen else path
 
 
-def _problem(
+def _make_problem(
     response: http.client.HTTPResponse, body: dict[str, Any], path: str, request_id: str
-) -> Problem:
+) -> ApiProblem:
     status = response.status
     code = str(body.get("code") or f"http_{status}")
     detail = str(
@@ -203,12 +205,15 @@ def _problem(
         for error in body.get("errors") or ()
         if isinstance(error, dict)
     ]
-    kind = NotAllowed if status in (401, 403) else Problem
+    kind = AccessDenied if status in (401, 403) else ApiProblem
     return kind(
         detail,
         code=code,
-        next_step=next_step_of(
-            code, status, path=path, retry_after=_seconds(response.headers.get("Retry-After"))
+        next_step=find_next_step(
+            code,
+            status,
+            path=path,
+            retry_after_s=_parse_retry_after(response.headers.get("Retry-After")),
         ),
         status=status,
         request_id=str(body.get("request_id") or request_id),
@@ -216,5 +221,5 @@ def _problem(
     )
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_retry_after(text: str | None) -> float | None:
     return float(text) if text and text.isascii() and text.isdigit() and len(text) < 8 else None

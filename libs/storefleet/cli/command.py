@@ -9,30 +9,32 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 
-from storefleet.cli.client import Api
-from storefleet.cli.endpoint import Access, Given, find_access
-from storefleet.cli.output import Format, PlainFormat, Writer, messages
+from storefleet.cli.client import GatewayClient
+from storefleet.cli.endpoint import ApiAccess, ConnectionOptions, resolve_access
+from storefleet.cli.output import Format, PlainFormat, ResultWriter, messages
 
-_PANEL = "Connection"
-ALL, PLAIN = Format, PlainFormat
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Most rows, newest first.")]
-Everything = Annotated[bool, typer.Option("--all", help="All rows, whatever their number.")]
-Wait = Annotated[
+_CONNECTION_PANEL = "Connection"
+ALL_FORMATS, PLAIN_FORMATS = Format, PlainFormat
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, max=100_000, help="Most rows, newest first.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All rows, whatever their number.")]
+WaitOption = Annotated[
     bool | None,
     typer.Option("--wait/--no-wait", help="Wait for the end; by default only on a terminal."),
 ]
-Timeout = Annotated[
+TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, max=86_400, help="Longest wait, seconds.")
 ]
 
-_CONNECTION = {
+_CONNECTION_OPTIONS = {
     "url": Annotated[
         str | None,
         typer.Option(
             "--url",
             metavar="URL",
             help="The gateway's address (STOREFLEET_URL).",
-            rich_help_panel=_PANEL,
+            rich_help_panel=_CONNECTION_PANEL,
         ),
     ],
     "token": Annotated[
@@ -41,7 +43,7 @@ _CONNECTION = {
             "--token",
             metavar="TOKEN",
             help="API token; others on this machine can see it, STOREFLEET_TOKEN is private.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=_CONNECTION_PANEL,
         ),
     ],
     "live_url": Annotated[
@@ -50,7 +52,7 @@ _CONNECTION = {
             "--live-url",
             metavar="URL",
             help="The event websocket (STOREFLEET_LIVE_URL).",
-            rich_help_panel=_PANEL,
+            rich_help_panel=_CONNECTION_PANEL,
         ),
     ],
     "state_dir": Annotated[
@@ -59,42 +61,42 @@ _CONNECTION = {
             "--state-dir",
             metavar="FOLDER",
             help="State folder of the local platform (STOREFLEET_STATE_DIR).",
-            rich_help_panel=_PANEL,
+            rich_help_panel=_CONNECTION_PANEL,
         ),
     ],
 }
-_DEBUG = Annotated[
+_DEBUG_OPTION = Annotated[
     bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")
 ]
 
 
-class Cli:
+class CommandContext:
     """One run of a command."""
 
-    def __init__(self, *, given: Given, writer: Writer) -> None:
-        self.given = given
-        self.out = writer
+    def __init__(self, *, options: ConnectionOptions, writer: ResultWriter) -> None:
+        self.options = options
+        self.writer = writer
 
     @cached_property
-    def access(self) -> Access:
-        return find_access(self.given, os.environ, Path.cwd())
+    def access(self) -> ApiAccess:
+        return resolve_access(self.options, os.environ, Path.cwd())
 
     @cached_property
-    def api(self) -> Api:
-        return Api(self.access)
+    def api(self) -> GatewayClient:
+        return GatewayClient(self.access)
 
 
 def command(
-    app: typer.Typer, name: str, *, formats: Any = None, connects: bool = True
+    app: typer.Typer, name: str, *, formats: Any = None, uses_api: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command; it gets a Cli first, and the shared options stay out of its sight."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function).parameters.values())[1:]
-        shared = _shared(formats, connects=connects)
+        shared = _make_shared_options(formats, uses_api=uses_api)
 
         def run(**values: Any) -> None:
-            function(_make_cli(values, {option.name for option in shared}), **values)
+            function(_make_context(values, {option.name for option in shared}), **values)
 
         run.__name__, run.__doc__ = function.__name__, function.__doc__
         run.__annotations__ = {
@@ -110,10 +112,12 @@ def command(
     return register
 
 
-def _shared(formats: Any, *, connects: bool) -> list[inspect.Parameter]:
-    annotations: dict[str, tuple[Any, Any]] = {"debug": (_DEBUG, False)}
-    if connects:
-        annotations |= {name: (annotation, None) for name, annotation in _CONNECTION.items()}
+def _make_shared_options(formats: Any, *, uses_api: bool) -> list[inspect.Parameter]:
+    annotations: dict[str, tuple[Any, Any]] = {"debug": (_DEBUG_OPTION, False)}
+    if uses_api:
+        annotations |= {
+            name: (annotation, None) for name, annotation in _CONNECTION_OPTIONS.items()
+        }
     if formats is not None:
         words = ", ".join(get_args(formats))
         option = typer.Option(
@@ -128,10 +132,10 @@ def _shared(formats: Any, *, connects: bool) -> list[inspect.Parameter]:
     ]
 
 
-def _make_cli(values: dict[str, Any], shared: set[str]) -> Cli:
+def _make_context(values: dict[str, Any], shared_names: set[str]) -> CommandContext:
     """Take the shared values out of what was parsed."""
-    taken = {name: values.pop(name) for name in shared}
-    messages.debugging = messages.debugging or bool(taken.get("debug"))
-    given = Given(**{name: taken.get(name) for name in _CONNECTION})
+    taken = {name: values.pop(name) for name in shared_names}
+    messages.debug_enabled = messages.debug_enabled or bool(taken.get("debug"))
+    given = ConnectionOptions(**{name: taken.get(name) for name in _CONNECTION_OPTIONS})
     chosen: Literal["table", "json", "yaml", "name"] = taken.get("output", "table")
-    return Cli(given=given, writer=Writer(chosen))
+    return CommandContext(options=given, writer=ResultWriter(chosen))

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from storefleet.cli.cli_errors import NotAllowed, WrongUse
+from storefleet.cli.cli_errors import AccessDenied, UsageError
 
-STATE_DIR = ".storefleet"
-URL, LIVE_URL, TOKEN = "STOREFLEET_URL", "STOREFLEET_LIVE_URL", "STOREFLEET_TOKEN"
+STATE_DIR_NAME = ".storefleet"
+URL_VARIABLE, LIVE_URL_VARIABLE, TOKEN_VARIABLE = (
+    "STOREFLEET_URL",
+    "STOREFLEET_LIVE_URL",
+    "STOREFLEET_TOKEN",
+)
 EVENTS_PATH = "/api/v1/events"
-_LARGEST_FILE = 65_536
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MAX_FILE_BYTES = 65_536
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
-class Access:
+class ApiAccess:
     """One place and one caller; `live_url` is None when nobody told where the notifier is."""
 
     url: str
@@ -27,7 +31,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Given:
+class ConnectionOptions:
     """What the command line says; None where it says nothing."""
 
     url: str | None = None
@@ -36,47 +40,58 @@ class Given:
     state_dir: Path | None = None
 
 
-def find_access(given: Given, environ: Mapping[str, str], cwd: Path) -> Access:
+def resolve_access(options: ConnectionOptions, environ: Mapping[str, str], cwd: Path) -> ApiAccess:
     """Put the sources together; raises WrongUse, NotAllowed."""
-    url, token = given.url or environ.get(URL), given.token or environ.get(TOKEN)
-    live_url = given.live_url or environ.get(LIVE_URL)
-    told, why = _read_admin(given, environ, cwd)
+    url, token = (
+        options.url or environ.get(URL_VARIABLE),
+        options.token or environ.get(TOKEN_VARIABLE),
+    )
+    live_url = options.live_url or environ.get(LIVE_URL_VARIABLE)
+    told, why = _read_admin_file(options, environ, cwd)
     why = why or "The platform's sign-in holds no token."
-    if url and told and not _same_place(url, str(told.get("url", ""))):
+    if url and told and not _is_same_origin(url, str(told.get("url", ""))):
         told, why = (
             {},
             f"There is an address ({url}) and no token for it.",
         )  # the local token is not for strangers
     token = token or told.get("token")
     if not token:
-        step = f"run `make up` first and call from its folder, or set {URL} and {TOKEN}"
-        raise NotAllowed(why, code="no_credentials_found", status=401, next_step=step)
-    base = checked_url(str(url or told.get("url") or _default_url()), ("http", "https"))
-    return Access(
+        step = f"run `make up` first and call from its folder, or set {URL_VARIABLE} and {TOKEN_VARIABLE}"
+        raise AccessDenied(why, code="no_credentials_found", status=401, next_step=step)
+    base = validate_url(str(url or told.get("url") or _read_default_url()), ("http", "https"))
+    return ApiAccess(
         url=base,
-        token=_checked_token(str(token)),
-        live_url=_live(live_url or told.get("live_url"), base),
+        token=_validate_token(str(token)),
+        live_url=_resolve_live_url(live_url or told.get("live_url"), base),
     )
 
 
-def find_state_dir(given: Given, environ: Mapping[str, str], cwd: Path) -> Path | None:
+def find_state_dir(
+    options: ConnectionOptions, environ: Mapping[str, str], cwd: Path
+) -> Path | None:
     """The state folder that was named, or the nearest one from here upwards."""
-    named = given.state_dir or environ.get("STOREFLEET_STATE_DIR")
+    named = options.state_dir or environ.get("STOREFLEET_STATE_DIR")
     if named:
         return cwd / named
     return next(
-        (folder / STATE_DIR for folder in (cwd, *cwd.parents) if (folder / STATE_DIR).is_dir()),
+        (
+            folder / STATE_DIR_NAME
+            for folder in (cwd, *cwd.parents)
+            if (folder / STATE_DIR_NAME).is_dir()
+        ),
         None,
     )
 
 
-def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[dict[str, Any], str]:
+def _read_admin_file(
+    options: ConnectionOptions, environ: Mapping[str, str], cwd: Path
+) -> tuple[dict[str, Any], str]:
     """The local platform's sign-in, or nothing and the reason."""
-    folder = find_state_dir(given, environ, cwd)
+    folder = find_state_dir(options, environ, cwd)
     if folder is None:
         return {}, "There is no platform in this folder, and no token was given."
     path = folder / "admin.json"
-    named = given.state_dir is not None or "STOREFLEET_STATE_DIR" in environ
+    named = options.state_dir is not None or "STOREFLEET_STATE_DIR" in environ
     try:
         facts = path.stat()
         if not named and facts.st_uid not in (
@@ -86,7 +101,7 @@ def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[di
             raise ValueError(
                 "it belongs to another user; name its folder with --state-dir to trust it"
             )
-        if facts.st_size > _LARGEST_FILE:
+        if facts.st_size > _MAX_FILE_BYTES:
             raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -103,7 +118,7 @@ def _read_admin(given: Given, environ: Mapping[str, str], cwd: Path) -> tuple[di
     )
 
 
-def _default_url() -> str:
+def _read_default_url() -> str:
     from storefleet.core.settings import (
         read_settings,  # brings pydantic: only for a token that came without an address
     )
@@ -111,7 +126,7 @@ def _default_url() -> str:
     return read_settings().gateway_url
 
 
-def checked_url(text: str, schemes: tuple[str, ...]) -> str:
+def validate_url(text: str, schemes: tuple[str, ...]) -> str:
     """The address without a slash at its end; raises WrongUse."""
     try:
         parts = urlsplit(text)
@@ -131,13 +146,13 @@ def checked_url(text: str, schemes: tuple[str, ...]) -> str:
         or any(c.isspace() or not c.isprintable() for c in text)
     ):
         rule = f"{schemes[0]}://host[:port] or {schemes[1]}://host[:port]"
-        raise WrongUse(
+        raise UsageError(
             f"“{text[:200]}” is not an address of the platform.", next_step=f"write it as {rule}"
         )
     return text.rstrip("/")
 
 
-def _checked_token(token: str) -> str:
+def _validate_token(token: str) -> str:
     token = token.strip()
     if (
         not token
@@ -146,29 +161,30 @@ def _checked_token(token: str) -> str:
         or not token.isprintable()
         or " " in token
     ):
-        raise WrongUse(
-            "The token holds characters that no token has.", next_step=f"check {TOKEN} (or --token)"
+        raise UsageError(
+            "The token holds characters that no token has.",
+            next_step=f"check {TOKEN_VARIABLE} (or --token)",
         )
     return token
 
 
-def _same_place(one: str, other: str) -> bool:
+def _is_same_origin(one: str, other: str) -> bool:
     try:
-        return _place(urlsplit(one)) == _place(urlsplit(other))
+        return _get_origin(urlsplit(one)) == _get_origin(urlsplit(other))
     except ValueError:
         return False
 
 
-def _place(parts: SplitResult) -> tuple[str, str, int | None, str]:
-    host = "loopback" if parts.hostname in _LOOPBACK else parts.hostname or ""
+def _get_origin(parts: SplitResult) -> tuple[str, str, int | None, str]:
+    host = "loopback" if parts.hostname in _LOOPBACK_HOSTS else parts.hostname or ""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, host, port, parts.path.rstrip("/")
 
 
-def _live(text: str | None, base: str) -> str | None:
+def _resolve_live_url(text: str | None, base: str) -> str | None:
     """The websocket's full address: the one given, or the usual place beside the gateway's."""
     if text:
-        parts = urlsplit(checked_url(str(text), ("ws", "wss", "http", "https")))
+        parts = urlsplit(validate_url(str(text), ("ws", "wss", "http", "https")))
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
         return f"{scheme}://{parts.netloc}{parts.path or EVENTS_PATH}"
     parts = urlsplit(base)

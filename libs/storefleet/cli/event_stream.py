@@ -10,19 +10,19 @@ from typing import Any
 
 import aiohttp
 
-from storefleet.cli.cli_errors import NotAllowed, Unreachable, next_step_of
-from storefleet.cli.client import explain
-from storefleet.cli.endpoint import Access
+from storefleet.cli.cli_errors import AccessDenied, ServiceUnreachable, find_next_step
+from storefleet.cli.client import describe_error
+from storefleet.cli.endpoint import ApiAccess
 
-UNAUTHENTICATED = 4401
+CLOSE_UNAUTHENTICATED = 4401
 #: No event has this number, so the notifier answers with a reset that names the newest one: the place to begin at.
-NEWEST = 2**63 - 1
-_HANDSHAKE = 10.0
-_HEARTBEAT = 25.0
-_LARGEST_FRAME = 1024 * 1024
-_SHORTEST, _LONGEST = 0.2, 5.0
-_FIRST_TRIES = 3
-StateChange = Callable[[bool, str], None]
+NEWEST_SEQ = 2**63 - 1
+_HANDSHAKE_TIMEOUT_S = 10.0
+_HEARTBEAT_S = 25.0
+_MAX_FRAME_BYTES = 1024 * 1024
+_MIN_PAUSE_S, _MAX_PAUSE_S = 0.2, 5.0
+_FIRST_CONNECT_ATTEMPTS = 3
+ConnectionCallback = Callable[[bool, str], None]
 
 
 class EventStream:
@@ -33,10 +33,15 @@ class EventStream:
     """
 
     def __init__(
-        self, access: Access, *, after: int | None, changed: StateChange, patient: bool = False
+        self,
+        access: ApiAccess,
+        *,
+        after: int | None,
+        on_connection_change: ConnectionCallback,
+        retry_forever: bool = False,
     ) -> None:
         if access.live_url is None:
-            raise Unreachable(
+            raise ServiceUnreachable(
                 f"Nobody told where the events of {access.url} are.",
                 code="live_url_unknown",
                 next_step="set STOREFLEET_LIVE_URL (or --live-url) to ws://host:port/api/v1/events",
@@ -44,45 +49,47 @@ class EventStream:
         self._url = access.live_url
         self._headers = {"Authorization": f"Bearer {access.token}"}
         self._cursor = after
-        self._changed = changed
-        self._tries = None if patient else _FIRST_TRIES
-        self._pause = _SHORTEST
+        self._on_connection_change = on_connection_change
+        self._attempts_left = None if retry_forever else _FIRST_CONNECT_ATTEMPTS
+        self._pause_s = _MIN_PAUSE_S
 
-    async def frames(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def read_frames(self) -> AsyncGenerator[dict[str, Any], None]:
         """Events, and resets where the history has a hole; raises NotAllowed, Unreachable."""
         async with aiohttp.ClientSession(headers=self._headers) as session:
             while True:
                 try:
-                    async for frame in self._connected(session):
+                    async for frame in self._read_connection(session):
                         yield frame
                     why = "the notifier closed the line"
                 except aiohttp.WSServerHandshakeError as error:
-                    why = self._refused(error)
+                    why = self._handle_rejection(error)
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    why = explain(error)
-                await self._again(why)
+                    why = describe_error(error)
+                await self._wait_before_reconnect(why)
 
-    async def _connected(
+    async def _read_connection(
         self, session: aiohttp.ClientSession
     ) -> AsyncGenerator[dict[str, Any], None]:
-        after = NEWEST if self._cursor is None else self._cursor
-        async with asyncio.timeout(_HANDSHAKE):
+        after = NEWEST_SEQ if self._cursor is None else self._cursor
+        async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
             ws = await session.ws_connect(
-                f"{self._url}?after={after}", heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_FRAME
+                f"{self._url}?after={after}", heartbeat=_HEARTBEAT_S, max_msg_size=_MAX_FRAME_BYTES
             )
-        async with contextlib.aclosing(_texts(ws)) as texts:
-            self._tries = None
-            self._changed(True, "")
+        async with contextlib.aclosing(_read_texts(ws)) as texts:
+            self._attempts_left = None
+            self._on_connection_change(True, "")
             async for text in texts:
-                self._pause = _SHORTEST
-                if (frame := self._accept(text)) is not None:
+                self._pause_s = _MIN_PAUSE_S
+                if (frame := self._accept_frame(text)) is not None:
                     yield frame
-        if ws.close_code == UNAUTHENTICATED:
-            raise _not_allowed("The notifier does not accept the token.", "unauthenticated", 401)
+        if ws.close_code == CLOSE_UNAUTHENTICATED:
+            raise _make_access_denied(
+                "The notifier does not accept the token.", "unauthenticated", 401
+            )
 
-    def _accept(self, text: str) -> dict[str, Any] | None:
+    def _accept_frame(self, text: str) -> dict[str, Any] | None:
         """The frame if it is new; our own question for the newest number is answered here."""
-        frame = _read(text)
+        frame = _parse_frame(text)
         if frame is None:
             return None
         seq, asked = frame["seq"], self._cursor is None
@@ -94,35 +101,35 @@ class EventStream:
         self._cursor = seq
         return frame
 
-    def _refused(self, error: aiohttp.WSServerHandshakeError) -> str:
+    def _handle_rejection(self, error: aiohttp.WSServerHandshakeError) -> str:
         if error.status in (401, 403):
-            raise _not_allowed(
+            raise _make_access_denied(
                 "The notifier does not accept the token.", "unauthenticated", error.status
             ) from None
         if 400 <= error.status < 500 and error.status != 429:
-            raise Unreachable(
+            raise ServiceUnreachable(
                 f"{self._url} answered {error.status}, which is no websocket of events.",
                 code="no_event_stream",
                 next_step="check STOREFLEET_LIVE_URL (or --live-url)",
             ) from None
         return f"the notifier answered {error.status}"
 
-    async def _again(self, why: str) -> None:
-        if self._tries is not None:
-            self._tries -= 1
-            if self._tries <= 0:
-                raise Unreachable(
+    async def _wait_before_reconnect(self, why: str) -> None:
+        if self._attempts_left is not None:
+            self._attempts_left -= 1
+            if self._attempts_left <= 0:
+                raise ServiceUnreachable(
                     f"The notifier at {self._url} does not answer: {why}.",
                     code="notifier_unreachable",
                     next_step="`storefleet status` shows what runs; or check STOREFLEET_LIVE_URL",
                 )
         else:
-            self._changed(False, why)
-        await asyncio.sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, guards nothing
-        self._pause = min(_LONGEST, self._pause * 2)
+            self._on_connection_change(False, why)
+        await asyncio.sleep(self._pause_s * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, guards nothing
+        self._pause_s = min(_MAX_PAUSE_S, self._pause_s * 2)
 
 
-async def _texts(ws: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[str, None]:
+async def _read_texts(ws: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[str, None]:
     try:
         async for message in ws:
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -133,7 +140,7 @@ async def _texts(ws: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[str, Non
                 await ws.close()
 
 
-def _read(text: str) -> dict[str, Any] | None:
+def _parse_frame(text: str) -> dict[str, Any] | None:
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
@@ -141,22 +148,22 @@ def _read(text: str) -> dict[str, Any] | None:
     return frame if isinstance(frame, dict) and isinstance(frame.get("seq"), int) else None
 
 
-def _not_allowed(detail: str, code: str, status: int) -> NotAllowed:
-    return NotAllowed(detail, code=code, status=status, next_step=next_step_of(code, status))
+def _make_access_denied(detail: str, code: str, status: int) -> AccessDenied:
+    return AccessDenied(detail, code=code, status=status, next_step=find_next_step(code, status))
 
 
-class BackgroundStream:
+class BackgroundEventStream:
     """The stream in a thread, for a command that has its own things to do; whatever ends it is told and forgotten."""
 
     def __init__(
         self,
         stream: EventStream,
-        heard: Callable[[dict[str, Any]], None],
-        ended: Callable[[str], None],
+        on_frame: Callable[[dict[str, Any]], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self._stream = stream
-        self._heard = heard
-        self._ended = ended
+        self._on_frame = on_frame
+        self._on_end = on_end
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -174,17 +181,17 @@ class BackgroundStream:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._listen())
+            asyncio.run(self._read_stream())
         except asyncio.CancelledError:
             return
         except Exception as error:  # noqa: BLE001 - the display is a comfort, nothing it meets may decide the outcome
-            self._ended(str(error))
+            self._on_end(str(error))
 
-    async def _listen(self) -> None:
+    async def _read_stream(self) -> None:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         if self._closing.is_set():
             return
-        async with contextlib.aclosing(self._stream.frames()) as frames:
+        async with contextlib.aclosing(self._stream.read_frames()) as frames:
             async for frame in frames:
-                self._heard(frame)
+                self._on_frame(frame)

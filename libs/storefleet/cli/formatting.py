@@ -6,25 +6,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 # C0 and C1 controls, and the marks that turn the direction of writing: a shop's log line is a stranger's text.
-_UNSAFE = {
+_UNSAFE_CHARACTERS = {
     **{code: "�" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)},
     **dict.fromkeys((*range(8234, 8239), *range(8294, 8298)), "�"),
 }
-_ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
+_ESCAPED_CHARACTERS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
 
 
-def safe(text: object) -> str:
+def sanitize_text(text: object) -> str:
     """The text without what a terminal would obey, in one or more lines."""
-    return str(text).translate(_UNSAFE)
+    return str(text).translate(_UNSAFE_CHARACTERS)
 
 
-def one_line(text: object) -> str:
-    return " ".join(safe(text).split())
+def format_one_line(text: object) -> str:
+    return " ".join(sanitize_text(text).split())
 
 
-def safe_json(text: str) -> str:
+def escape_json_controls(text: str) -> str:
     """JSON text with the controls escaped that the encoder leaves alone."""
-    return text.translate(_ESCAPED)
+    return text.translate(_ESCAPED_CHARACTERS)
 
 
 def parse_time(value: object) -> datetime | None:
@@ -34,7 +34,7 @@ def parse_time(value: object) -> datetime | None:
         return None
 
 
-def age(value: object, *, now: datetime | None = None) -> str:
+def format_age(value: object, *, now: datetime | None = None) -> str:
     """How long ago, in one unit: 45s, 12m, 3h, 9d."""
     then = parse_time(value)
     if then is None:
@@ -46,26 +46,26 @@ def age(value: object, *, now: datetime | None = None) -> str:
     return f"{seconds // 86_400:.0f}d"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def between(started: object, finished: object) -> float | None:
+def get_elapsed_s(started: object, finished: object) -> float | None:
     """Seconds from one timestamp to the other; None while one of them is missing."""
     begin, end = parse_time(started), parse_time(finished)
     return max(0.0, (end - begin).total_seconds()) if begin and end else None
 
 
-def work(operation: Mapping[str, Any]) -> str:
+def get_operation_noun(operation: Mapping[str, Any]) -> str:
     """The kind of an operation as a noun."""
     return {"create": "creation", "delete": "deletion"}.get(
         str(operation["kind"]), str(operation["kind"])
     )
 
 
-def width(text: str) -> int:
+def measure_width(text: str) -> int:
     """Columns on a terminal."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
@@ -73,23 +73,29 @@ def width(text: str) -> int:
     )
 
 
-def columns(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:
+def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:
     """Aligned columns two spaces apart, empty cells as `-`; the last column is as long as it is."""
     table = [
         list(headers),
-        *([one_line(cell) if cell not in (None, "") else "-" for cell in row] for row in rows),
+        *(
+            [format_one_line(cell) if cell not in (None, "") else "-" for cell in row]
+            for row in rows
+        ),
     ]
-    widths = [max(width(row[position]) for row in table) for position in range(len(headers))]
+    widths = [
+        max(measure_width(row[position]) for row in table) for position in range(len(headers))
+    ]
     return [
         "  ".join(
-            cell + " " * (size - width(cell)) for cell, size in zip(row, widths, strict=True)
+            cell + " " * (size - measure_width(cell))
+            for cell, size in zip(row, widths, strict=True)
         ).rstrip()
         for row in table
     ]
 
 
-def facts(pairs: Mapping[str, Any]) -> list[str]:
+def format_fields(pairs: Mapping[str, Any]) -> list[str]:
     """One `Name:  value` a line; what is empty is left out."""
     shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {})}
     longest = max((len(name) for name in shown), default=0) + 1
-    return [f"{name + ':':<{longest}}  {one_line(value)}" for name, value in shown.items()]
+    return [f"{name + ':':<{longest}}  {format_one_line(value)}" for name, value in shown.items()]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from storefleet import __version__
-from storefleet.cli.cli_errors import CliError, Interrupted, WrongUse
+from storefleet.cli.cli_errors import CliError, Interrupted, UsageError
 from storefleet.cli.commands import (
     dead_letters,
     engines,
@@ -27,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-local.register(app)
-versions.register(stores.app)
+local.register_commands(app)
+versions.register_commands(stores.app)
 for _name, _sub in (
     ("stores", stores.app),
     ("operations", operations.app),
@@ -41,24 +41,25 @@ for _name, _sub in (
     app.add_typer(_sub, name=_name)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"storefleet {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def root(
+def configure_root(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Whole online shops, one command each."""
     del version
-    messages.debugging = debug
+    messages.debug_enabled = debug
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,28 +72,28 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = app(arguments, prog_name="storefleet", standalone_mode=False)
     except CliError as error:
-        messages.report(error)
+        messages.write_error(error)
         return error.exit_code
     except typer.TyperException as error:
-        return _misused(error)
+        return _report_usage_error(error)
     except typer.Abort:
         return Interrupted.exit_code
     except OutputClosed as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort; --debug shows it whole
-        messages.crashed(error)
+        messages.write_crash(error)
         return 1
     if result == Interrupted.exit_code:
-        messages.say("Interrupted.")
+        messages.write("Interrupted.")
     return result if isinstance(result, int) else 0
 
 
-def _misused(error: typer.TyperException) -> int:
+def _report_usage_error(error: typer.TyperException) -> int:
     """A command line that cannot be read; a noun without a verb has printed its help already."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "storefleet"
     if detail := error.format_message():
-        messages.report(WrongUse(detail, next_step=f"{command} --help"))
+        messages.write_error(UsageError(detail, next_step=f"{command} --help"))
     return error.exit_code
 
 

@@ -6,89 +6,101 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from storefleet.cli.cli_errors import CliError, OperationFailed, Problem, TimedOut, Unreachable
-from storefleet.cli.client import Api, path_of
-from storefleet.cli.endpoint import Access
-from storefleet.cli.formatting import duration, work
+from storefleet.cli.cli_errors import (
+    ApiProblem,
+    CliError,
+    OperationFailed,
+    ServiceUnreachable,
+    TimedOut,
+)
+from storefleet.cli.client import GatewayClient, make_path
+from storefleet.cli.endpoint import ApiAccess
+from storefleet.cli.formatting import format_duration, get_operation_noun
 from storefleet.cli.output import messages
 
 Operation = dict[str, Any]
-_ASK_WAIT = 1
-_SILENCE = 3.0
-_AWAY_PAUSE = 0.5
+_POLL_WAIT_S = 1
+_MAX_SILENCE_S = 3.0
+_UNAVAILABLE_PAUSE_S = 0.5
 
 
-class Display(Protocol):
+class ProgressDisplay(Protocol):
     """Shows an operation as it goes on."""
 
     def show(self, operation: Operation) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def show_notice(self, text: str) -> None: ...
 
 
-class Follower:
+class OperationFollower:
     """Waits for one operation; what is heard and what is asked for meet in one queue, read by the calling thread."""
 
-    def __init__(self, *, api: Api, access: Access, stream: bool = True) -> None:
+    def __init__(self, *, api: GatewayClient, access: ApiAccess, use_events: bool = True) -> None:
         self._api = api
         self._access = access
-        self._wants_stream = stream
-        self._heard: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
-        self._live = False
+        self._use_events = use_events
+        self._received: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._is_live = False
 
-    def follow(self, operation: Operation, *, timeout: float, display: Display) -> Operation:
+    def follow(
+        self, operation: Operation, *, timeout_s: float, display: ProgressDisplay
+    ) -> Operation:
         """The ended operation; raises TimedOut, NotAllowed."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout_s
         display.show(operation)
         if operation["done"]:
             return operation
-        with self._listening(operation["id"]):
-            return self._until_done(operation, deadline, timeout, display)
+        with self._receive_events(operation["id"]):
+            return self._follow_until_done(operation, deadline, timeout_s, display)
 
-    def _until_done(
-        self, operation: Operation, deadline: float, timeout: float, display: Display
+    def _follow_until_done(
+        self, operation: Operation, deadline_s: float, timeout_s: float, display: ProgressDisplay
     ) -> Operation:
         while not operation["done"]:
-            left = deadline - time.monotonic()
+            left = deadline_s - time.monotonic()
             if left <= 0:
                 raise TimedOut(
-                    f"The {work(operation)} has not ended within {duration(timeout)}; it goes on.",
+                    f"The {get_operation_noun(operation)} has not ended within {format_duration(timeout_s)}; it goes on.",
                     code="timeout",
                     next_step=f"storefleet operations watch {operation['id']}",
                 )
-            operation = self._next(operation, left, display)
+            operation = self._read_next_state(operation, left, display)
             display.show(operation)
         return operation
 
-    def _next(self, operation: Operation, left: float, display: Display) -> Operation:
+    def _read_next_state(
+        self, operation: Operation, left_s: float, display: ProgressDisplay
+    ) -> Operation:
         """The newest state; comes back from time to time also when nothing has changed."""
-        if self._live:
+        if self._is_live:
             try:
-                heard = self._heard.get(timeout=min(_SILENCE, left))
+                heard = self._received.get(timeout=min(_MAX_SILENCE_S, left_s))
             except queue.Empty:
                 heard = None  # silence proves nothing: ask
             if heard is not None:
                 return heard
-        return self._ask(
-            operation, 0 if self._live else min(_ASK_WAIT, int(left) + 1), left, display
+        return self._poll_operation(
+            operation, 0 if self._is_live else min(_POLL_WAIT_S, int(left_s) + 1), left_s, display
         )
 
-    def _ask(self, operation: Operation, wait: int, left: float, display: Display) -> Operation:
+    def _poll_operation(
+        self, operation: Operation, wait_s: int, left_s: float, display: ProgressDisplay
+    ) -> Operation:
         try:
             answer: Operation = self._api.get(
-                path_of("operations", operation["id"]), {"wait": wait or None}, wait=wait
+                make_path("operations", operation["id"]), {"wait": wait_s or None}, wait_s=wait_s
             )
-        except (Unreachable, Problem) as error:
-            if isinstance(error, Problem) and error.status < 500 and error.status != 429:
+        except (ServiceUnreachable, ApiProblem) as error:
+            if isinstance(error, ApiProblem) and error.status < 500 and error.status != 429:
                 raise
-            display.note("the gateway does not answer; the work goes on, trying again")
-            time.sleep(min(_AWAY_PAUSE, left))
+            display.show_notice("the gateway does not answer; the work goes on, trying again")
+            time.sleep(min(_UNAVAILABLE_PAUSE_S, left_s))
             return operation
         return answer
 
     @contextmanager
-    def _listening(self, operation_id: str) -> Iterator[None]:
-        background = self._background(operation_id) if self._wants_stream else None
+    def _receive_events(self, operation_id: str) -> Iterator[None]:
+        background = self._make_background_stream(operation_id) if self._use_events else None
         if background is None:
             yield
             return
@@ -98,33 +110,40 @@ class Follower:
         finally:
             background.close()
 
-    def _background(self, operation_id: str) -> Any:
-        from storefleet.cli.event_stream import BackgroundStream, EventStream  # brings aiohttp
+    def _make_background_stream(self, operation_id: str) -> Any:
+        from storefleet.cli.event_stream import BackgroundEventStream, EventStream  # brings aiohttp
 
-        def heard(frame: dict[str, Any]) -> None:
+        def handle_frame(frame: dict[str, Any]) -> None:
             operation = (frame.get("data") or {}).get("operation")
             if (
                 frame.get("operation_id") == operation_id
                 and isinstance(operation, dict)
                 and "done" in operation
             ):
-                self._heard.put(operation)
+                self._received.put(operation)
 
-        def changed(live: bool, why: str) -> None:
-            self._turn(live, why)
+        def handle_connection_change(live: bool, why: str) -> None:
+            self._set_live(live, why)
 
         try:
-            stream = EventStream(self._access, after=None, changed=changed, patient=True)
+            stream = EventStream(
+                self._access,
+                after=None,
+                on_connection_change=handle_connection_change,
+                retry_forever=True,
+            )
         except CliError as error:
-            self._turn(live=False, why=str(error))
+            self._set_live(live=False, why=str(error))
             return None
-        return BackgroundStream(stream, heard, lambda why: self._turn(live=False, why=why))
+        return BackgroundEventStream(
+            stream, handle_frame, lambda why: self._set_live(live=False, why=why)
+        )
 
-    def _turn(self, live: bool, why: str) -> None:
+    def _set_live(self, live: bool, why: str) -> None:
         """The line stands or is cut; either way the next look is a question, since something may have been missed."""
-        self._live = live
-        self._heard.put(None)
-        messages.debug("events: connected" if live else f"events: {why}")
+        self._is_live = live
+        self._received.put(None)
+        messages.write_debug("events: connected" if live else f"events: {why}")
 
 
 def check_success(operation: Operation, *, name: str, request_id: str | None) -> None:
@@ -134,23 +153,23 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
     error = operation.get("error") or {}
     if operation["state"] == "cancelled":
         raise OperationFailed(
-            f"The {work(operation)} of {name} was cancelled.",
+            f"The {get_operation_noun(operation)} of {name} was cancelled.",
             code=str(error.get("code") or "cancelled"),
             next_step=f"storefleet stores get {name}",
             request_id=request_id,
         )
     step = f" in step “{error['step']}”" if error.get("step") else ""
     advice = str(error.get("next") or "look at its log").rstrip(".")
-    again = f"; then: {_again(operation, name)}" if error.get("retryable", True) else ""
+    again = f"; then: {_suggest_command(operation, name)}" if error.get("retryable", True) else ""
     raise OperationFailed(
-        f"The {work(operation)} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
+        f"The {get_operation_noun(operation)} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
         code=str(error.get("code") or "operation_failed"),
         next_step=f"{advice}{again}",
         request_id=request_id,
     )
 
 
-def _again(operation: Operation, name: str) -> str:
+def _suggest_command(operation: Operation, name: str) -> str:
     """The command that tries it once more: a store that is back, or as it was, has nothing to retry."""
     code, asked = (operation.get("error") or {}).get("code"), operation.get("input") or {}
     if operation["kind"] == "upgrade" and code != "return_failed":

@@ -3,24 +3,29 @@
 from typing import Any
 
 from storefleet.cli.cli_errors import Interrupted, TimedOut
-from storefleet.cli.command import Cli
-from storefleet.cli.formatting import work
-from storefleet.cli.operation_follower import Follower
-from storefleet.cli.progress_display import display
+from storefleet.cli.command import CommandContext
+from storefleet.cli.formatting import get_operation_noun
+from storefleet.cli.operation_follower import OperationFollower
+from storefleet.cli.progress_display import open_display
 
 
 def watch_operation(
-    cli: Cli, operation: dict[str, Any], *, name: str, timeout: float, request_id: str | None = None
+    cli: CommandContext,
+    operation: dict[str, Any],
+    *,
+    name: str,
+    timeout_s: float,
+    request_id: str | None = None,
 ) -> dict[str, Any]:
     """The ended operation; raises TimedOut, Interrupted."""
     try:
-        with display(name) as shown:
-            return Follower(api=cli.api, access=cli.access).follow(
-                operation, timeout=timeout, display=shown
+        with open_display(name) as shown:
+            return OperationFollower(api=cli.api, access=cli.access).follow(
+                operation, timeout_s=timeout_s, display=shown
             )
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Not watching any more; the {work(operation)} goes on.",
+            f"Not watching any more; the {get_operation_noun(operation)} goes on.",
             code="interrupted",
             next_step=f"storefleet operations watch {operation['id']}",
             request_id=request_id,

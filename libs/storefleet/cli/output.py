@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from storefleet.cli.cli_errors import CliError
-from storefleet.cli.formatting import safe, safe_json
+from storefleet.cli.formatting import escape_json_controls, sanitize_text
 from storefleet.core.errors import StorefleetError
 
 Format = Literal["table", "json", "yaml", "name"]
@@ -21,34 +21,34 @@ class OutputClosed(StorefleetError):
     exit_code = 141  # as a program that SIGPIPE has ended
 
 
-class Messages:
+class MessageWriter:
     """Standard error: what a person is told beside the data."""
 
     def __init__(self) -> None:
-        self.debugging = False
+        self.debug_enabled = False
 
-    def say(self, text: str) -> None:
-        print(safe(text), file=sys.stderr, flush=True)
+    def write(self, text: str) -> None:
+        print(sanitize_text(text), file=sys.stderr, flush=True)
 
-    def debug(self, text: str) -> None:
-        if self.debugging:
-            self.say(f"debug: {text}")
+    def write_debug(self, text: str) -> None:
+        if self.debug_enabled:
+            self.write(f"debug: {text}")
 
-    def report(self, error: CliError) -> None:
-        if self.debugging:
+    def write_error(self, error: CliError) -> None:
+        if self.debug_enabled:
             traceback.print_exception(error, file=sys.stderr)
-        for line in error.lines():
-            self.say(line)
+        for line in error.format_lines():
+            self.write(line)
 
-    def crashed(self, error: BaseException) -> None:
-        if self.debugging:
+    def write_crash(self, error: BaseException) -> None:
+        if self.debug_enabled:
             traceback.print_exception(error, file=sys.stderr)
-        self.say(f"error: this command has a defect: {type(error).__name__}: {str(error)[:500]}")
-        self.say("code: internal_error")
-        self.say("next: run it again with --debug and report what it prints")
+        self.write(f"error: this command has a defect: {type(error).__name__}: {str(error)[:500]}")
+        self.write("code: internal_error")
+        self.write("next: run it again with --debug and report what it prints")
 
 
-messages = Messages()
+messages = MessageWriter()
 
 
 def is_terminal() -> bool:
@@ -56,12 +56,12 @@ def is_terminal() -> bool:
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
-def is_lively() -> bool:
+def can_redraw() -> bool:
     """Whether standard error can draw over itself."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
-def emit(text: str) -> None:
+def write_data(text: str) -> None:
     """Write data; raises OutputClosed when nobody reads any more, as behind `| head`."""
     try:
         print(text, flush=True)
@@ -72,36 +72,36 @@ def emit(text: str) -> None:
         raise OutputClosed from None
 
 
-class Writer:
+class ResultWriter:
     """Writes one command's result in one format."""
 
-    def __init__(self, chosen: Format) -> None:
-        self.format = chosen
+    def __init__(self, output_format: Format) -> None:
+        self.output_format = output_format
 
     @property
-    def structured(self) -> bool:
-        return self.format in ("json", "yaml")
+    def is_structured(self) -> bool:
+        return self.output_format in ("json", "yaml")
 
     def write(
-        self, shape: Any, *, table: Callable[[], Iterable[str]], names: Iterable[object] = ()
+        self, result: Any, *, make_table: Callable[[], Iterable[str]], names: Iterable[object] = ()
     ) -> None:
         """`shape` is the API's answer, `table` makes the lines for people, `names` are what other commands take."""
-        if self.format == "table":
-            lines = list(table())
-        elif self.format == "name":
-            lines = [safe(name) for name in names]
+        if self.output_format == "table":
+            lines = list(make_table())
+        elif self.output_format == "name":
+            lines = [sanitize_text(name) for name in names]
         else:
-            lines = [as_json(shape) if self.format == "json" else as_yaml(shape)]
+            lines = [format_json(result) if self.output_format == "json" else format_yaml(result)]
         if lines:
-            emit("\n".join(lines))
+            write_data("\n".join(lines))
 
 
-def as_json(shape: Any, *, indent: int | None = 2) -> str:
-    return safe_json(json.dumps(shape, ensure_ascii=False, indent=indent))
+def format_json(value: Any, *, indent: int | None = 2) -> str:
+    return escape_json_controls(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
-def as_yaml(shape: Any) -> str:
+def format_yaml(value: Any) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(shape, sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     return text.rstrip("\n")

@@ -5,29 +5,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from storefleet.cli.formatting import between, duration, one_line, width, work
-from storefleet.cli.operation_follower import Display
-from storefleet.cli.output import is_lively, messages
+from storefleet.cli.formatting import (
+    format_duration,
+    format_one_line,
+    get_elapsed_s,
+    get_operation_noun,
+    measure_width,
+)
+from storefleet.cli.operation_follower import ProgressDisplay
+from storefleet.cli.output import can_redraw, messages
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
 Operation = dict[str, Any]
-_DOING = {
+_ACTIVITIES = {
     "create": "Creating",
     "delete": "Deleting",
     "upgrade": "Upgrading",
     "rollback": "Rolling back",
 }
-_DONE = {
+_RESULTS = {
     "create": "is ready",
     "delete": "is deleted",
     "upgrade": "is upgraded",
     "rollback": "is rolled back",
 }
-_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_MARKS = {
+_SPINNER_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_STATE_MARKS = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "red"),
     "cancelled": ("-", "yellow"),
@@ -36,147 +42,155 @@ _MARKS = {
 
 
 @contextmanager
-def display(name: str) -> Iterator[Display]:
+def open_display(name: str) -> Iterator[ProgressDisplay]:
     """Choose by what standard error is."""
-    if not is_lively():
-        yield Lines(name)
+    if not can_redraw():
+        yield LineDisplay(name)
         return
     from rich.console import Console
     from rich.live import Live
 
-    picture = Picture(name)
+    picture = LiveDisplay(name)
     with Live(
-        get_renderable=picture.draw, console=Console(stderr=True), refresh_per_second=10
+        get_renderable=picture.render, console=Console(stderr=True), refresh_per_second=10
     ) as live:
         picture.live = live
         yield picture
 
 
-class Lines:
+class LineDisplay:
     """One line when a step ends, and when a running one has something new to say."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._told: set[tuple[object, ...]] = set()
-        self._ended = False
+        self._written: set[tuple[object, ...]] = set()
+        self._headline_written = False
 
     def show(self, operation: Operation) -> None:
         steps = operation["steps"]
         for number, step in enumerate(steps, start=1):
-            state, message = step["state"], one_line(step.get("message") or "")
+            state, message = step["state"], format_one_line(step.get("message") or "")
             if state == "pending" or (state == "running" and not message):
                 continue
-            took = between(step.get("started_at"), step.get("finished_at"))
-            self._once(
+            took = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
+            self._write_once(
                 (number, state, message),
                 f"[{number}/{len(steps)}] {step['title']}: {message or state}"
                 + (
-                    f" ({state}, {duration(took)})"
+                    f" ({state}, {format_duration(took)})"
                     if took is not None and state != "running"
                     else ""
                 ),
             )
-        if operation["done"] and not self._ended:
-            self._ended = True
-            messages.say(headline(self._name, operation))
+        if operation["done"] and not self._headline_written:
+            self._headline_written = True
+            messages.write(format_headline(self._name, operation))
 
-    def note(self, text: str) -> None:
-        self._once((text,), text)
+    def show_notice(self, text: str) -> None:
+        self._write_once((text,), text)
 
-    def _once(self, key: tuple[object, ...], text: str) -> None:
-        if key not in self._told:
-            self._told.add(key)
-            messages.say(f"{self._name}: {text}")
+    def _write_once(self, key: tuple[object, ...], text: str) -> None:
+        if key not in self._written:
+            self._written.add(key)
+            messages.write(f"{self._name}: {text}")
 
 
-class Picture:
+class LiveDisplay:
     """Drawn anew ten times a second from the newest state, so that clocks run between two events."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._began = time.monotonic()
+        self._started_s = time.monotonic()
         self._operation: Operation | None = None
-        self._running: tuple[str, float] = ("", self._began)
-        self._note = ""
+        self._running: tuple[str, float] = ("", self._started_s)
+        self._notice = ""
         self.live: Live | None = None
 
     def show(self, operation: Operation) -> None:
         step = next((s["name"] for s in operation["steps"] if s["state"] == "running"), "")
         if step != self._running[0]:
             self._running = (step, time.monotonic())
-        self._operation, self._note = operation, ""
+        self._operation, self._notice = operation, ""
         if self.live is not None:
             self.live.refresh()
 
-    def note(self, text: str) -> None:
-        self._note = text
+    def show_notice(self, text: str) -> None:
+        self._notice = text
 
-    def draw(self) -> "Text":
+    def render(self) -> "Text":
         """As many lines as there are steps, whatever they say: a picture that jumps is hard to read."""
         from rich.text import Text
 
         operation = self._operation
         if operation is None:
             return Text("…")
-        lines = [self._head(operation)]
-        longest = max((width(one_line(step["title"])) for step in operation["steps"]), default=0)
-        lines += [self._step(step, longest) for step in operation["steps"]]
-        if self._note and not operation["done"]:
-            lines.append(Text(f"  {self._note}", style="yellow"))
+        lines = [self._render_header(operation)]
+        longest = max(
+            (measure_width(format_one_line(step["title"])) for step in operation["steps"]),
+            default=0,
+        )
+        lines += [self._render_step(step, longest) for step in operation["steps"]]
+        if self._notice and not operation["done"]:
+            lines.append(Text(f"  {self._notice}", style="yellow"))
         picture = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
         picture.no_wrap, picture.overflow = True, "ellipsis"
         return picture
 
-    def _head(self, operation: Operation) -> "Text":
+    def _render_header(self, operation: Operation) -> "Text":
         from rich.text import Text
 
         if operation["done"]:
             return Text.assemble(
-                _mark(operation["state"]), " ", (headline(self._name, operation), "bold")
+                _get_mark(operation["state"]), " ", (format_headline(self._name, operation), "bold")
             )
-        doing = f" {_doing(operation)} {self._name} "
-        elapsed = duration(time.monotonic() - self._began)
+        doing = f" {_describe_activity(operation)} {self._name} "
+        elapsed = format_duration(time.monotonic() - self._started_s)
         return Text.assemble(
-            _mark("running"), (doing, "bold"), (f" {_progress(operation)}{elapsed}", "dim")
+            _get_mark("running"),
+            (doing, "bold"),
+            (f" {_describe_progress(operation)}{elapsed}", "dim"),
         )
 
-    def _step(self, step: dict[str, Any], longest: int) -> "Text":
+    def _render_step(self, step: dict[str, Any], title_width: int) -> "Text":
         from rich.text import Text
 
-        title, state = one_line(step["title"]), step["state"]
+        title, state = format_one_line(step["title"]), step["state"]
         return Text.assemble(
             "  ",
-            _mark(state),
+            _get_mark(state),
             " ",
-            (title + " " * (longest - width(title)), "dim" if state == "pending" else ""),
-            (f"  {self._took(step):>8}  ", "dim"),
-            (one_line(step.get("message") or ""), "red" if state == "failed" else "dim"),
+            (
+                title + " " * (title_width - measure_width(title)),
+                "dim" if state == "pending" else "",
+            ),
+            (f"  {self._format_step_time(step):>8}  ", "dim"),
+            (format_one_line(step.get("message") or ""), "red" if state == "failed" else "dim"),
         )
 
-    def _took(self, step: dict[str, Any]) -> str:
+    def _format_step_time(self, step: dict[str, Any]) -> str:
         if step["state"] == "running":  # by our clock: the server's may differ
-            return duration(time.monotonic() - self._running[1])
-        took = between(step.get("started_at"), step.get("finished_at"))
-        return duration(took) if took is not None else ""
+            return format_duration(time.monotonic() - self._running[1])
+        took = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
+        return format_duration(took) if took is not None else ""
 
 
-def _doing(operation: Operation) -> str:
+def _describe_activity(operation: Operation) -> str:
     """What is being done to it; an upgrade with an error to tell is on its way back."""
     kind = (
         "rollback"
         if operation["kind"] == "upgrade" and operation.get("error")
         else operation["kind"]
     )
-    return _DOING.get(kind, str(kind))
+    return _ACTIVITIES.get(kind, str(kind))
 
 
-def _mark(state: str) -> tuple[str, str]:
+def _get_mark(state: str) -> tuple[str, str]:
     if state == "running":
-        return _FRAMES[int(time.monotonic() * 10) % len(_FRAMES)], "cyan"
-    return _MARKS.get(state, ("?", ""))
+        return _SPINNER_FRAMES[int(time.monotonic() * 10) % len(_SPINNER_FRAMES)], "cyan"
+    return _STATE_MARKS.get(state, ("?", ""))
 
 
-def _progress(operation: Operation) -> str:
+def _describe_progress(operation: Operation) -> str:
     steps = operation["steps"]
     if operation["state"] == "queued":
         said = "waits for its next attempt" if operation["attempt"] > 1 else "waits for a worker"
@@ -186,10 +200,10 @@ def _progress(operation: Operation) -> str:
     return f"step {min(done + 1, len(steps))} of {len(steps)} · {attempt}" if steps else attempt
 
 
-def headline(name: str, operation: Operation) -> str:
+def format_headline(name: str, operation: Operation) -> str:
     """How it ended, in a sentence."""
-    took = between(operation.get("created_at"), operation.get("finished_at"))
-    after = f" ({duration(took)})" if took is not None else ""
+    took = get_elapsed_s(operation.get("created_at"), operation.get("finished_at"))
+    after = f" ({format_duration(took)})" if took is not None else ""
     if operation["state"] == "succeeded":
-        return f"{name} {_DONE.get(operation['kind'], 'is done')}{after}"
-    return f"{work(operation)} of {name} {operation['state']}{after}"
+        return f"{name} {_RESULTS.get(operation['kind'], 'is done')}{after}"
+    return f"{get_operation_noun(operation)} of {name} {operation['state']}{after}"

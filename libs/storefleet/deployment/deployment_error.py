@@ -7,5 +7,5 @@ class DeploymentError(StorefleetError):
     """What happened, why, and the way out, in one line."""
 
 
-class NotYet(DeploymentError):
+class DependencyNotReady(DeploymentError):
     """Something that was waited for did not come in time."""

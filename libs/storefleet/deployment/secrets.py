@@ -19,58 +19,58 @@ from storefleet.node.servers.roles import (
 )
 
 #: Names are fixed: charts, people and scripts look for them.
-POSTGRES = "storefleet-postgres"  # postgres_<role>: passwords, for the server and the set-up
-DATABASE = "storefleet-database"  # url; stores_url where stores have databases there
-NATS = "storefleet-nats"  # nats_<user>: passwords, for the server
-BUS = "storefleet-bus"  # <user>: address with password, for each service its own
-ADMIN = "storefleet-admin"  # tenant, email, password, token: the first sign-in
-NAMES = (POSTGRES, DATABASE, NATS, BUS, ADMIN)
-ROUTE = "route"  # of servers among themselves
-_KNOW_STORES = ("provisioner", "reaper", "node")
+POSTGRES_SECRET = "storefleet-postgres"  # postgres_<role>: passwords, for the server and the set-up
+DATABASE_SECRET = "storefleet-database"  # url; stores_url where stores have databases there
+NATS_SECRET = "storefleet-nats"  # nats_<user>: passwords, for the server
+BUS_SECRET = "storefleet-bus"  # <user>: address with password, for each service its own
+ADMIN_SECRET = "storefleet-admin"  # tenant, email, password, token: the first sign-in
+SECRET_NAMES = (POSTGRES_SECRET, DATABASE_SECRET, NATS_SECRET, BUS_SECRET, ADMIN_SECRET)
+ROUTE_USER = "route"  # of servers among themselves
+_STORES_DATABASE_USERS = ("provisioner", "reaper", "node")
 
-Content = Mapping[str, str]
+SecretContent = Mapping[str, str]
 
 
-class Vault(Protocol):
+class SecretStore(Protocol):
     """Where secrets are kept: the cluster's, or a folder."""
 
-    async def read(self, name: str) -> Content | None:
+    async def read(self, name: str) -> SecretContent | None:
         """None when there is none of that name."""
         ...
 
-    async def add(self, name: str, content: Content) -> None:
+    async def create(self, name: str, content: SecretContent) -> None:
         """Keep it, unless somebody else was faster."""
         ...
 
-    async def remove(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         """Make sure that there is none."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SecretsPlan:
     """What the deployment needs: addresses of the servers that it runs itself, empty for those of others."""
 
-    email: str
-    postgres: str = ""
-    nats: str = ""
-    stores: bool = False
+    admin_email: str
+    postgres_address: str = ""
+    nats_address: str = ""
+    has_stores: bool = False
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return (SUPERUSER, PLATFORM_ROLE, *((STORES_ROLE,) if self.stores else ()))
+        return (SUPERUSER, PLATFORM_ROLE, *((STORES_ROLE,) if self.has_stores else ()))
 
 
-async def ensure(vault: Vault, plan: Plan) -> list[str]:
+async def ensure_secrets(secret_store: SecretStore, plan: SecretsPlan) -> list[str]:
     """Make what is missing, in an order in which each finds what it is made of; returns the names of the new ones."""
-    found: dict[str, Content] = {}
+    found: dict[str, SecretContent] = {}
     made = []
-    for name, make in _makers(plan).items():
+    for name, make in _list_generators(plan).items():
         wanted = make(found)
-        kept = await vault.read(name)
+        kept = await secret_store.read(name)
         if kept is None:
-            await vault.add(name, wanted)
-            kept = await vault.read(name) or {}
+            await secret_store.create(name, wanted)
+            kept = await secret_store.read(name) or {}
             made.append(name)
         if missing := sorted(set(wanted) - set(kept)):
             raise DeploymentError(
@@ -81,16 +81,19 @@ async def ensure(vault: Vault, plan: Plan) -> list[str]:
     return made
 
 
-async def settings_of(vault: Vault) -> dict[str, Content]:
+async def read_service_settings(secret_store: SecretStore) -> dict[str, SecretContent]:
     """What each user of the bus has to be told, as settings; a cluster puts that together where it mounts them."""
-    database, bus = await vault.read(DATABASE) or {}, await vault.read(BUS) or {}
+    database, bus = (
+        await secret_store.read(DATABASE_SECRET) or {},
+        await secret_store.read(BUS_SECRET) or {},
+    )
     own = {"database_url": database.get("url", "")}
     stores = {"stores_database_url": database.get("stores_url", "")}
     return {
         user: {
             setting: value
             for setting, value in (
-                {**own, "nats_url": address} | (stores if user in _KNOW_STORES else {})
+                {**own, "nats_url": address} | (stores if user in _STORES_DATABASE_USERS else {})
             ).items()
             if value
         }
@@ -98,45 +101,51 @@ async def settings_of(vault: Vault) -> dict[str, Content]:
     }
 
 
-async def forget(vault: Vault) -> None:
+async def delete_secrets(secret_store: SecretStore) -> None:
     """Remove them all; what they opened has to be gone already."""
-    for name in NAMES:
-        await vault.remove(name)
+    for name in SECRET_NAMES:
+        await secret_store.delete(name)
 
 
-def _makers(plan: Plan) -> dict[str, Callable[[Mapping[str, Content]], Content]]:
-    own: dict[str, Callable[[Mapping[str, Content]], Content]] = {}
-    if plan.postgres:
-        own[POSTGRES] = lambda _: {f"postgres_{role}": _random() for role in plan.roles}
-        own[DATABASE] = lambda found: _database_urls(plan, found[POSTGRES])
-    if plan.nats:
-        own[NATS] = lambda _: {f"nats_{user}": _random() for user in (*RIGHTS, ROUTE)}
-        own[BUS] = lambda found: {
-            user: f"nats://{user}:{quote(found[NATS][f'nats_{user}'])}@{plan.nats}"
+def _list_generators(
+    plan: SecretsPlan,
+) -> dict[str, Callable[[Mapping[str, SecretContent]], SecretContent]]:
+    own: dict[str, Callable[[Mapping[str, SecretContent]], SecretContent]] = {}
+    if plan.postgres_address:
+        own[POSTGRES_SECRET] = lambda _: {
+            f"postgres_{role}": _generate_password() for role in plan.roles
+        }
+        own[DATABASE_SECRET] = lambda found: _make_database_urls(plan, found[POSTGRES_SECRET])
+    if plan.nats_address:
+        own[NATS_SECRET] = lambda _: {
+            f"nats_{user}": _generate_password() for user in (*RIGHTS, ROUTE_USER)
+        }
+        own[BUS_SECRET] = lambda found: {
+            user: f"nats://{user}:{quote(found[NATS_SECRET][f'nats_{user}'])}@{plan.nats_address}"
             for user in RIGHTS
         }
-    own[ADMIN] = lambda _: _first_sign_in(plan.email)
+    own[ADMIN_SECRET] = lambda _: _generate_admin(plan.admin_email)
     return own
 
 
-def _database_urls(plan: Plan, passwords: Content) -> Content:
+def _make_database_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretContent:
     places = {"url": (PLATFORM_ROLE, PLATFORM_DATABASE)}
-    if plan.stores:
+    if plan.has_stores:
         places["stores_url"] = (STORES_ROLE, MAINTENANCE_DATABASE)
     return {
-        key: f"postgresql://{role}:{quote(passwords[f'postgres_{role}'])}@{plan.postgres}/{database}"
+        key: f"postgresql://{role}:{quote(passwords[f'postgres_{role}'])}@{plan.postgres_address}/{database}"
         for key, (role, database) in places.items()
     }
 
 
-def _first_sign_in(email: str) -> Content:
+def _generate_admin(email: str) -> SecretContent:
     from storefleet.auth import accounts  # brings the password hasher
 
-    tenant, email, password, token = accounts.generate_tenant(first_tenant_id(email), email)
+    tenant, email, password, token = accounts.generate_tenant(derive_tenant_id(email), email)
     return {"tenant": tenant, "email": email, "password": password, "token": token}
 
 
-def first_tenant_id(email: str) -> str:
+def derive_tenant_id(email: str) -> str:
     """The same for the same person, so that lost secrets that are made anew still name the right tenant."""
     number = int.from_bytes(hashlib.sha256(email.lower().encode()).digest(), "big")
     characters = []
@@ -146,5 +155,5 @@ def first_tenant_id(email: str) -> str:
     return f"{TENANT_PREFIX}_{''.join(characters)}"
 
 
-def _random() -> str:
+def _generate_password() -> str:
     return secrets.token_urlsafe(24)

@@ -4,70 +4,76 @@ from typing import Annotated, Any
 
 import typer
 
-from storefleet.cli.cli_errors import WrongUse
-from storefleet.cli.client import path_of
-from storefleet.cli.command import ALL, Cli, Everything, Limit, command
-from storefleet.cli.commands.stores import tell_more
-from storefleet.cli.formatting import age, columns, facts
+from storefleet.cli.cli_errors import UsageError
+from storefleet.cli.client import make_path
+from storefleet.cli.command import ALL_FORMATS, AllOption, CommandContext, LimitOption, command
+from storefleet.cli.commands.stores import report_more_rows
+from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
 
 app = typer.Typer(help="Look at what was given up, and try it again.", no_args_is_help=True)
-Id = Annotated[
+DeadLetterArgument = Annotated[
     str, typer.Argument(metavar="LETTER", help="Id of the dead letter, dl_….", show_default=False)
 ]
 
 
-@command(app, "list", formats=ALL)
-def list_letters(cli: Cli, limit: Limit = 25, everything: Everything = False) -> None:
+@command(app, "list", formats=ALL_FORMATS)
+def list_dead_letters(
+    cli: CommandContext, limit: LimitOption = 25, all_rows: AllOption = False
+) -> None:
     """List dead letters, newest first."""
-    found = cli.api.listed("/dead-letters", {}, limit=None if everything else limit)
+    found = cli.api.list_rows("/dead-letters", {}, max_rows=None if all_rows else limit)
     rows = found["data"]
     headers = ("ID", "REASON", "STORE", "AGE", "REPLAYED", "DETAIL")
-    cli.out.write(
+    cli.writer.write(
         found,
-        table=lambda: columns([_row(letter) for letter in rows], headers) if rows else (),
+        make_table=lambda: (
+            format_table([_make_row(letter) for letter in rows], headers) if rows else ()
+        ),
         names=[letter["id"] for letter in rows],
     )
     if not rows:
-        messages.say("There are no dead letters.")
-    tell_more(found)
+        messages.write("There are no dead letters.")
+    report_more_rows(found)
 
 
-@command(app, "show", formats=ALL)
-def show(cli: Cli, letter: Id) -> None:
+@command(app, "show", formats=ALL_FORMATS)
+def show_dead_letter(cli: CommandContext, letter: DeadLetterArgument) -> None:
     """Show one dead letter with its message."""
-    _write(cli, cli.api.get(_path(letter)))
+    _write_dead_letter(cli, cli.api.get(_make_dead_letter_path(letter)))
 
 
-@command(app, "replay", formats=ALL)
-def replay(cli: Cli, letter: Id) -> None:
+@command(app, "replay", formats=ALL_FORMATS)
+def replay_dead_letter(cli: CommandContext, letter: DeadLetterArgument) -> None:
     """Try it again: a given-up operation is retried, an unreadable message is sent as it was."""
-    shape = cli.api.send("POST", _path(letter) + "/replay").body
+    shape = cli.api.send("POST", _make_dead_letter_path(letter) + "/replay").body
     if "operation" in shape:
         operation = shape["operation"]["id"]
-        cli.out.write(
+        cli.writer.write(
             shape,
-            table=lambda: facts({"Store": shape["store"]["name"], "Operation": operation}),
+            make_table=lambda: format_fields(
+                {"Store": shape["store"]["name"], "Operation": operation}
+            ),
             names=[operation],
         )
-        messages.say(f"Accepted; watch it: storefleet operations watch {operation}")
+        messages.write(f"Accepted; watch it: storefleet operations watch {operation}")
     else:
-        _write(cli, shape)
+        _write_dead_letter(cli, shape)
 
 
-def _row(letter: dict[str, Any]) -> tuple[object, ...]:
-    replayed = age(letter["replayed_at"]) if letter["replayed_at"] else "no"
+def _make_row(letter: dict[str, Any]) -> tuple[object, ...]:
+    replayed = format_age(letter["replayed_at"]) if letter["replayed_at"] else "no"
     return (
         letter["id"],
         letter["reason"],
         letter["store_id"],
-        age(letter["created_at"]),
+        format_age(letter["created_at"]),
         replayed,
         letter["detail"],
     )
 
 
-def _write(cli: Cli, letter: dict[str, Any]) -> None:
+def _write_dead_letter(cli: CommandContext, letter: dict[str, Any]) -> None:
     pairs = {
         "Id": letter["id"],
         "Reason": letter["reason"],
@@ -75,14 +81,14 @@ def _write(cli: Cli, letter: dict[str, Any]) -> None:
         "Subject": letter["subject"],
         "Store": letter["store_id"],
         "Operation": letter["operation_id"],
-        "Age": age(letter["created_at"]),
+        "Age": format_age(letter["created_at"]),
         "Replayed": letter["replayed_at"] or "no",
         "Message": letter.get("payload"),
     }
-    cli.out.write(letter, table=lambda: facts(pairs), names=[letter["id"]])
+    cli.writer.write(letter, make_table=lambda: format_fields(pairs), names=[letter["id"]])
 
 
-def _path(letter: str) -> str:
+def _make_dead_letter_path(letter: str) -> str:
     if not letter or letter in (".", ".."):
-        raise WrongUse("A dead letter's id is missing.", next_step="storefleet dead-letters list")
-    return path_of("dead-letters", letter)
+        raise UsageError("A dead letter's id is missing.", next_step="storefleet dead-letters list")
+    return make_path("dead-letters", letter)

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from storefleet.cli.cli_errors import Interrupted
-from storefleet.cli.command import PLAIN, Cli, command
-from storefleet.cli.formatting import safe
-from storefleet.cli.output import as_json, as_yaml, emit, messages
+from storefleet.cli.command import PLAIN_FORMATS, CommandContext, command
+from storefleet.cli.formatting import sanitize_text
+from storefleet.cli.output import format_json, format_yaml, messages, write_data
 
 app = typer.Typer(help="Follow the feed of events.", no_args_is_help=True)
 
 
-@command(app, "tail", formats=PLAIN)
-def tail(
-    cli: Cli,
+@command(app, "tail", formats=PLAIN_FORMATS)
+def tail_events(
+    cli: CommandContext,
     after: Annotated[
         int | None,
         typer.Option(
@@ -29,7 +29,7 @@ def tail(
     """Print events until Ctrl-C, one a line; continues after a cut where it was, and prints none twice."""
     import asyncio
 
-    last = Tail(cli, store)
+    last = EventTail(cli, store)
     try:
         asyncio.run(last.run(after))
     except KeyboardInterrupt:
@@ -39,65 +39,67 @@ def tail(
         ) from None
 
 
-class Tail:
+class EventTail:
     """Prints the frames that are wanted; `seq` is the last one seen."""
 
-    def __init__(self, cli: Cli, store: str | None) -> None:
+    def __init__(self, cli: CommandContext, store: str | None) -> None:
         self._cli = cli
         self._store = store
-        self._cut = False
+        self._is_disconnected = False
         self.seq: int | None = None
 
     async def run(self, after: int | None) -> None:
         from storefleet.cli.event_stream import EventStream  # brings aiohttp
 
-        stream = EventStream(self._cli.access, after=after, changed=self._changed)
-        async with contextlib.aclosing(stream.frames()) as frames:
+        stream = EventStream(
+            self._cli.access, after=after, on_connection_change=self._report_connection
+        )
+        async with contextlib.aclosing(stream.read_frames()) as frames:
             async for frame in frames:
                 self.seq = frame["seq"]
-                self._print(frame)
+                self._print_frame(frame)
 
-    def _changed(self, live: bool, why: str) -> None:
-        if live and self._cut:
-            messages.say("Connected again.")
+    def _report_connection(self, live: bool, why: str) -> None:
+        if live and self._is_disconnected:
+            messages.write("Connected again.")
         elif live:
-            messages.debug("events: connected")
-        elif not self._cut:
-            messages.say(f"The line was cut ({why}); trying again …")
-        self._cut = not live
+            messages.write_debug("events: connected")
+        elif not self._is_disconnected:
+            messages.write(f"The line was cut ({why}); trying again …")
+        self._is_disconnected = not live
 
-    def _print(self, frame: dict[str, Any]) -> None:
+    def _print_frame(self, frame: dict[str, Any]) -> None:
         if frame.get("type") == "reset":
-            messages.say(f"Older events are not kept any more; going on after {frame['seq']}.")
-            if self._cli.out.format == "table":
+            messages.write(f"Older events are not kept any more; going on after {frame['seq']}.")
+            if self._cli.writer.output_format == "table":
                 return
-        elif self._store and self._store not in (frame.get("store_id"), _name(frame)):
+        elif self._store and self._store not in (frame.get("store_id"), _get_store_name(frame)):
             return
-        if self._cli.out.format == "json":
-            emit(as_json(frame, indent=None))
-        elif self._cli.out.format == "yaml":
-            emit(f"---\n{as_yaml(frame)}")
+        if self._cli.writer.output_format == "json":
+            write_data(format_json(frame, indent=None))
+        elif self._cli.writer.output_format == "yaml":
+            write_data(f"---\n{format_yaml(frame)}")
         else:
-            emit(line_of(frame))
+            write_data(format_event(frame))
 
 
-def _name(frame: dict[str, Any]) -> str:
+def _get_store_name(frame: dict[str, Any]) -> str:
     return str(((frame.get("data") or {}).get("store") or {}).get("name") or "")
 
 
-def line_of(frame: dict[str, Any]) -> str:
+def format_event(frame: dict[str, Any]) -> str:
     """`seq  time  type  store  text`."""
     cells = (
         frame["seq"],
         frame.get("time"),
         f"{frame.get('type'):<18}",
-        _name(frame) or frame.get("store_id"),
-        _said(frame),
+        _get_store_name(frame) or frame.get("store_id"),
+        _describe_event(frame),
     )
-    return "  ".join(safe(cell).replace("\n", " ") for cell in cells).rstrip()
+    return "  ".join(sanitize_text(cell).replace("\n", " ") for cell in cells).rstrip()
 
 
-def _said(frame: dict[str, Any]) -> str:
+def _describe_event(frame: dict[str, Any]) -> str:
     data = frame.get("data") or {}
     store, steps = data.get("store") or {}, (data.get("operation") or {}).get("steps") or []
     if frame.get("type") == "store.ready":

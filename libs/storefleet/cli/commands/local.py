@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from storefleet.cli.cli_errors import CliError, WrongUse
-from storefleet.cli.command import ALL, PLAIN, Cli, command
-from storefleet.cli.endpoint import LIVE_URL, STATE_DIR, TOKEN, URL, find_state_dir
-from storefleet.cli.formatting import columns
+from storefleet.cli.cli_errors import CliError, UsageError
+from storefleet.cli.command import ALL_FORMATS, PLAIN_FORMATS, CommandContext, command
+from storefleet.cli.endpoint import (
+    LIVE_URL_VARIABLE,
+    STATE_DIR_NAME,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    find_state_dir,
+)
+from storefleet.cli.formatting import format_table
 from storefleet.cli.output import messages
 from storefleet.core.errors import StorefleetError
 
@@ -18,33 +24,33 @@ if TYPE_CHECKING:
     from storefleet.core.settings import Settings
     from storefleet.node.down import Report
 
-StateDir = Annotated[
+StateDirOption = Annotated[
     Path | None,
     typer.Option(
         "--state-dir", metavar="FOLDER", help="Where everything is kept (STOREFLEET_STATE_DIR)."
     ),
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535)]
+PortOption = Annotated[int | None, typer.Option(min=1, max=65535)]
 _Result = TypeVar("_Result")
-_CLIENT = {
-    URL: "Address of the gateway, for commands that call the API.",
-    LIVE_URL: "Address of the event websocket, for commands that call the API.",
-    TOKEN: "API token, for commands that call the API.",
+_CLIENT_VARIABLES = {
+    URL_VARIABLE: "Address of the gateway, for commands that call the API.",
+    LIVE_URL_VARIABLE: "Address of the event websocket, for commands that call the API.",
+    TOKEN_VARIABLE: "API token, for commands that call the API.",
 }
 
 
-def register(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Hang the commands on the root."""
-    command(app, "up", connects=False)(up)
-    command(app, "down", connects=False)(down)
-    command(app, "status", connects=False, formats=PLAIN)(status)
-    command(app, "settings", connects=False, formats=ALL)(show_settings)
-    command(app, "migrate", connects=False)(migrate)
+    command(app, "up", uses_api=False)(run_platform)
+    command(app, "down", uses_api=False)(stop_platform)
+    command(app, "status", uses_api=False, formats=PLAIN_FORMATS)(show_status)
+    command(app, "settings", uses_api=False, formats=ALL_FORMATS)(show_settings)
+    command(app, "migrate", uses_api=False)(run_migrations)
 
 
-def up(
-    cli: Cli,
-    state_dir: StateDir = None,
+def run_platform(
+    cli: CommandContext,
+    state_dir: StateDirOption = None,
     database_url: Annotated[
         str | None,
         typer.Option("--database-url", metavar="URL", help="Use this PostgreSQL, start none."),
@@ -53,8 +59,8 @@ def up(
         str | None,
         typer.Option("--nats-url", metavar="URL", help="Use this NATS server, start none."),
     ] = None,
-    gateway_port: Port = None,
-    notifier_port: Port = None,
+    gateway_port: PortOption = None,
+    notifier_port: PortOption = None,
 ) -> None:
     """Run the whole platform in the foreground, until Ctrl-C or `storefleet down`."""
     del cli
@@ -72,23 +78,23 @@ def up(
     raise typer.Exit(run(settings))
 
 
-def down(cli: Cli, state_dir: StateDir = None) -> None:
+def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None:
     """Stop the platform of this folder, and wait for its end."""
     del cli
-    settings = load_settings(state_dir=_state_dir(state_dir))
+    settings = load_settings(state_dir=_resolve_state_dir(state_dir))
     from storefleet.node.down import down as stop
 
-    messages.say(_on_node(lambda: stop(settings)))
+    messages.write(_translate_node_errors(lambda: stop(settings)))
 
 
-def status(cli: Cli, state_dir: StateDir = None) -> None:
+def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
     """Show what runs in this folder; the exit status is 0 when all of it is ready."""
-    settings = load_settings(state_dir=_state_dir(state_dir))
+    settings = load_settings(state_dir=_resolve_state_dir(state_dir))
     from storefleet.node.down import status as look
 
-    report = _on_node(lambda: look(settings))
+    report = _translate_node_errors(lambda: look(settings))
     shape = report.to_json()
-    cli.out.write(shape, table=lambda: _status_lines(report))
+    cli.writer.write(shape, make_table=lambda: _format_status(report))
     if report.pid is None:
         raise CliError(
             f"Nothing runs on {settings.state_dir}.",
@@ -103,7 +109,7 @@ def status(cli: Cli, state_dir: StateDir = None) -> None:
         )
 
 
-def _status_lines(report: "Report") -> list[str]:
+def _format_status(report: "Report") -> list[str]:
     if report.pid is None:
         return []
     rows = [
@@ -115,42 +121,42 @@ def _status_lines(report: "Report") -> list[str]:
     return [
         f"Storefleet runs, process {report.pid}.",
         "",
-        *columns([*rows, *gone], ("PART", "PROCESS", "STATE")),
+        *format_table([*rows, *gone], ("PART", "PROCESS", "STATE")),
     ]
 
 
-def show_settings(cli: Cli) -> None:
+def show_settings(cli: CommandContext) -> None:
     """Show every setting with its value, default and source; secrets are hidden."""
     from storefleet.core.settings import describe_settings
 
-    rows = [*describe_settings(load_settings()), *_client_settings()]
+    rows = [*describe_settings(load_settings()), *_list_client_settings()]
     headers = ("NAME", "VALUE", "DEFAULT", "SOURCE")
-    cli.out.write(
+    cli.writer.write(
         rows,
-        table=lambda: columns(
+        make_table=lambda: format_table(
             [[row[header.lower()] for header in headers] for row in rows], headers
         ),
         names=[row["name"] for row in rows],
     )
 
 
-def _client_settings() -> list[dict[str, str]]:
+def _list_client_settings() -> list[dict[str, str]]:
     return [
         {
             "name": name,
             "value": "(hidden)"
-            if name == TOKEN and os.environ.get(name)
+            if name == TOKEN_VARIABLE and os.environ.get(name)
             else os.environ.get(name, ""),
             "default": "",
             "source": "environment" if name in os.environ else "default",
             "description": description,
         }
-        for name, description in _CLIENT.items()
+        for name, description in _CLIENT_VARIABLES.items()
     ]
 
 
-def migrate(
-    cli: Cli,
+def run_migrations(
+    cli: CommandContext,
     database_url: Annotated[
         str | None,
         typer.Option("--database-url", metavar="URL", help="PostgreSQL of the platform."),
@@ -162,7 +168,7 @@ def migrate(
     url = settings.database_url.get_secret_value()
     step = "set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name, with special characters as %XX"
     if not url.startswith("postgresql://"):
-        raise WrongUse(
+        raise UsageError(
             "No database is set."
             if not url
             else "The database's address does not begin with postgresql://.",
@@ -176,7 +182,7 @@ def migrate(
     try:
         asyncio.run(upgrade(url))
     except ValueError:  # its text may quote a piece of the password
-        raise WrongUse(
+        raise UsageError(
             "The database's address cannot be read.", next_step=step, code="database_url_invalid"
         ) from None
     except Exception as error:
@@ -186,13 +192,15 @@ def migrate(
             code="migration_failed",
             next_step="check the address, the user and its password; --debug shows the whole of it",
         ) from error
-    messages.say("The database is up to date.")
+    messages.write("The database is up to date.")
 
 
-def _state_dir(named: Path | None) -> Path:
-    from storefleet.cli.endpoint import Given
+def _resolve_state_dir(named: Path | None) -> Path:
+    from storefleet.cli.endpoint import ConnectionOptions
 
-    return find_state_dir(Given(state_dir=named), os.environ, Path.cwd()) or Path(STATE_DIR)
+    return find_state_dir(ConnectionOptions(state_dir=named), os.environ, Path.cwd()) or Path(
+        STATE_DIR_NAME
+    )
 
 
 def load_settings(**overrides: Any) -> "Settings":
@@ -202,17 +210,17 @@ def load_settings(**overrides: Any) -> "Settings":
     try:
         return read_settings(**overrides)
     except SettingsError as error:
-        raise WrongUse(
+        raise UsageError(
             str(error),
             next_step="correct the setting; storefleet settings lists them all",
             code="setting_invalid",
         ) from None
 
 
-def _on_node(act: Callable[[], _Result]) -> _Result:
+def _translate_node_errors(action: Callable[[], _Result]) -> _Result:
     """What the node cannot do, as an error of ours."""
     try:
-        return act()
+        return action()
     except StorefleetError as error:
         raise CliError(
             str(error), code="node_problem", next_step="storefleet status shows what runs"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from storefleet.cli.cli_errors import CliError, Interrupted, TimedOut
-from storefleet.cli.command import Cli, command
+from storefleet.cli.command import CommandContext, command
 from storefleet.cli.commands.local import load_settings
 from storefleet.cli.output import messages
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Option(metavar="FOLDER")]
-OwnPasswords = Annotated[
+OwnPasswordsOption = Annotated[
     Path | None,
     typer.Option(
         "--passwords",
@@ -32,32 +32,34 @@ OwnPasswords = Annotated[
         help="Where storefleet-postgres is mounted, if it is our own.",
     ),
 ]
-Patience = Annotated[
+WaitTimeoutOption = Annotated[
     float, typer.Option("--timeout", min=1, max=86_400, help="Longest wait, seconds.")
 ]
-Passwords = Annotated[
+PasswordsOption = Annotated[
     Path,
     typer.Option("--passwords", metavar="FOLDER", help="Where the server's secret is mounted."),
 ]
-Data = Annotated[
+DataOption = Annotated[
     Path, typer.Option("--data", metavar="FOLDER", help="Where the server keeps everything.")
 ]
-Scratch = Annotated[
+ScratchOption = Annotated[
     Path, typer.Option("--scratch", metavar="FOLDER", help="For files that need not be kept.")
 ]
-Listen = Annotated[
+ListenOption = Annotated[
     str, typer.Option("--listen", metavar="ADDRESS", help="Where the server listens.")
 ]
-Backups = Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where the dumps are.")]
-Owner = Annotated[
+BackupsOption = Annotated[
+    Path, typer.Option("--folder", metavar="FOLDER", help="Where the dumps are.")
+]
+OwnerOption = Annotated[
     Path, typer.Option("--owner", metavar="FOLDER", help="Where storefleet-admin is mounted.")
 ]
 _Result = TypeVar("_Result")
 
 
-@command(app, "secrets", connects=False)
-def secrets(
-    cli: Cli,
+@command(app, "secrets", uses_api=False)
+def ensure_secrets(
+    cli: CommandContext,
     email: Annotated[
         str, typer.Option("--email", help="Of the first owner.")
     ] = "admin@storefleet.localhost",
@@ -79,58 +81,66 @@ def secrets(
     """Make the deployment's secrets once, and keep those that are there."""
     del cli
     from storefleet.deployment import secrets as deployment
-    from storefleet.deployment.secret_stores import FolderVault, cluster_vault
+    from storefleet.deployment.secret_stores import FolderSecretStore, open_kubernetes_secret_store
 
-    plan = deployment.Plan(email=email, postgres=postgres, nats=nats, stores=stores)
+    plan = deployment.SecretsPlan(
+        admin_email=email, postgres_address=postgres, nats_address=nats, has_stores=stores
+    )
 
     async def act() -> list[str]:
         opened = (
-            contextlib.nullcontext(FolderVault(folder)) if folder is not None else cluster_vault()
+            contextlib.nullcontext(FolderSecretStore(folder))
+            if folder is not None
+            else open_kubernetes_secret_store()
         )
         async with opened as vault:
-            made = [] if forget else await deployment.ensure(vault, plan)
+            made = [] if forget else await deployment.ensure_secrets(vault, plan)
             if forget:
-                await deployment.forget(vault)
-            if isinstance(vault, FolderVault):
-                vault.lay_out(await deployment.settings_of(vault))
+                await deployment.delete_secrets(vault)
+            if isinstance(vault, FolderSecretStore):
+                vault.write_service_settings(await deployment.read_service_settings(vault))
             return made
 
-    made = _run(act())
-    messages.say("Removed." if forget else f"Made: {', '.join(made) or 'nothing, all were there'}.")
+    made = _run_until_signal(act())
+    messages.write(
+        "Removed." if forget else f"Made: {', '.join(made) or 'nothing, all were there'}."
+    )
 
 
-@command(app, "setup", connects=False)
-def setup(
-    cli: Cli,
-    owner: Owner,
-    passwords: OwnPasswords = None,
-    timeout: Patience = 600,
+@command(app, "setup", uses_api=False)
+def set_up_servers(
+    cli: CommandContext,
+    owner: OwnerOption,
+    passwords: OwnPasswordsOption = None,
+    timeout: WaitTimeoutOption = 600,
 ) -> None:
     """Bring servers to what the services need: roles, schema, streams, the first owner. Safe to repeat."""
     del cli
-    settings = _logging("setup")
-    from storefleet.deployment.setup import Given
-    from storefleet.deployment.setup import setup as act
+    settings = _configure_logging("setup")
+    from storefleet.deployment.setup import SetupInput
+    from storefleet.deployment.setup import set_up_deployment as act
 
-    given = Given(owner=_tenant(owner), passwords=_passwords(passwords) if passwords else {})
-    _run(act(settings, given, patience=timeout))
+    given = SetupInput(
+        owner=_read_tenant(owner), passwords=_read_passwords(passwords) if passwords else {}
+    )
+    _run_until_signal(act(settings, given, timeout_s=timeout))
 
 
-@command(app, "wait", connects=False)
-def wait(cli: Cli, timeout: Patience = 600) -> None:
+@command(app, "wait", uses_api=False)
+def wait_for_schema(cli: CommandContext, timeout: WaitTimeoutOption = 600) -> None:
     """Wait until the database has the schema that this release needs."""
     del cli
-    settings = _logging("wait")
-    from storefleet.deployment.setup import wait as act
+    settings = _configure_logging("wait")
+    from storefleet.deployment.setup import wait_for_schema as act
 
-    _run(act(settings, patience=timeout))
+    _run_until_signal(act(settings, timeout_s=timeout))
 
 
-@command(app, "streams", connects=False)
-def streams(cli: Cli) -> None:
+@command(app, "streams", uses_api=False)
+def keep_streams(cli: CommandContext) -> None:
     """Keep the streams on the bus, made anew whenever the server has lost them; until SIGTERM."""
     del cli
-    settings = _logging("streams")
+    settings = _configure_logging("streams")
     from storefleet.node.servers.stream_keeper import Streams
 
     async def act() -> None:
@@ -139,117 +149,125 @@ def streams(cli: Cli) -> None:
             keeper.lost()
             await keeper.run()
 
-    _run(act())
+    _run_until_signal(act())
 
 
-@command(app, "postgres", connects=False)
-def postgres(
-    cli: Cli,
-    data: Data,
-    passwords: Passwords,
-    scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
-    listen: Listen = "0.0.0.0",
+@command(app, "postgres", uses_api=False)
+def run_postgres(
+    cli: CommandContext,
+    data: DataOption,
+    passwords: PasswordsOption,
+    scratch: ScratchOption = Path("/tmp"),  # noqa: S108 - a container's own
+    listen: ListenOption = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5432,
 ) -> None:
     """Become the deployment's own PostgreSQL."""
     del cli
-    from storefleet.deployment.servers import become, prepare_postgres
+    from storefleet.deployment.servers import prepare_postgres, replace_process
 
     os.umask(0o077)
-    become(
-        _run(
+    replace_process(
+        _run_until_signal(
             prepare_postgres(
-                data=data, passwords=passwords, scratch=scratch, listen=listen, port=port
+                data_folder=data,
+                passwords_folder=passwords,
+                scratch_folder=scratch,
+                listen_address=listen,
+                port=port,
             )
         )
     )
 
 
-@command(app, "nats", connects=False)
-def nats(
-    cli: Cli,
-    data: Data,
-    passwords: Passwords,
-    scratch: Scratch = Path("/tmp"),  # noqa: S108 - a container's own
+@command(app, "nats", uses_api=False)
+def run_nats(
+    cli: CommandContext,
+    data: DataOption,
+    passwords: PasswordsOption,
+    scratch: ScratchOption = Path("/tmp"),  # noqa: S108 - a container's own
     peers: Annotated[
         str, typer.Option("--peers", metavar="HOST:PORT,…", help="All servers, when several.")
     ] = "",
-    listen: Listen = "0.0.0.0",
+    listen: ListenOption = "0.0.0.0",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 4222,
     health_port: Annotated[int, typer.Option(min=1, max=65535)] = 8222,
 ) -> None:
     """Become the deployment's own nats-server."""
     del cli
-    from storefleet.deployment.servers import become, prepare_nats
+    from storefleet.deployment.servers import prepare_nats, replace_process
 
     os.umask(0o077)
-    argv = _translated(
+    argv = _translate_errors(
         lambda: prepare_nats(
-            data=data,
-            passwords=passwords,
-            scratch=scratch,
-            name=socket.gethostname(),
+            data_folder=data,
+            passwords_folder=passwords,
+            scratch_folder=scratch,
+            server_name=socket.gethostname(),
             peers=tuple(peer for peer in peers.split(",") if peer),
-            listen=listen,
+            listen_address=listen,
             port=port,
             health_port=health_port,
         )
     )
-    become(argv, GOMEMLIMIT=os.environ.get("GOMEMLIMIT", "128MiB"))
+    replace_process(argv, GOMEMLIMIT=os.environ.get("GOMEMLIMIT", "128MiB"))
 
 
-@command(app, "backup", connects=False)
-def backup(
-    cli: Cli,
-    folder: Backups,
+@command(app, "backup", uses_api=False)
+def create_backup(
+    cli: CommandContext,
+    folder: BackupsOption,
     keep: Annotated[
         int, typer.Option("--keep", min=1, max=10_000, help="The newest so many stay.")
     ] = 14,
 ) -> None:
     """Dump the platform's database into a folder, and let old dumps go."""
     del cli
-    settings = _logging("backup")
-    from storefleet.deployment.backups import back_up
+    settings = _configure_logging("backup")
+    from storefleet.deployment.backups import create_backup
 
-    made = _run(back_up(settings.database_url.get_secret_value(), folder, keep=keep))
-    messages.say(f"{made.name}  {made.size} bytes")
+    made = _run_until_signal(
+        create_backup(settings.database_url.get_secret_value(), folder, keep_count=keep)
+    )
+    messages.write(f"{made.name}  {made.size_bytes} bytes")
 
 
-@command(app, "backups", connects=False)
-def backups(cli: Cli, folder: Backups) -> None:
+@command(app, "backups", uses_api=False)
+def list_backups(cli: CommandContext, folder: BackupsOption) -> None:
     """List the dumps, the newest one first."""
     del cli
-    from storefleet.deployment.backups import backups_in
+    from storefleet.deployment.backups import list_backups
 
-    for each in backups_in(folder):
-        messages.say(f"{each.name}  {each.size} bytes")
+    for each in list_backups(folder):
+        messages.write(f"{each.name}  {each.size_bytes} bytes")
 
 
-@command(app, "restore", connects=False)
-def restore(
-    cli: Cli,
-    folder: Backups,
+@command(app, "restore", uses_api=False)
+def restore_backup(
+    cli: CommandContext,
+    folder: BackupsOption,
     name: Annotated[
         str,
         typer.Option(
             "--name", envvar="STOREFLEET_BACKUP", metavar="FILE", help="Which one; or latest."
         ),
     ],
-    passwords: OwnPasswords = None,
-    timeout: Patience = 600,
+    passwords: OwnPasswordsOption = None,
+    timeout: WaitTimeoutOption = 600,
 ) -> None:
     """Put a dump in the place of the platform's database. The services must not run meanwhile."""
     del cli
-    settings = _logging("restore")
-    from storefleet.deployment.setup import put_back
+    settings = _configure_logging("restore")
+    from storefleet.deployment.setup import restore_database
 
-    given = _passwords(passwords) if passwords else {}
-    put = _run(put_back(settings, folder, name, passwords=given, patience=timeout))
-    messages.say(f"Put back {put.name}.")
+    given = _read_passwords(passwords) if passwords else {}
+    put = _run_until_signal(
+        restore_database(settings, folder, name, passwords=given, timeout_s=timeout)
+    )
+    messages.write(f"Put back {put.name}.")
 
 
-@command(app, "node", connects=False)
-def node(cli: Cli) -> None:
+@command(app, "node", uses_api=False)
+def run_node(cli: CommandContext) -> None:
     """Run the stores of the local runtime, beside services that run elsewhere."""
     del cli
     settings = load_settings()
@@ -258,39 +276,41 @@ def node(cli: Cli) -> None:
     raise typer.Exit(up(settings, ()))
 
 
-@command(app, "check", connects=False)
-def check(
-    cli: Cli,
-    owner: Owner,
+@command(app, "check", uses_api=False)
+def check_deployment(
+    cli: CommandContext,
+    owner: OwnerOption,
     gateway: Annotated[str, typer.Option("--gateway", metavar="URL")] = "http://gateway:8080",
     notifier: Annotated[str, typer.Option("--notifier", metavar="URL")] = "http://notifier:8081",
-    timeout: Patience = 60,
+    timeout: WaitTimeoutOption = 60,
 ) -> None:
     """Try the deployment as a caller: ready, sign-in, token, live feed."""
     del cli
     from storefleet.deployment.deployment_check import Deployment
-    from storefleet.deployment.deployment_check import check as act
+    from storefleet.deployment.deployment_check import check_deployment as act
 
-    tenant = _tenant(owner)
+    tenant = _read_tenant(owner)
     known = {
         "tenant": tenant.tenant_id,
         "email": tenant.email,
         "password": tenant.password,
         "token": tenant.token,
     }
-    _run(act(Deployment(gateway=gateway, notifier=notifier, owner=known), patience=timeout))
-    messages.say("The deployment is ready, signs in, knows the token and opens the live feed.")
+    _run_until_signal(
+        act(Deployment(gateway_url=gateway, notifier_url=notifier, owner=known), timeout_s=timeout)
+    )
+    messages.write("The deployment is ready, signs in, knows the token and opens the live feed.")
 
 
-def _tenant(folder: Path) -> "NewTenant":
+def _read_tenant(folder: Path) -> "NewTenant":
     from storefleet.auth.accounts import NewTenant
     from storefleet.deployment.servers import read_secret
 
     keys = ("tenant", "email", "password", "token")
-    return NewTenant(*_translated(lambda: [read_secret(folder / key) for key in keys]))
+    return NewTenant(*_translate_errors(lambda: [read_secret(folder / key) for key in keys]))
 
 
-def _passwords(folder: Path) -> dict[str, str]:
+def _read_passwords(folder: Path) -> dict[str, str]:
     """By role, of all roles that have one there."""
     from storefleet.deployment.servers import read_secret
 
@@ -302,12 +322,12 @@ def _passwords(folder: Path) -> dict[str, str]:
             code="deployment_problem",
             next_step="mount the secret storefleet-postgres there",
         )
-    return _translated(
+    return _translate_errors(
         lambda: {file.name.removeprefix(prefix): read_secret(file) for file in files}
     )
 
 
-def _logging(name: str) -> "Settings":
+def _configure_logging(name: str) -> "Settings":
     """The settings, and log lines like those of the services."""
     from storefleet.observability import logs
 
@@ -316,28 +336,28 @@ def _logging(name: str) -> "Settings":
     return settings
 
 
-def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
+def _run_until_signal(work: Coroutine[Any, Any, _Result]) -> _Result:
     """To its end, or to SIGTERM: a container's first process would otherwise not hear it."""
     import asyncio
 
-    async def until_told() -> _Result:
+    async def run_cancellable() -> _Result:
         task = asyncio.create_task(work)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await task
 
     try:
-        return _translated(lambda: asyncio.run(until_told()))
+        return _translate_errors(lambda: asyncio.run(run_cancellable()))
     except asyncio.CancelledError:
         raise typer.Exit(Interrupted.exit_code) from None
 
 
-def _translated(act: Callable[[], _Result]) -> _Result:
-    from storefleet.deployment.deployment_error import DeploymentError, NotYet
+def _translate_errors(action: Callable[[], _Result]) -> _Result:
+    from storefleet.deployment.deployment_error import DependencyNotReady, DeploymentError
     from storefleet.node.node_error import NodeError
 
     try:
-        return act()
-    except NotYet as error:
+        return action()
+    except DependencyNotReady as error:
         raise TimedOut(
             str(error),
             code="timeout",

@@ -4,31 +4,31 @@ from typing import Annotated, Any
 
 import typer
 
-from storefleet.cli.cli_errors import WrongUse
-from storefleet.cli.client import path_of
-from storefleet.cli.command import ALL, Cli, command
-from storefleet.cli.formatting import age, columns, facts
+from storefleet.cli.cli_errors import UsageError
+from storefleet.cli.client import make_path
+from storefleet.cli.command import ALL_FORMATS, CommandContext, command
+from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
 
 app = typer.Typer(help="Make and revoke API tokens.", no_args_is_help=True)
 
 
-@command(app, "list", formats=ALL)
-def list_tokens(cli: Cli) -> None:
+@command(app, "list", formats=ALL_FORMATS)
+def list_tokens(cli: CommandContext) -> None:
     """List the tokens that are valid, without their secrets."""
     shape = cli.api.get("/tokens")
     rows = shape["data"]
     headers = ("ID", "NAME", "BEGINS", "EXPIRES", "USED", "SCOPES")
-    cli.out.write(
+    cli.writer.write(
         shape,
-        table=lambda: columns([_row(token) for token in rows], headers),
+        make_table=lambda: format_table([_make_row(token) for token in rows], headers),
         names=[token["id"] for token in rows],
     )
 
 
-@command(app, "create", formats=ALL)
-def create(
-    cli: Cli,
+@command(app, "create", formats=ALL_FORMATS)
+def create_token(
+    cli: CommandContext,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="What it is for.", show_default=False)
     ],
@@ -50,22 +50,23 @@ def create(
         "Scopes": ", ".join(shape["scopes"]),
         "Expires": shape["expires_at"],
     }
-    cli.out.write(shape, table=lambda: facts(pairs), names=[shape["id"]])
-    messages.say("Keep the token now: it is not shown again.")
+    cli.writer.write(shape, make_table=lambda: format_fields(pairs), names=[shape["id"]])
+    messages.write("Keep the token now: it is not shown again.")
 
 
 @command(app, "revoke")
-def revoke(
-    cli: Cli, token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, tok_….")]
+def revoke_token(
+    cli: CommandContext,
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, tok_….")],
 ) -> None:
     """Make a token invalid at once."""
     if not token_id.startswith("tok_"):
-        raise WrongUse("A token is revoked by its id, tok_….", next_step="storefleet tokens list")
-    cli.api.send("DELETE", path_of("tokens", token_id))
-    messages.say(f"Revoked {token_id}.")
+        raise UsageError("A token is revoked by its id, tok_….", next_step="storefleet tokens list")
+    cli.api.send("DELETE", make_path("tokens", token_id))
+    messages.write(f"Revoked {token_id}.")
 
 
-def _row(token: dict[str, Any]) -> tuple[object, ...]:
+def _make_row(token: dict[str, Any]) -> tuple[object, ...]:
     expires = (token["expires_at"] or "never")[:10]
-    used = age(token["last_used_at"]) if token["last_used_at"] else "never"
+    used = format_age(token["last_used_at"]) if token["last_used_at"] else "never"
     return token["id"], token["name"], token["prefix"], expires, used, ", ".join(token["scopes"])
