@@ -40,9 +40,9 @@ class CronCaller:
         self._database = database
         self._settings = settings
         self._cron_endpoints = {
-            engine.name: engine.kubernetes.ticker
+            engine.name: engine.kubernetes.cron
             for engine in engines
-            if engine.kubernetes and engine.kubernetes.ticker
+            if engine.kubernetes and engine.kubernetes.cron
         }
         self._interval_s_by_engine = {
             name: float(ticker.every) for name, ticker in self._cron_endpoints.items()

@@ -107,7 +107,7 @@ async def test_the_way_back_is_followed_without_a_reload(
     opened: Page, atelier: World, rehearsal: Rehearsal
 ) -> None:
     gate = Gate()
-    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": gate}
+    rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": gate}
     store = await atelier.api.ready("falling")
     await show(opened, store, atelier)
     await opened.click("#upgrade > summary")
@@ -117,7 +117,7 @@ async def test_the_way_back_is_followed_without_a_reload(
     await expect(opened.locator("#way-back")).to_contain_text("The shop ended with exit code 255.")
     await expect(opened.locator("#way-back")).to_contain_text("goes back to 2.0.0 by itself")
     await expect(opened.locator("#step-start")).to_have_attribute("data-step-state", "failed")
-    await expect(opened.locator("#step-prove")).to_have_attribute("data-step-state", "skipped")
+    await expect(opened.locator("#step-verify")).to_have_attribute("data-step-state", "skipped")
     await expect(opened.locator("#cancel")).to_have_count(0)
     gate.open()
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
@@ -147,7 +147,7 @@ async def test_orders_are_asked_about(opened: Page, atelier: World, rehearsal: R
     await opened.click("#discard-orders")
     await expect(opened.locator("#current-version")).to_have_text("2.0.0")
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
-    assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "prove"]
+    assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "verify"]
     await untouched(opened)
 
 
@@ -167,7 +167,7 @@ async def test_a_refusal_is_said_where_it_was_asked(opened: Page, atelier: World
 async def test_a_refusal_elsewhere_says_why(
     opened: Page, atelier: World, rehearsal: Rehearsal
 ) -> None:
-    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
+    rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
     store = await atelier.api.ready("mended-elsewhere")
     accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
     await atelier.api.ended(accepted.body["operation"]["id"])

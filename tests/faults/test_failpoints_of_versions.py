@@ -11,7 +11,7 @@ from tests.support.polling import eventually
 #: What each scenario visits beside its claim: the records of its steps, and the turn.
 SCENARIOS = {
     "upgrade": {"claim", "record_dump", "record_release"},
-    "turn": {"claim", "record_dump", "fail_operation", "record_return-release"},
+    "turn": {"claim", "record_dump", "fail_operation", "record_rollback-release"},
     "rollback": {"claim", "record_restore", "record_release"},
 }
 

@@ -116,7 +116,7 @@ async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehea
     assert "Rolled back to 2.0.0 in" in page.text
     assert "Roll back 2.1.0 → 2.0.0, program only" in page.text
     assert f'action="/stores/{store["id"]}/rollback"' not in page.text
-    assert rehearsal.runs == ["dump", "release", "start", "prove", "release", "start", "prove"]
+    assert rehearsal.runs == ["dump", "release", "start", "verify", "release", "start", "verify"]
 
 
 async def test_an_upgrade_that_does_not_come_up_says_why(
@@ -138,7 +138,7 @@ async def test_an_upgrade_that_does_not_come_up_says_why(
     for text in (
         "Wait for the next version.",
         "shop_crashes",
-        'data-step="prove" data-step-state="skipped"',
+        'data-step="verify" data-step-state="skipped"',
     ):
         assert text in page.text
     assert 'id="retry"' not in page.text
@@ -146,7 +146,7 @@ async def test_an_upgrade_that_does_not_come_up_says_why(
 
 async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal: Rehearsal) -> None:
     gate = Gate()
-    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": gate}
+    rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": gate}
     store = await atelier.api.ready("returning")
     browser = await atelier.signed_in()
     address = f"/stores/{store['id']}"
@@ -171,14 +171,14 @@ async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal:
 async def test_a_way_back_that_fails_too_can_be_tried_again(
     atelier: World, rehearsal: Rehearsal
 ) -> None:
-    rehearsal.acts |= {"start": failing(crash, times=1), "return-start": failing(crash, times=1)}
+    rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
     store = await atelier.api.ready("stuck")
     browser = await atelier.signed_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'data-store-state="failed"' in page.text
     for text in (
         "could neither be upgraded to 2.1.0 nor go back to 2.0.0",
-        "return_failed",
+        "rollback_failed",
         "Go back to 2.0.0",
     ):
         assert text in page.text
@@ -208,7 +208,7 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     page = await page_of(browser, store)
     assert 'id="current-version">2.0.0<' in page.text
     assert "Roll back 2.1.0 → 2.0.0, with the saved database" in page.text
-    assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "prove"]
+    assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "verify"]
 
 
 async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehearsal) -> None:

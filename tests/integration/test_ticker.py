@@ -19,7 +19,7 @@ from services.reaper.cron import CronCaller
 from storefleet.core.identifiers import STORE_PREFIX, generate_id
 from storefleet.database import cron_calls
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engine, Ticker
+from storefleet.engines.catalogue import CronSchedule, Engine
 from tests.support.kubernetes import ENGINES, pocket
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -73,7 +73,7 @@ async def shops(world: World) -> AsyncIterator[Shops]:
 def with_ticker(every: int = 1) -> Engine:
     engine = pocket()
     assert engine.kubernetes
-    kubernetes = engine.kubernetes.model_copy(update={"ticker": Ticker(path=PATH, every=every)})
+    kubernetes = engine.kubernetes.model_copy(update={"cron": CronSchedule(path=PATH, every=every)})
     return engine.model_copy(update={"kubernetes": kubernetes})
 
 
@@ -296,7 +296,7 @@ async def test_the_reaper_ticks(world: World, tmp_path: Path) -> None:
     shutil.copytree(ENGINES / "pocket", tmp_path / "engines" / "pocket")
     descriptor = tmp_path / "engines" / "pocket" / "engine.yaml"
     content = yaml.safe_load(descriptor.read_text())
-    content["kubernetes"]["ticker"] = {"path": PATH, "every": 1}
+    content["kubernetes"]["cron"] = {"path": PATH, "every": 1}
     descriptor.write_text(yaml.safe_dump(content))
     await stores(world, 2)
     async with shops(world) as server:

@@ -31,7 +31,7 @@ def busy() -> TransientError:
 
 def back(**steps: Any) -> Script:
     """A way back: names of steps without their prefix."""
-    return Script(**{f"return-{name}": act for name, act in steps.items()})
+    return Script(**{f"rollback-{name}": act for name, act in steps.items()})
 
 
 async def upgrade(world: World, name: str, version: str = "2.0.0") -> dict[str, Any]:
@@ -184,7 +184,7 @@ async def test_an_upgrade_that_fails_goes_back_and_says_why(world: World) -> Non
     assert states(ended) == [
         ("dump", "succeeded"),
         ("release", "failed"),
-        ("return-release", "succeeded"),
+        ("rollback-release", "succeeded"),
     ]
     assert ended["error"]["code"] == "image_missing"
     assert ended["error"]["step"] == "release"
@@ -212,7 +212,7 @@ async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own
     await world.start("gateway", "reaper")
     fitter = Shopfitter(
         there=Script(release=failing(busy, times=10**6)),
-        back=back(release=failing(busy, times=3), prove=nothing),
+        back=back(release=failing(busy, times=3), verify=nothing),
     )
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
@@ -225,24 +225,26 @@ async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own
     assert (ended["state"], ended["error"]["code"], ended["attempt"]) == ("failed", "busy", 4)
     assert states(ended) == [
         ("release", "failed"),
-        ("return-release", "succeeded"),
-        ("return-prove", "succeeded"),
+        ("rollback-release", "succeeded"),
+        ("rollback-verify", "succeeded"),
     ]
     assert (await world.api.store("acme"))["state"] == "ready"
-    assert fitter.back.count("return-release") == 4
+    assert fitter.back.count("rollback-release") == 4
     assert (await world.api.get("/dead-letters")).body["data"] == []
 
 
 async def test_steps_that_never_began_are_marked_so(world: World) -> None:
     await world.start("gateway")
-    fitter = Shopfitter(there=Script(dump=failing(broken, times=1), release=nothing, prove=nothing))
+    fitter = Shopfitter(
+        there=Script(dump=failing(broken, times=1), release=nothing, verify=nothing)
+    )
     async with world.worker(fitter.plans):
         await world.api.ready("acme")
         ended = await world.api.ended((await upgrade(world, "acme"))["id"])
     assert states(ended)[:3] == [
         ("dump", "failed"),
         ("release", "cancelled"),
-        ("prove", "cancelled"),
+        ("verify", "cancelled"),
     ]
     assert [step["message"] for step in ended["steps"][1:3]] == ["Not begun"] * 2
 
@@ -251,14 +253,14 @@ async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None
     await world.start("gateway", "reaper")
     fitter = Shopfitter(
         there=Script(release=failing(broken, times=9)),
-        back=back(release=failing(worse, times=1), prove=nothing),
-        rollback=Script(release=failing(worse, times=1), prove=nothing),
+        back=back(release=failing(worse, times=1), verify=nothing),
+        rollback=Script(release=failing(worse, times=1), verify=nothing),
     )
     async with world.worker(fitter.plans):
         store = await world.api.ready("acme")
         operation = await upgrade(world, "acme")
         ended = await world.api.ended(operation["id"])
-        assert (ended["state"], ended["error"]["code"]) == ("failed", "return_failed")
+        assert (ended["state"], ended["error"]["code"]) == ("failed", "rollback_failed")
         failed = await world.api.store("acme")
         assert (failed["state"], failed["engine_version"]) == ("failed", "1.0.0")
         assert failed["failure"] == ended["error"]
@@ -313,7 +315,7 @@ async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed
         operation = await upgrade(world, "acme")
         await world.api.store_in("acme", "rolling_back")
         await world.execute("UPDATE operations SET deadline = now() WHERE kind = 'upgrade'")
-        assert (await world.api.ended(operation["id"]))["error"]["code"] == "return_failed"
+        assert (await world.api.ended(operation["id"]))["error"]["code"] == "rollback_failed"
         (letter,) = (await world.api.get("/dead-letters")).body["data"]
         replayed = await world.api.post(f"/dead-letters/{letter['id']}/replay")
         assert replayed.body["operation"]["kind"] == "rollback"
@@ -488,7 +490,7 @@ async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> No
     gate, way = Gate(), Gate()
     await world.start("gateway")
     fitter = Shopfitter(
-        there=Script(dump=nothing, release=gate, prove=nothing), back=back(release=way)
+        there=Script(dump=nothing, release=gate, verify=nothing), back=back(release=way)
     )
     async with world.worker(fitter.plans, lease=60):
         await world.api.ready("acme")
@@ -511,8 +513,8 @@ async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> No
         )
         assert ended["error"]["detail"].endswith("The store is back on 1.0.0.")
         assert states(ended) == [
-            *(("dump", "succeeded"), ("release", "cancelled"), ("prove", "cancelled")),
-            ("return-release", "succeeded"),
+            *(("dump", "succeeded"), ("release", "cancelled"), ("verify", "cancelled")),
+            ("rollback-release", "succeeded"),
         ]
         assert (await world.api.store("acme"))["state"] == "ready"
         gate.open()
@@ -630,20 +632,22 @@ async def test_another_worker_goes_on_where_one_was_stopped(world: World, turned
         if turned
         else Script(dump=nothing, release=gate)
     )
-    first = Shopfitter(there=there, back=back(release=nothing, prove=gate))
+    first = Shopfitter(there=there, back=back(release=nothing, verify=gate))
     await world.start("gateway", "reaper")
     async with world.worker(first.plans, shutdown_grace=0.1):
         await world.api.ready("acme")
         operation = await upgrade(world, "acme")
         await gate.waited_for()
     second = Shopfitter(
-        there=Script(dump=nothing, release=nothing), back=back(release=nothing, prove=nothing)
+        there=Script(dump=nothing, release=nothing), back=back(release=nothing, verify=nothing)
     )
     async with world.worker(second.plans):
         ended = await world.api.ended(operation["id"])
     assert ended["state"] == ("failed" if turned else "succeeded")
     ran = [name for name, _ in (*second.there.runs, *second.back.runs)]
-    assert ran == (["return-prove"] if turned else ["release"]), "what was done is not done again"
+    assert ran == (["rollback-verify"] if turned else ["release"]), (
+        "what was done is not done again"
+    )
     assert (await world.api.store("acme"))["engine_version"] == ("1.0.0" if turned else "2.0.0")
 
 

@@ -59,9 +59,9 @@ class Shopfitter:
         back: Script | None = None,
         rollback: Script | None = None,
     ) -> None:
-        self.there = there or Script(dump=nothing, release=nothing, prove=nothing)
-        self.back = back or Script(**{"return-release": nothing, "return-prove": nothing})
-        self.rollback = rollback or Script(release=nothing, prove=nothing)
+        self.there = there or Script(dump=nothing, release=nothing, verify=nothing)
+        self.back = back or Script(**{"rollback-release": nothing, "rollback-verify": nothing})
+        self.rollback = rollback or Script(release=nothing, verify=nothing)
         self.create = Script()
 
     @property

@@ -20,10 +20,10 @@ TITLES = {
     "restore": "Put the saved database back",
     "release": "Install the version",
     "start": "Start the shop",
-    "prove": "Prove that the shop is shown",
-    "return-release": "Install the version from before",
-    "return-start": "Start the shop as before",
-    "return-prove": "Prove that the old shop is shown",
+    "verify": "Prove that the shop is shown",
+    "rollback-release": "Install the version from before",
+    "rollback-start": "Start the shop as before",
+    "rollback-verify": "Prove that the old shop is shown",
 }
 
 
@@ -38,14 +38,14 @@ class Rehearsal:
         monkeypatch.setattr(SimulatedRuntime, "rollback_steps", self._rollback)
 
     def _upgrade(self, _store: Store, _change: VersionChange) -> Sequence[RuntimeStep]:
-        return self._steps("dump", "release", "start", "prove")
+        return self._steps("dump", "release", "start", "verify")
 
     def _return(self, _store: Store, _change: VersionChange) -> Sequence[RuntimeStep]:
-        return self._steps("return-release", "return-start", "return-prove")
+        return self._steps("rollback-release", "rollback-start", "rollback-verify")
 
     def _rollback(self, _store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         first = ("orders", "stop", "restore") if change.restore else ()
-        return self._steps(*first, "release", "start", "prove")
+        return self._steps(*first, "release", "start", "verify")
 
     def _steps(self, *names: str) -> Sequence[RuntimeStep]:
         return [RuntimeStep(name, TITLES[name], self._run(name)) for name in names]

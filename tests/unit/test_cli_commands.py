@@ -458,7 +458,7 @@ def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
     ("kind", "code", "words"),
     [
         ("upgrade", "image_missing", "storefleet stores upgrade acme 2.0.0"),
-        ("upgrade", "return_failed", "storefleet stores retry acme"),
+        ("upgrade", "rollback_failed", "storefleet stores retry acme"),
         (
             "rollback",
             "orders_would_go",

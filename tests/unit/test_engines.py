@@ -282,7 +282,7 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
         "small": PLAN,
         "large": {**PLAN, "title": "Large", "quota": {"limits.cpu": 4, "limits.memory": "1Gi"}},
     }
-    section = {**KUBERNETES["kubernetes"], "plans": plans, "ticker": {"path": "/cron", "every": 30}}
+    section = {**KUBERNETES["kubernetes"], "plans": plans, "cron": {"path": "/cron", "every": 30}}
     write(
         tmp_path,
         {
@@ -297,8 +297,8 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
     assert engine.chart_of("2") == (engine.folder / "next").resolve()
     assert engine.checks[0].path == "/api"
     assert engine.kubernetes is not None
-    assert engine.kubernetes.ticker is not None
-    assert engine.kubernetes.ticker.every == 30
+    assert engine.kubernetes.cron is not None
+    assert engine.kubernetes.cron.every == 30
     found = [engine.plan(name) for name in ("large", "", "gone")]
     assert [plan.title for plan in found if plan] == ["Large", "Small", "Small"]
     shown = engine.to_json()

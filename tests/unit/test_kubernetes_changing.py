@@ -230,16 +230,16 @@ def names(steps: Sequence[RuntimeStep]) -> list[str]:
 
 def test_the_steps(runtime: KubernetesRuntime) -> None:
     store = a_store()
-    assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "prove"]
+    assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "verify"]
     assert names(runtime.automatic_rollback_steps(store, UPGRADE)) == [
-        "return-release",
-        "return-start",
-        "return-prove",
+        "rollback-release",
+        "rollback-start",
+        "rollback-verify",
     ]
     assert names(runtime.rollback_steps(store, replace(BACK, restore=False))) == [
         "release",
         "start",
-        "prove",
+        "verify",
     ]
     assert names(runtime.rollback_steps(store, BACK))[:4] == [
         "orders",
@@ -414,7 +414,7 @@ async def test_the_release_is_the_other_versions_and_the_database_stays(
     runtime: KubernetesRuntime, node: Node, tmp_path: Path
 ) -> None:
     await upgrade(runtime, "release")
-    await go_back(runtime, "return-release")
+    await go_back(runtime, "rollback-release")
     await roll_back(runtime, "release")
     decoder, text, found = json.JSONDecoder(), (tmp_path / "values").read_text(), []
     while text:
@@ -446,7 +446,7 @@ async def test_going_back_sweeps_tasks_and_wakes_nothing(
     labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
     await fake.put(f"{BATCH}/jobs/dump-x", job)
-    await go_back(runtime, "return-release")
+    await go_back(runtime, "rollback-release")
     assert f"{BATCH}/jobs/dump-x" not in fake.objects
     assert f"{HOME}/pods/web-2" in fake.objects
 
@@ -492,7 +492,7 @@ async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
     await node.put_web(revision=2)
     await node.put_web(revision=3)
     await node.put_pod(2, phase="Pending")
-    starting = asyncio.create_task(go_back(runtime, "return-start"))
+    starting = asyncio.create_task(go_back(runtime, "rollback-start"))
     await asyncio.sleep(0.7)
     assert not starting.done()
     await fake.take(f"{HOME}/pods/web-2")
@@ -504,7 +504,7 @@ async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(version_steps, "_PROOF", 0.2)
     with pytest.raises(PermanentError) as error:
-        await upgrade(runtime, "prove")
+        await upgrade(runtime, "verify")
     assert error.value.code == "store_not_answering"
 
 

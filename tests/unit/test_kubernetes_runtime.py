@@ -304,7 +304,7 @@ async def test_a_chart_without_a_service(runtime: KubernetesRuntime, fake: FakeC
         if spec:
             await fake.put(f"{HOME}/services/web", {"spec": spec})
         with pytest.raises(PermanentError, match="no Service “web”"):
-            await create(runtime, "prove")
+            await create(runtime, "verify")
 
 
 # delete ---------------------------------------------------------------------------------------------------------------
@@ -417,11 +417,11 @@ async def test_what_is_left_is_named(
         "/api/v1/persistentvolumes/other", {"spec": {"claimRef": {"namespace": "st-other"}}}
     )
     await fake.put("/api/v1/persistentvolumes/free", {"spec": {}})
-    await delete(runtime, "prove")
+    await delete(runtime, "verify")
     await fake.put(path, content)
     monkeypatch.setattr(delete_steps, "_LEFT_TIMEOUT", 0.1)
     with pytest.raises(TransientError, match=named) as error:
-        await delete(runtime, "prove")
+        await delete(runtime, "verify")
     assert error.value.code == "leftovers"
 
 

@@ -120,7 +120,7 @@ def test_a_cancelled_store_says_what_to_do() -> None:
 # there and back -----------------------------------------------------------------------------------------------------
 
 CAUSE = Failure(code="image_missing", detail="No image.", step="b", next="Build it.")
-WORSE = Failure(code="unschedulable", detail="No room.", step="return-b", next="Make room.")
+WORSE = Failure(code="unschedulable", detail="No room.", step="rollback-b", next="Make room.")
 
 
 def upgrade(*steps: Step, error: Failure | None = None) -> Operation:
@@ -153,11 +153,11 @@ def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
         Step(name="b", title="B", state="running"),
     )
     steps = switch_steps_to_rollback(
-        (*there, Step(name="c", title="C")), CAUSE, plan("return-b", "return-c")
+        (*there, Step(name="c", title="C")), CAUSE, plan("rollback-b", "rollback-c")
     )
     assert [(step.name, step.state) for step in steps] == [
         *(("a", "succeeded"), ("b", "failed"), ("c", "cancelled")),
-        *(("return-b", "running"), ("return-c", "pending")),
+        *(("rollback-b", "running"), ("rollback-c", "pending")),
     ]
     assert (steps[1].message, steps[2].message) == ("No image.", "Not begun")
     stopped = switch_steps_to_rollback(there, make_cancellation_failure("upgrade"), ())
@@ -167,15 +167,15 @@ def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
 def test_a_claim_on_the_way_back_finds_both_ways() -> None:
     kept = (
         Step(name="a", title="A", state="failed"),
-        Step(name="return-b", title="B", state="succeeded"),
+        Step(name="rollback-b", title="B", state="succeeded"),
     )
     steps = start_next_step(
-        merge_step_plan(upgrade(*kept, error=CAUSE), plan("return-b", "return-c"))
+        merge_step_plan(upgrade(*kept, error=CAUSE), plan("rollback-b", "rollback-c"))
     )
     assert [(step.name, step.state) for step in steps] == [
         ("a", "failed"),
-        ("return-b", "succeeded"),
-        ("return-c", "running"),
+        ("rollback-b", "succeeded"),
+        ("rollback-c", "running"),
     ]
 
 
@@ -220,7 +220,7 @@ def test_the_version_changes_with_success_alone() -> None:
 
 def test_a_way_back_that_fails_tells_both_causes() -> None:
     both = describe_failed_rollback(upgrade(error=CAUSE), WORSE)
-    assert (both.code, both.step) == ("return_failed", "return-b")
+    assert (both.code, both.step) == ("rollback_failed", "rollback-b")
     assert (
         both.detail
         == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"

@@ -210,14 +210,14 @@ def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
         ("failed", "dump! release", things.CRASHES, (1, 2), "failed pending"),
         (
             "running",
-            "dump+ start! prove- return-start*",
+            "dump+ start! verify- rollback-start*",
             things.CRASHES,
             (3, 3),
             "succeeded failed skipped running",
         ),
         (
             "failed",
-            "dump+ start! prove- return-start+",
+            "dump+ start! verify- rollback-start+",
             things.CRASHED,
             (3, 3),
             "succeeded failed skipped succeeded",
@@ -231,7 +231,7 @@ def test_an_operation_knows_its_place(
     assert shown is not None
     assert (shown["position"], shown["total"]) == place
     assert " ".join(step["state"] for step in shown["steps"]) == states
-    assert shown["returning"] == ("return-start" in steps)
+    assert shown["returning"] == ("rollback-start" in steps)
 
 
 def test_versions_newest_first_and_older_ones_marked() -> None:

@@ -172,7 +172,7 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
 def _suggest_command(operation: Operation, name: str) -> str:
     """The command that tries it once more: a store that is back, or as it was, has nothing to retry."""
     code, asked = (operation.get("error") or {}).get("code"), operation.get("input") or {}
-    if operation["kind"] == "upgrade" and code != "return_failed":
+    if operation["kind"] == "upgrade" and code != "rollback_failed":
         return f"storefleet stores upgrade {name} {asked.get('to', 'VERSION')}"
     if code == "orders_would_go":
         return f"storefleet stores rollback {name} --restore --discard-orders"

@@ -81,7 +81,7 @@ class Plan(FrozenModel):
         }
 
 
-class Ticker(FrozenModel):
+class CronSchedule(FrozenModel):
     """A page that every ready store is asked for, so that it does what it does by time."""
 
     path: str = Field(pattern=r"^/")
@@ -94,7 +94,7 @@ class Kubernetes(FrozenModel):
     chart: Path = Path()
     secrets: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")], ...] = ()
     egress: Literal["none", "internet"] = "none"
-    ticker: Ticker | None = None
+    cron: CronSchedule | None = None
     default_plan: str
     plans: dict[str, Plan] = Field(min_length=1)
 

@@ -91,7 +91,7 @@ def describe_failed_rollback(operation: Operation, failure: Failure) -> Failure:
     if cause is None:
         return failure
     return Failure(
-        code="return_failed",
+        code="rollback_failed",
         detail=f"{cause.detail} ({cause.code}) The way back failed, too: {failure.detail} ({failure.code})",
         step=failure.step,
         next=f"{failure.next} Then retry: it goes back to {operation.input['from']}.",

@@ -120,7 +120,7 @@ class Runtime(Protocol):
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
-        """From wherever an upgrade has stopped back to `change.origin`; their names begin with `return-`."""
+        """From wherever an upgrade has stopped back to `change.origin`; their names begin with `rollback-`."""
         ...
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:

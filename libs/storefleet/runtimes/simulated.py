@@ -54,7 +54,7 @@ class SimulatedRuntime:
         del store, change
         return (
             RuntimeStep(
-                "return-release", "Pretend to go back to the version before", self._pretend
+                "rollback-release", "Pretend to go back to the version before", self._pretend
             ),
         )
 

@@ -26,7 +26,7 @@ class OneVersion:
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
         del store, change
-        return (RuntimeStep("return-release", "Go back to the version before", _stay),)
+        return (RuntimeStep("rollback-release", "Go back to the version before", _stay),)
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         return self.upgrade_steps(store, change)

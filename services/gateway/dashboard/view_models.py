@@ -101,7 +101,7 @@ def _orders(error: Failure | None) -> dict[str, Any] | None:
 
 
 def _leads_back(step: Step) -> bool:
-    return step.name.startswith("return-")
+    return step.name.startswith("rollback-")
 
 
 def _never_begun(step: Step) -> bool:

@@ -105,7 +105,7 @@ def page(
 
 def _quiet() -> dict[str, Shown]:
     """Nothing is being done to the store."""
-    made = operation("create", "succeeded", "namespace+ release+ start+ prove+")
+    made = operation("create", "succeeded", "namespace+ release+ start+ verify+")
     ready = store("ready")
     url = f"http://{things.LONG_NAME}.shops.example.com/"
     refusal = {
@@ -146,18 +146,18 @@ def _changing() -> dict[str, Shown]:
     fresh = {"url": None, "ready_at": None}
     newer = store("rolling_back", engine_version="11.0.2")
     running = (things.entry("upgrade", "running", UP), things.CREATED)
-    there = "dump+ release+ start! prove- return-release+ return-start* return-prove"
+    there = "dump+ release+ start! verify- rollback-release+ rollback-start* rollback-verify"
     return {
         "requested": page(store("requested", **fresh), operation("create", "queued", ""), uses=()),
         "provisioning": page(
             store("provisioning", **fresh),
-            operation("create", "running", "namespace+ release* start prove"),
+            operation("create", "running", "namespace+ release* start verify"),
             uses=(),
         ),
         "upgrade-queued": page(store("ready"), operation("upgrade", "queued", "", asked=UP)),
         "upgrading": page(
             store("upgrading"),
-            operation("upgrade", "running", "dump+ release+ start* prove", asked=UP),
+            operation("upgrade", "running", "dump+ release+ start* verify", asked=UP),
             entries=running,
         ),
         "going-back": page(
@@ -165,14 +165,14 @@ def _changing() -> dict[str, Shown]:
             operation("upgrade", "running", there, error=things.CRASHES, asked=UP),
         ),
         "rolling-back": page(
-            newer, operation("rollback", "running", "release+ start* prove", asked=DOWN)
+            newer, operation("rollback", "running", "release+ start* verify", asked=DOWN)
         ),
         "restoring": page(
             newer,
             operation(
                 "rollback",
                 "running",
-                "orders+ stop+ restore* release start prove",
+                "orders+ stop+ restore* release start verify",
                 asked=DOWN_WITH_DATA,
             ),
         ),
@@ -182,12 +182,12 @@ def _changing() -> dict[str, Shown]:
 
 def _changed() -> dict[str, Shown]:
     """Something was done to the store, or could not be."""
-    upgraded = operation("upgrade", "succeeded", "dump+ release+ start+ prove+", asked=UP)
+    upgraded = operation("upgrade", "succeeded", "dump+ release+ start+ verify+", asked=UP)
     newer = store("ready", engine_version="11.0.2")
-    back = "dump+ release+ start! prove- return-release+ return-start+ return-prove+"
-    stopped = "dump+ release! start- prove- return-release+ return-start+ return-prove+"
-    stuck = "dump+ release+ start! prove- return-release+ return-start! return-prove"
-    asks = "orders! stop restore release start prove"
+    back = "dump+ release+ start! verify- rollback-release+ rollback-start+ rollback-verify+"
+    stopped = "dump+ release! start- verify- rollback-release+ rollback-start+ rollback-verify+"
+    stuck = "dump+ release+ start! verify- rollback-release+ rollback-start! rollback-verify"
+    asks = "orders! stop restore release start verify"
     return {
         "upgraded": page(newer, upgraded, back=upgraded, entries=things.LONG_HISTORY[1:]),
         "rollback-open": page(
@@ -215,15 +215,18 @@ def _changed() -> dict[str, Shown]:
         "rollback-failed": page(
             store("failed", engine_version="11.0.2", failure=things.NO_ROOM),
             operation(
-                "rollback", "failed", "release+ start! prove", error=things.NO_ROOM, asked=DOWN
+                "rollback", "failed", "release+ start! verify", error=things.NO_ROOM, asked=DOWN
             ),
         ),
         "rolled-back": page(
-            store("ready"), operation("rollback", "succeeded", "release+ start+ prove+", asked=DOWN)
+            store("ready"),
+            operation("rollback", "succeeded", "release+ start+ verify+", asked=DOWN),
         ),
         "failed": page(
             store("failed", url=None, ready_at=None, failure=things.NO_ROOM),
-            operation("create", "failed", "namespace+ release+ start! prove", error=things.NO_ROOM),
+            operation(
+                "create", "failed", "namespace+ release+ start! verify", error=things.NO_ROOM
+            ),
             entries=(),
         ),
         "deleted": page(
@@ -236,10 +239,10 @@ def _changed() -> dict[str, Shown]:
 def _lists() -> dict[str, Shown]:
     each = {
         "requested": operation("create", "queued", "namespace"),
-        "provisioning": operation("create", "running", "namespace+ release* start prove"),
+        "provisioning": operation("create", "running", "namespace+ release* start verify"),
         "ready": operation("create", "succeeded", "namespace+"),
-        "upgrading": operation("upgrade", "running", "dump+ release* start prove", asked=UP),
-        "rolling_back": operation("rollback", "running", "release+ start* prove", asked=DOWN),
+        "upgrading": operation("upgrade", "running", "dump+ release* start verify", asked=UP),
+        "rolling_back": operation("rollback", "running", "release+ start* verify", asked=DOWN),
         "failed": operation("create", "failed", "namespace!", error=things.NO_ROOM),
         "deleting": operation("delete", "running", "stop+ release*"),
         "deleted": operation("delete", "succeeded", "stop+"),

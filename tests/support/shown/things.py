@@ -46,10 +46,10 @@ ORDERS = Failure(
     next='Repeat with "discard_orders": true, or roll back without restore.',
 )
 STUCK = Failure(
-    code="return_failed",
+    code="rollback_failed",
     detail="The shop of 11.0.2 ended with exit code 255, three times. (shop_crashes) The way back failed, too: there is"
     " no room for another pod: 0/1 nodes are available: 1 Insufficient memory. (no_room)",
-    step="return-start",
+    step="rollback-start",
     next="Make room on the node. Then retry: it goes back to 11.0.1.",
 )
 NO_ROOM = Failure(
@@ -143,7 +143,7 @@ def operation(
     error: Failure | None = None,
     asked: dict[str, Any] | None = None,
 ) -> Operation:
-    """`steps` as "dump+ release! start return-release* return-start": done, failed, not begun, running, to come."""
+    """`steps` as "dump+ release! start rollback-release* rollback-start": done, failed, not begun, running, to come."""
     done = state in ("succeeded", "failed", "cancelled")
     return Operation.model_validate(
         {

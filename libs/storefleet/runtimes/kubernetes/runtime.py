@@ -109,7 +109,7 @@ class KubernetesRuntime:
             RuntimeStep("release", "Install the chart", self._create_steps.install_release),
             RuntimeStep("start", "Start the shop", self._create_steps.wait_until_ready),
             RuntimeStep(
-                "prove", "Visit the storefront and the admin", self._create_steps.verify_storefront
+                "verify", "Visit the storefront and the admin", self._create_steps.verify_storefront
             ),
         )
 
@@ -120,7 +120,7 @@ class KubernetesRuntime:
             RuntimeStep(
                 "gone", "Wait until everything in it is gone", self._delete_steps.wait_until_deleted
             ),
-            RuntimeStep("prove", "Prove that nothing is left", self._delete_steps.verify_deletion),
+            RuntimeStep("verify", "Prove that nothing is left", self._delete_steps.verify_deletion),
         )
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
@@ -138,7 +138,9 @@ class KubernetesRuntime:
                 self._version_steps.wait_until_ready,
             ),
             RuntimeStep(
-                "prove", "Visit the storefront and the admin", self._version_steps.verify_storefront
+                "verify",
+                "Visit the storefront and the admin",
+                self._version_steps.verify_storefront,
             ),
         )
 
@@ -148,15 +150,17 @@ class KubernetesRuntime:
         del store
         return (
             RuntimeStep(
-                "return-release",
+                "rollback-release",
                 f"Install the chart of {change.origin} again",
                 self._version_steps.roll_back_release,
             ),
             RuntimeStep(
-                "return-start", f"Go back to {change.origin}", self._version_steps.wait_for_rollback
+                "rollback-start",
+                f"Go back to {change.origin}",
+                self._version_steps.wait_for_rollback,
             ),
             RuntimeStep(
-                "return-prove",
+                "rollback-verify",
                 "Visit the storefront and the admin again",
                 self._version_steps.verify_rollback,
             ),
@@ -178,7 +182,9 @@ class KubernetesRuntime:
             ),
             RuntimeStep("start", f"Start {change.target}", self._version_steps.wait_until_ready),
             RuntimeStep(
-                "prove", "Visit the storefront and the admin", self._version_steps.verify_storefront
+                "verify",
+                "Visit the storefront and the admin",
+                self._version_steps.verify_storefront,
             ),
         )
 

@@ -65,7 +65,7 @@ class LocalRuntime(OneVersion):
             RuntimeStep("reserve", "Reserve an address and generate the secrets", self._reserve),
             RuntimeStep("copy", "Copy the shop's database and files", self._copy),
             RuntimeStep("start", "Start the shop", self._start),
-            RuntimeStep("prove", "Visit the storefront and the admin", self._prove_ready),
+            RuntimeStep("verify", "Visit the storefront and the admin", self._prove_ready),
         )
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
@@ -74,7 +74,7 @@ class LocalRuntime(OneVersion):
             RuntimeStep("stop", "Stop the shop", self._stop),
             RuntimeStep("database", "Drop the database and its role", self._drop),
             RuntimeStep("files", "Erase files and credentials", self._erase),
-            RuntimeStep("prove", "Prove that nothing is left", self._prove_gone),
+            RuntimeStep("verify", "Prove that nothing is left", self._prove_gone),
         )
 
     async def credentials(self, store: Store) -> AdminCredentials | None:
