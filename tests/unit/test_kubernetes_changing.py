@@ -502,7 +502,7 @@ async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
 async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
     runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_steps, "_PROOF", 0.2)
+    monkeypatch.setattr(version_steps, "_STOREFRONT_TIMEOUT_S", 0.2)
     with pytest.raises(PermanentError) as error:
         await upgrade(runtime, "verify")
     assert error.value.code == "store_not_answering"

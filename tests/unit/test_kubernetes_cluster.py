@@ -196,7 +196,7 @@ async def test_an_answer_that_is_no_object(
     cluster: KubernetesClient, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
-    monkeypatch.setattr(cluster_module, "_BODY_LIMIT", 500)
+    monkeypatch.setattr(cluster_module, "_MAX_BODY_BYTES", 500)
     with pytest.raises(RuntimeUnavailable, match="larger than 500 bytes"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     monkeypatch.undo()

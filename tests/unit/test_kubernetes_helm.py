@@ -184,7 +184,7 @@ async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_pat
 async def test_one_that_will_not_end_is_killed(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helm_module, "_GRACE", 0.2)
+    monkeypatch.setattr(helm_module, "_TERMINATION_GRACE_S", 0.2)
     helm = script("trap '' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done", timeout=0.5)
     began = time.monotonic()
     with pytest.raises(TransientError, match="did not end within") as error:

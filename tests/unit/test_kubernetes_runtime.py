@@ -164,7 +164,7 @@ async def test_a_role_binding_counts_a_moment_later(
 async def test_what_is_forbidden_for_good_is_said(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(namespace_setup, "_SETTLING", 0.3)
+    monkeypatch.setattr(namespace_setup, "_ROLE_BINDING_TIMEOUT_S", 0.3)
     fake.refuse = lambda r: (
         (403, 'User "p" cannot patch resource "x"') if "networkpolicies" in r.path else None
     )
@@ -177,7 +177,7 @@ async def test_quotas_are_counted_before_anything_comes(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create(runtime, "namespace")
-    monkeypatch.setattr(namespace_setup, "_COUNTING", 0.3)
+    monkeypatch.setattr(namespace_setup, "_QUOTA_STATUS_TIMEOUT_S", 0.3)
     quota = f"{HOME}/resourcequotas/store"
     counted = fake.objects[quota].pop("status")
     runtime_ground = runtime._create_steps._namespace_setup
@@ -372,7 +372,7 @@ async def test_what_holds_it_is_said(
         "nothing is forced"
     )
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
-    monkeypatch.setattr(delete_steps, "_GONE_TIMEOUT", 0.1)
+    monkeypatch.setattr(delete_steps, "_NAMESPACE_TIMEOUT_S", 0.1)
     with pytest.raises(TransientError, match="The cluster names no cause") as error:
         await delete(runtime, "gone")
     assert error.value.code == "namespace_stuck"
@@ -419,7 +419,7 @@ async def test_what_is_left_is_named(
     await fake.put("/api/v1/persistentvolumes/free", {"spec": {}})
     await delete(runtime, "verify")
     await fake.put(path, content)
-    monkeypatch.setattr(delete_steps, "_LEFT_TIMEOUT", 0.1)
+    monkeypatch.setattr(delete_steps, "_LEFTOVERS_TIMEOUT_S", 0.1)
     with pytest.raises(TransientError, match=named) as error:
         await delete(runtime, "verify")
     assert error.value.code == "leftovers"
