@@ -37,7 +37,10 @@ def create_app(settings: Settings) -> web.Application:
     callers = Authenticator(accounts=accounts, settings=settings)
     relay = Relay(database=database, bus=bus)
     admission = StoreAdmission(
-        database=database, engines=engines, settings=settings, dispatch_command=relay.announce
+        database=database,
+        engines=engines,
+        settings=settings,
+        dispatch_command=relay.dispatch_command,
     )
     changes = VersionAdmission(
         database=database,
@@ -48,9 +51,9 @@ def create_app(settings: Settings) -> web.Application:
     api = Api(
         database=database,
         admission=admission,
-        changes=changes,
+        version_admission=changes,
         accounts=accounts,
-        callers=callers,
+        authenticator=callers,
         engines=engines,
         runtime=runtime,
         settings=settings,
@@ -58,9 +61,9 @@ def create_app(settings: Settings) -> web.Application:
     pages = Pages(
         database=database,
         admission=admission,
-        changes=changes,
+        version_admission=changes,
         accounts=accounts,
-        callers=callers,
+        authenticator=callers,
         engines=engines,
         runtime=runtime,
         settings=settings,
@@ -83,10 +86,10 @@ def create_app(settings: Settings) -> web.Application:
         service=SERVICE,
         required_checks={"database": database.check_connection},
         reported_checks={"bus": bus.check_connection},
-        render_error_page=pages.error,
+        render_error_page=pages.render_error_page,
     )
     app.add_routes(api.routes())
-    pages.add_to(app)
+    pages.register(app)
     app.cleanup_ctx.append(make_cleanup_context(running))
     return app
 

@@ -170,7 +170,7 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
             await world.tell(5)
             await all_published(world, 15)
             late = Relay(database=database, bus=bus)
-            assert await late._publish(taken) == (PublishedRows((), 10), True)
+            assert await late._publish_rows(taken) == (PublishedRows((), 10), True)
             await world.tell(1)
             await all_published(world, 16)
             await eventually(lambda: len(heard) == 16)
@@ -297,8 +297,8 @@ async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World)
         assert taken is not None
         taken[1] = taken[1]._replace(time="yesterday")
         publisher = Relay(database=database, bus=bus)
-        assert await publisher._publish(taken) == (PublishedRows((), 3), True)
-        assert await publisher._publish(taken[1:2]) == (PublishedRows((), 2), True)
+        assert await publisher._publish_rows(taken) == (PublishedRows((), 3), True)
+        assert await publisher._publish_rows(taken[1:2]) == (PublishedRows((), 2), True)
 
 
 async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: World) -> None:
@@ -313,7 +313,7 @@ async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: Wo
         broken = OutboxRow(
             "cmd_x", "command", "x", "storefleet.create", None, None, None, {"never": object()}
         )
-        assert await Relay(database=database, bus=bus)._send_ahead(broken) is False
+        assert await Relay(database=database, bus=bus)._send_early(broken) is False
 
 
 async def test_a_restart_of_nats_loses_nothing(world: World) -> None:

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from services.gateway.api import openapi
 from services.gateway.api.requests import (
-    Body,
-    NewRollback,
-    NewStore,
-    NewTenant,
-    NewToken,
-    NewVersion,
+    CreateStoreBody,
+    CreateTenantBody,
+    CreateTokenBody,
+    RequestBody,
+    RollBackStoreBody,
+    UpgradeStoreBody,
 )
 from services.gateway.api.routes import Api
 from storefleet.core import messages, models
@@ -29,12 +29,12 @@ from storefleet.core.store_names import find_name_problem
 from tests.support.sources import ROOT, codes_in
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-BODIES: dict[str, type[Body]] = {
-    "createStore": NewStore,
-    "upgradeStore": NewVersion,
-    "rollBackStore": NewRollback,
-    "createTenant": NewTenant,
-    "createToken": NewToken,
+BODIES: dict[str, type[RequestBody]] = {
+    "createStore": CreateStoreBody,
+    "upgradeStore": UpgradeStoreBody,
+    "rollBackStore": RollBackStoreBody,
+    "createTenant": CreateTenantBody,
+    "createToken": CreateTokenBody,
 }
 #: What writes events.
 WRITERS = (
@@ -63,7 +63,7 @@ ELSEWHERE = {
 @cache
 def document() -> dict[str, Any]:
     """As it is served: JSON has no dates and no anchors."""
-    content: dict[str, Any] = json.loads(json.dumps(openapi.document()))
+    content: dict[str, Any] = json.loads(json.dumps(openapi.load_document()))
     return content
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from services.gateway.dashboard.event_texts import sentence
-from services.gateway.dashboard.sign_in import local
+from services.gateway.dashboard.event_texts import describe_event
+from services.gateway.dashboard.sign_in import sanitize_redirect_target
 from services.gateway.dashboard.view_models import (
-    address,
-    amount,
-    form_parameters,
-    operation,
-    versions,
+    format_quantity,
+    make_operation_view,
+    make_url_preview,
+    make_versions_view,
+    parse_form_parameters,
 )
 from storefleet.core.models import Event, Failure, utc_now
 from storefleet.core.settings import Settings
@@ -48,14 +48,14 @@ SCHEMA: dict[str, Any] = {
 )
 def test_form_fields_become_parameters(sent: dict[str, str], found: dict[str, Any]) -> None:
     form = {f"parameters.shop.{name}": value for name, value in sent.items()}
-    assert form_parameters({**form, "parameters.other.title": "x"}, "shop", SCHEMA) == found
+    assert parse_form_parameters({**form, "parameters.other.title": "x"}, "shop", SCHEMA) == found
 
 
 @pytest.mark.parametrize(
     "target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"]
 )
 def test_pages_of_ours(target: str) -> None:
-    assert local(target) == target
+    assert sanitize_redirect_target(target) == target
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_pages_of_ours(target: str) -> None:
     ],
 )
 def test_everything_else(target: str) -> None:
-    assert local(target) == "/stores"
+    assert sanitize_redirect_target(target) == "/stores"
 
 
 WRONG = {"detail": "Wrong."}
@@ -152,7 +152,7 @@ def event(
     ],
 )
 def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
-    assert sentence(shown) == summary
+    assert describe_event(shown) == summary
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
     ],
 )
 def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, bool]) -> None:
-    assert tuple(address(Settings(**chosen)).values()) == shown
+    assert tuple(make_url_preview(Settings(**chosen)).values()) == shown
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, b
     ],
 )
 def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
-    assert amount(quantity) == shown
+    assert format_quantity(quantity) == shown
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,9 @@ def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
 def test_an_operation_knows_its_place(
     state: str, steps: str, error: Failure | None, place: tuple[int, int], states: str
 ) -> None:
-    shown = operation(things.operation("upgrade", state, steps, error=error, asked=things.UP))
+    shown = make_operation_view(
+        things.operation("upgrade", state, steps, error=error, asked=things.UP)
+    )
     assert shown is not None
     assert (shown["position"], shown["total"]) == place
     assert " ".join(step["state"] for step in shown["steps"]) == states
@@ -236,17 +238,29 @@ def test_an_operation_knows_its_place(
 
 def test_versions_newest_first_and_older_ones_marked() -> None:
     upgrade = things.operation("upgrade", "succeeded", "dump+", asked=things.UP)
-    shown = versions(things.store("ready"), things.versioned_engine(), way_back=None, why_not=None)
+    shown = make_versions_view(
+        things.store("ready"),
+        things.versioned_engine(),
+        reversible_upgrade=None,
+        unsupported_reason=None,
+    )
     assert [(each["version"], each["older"]) for each in shown["others"]] == [
         ("11.0.2", False),
         ("10.9.0", True),
     ]
     assert shown["back"] is None
     newer = things.store("ready", engine_version="11.0.2")
-    shown = versions(newer, things.versioned_engine(), way_back=upgrade, why_not=None)
+    shown = make_versions_view(
+        newer, things.versioned_engine(), reversible_upgrade=upgrade, unsupported_reason=None
+    )
     assert shown["back"]["version"] == "11.0.1"
     assert shown["back"]["saved_at"] == "2026-11-20T10:00:00.000Z"
-    gone = versions(things.store("ready", engine_version="9"), None, way_back=None, why_not="No.")
+    gone = make_versions_view(
+        things.store("ready", engine_version="9"),
+        None,
+        reversible_upgrade=None,
+        unsupported_reason="No.",
+    )
     assert gone == {
         "current": {"version": "9", "notes": ""},
         "others": [],

@@ -6,8 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
-from services.gateway.api.requests import NewTenant, NewToken, identifier, number, parsed, path_id
-from services.gateway.api.responses import accepted
+from services.gateway.api.requests import (
+    CreateTenantBody,
+    CreateTokenBody,
+    get_path_id,
+    parse_body,
+    parse_id,
+    parse_number,
+)
+from services.gateway.api.responses import make_accepted_response
 from storefleet.admission.stores import StoreAdmission
 from storefleet.auth.accounts import Accounts
 from storefleet.core.errors import Conflict, NotFound
@@ -32,12 +39,12 @@ class Administration:
         database: Database,
         accounts: Accounts,
         admission: StoreAdmission,
-        caller: Callable[[web.Request, Scope], Awaitable[Principal]],
+        authorize: Callable[[web.Request, Scope], Awaitable[Principal]],
     ) -> None:
         self._database = database
         self._accounts = accounts
         self._admission = admission
-        self._caller = caller
+        self._authorize = authorize
 
     def routes(self) -> Sequence[web.RouteDef]:
         v1 = "/api/v1"
@@ -52,8 +59,8 @@ class Administration:
         )
 
     async def create_tenant(self, request: web.Request) -> web.Response:
-        await self._caller(request, "operator")
-        body = parsed(NewTenant, await read_json(request))
+        await self._authorize(request, "operator")
+        body = parse_body(CreateTenantBody, await read_json(request))
         tenant = await self._accounts.create_tenant(name=body.name, email=body.email)
         shape = {
             "tenant": tenant.tenant_id,
@@ -64,17 +71,17 @@ class Administration:
         return web.json_response(shape, status=201, headers={"Cache-Control": "no-store"})
 
     async def list_tokens(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
+        caller = await self._authorize(request, "tokens:write")
         return web.json_response(
             {
-                "data": [_token(t) for t in await self._accounts.list_tokens(caller)],
+                "data": [_make_token_json(t) for t in await self._accounts.list_tokens(caller)],
                 "has_more": False,
             }
         )
 
     async def create_token(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
-        body = parsed(NewToken, await read_json(request))
+        caller = await self._authorize(request, "tokens:write")
+        body = parse_body(CreateTokenBody, await read_json(request))
         token = await self._accounts.create_token(
             caller,
             name=body.name,
@@ -84,48 +91,50 @@ class Administration:
             expires_at=utc_now() + timedelta(days=body.expires_in_days),
             request_id=request[REQUEST_ID],
         )
-        shape = {**_token(token), "token": token["token"]}
+        shape = {**_make_token_json(token), "token": token["token"]}
         return web.json_response(shape, status=201, headers={"Cache-Control": "no-store"})
 
     async def revoke_token(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "tokens:write")
+        caller = await self._authorize(request, "tokens:write")
         await self._accounts.revoke_token(
-            caller, token_id=path_id(request, TOKEN_PREFIX), request_id=request[REQUEST_ID]
+            caller, token_id=get_path_id(request, TOKEN_PREFIX), request_id=request[REQUEST_ID]
         )
         return web.Response(status=204)
 
     # dead letters ---------------------------------------------------------------------------------------------------
 
     async def list_dead_letters(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
+        caller = await self._authorize(request, "stores:read")
         async with self._database.connection() as conn:
             page, more = await dead_letters.list_page(
                 conn,
-                tenant_id=_whose(caller),
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", DEAD_LETTER_PREFIX),
+                tenant_id=_get_tenant_filter(caller),
+                limit=parse_number(request, "limit", 25, 1, 100),
+                starting_after=parse_id(request, "starting_after", DEAD_LETTER_PREFIX),
             )
-        return web.json_response({"data": [_letter(letter) for letter in page], "has_more": more})
+        return web.json_response(
+            {"data": [_make_dead_letter_json(letter) for letter in page], "has_more": more}
+        )
 
     async def get_dead_letter(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        letter_id = path_id(request, DEAD_LETTER_PREFIX)
+        caller = await self._authorize(request, "stores:read")
+        letter_id = get_path_id(request, DEAD_LETTER_PREFIX)
         async with self._database.connection() as conn:
             letter = await dead_letters.find_dead_letter(
-                conn, tenant_id=_whose(caller), letter_id=letter_id
+                conn, tenant_id=_get_tenant_filter(caller), letter_id=letter_id
             )
         if letter is None:
             raise NotFound("There is no such dead letter.")
         payload = bytes(letter["payload"]).decode(errors="replace")
-        return web.json_response({**_letter(letter), "payload": payload})
+        return web.json_response({**_make_dead_letter_json(letter), "payload": payload})
 
     async def replay_dead_letter(self, request: web.Request) -> web.Response:
         """A given-up operation is retried; an unreadable message is sent again as it was."""
-        caller = await self._caller(request, "stores:write")
-        letter_id = path_id(request, DEAD_LETTER_PREFIX)
+        caller = await self._authorize(request, "stores:write")
+        letter_id = get_path_id(request, DEAD_LETTER_PREFIX)
         async with self._database.transaction() as conn:
             letter = await dead_letters.find_dead_letter(
-                conn, tenant_id=_whose(caller), letter_id=letter_id, lock=True
+                conn, tenant_id=_get_tenant_filter(caller), letter_id=letter_id, lock=True
             )
             if letter is None:
                 raise NotFound("There is no such dead letter.")
@@ -140,7 +149,8 @@ class Administration:
                 )
                 await dead_letters.mark_replayed(conn, letter["id"])
                 return web.json_response(
-                    {**_letter(letter), "replayed_at": format_timestamp(utc_now())}, status=202
+                    {**_make_dead_letter_json(letter), "replayed_at": format_timestamp(utc_now())},
+                    status=202,
                 )
         owner = caller.model_copy(update={"tenant_id": letter["tenant_id"]})
         taken = await self._admission.retry_operation(
@@ -148,15 +158,15 @@ class Administration:
         )
         async with self._database.transaction() as conn:
             await dead_letters.mark_replayed(conn, letter["id"])
-        return accepted(taken)
+        return make_accepted_response(taken)
 
 
-def _whose(caller: Principal) -> str | None:
+def _get_tenant_filter(principal: Principal) -> str | None:
     """An operator sees everybody's dead letters."""
-    return None if caller.has_scope("operator") else caller.tenant_id
+    return None if principal.has_scope("operator") else principal.tenant_id
 
 
-def _token(record: Any) -> dict[str, Any]:
+def _make_token_json(record: Any) -> dict[str, Any]:
     return {
         "id": record["id"],
         "name": record["name"],
@@ -168,7 +178,7 @@ def _token(record: Any) -> dict[str, Any]:
     }
 
 
-def _letter(record: Any) -> dict[str, Any]:
+def _make_dead_letter_json(record: Any) -> dict[str, Any]:
     return {
         "id": record["id"],
         "tenant_id": record["tenant_id"],

@@ -8,12 +8,12 @@ from aiohttp import web
 
 
 @cache
-def document() -> dict[str, object]:
+def load_document() -> dict[str, object]:
     content: dict[str, object] = yaml.safe_load(
         (Path(__file__).parent / "openapi.yaml").read_text(encoding="utf-8")
     )
     return content
 
 
-async def handle(_request: web.Request) -> web.Response:
-    return web.json_response(document())
+async def get_openapi_document(_request: web.Request) -> web.Response:
+    return web.json_response(load_document())

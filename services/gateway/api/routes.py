@@ -11,17 +11,17 @@ from aiohttp import web
 from services.gateway.api import openapi
 from services.gateway.api.administration import Administration
 from services.gateway.api.requests import (
-    NewRollback,
-    NewStore,
-    NewVersion,
-    identifier,
-    number,
-    parsed,
-    path_id,
-    store_ref,
-    word,
+    CreateStoreBody,
+    RollBackStoreBody,
+    UpgradeStoreBody,
+    get_path_id,
+    get_store_ref,
+    parse_body,
+    parse_id,
+    parse_number,
+    parse_text,
 )
-from services.gateway.api.responses import accepted
+from services.gateway.api.responses import make_accepted_response
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
 from storefleet.auth.accounts import Accounts
@@ -36,7 +36,7 @@ from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID, read_json
 from storefleet.runtimes.protocol import Runtime
 
-_LONGEST_WAIT = 60
+_MAX_WAIT_S = 60
 _OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
@@ -48,30 +48,30 @@ class Api:
         *,
         database: Database,
         admission: StoreAdmission,
-        changes: VersionAdmission,
+        version_admission: VersionAdmission,
         accounts: Accounts,
-        callers: Authenticator,
+        authenticator: Authenticator,
         engines: Engines,
         runtime: Runtime,
         settings: Settings,
     ) -> None:
         self._database = database
         self._admission = admission
-        self._changes = changes
-        self._callers = callers
+        self._version_admission = version_admission
+        self._authenticator = authenticator
         self._engines = engines
         self._runtime = runtime
         self._default_engine = engines.default(settings.default_engine)
-        self._kept = timedelta(days=settings.keep_days)
+        self._retention = timedelta(days=settings.keep_days)
         self._administration = Administration(
-            database=database, accounts=accounts, admission=admission, caller=self._caller
+            database=database, accounts=accounts, admission=admission, authorize=self._authorize
         )
 
     def routes(self) -> Sequence[web.RouteDef]:
         v1 = "/api/v1"
         return (
-            web.get(f"{v1}/openapi.json", openapi.handle),
-            web.get(f"{v1}/me", self.me),
+            web.get(f"{v1}/openapi.json", openapi.get_openapi_document),
+            web.get(f"{v1}/me", self.get_me),
             web.get(f"{v1}/engines", self.list_engines),
             web.get(f"{v1}/stores", self.list_stores),
             web.post(f"{v1}/stores", self.create_store),
@@ -80,25 +80,25 @@ class Api:
             web.post(f"{v1}/stores/{{ref}}/retry", self.retry_store),
             web.post(f"{v1}/stores/{{ref}}/upgrade", self.upgrade_store),
             web.post(f"{v1}/stores/{{ref}}/rollback", self.roll_back_store),
-            web.get(f"{v1}/stores/{{ref}}/history", self.list_history),
-            web.get(f"{v1}/stores/{{ref}}/usage", self.read_usage),
+            web.get(f"{v1}/stores/{{ref}}/history", self.list_version_history),
+            web.get(f"{v1}/stores/{{ref}}/usage", self.get_resource_usage),
             web.post(f"{v1}/stores/{{ref}}/credentials", self.reveal_credentials),
-            web.get(f"{v1}/stores/{{ref}}/events", self.list_events),
-            web.get(f"{v1}/stores/{{ref}}/logs", self.read_logs),
+            web.get(f"{v1}/stores/{{ref}}/events", self.list_store_events),
+            web.get(f"{v1}/stores/{{ref}}/logs", self.get_logs),
             web.get(f"{v1}/operations", self.list_operations),
             web.get(f"{v1}/operations/{{id}}", self.get_operation),
             web.post(f"{v1}/operations/{{id}}/cancel", self.cancel_operation),
             *self._administration.routes(),
         )
 
-    async def _caller(self, request: web.Request, scope: Scope) -> Principal:
-        caller = await self._callers.authenticate(request)
+    async def _authorize(self, request: web.Request, scope: Scope) -> Principal:
+        caller = await self._authenticator.authenticate(request)
         if not caller.has_scope(scope):
             raise Forbidden(f"This needs the scope “{scope}”.", code="scope_missing")
         return caller
 
-    async def me(self, request: web.Request) -> web.Response:
-        caller = await self._callers.authenticate(request)
+    async def get_me(self, request: web.Request) -> web.Response:
+        caller = await self._authenticator.authenticate(request)
         return web.json_response(
             {
                 "tenant": caller.tenant_id,
@@ -110,7 +110,7 @@ class Api:
         )
 
     async def list_engines(self, request: web.Request) -> web.Response:
-        await self._caller(request, "stores:read")
+        await self._authorize(request, "stores:read")
         data = [
             {**engine.to_json(), "default": engine.name == self._default_engine}
             for engine in self._engines
@@ -120,21 +120,21 @@ class Api:
     # stores ---------------------------------------------------------------------------------------------------------
 
     async def list_stores(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
+        caller = await self._authorize(request, "stores:read")
         async with self._database.connection() as conn:
             page, more = await stores.list_page(
                 conn,
                 tenant_id=caller.tenant_id,
-                state=word(request, "state", STORE_STATES),
-                query=word(request, "q"),
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", STORE_PREFIX),
+                state=parse_text(request, "state", STORE_STATES),
+                query=parse_text(request, "q"),
+                limit=parse_number(request, "limit", 25, 1, 100),
+                starting_after=parse_id(request, "starting_after", STORE_PREFIX),
             )
         return web.json_response({"data": [store.to_json() for store in page], "has_more": more})
 
     async def create_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
-        body = parsed(NewStore, await read_json(request))
+        caller = await self._authorize(request, "stores:write")
+        body = parse_body(CreateStoreBody, await read_json(request))
         taken = await self._admission.create_store(
             caller,
             name=body.name,
@@ -145,104 +145,107 @@ class Api:
             request_id=request[REQUEST_ID],
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
-        return accepted(taken)
+        return make_accepted_response(taken)
 
     async def get_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        store = await self._store(caller, request)
+        caller = await self._authorize(request, "stores:read")
+        store = await self._find_store(caller, request)
         return web.json_response(store.to_json())
 
     async def delete_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
-        return accepted(
+        caller = await self._authorize(request, "stores:write")
+        return make_accepted_response(
             await self._admission.delete_store(
-                caller, store_ref=store_ref(request), request_id=request[REQUEST_ID]
+                caller, store_ref=get_store_ref(request), request_id=request[REQUEST_ID]
             )
         )
 
     async def retry_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
-        return accepted(
+        caller = await self._authorize(request, "stores:write")
+        return make_accepted_response(
             await self._admission.retry_operation(
-                caller, store_ref=store_ref(request), request_id=request[REQUEST_ID]
+                caller, store_ref=get_store_ref(request), request_id=request[REQUEST_ID]
             )
         )
 
     async def upgrade_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
-        await self._store(caller, request)
-        body = parsed(NewVersion, await read_json(request))
-        return accepted(
-            await self._changes.upgrade_store(
+        caller = await self._authorize(request, "stores:write")
+        await self._find_store(caller, request)
+        body = parse_body(UpgradeStoreBody, await read_json(request))
+        return make_accepted_response(
+            await self._version_admission.upgrade_store(
                 caller,
-                store_ref=store_ref(request),
+                store_ref=get_store_ref(request),
                 version=body.version,
                 request_id=request[REQUEST_ID],
             )
         )
 
     async def roll_back_store(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
-        await self._store(caller, request)
-        body = parsed(NewRollback, await read_json(request))
-        return accepted(
-            await self._changes.roll_back_store(
+        caller = await self._authorize(request, "stores:write")
+        await self._find_store(caller, request)
+        body = parse_body(RollBackStoreBody, await read_json(request))
+        return make_accepted_response(
+            await self._version_admission.roll_back_store(
                 caller,
-                store_ref=store_ref(request),
+                store_ref=get_store_ref(request),
                 restore=body.restore,
                 discard_orders=body.discard_orders,
                 request_id=request[REQUEST_ID],
             )
         )
 
-    async def list_history(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        store = await self._store(caller, request)
+    async def list_version_history(self, request: web.Request) -> web.Response:
+        caller = await self._authorize(request, "stores:read")
+        store = await self._find_store(caller, request)
         async with self._database.connection() as conn:
             page, more = await version_changes.list_version_history(
                 conn,
                 store=store,
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", OPERATION_PREFIX),
+                limit=parse_number(request, "limit", 25, 1, 100),
+                starting_after=parse_id(request, "starting_after", OPERATION_PREFIX),
             )
         return web.json_response({"data": [entry.to_json() for entry in page], "has_more": more})
 
-    async def read_usage(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        store = await self._store(caller, request)
-        return web.json_response(await usage(self._engines, self._runtime, store))
+    async def get_resource_usage(self, request: web.Request) -> web.Response:
+        caller = await self._authorize(request, "stores:read")
+        store = await self._find_store(caller, request)
+        return web.json_response(await read_resource_usage(self._engines, self._runtime, store))
 
     async def reveal_credentials(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "credentials:read")
-        store = await self._store(caller, request)
-        credentials = await reveal(
+        caller = await self._authorize(request, "credentials:read")
+        store = await self._find_store(caller, request)
+        credentials = await reveal_credentials(
             self._database, self._runtime, caller, store, request[REQUEST_ID]
         )
         return web.json_response(credentials, headers={"Cache-Control": "no-store"})
 
-    async def list_events(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        store = await self._store(caller, request)
+    async def list_store_events(self, request: web.Request) -> web.Response:
+        caller = await self._authorize(request, "stores:read")
+        store = await self._find_store(caller, request)
         async with self._database.connection() as conn:
             page, more = await event_history.list_store_events(
                 conn,
                 tenant_id=caller.tenant_id,
                 store_id=store.id,
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", EVENT_PREFIX),
+                limit=parse_number(request, "limit", 25, 1, 100),
+                starting_after=parse_id(request, "starting_after", EVENT_PREFIX),
             )
         return web.json_response({"data": [event.to_json() for event in page], "has_more": more})
 
-    async def read_logs(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
-        store = await self._store(caller, request)
-        lines = await self._runtime.logs(store, tail=number(request, "tail", 100, 1, 1000))
+    async def get_logs(self, request: web.Request) -> web.Response:
+        caller = await self._authorize(request, "stores:read")
+        store = await self._find_store(caller, request)
+        lines = await self._runtime.logs(store, tail=parse_number(request, "tail", 100, 1, 1000))
         return web.json_response({"data": lines})
 
-    async def _store(self, caller: Principal, request: web.Request) -> Store:
+    async def _find_store(self, caller: Principal, request: web.Request) -> Store:
         async with self._database.connection() as conn:
             store = await stores.find_store(
-                conn, tenant_id=caller.tenant_id, store_ref=store_ref(request), retention=self._kept
+                conn,
+                tenant_id=caller.tenant_id,
+                store_ref=get_store_ref(request),
+                retention=self._retention,
             )
         if store is None:
             raise NotFound("There is no such store.")
@@ -251,15 +254,15 @@ class Api:
     # operations -----------------------------------------------------------------------------------------------------
 
     async def list_operations(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:read")
+        caller = await self._authorize(request, "stores:read")
         async with self._database.connection() as conn:
             page, more = await operations.list_page(
                 conn,
                 tenant_id=caller.tenant_id,
-                store_id=identifier(request, "store_id", STORE_PREFIX),
-                state=word(request, "state", _OPERATION_STATES),
-                limit=number(request, "limit", 25, 1, 100),
-                starting_after=identifier(request, "starting_after", OPERATION_PREFIX),
+                store_id=parse_id(request, "store_id", STORE_PREFIX),
+                state=parse_text(request, "state", _OPERATION_STATES),
+                limit=parse_number(request, "limit", 25, 1, 100),
+                starting_after=parse_id(request, "starting_after", OPERATION_PREFIX),
             )
         return web.json_response(
             {"data": [operation.to_json() for operation in page], "has_more": more}
@@ -267,9 +270,9 @@ class Api:
 
     async def get_operation(self, request: web.Request) -> web.Response:
         """With `?wait=<seconds>`: answered when the operation has ended, or after that time."""
-        caller = await self._caller(request, "stores:read")
-        operation_id = path_id(request, OPERATION_PREFIX)
-        deadline = time.monotonic() + number(request, "wait", 0, 0, _LONGEST_WAIT)
+        caller = await self._authorize(request, "stores:read")
+        operation_id = get_path_id(request, OPERATION_PREFIX)
+        deadline = time.monotonic() + parse_number(request, "wait", 0, 0, _MAX_WAIT_S)
         pause = 0.05
         while True:
             async with self._database.connection() as conn:
@@ -284,15 +287,17 @@ class Api:
             pause = min(0.5, pause * 1.3)
 
     async def cancel_operation(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "stores:write")
+        caller = await self._authorize(request, "stores:write")
         operation = await self._admission.cancel_operation(
-            caller, operation_id=path_id(request, OPERATION_PREFIX), request_id=request[REQUEST_ID]
+            caller,
+            operation_id=get_path_id(request, OPERATION_PREFIX),
+            request_id=request[REQUEST_ID],
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)
 
 
-async def reveal(
-    database: Database, runtime: Runtime, caller: Principal, store: Store, request_id: str
+async def reveal_credentials(
+    database: Database, runtime: Runtime, principal: Principal, store: Store, request_id: str
 ) -> dict[str, str]:
     """The store's admin sign-in, after a line in the audit log; raises Conflict while there is none."""
     credentials = (
@@ -305,8 +310,8 @@ async def reveal(
     async with database.transaction() as conn:
         await access.insert_audit_entry(
             conn,
-            tenant_id=caller.tenant_id,
-            actor=caller.token_id or caller.user_id,
+            tenant_id=principal.tenant_id,
+            actor=principal.token_id or principal.user_id,
             action="credentials.reveal",
             target=store.id,
             request_id=request_id,
@@ -314,7 +319,7 @@ async def reveal(
     return credentials._asdict()
 
 
-async def usage(engines: Engines, runtime: Runtime, store: Store) -> dict[str, Any]:
+async def read_resource_usage(engines: Engines, runtime: Runtime, store: Store) -> dict[str, Any]:
     """The store's plan, and how much of it is taken; `resources` is null where nothing limits the store."""
     engine = engines.find(store.engine)
     plan = engine.plan(store.plan) if engine else None

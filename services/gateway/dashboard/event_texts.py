@@ -5,7 +5,7 @@ from typing import Any
 
 from storefleet.core.models import Event
 
-_SENTENCES = {
+_TEXTS = {
     "store.requested": "Requested",
     "store.provisioning": "Provisioning began",
     "store.ready": "Ready",
@@ -14,25 +14,25 @@ _SENTENCES = {
     "store.deleting": "Deletion requested",
     "store.deleted": "Deleted, nothing is left",
 }
-_UNNAMED = {"from": "the version before", "to": "another version"}
+_DEFAULT_VERSIONS = {"from": "the version before", "to": "another version"}
 
 
-def sentence(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """For the list of what happened, and for people who do not see its icon."""
     operation = event.data.get("operation") or {}
     if event.type == "store.step":
-        return _step(operation.get("steps", [])) or _asked(operation)
+        return _describe_step(operation.get("steps", [])) or _describe_queued_operation(operation)
     if event.type == "store.failed":
         failure = event.data["store"].get("failure") or {}
         return f"Failed: {failure.get('detail', 'no reason was given')}"
     if event.type in ("store.rolling_back", "store.rolled_back"):
-        return _way_back(operation, began=event.type == "store.rolling_back")
+        return _describe_rollback(operation, is_start=event.type == "store.rolling_back")
     if event.type == "store.ready" and operation.get("kind") in ("upgrade", "rollback"):
-        return _unchanged(operation)
-    return _SENTENCES.get(event.type, event.type).format(**_versions(operation))
+        return _describe_unchanged_store(operation)
+    return _TEXTS.get(event.type, event.type).format(**_get_versions(operation))
 
 
-def _step(steps: list[Mapping[str, Any]]) -> str:
+def _describe_step(steps: list[Mapping[str, Any]]) -> str:
     done = [step for step in steps if step["state"] == "succeeded"]
     running = [step for step in steps if step["state"] == "running"]
     if running and running[0]["message"]:
@@ -44,9 +44,9 @@ def _step(steps: list[Mapping[str, Any]]) -> str:
     return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else ""
 
 
-def _asked(operation: Mapping[str, Any]) -> str:
+def _describe_queued_operation(operation: Mapping[str, Any]) -> str:
     """Nobody works on it yet."""
-    asked = _versions(operation)
+    asked = _get_versions(operation)
     kinds = {
         "upgrade": f"Upgrade to {asked['to']} requested",
         "rollback": f"Roll back to {asked['to']} requested",
@@ -54,25 +54,25 @@ def _asked(operation: Mapping[str, Any]) -> str:
     return kinds.get(operation.get("kind", ""), "Waiting")
 
 
-def _way_back(operation: Mapping[str, Any], *, began: bool) -> str:
+def _describe_rollback(operation: Mapping[str, Any], *, is_start: bool) -> str:
     """A roll back that a person asked for, or the way back of an upgrade that did not work."""
-    asked = _versions(operation)
+    asked = _get_versions(operation)
     if operation.get("kind") == "rollback":
-        return f"Roll back to {asked['to']} began" if began else f"Rolled back to {asked['to']}"
-    if began:
-        return f"Going back to {asked['from']}: {_cause(operation) or 'the upgrade did not work'}"
+        return f"Roll back to {asked['to']} began" if is_start else f"Rolled back to {asked['to']}"
+    if is_start:
+        return f"Going back to {asked['from']}: {_get_failure_detail(operation) or 'the upgrade did not work'}"
     return f"Back on {asked['from']}"
 
 
-def _unchanged(operation: Mapping[str, Any]) -> str:
+def _describe_unchanged_store(operation: Mapping[str, Any]) -> str:
     """An upgrade or a roll back that ended before it has changed anything."""
     what = "Not upgraded" if operation["kind"] == "upgrade" else "Not rolled back"
-    return f"{what}: {_cause(operation) or 'it was cancelled'}"
+    return f"{what}: {_get_failure_detail(operation) or 'it was cancelled'}"
 
 
-def _cause(operation: Mapping[str, Any]) -> str:
+def _get_failure_detail(operation: Mapping[str, Any]) -> str:
     return str((operation.get("error") or {}).get("detail", ""))
 
 
-def _versions(operation: Mapping[str, Any]) -> dict[str, str]:
-    return {**_UNNAMED, **(operation.get("input") or {})}
+def _get_versions(operation: Mapping[str, Any]) -> dict[str, str]:
+    return {**_DEFAULT_VERSIONS, **(operation.get("input") or {})}

@@ -35,7 +35,7 @@ _NEXT_STEPS = {
     429: "Wait a little, then try again.",
     503: "Nothing is lost. Try again in a few seconds.",
 }
-_TITLES = {
+_FIELD_NAMES = {
     "/name": "The name",
     "/engine": "The kind of shop",
     "/version": "The version",
@@ -43,22 +43,24 @@ _TITLES = {
 }
 
 
-class Frame:
+class PageShell:
     """Knows the caller of a page, and draws what is around its content."""
 
-    def __init__(self, *, database: Database, callers: Authenticator, settings: Settings) -> None:
+    def __init__(
+        self, *, database: Database, authenticator: Authenticator, settings: Settings
+    ) -> None:
         self.database = database
         self.settings = settings
-        self._callers = callers
-        self.secure = settings.gateway_url.startswith("https://")
-        self.kept = timedelta(days=settings.keep_days)
+        self._authenticator = authenticator
+        self.is_https = settings.gateway_url.startswith("https://")
+        self.retention = timedelta(days=settings.keep_days)
 
-    async def signed_in(self, request: web.Request) -> Principal | None:
-        return await self._callers.find_signed_in_user(request)
+    async def find_signed_in_user(self, request: web.Request) -> Principal | None:
+        return await self._authenticator.find_signed_in_user(request)
 
-    async def person(self, request: web.Request) -> Principal:
+    async def require_signed_in_user(self, request: web.Request) -> Principal:
         """Who is signed in; raises a redirect to the sign-in otherwise."""
-        caller = await self._callers.find_signed_in_user(request)
+        caller = await self._authenticator.find_signed_in_user(request)
         if caller is None:
             if request.headers.get("HX-Request"):
                 raise Unauthenticated("Sign in again.")
@@ -67,33 +69,35 @@ class Frame:
             raise web.HTTPSeeOther("/login" if known else f"/login?next={quote(target, safe='')}")
         return caller
 
-    async def acting(self, request: web.Request) -> tuple[Principal, dict[str, str]]:
+    async def read_signed_in_form(self, request: web.Request) -> tuple[Principal, dict[str, str]]:
         """Who sends this form, and its fields; raises Forbidden for forms that are not ours."""
-        caller = await self.person(request)
+        caller = await self.require_signed_in_user(request)
         self.check_origin(request)
         form = await read_form(request)
         check_csrf(caller, form.pop("csrf_token", ""))
         return caller, form
 
     def check_origin(self, request: web.Request) -> None:
-        self._callers.check_origin(request)
+        self._authenticator.check_origin(request)
 
-    def live_port(self) -> int | None:
+    def get_live_port(self) -> int | None:
         """None when a proxy serves gateway and notifier under one address."""
         public = urlsplit(self.settings.public_live_url)
         return public.port if public.netloc else self.settings.notifier_port
 
-    async def context(self, request: web.Request, caller: Principal) -> dict[str, Any]:
+    async def make_context(self, request: web.Request, caller: Principal) -> dict[str, Any]:
         async with self.database.connection() as conn:
             seq = await event_history.read_last_seq(conn)
         return {
-            "me": view_models.me(caller),
+            "me": view_models.make_principal_view(caller),
             "csrf": caller.csrf,
-            "live": {"port": self.live_port(), "seq": seq},
+            "live": {"port": self.get_live_port(), "seq": seq},
             "request_id": request[REQUEST_ID],
         }
 
-    async def error(self, request: web.Request, problem: RequestError) -> web.StreamResponse:
+    async def render_error_page(
+        self, request: web.Request, problem: RequestError
+    ) -> web.StreamResponse:
         """Problems of the API are JSON; a person sees a page."""
         wants_page = "text/html" in request.headers.get("Accept", "") and not request.headers.get(
             "HX-Request"
@@ -101,11 +105,11 @@ class Frame:
         if request.path.startswith("/api/") or not wants_page:
             return make_problem_response(request, problem)
         try:
-            caller = await self._callers.find_signed_in_user(request)
+            caller = await self._authenticator.find_signed_in_user(request)
         except DatabaseUnavailable:
             caller = None
         context = {
-            "me": view_models.me(caller) if caller else None,
+            "me": view_models.make_principal_view(caller) if caller else None,
             "csrf": caller.csrf if caller else None,
             "live": None,
             "request_id": request[REQUEST_ID],
@@ -117,12 +121,12 @@ class Frame:
                 "next": _NEXT_STEPS.get(problem.status),
             },
         }
-        response = render("error.html", request, context, status=problem.status)
+        response = render_template("error.html", request, context, status=problem.status)
         response.headers.update(make_problem_headers(problem))
         return response
 
 
-def render(
+def render_template(
     template: str, request: web.Request, context: dict[str, Any], *, status: int = 200
 ) -> web.Response:
     return aiohttp_jinja2.render_template(template, request, context, status=status)
@@ -141,25 +145,25 @@ async def read_form(request: web.Request) -> dict[str, str]:
     }
 
 
-def shown_errors(
-    error: RequestError | None, titles: Mapping[str, str] | None = None
+def make_field_errors(
+    error: RequestError | None, field_names: Mapping[str, str] | None = None
 ) -> list[dict[str, str]]:
     """What is wrong with a form, each with a pointer to its field; `titles` are what the form calls those."""
     if error is None:
         return []
-    named = {**_TITLES, **(titles or {})}
+    named = {**_FIELD_NAMES, **(field_names or {})}
     pairs = error.errors or (("", error.detail),)
     return [
-        {"pointer": pointer, "detail": _sentence(named.get(pointer), detail)}
+        {"pointer": pointer, "detail": _make_error_sentence(named.get(pointer), detail)}
         for pointer, detail in pairs
     ]
 
 
-def form_key(form: dict[str, str]) -> str:
+def get_idempotency_key(form: dict[str, str]) -> str:
     """Which makes a form that is sent twice count once."""
     return form.get("idempotency_key") or secrets.token_urlsafe(16)
 
 
-def _sentence(title: str | None, detail: str) -> str:
-    text = f"{title} {detail}" if title else detail
+def _make_error_sentence(field_name: str | None, detail: str) -> str:
+    text = f"{field_name} {detail}" if field_name else detail
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

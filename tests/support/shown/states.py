@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jinja2
 
 from services.gateway.dashboard import view_models
-from services.gateway.dashboard.pages import Assets
-from services.gateway.dashboard.store_page import FIXED
+from services.gateway.dashboard.pages import AssetManifest
+from services.gateway.dashboard.store_page import VERSION_CHANGES_UNSUPPORTED
 from storefleet.core.models import Operation, Store
 from storefleet.database.version_changes import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine
@@ -48,7 +48,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["asset"] = Assets(DASHBOARD / "static" / "dist")
+    made.globals["asset"] = AssetManifest(DASHBOARD / "static" / "dist")
     return made
 
 
@@ -84,20 +84,25 @@ def page(
     """The page of a store, with what its latest operation says."""
     context: dict[str, Any] = {
         "store": {**shown.to_json(), "engine_title": "WooCommerce"},
-        "operation": view_models.operation(last),
-        "events": [view_models.event(event) for event in things.events(shown, last)],
+        "operation": view_models.make_operation_view(last),
+        "events": [view_models.make_event_view(event) for event in things.events(shown, last)],
         "logs": [
             f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200"
             for n in range(20)
         ],
         "credentials": None,
-        "versions": view_models.versions(
-            shown, engine or things.versioned_engine(), way_back=back, why_not=why_not
+        "versions": view_models.make_versions_view(
+            shown,
+            engine or things.versioned_engine(),
+            reversible_upgrade=back,
+            unsupported_reason=why_not,
         ),
-        "usage": view_models.usage(
+        "usage": view_models.make_resource_usage_view(
             {"title": "Small", "resources": [use._asdict() for use in uses]}
         ),
-        "history": view_models.history(entries, older=older, paged="op_9" if older else None),
+        "history": view_models.make_history_view(
+            entries, has_older=older, starting_after="op_9" if older else None
+        ),
         **more,
     }
     return Shown("stores/detail.html", context)
@@ -112,7 +117,7 @@ def _quiet() -> dict[str, Shown]:
         "code": "not_ready",
         "detail": "The store is upgrading; only a ready one can be upgraded: wait until its upgrade has ended.",
     }
-    away = view_models.usage(
+    away = view_models.make_resource_usage_view(
         {}, problem="It cannot be read at the moment. The cluster does not answer."
     )
     signed = {
@@ -131,7 +136,13 @@ def _quiet() -> dict[str, Shown]:
             older=True,
         ),
         "ready-one-version": page(ready, made, engine=one),
-        "ready-here": page(store("ready", plan=""), made, engine=one, usage=None, why_not=FIXED),
+        "ready-here": page(
+            store("ready", plan=""),
+            made,
+            engine=one,
+            usage=None,
+            why_not=VERSION_CHANGES_UNSUPPORTED,
+        ),
         "ready-usage-away": page(ready, made, usage=away),
         "ready-credentials": page(ready, made, credentials=signed),
         "upgrade-open": page(ready, made, opened="upgrade"),
@@ -249,7 +260,7 @@ def _lists() -> dict[str, Shown]:
         "hibernating": None,
     }
     rows = [
-        view_models.store(
+        view_models.make_store_view(
             store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"),
             last,
             things.versioned_engine(),
@@ -270,8 +281,8 @@ def _lists() -> dict[str, Shown]:
 
 def _forms() -> dict[str, Shown]:
     both = [
-        view_models.engine(things.versioned_engine()),
-        view_models.engine(things.oscar_on("local")),
+        view_models.make_engine_view(things.versioned_engine()),
+        view_models.make_engine_view(things.oscar_on("local")),
     ]
     wrong = {
         "name": "Ä",
