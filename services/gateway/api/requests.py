@@ -49,7 +49,7 @@ class CreateTokenBody(RequestBody):
     expires_in_days: int = Field(90, ge=1, le=366)
 
 
-_BodyT = TypeVar("_Shape", bound=RequestBody)
+_BodyT = TypeVar("_BodyT", bound=RequestBody)
 
 
 def parse_body(model: type[_BodyT], body: dict[str, Any]) -> _BodyT:
