@@ -25,8 +25,8 @@ PLAN = SecretsPlan(
 )
 
 
-class Memory:
-    """A vault whose `add` loses against somebody faster when it is told so."""
+class MemorySecretStore:
+    """Keep secrets in memory; `create` loses against the content in `faster`."""
 
     def __init__(self, faster: dict[str, SecretContent] | None = None) -> None:
         self.kept: dict[str, SecretContent] = {}
@@ -35,102 +35,102 @@ class Memory:
     async def read(self, name: str) -> SecretContent | None:
         return self.kept.get(name)
 
-    async def add(self, name: str, content: SecretContent) -> None:
+    async def create(self, name: str, content: SecretContent) -> None:
         self.kept.setdefault(name, self.faster.get(name, content))
 
-    async def remove(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         self.kept.pop(name, None)
 
 
 async def test_all_of_them_are_made_once() -> None:
-    vault = Memory()
-    assert await secrets.ensure_secrets(vault, PLAN) == [
+    secret_store = MemorySecretStore()
+    assert await secrets.ensure_secrets(secret_store, PLAN) == [
         POSTGRES_SECRET,
         DATABASE_SECRET,
         NATS_SECRET,
         BUS_SECRET,
         ADMIN_SECRET,
     ]
-    before = dict(vault.kept)
-    assert await secrets.ensure_secrets(vault, PLAN) == []
-    assert vault.kept == before
+    before = dict(secret_store.kept)
+    assert await secrets.ensure_secrets(secret_store, PLAN) == []
+    assert secret_store.kept == before
 
 
 async def test_addresses_carry_the_passwords_of_the_servers() -> None:
-    vault = Memory()
-    await secrets.ensure_secrets(vault, PLAN)
-    password = vault.kept[POSTGRES_SECRET]["postgres_storefleet"]
-    assert vault.kept[DATABASE_SECRET] == {
+    secret_store = MemorySecretStore()
+    await secrets.ensure_secrets(secret_store, PLAN)
+    password = secret_store.kept[POSTGRES_SECRET]["postgres_storefleet"]
+    assert secret_store.kept[DATABASE_SECRET] == {
         "url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"
     }
-    assert set(vault.kept[BUS_SECRET]) == set(RIGHTS)
+    assert set(secret_store.kept[BUS_SECRET]) == set(RIGHTS)
     assert (
-        vault.kept[BUS_SECRET]["reaper"]
-        == f"nats://reaper:{vault.kept[NATS_SECRET]['nats_reaper']}@nats:4222"
+        secret_store.kept[BUS_SECRET]["reaper"]
+        == f"nats://reaper:{secret_store.kept[NATS_SECRET]['nats_reaper']}@nats:4222"
     )
-    every = [value for content in vault.kept.values() for value in content.values()]
+    every = [value for content in secret_store.kept.values() for value in content.values()]
     assert len(set(every)) == len(every)
 
 
 async def test_servers_of_others_get_no_secrets_of_ours() -> None:
-    vault = Memory()
-    await secrets.ensure_secrets(vault, SecretsPlan(admin_email="admin@example.com"))
-    assert set(vault.kept) == {ADMIN_SECRET}
+    secret_store = MemorySecretStore()
+    await secrets.ensure_secrets(secret_store, SecretsPlan(admin_email="admin@example.com"))
+    assert set(secret_store.kept) == {ADMIN_SECRET}
 
 
 async def test_stores_have_a_role_where_they_have_databases() -> None:
-    vault = Memory()
+    secret_store = MemorySecretStore()
     await secrets.ensure_secrets(
-        vault,
+        secret_store,
         SecretsPlan(
             admin_email="a@example.com", postgres_address="127.0.0.1:5432", has_stores=True
         ),
     )
-    assert vault.kept[DATABASE_SECRET]["stores_url"].startswith("postgresql://storefleet_stores:")
+    assert secret_store.kept[DATABASE_SECRET]["stores_url"].startswith("postgresql://storefleet_stores:")
 
 
 async def test_whoever_is_faster_decides() -> None:
     theirs = {"postgres_postgres": "a", "postgres_storefleet": "b"}
-    vault = Memory({POSTGRES_SECRET: theirs})
-    await secrets.ensure_secrets(vault, PLAN)
-    assert ":b@" in vault.kept[DATABASE_SECRET]["url"]
+    secret_store = MemorySecretStore({POSTGRES_SECRET: theirs})
+    await secrets.ensure_secrets(secret_store, PLAN)
+    assert ":b@" in secret_store.kept[DATABASE_SECRET]["url"]
 
 
 async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
-    vault = Memory()
-    await secrets.ensure_secrets(vault, PLAN)
-    first = vault.kept.pop(ADMIN_SECRET)
-    assert await secrets.ensure_secrets(vault, PLAN) == [ADMIN_SECRET]
+    secret_store = MemorySecretStore()
+    await secrets.ensure_secrets(secret_store, PLAN)
+    first = secret_store.kept.pop(ADMIN_SECRET)
+    assert await secrets.ensure_secrets(secret_store, PLAN) == [ADMIN_SECRET]
     assert is_id(first["tenant"], TENANT_PREFIX)
-    assert vault.kept[ADMIN_SECRET]["tenant"] == first["tenant"]
-    assert vault.kept[ADMIN_SECRET]["password"] != first["password"]
+    assert secret_store.kept[ADMIN_SECRET]["tenant"] == first["tenant"]
+    assert secret_store.kept[ADMIN_SECRET]["password"] != first["password"]
 
 
 async def test_half_a_secret_is_named_and_left_alone() -> None:
-    vault = Memory()
-    vault.kept[NATS_SECRET] = {"nats_gateway": "x"}
+    secret_store = MemorySecretStore()
+    secret_store.kept[NATS_SECRET] = {"nats_gateway": "x"}
     with pytest.raises(
         DeploymentError, match=r"storefleet-nats .* lacks nats_node, .*delete the secret"
     ):
-        await secrets.ensure_secrets(vault, PLAN)
-    assert vault.kept[NATS_SECRET] == {"nats_gateway": "x"}
+        await secrets.ensure_secrets(secret_store, PLAN)
+    assert secret_store.kept[NATS_SECRET] == {"nats_gateway": "x"}
 
 
 async def test_all_of_them_are_forgotten() -> None:
-    vault = Memory()
-    await secrets.ensure_secrets(vault, PLAN)
-    await secrets.delete_secrets(vault)
-    await secrets.delete_secrets(vault)
-    assert vault.kept == {}
+    secret_store = MemorySecretStore()
+    await secrets.ensure_secrets(secret_store, PLAN)
+    await secrets.delete_secrets(secret_store)
+    await secrets.delete_secrets(secret_store)
+    assert secret_store.kept == {}
 
 
 async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
-    vault = FolderSecretStore(tmp_path)
-    await secrets.ensure_secrets(vault, PLAN)
+    secret_store = FolderSecretStore(tmp_path)
+    await secrets.ensure_secrets(secret_store, PLAN)
     (tmp_path / ".storefleet-nats.new").mkdir()  # a run that was killed
-    await vault.delete(NATS_SECRET)
-    await vault.delete(BUS_SECRET)
-    assert await secrets.ensure_secrets(vault, PLAN) == [NATS_SECRET, BUS_SECRET]
+    await secret_store.delete(NATS_SECRET)
+    await secret_store.delete(BUS_SECRET)
+    assert await secrets.ensure_secrets(secret_store, PLAN) == [NATS_SECRET, BUS_SECRET]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o700}
