@@ -86,7 +86,9 @@ async def test_stores_have_a_role_where_they_have_databases() -> None:
             admin_email="a@example.com", postgres_address="127.0.0.1:5432", has_stores=True
         ),
     )
-    assert secret_store.kept[DATABASE_SECRET]["stores_url"].startswith("postgresql://storefleet_stores:")
+    assert secret_store.kept[DATABASE_SECRET]["stores_url"].startswith(
+        "postgresql://storefleet_stores:"
+    )
 
 
 async def test_whoever_is_faster_decides() -> None:
