@@ -1,4 +1,4 @@
-"""A platform with real Oscar shops, and a real browser."""
+"""Fixtures: a platform with real Oscar stores, and a real browser."""
 
 import shutil
 import tempfile
@@ -54,7 +54,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser, platform: Platform) -> AsyncIterator[BrowserContext]:
-    """A fresh profile; whatever a page of the dashboard complains about fails the test."""
+    """A new browser profile; any console error of a dashboard page fails the test."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     problems: list[str] = []
 
@@ -76,7 +76,7 @@ async def context(browser: Browser, platform: Platform) -> AsyncIterator[Browser
 
 @pytest.fixture
 async def page(context: BrowserContext, platform: Platform) -> Page:
-    """Signed in, on the list of stores."""
+    """A page with a signed-in user, showing the list of stores."""
     page = await context.new_page()
     await sign_in(page, platform)
     return page
@@ -93,7 +93,7 @@ async def sign_in(page: Page, platform: Platform) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def baked(platform: Platform) -> AsyncIterator[Containers]:
-    """With the environment that the platform built for its local shops; its server runs."""
+    """Baked image content and a running database, with the environment of the local stores."""
     (venv,) = (platform.state_dir / "engines" / "oscar").glob("*/venv")
     folder, account = Path(tempfile.mkdtemp(prefix="storefleet-tests-")), find_account()
     give_folder(folder, account)

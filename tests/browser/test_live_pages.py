@@ -1,4 +1,4 @@
-"""Open pages follow what happens elsewhere, and catch up by themselves after a cut."""
+"""Open pages show changes made elsewhere, and catch up after a lost connection."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ REMEMBER = """
 """
 
 
-async def test_a_store_made_by_the_command_line_appears(page: Page, platform: Platform) -> None:
+async def test_store_created_by_cli_appears_on_open_page(page: Page, platform: Platform) -> None:
     await expect(page.locator("html")).to_have_attribute("data-live", "open")
     await page.evaluate("document.body.dataset.untouched = 'yes'")
     await _cli(platform, "stores", "create", "from-cli", "--no-wait")
@@ -25,12 +25,12 @@ async def test_a_store_made_by_the_command_line_appears(page: Page, platform: Pl
     await expect(row).to_have_attribute("data-store-state", "ready", timeout=40_000)
     await _cli(platform, "stores", "delete", "from-cli", "--confirm", "from-cli", "--wait")
     await expect(row).to_have_count(0, timeout=10_000)
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
-        "the page was loaded anew"
-    )
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was reloaded"
 
 
-async def test_a_cut_page_catches_up(context: BrowserContext, platform: Platform) -> None:
+async def test_page_catches_up_after_lost_connection(
+    context: BrowserContext, platform: Platform
+) -> None:
     line = Line()
     page = await context.new_page()
     await page.add_init_script(REMEMBER)
@@ -56,13 +56,13 @@ async def test_a_cut_page_catches_up(context: BrowserContext, platform: Platform
     await page.wait_for_function("last => window.seen.at(-1) >= last", arg=expected[-1])
     seen = [seq for seq in await page.evaluate("window.seen") if seq > before]
     assert [seq for seq in seen if seq in set(expected)] == expected, (
-        "missed, doubled or out of order"
+        "missing, duplicated or out of order"
     )
     assert len(seen) == len(set(seen))
 
 
 class Line:
-    """The page's way to the notifier, which the test can cut."""
+    """The page's connection to the notifier, which the test can cut."""
 
     def __init__(self) -> None:
         self._whole = True

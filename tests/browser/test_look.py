@@ -1,4 +1,4 @@
-"""Every state of every page, in both themes, on a desk and on a phone: no barrier that axe knows, nothing too wide."""
+"""Every state of every page, in both themes and two widths: no axe violation, no overflow."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ OPEN_ALL = "for (const each of document.querySelectorAll('details')) each.open =
 
 @pytest_asyncio.fixture(scope="session")
 async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
-    """The address of all states, and their names."""
+    """URL of the rendered states, and their names."""
     pages = dict(drawn())
 
     async def show(request: web.Request) -> web.Response:
@@ -37,7 +37,7 @@ async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-async def test_nobody_is_kept_out(
+async def test_pages_have_no_accessibility_violations(
     browser: Browser, gallery: tuple[str, list[str]], theme: str, width: int
 ) -> None:
     address, names = gallery
@@ -51,7 +51,7 @@ async def test_nobody_is_kept_out(
     page.on("pageerror", lambda error: found.append(str(error)))
     rules = (
         EVERYTHING if (theme, width) == ("light", 1280) else LOOKS
-    )  # the rest is the same in every look
+    )  # the other rules do not depend on theme and width
     axe = AXE.read_text(encoding="utf-8")
     for name in names:
         await page.goto(f"{address}/{name}")

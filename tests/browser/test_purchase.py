@@ -1,4 +1,4 @@
-"""The purchase as a script makes it: plain HTTP under the shop's host name, and the order found in the admin."""
+"""A scripted purchase: plain HTTP under the store's host name, then the order in the admin."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.platform import Client, Platform
 from tests.support.purchase import buy, find
 
 
-async def test_bought_by_http_found_by_the_admin_then_gone(platform: Platform) -> None:
+async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform: Platform) -> None:
     async with Client(platform) as client:
         store = await client.made(
             "http-shop", parameters={"title": "Plain Shop", "currency": "EUR"}
@@ -26,7 +26,7 @@ async def test_bought_by_http_found_by_the_admin_then_gone(platform: Platform) -
 
 
 async def _check_logs(client: Client, platform: Platform, store: dict[str, Any]) -> None:
-    """The ids of the click are on the lines of the store process."""
+    """Check that the log lines of the store's process carry the ids of the request."""
     _, listing = await client.insist("GET", f"operations?store_id={store['id']}")
     operation = listing["data"][0]
     mine = [
@@ -43,7 +43,7 @@ async def _check_logs(client: Client, platform: Platform, store: dict[str, Any])
 
 
 def _everything_written(platform: Platform) -> str:
-    """Logs, streams, and every command line and environment: no place for a password."""
+    """Return logs, streams, and every command line and environment; none may contain a password."""
     texts = [path.read_bytes() for path in (platform.state_dir / "logs").glob("*.log")]
     texts += [
         path.read_bytes() for path in (platform.state_dir / "nats").rglob("*") if path.is_file()

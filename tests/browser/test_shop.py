@@ -1,4 +1,4 @@
-"""From the dashboard to a bought product, its order in the shop's admin, and nothing left after the deletion."""
+"""Create a store on the dashboard, buy a product, find the order in the admin, delete the store."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ from tests.support.platform import Client, Platform
 READY = 40_000
 
 
-async def test_from_click_to_order_to_nothing(
+async def test_store_created_by_form_takes_order_and_is_deleted_completely(
     page: Page, context: BrowserContext, platform: Platform
 ) -> None:
     await _create(page, "first-shop", title="First Shop")
@@ -24,7 +24,7 @@ async def test_from_click_to_order_to_nothing(
 
 
 async def _create(page: Page, name: str, *, title: str) -> None:
-    """By the form; then the open page alone shows how the store comes up."""
+    """Create a store by the form; the open page shows its progress without a reload."""
     await page.get_by_role("link", name="Create store").first.click()
     await page.fill("#name", name)
     await page.fill("#parameter-oscar-title", title)
@@ -78,7 +78,7 @@ async def _buy(shop: Page, url: str) -> str:
 
 
 async def _find_order(admin: Page, page: Page, order: str) -> None:
-    """With the sign-in that the dashboard reveals."""
+    """Sign in with the admin credentials that the dashboard reveals, and open the order."""
     await page.get_by_role("button", name="Reveal admin sign-in").click()
     username = await page.inner_text("#credential-username")
     password = await page.inner_text("#credential-password")
@@ -105,7 +105,9 @@ async def _delete(page: Page, name: str) -> None:
         assert probe.connect_ex(("127.0.0.1", urlsplit(url).port or 0)) != 0
 
 
-async def test_works_without_script(platform: Platform, context: BrowserContext) -> None:
+async def test_dashboard_without_javascript_creates_and_deletes_store(
+    platform: Platform, context: BrowserContext
+) -> None:
     assert context.browser is not None
     plain = await context.browser.new_context(java_script_enabled=False)
     page = await plain.new_page()

@@ -1,4 +1,4 @@
-"""The shop's commands for containers, run as plain processes: bake, database, setup, serve; and their bad days."""
+"""Oscar's container commands run as plain processes: bake, database, setup, serve, and failures."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.support.platform import free_ports
 from tests.support.polling import eventually
 
 
-async def test_a_shop_from_an_empty_database(shop: Containers) -> None:
+async def test_setup_of_empty_database_makes_store_serve(shop: Containers) -> None:
     assert {path.name for path in (shop.folder / "template").iterdir()} == {
         *("dump.sql", "migrations.txt", "cluster.tar", "files")
     }
@@ -49,7 +49,7 @@ async def test_a_shop_from_an_empty_database(shop: Containers) -> None:
     assert '"path": "/readyz"' not in told(shop, "serve")
 
 
-async def test_a_set_up_killed_while_it_restores_leaves_nothing_and_the_next_one_ends_the_same(
+async def test_setup_killed_during_restore_leaves_nothing_and_next_run_completes(
     shop: Containers,
 ) -> None:
     assert await shop.run("setup") == 0
@@ -64,12 +64,12 @@ async def test_a_set_up_killed_while_it_restores_leaves_nothing_and_the_next_one
         assert await shop.run("setup") == 0
         assert await shop.state() == whole
     assert all(left in ({}, {**whole, "auth_user": 0}, whole) for left in seen), seen
-    assert kills >= 4, "too few were hit at all"
-    assert {} in seen, "none was hit while it restored"
+    assert kills >= 4, "too few processes were killed"
+    assert {} in seen, "no process was killed during the restore"
 
 
 async def _kill_in_the_middle(shop: Containers) -> bool:
-    """Whether it was killed while its session was at work."""
+    """Kill a set-up while its session is active; return whether the kill hit it."""
     watch = await shop.connect()
     running = shop.start("setup")
     ended = asyncio.create_task(running.ended())
@@ -86,7 +86,7 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
         gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'store'"
 
         async def alone() -> bool:
-            return bool(await watch.fetchval(gone))  # the server has noticed, and rolled back
+            return bool(await watch.fetchval(gone))  # the server has rolled back
 
         await eventually(alone, within=10)
         return code == -signal.SIGKILL
@@ -94,7 +94,7 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
         await watch.close()
 
 
-async def test_two_set_ups_at_once_make_one_shop(shop: Containers) -> None:
+async def test_concurrent_setups_create_one_store(shop: Containers) -> None:
     twin = replace(shop.child("setup"), name="setup-twin")
     codes = await asyncio.gather(
         shop.run("setup"), run_to_end(twin, records=shop.folder / "pids", timeout=120)
@@ -103,14 +103,14 @@ async def test_two_set_ups_at_once_make_one_shop(shop: Containers) -> None:
     assert (await shop.state())["catalogue_product"] == 6
 
 
-async def test_a_database_of_somebody_else_is_left_alone(shop: Containers) -> None:
+async def test_setup_of_foreign_database_fails_and_changes_nothing(shop: Containers) -> None:
     await shop.ask("CREATE TABLE public.theirs (x int)")
-    assert await shop.run("setup") == 2  # no other try will do
+    assert await shop.run("setup") == 2  # a permanent error
     assert "Give the store an empty database" in told(shop, "setup").splitlines()[-1]
     assert list(await shop.state()) == ["theirs"]
 
 
-async def test_the_shop_waits_for_its_set_up_and_ends_at_once_while_it_waits(
+async def test_serve_waits_for_setup_and_stops_at_once_while_waiting(
     shop: Containers,
 ) -> None:
     running = shop.start("serve")
@@ -126,7 +126,7 @@ async def test_the_shop_waits_for_its_set_up_and_ends_at_once_while_it_waits(
         await end(running, signal.SIGTERM)
 
 
-async def test_begun_copies_are_made_anew_and_whole_ones_kept(shop: Containers) -> None:
+async def test_serve_replaces_incomplete_copies_and_keeps_complete_ones(shop: Containers) -> None:
     files = shop.folder / "files"
     for name in ("media", "index"):
         shutil.rmtree(files / name, ignore_errors=True)
@@ -151,11 +151,11 @@ async def test_begun_copies_are_made_anew_and_whole_ones_kept(shop: Containers) 
     finally:
         await end(running, signal.SIGTERM)
     assert not (files / "media" / "image_not_found.jpg").exists(), (
-        "what the owner removed stays removed"
+        "files that the owner deleted stay deleted"
     )
 
 
-async def test_the_database_survives_its_own_murder_and_a_killed_first_start(
+async def test_database_survives_kill_and_interrupted_first_start(
     shop: Containers,
 ) -> None:
     folder = shop.folder / "other"
@@ -181,13 +181,13 @@ async def test_the_database_survives_its_own_murder_and_a_killed_first_start(
     running = other.start("database", **where)
     await eventually(other.answers, within=READY)
     assert await other.ask("SELECT to_regclass('public.kept') IS NOT NULL")
-    client = await other.connect()  # a fast shutdown does not wait for it
+    client = await other.connect()  # a fast shutdown does not wait for clients
     assert await end(running, signal.SIGINT) < 4
     client.terminate()
     assert not (folder / "data.new").exists()
 
 
-async def test_only_the_stores_role_gets_in(shop: Containers) -> None:
+async def test_database_rejects_every_role_but_the_stores(shop: Containers) -> None:
     for user, database, password in (
         ("postgres", "store", ""),
         ("store", "template1", PASSWORD),
@@ -204,7 +204,7 @@ async def test_only_the_stores_role_gets_in(shop: Containers) -> None:
             )
 
 
-async def test_a_mistake_in_the_configuration_is_said_in_one_line(shop: Containers) -> None:
+async def test_invalid_configuration_exits_with_one_log_line(shop: Containers) -> None:
     content = json.loads((shop.folder / "store.json").read_text())
     del content["template_dir"]
     write_json(shop.folder / "bare.json", content, owner=shop.account)

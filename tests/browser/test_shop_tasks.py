@@ -1,4 +1,4 @@
-"""What the platform asks of a shop around an upgrade, run as plain processes: dump, restore, orders, set-up again."""
+"""Oscar's tasks around an upgrade, run as plain processes: dump, restore, orders, set-up."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from tests.support.polling import eventually
 from tests.support.purchase import buy
 
 SINCE = "2020-01-01T00:00:00.000Z"
-#: One whose repetition changes nothing, and on which no other one is built.
+#: A migration that is idempotent and that no other one depends on.
 CHANGE = "app = 'auth' AND name = '0012_alter_user_first_name_max_length'"
 
 
 async def asked(shop: Containers, task: str, name: str, **environment: str) -> dict[str, Any]:
-    """The task's answer."""
+    """Run a task and return its result."""
     code = await shop.run(task, STOREFLEET_DUMP=name, **environment)
     assert code == 0, told(shop, task)[-2000:]
     assert PASSWORD not in told(shop, task)
@@ -29,8 +29,8 @@ def dumps(shop: Containers) -> list[Path]:
     return sorted((shop.folder / "backups").iterdir())
 
 
-async def test_a_dump_comes_back_whole(shop: Containers) -> None:
-    """Also over tables of a later version, and several times."""
+async def test_restore_brings_back_complete_dump(shop: Containers) -> None:
+    """Repeated, and over tables of a later version."""
     assert await shop.run("setup") == 0
     before = await shop.state()
     answer = await asked(shop, "dump", "op_first")
@@ -46,7 +46,7 @@ async def test_a_dump_comes_back_whole(shop: Containers) -> None:
     assert await shop.state() == before
 
 
-async def test_a_dump_that_is_there_stays_and_three_are_kept(shop: Containers) -> None:
+async def test_dump_keeps_existing_file_and_newest_three(shop: Containers) -> None:
     assert await shop.run("setup") == 0
     first = await asked(shop, "dump", "op_kept")
     (shop.folder / "backups" / "op_killed.new").write_bytes(b"half")
@@ -56,7 +56,7 @@ async def test_a_dump_that_is_there_stays_and_three_are_kept(shop: Containers) -
     assert [path.name for path in dumps(shop)] == ["op_0.dump", "op_1.dump", "op_2.dump"]
 
 
-async def test_what_cannot_be_put_back_changes_nothing(shop: Containers) -> None:
+async def test_restore_of_invalid_dump_changes_nothing(shop: Containers) -> None:
     assert await shop.run("setup") == 0
     before = await shop.state()
     await asked(shop, "dump", "op_whole")
@@ -74,7 +74,7 @@ async def test_what_cannot_be_put_back_changes_nothing(shop: Containers) -> None
     assert await shop.state() == before
 
 
-async def test_a_restore_that_is_killed_changes_nothing(shop: Containers) -> None:
+async def test_restore_killed_midway_changes_nothing(shop: Containers) -> None:
     assert await shop.run("setup") == 0
     before = await shop.state()
     await asked(shop, "dump", "op_first")
@@ -92,7 +92,9 @@ async def test_a_restore_that_is_killed_changes_nothing(shop: Containers) -> Non
     assert await shop.state() == before
 
 
-async def test_orders_since_a_time_and_a_set_up_of_a_later_version(shop: Containers) -> None:
+async def test_orders_lists_orders_since_time_after_setup_of_later_version(
+    shop: Containers,
+) -> None:
     assert await shop.run("setup") == 0
     await shop.ask(f"DELETE FROM django_migrations WHERE {CHANGE}")  # noqa: S608
     words = "the database is not set up yet"

@@ -1,4 +1,4 @@
-"""Versions change while the page is open, which follows without a reload; and all of it works without script, too."""
+"""Version changes update the open page without a reload; they also work without JavaScript."""
 
 import re
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def atelier(world: World, rehearsal: Rehearsal) -> World:
 
 @pytest_asyncio.fixture
 async def opened(browser: Browser, atelier: World) -> AsyncIterator[Page]:
-    """Signed in; whatever the page complains about fails the test."""
+    """A page with a signed-in user; any console error fails the test."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     problems: list[str] = []
     context.on("console", lambda message: problems.extend(complaints(message)))
@@ -41,7 +41,7 @@ async def opened(browser: Browser, atelier: World) -> AsyncIterator[Page]:
 
 
 def complaints(message: ConsoleMessage) -> list[str]:
-    """A form that was refused is none."""
+    """Return a console message as a problem, unless it reports a rejected form."""
     refused = re.search(r"status of (409|422)", message.text)
     return [message.text] if message.type == "error" and not refused else []
 
@@ -78,7 +78,7 @@ def crash() -> PermanentError:
     )
 
 
-async def test_an_upgrade_is_followed_without_a_reload(
+async def test_upgrade_updates_open_page_without_reload(
     opened: Page, atelier: World, rehearsal: Rehearsal
 ) -> None:
     gate = Gate()
@@ -103,7 +103,7 @@ async def test_an_upgrade_is_followed_without_a_reload(
     await untouched(opened)
 
 
-async def test_the_way_back_is_followed_without_a_reload(
+async def test_automatic_rollback_updates_open_page_without_reload(
     opened: Page, atelier: World, rehearsal: Rehearsal
 ) -> None:
     gate = Gate()
@@ -132,7 +132,9 @@ async def test_the_way_back_is_followed_without_a_reload(
     await expect(opened.locator("#upgrade input:checked")).to_be_focused()
 
 
-async def test_orders_are_asked_about(opened: Page, atelier: World, rehearsal: Rehearsal) -> None:
+async def test_rollback_that_loses_orders_asks_for_confirmation(
+    opened: Page, atelier: World, rehearsal: Rehearsal
+) -> None:
     rehearsal.acts["orders"] = orders_found
     store = await atelier.api.ready("trading")
     accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
@@ -151,7 +153,7 @@ async def test_orders_are_asked_about(opened: Page, atelier: World, rehearsal: R
     await untouched(opened)
 
 
-async def test_a_refusal_is_said_where_it_was_asked(opened: Page, atelier: World) -> None:
+async def test_rejected_upgrade_shows_error_beside_its_form(opened: Page, atelier: World) -> None:
     store = await atelier.api.ready("changed-elsewhere")
     await show(opened, store, atelier)
     await opened.click("#upgrade > summary")
@@ -164,7 +166,7 @@ async def test_a_refusal_is_said_where_it_was_asked(opened: Page, atelier: World
     await untouched(opened)
 
 
-async def test_a_refusal_elsewhere_says_why(
+async def test_rejected_retry_on_outdated_page_shows_reason(
     opened: Page, atelier: World, rehearsal: Rehearsal
 ) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
@@ -173,7 +175,7 @@ async def test_a_refusal_elsewhere_says_why(
     await atelier.api.ended(accepted.body["operation"]["id"])
     await opened.route_web_socket(
         "**/api/v1/events*", lambda _line: None
-    )  # it does not hear of what happens elsewhere
+    )  # the page receives no events
     await show(opened, store, atelier)
     accepted = await atelier.api.post(f"/stores/{store['id']}/retry")
     await atelier.api.ended(accepted.body["operation"]["id"])
@@ -184,7 +186,7 @@ async def test_a_refusal_elsewhere_says_why(
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
 
 
-async def test_another_engine_brings_its_own_versions_and_plans(
+async def test_create_form_offers_versions_and_plans_of_engine(
     opened: Page, atelier: World
 ) -> None:
     await opened.goto(f"{atelier.url}/stores/new")
@@ -200,7 +202,7 @@ async def test_another_engine_brings_its_own_versions_and_plans(
     await expect(opened.locator("#plan-title")).to_have_text("Small")
 
 
-async def test_versions_change_without_script(browser: Browser, atelier: World) -> None:
+async def test_versions_change_without_javascript(browser: Browser, atelier: World) -> None:
     store = await atelier.api.ready("plain")
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
@@ -219,7 +221,7 @@ async def test_versions_change_without_script(browser: Browser, atelier: World) 
     await context.close()
 
 
-async def test_versions_change_by_keyboard_alone(opened: Page, atelier: World) -> None:
+async def test_upgrade_is_operable_by_keyboard(opened: Page, atelier: World) -> None:
     store = await atelier.api.ready("keyed")
     await show(opened, store, atelier)
     await opened.focus("#upgrade > summary")

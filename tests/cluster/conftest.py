@@ -1,4 +1,4 @@
-"""Tests on a real cluster, with the platform deployed in it; without one they fail."""
+"""Fixtures for tests on a real cluster with a deployed platform; without one, the tests fail."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Somebody follows docs/engines.md: the engine of its own files is made, upgraded, rolled back and deleted."""
+"""The engine of docs/engines.md, built from its files: create, upgrade, roll back and delete a store."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.polling import eventually
 
 @pytest.fixture(scope="module")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's files, and its image on the node: what its Dockerfile makes, without Docker."""
+    """Write the guide's files, and load the image of its Dockerfile, built without Docker."""
     folder = tmp_path_factory.mktemp("guide")
     made = guide.write(folder)
     program = (folder / "stores" / "kiosk" / "kiosk").read_bytes()
@@ -36,7 +36,7 @@ async def bench(charts: Path) -> AsyncIterator[Bench]:
         yield made
 
 
-async def test_the_guide_can_be_followed(bench: Bench) -> None:
+async def test_engine_of_guide_creates_upgrades_and_rolls_back(bench: Bench) -> None:
     store = bench.store().copy_with(
         engine="kiosk", engine_version="1.0.0", plan="small", parameters={"title": "Corner kiosk"}
     )
@@ -50,7 +50,7 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
         url = f"http://{service['spec']['clusterIP']}{path}"
 
         async def answered() -> str:
-            """The node may hear a moment late that a replaced pod is gone; asked again, the page is there."""
+            """Request the page; retry while the node still routes to a replaced pod."""
             try:
                 async with aiohttp.ClientSession() as http, http.get(url) as answer:
                     return await answer.text()
@@ -66,7 +66,7 @@ async def test_the_guide_can_be_followed(bench: Bench) -> None:
     assert "version 1.1.0" in await page()
     assert "ordered" in await page("/cgi-bin/order")
 
-    with pytest.raises(NothingChanged, match="1"):  # the order since then would go
+    with pytest.raises(NothingChanged, match="1"):  # the order placed since would be lost
         await bench.roll_back(store, "1.0.0", operation)
     store = await bench.roll_back(store, "1.0.0", operation, discard=True)
     assert "version 1.0.0" in await page()

@@ -1,4 +1,4 @@
-"""Medusa and Oscar from the version before to the newest and back, with orders that have to stay, and a customer."""
+"""Upgrade and roll back Medusa and Oscar while a customer visits; orders must be kept."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from tests.support.customer import Customer
 from tests.support.deployment import Deployment
 
 WITHIN = 180.0
-#: What a customer may miss; the machine of a test has more to do than a node has.
+#: Longest gap in seconds that a customer may see; a test machine is busier than a node.
 LONGEST_GAP = 5.0
 
 
 class Shop(NamedTuple):
-    """How an engine is bought from, and whose orders its administrator sees."""
+    """How to buy from an engine's store, and how to look an order up in its admin."""
 
     page: str
     expect: str
@@ -64,7 +64,7 @@ class Subject:
         return await self.api.ended(answer.body["operation"]["id"], within=WITHIN)
 
     async def changed(self, verb: str, then: str, **body: Any) -> None:
-        """With a customer who looks at a page all the time; the store has the version then."""
+        """Change the version while a customer requests a page; check the resulting version."""
         customer = Customer(
             self.at + self.shop.page, host=urlsplit(self.url).netloc, expect=self.shop.expect
         )
@@ -76,7 +76,7 @@ class Subject:
         print(
             f"{verb} to {then}: {len(customer.asked)} asked, gaps {customer.spans}, slowest {customer.slowest:.2f} s"
         )
-        if not body.get("restore"):  # for that a shop is closed
+        if not body.get("restore"):  # a restore stops the store
             assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems
 
     async def buy(self) -> str:
@@ -88,7 +88,7 @@ class Subject:
 
 
 @pytest.mark.parametrize("engine", sorted(SHOPS))
-async def test_orders_stay_from_version_to_version(deployment: Deployment, engine: str) -> None:
+async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: str) -> None:
     (offered,) = [
         each
         for each in (await deployment.api.get("/engines")).body["data"]

@@ -1,4 +1,4 @@
-"""Shops at their own hosts through a real ingress controller, by Ingress and by HTTPRoute; then nobody answers."""
+"""Stores at their own hosts through a real ingress controller, by Ingress and HTTPRoute."""
 
 import json
 import os
@@ -26,7 +26,7 @@ EXPOSURES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def door() -> str:
-    """Where Traefik answers, as this machine reaches it."""
+    """URL of Traefik as seen from this machine."""
     bare_cluster("ingress")
     found = json.loads(kubectl("get", "service", "traefik", "--namespace=traefik", "--output=json"))
     return f"http://{found['spec']['clusterIP']}"
@@ -67,7 +67,7 @@ async def seen(door: str, host: str) -> tuple[int, str]:
 
 
 def asked(host: str) -> list[tuple[str, int]]:
-    """What Traefik has answered under a host: path and status."""
+    """Return path and status of Traefik's responses for a host."""
     lines = kubectl("logs", "deployment/traefik", "--namespace=traefik").splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
     return [
@@ -77,7 +77,7 @@ def asked(host: str) -> list[tuple[str, int]]:
     ]
 
 
-async def test_a_shop_at_its_own_host_and_then_nobody(bench: Bench, door: str) -> None:
+async def test_store_answers_under_its_host_until_deleted(bench: Bench, door: str) -> None:
     store = await bench.create(a_shop(bench), within=120)
     host = f"{store.name}.shops.test"
     assert store.url == f"http://{host}/"
@@ -87,21 +87,21 @@ async def test_a_shop_at_its_own_host_and_then_nobody(bench: Bench, door: str) -
         return status == 200 and "Stoneware Mug" in text and "Exposed" in text
 
     await eventually(shows, within=20, every=0.2)
-    # Another name leads nowhere, whatever else is at the same door.
+    # Another host name gets 404 from the same controller.
     assert (await seen(door, "nobody.shops.test"))[0] == 404
 
     before = len(asked(host))
     await bench.delete(store)
     assert not await bench.exists(store)
     assert (await seen(door, host))[0] in {404, 503}
-    # The proof has asked at the door, and what it was told was not the shop.
+    # The storefront check requested the host through Traefik and did not get the store.
     proofs = asked(host)[before:]
-    assert proofs, "the reaper did not ask"
+    assert proofs, "the reaper did not check"
     assert proofs[-1][1] in {404, 503}
 
 
-async def test_the_proof_waits_for_as_long_as_somebody_answers(bench: Bench, door: str) -> None:
-    """Something of the store that was not taken away would be seen."""
+async def test_deletion_waits_while_host_still_answers(bench: Bench, door: str) -> None:
+    """A leftover of the store that still answers keeps the deletion from finishing."""
     store = await bench.create(a_shop(bench), within=120)
     host = f"{store.name}.shops.test"
 

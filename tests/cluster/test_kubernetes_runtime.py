@@ -1,4 +1,4 @@
-"""The kubernetes runtime on a real cluster: stores made, failing, mended, interrupted anywhere, and taken away."""
+"""The kubernetes runtime on a real cluster: create, fail, retry, interrupt and delete stores."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ async def bench() -> AsyncIterator[Bench]:
 # a store and its end --------------------------------------------------------------------------------------------------
 
 
-async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
+async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
     begun = time.monotonic()
     store = await bench.create(bench.store(title="Tea & “more”: {{ .Values }}"))
     assert time.monotonic() - begun < 20
@@ -82,7 +82,7 @@ async def test_from_nothing_to_a_shop_to_nothing(bench: Bench) -> None:
     }
 
 
-async def test_everything_again_changes_nothing(bench: Bench) -> None:
+async def test_repeated_steps_change_nothing(bench: Bench) -> None:
     store = await bench.create(bench.store())
     before, secret = await _uids(bench, store), await bench.runtime.credentials(store)
     await bench.create(store)
@@ -92,9 +92,7 @@ async def test_everything_again_changes_nothing(bench: Bench) -> None:
     operation = generate_id("op")
     await bench.step(store, "release", operation=operation)
     await bench.step(store, "release", operation=operation)
-    assert len(await bench.releases(store)) == 3, (
-        "taken over in the middle, it is not installed twice"
-    )
+    assert len(await bench.releases(store)) == 3, "a step that is taken over does not install twice"
     await bench.delete(store)
     await bench.delete(store)
 
@@ -113,7 +111,7 @@ async def _uids(bench: Bench, store: Store) -> set[str]:
     return {each["metadata"]["uid"] for found in every for each in found}
 
 
-async def test_what_a_namespace_does_not_let_in(bench: Bench) -> None:
+async def test_namespace_rejects_unsafe_and_oversized_pods(bench: Bench) -> None:
     store = bench.store()
     await bench.step(store, "namespace")
     container: dict[str, Any] = {"name": "x", "image": "storefleet/pocket:1.0.0"}
@@ -135,7 +133,7 @@ async def test_what_a_namespace_does_not_let_in(bench: Bench) -> None:
         assert error.value.code in ("pod_refused", "quota_exceeded")
 
 
-async def test_many_at_once_share_the_watch(bench: Bench) -> None:
+async def test_concurrent_creations_share_watches(bench: Bench) -> None:
     before = _requests("WATCH")
     stores = await asyncio.gather(*(bench.create(bench.store(), within=90) for _ in range(5)))
     assert _requests("WATCH") - before <= 8
@@ -151,7 +149,7 @@ def _requests(verb: str = "") -> float:
     )
 
 
-async def test_nothing_is_asked_when_nothing_happens(bench: Bench) -> None:
+async def test_idle_runtime_sends_no_requests(bench: Bench) -> None:
     await bench.create(bench.store())
     before = _requests()
     await asyncio.sleep(10)
@@ -162,7 +160,12 @@ async def test_nothing_is_asked_when_nothing_happens(bench: Bench) -> None:
 
 
 TROUBLES = (
-    ("image", "image_missing", 130, "no-such-image"),  # the node itself tries for most of that time
+    (
+        "image",
+        "image_missing",
+        130,
+        "no-such-image",
+    ),  # the node itself retries for most of this time
     ("quota", "quota_exceeded", 45, "exceeded quota: store"),
     ("database-quota", "quota_exceeded", 45, "exceeded quota: store"),
     ("root", "pod_refused", 45, "runAsNonRoot"),
@@ -172,8 +175,8 @@ TROUBLES = (
 )
 
 
-async def test_causes_are_named(bench: Bench) -> None:
-    """All of them side by side: most of it is waiting until one is certain."""
+async def test_failed_creations_name_their_cause(bench: Bench) -> None:
+    """Run all concurrently: most of the time passes in grace periods."""
     await asyncio.gather(*(_is_named(bench, *trouble) for trouble in TROUBLES))
 
 
@@ -186,11 +189,11 @@ async def _is_named(bench: Bench, trouble: str, code: str, within: float, words:
     await bench.delete(store, within=150)
 
 
-async def test_a_retry_goes_on_once_the_cause_is_gone(bench: Bench) -> None:
+async def test_retry_continues_after_cause_is_fixed(bench: Bench) -> None:
     await asyncio.gather(*(_goes_on(bench, bench, trouble) for trouble in ("setup", "crash")))
 
 
-async def test_a_retry_goes_on_with_a_larger_plan(bench: Bench) -> None:
+async def test_retry_continues_with_larger_plan(bench: Bench) -> None:
     async with opened_bench(engines=_generous()) as better:
         await asyncio.gather(
             *(_goes_on(bench, better, trouble) for trouble in ("quota", "database-quota"))
@@ -201,9 +204,7 @@ async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
     store = bench.store(trouble=trouble)
     await bench.fails(store)
     await bench.bless(store)
-    await asyncio.sleep(
-        10
-    )  # by now the controllers' own next try is further away than what follows may take
+    await asyncio.sleep(10)  # by now the controllers' own backoff exceeds the limit below
     await mended.create(store, within=30)
     await bench.delete(store)
 
@@ -219,7 +220,7 @@ def _generous() -> Engines:
     return Engines([engine.model_copy(update={"kubernetes": kubernetes})], runtime="kubernetes")
 
 
-async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
+async def test_foreign_namespace_is_never_changed(bench: Bench) -> None:
     store = bench.store()
     foreign = {
         "apiVersion": "v1",
@@ -246,7 +247,7 @@ async def test_a_foreign_namespace_is_not_touched(bench: Bench) -> None:
 
 
 def _helm_processes() -> list[int]:
-    """Runs of Helm that this process has begun."""
+    """Return the ids of the Helm processes that this process started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -261,7 +262,9 @@ def _helm_processes() -> list[int]:
 
 
 @pytest.mark.parametrize("status", ["pending-install", "pending-upgrade"])
-async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
+async def test_release_recovers_from_helm_killed_in_pending_status(
+    bench: Bench, status: str
+) -> None:
     store = await _died(bench, status)
     await bench.create(store)
     assert (await bench.releases(store))[-1] == "deployed"
@@ -269,12 +272,12 @@ async def test_helm_killed_in_the_middle(bench: Bench, status: str) -> None:
     web = await bench.cluster.list_objects(
         resource_kinds.DEPLOYMENT, namespace=make_resource_name(store.id)
     )
-    assert [each["metadata"]["name"] for each in web] == ["web"], "made once"
+    assert [each["metadata"]["name"] for each in web] == ["web"], "created once"
     await bench.delete(store)
 
 
 async def _died(bench: Bench, status: str) -> Store:
-    """A store in whose release Helm was killed; the moment for that is short, and may be missed."""
+    """Return a store whose Helm run was killed in `status`; retry, as the moment is short."""
     for _ in range(10):
         store = bench.store()
         await bench.step(store, "namespace")
@@ -287,13 +290,13 @@ async def _died(bench: Bench, status: str) -> Store:
         try:
             await task
         except TransientError as error:
-            assert error.code == "release_interrupted"  # noqa: PT017 - or it came to its end before
+            assert error.code == "release_interrupted"  # noqa: PT017 - or Helm finished before the kill
         if status in await bench.releases(store):
             return store
-    raise AssertionError("Helm was too fast ten times")
+    raise AssertionError("Helm finished before the kill ten times")
 
 
-async def test_helm_killed_at_any_time(bench: Bench) -> None:
+async def test_release_recovers_from_helm_killed_at_any_time(bench: Bench) -> None:
     store = bench.store()
     await bench.step(store, "namespace")
     for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.23, 0.26, 0.3, 0.35, 0.4):
@@ -307,7 +310,7 @@ async def test_helm_killed_at_any_time(bench: Bench) -> None:
     await bench.delete(store)
 
 
-async def test_helm_ends_with_the_step(bench: Bench) -> None:
+async def test_cancelled_step_ends_helm_process(bench: Bench) -> None:
     store = bench.store()
     await bench.step(store, "namespace")
     for after in (0.05, 0.15, 0.25):
@@ -322,7 +325,7 @@ async def test_helm_ends_with_the_step(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("last", ["namespace", "release"])
-async def test_a_creation_that_stopped_anywhere_can_be_taken_away(bench: Bench, last: str) -> None:
+async def test_partial_creation_can_be_deleted(bench: Bench, last: str) -> None:
     store = bench.store()
     for step in bench.runtime.create_steps(store):
         await step.run(bench.work(store))
@@ -332,8 +335,8 @@ async def test_a_creation_that_stopped_anywhere_can_be_taken_away(bench: Bench, 
     assert not await bench.exists(store)
 
 
-async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
-    """While helm runs, while the watch is open, and for longer than anybody would wait."""
+async def test_creation_survives_cut_and_frozen_connections(tmp_path: Path) -> None:
+    """Cut while Helm runs and while watches are open, and freeze without closing."""
     (port,) = free_ports(1)
     config, (host, target) = through(port, tmp_path)
     proxy = Proxy(port, target, host)
@@ -359,8 +362,8 @@ async def test_the_way_to_the_cluster_is_cut(tmp_path: Path) -> None:
         await proxy.cut()
 
 
-async def test_the_api_server_is_away_for_a_minute(bench: Bench) -> None:
-    """Creations and deletions under way, in all their steps, wait and go on."""
+async def test_operations_survive_api_server_outage_of_a_minute(bench: Bench) -> None:
+    """Creations and deletions in all their steps wait and continue."""
     leaving = await bench.create(bench.store())
     async with asyncio.TaskGroup() as group:
         group.create_task(bench.delete(leaving, within=300))
@@ -395,7 +398,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
-async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) -> None:
+async def test_process_killed_at_every_effect_reaches_same_end(
+    platform: Platform, bench: Bench
+) -> None:
     armed, visited = (
         Path(platform.settings["failpoint_file"]),
         Path(platform.settings["failpoint_log"]),
@@ -413,7 +418,9 @@ async def test_every_effect_survives_a_kill(platform: Platform, bench: Bench) ->
             effect = point.partition(":")[0]
             if effect in IN_DELETION:
                 store_id = (await client.made(f"killed-{number}"))["id"]
-                await asyncio.gather(*leaving)  # or one of them would be killed in its place
+                await asyncio.gather(
+                    *leaving
+                )  # otherwise one of them could visit the failpoint first
                 armed.write_text(point)
                 await _gone(client, store_id)
             elif effect in IN_RETRY:
@@ -437,7 +444,7 @@ async def _gone(client: Client, store_id: str) -> None:
 
 
 async def _retried(client: Client, bench: Bench, armed: Path | None = None, point: str = "") -> str:
-    """A creation that fails, whose release is then left as Helm leaves it when it dies, and that is tried again."""
+    """Fail a creation, leave its release pending as a killed Helm does, then retry it."""
     answer = await client.create(f"retried-{time.monotonic_ns()}", parameters={"trouble": "setup"})
     store_id: str = answer["store"]["id"]
     operation = await client.ended(answer["operation"]["id"], within=120)

@@ -1,4 +1,4 @@
-"""A Medusa store through the deployed platform: bought from by forms and by its API, dumped, put back, deleted."""
+"""A Medusa store on the deployed platform: purchases by forms and API, dump, restore, deletion."""
 
 import json
 import time
@@ -20,7 +20,7 @@ _TASK_WITHIN = 120.0
 
 
 class Shop(NamedTuple):
-    """A store that is ready, and where it answers."""
+    """A ready store and its addresses."""
 
     api: Api
     store: dict[str, Any]
@@ -48,20 +48,22 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     assert await deployment.left_of(store["id"]) == []
 
 
-async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop: Shop) -> None:
+async def test_medusa_store_takes_orders_and_restores_dump(
+    deployment: Deployment, shop: Shop
+) -> None:
     await _look_at_keys_and_admin(deployment, shop)
     sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
     by_forms = await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
     dump = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
     assert dump["bytes"] > 100_000
     again = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
-    assert again == dump, "a dump that is there is not made again"
+    assert again == dump, "an existing dump is kept"
     by_api = await medusa.buy_by_api(shop.url, at=shop.at)
 
     orders = await medusa.orders_of(shop.url, sign_in, at=shop.at)
     assert set(orders) == {by_forms, by_api}
     assert all(order["payment_status"] == "authorized" for order in orders.values()), (
-        "cash comes with the delivery"
+        "cash is paid on delivery"
     )
     assert orders[by_forms]["total"] == 2 * 18 + 5
 
@@ -83,7 +85,7 @@ async def test_bought_from_dumped_put_back_and_gone(deployment: Deployment, shop
 async def _look_at_what_is_told(
     deployment: Deployment, shop: Shop, sign_in: dict[str, str]
 ) -> None:
-    """Lines for people, and no secret in anything that is written about the store."""
+    """Check that logs exist and that no object, log or release contains a secret."""
     lines = (await shop.api.get(f"/stores/{shop.store['id']}/logs")).body["data"]
     assert any("Store started" in str(line) for line in lines), lines
     kinds = "pods,configmaps,statefulsets,deployments,jobs,cronjobs,services,events"
@@ -101,7 +103,7 @@ async def _look_at_what_is_told(
 
 
 async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
-    """Whoever has no key, or one of another store, is shown nothing; the admin's pages are there."""
+    """Check that a missing or foreign key is rejected and that the admin's pages are served."""
     key = await medusa.key_of(shop.url, at=shop.at)
     image = await deployment.run(
         "kubectl",
@@ -128,7 +130,7 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
 
 
 async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
-    """Run a task as the platform does: a Job of its own from the suspended CronJob; what it said at its end."""
+    """Run a task like the platform, as a Job from the suspended CronJob; return its result."""
     found = await deployment.run(
         "kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json"
     )

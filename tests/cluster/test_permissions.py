@@ -1,7 +1,7 @@
-"""Who may do what, asked of a real API server as each account: a table of attacks, and the daily work.
+"""Permissions of each service account on a real API server: attacks, and regular work.
 
-Nothing has to run for it: the chart's roles and policies are applied, and requests are sent as the accounts. Attacks
-are dry runs, which pass through everything that could refuse them and change nothing if it does not.
+No service runs: the tests apply the chart's roles and policies and send requests as the accounts.
+Attacks are dry runs, which pass through all admission checks and change nothing.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ REFUSALS = (403, 405, 409, 422)
 
 
 class Stage:
-    """The chart's permissions on the API server, and a store's namespace laid by the provisioner itself."""
+    """The chart's permissions on the API server, and a store's namespace set up as the provisioner."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -67,7 +67,7 @@ class Stage:
             await self.api.ask(*delete(path))
 
     async def _permissions(self) -> None:
-        """As the chart has them; those of a deployment stay, and have to be this chart's."""
+        """Apply the chart's permissions; those of a deployment are kept and must equal this chart's."""
         await self.insist(
             await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests")
         )
@@ -83,7 +83,7 @@ class Stage:
                 continue
             self._made.append(path_of(manifest))
             await self.insist(await self.api.apply(manifest, manager="tests"))
-        # A policy counts a moment after it was made; only then may an attack tell anything.
+        # A policy takes effect a moment after its creation; attacks are meaningless before that.
         probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
         await eventually(lambda: self._refused(probe, "is named st-"), within=30, every=0.3)
         await eventually(
@@ -98,7 +98,7 @@ class Stage:
         await self.insist(await self.api.apply(manifest, as_=PROVISIONER))
 
     async def _settled(self, manifest: Manifest) -> None:
-        """A role binding counts a moment after it was made, too."""
+        """Apply with retries: a role binding takes effect a moment after its creation."""
 
         async def done() -> bool:
             last.append(await self.api.apply(manifest, as_=PROVISIONER))
@@ -111,7 +111,7 @@ class Stage:
             raise AssertionError(last[-1]) from None
 
     async def _counted(self) -> None:
-        """Until then the quotas refuse everything, which would make attacks fail for no reason of theirs."""
+        """Wait until the quotas are counted; before that they reject everything, also attacks."""
 
         async def done() -> bool:
             found = await self.api.ask("GET", within(self.ground, "resourcequotas"))
@@ -124,7 +124,7 @@ class Stage:
 
 
 def shape_of(manifest: Manifest) -> Any:
-    """What makes it this chart's, whatever values it was deployed with."""
+    """Reduce a manifest to the parts that do not depend on the chart's values."""
     validations = manifest.get("spec", {}).get("validations", [])
     return manifest.get("rules"), manifest.get("roleRef"), len(validations)
 
@@ -145,7 +145,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.title.replace(" ", "-"))
-async def test_an_attack_is_refused(stage: Stage, attack: Attack) -> None:
+async def test_attack_is_rejected(stage: Stage, attack: Attack) -> None:
     call = attack.call(stage.ground)
     reply = await stage.api.ask(*call, as_=attack.who, dry=call.method != "GET", merge=attack.merge)
     assert reply.status in REFUSALS, reply
@@ -153,12 +153,12 @@ async def test_an_attack_is_refused(stage: Stage, attack: Attack) -> None:
     assert "no such key" not in reply.message, "the policy could not be evaluated"
 
 
-def test_no_attack_is_there_twice() -> None:
+def test_attack_titles_are_unique() -> None:
     titles = [attack.title for attack in ATTACKS]
     assert sorted(set(titles)) == sorted(titles)
 
 
-async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: Stage) -> None:
+async def test_repeated_namespace_setup_changes_nothing(stage: Stage) -> None:
     ground = stage.ground
     everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
     before = [
@@ -171,7 +171,7 @@ async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: 
         (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"]
         for each in everything
     ]
-    # quotas may have been counted in between, by the cluster itself
+    # the cluster may have updated the quotas' counts in between
     kept = [
         one == two
         for one, two, each in zip(before, after, everything, strict=False)
@@ -180,7 +180,7 @@ async def test_the_provisioner_lays_the_ground_again_and_changes_nothing(stage: 
     assert all(kept)
 
 
-async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
+async def test_provisioner_can_create_objects_of_a_store(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
     release = ground.object(
         "v1",
@@ -213,7 +213,7 @@ async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
         await stage.insist(await api.ask(*delete(path_of(each)), as_=PROVISIONER))
     await stage.insist(await api.ask("GET", within(ground, "events"), as_=PROVISIONER))
     await stage.insist(await api.ask("GET", path_of(ground.secrets[1]), as_=PROVISIONER))
-    # a pod that is not there: it may be asked for
+    # a pod that does not exist: the request is permitted
     for path, method in (("pods/none/log", "GET"), ("pods/none", "DELETE"), ("pods/none", "GET")):
         assert (await api.ask(method, within(ground, path), as_=PROVISIONER)).status == 404
 
@@ -229,7 +229,7 @@ async def test_the_provisioner_fills_the_namespace(stage: Stage) -> None:
         *("/apis/batch/v1/jobs", "/version", "/readyz"),
     ],
 )
-async def test_the_provisioner_looks_at_the_whole_cluster(stage: Stage, path: str) -> None:
+async def test_provisioner_can_list_and_watch_cluster(stage: Stage, path: str) -> None:
     query = {"labelSelector": "storefleet.dev/store"} if path.startswith("/api") else {}
     await stage.insist(await stage.api.ask("GET", path, as_=PROVISIONER, **query))
     if query:
@@ -237,7 +237,7 @@ async def test_the_provisioner_looks_at_the_whole_cluster(stage: Stage, path: st
         await stage.insist(await stage.api.ask("GET", path, as_=PROVISIONER, **watch))
 
 
-async def test_the_gateway_shows_sign_in_log_and_use(stage: Stage) -> None:
+async def test_gateway_can_read_credentials_logs_and_usage(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
     await stage.insist(await api.ask("GET", path_of(ground.secrets[0]), as_=GATEWAY))
     await stage.insist(
@@ -251,14 +251,14 @@ async def test_the_gateway_shows_sign_in_log_and_use(stage: Stage) -> None:
     assert {each["metadata"]["name"] for each in used.body["items"]} == {"store", "jobs", "objects"}
 
 
-async def test_a_pod_that_fits_is_taken(stage: Stage) -> None:
+async def test_compliant_pod_is_admitted(stage: Stage) -> None:
     await stage.insist(
         await stage.api.ask(*create(stage.ground.pod()), as_=ADMINISTRATOR, dry=True)
     )
 
 
-async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
-    """A quota's count is written by a controller, whatever the provisioner may not change."""
+async def test_quota_controller_can_update_status(stage: Stage) -> None:
+    """The quota controller writes counts that the provisioner may not change."""
     ground = Ground("counted")
     made = [ground.namespace, ground.bindings[0]]
     for each in made:
@@ -273,7 +273,7 @@ async def test_the_cluster_itself_is_not_hindered(stage: Stage) -> None:
     await removed_by_reaper(stage, ground)
 
 
-async def test_the_reaper_removes_a_store_under_its_uid(stage: Stage) -> None:
+async def test_reaper_deletes_namespace_with_uid_precondition(stage: Stage) -> None:
     ground = Ground("short")
     for each in (ground.namespace, *ground.bindings):
         await stage.as_provisioner(each)
@@ -302,7 +302,7 @@ async def removed_by_reaper(stage: Stage, ground: Ground) -> None:
     ):
         root, _, plural = kind.partition(" ")
         reply = await api.ask(*delete(within(ground, plural, root)), as_=REAPER)
-        # the role is bound for as long as the binding is there
+        # the permission ends when the namespace's role binding is deleted
         assert reply.ok or reply.status in (403, 404), reply
     await eventually(lambda: gone(api, ground), within=60, every=0.3)
 
@@ -311,7 +311,7 @@ async def gone(api: Api, ground: Ground) -> bool:
     return (await api.ask("GET", namespace(ground.name), as_=REAPER)).status == 404
 
 
-async def test_the_reaper_sweeps_what_it_removes(stage: Stage) -> None:
+async def test_reaper_can_delete_objects_of_namespace(stage: Stage) -> None:
     for root, plural in (
         *(("/api/v1", kind) for kind in ("pods", "persistentvolumeclaims")),
         *(("/apis/apps/v1", kind) for kind in ("deployments", "statefulsets")),
@@ -329,12 +329,12 @@ async def test_the_reaper_sweeps_what_it_removes(stage: Stage) -> None:
         *(f"/apis/{RBAC}/{kind}" for kind in ("clusterroles", "clusterrolebindings")),
     ],
 )
-async def test_the_reaper_looks_for_what_is_left(stage: Stage, path: str) -> None:
+async def test_reaper_can_list_leftovers(stage: Stage, path: str) -> None:
     await stage.insist(await stage.api.ask("GET", path, as_=REAPER))
 
 
-async def test_policies_say_nothing_of_their_own_mistakes(stage: Stage) -> None:
-    """The API server checks the expressions, and writes down what can never be evaluated."""
+async def test_policies_have_no_expression_warnings(stage: Stage) -> None:
+    """The API server type-checks the expressions and reports invalid ones as warnings."""
 
     async def looked() -> bool:
         found = await stage.api.ask(

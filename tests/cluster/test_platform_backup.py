@@ -1,4 +1,4 @@
-"""The platform's database in a cluster: backed up by its CronJob, lost with its volume, put back by the script."""
+"""The platform's database in a cluster: back up, delete the volume, restore by the script."""
 
 import asyncio
 import os
@@ -28,15 +28,15 @@ async def backup(deployment: Deployment, *words: str) -> str:
 
 
 async def answers(api: Api) -> bool:
-    """Whether it knows us; a gateway without its database is not even reached."""
+    """Check whether the token is accepted; without its database the gateway is not reachable."""
     try:
         return (await api.get("/stores")).status == 200
     except aiohttp.ClientError:
         return False
 
 
-async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
-    run = generate_id("sto")[4:12]  # the platform may have seen earlier runs
+async def test_backup_restores_lost_database(deployment: Deployment) -> None:
+    run = generate_id("sto")[4:12]  # unique, because earlier runs may have used the platform
     name = f"kept-{run}"
     api = await deployment.tenant(name)
     made = await api.create(name, engine="oscar")
@@ -54,7 +54,7 @@ async def test_backed_up_lost_and_put_back(deployment: Deployment) -> None:
     )
     await deployment.run("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
     await eventually(lambda: _is_ready(deployment), within=120, every=1)
-    assert not await answers(api)  # it is really gone
+    assert not await answers(api)  # the data is gone
 
     await backup(deployment, "restore", dump, "--yes")
     await eventually(lambda: answers(api), within=60, every=0.5)

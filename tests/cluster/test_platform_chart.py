@@ -1,4 +1,4 @@
-"""The platform's chart on a real cluster: it comes up, works, is upgraded under load, and goes without a trace."""
+"""The platform's chart on a real cluster: install, test, upgrade under load, uninstall."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.release import Release, trial
 
-RATE = 10  # of each kind of request, a second
+RATE = 10  # requests of each kind per second
 LONG = 60.0
 GUEST = "storefleet-guest"
 SECRETS = {f"secret/storefleet-{name}" for name in ("postgres", "database", "nats", "bus", "admin")}
@@ -26,11 +26,11 @@ def release() -> Iterator[Release]:
         made.uninstall()
 
 
-def test_it_works_as_a_caller_sees_it(release: Release) -> None:
+def test_helm_test_succeeds_after_install(release: Release) -> None:
     assert "Succeeded" in release.test()
 
 
-def test_secrets_are_in_the_cluster_and_not_in_the_release(release: Release) -> None:
+def test_secret_values_are_not_in_helm_release(release: Release) -> None:
     assert set(release.names("secrets")) >= SECRETS
     told = release.kubectl("get", "secret", "--selector=owner=helm", "--output=json")
     values = [*release.owner().values()][2:]
@@ -40,7 +40,7 @@ def test_secrets_are_in_the_cluster_and_not_in_the_release(release: Release) -> 
 
 
 class Load:
-    """Creations and reads at an even pace, each on its own: a slow answer holds up none that comes after it."""
+    """Creations and reads at a constant rate, each in its own task, so that none delays another."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -49,7 +49,7 @@ class Load:
         self.slowest = 0.0
 
     async def run(self, upgraded: asyncio.Event) -> None:
-        """For a minute, and until ten seconds after the upgrade."""
+        """Run for a minute, and at least until ten seconds after the upgrade."""
         begin, over = time.monotonic(), None
         tasks = set()
         for number in itertools.count():
@@ -90,7 +90,7 @@ class Load:
             return str((await response.json())["state"])
 
 
-async def test_an_upgrade_under_load_answers_no_5xx_and_loses_nothing(release: Release) -> None:
+async def test_upgrade_under_load_returns_no_5xx_and_loses_nothing(release: Release) -> None:
     headers = {"Authorization": f"Bearer {release.owner()['token']}"}
     connector = aiohttp.TCPConnector(limit=20)
     async with aiohttp.ClientSession(
@@ -116,21 +116,21 @@ async def test_an_upgrade_under_load_answers_no_5xx_and_loses_nothing(release: R
             for pod in set(release.names("pods")) & before
             if pod.startswith(tuple(f"pod/{s}" for s in services))
         ]
-        assert left == [], "the upgrade has replaced every service's pod"
+        assert left == [], "the upgrade replaces every service's pod"
         states = Counter(
             await asyncio.gather(*(load.ended(operation) for operation in load.operations))
         )
         assert states == {"succeeded": load.statuses["POST 202"]}
 
 
-def test_secrets_outlive_an_upgrade(release: Release) -> None:
+def test_upgrade_keeps_secrets(release: Release) -> None:
     before = {name: release.get(name)["data"] for name in SECRETS}
     release.install(settings={"BODY_LIMIT": 61_000})
     assert {name: release.get(name)["data"] for name in SECRETS} == before
     assert "Succeeded" in release.test()
 
 
-def test_the_data_outlives_its_servers(release: Release) -> None:
+def test_restarted_servers_keep_data(release: Release) -> None:
     release.kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
     release.kubectl(
         "wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s"
@@ -138,8 +138,8 @@ def test_the_data_outlives_its_servers(release: Release) -> None:
     assert "Succeeded" in release.test()
 
 
-def test_servers_of_others_serve_as_well(release: Release) -> None:
-    """A second platform whose PostgreSQL and NATS are those of the first, named by Secrets as in production."""
+def test_external_servers_work(release: Release) -> None:
+    """Install a second platform that uses the first one's PostgreSQL and NATS through Secrets."""
     guests = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": GUEST}}}
     policy = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [guests]}]}
     release.apply(
@@ -168,7 +168,7 @@ def test_servers_of_others_serve_as_well(release: Release) -> None:
     release.kubectl("delete", "networkpolicy", "guests")
 
 
-def test_it_goes_without_a_trace(release: Release) -> None:
+def test_uninstall_leaves_nothing(release: Release) -> None:
     release.uninstall()
     deadline = time.monotonic() + 60
     own = {"serviceaccount/default", "configmap/kube-root-ca.crt"}

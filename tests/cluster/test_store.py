@@ -1,4 +1,4 @@
-"""A store through the deployed platform: created, bought from, deleted, and nothing left; also over faults."""
+"""Stores on the deployed platform: creation, purchase, deletion without leftovers, and faults."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ async def _deleted(api: Api, store_id: str) -> None:
     assert operation["state"] == "succeeded", operation
 
 
-async def test_bought_from_and_gone(deployment: Deployment) -> None:
+async def test_store_takes_order_and_is_deleted_completely(deployment: Deployment) -> None:
     api = await deployment.tenant("buyers")
     store = await _made(api, "cluster-shop", parameters={"title": "Cluster Shop"})
     assert store["state"] == "ready"
@@ -45,7 +45,7 @@ async def test_bought_from_and_gone(deployment: Deployment) -> None:
 
 
 async def _told_of(deployment: Deployment, store_id: str) -> str:
-    """Everything that is written about the store outside its Secrets: objects, Helm's release, logs of the services."""
+    """Return objects, Helm release and service logs of a store: everything outside its Secrets."""
     namespace = make_resource_name(store_id)
     kinds = "pods,configmaps,statefulsets,deployments,jobs,services,events"
     texts = [await deployment.run("kubectl", "get", kinds, "-n", namespace, "-o", "json")]
@@ -57,7 +57,7 @@ async def _told_of(deployment: Deployment, store_id: str) -> str:
     return "\n".join(texts)
 
 
-async def test_two_provisioners_and_four_stores_at_once(deployment: Deployment) -> None:
+async def test_two_provisioners_create_four_stores_concurrently(deployment: Deployment) -> None:
     api = await deployment.tenant("crowd")
     await deployment.run(
         "kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=2"
@@ -75,8 +75,8 @@ async def test_two_provisioners_and_four_stores_at_once(deployment: Deployment) 
         await deployment.rolled_out()
 
 
-async def test_a_provisioner_that_is_killed_in_the_middle(deployment: Deployment) -> None:
-    """Taken over by the next one; ready once, with one release of one revision or more, and one admin."""
+async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
+    """Another provisioner takes the operation over and completes it."""
     api = await deployment.tenant("killed")
     accepted = await api.create("killed-shop")
 
@@ -105,7 +105,7 @@ async def test_a_provisioner_that_is_killed_in_the_middle(deployment: Deployment
     await deployment.rolled_out()
 
 
-async def test_a_cancelled_creation_can_be_deleted(deployment: Deployment) -> None:
+async def test_unfinished_creation_can_be_deleted(deployment: Deployment) -> None:
     api = await deployment.tenant("cancelled")
     accepted = await api.create("cancelled-shop")
     await asyncio.sleep(1)
@@ -113,8 +113,8 @@ async def test_a_cancelled_creation_can_be_deleted(deployment: Deployment) -> No
     assert await deployment.left_of(accepted["store"]["id"]) == []
 
 
-async def test_the_api_server_away_for_a_minute(deployment: Deployment) -> None:
-    """Creations wait, and are ready afterwards; the platform's own API answers all the time.
+async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deployment) -> None:
+    """Creations wait and finish afterwards; the platform's API keeps answering.
 
     The node itself needs a minute or more to catch up.
     """
@@ -139,6 +139,6 @@ async def test_the_api_server_away_for_a_minute(deployment: Deployment) -> None:
     assert await deployment.left_of(accepted["store"]["id"]) == []
 
 
-async def test_no_service_has_met_the_unexpected(deployment: Deployment) -> None:
+async def test_service_logs_contain_no_traceback(deployment: Deployment) -> None:
     for service in ("gateway", "provisioner", "reaper", "notifier"):
         assert "Traceback" not in await deployment.logs(service)

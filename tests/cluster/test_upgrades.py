@@ -1,4 +1,4 @@
-"""Stores that are given another version on a real cluster: forwards, back, and back by themselves."""
+"""Version changes on a real cluster: upgrades, rollbacks and automatic rollbacks."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 class Shopper:
-    """Asks the shop's page every 100 ms; `gap` is the longest time without the page in between."""
+    """Requests the store's page every 100 ms; `gap` is the longest time without a response."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -106,7 +106,7 @@ async def order(bench: Bench, store: Store, number: str) -> None:
 
 
 async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str, list[str]]:
-    """Jobs of tasks, and pods that are not ready; those of a version that was replaced may still be `leaving`."""
+    """Return task Jobs and unready pods; terminating pods count only with `leaving`."""
     namespace = make_resource_name(store.id)
     jobs = await bench.cluster.list_objects(resource_kinds.JOB, namespace=namespace)
     pods = await bench.cluster.list_objects(resource_kinds.POD, namespace=namespace)
@@ -133,8 +133,8 @@ async def left(bench: Bench, store: Store, *, leaving: bool = False) -> dict[str
 NOTHING: dict[str, list[str]] = {"tasks": [], "pods": []}
 
 
-async def test_forwards_and_back(bench: Bench) -> None:
-    """The order stays; the database goes on to run; the shop is there all the time."""
+async def test_upgrade_and_rollback_keep_store_serving(bench: Bench) -> None:
+    """The order is kept, the database keeps running, and the store keeps serving."""
     store = await bench.create(bench.store())
     await order(bench, store, "first")
     (database,) = await pods_of(bench, store, "database")
@@ -160,8 +160,8 @@ async def pods_of(bench: Bench, store: Store, component: str) -> list[str]:
     return [each["metadata"]["uid"] for each in pods]
 
 
-async def test_back_with_the_dump(bench: Bench) -> None:
-    """Orders that would go are named first; only who says that they may go loses them."""
+async def test_rollback_with_restore_names_lost_orders_first(bench: Bench) -> None:
+    """A rollback names the orders that it would lose; only with `discard` does it lose them."""
     store = await bench.create(bench.store())
     await order(bench, store, "before")
     await asyncio.sleep(1.1)
@@ -193,8 +193,8 @@ FAILING = (
 )
 
 
-async def test_versions_that_fail(bench: Bench) -> None:
-    """All of them side by side; each is back in time, and its shop was there meanwhile."""
+async def test_failed_upgrades_roll_back_automatically(bench: Bench) -> None:
+    """Run all concurrently; each rolls back in time while its store keeps serving."""
     await asyncio.gather(*(_fails(bench, *each) for each in FAILING))
 
 
@@ -219,7 +219,7 @@ async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
     await bench.delete(store)
 
 
-async def test_a_larger_plan_is_a_larger_quota(bench: Bench) -> None:
+async def test_larger_plan_has_larger_quota(bench: Bench) -> None:
     small, medium = bench.store(), bench.store().model_copy(update={"plan": "medium"})
     for store in (small, medium):
         await bench.step(store, "namespace")
@@ -256,14 +256,16 @@ async def _changed(
 
 
 async def _store(client: Client, store_id: str) -> Store:
-    """Ready, as the API shows it."""
+    """Read a store from the API and check that it is ready."""
     shown = (await client.insist("GET", f"stores/{store_id}"))[1]
     assert shown["state"] == "ready", shown
     return Store.model_validate(shown)
 
 
-async def test_every_effect_of_a_change_survives_a_kill(platform: Platform, bench: Bench) -> None:
-    """One store, changed there and back again; what was killed is taken over, and ends as if it had not been."""
+async def test_process_killed_at_every_effect_of_version_change_reaches_same_end(
+    platform: Platform, bench: Bench
+) -> None:
+    """Upgrade and roll back one store; each killed operation is taken over and ends the same."""
     armed = Path(platform.settings["failpoint_file"])
     effects = {
         "upgrade": ("make_task", "note_dump", "remove_task", "helm_install"),
@@ -293,7 +295,9 @@ async def test_every_effect_of_a_change_survives_a_kill(platform: Platform, benc
 
 
 async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, bench: Bench) -> None:
-    armed.write_text("clear_stuck:before")  # where the failed set-up is taken away, on the way back
+    armed.write_text(
+        "clear_stuck:before"
+    )  # during the automatic rollback, which deletes the failed set-up
     operation = await _changed(client, store_id, "upgrade", "failed", version="7.0.0")
     assert not armed.exists()
     assert operation["error"]["code"] == "setup_failed"
@@ -303,7 +307,7 @@ async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, ben
 
 
 @pytest.mark.parametrize("step", ["dump", "release", "start"])
-async def test_the_provisioner_is_killed_in_a_step(
+async def test_provisioner_killed_during_upgrade_step_is_taken_over(
     platform: Platform, bench: Bench, step: str
 ) -> None:
     async with Client(platform) as client:
@@ -326,9 +330,7 @@ async def _running(client: Client, operation_id: str) -> list[str]:
     return [each["name"] for each in operation["steps"] if each["state"] == "running"]
 
 
-async def test_a_deletion_during_an_upgrade_leaves_nothing(
-    platform: Platform, bench: Bench
-) -> None:
+async def test_deletion_during_upgrade_leaves_nothing(platform: Platform, bench: Bench) -> None:
     async with Client(platform) as client:
         store_id = (await client.made("leaving"))["id"]
         operation_id = await _accepted(client, store_id, "upgrade", version="6.0.0")

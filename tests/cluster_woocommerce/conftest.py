@@ -1,4 +1,4 @@
-"""Tests with images of WooCommerce, whose plugin has to be given: `WOOCOMMERCE_DIRS=… make test-woocommerce`."""
+"""Fixtures for tests with WooCommerce images: `WOOCOMMERCE_DIRS=… make test-woocommerce`."""
 
 from collections.abc import AsyncIterator
 
@@ -13,14 +13,14 @@ async def deployment() -> AsyncIterator[Deployment]:
     async with deployed() as found:
         engines = {engine["name"] for engine in (await found.api.get("/engines")).body["data"]}
         assert "woocommerce" in engines, (
-            "The deployed platform offers no WooCommerce: its images are built from the plugin's folders. Run "
-            "`WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce`."
+            "The deployed platform does not offer WooCommerce. Its images are built from the plugin:"
+            " run `WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce`."
         )
         yield found
 
 
 @pytest_asyncio.fixture(scope="module")
 async def store(deployment: Deployment) -> AsyncIterator[Store]:
-    """One store for the tests of a module."""
+    """One store per test module."""
     async with made(deployment) as found:
         yield found

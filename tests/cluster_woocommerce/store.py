@@ -1,4 +1,4 @@
-"""A WooCommerce store of the deployed platform, and what its tests do in its namespace."""
+"""A WooCommerce store of the deployed platform, with helpers for its namespace."""
 
 import json
 import secrets
@@ -13,7 +13,7 @@ from tests.support.deployment import Deployment
 from tests.support.polling import eventually
 
 READY_WITHIN = 180.0
-#: The password is read in the container; the statement comes on standard input.
+#: Shell command that reads the password in the container and the statement from standard input.
 _SQL = (
     "printf '[client]\\npassword=%s\\n' \"$(cat /run/secrets/storefleet/database-password)\" > /tmp/test.cnf;"
     "mariadb --defaults-extra-file=/tmp/test.cnf --host=127.0.0.1 --user=store --skip-ssl --skip-column-names store"
@@ -44,7 +44,7 @@ class Store:
         )
 
     async def sql(self, statement: str) -> list[list[str]]:
-        """Rows of a statement on the shop's database."""
+        """Run a statement on the store's database and return its rows."""
         told = await self.kubectl(
             "exec", "-i", "database-0", "--", "sh", "-c", _SQL, stdin=statement
         )
@@ -60,7 +60,7 @@ class Store:
         return await self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
 
     async def setup_pod(self) -> str:
-        """A pod that does what the set-up Job does; it has begun."""
+        """Start a pod with the spec of the set-up Job and wait until it runs."""
         (job,) = json.loads(
             await self.kubectl(
                 "get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"
@@ -85,7 +85,7 @@ class Store:
         return name
 
     async def over(self, pod: str, *, within: float = 180) -> str:
-        """The phase in which a pod ended; it is taken away."""
+        """Wait until a pod has ended, delete it, and return its phase."""
 
         async def look() -> str | None:
             phase = await self.phase(pod)
@@ -98,7 +98,7 @@ class Store:
         return phase
 
     async def task(self, name: str, **variables: str) -> dict[str, Any]:
-        """A Job of one of the suspended CronJobs, as the platform makes it; what it told at its end."""
+        """Run a task like the platform, as a Job from a suspended CronJob; return its result."""
         cron = json.loads(await self.kubectl("get", "cronjob", name, "-o", "json"))
         assert cron["spec"]["suspend"] is True
         spec = cron["spec"]["jobTemplate"]["spec"]
@@ -129,7 +129,7 @@ class Store:
 
 @asynccontextmanager
 async def made(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
-    """A new store of a tenant of its own; it is deleted in the end, and nothing of it is left."""
+    """Create a store in a new tenant; delete it at the end and check that nothing is left."""
     word = secrets.token_hex(4)
     api = await deployment.tenant(f"woo-{word}")
     fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}

@@ -1,4 +1,4 @@
-"""A store through the deployed API: bought from, its order seen by the admin, upgraded, rolled back, taken away."""
+"""A WooCommerce store on the deployed platform: purchases, the admin, upgrade and rollback."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from tests.support.polling import eventually
 from tests.support.woocommerce import API, buy, owner, visiting
 
 
-async def test_bought_from_and_seen_by_the_admin(store: Store) -> None:
+async def test_order_appears_in_admin(store: Store) -> None:
     order = await buy(store.url, store.at)
     async with owner(store.url, store.at, await store.credentials()) as admin:
         assert await admin.sees(order)
@@ -18,14 +18,14 @@ async def test_bought_from_and_seen_by_the_admin(store: Store) -> None:
         assert "wp-admin-bar-my-account" in home.text
 
 
-async def test_a_wrong_password_opens_nothing(store: Store) -> None:
+async def test_wrong_password_is_rejected(store: Store) -> None:
     async with visiting(store.url, store.at) as shop:
         fields = {"log": "admin", "pwd": "not the password", "testcookie": "1"}
         assert (await shop.ask("POST", "/wp-login.php", data=fields)).status == 200
         assert (await shop.ask("GET", "/wp-admin/admin.php?page=wc-orders")).status == 302
 
 
-async def test_pages_show_the_shop(store: Store) -> None:
+async def test_storefront_pages_show_products_and_private_paths_are_denied(store: Store) -> None:
     async with visiting(store.url, store.at) as shop:
         for path, text in {
             "/": "Welcome to",
@@ -57,7 +57,7 @@ async def test_pages_show_the_shop(store: Store) -> None:
         assert (await shop.ask("GET", "/no-such-page/")).status == 404
 
 
-async def test_the_address_follows_a_host_of_the_domain_and_no_other(store: Store) -> None:
+async def test_page_urls_follow_host_header_within_domain_only(store: Store) -> None:
     domain = urlsplit(store.url).netloc.partition(".")[2]
     async with visiting(store.url, store.at) as shop:
         for host, shown in {
@@ -73,7 +73,7 @@ async def test_the_address_follows_a_host_of_the_domain_and_no_other(store: Stor
         assert f"https://{urlsplit(store.url).netloc}/" in secure.text
 
 
-async def test_a_probe_is_not_fooled_by_a_shop_of_another_release(store: Store) -> None:
+async def test_startup_probe_fails_until_setup_of_release_is_done(store: Store) -> None:
     async with visiting(store.url, store.at) as shop:
         assert (
             await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
@@ -88,7 +88,7 @@ async def test_a_probe_is_not_fooled_by_a_shop_of_another_release(store: Store) 
     assert await store.over(await store.setup_pod()) == "Succeeded"
 
 
-async def test_orders_survive_an_upgrade_and_the_way_back(deployment: Deployment) -> None:
+async def test_upgrade_and_rollback_keep_orders(deployment: Deployment) -> None:
     (engine,) = [
         each
         for each in (await deployment.api.get("/engines")).body["data"]

@@ -1,4 +1,4 @@
-"""The set-up, again and again and killed anywhere: one site, one set of goods, one administrator."""
+"""The set-up repeated and killed at any point creates one site, one set of products, one admin."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from tests.cluster_woocommerce.store import Store
 from tests.support.woocommerce import buy, owner
 
 _EMPTY = "DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4"
-#: What there is one of, or a known number of, by the statement that counts it.
+#: Statements that count rows, and the expected counts.
 COUNTS = {
     "SELECT COUNT(*) FROM wp_options WHERE option_name = 'siteurl'": 1,
     "SELECT COUNT(*) FROM wp_users": 1,
@@ -33,7 +33,7 @@ async def is_one_shop(store: Store) -> None:
         assert await admin.sees(order)
 
 
-async def test_three_times_in_a_row_changes_nothing(store: Store) -> None:
+async def test_repeated_setup_changes_nothing(store: Store) -> None:
     options = "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
     assert await store.over(await store.setup_pod()) == "Succeeded"
     before = await store.sql(options)
@@ -46,7 +46,7 @@ async def test_three_times_in_a_row_changes_nothing(store: Store) -> None:
     await is_one_shop(store)
 
 
-async def test_what_the_owner_changed_stays(store: Store) -> None:
+async def test_setup_keeps_changes_of_owner(store: Store) -> None:
     await store.sql(
         "UPDATE wp_options SET option_value = 'My own name' WHERE option_name = 'blogname'"
     )
@@ -64,7 +64,7 @@ async def test_what_the_owner_changed_stays(store: Store) -> None:
     await store.sql("UPDATE wp_posts SET post_status = 'publish' WHERE post_name = 'wool-cushion'")
 
 
-async def test_killed_at_ten_moments_on_the_way_from_nothing(store: Store) -> None:
+async def test_setup_killed_ten_times_still_completes(store: Store) -> None:
     await store.sql(_EMPTY)
     began = time.monotonic()
     assert await store.over(await store.setup_pod()) == "Succeeded"
@@ -75,9 +75,9 @@ async def test_killed_at_ten_moments_on_the_way_from_nothing(store: Store) -> No
     for _ in range(40):
         pod = await store.setup_pod()
         await asyncio.sleep(chance.uniform(0, longest))
-        # All processes of the container but its first, which ends with what it started.
+        # Kill all processes except the first, which ends when its child does.
         await store.kubectl("exec", pod, "--", "sh", "-c", "kill -9 -1", check=False)
-        if await store.over(pod) == "Succeeded":  # it got through: from the start again
+        if await store.over(pod) == "Succeeded":  # it finished before the kill: start over
             await store.sql(_EMPTY)
             continue
         killed += 1
@@ -88,7 +88,7 @@ async def test_killed_at_ten_moments_on_the_way_from_nothing(store: Store) -> No
     await is_one_shop(store)
 
 
-async def test_somebody_elses_tables_are_left_alone(store: Store) -> None:
+async def test_setup_of_foreign_database_fails_and_changes_nothing(store: Store) -> None:
     await store.sql(f"{_EMPTY}; CREATE TABLE store.theirs (id INT)")
     pod = await store.setup_pod()
     words = ""

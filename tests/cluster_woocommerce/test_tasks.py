@@ -1,4 +1,4 @@
-"""The tasks of a store's data as Jobs: dump, orders since then, restore."""
+"""The store's tasks as Jobs: dump, orders, restore."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from tests.support.woocommerce import buy
 ORDERS = "SELECT COUNT(*) FROM wp_wc_orders WHERE type = 'shop_order' AND status = 'wc-processing'"
 
 
-async def test_a_dump_and_the_orders_since_then_and_back(store: Store) -> None:
+async def test_restore_of_dump_loses_only_later_orders(store: Store) -> None:
     kept = await buy(store.url, store.at)
     dump = await store.task("dump", STOREFLEET_DUMP="op-one")
     assert dump["status"] == 0, dump["words"]
@@ -33,7 +33,7 @@ async def test_a_dump_and_the_orders_since_then_and_back(store: Store) -> None:
     await buy(store.url, store.at)
 
 
-async def test_mistakes_are_told_and_not_tried_again(store: Store) -> None:
+async def test_invalid_task_arguments_exit_with_permanent_error(store: Store) -> None:
     missing = await store.task("restore", STOREFLEET_DUMP="op-none")
     assert missing["status"] == 2
     assert "does not exist" in missing["words"]
@@ -41,7 +41,7 @@ async def test_mistakes_are_told_and_not_tried_again(store: Store) -> None:
     assert (await store.task("orders", STOREFLEET_SINCE="yesterday"))["status"] == 2
 
 
-async def test_the_newest_three_dumps_are_kept(store: Store) -> None:
+async def test_dump_keeps_newest_three(store: Store) -> None:
     for name in ("op-two", "op-three", "op-four"):
         assert (await store.task("dump", STOREFLEET_DUMP=name))["status"] == 0
     assert (await store.task("restore", STOREFLEET_DUMP="op-one"))["status"] == 2

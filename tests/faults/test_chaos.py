@@ -1,4 +1,4 @@
-"""Twenty-five kill -9 at random among services, bus and database, under twenty concurrent creates and deletes."""
+"""25 random kill -9 of services, NATS and PostgreSQL during 20 concurrent creations and deletions."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ VICTIMS = ("gateway", "provisioner", "reaper", "notifier", "nats", "postgres")
 
 
 class Shopkeepers:
-    """Each one makes and removes stores for as long as the killing goes on; remembers what was accepted."""
+    """Clients that create and delete stores until `over` is set, and record accepted operations."""
 
     def __init__(self, client: Client, chance: random.Random) -> None:
         self._client = client
@@ -35,7 +35,7 @@ class Shopkeepers:
             answer = await self._client.create(f"shop-{number}-{turn}")
             self._remember(answer)
             self.stores.add(answer["store"]["id"])
-            if self._chance.random() < 0.7:  # the others are deleted while they are being made
+            if self._chance.random() < 0.7:  # the others are deleted during their creation
                 await self._client.ended(answer["operation"]["id"], within=120)
             self._remember(await self._client.delete(answer["store"]["id"]))
             await asyncio.sleep(self._chance.random())
@@ -44,7 +44,7 @@ class Shopkeepers:
         self.accepted[answer["operation"]["id"]] = answer["operation"]
 
 
-async def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+async def test_random_kills_lose_and_duplicate_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"CHAOS_SEED={seed}")
     with running(tmp_path / "state", stores_per_hour=100_000, stores_per_tenant=1000) as platform:
@@ -79,7 +79,7 @@ async def _kill_while_they_work(
 
 
 async def _check_ends(client: Client, keepers: Shopkeepers) -> None:
-    """Every accepted command has reached its end, once, and no store is left."""
+    """Check that every accepted operation has ended once and no store is left."""
     for operation_id, accepted in keepers.accepted.items():
         _, operation = await client.insist("GET", f"operations/{operation_id}")
         expected = ("succeeded", "cancelled") if accepted["kind"] == "create" else ("succeeded",)
@@ -88,12 +88,12 @@ async def _check_ends(client: Client, keepers: Shopkeepers) -> None:
     assert live["data"] == []
     _, listing = await client.insist("GET", "operations?limit=100")
     assert {operation["id"] for operation in listing["data"]} <= set(keepers.accepted), (
-        "an operation nobody asked for"
+        "an operation that no client requested"
     )
 
 
 async def _check_events(client: Client, follower: Follower, keepers: Shopkeepers) -> None:
-    """The socket has seen every event once, in order, and every store ended once."""
+    """Check that the websocket received every event once and in order."""
     deadline = time.monotonic() + 20
     while sum(frame["type"] == "store.deleted" for frame in follower.frames) < len(keepers.stores):
         assert time.monotonic() < deadline, (

@@ -1,4 +1,4 @@
-"""Kill -9 at random among services, bus and database while stores are upgraded, go back and are rolled back."""
+"""Random kill -9 of services, NATS and PostgreSQL during upgrades, automatic and manual rollbacks."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from tests.support.platform import ROOT, Client, running
 KILLS = 12
 SHOPKEEPERS = 8
 VICTIMS = ("gateway", "provisioner", "reaper", "notifier", "nats", "postgres")
-#: What is told of an operation, once each, by what it was asked for and how it ended.
+#: Events of an operation, once each, by its kind and final state.
 TOLD = {
     ("upgrade", "succeeded"): ("store.upgrading", "store.upgraded"),
     ("upgrade", "failed"): ("store.upgrading", "store.rolling_back", "store.rolled_back"),
@@ -22,7 +22,7 @@ TOLD = {
 
 
 class Shopkeeper:
-    """Upgrades a store of its own, to a version that comes up or to one that does not, and rolls it back."""
+    """A client that upgrades its store to a working or a failing version and rolls it back."""
 
     def __init__(self, client: Client, name: str, chance: random.Random) -> None:
         self._client = client
@@ -41,7 +41,10 @@ class Shopkeeper:
                 assert ended["state"] == "succeeded", ended
 
     async def _change(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The ended operation; when the answer was lost and asking again came too late, it is the newest one."""
+        """Request a change and return the ended operation.
+
+        If the response was lost and the repeated request came too late, it is the newest operation.
+        """
         status, answer = await self._client.insist(
             "POST", f"stores/{self.store_id}/{path}", json=body
         )
@@ -53,7 +56,7 @@ class Shopkeeper:
         ]["data"][0]  # type: ignore[no-any-return]
 
 
-async def test_random_kills_leave_every_store_on_the_version_it_should_have(tmp_path: Path) -> None:
+async def test_random_kills_leave_every_store_on_expected_version(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"CHAOS_SEED={seed}")
     chance, over = random.Random(seed), asyncio.Event()
@@ -85,7 +88,7 @@ async def test_random_kills_leave_every_store_on_the_version_it_should_have(tmp_
 
 
 async def _check_end(client: Client, follower: Follower, store_id: str) -> None:
-    """Ready, on the first version, with nothing half done, and everything told once and in order."""
+    """Check that the store is ready on the first version and its events are complete and ordered."""
     _, store = await client.insist("GET", f"stores/{store_id}")
     assert (store["state"], store["engine_version"], store["failure"]) == (
         "ready",
@@ -104,7 +107,7 @@ async def _check_end(client: Client, follower: Follower, store_id: str) -> None:
 
 
 async def _told(follower: Follower, operation_id: str, last: str) -> list[str]:
-    """What was heard of the operation beside its steps, as soon as its end was."""
+    """Return the operation's event types without steps, once the last one has arrived."""
     for _ in range(400):
         frames = [frame for frame in follower.frames if frame.get("operation_id") == operation_id]
         told = [frame["type"] for frame in frames if frame["type"] != "store.step"]
@@ -112,5 +115,5 @@ async def _told(follower: Follower, operation_id: str, last: str) -> list[str]:
             return told
         await asyncio.sleep(0.05)
     raise AssertionError(
-        f"{last} of {operation_id} was not heard: {follower.problems} {follower.connections}"
+        f"{last} of {operation_id} was not received: {follower.problems} {follower.connections}"
     )

@@ -1,6 +1,7 @@
-"""Kill -9 before and after every effect of create, delete, cancel and failure: the same end as without.
+"""Kill -9 before and after every effect of creation, deletion, cancellation and failure.
 
-The list of failpoints is what runs visit, and it has to be all that the source holds.
+The end must be the same as without the kill. The failpoints are those that runs visit, which must
+be all that the source contains.
 """
 
 import ast
@@ -13,7 +14,7 @@ from tests.support.databases import names_left
 from tests.support.platform import ROOT, Client, Platform, running
 
 SCENARIOS = ("create", "delete", "cancel", "fail")
-#: Effects that belong to another runtime than the local one; tests on a cluster visit them.
+#: Code with effects of the Kubernetes runtime; tests on a cluster visit them.
 ELSEWHERE = ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes"
 
 
@@ -38,14 +39,14 @@ def platform(folder: Path) -> Iterator[Platform]:
 
 
 class Story:
-    """Runs one scenario to its end; `arm` is called right before the part that is to be killed."""
+    """Runs one scenario to its end; `arm` is called right before the part to be killed."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._count = 0
 
     async def run(self, scenario: str, arm: Callable[[], object]) -> str:
-        """Returns the id of the store, which is still there unless the scenario deletes it."""
+        """Run a scenario and return the id of its store, which exists unless the scenario deletes it."""
         self._count += 1
         store_id: str = await getattr(self, f"_{scenario}")(f"{scenario}-{self._count}", arm)
         return store_id
@@ -103,7 +104,9 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
         yield Story(client)
 
 
-async def test_every_effect_survives_a_kill(platform: Platform, story: Story, folder: Path) -> None:
+async def test_process_killed_at_every_effect_reaches_same_end(
+    platform: Platform, story: Story, folder: Path
+) -> None:
     points = {
         scenario: await _visited_by(scenario, story, folder / "visited") for scenario in SCENARIOS
     }
@@ -122,12 +125,12 @@ async def test_every_effect_survives_a_kill(platform: Platform, story: Story, fo
 
 
 def _killed_elsewhere(scenario: str, points: dict[str, set[str]]) -> set[str]:
-    """Cancel and failure begin like a creation: only what is their own is killed there."""
+    """Return failpoints that the creation already covers, for scenarios that start like it."""
     return points["create"] if scenario in ("cancel", "fail") else set()
 
 
 async def _visited_by(scenario: str, story: Story, log: Path) -> set[str]:
-    """What the part of the scenario that is to be killed visits."""
+    """Return the failpoints that the armed part of a scenario visits."""
     store_id = await story.run(scenario, lambda: log.write_text(""))
     visited = set(log.read_text().split())
     await story.gone(store_id)
@@ -135,7 +138,7 @@ async def _visited_by(scenario: str, story: Story, log: Path) -> set[str]:
 
 
 def _in_source(visited: set[str]) -> set[str]:
-    """Every failpoint that the source holds; those with a step's name in them are taken from the steps that ran."""
+    """Return every failpoint in the source; names with a step are completed from visited ones."""
     names: set[str] = set()
     for folder in ("libs", "services"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -1,4 +1,7 @@
-"""Kill -9 before and after every effect of upgrades, their ways back and rollbacks: the same end as without."""
+"""Kill -9 before and after every effect of upgrades, automatic rollbacks and rollbacks.
+
+The end must be the same as without the kill.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -8,7 +11,7 @@ import pytest
 from tests.support.platform import ROOT, Client, Platform, running
 from tests.support.polling import eventually
 
-#: What each scenario visits beside its claim: the records of its steps, and the turn.
+#: Failpoints of each scenario: claim, recorded steps, and the switch to automatic rollback.
 SCENARIOS = {
     "upgrade": {"claim", "record_dump", "record_release"},
     "turn": {"claim", "record_dump", "fail_operation", "record_rollback-release"},
@@ -40,13 +43,13 @@ def platform(folder: Path) -> Iterator[Platform]:
 
 
 class Story:
-    """Runs one scenario on one store and checks its end; `arm` is called right before the part that is to be killed."""
+    """Runs one scenario on one store; `arm` is called right before the part to be killed."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def run(self, scenario: str, arm: Callable[[], object], name: str) -> None:
-        """The store is on the version that the scenario leaves, ready; then it is deleted."""
+        """Run a scenario, check the store's final version, then delete the store."""
         await self._client.made(name)
         if scenario == "rollback":
             await self._changed(name, "upgrade", {"version": "2.0.0"}, "succeeded")
@@ -75,7 +78,7 @@ class Story:
         assert all(step["state"] != "running" for step in operation["steps"]), operation
 
     async def _check_events(self, store_id: str, scenario: str) -> None:
-        """Whatever was killed, each turn is told once; an event is there a moment after what it tells of."""
+        """Check that each transition has one event; events arrive a moment after the transition."""
         expected = [
             *("store.requested", "store.provisioning", "store.ready"),
             *{
@@ -108,7 +111,7 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_every_effect_survives_a_kill(
+async def test_process_killed_at_every_effect_of_version_change_reaches_same_end(
     platform: Platform, story: Story, folder: Path, scenario: str
 ) -> None:
     visited, armed = folder / "visited", folder / "armed"

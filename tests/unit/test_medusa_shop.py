@@ -88,8 +88,8 @@ def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else
     for path in ("node_modules/pg", "node_modules/react", "node_modules/@medusajs/medusa"):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "index.js").write_text("1", encoding="ascii")
-    npm.keep_only_needed(tmp_path, tmp_path / "kept", medusa.LEFT_OUT)
+    npm.copy_needed_packages(tmp_path, tmp_path / "kept", medusa.EXCLUDED_PACKAGES)
     kept = {str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.js")}
     assert kept == {"node_modules/pg/index.js", "node_modules/@medusajs/medusa/index.js"}
     with pytest.raises(npm.BuildError, match="no-such-package"):
-        npm.keep_only_needed(tmp_path, tmp_path / "again", ("no-such-package",))
+        npm.copy_needed_packages(tmp_path, tmp_path / "again", ("no-such-package",))

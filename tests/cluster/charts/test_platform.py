@@ -1,4 +1,4 @@
-"""The platform's chart as Helm renders it: clean, known to Kubernetes, as it was, and with values that make sense."""
+"""The platform's rendered chart: lint, Kubernetes schemas, golden files, and validation of values."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from tests.support.charts import PLATFORM, Manifest, render, rendered, run_helm
 from tests.support.templates import PLATFORM_VALUES, everything
 
 GOLDEN = Path(__file__).parent / "golden"
-#: Read now: settings are taken out of the environment when tests begin.
+#: Read at import, because the tests remove settings from the environment.
 WRITE = os.environ.get("STOREFLEET_TEST_WRITE_GOLDEN") == "1"
 ALL = list(everything())
 
 
 @pytest.mark.parametrize("case", PLATFORM_VALUES)
-def test_helm_finds_nothing_to_say(case: str) -> None:
+def test_chart_passes_helm_lint(case: str) -> None:
     how = PLATFORM_VALUES[case]
     files = [f"--values={PLATFORM / file}" for file in how.get("files", ())]
     done = run_helm(
@@ -32,14 +32,16 @@ def test_helm_finds_nothing_to_say(case: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-#: Kinds that come with a gateway, with cert-manager, with Prometheus' operator.
+#: API groups of custom resources: Gateway API, cert-manager, Prometheus operator.
 FOREIGN = ("gateway.networking.k8s.io/", "cert-manager.io/", "monitoring.coreos.com/")
 
 
 @pytest.mark.parametrize(
     ("chart", "case", "objects"), ALL, ids=[f"{chart}-{case}" for chart, case, _ in ALL]
 )
-def test_kubernetes_knows_every_object(chart: str, case: str, objects: list[Manifest]) -> None:
+def test_rendered_objects_match_kubernetes_schema(
+    chart: str, case: str, objects: list[Manifest]
+) -> None:
     assert objects, (chart, case)
     for each in objects:
         if not each["apiVersion"].startswith(FOREIGN):
@@ -47,8 +49,8 @@ def test_kubernetes_knows_every_object(chart: str, case: str, objects: list[Mani
 
 
 @pytest.mark.parametrize("case", ["local", "prod", "extras"])
-def test_what_is_rendered_is_as_it_was(case: str) -> None:
-    """After a change that is meant: STOREFLEET_TEST_WRITE_GOLDEN=1, and read the difference."""
+def test_rendered_chart_equals_golden_file(case: str) -> None:
+    """After an intended change, run with STOREFLEET_TEST_WRITE_GOLDEN=1 and review the diff."""
     made, file = render(**PLATFORM_VALUES[case]), GOLDEN / f"platform-{case}.yaml"
     if WRITE:
         file.write_text(made, encoding="utf-8")
@@ -81,7 +83,7 @@ def test_what_is_rendered_is_as_it_was(case: str) -> None:
         ({"stores": {"domain": "UPPER.example.com"}}, "domain"),
     ],
 )
-def test_values_that_make_no_sense_are_named(values: dict[str, Any], named: str) -> None:
+def test_invalid_values_are_rejected_by_name(values: dict[str, Any], named: str) -> None:
     done = run_helm("template", "storefleet", str(PLATFORM), "--values=-", sent=json.dumps(values))
     assert done.returncode != 0
     assert named in done.stderr
@@ -101,7 +103,7 @@ def settings_of(deployment: Manifest) -> dict[str, str]:
     }
 
 
-def test_an_upgrade_sets_the_servers_up_again() -> None:
+def test_upgrade_renders_new_setup_job() -> None:
     def job(*arguments: str) -> str:
         done = run_helm(
             "template", "storefleet", str(PLATFORM), "--show-only=templates/setup.yaml", *arguments
@@ -114,11 +116,13 @@ def test_an_upgrade_sets_the_servers_up_again() -> None:
         job("--set=setup.timeout=60"),
         job("--is-upgrade"),
     }
-    assert len(names) == 3, "an upgrade is another revision, which `template` does not count"
+    assert len(names) == 3, (
+        "`template` does not increment the revision, so --is-upgrade renders the same name"
+    )
     assert 'storefleet.dev/release: "1"' in render(templates=("templates/setup.yaml",))
 
 
-def test_servers_of_others_leave_nothing_of_ours() -> None:
+def test_external_servers_replace_bundled_ones() -> None:
     objects = rendered(files=("values-prod.yaml",))
     assert not {each["metadata"]["name"] for each in objects} & {"postgres", "nats", "nats-peers"}
     deployment = of(objects, "Deployment", "provisioner")
@@ -139,7 +143,7 @@ def test_servers_of_others_leave_nothing_of_ours() -> None:
     )
 
 
-def test_each_service_gets_its_own_secret_of_the_bus_and_no_other() -> None:
+def test_service_mounts_only_its_own_nats_secret() -> None:
     objects = rendered(files=("values-local.yaml",))
     for name in ("gateway", "provisioner", "reaper", "notifier"):
         spec = of(objects, "Deployment", name)["spec"]["template"]["spec"]
@@ -151,7 +155,7 @@ def test_each_service_gets_its_own_secret_of_the_bus_and_no_other() -> None:
         assert "storefleet-admin" not in text
 
 
-def test_the_public_address_comes_from_where_it_is_known() -> None:
+def test_public_url_comes_from_values_or_exposure() -> None:
     told = settings_of(
         of(
             rendered(
@@ -177,7 +181,7 @@ def test_the_public_address_comes_from_where_it_is_known() -> None:
     assert "PUBLIC_URL" not in told
 
 
-def test_settings_are_passed_on() -> None:
+def test_settings_are_passed_to_services() -> None:
     objects = rendered(
         values={
             "settings": {"STORES_PER_HOUR": 1000000, "BODY_LIMIT": 70000},
@@ -192,7 +196,7 @@ def test_settings_are_passed_on() -> None:
     )
 
 
-def test_a_store_may_not_serve_as_the_platform() -> None:
+def test_admission_policy_excludes_platform_host() -> None:
     host = "storefleet.stores.example.com"
     objects = rendered(files=("values-prod.yaml",), values={"exposure": {"host": host}})
     policy = of(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")

@@ -1,4 +1,4 @@
-"""What every pod of every chart has to be, and what a store's chart must not hold."""
+"""Security policy for all charts: required properties of pods, forbidden objects of stores."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT_LABEL, S
 from tests.support.charts import Manifest
 from tests.support.templates import Template, everything, store_charts, templates_of
 
-#: Who speaks to the API server: by these chart and component, and by nobody else.
+#: Chart and component of the pods that use the API server; no others may.
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}
 VOLUMES = {"configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"}
 STORE_KINDS = {
@@ -30,7 +30,7 @@ IMAGE = re.compile(
     r"[a-z0-9][a-z0-9._/:-]*(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[a-f0-9]{64})"
 )
 SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|credential|api_?key")
-#: A setting that names where secrets are is none.
+#: A setting that names the location of secrets is not a secret.
 PLACE = re.compile(r"(?i)_(dir|file|folder)$")
 ADDRESS_WITH_SECRET = re.compile(r"\w+://[^\s/@:]+:[^\s/@]+@")
 
@@ -51,7 +51,7 @@ def every_chart(which: list[tuple[str, str, list[Manifest]]]) -> Any:
     )
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_charts_render_all_workload_kinds() -> None:
     assert {template.chart for template in TEMPLATES} == {
         "platform",
         *(engine.name for engine in store_charts()),
@@ -61,7 +61,7 @@ def test_there_is_something_to_look_at() -> None:
 
 
 @every_template()
-def test_a_pod_is_nobody_and_restricted(template: Template) -> None:
+def test_pod_is_unprivileged_and_restricted(template: Template) -> None:
     context = template.spec["securityContext"]
     assert context["runAsNonRoot"] is True
     assert context["runAsUser"] >= 10_000
@@ -74,7 +74,7 @@ def test_a_pod_is_nobody_and_restricted(template: Template) -> None:
 
 
 @every_template()
-def test_a_pod_speaks_to_the_api_server_only_where_it_is_listed(template: Template) -> None:
+def test_only_listed_pods_mount_service_account_token(template: Template) -> None:
     asks = template.spec["automountServiceAccountToken"]
     assert asks is False or (template.chart, template.component) in TOKENS
     if not asks:
@@ -85,7 +85,7 @@ def test_a_pod_speaks_to_the_api_server_only_where_it_is_listed(template: Templa
 
 
 @every_template()
-def test_volumes_are_of_the_harmless_kinds_and_limited(template: Template) -> None:
+def test_volumes_are_of_allowed_types_and_limited(template: Template) -> None:
     for volume in template.spec.get("volumes", []):
         kinds = set(volume) - {"name"}
         assert kinds <= VOLUMES
@@ -93,11 +93,11 @@ def test_volumes_are_of_the_harmless_kinds_and_limited(template: Template) -> No
             assert volume["emptyDir"].get("sizeLimit"), volume
         if "secret" in volume or "projected" in volume:
             (content,) = (volume[kind] for kind in kinds)
-            assert content["defaultMode"] == 0o440, "only the pod's own group reads them"
+            assert content["defaultMode"] == 0o440, "only the pod's group may read them"
 
 
 @every_template()
-def test_a_container_can_write_and_become_nothing(template: Template) -> None:
+def test_container_is_read_only_without_privileges(template: Template) -> None:
     for container in template.containers:
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
@@ -111,7 +111,7 @@ def test_a_container_can_write_and_become_nothing(template: Template) -> None:
 
 
 @every_template()
-def test_a_container_says_what_it_takes(template: Template) -> None:
+def test_container_declares_resources(template: Template) -> None:
     for container in template.containers:
         resources = container["resources"]
         assert {"cpu", "memory"} <= set(resources["requests"]), container["name"]
@@ -119,17 +119,19 @@ def test_a_container_says_what_it_takes(template: Template) -> None:
 
 
 @every_template()
-def test_an_image_is_pinned(template: Template) -> None:
+def test_image_is_pinned(template: Template) -> None:
     for container in template.containers:
         assert IMAGE.fullmatch(container["image"]), container["image"]
 
 
 @every_template()
-def test_no_secret_is_a_value(template: Template) -> None:
+def test_environment_contains_no_secret(template: Template) -> None:
     for container in template.containers:
         assert "envFrom" not in container
         for variable in container.get("env", []):
-            assert "valueFrom" not in variable, "secrets are files: variables show in many places"
+            assert "valueFrom" not in variable, (
+                "secrets must be files: variables are visible in many places"
+            )
             named = SECRET_NAME.search(variable["name"]) and not PLACE.search(variable["name"])
             assert not named, variable["name"]
         words = json.dumps([container.get("command"), container.get("args"), container.get("env")])
@@ -137,7 +139,7 @@ def test_no_secret_is_a_value(template: Template) -> None:
 
 
 @every_template()
-def test_what_runs_on_is_probed(template: Template) -> None:
+def test_long_running_containers_have_probes(template: Template) -> None:
     if template.kind not in ("Deployment", "StatefulSet"):
         return
     for container in template.spec["containers"]:
@@ -148,7 +150,7 @@ def test_what_runs_on_is_probed(template: Template) -> None:
 
 
 @every_template()
-def test_a_pod_ends_in_time_and_a_job_does_not_try_for_ever(template: Template) -> None:
+def test_pod_grace_period_and_job_retries_are_bounded(template: Template) -> None:
     if template.kind != "Pod":
         assert template.spec["terminationGracePeriodSeconds"] <= 150
     if template.kind == "Job":
@@ -157,7 +159,7 @@ def test_a_pod_ends_in_time_and_a_job_does_not_try_for_ever(template: Template) 
 
 
 @every_chart(ALL)
-def test_no_chart_holds_a_secret(objects: list[Manifest]) -> None:
+def test_charts_contain_no_secret(objects: list[Manifest]) -> None:
     assert "Secret" not in {each["kind"] for each in objects}
     assert not ADDRESS_WITH_SECRET.search(json.dumps(objects))
     for path, value in words(objects):
@@ -166,7 +168,7 @@ def test_no_chart_holds_a_secret(objects: list[Manifest]) -> None:
 
 
 @every_chart(ALL)
-def test_a_service_selects_pods_that_there_are(objects: list[Manifest]) -> None:
+def test_service_selector_matches_pods(objects: list[Manifest]) -> None:
     labels = [
         each["spec"]["template"]["metadata"]["labels"]
         for each in objects
@@ -178,14 +180,14 @@ def test_a_service_selects_pods_that_there_are(objects: list[Manifest]) -> None:
 
 
 @every_chart(STORES)
-def test_a_store_holds_nothing_cluster_wide(objects: list[Manifest]) -> None:
+def test_store_chart_contains_only_namespaced_objects(objects: list[Manifest]) -> None:
     assert {each["kind"] for each in objects} <= STORE_KINDS
     assert all(each["metadata"].get("namespace") in (None, "st-a") for each in objects)
     assert all(each["spec"]["suspend"] is True for each in objects if each["kind"] == "CronJob")
 
 
 @every_chart(STORES)
-def test_everything_of_a_store_is_found_by_its_label(objects: list[Manifest]) -> None:
+def test_store_objects_have_store_label(objects: list[Manifest]) -> None:
     places = [each["metadata"] for each in objects]
     places += [
         each["spec"]["template"]["metadata"]
@@ -202,7 +204,7 @@ def test_everything_of_a_store_is_found_by_its_label(objects: list[Manifest]) ->
 
 
 @every_chart(STORES)
-def test_a_store_opens_no_door_but_its_own(objects: list[Manifest]) -> None:
+def test_store_exposes_only_its_own_host(objects: list[Manifest]) -> None:
     for each in objects:
         if each["kind"] == "Service":
             assert each["spec"].get("type", "ClusterIP") == "ClusterIP"
@@ -223,7 +225,7 @@ def test_a_store_opens_no_door_but_its_own(objects: list[Manifest]) -> None:
 
 
 @every_chart(STORES)
-def test_a_stores_volumes_go_with_it_and_its_setup_is_bounded(objects: list[Manifest]) -> None:
+def test_store_volumes_are_deleted_and_setup_is_bounded(objects: list[Manifest]) -> None:
     for each in objects:
         if each["kind"] == "StatefulSet" and each["spec"].get("volumeClaimTemplates"):
             assert each["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
@@ -233,7 +235,7 @@ def test_a_stores_volumes_go_with_it_and_its_setup_is_bounded(objects: list[Mani
 
 
 @every_chart(STORES)
-def test_a_stores_tasks_run_only_when_the_platform_says_so(objects: list[Manifest]) -> None:
+def test_store_tasks_are_suspended(objects: list[Manifest]) -> None:
     for each in objects:
         if each["kind"] == "CronJob":
             assert each["spec"]["suspend"] is True
@@ -244,7 +246,7 @@ def test_a_stores_tasks_run_only_when_the_platform_says_so(objects: list[Manifes
 
 
 def words(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every leaf with the way to it."""
+    """Yield every leaf with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from words(inner, (*path, key))
