@@ -73,7 +73,10 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
     watch = await shop.connect()
     running = shop.start("setup")
     ended = asyncio.create_task(running.ended())
-    query = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%set-up' AND state = 'active'"
+    query = (
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name LIKE '%set-up' AND state = 'active'"
+    )
     try:
         hit = None
         while hit is None and not ended.done():
@@ -83,7 +86,10 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(running.identity.pid, signal.SIGKILL)
         code = await ended
-        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'store'"
+        gone = (
+            "SELECT count(*) = 0 FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND usename = 'store'"
+        )
 
         async def alone() -> bool:
             return bool(await watch.fetchval(gone))  # the server has rolled back

@@ -1,4 +1,4 @@
-"""The engine of docs/engines.md, built from its files: create, upgrade, roll back and delete a store."""
+"""The engine of docs/engines.md: create, upgrade, roll back and delete one of its stores."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -74,7 +74,8 @@ class Subject:
         assert operation["state"] == "succeeded", operation
         assert (await self.api.store(self.id))["engine_version"] == then
         print(
-            f"{verb} to {then}: {len(customer.asked)} asked, gaps {customer.spans}, slowest {customer.slowest:.2f} s"
+            f"{verb} to {then}: {len(customer.asked)} requests, gaps {customer.spans},"
+            f" slowest {customer.slowest:.2f} s"
         )
         if not body.get("restore"):  # a restore stops the store
             assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems

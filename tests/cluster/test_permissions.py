@@ -39,7 +39,7 @@ REFUSALS = (403, 405, 409, 422)
 
 
 class Stage:
-    """The chart's permissions on the API server, and a store's namespace set up as the provisioner."""
+    """The chart's permissions, and a store's namespace that the provisioner's account set up."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -67,7 +67,7 @@ class Stage:
             await self.api.ask(*delete(path))
 
     async def _permissions(self) -> None:
-        """Apply the chart's permissions; those of a deployment are kept and must equal this chart's."""
+        """Apply the chart's permissions, or check that those of a deployment are the same."""
         await self.insist(
             await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests")
         )

@@ -15,7 +15,10 @@ RATE = 10  # requests of each kind per second
 LONG = 60.0
 GUEST = "storefleet-guest"
 SECRETS = {f"secret/storefleet-{name}" for name in ("postgres", "database", "nats", "bus", "admin")}
-EVERYTHING = "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,ingresses"
+EVERYTHING = (
+    "all,secrets,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,"
+    "networkpolicies,ingresses"
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ async def deployment() -> AsyncIterator[Deployment]:
     async with deployed() as found:
         engines = {engine["name"] for engine in (await found.api.get("/engines")).body["data"]}
         assert "woocommerce" in engines, (
-            "The deployed platform does not offer WooCommerce. Its images are built from the plugin:"
+            "The deployed platform does not offer WooCommerce. Its images need the plugin:"
             " run `WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce`."
         )
         yield found

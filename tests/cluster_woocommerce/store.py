@@ -15,8 +15,10 @@ from tests.support.polling import eventually
 READY_WITHIN = 180.0
 #: Shell command that reads the password in the container and the statement from standard input.
 _SQL = (
-    "printf '[client]\\npassword=%s\\n' \"$(cat /run/secrets/storefleet/database-password)\" > /tmp/test.cnf;"
-    "mariadb --defaults-extra-file=/tmp/test.cnf --host=127.0.0.1 --user=store --skip-ssl --skip-column-names store"
+    "printf '[client]\\npassword=%s\\n' \"$(cat /run/secrets/storefleet/database-password)\""
+    " > /tmp/test.cnf;"
+    "mariadb --defaults-extra-file=/tmp/test.cnf --host=127.0.0.1 --user=store --skip-ssl"
+    " --skip-column-names store"
 )
 
 

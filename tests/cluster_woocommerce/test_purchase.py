@@ -79,7 +79,8 @@ async def test_startup_probe_fails_until_setup_of_release_is_done(store: Store) 
             await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
         ).status == 200
         await store.sql(
-            "UPDATE wp_options SET option_value = 'a:0:{}' WHERE option_name = 'storefleet_releases'"
+            "UPDATE wp_options SET option_value = 'a:0:{}'"
+            " WHERE option_name = 'storefleet_releases'"
         )
         assert (
             await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})

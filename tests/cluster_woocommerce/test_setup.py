@@ -12,11 +12,13 @@ _EMPTY = "DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4"
 COUNTS = {
     "SELECT COUNT(*) FROM wp_options WHERE option_name = 'siteurl'": 1,
     "SELECT COUNT(*) FROM wp_users": 1,
-    "SELECT COUNT(*) FROM wp_usermeta WHERE meta_key = 'wp_capabilities' AND meta_value LIKE '%administrator%'": 1,
+    "SELECT COUNT(*) FROM wp_usermeta"
+    " WHERE meta_key = 'wp_capabilities' AND meta_value LIKE '%administrator%'": 1,
     "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'": 6,
     "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product'": 6,
     "SELECT COUNT(DISTINCT sku) FROM wp_wc_product_meta_lookup": 6,
-    "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'attachment' AND post_mime_type = 'image/jpeg'": 6,
+    "SELECT COUNT(*) FROM wp_posts"
+    " WHERE post_type = 'attachment' AND post_mime_type = 'image/jpeg'": 6,
     "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'page' AND post_status = 'publish'": 4,
     "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'post'": 0,
     "SELECT COUNT(*) FROM wp_woocommerce_shipping_zone_methods": 1,
@@ -34,7 +36,10 @@ async def is_one_shop(store: Store) -> None:
 
 
 async def test_repeated_setup_changes_nothing(store: Store) -> None:
-    options = "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
+    options = (
+        "SELECT option_name, MD5(option_value) FROM wp_options"
+        " WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
+    )
     assert await store.over(await store.setup_pod()) == "Succeeded"
     before = await store.sql(options)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""25 random kill -9 of services, NATS and PostgreSQL during 20 concurrent creations and deletions."""
+"""Random kill -9 of services, NATS and PostgreSQL during 20 concurrent creations and deletions."""
 
 import asyncio
 import json

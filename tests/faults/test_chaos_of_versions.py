@@ -1,4 +1,4 @@
-"""Random kill -9 of services, NATS and PostgreSQL during upgrades, automatic and manual rollbacks."""
+"""Random kill -9 of services, NATS and PostgreSQL during upgrades and rollbacks."""
 
 import asyncio
 import os
@@ -88,7 +88,7 @@ async def test_random_kills_leave_every_store_on_expected_version(tmp_path: Path
 
 
 async def _check_end(client: Client, follower: Follower, store_id: str) -> None:
-    """Check that the store is ready on the first version and its events are complete and ordered."""
+    """Check that the store is ready on the first version, with complete and ordered events."""
     _, store = await client.insist("GET", f"stores/{store_id}")
     assert (store["state"], store["engine_version"], store["failure"]) == (
         "ready",

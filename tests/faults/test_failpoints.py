@@ -46,7 +46,7 @@ class Story:
         self._count = 0
 
     async def run(self, scenario: str, arm: Callable[[], object]) -> str:
-        """Run a scenario and return the id of its store, which exists unless the scenario deletes it."""
+        """Run a scenario and return its store's id; the store exists unless `delete` ran."""
         self._count += 1
         store_id: str = await getattr(self, f"_{scenario}")(f"{scenario}-{self._count}", arm)
         return store_id

@@ -1,4 +1,4 @@
-"""The platform's rendered chart: lint, Kubernetes schemas, golden files, and validation of values."""
+"""The platform's rendered chart: lint, Kubernetes schemas, golden files, validation of values."""
 
 import json
 import os
