@@ -63,7 +63,9 @@ async def wait_until_ready(api: aiohttp.ClientSession, operation_id: str) -> Non
             async with api.get(f"operations/{operation_id}?wait=30") as response:
                 operation = await response.json()
     if operation["state"] != "succeeded":
-        sys.exit(f"The operation {operation_id} ended as {operation['state']}: {operation['error']}")
+        sys.exit(
+            f"The operation {operation_id} ended as {operation['state']}: {operation['error']}"
+        )
 
 
 async def photograph(browser: Browser, admin: dict[str, str], theme: str) -> None:
