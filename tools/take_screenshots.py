@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from playwright.async_api import Browser, async_playwright
@@ -58,7 +59,7 @@ async def create_store(api: aiohttp.ClientSession, name: str, title: str) -> str
 async def wait_until_ready(api: aiohttp.ClientSession, operation_id: str) -> None:
     """Wait for the operation's end; leave the script when it has not succeeded."""
     async with asyncio.timeout(READY_TIMEOUT_S):
-        operation = {"done": False}
+        operation: dict[str, Any] = {"done": False}
         while not operation["done"]:
             async with api.get(f"operations/{operation_id}?wait=30") as response:
                 operation = await response.json()
