@@ -16,8 +16,8 @@ from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable, MessagingUnavailable
 from storefleet.core.messages import RELAY_WAKE_SUBJECT, encode_cloud_event
 from storefleet.core.models import utc_now
-from storefleet.database import outbox
-from storefleet.database.outbox import OutboxRow, PendingMessage, PublishedRows
+from storefleet.database.outbox import OUTBOX_CHANNEL, PendingMessage, PublishedRows
+from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus, OutgoingMessage
 from storefleet.observability import logs, metrics
@@ -59,7 +59,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until cancelled; then let another one go on at once."""
         listener = asyncio.create_task(
-            self._database.listen(outbox.OUTBOX_CHANNEL, lambda _payload: self._wake.set())
+            self._database.listen(OUTBOX_CHANNEL, lambda _payload: self._wake.set())
         )
         await self._bus.subscribe(RELAY_WAKE_SUBJECT, lambda _body: self._wake.set())
         try:
@@ -70,7 +70,7 @@ class Relay:
                     await self._wait_for_work()
                 await asyncio.sleep(max(0.0, began + _MIN_TAKE_INTERVAL_S - time.monotonic()))
         finally:
-            self._database.set_local_wake(outbox.OUTBOX_CHANNEL, None)
+            self._database.set_local_wake(OUTBOX_CHANNEL, None)
             await async_tasks.cancel_and_wait([listener, *self._early_sends.values()])
             await self._release_lease()
 
@@ -127,9 +127,8 @@ class Relay:
         try:
             self._bus.check_connection()
             await self._collect_published()
-            async with self._database.connection() as conn:
-                rows = await outbox.take_batch(
-                    conn,
+            async with self._database.autocommit() as db:
+                rows = await db.outbox.take_batch(
                     owner=self._owner,
                     lease_duration=_LEASE_DURATION,
                     batch_size=_BATCH_SIZE,
@@ -152,7 +151,7 @@ class Relay:
         """Whoever holds the lease is woken by a call; whoever does not has sent nothing that counts."""
         self._is_lease_holder = is_lease_holder
         self._database.set_local_wake(
-            outbox.OUTBOX_CHANNEL, self._handle_local_wake if is_lease_holder else None
+            OUTBOX_CHANNEL, self._handle_local_wake if is_lease_holder else None
         )
         if not is_lease_holder:
             self._last_sent_seq = 0
@@ -235,8 +234,8 @@ class Relay:
 
     async def _measure_lag(self) -> None:
         try:
-            async with self._database.connection() as conn:
-                metrics.OUTBOX_LAG.set(await outbox.read_lag(conn))
+            async with self._database.autocommit() as db:
+                metrics.OUTBOX_LAG.set(await db.outbox.read_lag())
         except DatabaseUnavailable:
             return
 
@@ -244,8 +243,8 @@ class Relay:
         """Note what has arrived, and give the lease back; what is still on its way is published again by the next."""
         await async_tasks.cancel_and_wait(flight.task for flight in self._batches_in_flight)
         try:
-            async with self._database.connection() as conn:
-                await outbox.release_lease(conn, owner=self._owner, published=self._unconfirmed)
+            async with self._database.autocommit() as db:
+                await db.outbox.release_lease(owner=self._owner, published=self._unconfirmed)
         except DatabaseUnavailable:
             return
 

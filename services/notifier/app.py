@@ -11,8 +11,8 @@ from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
 from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
 from storefleet.core.settings import Settings
-from storefleet.database.access import SIGN_OUT_CHANNEL
 from storefleet.database.pool import Database
+from storefleet.database.sessions import SIGN_OUT_CHANNEL
 from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
 from storefleet.messaging import MessageBus
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.messages import UnreadableMessage, split_event
 from storefleet.core.models import Event
-from storefleet.database import event_history
 from storefleet.database.pool import Database
 from storefleet.observability import logs
 
@@ -105,8 +104,8 @@ class EventFeed:
     async def _read_initial_watermark(self) -> None:
         while True:
             try:
-                async with self._database.connection() as conn:
-                    self.watermark = await event_history.read_last_seq(conn)
+                async with self._database.autocommit() as db:
+                    self.watermark = await db.events.read_last_seq()
             except DatabaseUnavailable:
                 await asyncio.sleep(0.5)
             else:
@@ -116,8 +115,8 @@ class EventFeed:
     async def _check_for_gap(self) -> None:
         """Nothing came for a while: if there is more in the database twice in a row, the bus has lost it."""
         try:
-            async with self._database.connection() as conn:
-                last = await event_history.read_last_seq(conn)
+            async with self._database.autocommit() as db:
+                last = await db.events.read_last_seq()
         except DatabaseUnavailable:
             return
         if last > self.watermark and self._was_behind:
@@ -129,9 +128,9 @@ class EventFeed:
         log.info("gap_filled", after=self.watermark, until=last_seq)
         while self.watermark < last_seq:
             try:
-                async with self._database.connection() as conn:
-                    events = await event_history.list_between(
-                        conn, tenant_id=None, after=self.watermark, until=last_seq
+                async with self._database.autocommit() as db:
+                    events = await db.events.list_between(
+                        tenant_id=None, after=self.watermark, until=last_seq
                     )
             except DatabaseUnavailable:
                 await asyncio.sleep(0.3)

@@ -19,7 +19,6 @@ from storefleet.core.errors import (
 )
 from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
-from storefleet.database import event_history
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
 
@@ -213,17 +212,17 @@ class WebsocketServer:
         if after is None:
             socket.is_live = True
             return
-        async with self._database.connection() as conn:
-            first, last = await event_history.read_bounds(conn)
+        async with self._database.autocommit() as db:
+            first, last = await db.events.read_bounds()
         if after > last or after < first - 1:
             socket.cursor = last
             await socket.send_replayed_event(last, json.dumps({"type": "reset", "seq": last}))
         else:
             socket.cursor = after
         while (until := self._feed.watermark) > socket.cursor:
-            async with self._database.connection() as conn:
-                events = await event_history.list_between(
-                    conn, tenant_id=socket.tenant_id, after=socket.cursor, until=until
+            async with self._database.autocommit() as db:
+                events = await db.events.list_between(
+                    tenant_id=socket.tenant_id, after=socket.cursor, until=until
                 )
             async with asyncio.timeout(REPLAY_BATCH_TIMEOUT_S):
                 for event in events:

@@ -17,7 +17,6 @@ from storefleet.core.async_tasks import cancel_and_wait
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.settings import Settings
-from storefleet.database import cron_calls
 from storefleet.database.cron_calls import CronCall
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engine
@@ -86,14 +85,14 @@ class CronCaller:
 
     async def _claim_due_calls(self) -> list[CronCall]:
         if time.monotonic() >= self._enrol_at:
-            async with self._database.transaction() as conn:
-                await cron_calls.synchronize_stores(conn, self._interval_s_by_engine)
+            async with self._database.transaction() as tx:
+                await tx.cron_calls.synchronize(self._interval_s_by_engine)
             self._enrol_at = time.monotonic() + _ENROL_INTERVAL_S
         free = self._settings.ticks_at_once - len(self._tasks)
         if free <= 0:
             return []
-        async with self._database.transaction() as conn:
-            turns = await cron_calls.claim_due_calls(conn, self._interval_s_by_engine, limit=free)
+        async with self._database.transaction() as tx:
+            turns = await tx.cron_calls.claim_due(self._interval_s_by_engine, limit=free)
         metrics.CRON_CALL_LAG.set(max((turn.delay_s for turn in turns), default=0.0))
         return turns
 
@@ -150,13 +149,13 @@ class CronCaller:
             return "away", f"it does not answer ({type(error).__name__})"
 
     async def _record_result(self, call: CronCall, problem: str | None) -> None:
-        async with self._database.connection() as conn:
+        async with self._database.autocommit() as db:
             if problem is None:
-                await cron_calls.record_success(conn, call.store_id)
+                await db.cron_calls.record_success(call.store_id)
                 return
             every = self._interval_s_by_engine[call.engine]
-            await cron_calls.record_failure(
-                conn, call.store_id, interval_s=every, max_interval=_MAX_PAUSE
+            await db.cron_calls.record_failure(
+                call.store_id, interval_s=every, max_interval=_MAX_PAUSE
             )
         self._unlogged_failures[call.store_id] = problem
 

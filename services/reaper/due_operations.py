@@ -7,8 +7,8 @@ from datetime import timedelta
 from storefleet.core.errors import DatabaseUnavailable, LeaseLost
 from storefleet.core.models import STORE_STATES
 from storefleet.core.settings import Settings
-from storefleet.database import access, event_history, operations, outbox, stores
-from storefleet.database.operations import DueOperation
+from storefleet.database.leases import DueOperation
+from storefleet.database.outbox_rows import make_command
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
 from storefleet.operations.recorder import OperationRecorder
@@ -41,15 +41,15 @@ class DueOperations:
 
     async def _redispatch_due(self) -> list[DueOperation]:
         """Send the commands again; returns what waits for its cancel instead: its worker is gone."""
-        async with self._database.transaction() as conn:
-            found = await operations.lock_due_operations(
-                conn, redispatch_after=timedelta(seconds=self._settings.announce_after)
+        async with self._database.transaction() as tx:
+            found = await tx.leases.lock_due(
+                redispatch_after=timedelta(seconds=self._settings.announce_after)
             )
             cancelled = [due for due in found if due.operation.cancel_requested]
             again = [due for due in found if not due.operation.cancel_requested]
             if again:
-                await outbox.add_rows(conn, *(outbox.make_command(due.operation) for due in again))
-                await operations.mark_dispatched(conn, [due.operation.id for due in again])
+                await tx.outbox.add(*(make_command(due.operation) for due in again))
+                await tx.operations.mark_dispatched([due.operation.id for due in again])
         for due in again:
             metrics.OPERATIONS_REDISPATCHED.labels(due.finding).inc()
             operation = due.operation
@@ -81,18 +81,20 @@ class DueOperations:
             await self._delete_old_rows()
 
     async def _count_stores(self) -> None:
-        async with self._database.connection() as conn:
-            counts = await stores.count_by_state(conn)
+        async with self._database.autocommit() as db:
+            counts = await db.stores.count_by_state()
         for state in STORE_STATES:
             metrics.STORES_BY_STATE.labels(state).set(counts.get(state, 0))
 
     async def _delete_old_rows(self) -> None:
         age = timedelta(days=self._settings.keep_days)
-        async with self._database.transaction() as conn:
-            await access.purge_expired_access(conn)
-        async with self._database.transaction() as conn:
-            forgotten = await stores.purge_deleted(conn, older_than=age)
-        async with self._database.transaction() as conn:
-            rows = await event_history.purge_published(conn, older_than=age)
+        async with self._database.transaction() as tx:
+            await tx.sessions.purge_expired()
+            await tx.sign_in_failures.purge()
+            await tx.idempotency_keys.purge()
+        async with self._database.transaction() as tx:
+            forgotten = await tx.stores.purge_deleted(retention=age)
+        async with self._database.transaction() as tx:
+            rows = await tx.events.purge_published(retention=age)
         if forgotten or rows:
             log.info("purged", stores=forgotten, outbox_rows=rows)

@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from storefleet.core.models import AdminCredentials
-from storefleet.database import dead_letters
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.client import Answer, Api
 from tests.support.kubernetes import ENGINES as POCKET
@@ -270,16 +269,14 @@ async def test_dead_letters(world: World) -> None:
     store = (await api.create("acme"))["store"]
     operation = (await api.get("/operations")).body["data"][0]
     await api.post(f"/operations/{operation['id']}/cancel")
-    async with world.database.transaction() as conn:
-        unreadable = await dead_letters.add_dead_letter(
-            conn,
+    async with world.database.transaction() as tx:
+        unreadable = await tx.dead_letters.add(
             reason="unreadable",
             detail="not JSON",
             subject="storefleet.commands.v1.reaper.x",
             payload=b"\xff{",
         )
-        exhausted = await dead_letters.add_dead_letter(
-            conn,
+        exhausted = await tx.dead_letters.add(
             reason="exhausted",
             detail="no_free_port: none",
             subject="storefleet.commands.v1.provisioner.create.x",

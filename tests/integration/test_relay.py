@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 
 from services.gateway.relay import Relay
 from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
-from storefleet.database import event_history, outbox
-from storefleet.database.outbox import OutboxRow, PublishedRows
+from storefleet.database.outbox import PublishedRows
+from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus
 from tests.support.polling import eventually
@@ -144,9 +144,8 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
         await stack.enter_async_context(bus.open_connection())
         await eventually(lambda: bus.is_connected)
         await world.tell(10)
-        async with database.connection() as conn:
-            taken = await outbox.take_batch(
-                conn,
+        async with database.autocommit() as db:
+            taken = await db.outbox.take_batch(
                 owner="deposed",
                 lease_duration=lease,
                 batch_size=200,
@@ -156,8 +155,7 @@ async def test_a_deposed_relay_does_no_harm(world: World) -> None:
             assert taken is not None
             assert [row.seq for row in taken] == list(range(1, 11))
             assert (
-                await outbox.take_batch(
-                    conn,
+                await db.outbox.take_batch(
                     owner="other",
                     lease_duration=lease,
                     batch_size=200,
@@ -188,8 +186,8 @@ async def numbers_are_whole_of_one(world: World, count: int) -> None:
 async def test_a_transaction_that_commits_late_is_numbered_late(world: World) -> None:
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
-        async with world.database.transaction() as conn:
-            await conn.execute(
+        async with world.database.transaction() as tx:
+            await tx.connection.execute(
                 "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, data) VALUES ('evt_late', 'event',"
                 " 'storefleet.events.v1.t.s.step', 'store.step', $1, 'sto_late', '{}')",
                 world.admin.tenant_id,
@@ -259,8 +257,8 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(
             broken = OutboxRow(
                 message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data
             )
-            async with world.database.transaction() as conn:
-                await outbox.add_rows(conn, broken)
+            async with world.database.transaction() as tx:
+                await tx.outbox.add(broken)
             await world.tell(1)
         await all_published(world, 3)
         await eventually(lambda: len(heard) == 3)
@@ -285,9 +283,8 @@ async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World)
         await stack.enter_async_context(bus.open_connection())
         await eventually(lambda: bus.is_connected)
         await world.tell(3)
-        async with database.connection() as conn:
-            taken = await outbox.take_batch(
-                conn,
+        async with database.autocommit() as db:
+            taken = await db.outbox.take_batch(
                 owner="x",
                 lease_duration=timedelta(seconds=5),
                 batch_size=200,
@@ -359,9 +356,9 @@ async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> Non
         await world.tell(10)
         await all_published(world, 10)
     await world.execute("UPDATE events SET time = now() - interval '8 days'")
-    async with world.database.transaction() as conn:
-        assert await event_history.purge_published(conn, older_than=timedelta(days=7)) == 10
-        assert await event_history.read_bounds(conn) == (11, 10)
+    async with world.database.transaction() as tx:
+        assert await tx.events.purge_published(retention=timedelta(days=7)) == 10
+        assert await tx.events.read_bounds() == (11, 10)
     async with relay(world):
         await world.tell(1)
         await all_published(world, 11)

@@ -15,7 +15,6 @@ from prometheus_client import REGISTRY
 
 from services.notifier import websockets
 from services.notifier.feed import EventFeed
-from storefleet.database import event_history
 from tests.support.listening import Listener, listening
 from tests.support.polling import eventually
 from tests.support.world import World
@@ -246,8 +245,8 @@ async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
     await world.tell(20)
     await world.settled()
     await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE seq <= 10")
-    async with world.database.transaction() as conn:
-        assert await event_history.purge_published(conn, older_than=timedelta(days=7)) == 10
+    async with world.database.transaction() as tx:
+        assert await tx.events.purge_published(retention=timedelta(days=7)) == 10
     cases = [
         (0, [20]),
         (9, [20]),

@@ -82,7 +82,7 @@ class Counting(CronCaller):
 
     turns = now = most = 0
 
-    async def _ask(self, http: aiohttp.ClientSession, turn: cron_calls.CronCall) -> None:
+    async def _call_store(self, http: aiohttp.ClientSession, turn: cron_calls.CronCall) -> None:
         self.turns += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -167,9 +167,9 @@ async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
 
 async def test_first_turns_are_spread(world: World) -> None:
     await stores(world, 300)
-    async with world.database.transaction() as conn:
-        assert await cron_calls.synchronize_stores(conn, {"pocket": 60.0}) == (300, 0)
-        assert await cron_calls.synchronize_stores(conn, {"pocket": 60.0}) == (0, 0)
+    async with world.database.transaction() as tx:
+        assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (300, 0)
+        assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (0, 0)
     tenths = await world.fetch(
         "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) FROM ticks GROUP BY 1"
     )
@@ -180,13 +180,13 @@ async def test_first_turns_are_spread(world: World) -> None:
 async def test_a_turn_is_claimed_once(world: World) -> None:
     await stores(world, 500)
     every = {"pocket": 60.0}
-    async with world.database.transaction() as conn:
-        await cron_calls.synchronize_stores(conn, every)
+    async with world.database.transaction() as tx:
+        await tx.cron_calls.synchronize(every)
     await world.execute("UPDATE ticks SET due_at = now() - interval '1 minute'")
 
     async def claim() -> list[cron_calls.CronCall]:
-        async with world.database.transaction() as conn:
-            return await cron_calls.claim_due_calls(conn, every, limit=200)
+        async with world.database.transaction() as tx:
+            return await tx.cron_calls.claim_due(every, limit=200)
 
     found = [turn for turns in await asyncio.gather(*(claim() for _ in range(6))) for turn in turns]
     assert len(found) == len({turn.store_id for turn in found}) == 500
@@ -238,13 +238,13 @@ async def test_stores_that_hang_or_break_hold_nobody_up(
 
 async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
     await stores(world, 1)
-    async with world.database.transaction() as conn:
-        await cron_calls.synchronize_stores(conn, {"pocket": 1.0})
+    async with world.database.transaction() as tx:
+        await tx.cron_calls.synchronize({"pocket": 1.0})
     (row,) = await world.fetch("SELECT store_id FROM ticks")
-    async with world.database.connection() as conn:
+    async with world.database.autocommit() as db:
         for _ in range(30):
-            await cron_calls.record_failure(
-                conn, row["store_id"], interval_s=60, max_interval=timedelta(minutes=30)
+            await db.cron_calls.record_failure(
+                row["store_id"], interval_s=60, max_interval=timedelta(minutes=30)
             )
     left = await world.value("SELECT extract(epoch FROM due_at - now()) FROM ticks")
     assert 1700 < left <= 1800

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storefleet.core.errors import PermanentError, RuntimeUnavailable, TransientError, Wait
-from storefleet.database import operations, outbox
+from storefleet.database.outbox_rows import make_command
 from storefleet.runtimes.protocol import StepContext
 from tests.support.plans import Gate, Script, failing, nothing
 from tests.support.polling import eventually
@@ -271,12 +271,12 @@ async def test_a_doubled_command_does_nothing(world: World) -> None:
     async with world.worker(script):
         accepted = await world.api.create("doubled")
         await world.api.ended(accepted["operation"]["id"])
-        async with world.database.transaction() as conn:
-            operation = await operations.find_operation(
-                conn, tenant_id=world.admin.tenant_id, operation_id=accepted["operation"]["id"]
+        async with world.database.transaction() as tx:
+            operation = await tx.operations.find(
+                tenant_id=world.admin.tenant_id, operation_id=accepted["operation"]["id"]
             )
             assert operation is not None
-            await outbox.add_rows(conn, *(outbox.make_command(operation) for _ in range(20)))
+            await tx.outbox.add(*(make_command(operation) for _ in range(20)))
         await world.settled()
         await world.api.ready("next-one")
     assert script.count("only") == 2

@@ -15,8 +15,7 @@ from storefleet.auth.accounts import NewTenant
 from storefleet.core.identifiers import EVENT_PREFIX, generate_id
 from storefleet.core.messages import make_event_subject
 from storefleet.core.settings import Settings
-from storefleet.database import outbox
-from storefleet.database.outbox import OutboxRow
+from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus
 from storefleet.operations.step_plans import StepPlan, StepPlans
@@ -219,16 +218,16 @@ class World:
     # the truth ------------------------------------------------------------------------------------------------------
 
     async def fetch(self, statement: str, *args: Any) -> list[dict[str, Any]]:
-        async with self.database.connection() as conn:
-            return [dict(record) for record in await conn.fetch(statement, *args)]
+        async with self.database.autocommit() as db:
+            return [dict(record) for record in await db.connection.fetch(statement, *args)]
 
     async def value(self, statement: str, *args: Any) -> Any:
-        async with self.database.connection() as conn:
-            return await conn.fetchval(statement, *args)
+        async with self.database.autocommit() as db:
+            return await db.connection.fetchval(statement, *args)
 
     async def execute(self, statement: str, *args: Any) -> None:
-        async with self.database.connection() as conn:
-            await conn.execute(statement, *args)
+        async with self.database.autocommit() as db:
+            await db.connection.execute(statement, *args)
 
     async def tell(
         self,
@@ -255,8 +254,8 @@ class World:
             )
             for number in range(begin + 1, begin + count + 1)
         ]
-        async with self.database.transaction() as conn:
-            await outbox.add_rows(conn, *drafts)
+        async with self.database.transaction() as tx:
+            await tx.outbox.add(*drafts)
 
     async def last_seq(self) -> int:
         return int(await self.value("SELECT last_seq FROM relay"))

@@ -7,9 +7,7 @@ from storefleet.core.errors import NotFound
 from storefleet.core.identifiers import OPERATION_PREFIX, generate_id
 from storefleet.core.models import Operation, Principal, Store
 from storefleet.core.settings import Settings
-from storefleet.database import operations, stores
-from storefleet.database.access import insert_audit_entry
-from storefleet.database.pool import Connection
+from storefleet.database.repositories import Repositories
 
 
 class Accepted(NamedTuple):
@@ -21,12 +19,12 @@ class Accepted(NamedTuple):
 
 
 async def lock_store(
-    conn: Connection, principal: Principal, store_ref: str, settings: Settings
+    tx: Repositories, principal: Principal, store_ref: str, settings: Settings
 ) -> Store:
     """The caller's store, locked; raises NotFound."""
     kept = timedelta(days=settings.keep_days)
-    store = await stores.find_store(
-        conn, tenant_id=principal.tenant_id, store_ref=store_ref, retention=kept, lock=True
+    store = await tx.stores.find(
+        tenant_id=principal.tenant_id, store_ref=store_ref, retention=kept, lock=True
     )
     if store is None:
         raise NotFound("There is no such store.")
@@ -34,7 +32,7 @@ async def lock_store(
 
 
 async def add_operation(
-    conn: Connection,
+    tx: Repositories,
     principal: Principal,
     store: Store,
     kind: str,
@@ -45,8 +43,7 @@ async def add_operation(
     operation_input: dict[str, Any] | None = None,
 ) -> Operation:
     """A queued operation of the store, `asked` for with this."""
-    return await operations.add_operation(
-        conn,
+    return await tx.operations.add(
         operation_id=generate_id(OPERATION_PREFIX),
         tenant_id=principal.tenant_id,
         store_id=store.id,
@@ -60,12 +57,11 @@ async def add_operation(
 
 
 async def add_audit_entry(
-    conn: Connection, principal: Principal, action: str, target: str, request_id: str | None
+    tx: Repositories, principal: Principal, action: str, target: str, request_id: str | None
 ) -> None:
     """A line in the audit log."""
     actor = principal.token_id or principal.user_id
-    await insert_audit_entry(
-        conn,
+    await tx.audit_log.add_entry(
         tenant_id=principal.tenant_id,
         actor=actor,
         action=action,

@@ -23,10 +23,12 @@ from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, generate
 from storefleet.core.models import Operation, Principal, Store, utc_now
 from storefleet.core.settings import Settings
 from storefleet.core.store_names import find_name_problem
-from storefleet.database import operations, outbox, stores, transitions
-from storefleet.database.limits import TenantUsage, find_response, read_usage, store_response
-from storefleet.database.outbox import OutboxRow
-from storefleet.database.pool import Connection, Database
+from storefleet.database.outbox import OUTBOX_CHANNEL
+from storefleet.database.outbox_rows import OutboxRow, make_command, make_event
+from storefleet.database.pool import Database
+from storefleet.database.repositories import Repositories
+from storefleet.database.tenants import TenantUsage
+from storefleet.database.transitions import AddStoreResult
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability import logs, metrics
 from storefleet.operations.termination import cancel_operation, mark_cancelled
@@ -101,12 +103,12 @@ class StoreAdmission:
         store = _make_store(principal, kind, asked)
         operation = self._make_operation(store, request_id)
         accepted = Accepted(store.to_json(), operation.to_json())
-        command = outbox.make_command(operation)
+        command = make_command(operation)
         if key is None:
-            async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
+            async with self._database.autocommit(notify=OUTBOX_CHANNEL) as db:
                 most = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
                 written = await self._insert_store(
-                    conn, principal, store, operation, command, max_created=most
+                    db, principal, store, operation, command, max_created=most
                 )
             if written:
                 self._dispatch_command(command)
@@ -117,9 +119,9 @@ class StoreAdmission:
                     engine=kind.name,
                 )
                 return accepted
-        async with self._database.transaction(notify=outbox.OUTBOX_CHANNEL) as conn:
-            found = await self._read_usage(conn, principal, lock=True)
-            if key and (answer := await find_response(conn, scope=scope, key=key)):
+        async with self._database.transaction(notify=OUTBOX_CHANNEL) as tx:
+            found = await self._read_usage(tx, principal, lock=True)
+            if key and (answer := await tx.idempotency_keys.find_response(scope=scope, key=key)):
                 if answer.request_hash != request_hash:
                     raise InvalidRequest(
                         "This Idempotency-Key came with another body before.",
@@ -127,11 +129,10 @@ class StoreAdmission:
                     )
                 return Accepted(answer.body["store"], answer.body["operation"], replayed=True)
             self._check_limits(found)
-            await self._insert_store(conn, principal, store, operation, command)
+            await self._insert_store(tx, principal, store, operation, command)
             if key:
                 body = {"store": accepted.store, "operation": accepted.operation}
-                await store_response(
-                    conn,
+                await tx.idempotency_keys.store_response(
                     scope=scope,
                     key=key,
                     request_hash=request_hash,
@@ -143,11 +144,10 @@ class StoreAdmission:
         return accepted
 
     async def _read_usage(
-        self, conn: Connection, principal: Principal, *, lock: bool
+        self, tx: Repositories, principal: Principal, *, lock: bool
     ) -> TenantUsage:
-        return await read_usage(
-            conn,
-            tenant_id=principal.tenant_id,
+        return await tx.tenants.read_usage(
+            principal.tenant_id,
             per_hour=self._settings.stores_per_hour,
             per_tenant=self._settings.stores_per_tenant,
             lock=lock,
@@ -189,7 +189,7 @@ class StoreAdmission:
 
     async def _insert_store(
         self,
-        conn: Connection,
+        tx: Repositories,
         principal: Principal,
         store: Store,
         operation: Operation,
@@ -198,40 +198,40 @@ class StoreAdmission:
         max_created: int | None = None,
     ) -> bool:
         """Whether it was written: not when more than `most` stores were made; raises NameTaken."""
-        drafts = (outbox.make_event("store.requested", store, operation), command)
+        drafts = (make_event("store.requested", store, operation), command)
         by = principal.token_id or principal.user_id
-        written = await transitions.add_store(
-            conn, store, operation, *drafts, requested_by=by, max_created=max_created
+        result = await tx.transitions.add_store(
+            store, operation, *drafts, requested_by=by, max_created=max_created
         )
-        if written is False:
+        if result is AddStoreResult.NAME_TAKEN:
             raise NameTaken(
                 f"There is a live store “{store.name}”; choose another name.",
                 errors=[("/name", "is taken")],
             )
-        return written is not None
+        return result is AddStoreResult.ADDED
 
     async def delete_store(
         self, principal: Principal, *, store_ref: str, request_id: str | None
     ) -> Accepted:
         """Delete in every live state; a running create is cancelled first; a repeat answers the same operation."""
-        async with self._database.transaction() as conn:
-            store = await lock_store(conn, principal, store_ref, self._settings)
-            pending = await operations.list_open_operations(conn, store.id)
+        async with self._database.transaction() as tx:
+            store = await lock_store(tx, principal, store_ref, self._settings)
+            pending = await tx.operations.list_open(store.id)
             if deleting := next((op for op in pending if op.kind == "delete"), None):
                 return Accepted(store.to_json(), deleting.to_json())
             if store.state == "deleted":
-                latest = (await operations.find_latest_by_store(conn, [store.id]))[store.id]
+                latest = (await tx.operations.find_latest_by_store([store.id]))[store.id]
                 return Accepted(store.to_json(), latest.to_json())
             busy = False
             for operation in pending:
                 if operation.state == "queued":
-                    await mark_cancelled(conn, operation)
+                    await mark_cancelled(tx, operation)
                 else:
-                    await operations.request_cancel(conn, operation.id)
+                    await tx.operations.request_cancel(operation.id)
                     busy = True
-            store = await stores.update_store(conn, store.id, state="deleting", failure=None)
+            store = await tx.stores.update(store.id, state="deleting", failure=None)
             operation = await add_operation(
-                conn,
+                tx,
                 principal,
                 store,
                 "delete",
@@ -239,11 +239,11 @@ class StoreAdmission:
                 request_id=request_id,
                 dispatched=not busy,
             )
-            drafts = [outbox.make_event("store.deleting", store, operation)]
+            drafts = [make_event("store.deleting", store, operation)]
             if not busy:  # otherwise the one that ends announces it
-                drafts.append(outbox.make_command(operation))
-            await outbox.add_rows(conn, *drafts)
-            await add_audit_entry(conn, principal, "store.delete", store.id, request_id)
+                drafts.append(make_command(operation))
+            await tx.outbox.add(*drafts)
+            await add_audit_entry(tx, principal, "store.delete", store.id, request_id)
         log.info("store_delete_requested", store_id=store.id, operation_id=operation.id)
         return Accepted(store.to_json(), operation.to_json())
 
@@ -251,19 +251,19 @@ class StoreAdmission:
         self, principal: Principal, *, store_ref: str, request_id: str | None
     ) -> Accepted:
         """Run what failed again; what was done before is kept."""
-        async with self._database.transaction() as conn:
-            store = await lock_store(conn, principal, store_ref, self._settings)
-            pending = await operations.list_open_operations(conn, store.id)
+        async with self._database.transaction() as tx:
+            store = await lock_store(tx, principal, store_ref, self._settings)
+            pending = await tx.operations.list_open(store.id)
             if store.state != "failed" or pending:
                 raise Conflict(
                     f"The store is {store.state}; only a failed one can be tried again.",
                     code="not_failed",
                 )
-            latest = (await operations.find_latest_by_store(conn, [store.id]))[store.id]
+            latest = (await tx.operations.find_latest_by_store([store.id]))[store.id]
             kind, state, asked = _choose_retry(store, latest)
-            store = await stores.update_store(conn, store.id, state=state, failure=None)
+            store = await tx.stores.update(store.id, state=state, failure=None)
             operation = await add_operation(
-                conn,
+                tx,
                 principal,
                 store,
                 kind,
@@ -271,29 +271,28 @@ class StoreAdmission:
                 request_id=request_id,
                 operation_input=asked,
             )
-            await outbox.add_rows(
-                conn,
-                outbox.make_event(f"store.{state}", store, operation),
-                outbox.make_command(operation),
+            await tx.outbox.add(
+                make_event(f"store.{state}", store, operation),
+                make_command(operation),
             )
-            await add_audit_entry(conn, principal, "store.retry", store.id, request_id)
+            await add_audit_entry(tx, principal, "store.retry", store.id, request_id)
         return Accepted(store.to_json(), operation.to_json())
 
     async def cancel_operation(
         self, principal: Principal, *, operation_id: str, request_id: str | None
     ) -> Operation:
         """Take a creation or an upgrade back; one that runs stops at its next step. An ended one stays as it is."""
-        async with self._database.transaction() as conn:
-            operation = await operations.find_operation(
-                conn, tenant_id=principal.tenant_id, operation_id=operation_id
+        async with self._database.transaction() as tx:
+            operation = await tx.operations.find(
+                tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if operation is None:
                 raise NotFound("There is no such operation.")
-            store = await stores.find_store(
-                conn, tenant_id=principal.tenant_id, store_ref=operation.store_id, lock=True
+            store = await tx.stores.find(
+                tenant_id=principal.tenant_id, store_ref=operation.store_id, lock=True
             )
-            operation = await operations.find_operation(
-                conn, tenant_id=principal.tenant_id, operation_id=operation_id
+            operation = await tx.operations.find(
+                tenant_id=principal.tenant_id, operation_id=operation_id
             )
             if store is None or operation is None:
                 raise NotFound("There is no such operation.")
@@ -302,17 +301,17 @@ class StoreAdmission:
             if reason := _explain_not_cancellable(store, operation):
                 raise Conflict(reason, code="not_cancellable")
             if operation.state == "queued":
-                operation = await cancel_operation(conn, store, operation)
+                operation = await cancel_operation(tx, store, operation)
             else:
-                await operations.request_cancel(conn, operation.id)
+                await tx.operations.request_cancel(operation.id)
                 operation = operation.model_copy(update={"cancel_requested": True})
-            await add_audit_entry(conn, principal, "operation.cancel", operation.id, request_id)
+            await add_audit_entry(tx, principal, "operation.cancel", operation.id, request_id)
         return operation
 
     async def read_quota(self, principal: Principal) -> Quota:
         settings = self._settings
-        async with self._database.connection() as conn:
-            found = await self._read_usage(conn, principal, lock=False)
+        async with self._database.autocommit() as db:
+            found = await self._read_usage(db, principal, lock=False)
         return Quota(
             settings.stores_per_hour,
             max(0, settings.stores_per_hour - found.created_in_hour),

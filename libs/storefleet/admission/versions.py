@@ -6,8 +6,9 @@ from storefleet.admission.acceptance import Accepted, add_audit_entry, add_opera
 from storefleet.core.errors import Conflict
 from storefleet.core.models import Operation, Principal, Store
 from storefleet.core.settings import Settings
-from storefleet.database import operations, outbox, version_changes
-from storefleet.database.pool import Connection, Database
+from storefleet.database.outbox_rows import make_command, make_event
+from storefleet.database.pool import Database
+from storefleet.database.repositories import Repositories
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.observability import logs
 
@@ -40,11 +41,11 @@ class VersionAdmission:
         self, principal: Principal, *, store_ref: str, version: str, request_id: str | None
     ) -> Accepted:
         """Another version for a ready store; a repetition answers the operation that is open."""
-        async with self._database.transaction() as conn:
-            store = await lock_store(conn, principal, store_ref, self._settings)
+        async with self._database.transaction() as tx:
+            store = await lock_store(tx, principal, store_ref, self._settings)
             self._check_runtime()
             self._find_engine(store).new_version(version)
-            pending = await operations.list_open_operations(conn, store.id)
+            pending = await tx.operations.list_open(store.id)
             if same := _find_repeated(pending, "upgrade", {"to": version}):
                 return Accepted(store.to_json(), same.to_json())
             if store.state == "ready" and store.engine_version == version and not pending:
@@ -54,9 +55,7 @@ class VersionAdmission:
                 )
             _check_ready(store, pending, "upgraded")
             asked = {"from": store.engine_version, "to": version}
-            return await self._accept_operation(
-                conn, principal, store, "upgrade", asked, request_id
-            )
+            return await self._accept_operation(tx, principal, store, "upgrade", asked, request_id)
 
     async def roll_back_store(
         self,
@@ -68,15 +67,15 @@ class VersionAdmission:
         request_id: str | None,
     ) -> Accepted:
         """Back to the version before the last upgrade; a repetition answers the operation that is open."""
-        async with self._database.transaction() as conn:
-            store = await lock_store(conn, principal, store_ref, self._settings)
+        async with self._database.transaction() as tx:
+            store = await lock_store(tx, principal, store_ref, self._settings)
             self._check_runtime()
-            pending = await operations.list_open_operations(conn, store.id)
+            pending = await tx.operations.list_open(store.id)
             how = {"restore": restore, "discard_orders": discard_orders}
             if same := _find_repeated(pending, "rollback", how):
                 return Accepted(store.to_json(), same.to_json())
             _check_ready(store, pending, "rolled back")
-            upgrade = await version_changes.find_reversible_upgrade(conn, store)
+            upgrade = await tx.version_history.find_reversible_upgrade(store)
             if upgrade is None:
                 raise Conflict(
                     f"No upgrade has brought the store to {store.engine_version}, so there is nothing to go back to;"
@@ -89,13 +88,11 @@ class VersionAdmission:
                 **how,
                 "dump": upgrade.id,
             }
-            return await self._accept_operation(
-                conn, principal, store, "rollback", asked, request_id
-            )
+            return await self._accept_operation(tx, principal, store, "rollback", asked, request_id)
 
     async def _accept_operation(
         self,
-        conn: Connection,
+        tx: Repositories,
         principal: Principal,
         store: Store,
         kind: str,
@@ -103,7 +100,7 @@ class VersionAdmission:
         request_id: str | None,
     ) -> Accepted:
         operation = await add_operation(
-            conn,
+            tx,
             principal,
             store,
             kind,
@@ -111,10 +108,8 @@ class VersionAdmission:
             request_id=request_id,
             operation_input=operation_input,
         )
-        await outbox.add_rows(
-            conn, outbox.make_event("store.step", store, operation), outbox.make_command(operation)
-        )
-        await add_audit_entry(conn, principal, f"store.{kind}", store.id, request_id)
+        await tx.outbox.add(make_event("store.step", store, operation), make_command(operation))
+        await add_audit_entry(tx, principal, f"store.{kind}", store.id, request_id)
         log.info(
             "change_requested",
             kind=kind,

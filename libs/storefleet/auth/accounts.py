@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,8 +14,9 @@ from storefleet.core.errors import Conflict, Forbidden, LimitExceeded, NotFound,
 from storefleet.core.identifiers import TENANT_PREFIX, TOKEN_PREFIX, USER_PREFIX, generate_id
 from storefleet.core.models import OWNER_SCOPES, Principal
 from storefleet.core.settings import Settings
-from storefleet.database import access
 from storefleet.database.pool import Database
+from storefleet.database.sessions import SIGN_OUT_CHANNEL
+from storefleet.database.tokens import ApiToken
 
 # OWASP's second recommendation: 19 MiB, so that a few sign-ins at once do not fill a small machine.
 _PASSWORD_HASHER = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
@@ -29,6 +30,13 @@ class NewSession(NamedTuple):
 
     cookie: str
     hash: bytes
+
+
+class IssuedToken(NamedTuple):
+    """A token that was just created, with the secret that is shown once."""
+
+    token: ApiToken
+    secret: str
 
 
 class NewTenant(NamedTuple):
@@ -57,13 +65,10 @@ class Accounts:
             self._settings.sign_in_attempts,
             timedelta(seconds=self._settings.sign_in_pause),
         )
-        async with self._database.connection() as conn:
-            wait = await access.read_sign_in_pause(conn, email, attempts=attempts, pause=pause)
+        async with self._database.autocommit() as db:
+            wait = await db.sign_in_failures.read_pause(email, attempts=attempts, pause=pause)
             # counted before it is checked: parallel guesses do not get ahead of the limit
-            if (
-                wait <= 0
-                and await access.count_sign_in_failure(conn, email, pause=pause) > attempts
-            ):
+            if wait <= 0 and await db.sign_in_failures.count(email, pause=pause) > attempts:
                 wait = pause.total_seconds()
             if wait > 0:
                 raise LimitExceeded(
@@ -71,33 +76,30 @@ class Accounts:
                     code="sign_in_paused",
                     retry_after=wait,
                 )
-            user = await access.find_password_hash(conn, email)
-        right = await _verify_password(
-            user["password_hash"] if user else _UNKNOWN_USER_HASH, password
-        )
+            user = await db.users.find(email)
+        right = await _verify_password(user.password_hash if user else _UNKNOWN_USER_HASH, password)
         if user is None or not right:
             raise Unauthenticated("E-mail or password is wrong.", code="wrong_sign_in")
         cookie = secrets.token_urlsafe(32)
-        async with self._database.transaction() as conn:
-            await access.clear_sign_in_failures(conn, email)
-            await access.add_session(
-                conn,
+        async with self._database.transaction() as tx:
+            await tx.sign_in_failures.clear(email)
+            await tx.sessions.add(
                 session_hash=hash_secret(cookie),
-                user_id=user["id"],
+                user_id=user.id,
                 csrf=secrets.token_urlsafe(24),
                 lifetime=timedelta(hours=self._settings.session_hours),
             )
         return NewSession(cookie, hash_secret(cookie))
 
     async def sign_out(self, hash_: bytes) -> None:
-        async with self._database.transaction() as conn:
-            await access.delete_session(conn, hash_)
+        async with self._database.transaction() as tx:
+            await tx.sessions.delete(hash_)
 
     async def find_by_session(self, cookie: str) -> Principal | None:
         if not cookie.isascii():
             return None
-        async with self._database.connection() as conn:
-            return await access.find_session_principal(conn, hash_secret(cookie))
+        async with self._database.autocommit() as db:
+            return await db.sessions.find_principal(hash_secret(cookie))
 
     async def find_by_token(self, token: str) -> Principal | None:
         if not token.startswith(_TOKEN_PREFIX) or len(token) > 100 or not token.isascii():
@@ -105,8 +107,8 @@ class Accounts:
         key = hash_secret(token)
 
         async def load_principal() -> Principal | None:
-            async with self._database.connection() as conn:
-                return await access.find_token_principal(conn, key)
+            async with self._database.autocommit() as db:
+                return await db.tokens.find_principal(key)
 
         return await (
             load_principal()
@@ -118,19 +120,17 @@ class Accounts:
         """Remember tokens for a moment, and forget them when one is revoked anywhere; runs until cancelled."""
         remembered = self._principal_cache = PrincipalCache()
         try:
-            await self._database.listen(
-                access.SIGN_OUT_CHANNEL, lambda _payload: remembered.clear()
-            )
+            await self._database.listen(SIGN_OUT_CHANNEL, lambda _payload: remembered.clear())
         finally:
             self._principal_cache = None
 
     async def is_credential_valid(self, credential_key: str) -> bool:
         """Whether `session:<hash>` or `token:<id>` may still listen."""
         kind, _, value = credential_key.partition(":")
-        async with self._database.connection() as conn:
+        async with self._database.autocommit() as db:
             if kind == "session":
-                return await access.find_session_principal(conn, bytes.fromhex(value)) is not None
-            return await access.is_token_valid(conn, value)
+                return await db.sessions.find_principal(bytes.fromhex(value)) is not None
+            return await db.tokens.is_valid(value)
 
     async def create_tenant(
         self, *, name: str, email: str, is_operator: bool = False, token_name: str = "first"
@@ -150,26 +150,24 @@ class Accounts:
         tenant_id, email, password, token = tenant
         password_hash = await asyncio.to_thread(_PASSWORD_HASHER.hash, password)
         user_id = generate_id(USER_PREFIX)
-        async with self._database.transaction() as conn:
-            await access.lock_emails(conn)
-            if await access.email_exists(conn, email):
+        async with self._database.transaction() as tx:
+            await tx.users.lock_emails()
+            if await tx.users.email_exists(email):
                 raise Conflict(
                     "There is an account with this e-mail.",
                     code="email_taken",
                     errors=[("/email", "is taken")],
                 )
-            await access.add_tenant(
-                conn,
-                tenant_id=tenant_id,
-                name=name,
+            await tx.tenants.add(tenant_id, name)
+            await tx.users.add(
                 user_id=user_id,
+                tenant_id=tenant_id,
                 email=email,
                 password_hash=password_hash,
-                operator=is_operator,
+                is_operator=is_operator,
             )
             scopes = (*OWNER_SCOPES, *(("operator",) if is_operator else ()))
-            await access.add_token(
-                conn,
+            await tx.tokens.add(
                 token_id=generate_id(TOKEN_PREFIX),
                 tenant_id=tenant_id,
                 user_id=user_id,
@@ -189,16 +187,15 @@ class Accounts:
         scopes: list[str],
         expires_at: datetime,
         request_id: str | None,
-    ) -> dict[str, Any]:
+    ) -> IssuedToken:
         """A token with no more than the caller's own scopes; its secret is in the answer and nowhere else."""
         if missing := sorted(set(scopes) - principal.scopes):
             raise Forbidden(
                 f"You cannot give what you do not have: {', '.join(missing)}.", code="scope_missing"
             )
         token = generate_token()
-        async with self._database.transaction() as conn:
-            record = await access.add_token(
-                conn,
+        async with self._database.transaction() as tx:
+            added = await tx.tokens.add(
                 token_id=generate_id(TOKEN_PREFIX),
                 tenant_id=principal.tenant_id,
                 user_id=principal.user_id,
@@ -208,31 +205,27 @@ class Accounts:
                 scopes=scopes,
                 expires_at=expires_at,
             )
-            await access.insert_audit_entry(
-                conn,
+            await tx.audit_log.add_entry(
                 tenant_id=principal.tenant_id,
                 actor=principal.token_id or principal.user_id,
                 action="token.create",
-                target=record["id"],
+                target=added.id,
                 request_id=request_id,
             )
-        return {**dict(record), "token": token}
+        return IssuedToken(added, token)
 
-    async def list_tokens(self, principal: Principal) -> list[dict[str, Any]]:
-        async with self._database.connection() as conn:
-            return await access.list_tokens(conn, tenant_id=principal.tenant_id)
+    async def list_tokens(self, principal: Principal) -> list[ApiToken]:
+        async with self._database.autocommit() as db:
+            return await db.tokens.list_of_tenant(principal.tenant_id)
 
     async def revoke_token(
         self, principal: Principal, *, token_id: str, request_id: str | None
     ) -> None:
         """Raises NotFound when it is not the tenant's."""
-        async with self._database.transaction() as conn:
-            if not await access.revoke_token(
-                conn, tenant_id=principal.tenant_id, token_id=token_id
-            ):
+        async with self._database.transaction() as tx:
+            if not await tx.tokens.revoke(tenant_id=principal.tenant_id, token_id=token_id):
                 raise NotFound("There is no such token.")
-            await access.insert_audit_entry(
-                conn,
+            await tx.audit_log.add_entry(
                 tenant_id=principal.tenant_id,
                 actor=principal.token_id or principal.user_id,
                 action="token.revoke",
@@ -247,8 +240,8 @@ async def ensure_first_tenant(
     database: Database, settings: Settings, *, email: str
 ) -> NewTenant | None:
     """The first tenant, whose owner is the platform's operator; None when there is one already."""
-    async with database.connection() as conn:
-        if await access.email_exists(conn, email):
+    async with database.autocommit() as db:
+        if await db.users.email_exists(email):
             return None
     return await Accounts(database=database, settings=settings).create_tenant(
         name="Default", email=email, is_operator=True, token_name="admin"
@@ -260,18 +253,17 @@ async def ensure_tenant(database: Database, settings: Settings, tenant: NewTenan
 
     Returns the tenant's id. A token that is known, even if it was revoked since, says that nothing is to be done.
     """
-    async with database.connection() as conn:
-        known = await access.email_exists(conn, tenant.email)
-        told = known and await access.token_exists(conn, hash_secret(tenant.token))
-        found = await access.find_tenant_id(conn, tenant.email) if known else None
-    if found is None:
+    async with database.autocommit() as db:
+        owner = await db.users.find(tenant.email)
+        has_token = owner is not None and await db.tokens.exists(hash_secret(tenant.token))
+    if owner is None:
         accounts = Accounts(database=database, settings=settings)
         return (
             await accounts.add_tenant(tenant, name="Default", is_operator=True, token_name="admin")
         ).tenant_id
-    if not told:
+    if not has_token:
         await _replace_secrets(database, tenant)
-    return found
+    return owner.tenant_id
 
 
 async def replace_owner_secrets(database: Database, *, email: str) -> NewTenant:
@@ -282,20 +274,19 @@ async def replace_owner_secrets(database: Database, *, email: str) -> NewTenant:
 async def _replace_secrets(database: Database, tenant: NewTenant) -> NewTenant:
     _, email, password, token = tenant
     password_hash = await asyncio.to_thread(_PASSWORD_HASHER.hash, password)
-    async with database.transaction() as conn:
-        user = await access.replace_password(conn, email=email, password_hash=password_hash)
-        await access.add_token(
-            conn,
+    async with database.transaction() as tx:
+        user = await tx.users.replace_password(email=email, password_hash=password_hash)
+        await tx.tokens.add(
             token_id=generate_id(TOKEN_PREFIX),
-            tenant_id=user["tenant_id"],
-            user_id=user["id"],
+            tenant_id=user.tenant_id,
+            user_id=user.id,
             name="admin",
             prefix=token[:8],
             token_hash=hash_secret(token),
             scopes=(*OWNER_SCOPES, "operator"),
             expires_at=None,
         )
-    return NewTenant(user["tenant_id"], email, password, token)
+    return NewTenant(user.tenant_id, email, password, token)
 
 
 def generate_tenant(tenant_id: str, email: str) -> NewTenant:

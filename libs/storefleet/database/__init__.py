@@ -1,1 +1,4 @@
-"""The door to PostgreSQL: a pool, the queries by noun, the migrations. Nothing else of the platform speaks SQL."""
+"""The adapter to PostgreSQL: a connection pool, one repository per noun, and the migrations.
+
+No other package contains SQL of the platform's schema. `Database` yields `Repositories`.
+"""

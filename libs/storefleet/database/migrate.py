@@ -1,4 +1,4 @@
-"""Brings the schema to the newest revision (Alembic; the revisions are plain SQL)."""
+"""Migrate the database's schema to the newest revision with Alembic; the revisions are plain SQL."""
 
 from pathlib import Path
 
@@ -7,11 +7,15 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-_ADVISORY_LOCK_ID = 7_305_801  # one migrator at a time, whoever starts first
+_ADVISORY_LOCK_ID = 7_305_801  # one migration at a time, whichever process starts first
 
 
 async def migrate_database(url: str) -> None:
-    """Upgrade the database at `url` (postgresql://…); safe to run from several places at once."""
+    """Migrate a database to the newest revision; safe to run from several processes at once.
+
+    Args:
+        url: The database (`postgresql://…`), as the role that owns the schema.
+    """
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
     try:
         async with engine.connect() as connection:

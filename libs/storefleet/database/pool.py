@@ -1,65 +1,57 @@
-"""The pool: connections with a limit on every wait, and one place where the driver's errors become ours."""
+"""The connection pool: every wait has a limit, and the driver's errors become the platform's own.
+
+`Database` yields `Repositories`. It also notifies and listens to PostgreSQL's channels.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import asyncpg
 
 from storefleet.core.errors import DatabaseUnavailable
+from storefleet.database.connection import Connection
+from storefleet.database.errors import UNAVAILABLE_ERRORS, translate_errors
+from storefleet.database.repositories import Repositories
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
 
-JSON_CODEC = {
+JSON_CODEC: dict[str, Any] = {
     "encoder": partial(json.dumps, separators=(",", ":")),
     "decoder": json.loads,
     "schema": "pg_catalog",
 }
-
-Connection = Any  # an asyncpg connection; its stubs and the pool's proxy do not agree on a type
-Record = asyncpg.Record
-
-_UNAVAILABLE_ERRORS = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.exceptions.OperatorInterventionError,  # shutting down, starting up, terminated, statement timeout
-    asyncpg.exceptions.InsufficientResourcesError,  # too many connections, disk full, out of memory
-    asyncpg.exceptions.PostgresSystemError,
-    asyncpg.exceptions.TransactionRollbackError,  # a deadlock's victim may simply come again
-)
+_CLOSE_TIMEOUT_S = 3
+_RELISTEN_DELAY_S = 0.5
 
 
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Turn every way of being away into DatabaseAway."""
-    try:
-        yield
-    except _UNAVAILABLE_ERRORS as error:
-        raise DatabaseUnavailable(
-            "The database does not answer at the moment; try again in a few seconds."
-        ) from error
+async def _register_json_codecs(connection: Any) -> None:
+    for type_name in ("json", "jsonb"):
+        await connection.set_type_codec(type_name, **JSON_CODEC)
 
 
-async def _register_json_codecs(connection: Connection) -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, **JSON_CODEC)
+async def _skip_reset(_connection: Any) -> None:
+    """Save a round trip per use: no statement here changes a session's settings.
 
-
-async def _skip_reset(_connection: Connection) -> None:
-    """Nothing to reset: no statement of ours changes a session, and the driver itself ends an open transaction."""
+    The driver itself ends a transaction that is still open.
+    """
 
 
 class Database:
     """A pool of connections to the platform's database."""
 
     def __init__(self, url: str, *, max_connections: int = 10, timeout_s: float = 5) -> None:
+        """Configure the pool without connecting.
+
+        Args:
+            url: `postgresql://…`
+            max_connections: Limit of pooled connections; listeners have their own.
+            timeout_s: Limit of waiting for a connection, and of each statement.
+        """
         self._url = url
         self._timeout_s = timeout_s
         self._max_connections = max_connections
@@ -70,7 +62,7 @@ class Database:
 
     @asynccontextmanager
     async def open_pool(self) -> AsyncIterator["Database"]:
-        """Open without a connection: a database that is away now may come later."""
+        """Open the pool without connecting: PostgreSQL may become available later."""
         self._pool = asyncpg.create_pool(
             self._url,
             min_size=0,
@@ -91,33 +83,60 @@ class Database:
             yield self
         finally:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._pool.close(), timeout=3)
+                await asyncio.wait_for(self._pool.close(), timeout=_CLOSE_TIMEOUT_S)
             self._pool.terminate()
 
     @asynccontextmanager
-    async def connection(self, *, notify: str | None = None) -> AsyncIterator[Connection]:
-        """Borrow a connection, and tell the channel `tells` after its work; raises DatabaseAway."""
+    async def autocommit(self, *, notify: str | None = None) -> AsyncIterator[Repositories]:
+        """Yield repositories outside a transaction: every statement commits by itself.
+
+        Args:
+            notify: A channel that is notified after the block.
+
+        Raises:
+            DatabaseUnavailable: No connection is free in time, or PostgreSQL does not answer.
+        """
+        async with self._acquire_connection(notify) as connection:
+            yield Repositories(connection)
+
+    @asynccontextmanager
+    async def transaction(self, *, notify: str | None = None) -> AsyncIterator[Repositories]:
+        """Yield repositories inside a transaction, which an exception rolls back.
+
+        Args:
+            notify: A channel that is notified after the commit.
+
+        Raises:
+            DatabaseUnavailable: No connection is free in time, or PostgreSQL does not answer.
+        """
+        async with self._acquire_connection(notify) as connection, connection.transaction():
+            yield Repositories(connection)
+
+    @asynccontextmanager
+    async def _acquire_connection(self, notify: str | None = None) -> AsyncIterator[Connection]:
         with translate_errors():
             async with self._pool.acquire(timeout=self._timeout_s) as connection:
                 yield connection
         if notify is not None:
             self._schedule_notify(notify)
 
-    @asynccontextmanager
-    async def transaction(self, *, notify: str | None = None) -> AsyncIterator[Connection]:
-        """Borrow a connection inside a transaction, and tell the channel after it; raises DatabaseAway."""
-        async with self.connection(notify=notify) as connection, connection.transaction():
-            yield connection
-
     def set_local_wake(self, channel: str, wake: Callable[[], bool] | None) -> None:
-        """From now on tell the channel by this call, as long as it returns True, and not by NOTIFY; None ends it."""
+        """Wake a channel's only listener by a call in this process instead of NOTIFY.
+
+        Args:
+            channel: The channel that `transaction(notify=…)` names.
+            wake: Called after each commit; NOTIFY is used when it returns False. None removes it.
+        """
         if wake is not None:
             self._local_wakes[channel] = wake
         elif self._local_wakes.pop(channel, None):
             self._schedule_notify(channel)
 
     def _schedule_notify(self, channel: str) -> None:
-        """Wake whoever listens, once for many commits: a NOTIFY inside them would make each wait for all before it."""
+        """Notify listeners once for many commits.
+
+        A NOTIFY inside the transactions would make each commit wait for all before it.
+        """
         wake = self._local_wakes.get(channel)
         if wake is not None and wake():
             return
@@ -128,27 +147,30 @@ class Database:
     async def _notify_channels(self) -> None:
         while self._pending_channels:
             channels, self._pending_channels = list(self._pending_channels), set()
-            with suppress(DatabaseUnavailable):  # listeners look by themselves, too, only later
-                async with self.connection() as connection:
+            with suppress(DatabaseUnavailable):  # listeners also poll, only less often
+                async with self._acquire_connection() as connection:
                     await connection.execute(
                         "SELECT pg_notify(channel, '') FROM unnest($1::text[]) channel", channels
                     )
 
     async def check_connection(self) -> None:
-        """Raise DatabaseAway if it does not answer."""
-        async with self.connection() as connection:
+        """Raise DatabaseUnavailable if PostgreSQL does not answer."""
+        async with self._acquire_connection() as connection:
             await connection.fetchval("SELECT 1")
 
     async def listen(
         self, channel: str, on_payload: Callable[[str], Awaitable[None] | None]
     ) -> None:
-        """Call `heard` with every payload, and with "" after each (re)connect; runs until cancelled."""
+        """Call `on_payload` with every payload of a channel; runs until it is cancelled.
+
+        After each (re)connect it is called with "": notifications may have been missed before.
+        """
         while True:
             try:
                 await self._listen_once(channel, on_payload)
-            except (*_UNAVAILABLE_ERRORS, asyncpg.PostgresError) as error:
-                log.warning("listen_lost", channel=channel, error=str(error))
-                await asyncio.sleep(0.5)
+            except (*UNAVAILABLE_ERRORS, asyncpg.PostgresError) as error:
+                log.warning("listener_connection_lost", channel=channel, error=str(error))
+                await asyncio.sleep(_RELISTEN_DELAY_S)
 
     async def _listen_once(
         self, channel: str, on_payload: Callable[[str], Awaitable[None] | None]

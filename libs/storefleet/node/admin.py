@@ -3,7 +3,6 @@
 from typing import Any
 
 from storefleet.core.settings import Settings
-from storefleet.database import access
 from storefleet.database.pool import Database
 from storefleet.node.private_files import read_json, write_json
 from storefleet.node.state import State
@@ -15,8 +14,8 @@ async def ensure_owner(database: Database, *, settings: Settings, state: State) 
     """Tenant, e-mail, password and token of the first owner; new secrets when the kept ones are lost."""
     path = state.secrets("node") / "admin.json"
     kept = read_json(path)
-    async with database.connection() as conn:
-        known = await access.email_exists(conn, EMAIL)
+    async with database.autocommit() as db:
+        known = await db.users.email_exists(EMAIL)
     if known and kept:
         return kept
     from storefleet.auth import (

@@ -10,8 +10,10 @@ from datetime import timedelta
 
 from storefleet.core.errors import CancelRequested, LeaseLost
 from storefleet.core.models import Failure, Operation, Store, utc_now
-from storefleet.database import dead_letters, operations, outbox, stores, transitions
-from storefleet.database.pool import Connection, Database
+from storefleet.database.outbox import OUTBOX_CHANNEL
+from storefleet.database.outbox_rows import make_command, make_event
+from storefleet.database.pool import Database
+from storefleet.database.repositories import Repositories
 from storefleet.observability import metrics
 from storefleet.observability.failpoints import effect
 from storefleet.operations.progress import (
@@ -52,9 +54,9 @@ class OperationRecorder:
     ) -> tuple[Store, Operation] | None:
         """Take the operation if it is to be worked on now; None when there is nothing to do."""
         with effect("claim"):
-            async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
-                while found := await operations.find_claimable(
-                    conn, operation_id, store_id=store_id, kinds=list(step_plans)
+            async with self._database.autocommit(notify=OUTBOX_CHANNEL) as db:
+                while found := await db.leases.find_claimable(
+                    operation_id, store_id=store_id, kinds=list(step_plans)
                 ):
                     before, operation = found
                     if operation.cancel_requested:
@@ -64,9 +66,8 @@ class OperationRecorder:
                     )
                     operation = operation.model_copy(update={"steps": steps})
                     store, event = begin_operation(before, operation)
-                    draft = outbox.make_event(event, store, operation)
-                    if await transitions.claim_operation(
-                        conn,
+                    draft = make_event(event, store, operation)
+                    if await db.transitions.claim_operation(
                         before,
                         store,
                         operation,
@@ -89,9 +90,9 @@ class OperationRecorder:
 
     async def renew_lease(self, operation: Operation, lease_duration: timedelta) -> bool:
         """Extend the lease; returns whether a cancel was requested."""
-        async with self._database.connection() as conn:
-            return await operations.renew_lease(
-                conn, operation.id, fence=operation.fence, lease_duration=lease_duration
+        async with self._database.autocommit() as db:
+            return await db.leases.renew(
+                operation.id, fence=operation.fence, lease_duration=lease_duration
             )
 
     async def record_message(self, operation: Operation, position: int, message: str) -> Operation:
@@ -141,32 +142,29 @@ class OperationRecorder:
         An upgrade goes on instead, with the steps that lead `back`, unless the store is still as it was: `unchanged`.
         """
         with effect("fail_operation"):
-            async with self._database.transaction() as conn:
+            async with self._database.transaction() as tx:
                 self._last_written.pop(operation.id, None)
-                store = await self._lock_store(conn, operation)
-                written = await operations.read_operation(conn, operation.id)
+                store = await self._lock_store(tx, operation)
+                written = await tx.operations.read(operation.id)
                 if written.error and not operation.error:
                     return written  # it has turned back already, only the answer was lost
                 if can_roll_back_automatically(store, operation) and not store_unchanged:
                     return await start_automatic_rollback(
-                        conn, store, operation, failure, rollback_steps=rollback_steps
+                        tx, store, operation, failure, rollback_steps=rollback_steps
                     )
                 changed = close_running_step(operation, "failed", failure.detail)
                 failure = describe_failed_rollback(operation, failure)
-                await operations.save_steps(conn, changed.id, changed.steps)
-                changed = await operations.end_operation(
-                    conn, changed, state="failed", error=failure
-                )
+                await tx.operations.save_steps(changed.id, changed.steps)
+                changed = await tx.operations.end(changed, state="failed", error=failure)
                 await record_store_failure(
-                    conn, store, changed, failure, store_unchanged=store_unchanged
+                    tx, store, changed, failure, store_unchanged=store_unchanged
                 )
                 if dead_letter:
                     metrics.DEAD_LETTERS.labels("exhausted").inc()
-                    await dead_letters.add_dead_letter(
-                        conn,
+                    await tx.dead_letters.add(
                         reason="exhausted",
                         detail=f"{failure.code}: {failure.detail}",
-                        subject=outbox.make_command(changed).subject,
+                        subject=make_command(changed).subject,
                         payload=b"",
                         tenant_id=changed.tenant_id,
                         store_id=changed.store_id,
@@ -179,26 +177,24 @@ class OperationRecorder:
     ) -> Operation:
         """Close the operation because a person took it back, or let it go on with the steps that lead `back`."""
         with effect("cancel_operation"):
-            async with self._database.transaction() as conn:
+            async with self._database.transaction() as tx:
                 self._last_written.pop(operation.id, None)
-                store, cancel = await operations.find_held_store(
-                    conn, operation.id, fence=operation.fence
-                )
-                written = await operations.read_operation(conn, operation.id)
+                store, cancel = await tx.leases.find_held_store(operation.id, fence=operation.fence)
+                written = await tx.operations.read(operation.id)
                 return (
-                    await cancel_operation(conn, store, written, rollback_steps=rollback_steps)
+                    await cancel_operation(tx, store, written, rollback_steps=rollback_steps)
                     if cancel
                     else written
                 )
 
     async def cancel_abandoned(self, operation: Operation) -> None:
         """Call off a cancelled operation whose worker let its lease expire; raises LeaseLost when it is back."""
-        async with self._database.transaction() as conn:
-            store = await stores.lock_store(conn, operation.store_id)
-            abandoned = await operations.lock_abandoned(conn, operation.id, fence=operation.fence)
+        async with self._database.transaction() as tx:
+            store = await tx.stores.lock(operation.store_id)
+            abandoned = await tx.leases.lock_abandoned(operation.id, fence=operation.fence)
             if store is None or abandoned is None:
                 raise LeaseLost(operation.id)
-            await cancel_operation(conn, store, abandoned)
+            await cancel_operation(tx, store, abandoned)
 
     async def requeue(
         self,
@@ -210,28 +206,28 @@ class OperationRecorder:
         dispatch: bool = False,
     ) -> Operation:
         """Back into the queue, to be taken again after `delay` seconds."""
-        async with self._database.transaction() as conn:
-            store = await self._lock_store(conn, operation)
+        async with self._database.transaction() as tx:
+            store = await self._lock_store(tx, operation)
             position = next(
                 (n for n, s in enumerate(operation.steps) if s.state == "running"), None
             )
             changed = operation
             if message is not None and position is not None:
                 changed = update_step(operation, position, message=message)
-                await operations.save_steps(conn, changed.id, changed.steps)
+                await tx.operations.save_steps(changed.id, changed.steps)
             attempt = operation.attempt + (1 if failed_attempt else 0)
-            changed = await operations.requeue_operation(
-                conn, changed, delay=timedelta(seconds=delay_s), attempt=attempt
+            changed = await tx.operations.requeue(
+                changed, delay=timedelta(seconds=delay_s), attempt=attempt
             )
             if message is not None:
-                await outbox.add_rows(conn, outbox.make_event("store.step", store, changed))
+                await tx.outbox.add(make_event("store.step", store, changed))
             if dispatch:
-                await outbox.add_rows(conn, outbox.make_command(changed))
-                await operations.mark_dispatched(conn, [changed.id])
+                await tx.outbox.add(make_command(changed))
+                await tx.operations.mark_dispatched([changed.id])
             return changed
 
-    async def _lock_store(self, conn: Connection, operation: Operation) -> Store:
-        store, _ = await operations.find_held_store(conn, operation.id, fence=operation.fence)
+    async def _lock_store(self, tx: Repositories, operation: Operation) -> Store:
+        store, _ = await tx.leases.find_held_store(operation.id, fence=operation.fence)
         return store
 
     async def _write_transition(
@@ -245,19 +241,19 @@ class OperationRecorder:
 
         Raises CancelRequested.
         """
-        async with self._database.connection(notify=outbox.OUTBOX_CHANNEL) as conn:
+        async with self._database.autocommit(notify=OUTBOX_CHANNEL) as db:
             written, before = False, self._last_written.pop(operation.id, None)
             while not written:
                 if before is None:
-                    before, cancel = await operations.find_held_store(
-                        conn, operation.id, fence=operation.fence, lock=False
+                    before, cancel = await db.leases.find_held_store(
+                        operation.id, fence=operation.fence, lock=False
                     )
                     if cancel and stop_on_cancel:
                         raise CancelRequested
                 store, changed, event = make_transition(before)
-                draft = outbox.make_event(event, store, changed)
-                written = await transitions.write_transition(
-                    conn, before, store, changed, draft, stop_on_cancel=stop_on_cancel
+                draft = make_event(event, store, changed)
+                written = await db.transitions.write(
+                    before, store, changed, draft, stop_on_cancel=stop_on_cancel
                 )
                 before = None
             self._last_written[operation.id] = store

@@ -6,8 +6,8 @@ Whoever calls holds the store's row, then the operation's, in a transaction.
 from collections.abc import Sequence
 
 from storefleet.core.models import Failure, Operation, Store
-from storefleet.database import operations, outbox, stores, version_changes
-from storefleet.database.pool import Connection
+from storefleet.database.outbox_rows import make_command, make_event
+from storefleet.database.repositories import Repositories
 from storefleet.observability import metrics
 from storefleet.operations.progress import (
     can_roll_back_automatically,
@@ -19,7 +19,7 @@ from storefleet.runtimes.protocol import RuntimeStep
 
 
 async def cancel_operation(
-    conn: Connection,
+    tx: Repositories,
     store: Store,
     operation: Operation,
     *,
@@ -31,19 +31,19 @@ async def cancel_operation(
     """
     if can_roll_back_automatically(store, operation):
         return await start_automatic_rollback(
-            conn,
+            tx,
             store,
             operation,
             make_cancellation_failure("upgrade"),
             rollback_steps=rollback_steps,
         )
-    changed = await mark_cancelled(conn, operation)
-    await record_store_failure(conn, store, changed, make_cancellation_failure())
+    changed = await mark_cancelled(tx, operation)
+    await record_store_failure(tx, store, changed, make_cancellation_failure())
     return changed
 
 
 async def start_automatic_rollback(
-    conn: Connection,
+    tx: Repositories,
     store: Store,
     operation: Operation,
     failure: Failure,
@@ -53,20 +53,20 @@ async def start_automatic_rollback(
     """The upgrade remembers why it did not come through, and goes on with the way back."""
     steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps or ())
     changed = operation.model_copy(update={"steps": steps})
-    await operations.save_steps(conn, changed.id, changed.steps)
-    changed = await version_changes.start_automatic_rollback(
-        conn, changed, failure, release_lease=rollback_steps is None
+    await tx.operations.save_steps(changed.id, changed.steps)
+    changed = await tx.operations.start_automatic_rollback(
+        changed, failure, release_lease=rollback_steps is None
     )
-    store = await stores.update_store(conn, store.id, state="rolling_back")
-    drafts = [outbox.make_event("store.rolling_back", store, changed)]
+    store = await tx.stores.update(store.id, state="rolling_back")
+    drafts = [make_event("store.rolling_back", store, changed)]
     if rollback_steps is None:
-        drafts.append(outbox.make_command(changed))
-    await outbox.add_rows(conn, *drafts)
+        drafts.append(make_command(changed))
+    await tx.outbox.add(*drafts)
     return changed
 
 
 async def record_store_failure(
-    conn: Connection,
+    tx: Repositories,
     store: Store,
     operation: Operation,
     failure: Failure,
@@ -76,29 +76,29 @@ async def record_store_failure(
     """The store shows the failure, unless it is to be deleted anyway, or is as it was; then whatever waits goes on."""
     changes_store = operation.kind in ("upgrade", "rollback")
     if operation.kind != "delete" and store.state == "deleting":
-        await outbox.add_rows(conn, outbox.make_event("store.step", store, operation))
+        await tx.outbox.add(make_event("store.step", store, operation))
     elif changes_store and (store_unchanged or store.state == "ready"):
         if store.state != "ready":
-            store = await stores.update_store(conn, store.id, state="ready", failure=None)
-        await outbox.add_rows(conn, outbox.make_event("store.ready", store, operation))
+            store = await tx.stores.update(store.id, state="ready", failure=None)
+        await tx.outbox.add(make_event("store.ready", store, operation))
     else:
-        store = await stores.update_store(conn, store.id, state="failed", failure=failure)
-        await outbox.add_rows(conn, outbox.make_event("store.failed", store, operation))
-    await dispatch_next_operation(conn, store.id)
+        store = await tx.stores.update(store.id, state="failed", failure=failure)
+        await tx.outbox.add(make_event("store.failed", store, operation))
+    await dispatch_next_operation(tx, store.id)
 
 
-async def mark_cancelled(conn: Connection, operation: Operation) -> Operation:
+async def mark_cancelled(tx: Repositories, operation: Operation) -> Operation:
     """Close an operation and the step it stands at; the caller owns it, or knows that nobody does."""
     changed = close_running_step(operation, "cancelled", "Cancelled")
-    await operations.save_steps(conn, changed.id, changed.steps)
-    changed = await operations.end_operation(conn, changed, state="cancelled", error=None)
+    await tx.operations.save_steps(changed.id, changed.steps)
+    changed = await tx.operations.end(changed, state="cancelled", error=None)
     metrics.OPERATIONS_ENDED.labels(changed.kind, "cancelled").inc()
     return changed
 
 
-async def dispatch_next_operation(conn: Connection, store_id: str) -> None:
+async def dispatch_next_operation(tx: Repositories, store_id: str) -> None:
     """The operation that waited for the one that has just ended."""
-    waiting = await operations.find_next_operation(conn, store_id)
+    waiting = await tx.operations.find_next(store_id)
     if waiting is not None and waiting.state == "queued":
-        await outbox.add_rows(conn, outbox.make_command(waiting))
-        await operations.mark_dispatched(conn, [waiting.id])
+        await tx.outbox.add(make_command(waiting))
+        await tx.operations.mark_dispatched([waiting.id])

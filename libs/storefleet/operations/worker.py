@@ -15,7 +15,8 @@ from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.messages import COMMAND_STREAM, Command, UnreadableMessage, decode_command
 from storefleet.core.models import Operation, Store, utc_now
 from storefleet.core.settings import Settings
-from storefleet.database import dead_letters, operations, outbox
+from storefleet.database import operations
+from storefleet.database.outbox import OUTBOX_CHANNEL
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus, PullConsumer, ReceivedMessage
 from storefleet.observability import logs, metrics
@@ -51,7 +52,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take commands until cancelled; then let running work finish for the grace period, and hand back the rest."""
-        self._database.set_local_wake(outbox.OUTBOX_CHANNEL, self._bus.wake_relay)
+        self._database.set_local_wake(OUTBOX_CHANNEL, self._bus.wake_relay)
         consumer = await self._bus.open_consumer(
             COMMAND_STREAM, self._service, capacity=self._settings.workers
         )
@@ -131,9 +132,8 @@ class Worker:
         """An unreadable message: kept as a dead letter, then gone from the queue."""
         log.error("message_unreadable", subject=message.subject, reason=reason)
         try:
-            async with self._database.transaction() as conn:
-                await dead_letters.add_dead_letter(
-                    conn,
+            async with self._database.transaction() as tx:
+                await tx.dead_letters.add(
                     reason="unreadable",
                     detail=reason,
                     subject=message.subject,

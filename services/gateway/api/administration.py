@@ -25,8 +25,10 @@ from storefleet.core.identifiers import (
     generate_id,
 )
 from storefleet.core.models import OWNER_SCOPES, Principal, Scope, format_timestamp, utc_now
-from storefleet.database import dead_letters, outbox
+from storefleet.database.dead_letters import DeadLetter
+from storefleet.database.outbox_rows import make_raw_message
 from storefleet.database.pool import Database
+from storefleet.database.tokens import ApiToken
 from storefleet.http.app import REQUEST_ID, read_json
 
 
@@ -82,7 +84,7 @@ class Administration:
     async def create_token(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "tokens:write")
         body = parse_body(CreateTokenBody, await read_json(request))
-        token = await self._accounts.create_token(
+        issued = await self._accounts.create_token(
             caller,
             name=body.name,
             scopes=list(
@@ -91,7 +93,7 @@ class Administration:
             expires_at=utc_now() + timedelta(days=body.expires_in_days),
             request_id=request[REQUEST_ID],
         )
-        shape = {**_make_token_json(token), "token": token["token"]}
+        shape = {**_make_token_json(issued.token), "token": issued.secret}
         return web.json_response(shape, status=201, headers={"Cache-Control": "no-store"})
 
     async def revoke_token(self, request: web.Request) -> web.Response:
@@ -105,9 +107,8 @@ class Administration:
 
     async def list_dead_letters(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
-        async with self._database.connection() as conn:
-            page, more = await dead_letters.list_page(
-                conn,
+        async with self._database.autocommit() as db:
+            page, more = await db.dead_letters.list_page(
                 tenant_id=_get_tenant_filter(caller),
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", DEAD_LETTER_PREFIX),
@@ -119,45 +120,42 @@ class Administration:
     async def get_dead_letter(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
         letter_id = get_path_id(request, DEAD_LETTER_PREFIX)
-        async with self._database.connection() as conn:
-            letter = await dead_letters.find_dead_letter(
-                conn, tenant_id=_get_tenant_filter(caller), letter_id=letter_id
+        async with self._database.autocommit() as db:
+            letter = await db.dead_letters.find(
+                tenant_id=_get_tenant_filter(caller), letter_id=letter_id
             )
         if letter is None:
             raise NotFound("There is no such dead letter.")
-        payload = bytes(letter["payload"]).decode(errors="replace")
+        payload = letter.payload.decode(errors="replace")
         return web.json_response({**_make_dead_letter_json(letter), "payload": payload})
 
     async def replay_dead_letter(self, request: web.Request) -> web.Response:
         """A given-up operation is retried; an unreadable message is sent again as it was."""
         caller = await self._authorize(request, "stores:write")
         letter_id = get_path_id(request, DEAD_LETTER_PREFIX)
-        async with self._database.transaction() as conn:
-            letter = await dead_letters.find_dead_letter(
-                conn, tenant_id=_get_tenant_filter(caller), letter_id=letter_id, lock=True
+        async with self._database.transaction() as tx:
+            letter = await tx.dead_letters.find(
+                tenant_id=_get_tenant_filter(caller), letter_id=letter_id, lock=True
             )
             if letter is None:
                 raise NotFound("There is no such dead letter.")
-            if letter["replayed_at"] is not None:
+            if letter.replayed_at is not None:
                 raise Conflict("It has been replayed already.", code="already_replayed")
-            if letter["operation_id"] is None:
-                await outbox.add_rows(
-                    conn,
-                    outbox.make_raw_message(
-                        generate_id(COMMAND_PREFIX), letter["subject"], bytes(letter["payload"])
-                    ),
+            if letter.operation_id is None or letter.store_id is None:
+                await tx.outbox.add(
+                    make_raw_message(generate_id(COMMAND_PREFIX), letter.subject, letter.payload),
                 )
-                await dead_letters.mark_replayed(conn, letter["id"])
+                await tx.dead_letters.mark_replayed(letter.id)
                 return web.json_response(
                     {**_make_dead_letter_json(letter), "replayed_at": format_timestamp(utc_now())},
                     status=202,
                 )
-        owner = caller.model_copy(update={"tenant_id": letter["tenant_id"]})
+        owner = caller.model_copy(update={"tenant_id": letter.tenant_id})
         taken = await self._admission.retry_operation(
-            owner, store_ref=letter["store_id"], request_id=request[REQUEST_ID]
+            owner, store_ref=letter.store_id, request_id=request[REQUEST_ID]
         )
-        async with self._database.transaction() as conn:
-            await dead_letters.mark_replayed(conn, letter["id"])
+        async with self._database.transaction() as tx:
+            await tx.dead_letters.mark_replayed(letter.id)
         return make_accepted_response(taken)
 
 
@@ -166,27 +164,27 @@ def _get_tenant_filter(principal: Principal) -> str | None:
     return None if principal.has_scope("operator") else principal.tenant_id
 
 
-def _make_token_json(record: Any) -> dict[str, Any]:
+def _make_token_json(token: ApiToken) -> dict[str, Any]:
     return {
-        "id": record["id"],
-        "name": record["name"],
-        "prefix": record["prefix"],
-        "scopes": list(record["scopes"]),
-        "created_at": format_timestamp(record["created_at"]),
-        "expires_at": format_timestamp(record["expires_at"]),
-        "last_used_at": format_timestamp(record["last_used_at"]),
+        "id": token.id,
+        "name": token.name,
+        "prefix": token.prefix,
+        "scopes": token.scopes,
+        "created_at": format_timestamp(token.created_at),
+        "expires_at": format_timestamp(token.expires_at),
+        "last_used_at": format_timestamp(token.last_used_at),
     }
 
 
-def _make_dead_letter_json(record: Any) -> dict[str, Any]:
+def _make_dead_letter_json(letter: DeadLetter) -> dict[str, Any]:
     return {
-        "id": record["id"],
-        "tenant_id": record["tenant_id"],
-        "store_id": record["store_id"],
-        "operation_id": record["operation_id"],
-        "reason": record["reason"],
-        "detail": record["detail"],
-        "subject": record["subject"],
-        "created_at": format_timestamp(record["created_at"]),
-        "replayed_at": format_timestamp(record["replayed_at"]),
+        "id": letter.id,
+        "tenant_id": letter.tenant_id,
+        "store_id": letter.store_id,
+        "operation_id": letter.operation_id,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "subject": letter.subject,
+        "created_at": format_timestamp(letter.created_at),
+        "replayed_at": format_timestamp(letter.replayed_at),
     }

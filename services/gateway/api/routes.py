@@ -30,7 +30,6 @@ from storefleet.core.errors import Conflict, Forbidden, NotFound
 from storefleet.core.identifiers import EVENT_PREFIX, OPERATION_PREFIX, STORE_PREFIX
 from storefleet.core.models import STORE_STATES, Principal, Scope, Store
 from storefleet.core.settings import Settings
-from storefleet.database import access, event_history, operations, stores, version_changes
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID, read_json
@@ -121,9 +120,8 @@ class Api:
 
     async def list_stores(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
-        async with self._database.connection() as conn:
-            page, more = await stores.list_page(
-                conn,
+        async with self._database.autocommit() as db:
+            page, more = await db.stores.list_page(
                 tenant_id=caller.tenant_id,
                 state=parse_text(request, "state", STORE_STATES),
                 query=parse_text(request, "q"),
@@ -198,9 +196,8 @@ class Api:
     async def list_version_history(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
         store = await self._find_store(caller, request)
-        async with self._database.connection() as conn:
-            page, more = await version_changes.list_version_history(
-                conn,
+        async with self._database.autocommit() as db:
+            page, more = await db.version_history.list_page(
                 store=store,
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", OPERATION_PREFIX),
@@ -223,9 +220,8 @@ class Api:
     async def list_store_events(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
         store = await self._find_store(caller, request)
-        async with self._database.connection() as conn:
-            page, more = await event_history.list_store_events(
-                conn,
+        async with self._database.autocommit() as db:
+            page, more = await db.events.list_of_store(
                 tenant_id=caller.tenant_id,
                 store_id=store.id,
                 limit=parse_number(request, "limit", 25, 1, 100),
@@ -240,9 +236,8 @@ class Api:
         return web.json_response({"data": lines})
 
     async def _find_store(self, caller: Principal, request: web.Request) -> Store:
-        async with self._database.connection() as conn:
-            store = await stores.find_store(
-                conn,
+        async with self._database.autocommit() as db:
+            store = await db.stores.find(
                 tenant_id=caller.tenant_id,
                 store_ref=get_store_ref(request),
                 retention=self._retention,
@@ -255,9 +250,8 @@ class Api:
 
     async def list_operations(self, request: web.Request) -> web.Response:
         caller = await self._authorize(request, "stores:read")
-        async with self._database.connection() as conn:
-            page, more = await operations.list_page(
-                conn,
+        async with self._database.autocommit() as db:
+            page, more = await db.operations.list_page(
                 tenant_id=caller.tenant_id,
                 store_id=parse_id(request, "store_id", STORE_PREFIX),
                 state=parse_text(request, "state", _OPERATION_STATES),
@@ -275,9 +269,9 @@ class Api:
         deadline = time.monotonic() + parse_number(request, "wait", 0, 0, _MAX_WAIT_S)
         pause = 0.05
         while True:
-            async with self._database.connection() as conn:
-                operation = await operations.find_operation(
-                    conn, tenant_id=caller.tenant_id, operation_id=operation_id
+            async with self._database.autocommit() as db:
+                operation = await db.operations.find(
+                    tenant_id=caller.tenant_id, operation_id=operation_id
                 )
             if operation is None:
                 raise NotFound("There is no such operation.")
@@ -307,9 +301,8 @@ async def reveal_credentials(
         raise Conflict(
             f"The store is {store.state} and has no sign-in to show.", code="no_credentials"
         )
-    async with database.transaction() as conn:
-        await access.insert_audit_entry(
-            conn,
+    async with database.transaction() as tx:
+        await tx.audit_log.add_entry(
             tenant_id=principal.tenant_id,
             actor=principal.token_id or principal.user_id,
             action="credentials.reveal",

@@ -19,7 +19,6 @@ from storefleet.core.errors import (
 )
 from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
-from storefleet.database import event_history
 from storefleet.database.pool import Database
 from storefleet.http.app import (
     REQUEST_ID,
@@ -86,8 +85,8 @@ class PageShell:
         return public.port if public.netloc else self.settings.notifier_port
 
     async def make_context(self, request: web.Request, caller: Principal) -> dict[str, Any]:
-        async with self.database.connection() as conn:
-            seq = await event_history.read_last_seq(conn)
+        async with self.database.autocommit() as db:
+            seq = await db.events.read_last_seq()
         return {
             "me": view_models.make_principal_view(caller),
             "csrf": caller.csrf,

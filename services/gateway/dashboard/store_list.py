@@ -17,7 +17,6 @@ from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import Conflict, InvalidRequest, LimitExceeded, RequestError
 from storefleet.core.identifiers import STORE_PREFIX
 from storefleet.core.models import STORE_STATES, Principal
-from storefleet.database import operations, stores
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID
 
@@ -60,16 +59,15 @@ class StoreListPage:
     async def _load_table(self, request: web.Request, principal: Principal) -> dict[str, Any]:
         query, state = parse_text(request, "q"), parse_text(request, "state", STORE_STATES)
         after = parse_id(request, "starting_after", STORE_PREFIX)
-        async with self._page_shell.database.connection() as conn:
-            page, more = await stores.list_page(
-                conn,
+        async with self._page_shell.database.autocommit() as db:
+            page, more = await db.stores.list_page(
                 tenant_id=principal.tenant_id,
                 state=state,
                 query=query,
                 limit=_PAGE_SIZE,
                 starting_after=after,
             )
-            latest = await operations.find_latest_by_store(conn, [store.id for store in page])
+            latest = await db.operations.find_latest_by_store([store.id for store in page])
         quota = await self._admission.read_quota(principal)
         return {
             "stores": [

@@ -22,7 +22,6 @@ from storefleet.core.errors import (
 )
 from storefleet.core.identifiers import OPERATION_PREFIX
 from storefleet.core.models import Operation, Principal, Store
-from storefleet.database import event_history, operations, stores, version_changes
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID
 from storefleet.runtimes.protocol import Runtime
@@ -93,15 +92,15 @@ class StorePage:
         self, request: web.Request, caller: Principal, store: Store
     ) -> dict[str, Any]:
         after = parse_id(request, "history", OPERATION_PREFIX)
-        async with self._page_shell.database.connection() as conn:
-            latest = (await operations.find_latest_by_store(conn, [store.id])).get(store.id)
-            events, _more = await event_history.list_store_events(
-                conn, tenant_id=caller.tenant_id, store_id=store.id, limit=_MAX_EVENTS
+        async with self._page_shell.database.autocommit() as db:
+            latest = (await db.operations.find_latest_by_store([store.id])).get(store.id)
+            events, _more = await db.events.list_of_store(
+                tenant_id=caller.tenant_id, store_id=store.id, limit=_MAX_EVENTS
             )
-            entries, more = await version_changes.list_version_history(
-                conn, store=store, limit=_HISTORY_PAGE_SIZE, starting_after=after
+            entries, more = await db.version_history.list_page(
+                store=store, limit=_HISTORY_PAGE_SIZE, starting_after=after
             )
-            way_back = await version_changes.find_reversible_upgrade(conn, store)
+            way_back = await db.version_history.find_reversible_upgrade(store)
         logs, taken = await asyncio.gather(self._read_logs(store), self._read_resource_usage(store))
         return {
             "store": {
@@ -240,9 +239,8 @@ class StorePage:
         raise web.HTTPSeeOther(f"/stores/{operation.store_id}")
 
     async def _find_store(self, request: web.Request, caller: Principal) -> Store:
-        async with self._page_shell.database.connection() as conn:
-            store = await stores.find_store(
-                conn,
+        async with self._page_shell.database.autocommit() as db:
+            store = await db.stores.find(
                 tenant_id=caller.tenant_id,
                 store_ref=get_store_ref(request),
                 retention=self._page_shell.retention,

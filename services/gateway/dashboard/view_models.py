@@ -16,7 +16,7 @@ from storefleet.core.models import (
     format_timestamp,
 )
 from storefleet.core.settings import Settings
-from storefleet.database.version_changes import VersionHistoryEntry
+from storefleet.database.version_history import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine, Version
 
 #: What a cluster calls the things that it counts.

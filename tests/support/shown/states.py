@@ -9,7 +9,7 @@ from services.gateway.dashboard import view_models
 from services.gateway.dashboard.pages import AssetManifest
 from services.gateway.dashboard.store_page import VERSION_CHANGES_UNSUPPORTED
 from storefleet.core.models import Operation, Store
-from storefleet.database.version_changes import VersionHistoryEntry
+from storefleet.database.version_history import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine
 from storefleet.runtimes.protocol import ResourceUsage
 from tests.support.platform import ROOT

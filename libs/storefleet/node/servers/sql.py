@@ -1,11 +1,12 @@
 """What the node says to PostgreSQL beyond the platform's queries: about roles and databases by name."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 
-Connection = Any  # an asyncpg connection; its stubs and its pool's proxy do not agree on a type
+from storefleet.database.connection import OwnedConnection
+
+Connection = OwnedConnection
 
 
 def place_of(url: str) -> str:
@@ -16,8 +17,6 @@ def place_of(url: str) -> str:
 async def connect(url: str, *, database: str | None = None, timeout: float = 10) -> Connection:
     """A connection as the role of the URL; roles that it makes are its own to use, whatever the server's default."""
     settings = {"createrole_self_grant": "set, inherit", "application_name": "storefleet node"}
-    if database is None:
-        return await asyncpg.connect(url, timeout=timeout, server_settings=settings)
     return await asyncpg.connect(url, database=database, timeout=timeout, server_settings=settings)
 
 

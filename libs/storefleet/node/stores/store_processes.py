@@ -12,7 +12,8 @@ from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.database import placements
 from storefleet.database.placements import Placement
-from storefleet.database.pool import Connection, Database
+from storefleet.database.pool import Database
+from storefleet.database.repositories import Repositories
 from storefleet.engines.catalogue import Engines
 from storefleet.node.ports import is_free
 from storefleet.node.private_files import give_tree, read_json, write_json
@@ -101,12 +102,12 @@ class Stores:
 
     async def reconcile(self) -> None:
         """Compare rows and processes once, both ways; raises DatabaseAway."""
-        async with self._database.connection() as conn:
-            rows = {row.store_id: row for row in await placements.list_placements(conn)}
+        async with self._database.autocommit() as db:
+            rows = {row.store_id: row for row in await db.placements.list_all()}
             for store_id, row in rows.items():
                 store = self._stores.get(store_id) or self._add(row)
                 store.want(row)
-                await self._write(conn, row, store)
+                await self._write(db, row, store)
         for store_id, store in list(self._stores.items()):
             if store_id not in rows and store.finish():
                 del self._stores[store_id]
@@ -122,11 +123,11 @@ class Stores:
         self._stores[row.store_id] = store
         return store
 
-    async def _write(self, conn: Connection, row: Placement, store: "_Store") -> None:
+    async def _write(self, db: Repositories, row: Placement, store: "_Store") -> None:
         observed, pid, restarts, message = store.observed()
         if (row.observed, row.pid, row.restarts, row.message) != (observed, pid, restarts, message):
-            await placements.record_observed_state(
-                conn, row.store_id, observed=observed, pid=pid, restarts=restarts, message=message
+            await db.placements.record_observed_state(
+                row.store_id, observed=observed, pid=pid, restarts=restarts, message=message
             )
 
 

@@ -21,7 +21,6 @@ from typing import Any
 from storefleet.core.errors import PermanentError, TransientError, Wait
 from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
-from storefleet.database import placements
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engine, Engines
@@ -103,16 +102,15 @@ class LocalRuntime(OneVersion):
         """The row that holds the port; ports that another program listens on are passed over."""
         store = work.store
         ports = range(self._settings.store_port_first, self._settings.store_port_last + 1)
-        async with self._database.connection() as conn:
-            taken = {placement.port for placement in await placements.list_placements(conn)}
+        async with self._database.autocommit() as db:
+            taken = {placement.port for placement in await db.placements.list_all()}
         free = await asyncio.to_thread(
             lambda: [p for p in ports if p not in taken and _bindable(p)][:64]
         )
         await work.check_ownership()
         with effect("place"):
-            async with self._database.transaction() as conn:
-                placement = await placements.add_placement(
-                    conn,
+            async with self._database.transaction() as tx:
+                placement = await tx.placements.add(
                     store_id=store.id,
                     operation_id=work.operation_id,
                     engine=store.engine,
@@ -196,8 +194,8 @@ class LocalRuntime(OneVersion):
     async def _start(self, work: StepContext) -> StepResult:
         await work.check_ownership()
         with effect("desire_running"):
-            async with self._database.transaction() as conn:
-                await placements.set_desired_state(conn, work.store.id, "running")
+            async with self._database.transaction() as tx:
+                await tx.placements.set_desired_state(work.store.id, "running")
         placement = await self._await(work, "running", _START_TIMEOUT)
         return StepResult(f"Process {placement.pid}" if placement else "")
 
@@ -206,8 +204,8 @@ class LocalRuntime(OneVersion):
         deadline, certain = time.monotonic() + timeout, time.monotonic() + _CRASHING
         pause = 0.05
         while True:
-            async with self._database.connection() as conn:
-                placement = await placements.find_placement(conn, work.store.id)
+            async with self._database.autocommit() as db:
+                placement = await db.placements.find(work.store.id)
             if placement is None or placement.observed == observed:
                 return placement
             crashing = placement.observed == "crashing" and placement.restarts >= _CRASHES
@@ -230,8 +228,8 @@ class LocalRuntime(OneVersion):
 
     async def _prove_ready(self, work: StepContext) -> StepResult:
         engine = self._engine(work.store)
-        async with self._database.connection() as conn:
-            placement = await placements.find_placement(conn, work.store.id)
+        async with self._database.autocommit() as db:
+            placement = await db.placements.find(work.store.id)
         if placement is None:
             raise TransientError(
                 "placement_missing", "The store has lost its place.", next_step="Retry."
@@ -248,8 +246,8 @@ class LocalRuntime(OneVersion):
     async def _stop(self, work: StepContext) -> StepResult:
         await work.check_ownership()
         with effect("desire_stopped"):
-            async with self._database.transaction() as conn:
-                known = await placements.set_desired_state(conn, work.store.id, "stopped")
+            async with self._database.transaction() as tx:
+                known = await tx.placements.set_desired_state(work.store.id, "stopped")
         if not known:
             return StepResult("It never ran")
         await self._await(work, "stopped", _STOP_TIMEOUT)
@@ -283,8 +281,8 @@ class LocalRuntime(OneVersion):
             for p in (self._places.store(store.id), *self._places.every_log(store.id))
             if p.exists()
         ]
-        async with self._database.connection() as conn:
-            placement = await placements.find_placement(conn, store.id)
+        async with self._database.autocommit() as db:
+            placement = await db.placements.find(store.id)
         if placement is not None and await asyncio.to_thread(_answers, placement.port):
             left.append(f"a listener on port {placement.port}")
         if left:
@@ -292,8 +290,8 @@ class LocalRuntime(OneVersion):
                 "leftovers", f"Still there: {', '.join(left)}.", next_step="Retry the deletion."
             )
         with effect("give_place_back"):
-            async with self._database.transaction() as conn:
-                await placements.delete_placement(conn, store.id)
+            async with self._database.transaction() as tx:
+                await tx.placements.delete(store.id)
         return StepResult("No process, database, role or file is left")
 
     # shared ---------------------------------------------------------------------------------------------------------

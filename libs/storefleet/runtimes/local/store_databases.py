@@ -6,13 +6,13 @@ import hmac
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from storefleet.core.errors import DatabaseUnavailable, RuntimeUnavailable
-from storefleet.database.pool import translate_errors
+from storefleet.database.connection import Connection
+from storefleet.database.errors import translate_errors
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import Template
 
@@ -45,14 +45,14 @@ class StoreDatabases:
             await connection.fetchval("SELECT 1")
 
     @asynccontextmanager
-    async def inside(self, database: str) -> AsyncIterator[Any]:
+    async def inside(self, database: str) -> AsyncIterator[Connection]:
         """A connection to one of the stores' databases."""
         parts = urlsplit(self._url)
         async with self._connected(parts._replace(path=f"/{database}").geturl()) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _connected(self, url: str) -> AsyncIterator[Any]:
+    async def _connected(self, url: str) -> AsyncIterator[Connection]:
         try:
             with translate_errors():
                 connection = await asyncpg.connect(
@@ -67,7 +67,7 @@ class StoreDatabases:
                 "The stores' database server does not answer at the moment."
             ) from error
 
-    async def _take_lock(self, connection: Any, name: str) -> None:
+    async def _take_lock(self, connection: Connection, name: str) -> None:
         while not await connection.fetchval(
             "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name
         ):
@@ -83,7 +83,7 @@ class StoreDatabases:
 class StoreSession:
     """One store's role and database, under its lock."""
 
-    def __init__(self, server: StoreDatabases, connection: Any, name: str) -> None:
+    def __init__(self, server: StoreDatabases, connection: Connection, name: str) -> None:
         self._server = server
         self._connection = connection
         self._name = name

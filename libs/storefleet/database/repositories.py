@@ -1,0 +1,49 @@
+"""The repositories of one connection: everything that one transaction can read and write."""
+
+from storefleet.database.audit_log import AuditLog
+from storefleet.database.connection import Connection
+from storefleet.database.cron_calls import CronCallRepository
+from storefleet.database.dead_letters import DeadLetterRepository
+from storefleet.database.event_history import EventHistory
+from storefleet.database.idempotency_keys import IdempotencyKeyRepository
+from storefleet.database.leases import LeaseRepository
+from storefleet.database.operations import OperationRepository
+from storefleet.database.outbox import OutboxRepository
+from storefleet.database.placements import PlacementRepository
+from storefleet.database.sessions import SessionRepository
+from storefleet.database.sign_in_failures import SignInFailureRepository
+from storefleet.database.stores import StoreRepository
+from storefleet.database.tenants import TenantRepository
+from storefleet.database.tokens import TokenRepository
+from storefleet.database.transitions import TransitionRepository
+from storefleet.database.users import UserRepository
+from storefleet.database.version_history import VersionHistory
+
+
+class Repositories:
+    """One repository per noun, all on the same connection and therefore in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Create the repositories.
+
+        Args:
+            connection: The connection of `Database.transaction` or `Database.autocommit`.
+        """
+        self.connection = connection
+        self.audit_log = AuditLog(connection)
+        self.cron_calls = CronCallRepository(connection)
+        self.dead_letters = DeadLetterRepository(connection)
+        self.events = EventHistory(connection)
+        self.idempotency_keys = IdempotencyKeyRepository(connection)
+        self.leases = LeaseRepository(connection)
+        self.operations = OperationRepository(connection)
+        self.outbox = OutboxRepository(connection)
+        self.placements = PlacementRepository(connection)
+        self.sessions = SessionRepository(connection)
+        self.sign_in_failures = SignInFailureRepository(connection)
+        self.stores = StoreRepository(connection)
+        self.tenants = TenantRepository(connection)
+        self.tokens = TokenRepository(connection)
+        self.transitions = TransitionRepository(connection)
+        self.users = UserRepository(connection)
+        self.version_history = VersionHistory(connection)
