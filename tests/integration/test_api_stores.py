@@ -397,7 +397,7 @@ async def test_engines(platform: World) -> None:
     assert answer.status == 200
     engine = next(engine for engine in answer.body["data"] if engine["name"] == "shop")
     assert engine["title"] == "Test shop"
-    assert engine["versions"][0] == {"version": "1.0.0", "notes": "The first one."}
+    assert engine["versions"][0] == {"version": "1.0.0", "notes": "First version."}
     assert engine["parameters"]["properties"]["products"]["maximum"] == 50
 
 

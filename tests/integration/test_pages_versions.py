@@ -56,7 +56,7 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
     page = await browser.get("/stores/new")
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
     assert (form.fields["version.atelier"], form.fields["plan.atelier"]) == ("2.0.0", "medium")
-    for text in ("Quicker search.", "1.5 GiB", "512 MiB", "1 GiB", "Small", "Medium"):
+    for text in ("Faster search.", "1.5 GiB", "512 MiB", "1 GiB", "Small", "Medium"):
         assert text in page.text
     chosen = {"name": "chosen", "version.atelier": "1.9.0", "plan.atelier": "small"}
     assert (await browser.submit(page.text, "/stores/new", **chosen)).status == 303
@@ -65,7 +65,7 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
     shown = (await page_of(browser, store)).text
     for text in (
         "Create with 1.9.0, plan small",
-        "The last of the old ones.",
+        "The previous version.",
         'id="plan-title">Small<',
         "2.1.0",
     ):
@@ -99,7 +99,7 @@ async def test_an_engine_without_plans_asks_for_none(world: World) -> None:
     await world.start("gateway")
     page = await (await world.signed_in()).get("/stores/new")
     assert "plan.shop" not in page.text
-    assert "The first one." in page.text
+    assert "First version." in page.text
 
 
 async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehearsal) -> None:

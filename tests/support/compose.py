@@ -21,7 +21,7 @@ from tests.support.ports import Ports
 from tests.support.sources import ROOT
 
 FILE = ROOT / "docker-compose.yml"
-ENGINES = ROOT / "tests" / "engines"
+ENGINES = ROOT / "tests" / "fixtures" / "engines" / "local"
 Service = dict[str, Any]
 
 

@@ -13,7 +13,7 @@ from storefleet.runtimes.kubernetes.readiness.snapshots import (
     WorkloadSnapshot,
 )
 
-ENGINES = Path(__file__).parents[1] / "cluster" / "engines"
+ENGINES = Path(__file__).parents[1] / "fixtures" / "engines" / "kubernetes"
 STORE_ID = "sto_0123456789abcdef"
 NAMESPACE = "st-0123456789abcdef"
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 import aiohttp
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "tests" / "engines"
+TINY = ROOT / "tests" / "fixtures" / "engines" / "local"
 
 
 def free_ports(count: int) -> list[int]:

@@ -12,7 +12,7 @@ from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.plans import Act, nothing
 
 #: The folder of an engine with versions and plans.
-VERSIONED = Path(__file__).parent / "versioned"
+VERSIONED = Path(__file__).parents[1] / "fixtures" / "engines" / "versions"
 TITLES = {
     "dump": "Save the database",
     "orders": "Look for orders since then",

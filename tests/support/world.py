@@ -29,7 +29,7 @@ from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.servers import Servers
 
-ENGINES = Path(__file__).parent / "engines"
+ENGINES = Path(__file__).parents[1] / "fixtures" / "engines" / "simulated"
 ALL = ("gateway", "provisioner", "reaper", "notifier")
 
 #: So that what takes seconds or minutes in service takes moments here.

@@ -349,8 +349,8 @@ def test_every_engine_of_ours_can_be_read() -> None:
         load(
             [
                 PROJECT_DIR / "charts",
-                PROJECT_DIR / "tests" / "engines",
-                PROJECT_DIR / "tests" / "support" / "engines",
+                PROJECT_DIR / "tests" / "fixtures" / "engines" / "local",
+                PROJECT_DIR / "tests" / "fixtures" / "engines" / "simulated",
             ]
         )
     )

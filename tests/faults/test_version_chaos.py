@@ -61,7 +61,7 @@ async def test_random_kills_leave_every_store_on_expected_version(tmp_path: Path
     print(f"CHAOS_SEED={seed}")
     chance, over = random.Random(seed), asyncio.Event()
     shops = {
-        "engines": ROOT / "tests" / "support" / "engines",
+        "engines": ROOT / "tests" / "fixtures" / "engines" / "simulated",
         "engine": "shop",
         "runtime": "simulated",
     }

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def platform(folder: Path) -> Iterator[Platform]:
     settings = {
-        "engines": ROOT / "tests" / "support" / "engines",
+        "engines": ROOT / "tests" / "fixtures" / "engines" / "simulated",
         "engine": "shop",
         "runtime": "simulated",
         "failpoint_file": folder / "armed",
