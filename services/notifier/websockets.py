@@ -127,7 +127,7 @@ class WebsocketServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """GET /api/v1/events?after=<seq>."""
         after = _parse_after(request)
-        if self._count >= self._settings.sockets_limit:
+        if self._count >= self._settings.websocket_limit:
             raise DependencyUnavailable(
                 "Too many sockets are open here; try again in a few seconds.",
                 code="too_many_sockets",
@@ -162,7 +162,7 @@ class WebsocketServer:
             )
             await ws.close(code=code, message=error.code.encode())
             return
-        backlog = self._settings.socket_backlog
+        backlog = self._settings.websocket_backlog
         socket = EventWebsocket(
             ws=ws,
             request=request,

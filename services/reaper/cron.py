@@ -31,7 +31,7 @@ _MAX_RESPONSE_BYTES = 64 << 10  # of an answer whose text nobody needs
 
 
 class CronCaller:
-    """Up to `settings.ticks_at_once` stores at once; what does not answer is asked less and less often."""
+    """Up to `settings.cron_concurrency` stores at once; what does not answer is asked less and less often."""
 
     def __init__(
         self, *, database: Database, engines: Iterable[Engine], settings: Settings
@@ -66,7 +66,7 @@ class CronCaller:
     @asynccontextmanager
     async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
         """Without cookies, and without connections that are kept: they would hold a shop up when it stops."""
-        timeout = aiohttp.ClientTimeout(total=self._settings.tick_timeout, sock_connect=5)
+        timeout = aiohttp.ClientTimeout(total=self._settings.cron_timeout, sock_connect=5)
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar()
@@ -88,7 +88,7 @@ class CronCaller:
             async with self._database.transaction() as tx:
                 await tx.cron_calls.synchronize(self._interval_s_by_engine)
             self._enrol_at = time.monotonic() + _ENROL_INTERVAL_S
-        free = self._settings.ticks_at_once - len(self._tasks)
+        free = self._settings.cron_concurrency - len(self._tasks)
         if free <= 0:
             return []
         async with self._database.transaction() as tx:
@@ -98,7 +98,7 @@ class CronCaller:
 
     async def _wait_for_next_scan(self) -> None:
         """Until it is time to look again, or, when all hands are full, until one is free."""
-        if len(self._tasks) < self._settings.ticks_at_once:
+        if len(self._tasks) < self._settings.cron_concurrency:
             await asyncio.sleep(self._settings.scan_interval)
         else:
             await asyncio.wait(
@@ -144,9 +144,9 @@ class CronCaller:
                     else ("refused", f"it answers {response.status}")
                 )
         except TimeoutError:
-            return "timeout", f"it does not answer within {self._settings.tick_timeout:g} s"
+            return "timeout", f"it does not answer within {self._settings.cron_timeout:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return "away", f"it does not answer ({type(error).__name__})"
+            return "unavailable", f"it does not answer ({type(error).__name__})"
 
     async def _record_result(self, call: CronCall, problem: str | None) -> None:
         async with self._database.autocommit() as db:

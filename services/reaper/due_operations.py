@@ -1,4 +1,4 @@
-"""The reaper's clock: every second it sends again what is due, expired or unannounced; hourly it forgets the old."""
+"""The reaper's clock: every second it sends again what is due, expired or unclaimed; hourly it forgets the old."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ class DueOperations:
         """Send the commands again; returns what waits for its cancel instead: its worker is gone."""
         async with self._database.transaction() as tx:
             found = await tx.leases.lock_due(
-                redispatch_after=timedelta(seconds=self._settings.announce_after)
+                redispatch_after=timedelta(seconds=self._settings.redispatch_after)
             )
             cancelled = [due for due in found if due.operation.cancel_requested]
             again = [due for due in found if not due.operation.cancel_requested]

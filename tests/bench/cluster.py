@@ -88,7 +88,7 @@ def _requests(record: dict[str, Any]) -> float:
             total += sum(
                 float(line.rpartition(" ")[2])
                 for line in text.splitlines()
-                if line.startswith("storefleet_cluster_requests_total")
+                if line.startswith("storefleet_kubernetes_requests_total")
             )
     return total
 

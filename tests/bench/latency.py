@@ -36,13 +36,13 @@ def _run(
         "warm_up": WARM_UP,
     }
     published, cpu, began = (
-        stage.counter(staged, "gateway", "storefleet_published_total"),
+        stage.counter(staged, "gateway", "storefleet_messages_published_total"),
         stage.busy(staged),
         time.time(),
     )
     result = asyncio.run(stage.side_process("tests.bench.load", plan, timeout=seconds + 60))
     elapsed = time.time() - began
-    messages = stage.counter(staged, "gateway", "storefleet_published_total") - published
+    messages = stage.counter(staged, "gateway", "storefleet_messages_published_total") - published
     _report(sheet, result)
     sheet.add("messages published", "1/s", messages / (result["seconds"] + WARM_UP))
     for name, before in cpu.items():

@@ -271,7 +271,7 @@ def _idle(staged: Platform) -> float:
 
 def _requests(staged: Platform) -> float:
     """What the services have asked of the API server so far, by their own count, without Helm."""
-    name = "storefleet_cluster_requests_total"
+    name = "storefleet_kubernetes_requests_total"
     return sum(
         stage.counter(staged, service, name) for service in ("gateway", "provisioner", "reaper")
     )

@@ -30,7 +30,7 @@ def platform(folder: Path) -> Iterator[Platform]:
         "failpoint_log": folder / "visited",
         "lease": 1.2,
         "scan_interval": 0.2,
-        "announce_after": 1,
+        "redispatch_after": 1,
         "restart_backoff": 0.2,
         "stores_per_hour": 10_000,
     }

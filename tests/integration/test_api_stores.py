@@ -457,7 +457,11 @@ async def test_health_readiness_and_metrics(platform: World) -> None:
             "storefleet_dead_letters_total",
             "storefleet_outbox_lag_seconds",
         ),
-        *("storefleet_command_age_seconds", "storefleet_sockets", "storefleet_reannounced_total"),
+        *(
+            "storefleet_command_age_seconds",
+            "storefleet_websockets",
+            "storefleet_operations_redispatched_total",
+        ),
     ):
         assert name.removesuffix("_total") in metrics, name
 

@@ -26,13 +26,13 @@ async def all_unavailable(world: World) -> None:
     )
     for answer in answers:
         assert answer.status == 503, answer.text
-        assert (answer.body["code"], answer.body["retryable"]) == ("database_away", True)
+        assert (answer.body["code"], answer.body["retryable"]) == ("database_unavailable", True)
         assert int(answer.headers["Retry-After"]) >= 1
     nobody = Api(world.session, world.url, None)
     assert (await nobody.call("GET", "/healthz")).status == 200
     ready = await nobody.call("GET", "/readyz")
     assert (ready.status, ready.body["status"]) == (503, "unavailable")
-    assert ready.body["parts"]["database"] == "database_away"
+    assert ready.body["parts"]["database"] == "database_unavailable"
     page = await nobody.call("GET", "/login", headers={"Accept": "text/html"})
     assert page.status in (200, 503)
     html = {"Accept": "text/html", "Cookie": "storefleet_session=" + "a" * 43}
@@ -91,7 +91,7 @@ async def test_without_the_bus_creations_are_accepted_and_carried_out_later(worl
     ready = await nobody.call("GET", "/readyz")
     assert (ready.status, ready.body) == (
         200,
-        {"status": "degraded", "parts": {"database": "ok", "bus": "bus_away"}},
+        {"status": "degraded", "parts": {"database": "ok", "bus": "messaging_unavailable"}},
     )
     for each in accepted:
         assert (await world.api.get(f"/operations/{each['operation']['id']}")).body[
@@ -109,7 +109,7 @@ async def test_a_working_service_without_its_bus_is_not_ready(world: World, serv
     await world.start(service, nats_port=port)
     base = Api(world.session, f"http://127.0.0.1:{world.port[service]}", None)
     answer = await base.call("GET", "/readyz")
-    assert (answer.status, answer.body["parts"]["bus"]) == (503, "bus_away")
+    assert (answer.status, answer.body["parts"]["bus"]) == (503, "messaging_unavailable")
     assert (await base.call("GET", "/healthz")).status == 200
 
 

@@ -361,7 +361,7 @@ async def test_the_database_is_away(world: World) -> None:
     assert (await api.get("/stores")).status == 200
     await proxy.cut()
     for path in documented_reads(api.described):
-        assert (await api.get(path)).body["code"] == "database_away"
+        assert (await api.get(path)).body["code"] == "database_unavailable"
     assert (await api.post("/stores", {"name": "acme"})).status == 503
 
 

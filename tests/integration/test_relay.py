@@ -250,7 +250,7 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(
     world: World, logged: Callable[[], str]
 ) -> None:
     """The relay's task goes on; the row is named in the log, counted and gone."""
-    before = REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"}) or 0
+    before = REGISTRY.get_sample_value("storefleet_outbox_rows_dropped_total", {"kind": "raw"}) or 0
     async with live(world) as heard, relay(world) as task:
         await world.tell(1)
         for message_id, data in (("msg_no_bytes", {}), ("msg_not_base64", {"base64": "abc"})):
@@ -268,7 +268,7 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(
     assert "msg_no_bytes" in logged()
     assert "msg_not_base64" in logged()
     assert (
-        REGISTRY.get_sample_value("storefleet_relay_rows_dropped_total", {"kind": "raw"})
+        REGISTRY.get_sample_value("storefleet_outbox_rows_dropped_total", {"kind": "raw"})
         == before + 2
     )
 

@@ -27,7 +27,7 @@ async def test_a_gateway_lives_without_its_cluster(world: World, tmp_path: Path)
     )
     store = (await world.api.post("/stores", {"name": "acme", "engine": "pocket"})).body["store"]
     answer = await world.api.get(f"/stores/{store['id']}/logs")
-    assert (answer.status, answer.body["code"]) == (503, "runtime_away")
+    assert (answer.status, answer.body["code"]) == (503, "runtime_unavailable")
     assert (await world.api.get("/stores")).status == 200
     page = await (await world.signed_in(world.admin)).get(f"/stores/{store['id']}")
     assert page.status == 200

@@ -163,7 +163,7 @@ async def test_after_must_be_a_number(world: World, after: str) -> None:
 
 
 async def test_other_refusals(world: World) -> None:
-    await world.start("notifier", sockets_limit=2)
+    await world.start("notifier", websocket_limit=2)
     plain = await world.api.call("GET", world.live_url.replace("ws:", "http:"))
     assert (plain.status, plain.body["code"]) == (422, "websocket_only")
     async with world.listener(), world.listener():
@@ -423,8 +423,8 @@ async def test_a_slow_reader_is_cut_off_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websockets, "PACE", 1.0)
-    await world.start("gateway", "notifier", socket_backlog=8192)
-    cut = _measured("storefleet_sockets_cut_total")
+    await world.start("gateway", "notifier", websocket_backlog=8192)
+    cut = _measured("storefleet_websockets_closed_slow_total")
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.setblocking(False)
@@ -444,8 +444,8 @@ async def test_a_slow_reader_is_cut_off_alone(
         await quick.reached(300, within=30)
         assert quick.seqs == list(range(1, 301))
         assert quick.code is None
-        await eventually(lambda: _measured("storefleet_sockets_cut_total") == cut + 1)
-        await eventually(lambda: _measured("storefleet_sockets") == 1)
+        await eventually(lambda: _measured("storefleet_websockets_closed_slow_total") == cut + 1)
+        await eventually(lambda: _measured("storefleet_websockets") == 1)
     slow.close()
 
 
@@ -464,7 +464,7 @@ async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
         "_resume",
         lambda self, one: (behind.append(one), resume(self, one)),
     )
-    await world.start("gateway", "notifier", socket_backlog=8192)
+    await world.start("gateway", "notifier", websocket_backlog=8192)
     headers = {"Authorization": f"Bearer {world.admin.token}"}
     ws = await world.session.ws_connect(world.live_url, headers=headers, max_msg_size=1 << 22)
     await asyncio.sleep(0.3)

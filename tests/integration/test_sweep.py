@@ -79,7 +79,7 @@ async def test_many_reapers_announce_what_is_due_once(world: World) -> None:
     await world.stop("gateway")  # what the sweeps send is counted before it goes out
     await world.servers.empty_streams()
     await world.execute("UPDATE operations SET announced_at = now() - interval '1 hour'")
-    settings = world.settings("reaper", announce_after=3600)
+    settings = world.settings("reaper", redispatch_after=3600)
     sweeps = [DueOperations(database=world.database, settings=settings) for _ in range(4)]
     await asyncio.gather(*(sweep._redispatch_due() for sweep in sweeps))
     assert await world.value("SELECT count(*) FROM outbox WHERE kind = 'command'") == 20

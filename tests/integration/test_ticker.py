@@ -137,7 +137,7 @@ async def stores(
 
 
 def outcome(name: str) -> float:
-    return REGISTRY.get_sample_value("storefleet_ticks_total", {"outcome": name}) or 0
+    return REGISTRY.get_sample_value("storefleet_cron_calls_total", {"outcome": name}) or 0
 
 
 async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
@@ -220,8 +220,8 @@ async def test_stores_that_hang_or_break_hold_nobody_up(
             [with_ticker()],
             port=server.port,
             scan_interval=0.1,
-            ticks_at_once=4,
-            tick_timeout=0.5,
+            cron_concurrency=4,
+            cron_timeout=0.5,
         ) as (ticker, _):
             await eventually(so_far, within=60)
         assert ticker.most <= 4

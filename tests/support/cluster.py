@@ -266,7 +266,7 @@ def platform_that_is_killed(folder: Path) -> Iterator[Platform]:
         "failpoint_log": folder / "visited",
         "lease": 2,
         "scan_interval": 0.2,
-        "announce_after": 1,
+        "redispatch_after": 1,
         "restart_backoff": 0.2,
         "stores_per_hour": 10_000,
     }

@@ -38,7 +38,7 @@ QUICK: dict[str, Any] = {
     "engines_path": (ENGINES,),
     "default_engine": "shop",
     "lease": 1.5,
-    "announce_after": 0.5,
+    "redispatch_after": 0.5,
     "scan_interval": 0.1,
     "shutdown_grace": 1,
     "retry_delays": (0.05, 0.1),

@@ -104,7 +104,7 @@ def test_create_does_not_wait_by_itself_without_a_terminal(double: Double, run: 
 
 
 def test_create_is_repeated_with_one_key(double: Double, run: Runner) -> None:
-    double.on("POST", "/stores", Double.CUT, problem(503, "database_away"), ACCEPTED)
+    double.on("POST", "/stores", Double.CUT, problem(503, "database_unavailable"), ACCEPTED)
     assert run("stores", "create", "acme").code == 0
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in double.asked("POST", "/stores")]
     assert len(keys) == 3
@@ -184,7 +184,7 @@ def test_a_gateway_that_is_away_for_a_while_changes_nothing(double: Double, run:
         "GET",
         f"/operations/{OPERATION}",
         *away,
-        problem(503, "database_away"),
+        problem(503, "database_unavailable"),
         make_operation("succeeded"),
     )
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))

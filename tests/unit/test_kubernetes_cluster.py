@@ -94,9 +94,9 @@ async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeClu
 @pytest.mark.parametrize(
     ("status", "message", "kind", "code"),
     [
-        (500, "broken", RuntimeUnavailable, "runtime_away"),
-        (503, "apiserver not ready", RuntimeUnavailable, "runtime_away"),
-        (429, "too many", RuntimeUnavailable, "runtime_away"),
+        (500, "broken", RuntimeUnavailable, "runtime_unavailable"),
+        (503, "apiserver not ready", RuntimeUnavailable, "runtime_unavailable"),
+        (429, "too many", RuntimeUnavailable, "runtime_unavailable"),
         (404, 'namespaces "st-x" not found', PermanentError, "namespace_missing"),
         (409, "the object has been modified", TransientError, "cluster_conflict"),
         (

@@ -50,8 +50,8 @@ ELSEWHERE = {
     "sign_in_paused",
     "too_many_sockets",
     "websocket_only",
-    "bus_away",
-    "runtime_away",
+    "messaging_unavailable",
+    "runtime_unavailable",
     # the words of the classes themselves; whatever is raised carries a narrower one
     "forbidden",
     "conflict",

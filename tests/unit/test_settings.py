@@ -92,7 +92,7 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             ("RETRY_DELAYS", ""),
             ("STORES_PER_HOUR", "-1"),
             ("BODY_LIMIT", "1"),
-            ("SOCKET_BACKLOG", "99999999"),
+            ("WEBSOCKET_BACKLOG", "99999999"),
         ),
     ],
 )

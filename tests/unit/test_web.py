@@ -59,7 +59,7 @@ def application(**more: object) -> web.Application:
         (Forbidden("x", code="csrf"), 403, "csrf"),
         (Unauthenticated("x"), 401, "unauthenticated"),
         (LimitExceeded("x", retry_after=7.4), 429, "rate_limited"),
-        (DatabaseUnavailable("x"), 503, "database_away"),
+        (DatabaseUnavailable("x"), 503, "database_unavailable"),
         (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, "too_large"),
         (web.HTTPNotFound(), 404, "not_found"),
         (web.HTTPMethodNotAllowed("GET", ["POST"]), 405, "method_not_allowed"),
@@ -136,7 +136,10 @@ async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
             answer = await api.call("GET", "/readyz")
             assert (answer.status, answer.body["status"]) == (status, word)
             assert (await api.call("GET", "/healthz")).status == 200
-        assert answer.body["parts"] == {"database": "database_away", "bus": "bus_away"}
+        assert answer.body["parts"] == {
+            "database": "database_unavailable",
+            "bus": "messaging_unavailable",
+        }
 
 
 @pytest.mark.parametrize(

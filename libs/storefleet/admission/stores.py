@@ -76,7 +76,7 @@ class StoreAdmission:
         plan: str | None = None,
         idempotency_key: str | None = None,
     ) -> Accepted:
-        """A new store and its operation; raises Invalid, NameTaken, Limited, DatabaseAway."""
+        """A new store and its operation; raises Invalid, NameTaken, Limited, DatabaseUnavailable."""
         asked: dict[str, Any] = {"name": name, "engine": engine, "parameters": parameters}
         asked |= {
             key: value for key, value in (("version", version), ("plan", plan)) if value is not None

@@ -1,1 +1,4 @@
-"""The platform's vocabulary and rules: errors, identifiers, models, lifecycle, messages, settings. No I/O."""
+"""The platform's vocabulary and rules: errors, identifiers, models, messages, settings.
+
+Nothing here does I/O, except that settings are read from the environment.
+"""

@@ -1,4 +1,4 @@
-"""Ending background work for certain."""
+"""Cancel background tasks reliably."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,10 +8,11 @@ _RECANCEL_INTERVAL_S = 1.0
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any] | asyncio.Future[Any]]) -> None:
-    """Cancel until everything has ended, however it ends.
+    """Cancel tasks, repeatedly if necessary, and wait until every one has ended.
 
-    A library's `asyncio.wait_for` (Python 3.11) may swallow a cancel that comes together with its result; a loop around
-    it would go on, and whoever waits for it would wait for ever.
+    In Python 3.11 `asyncio.wait_for` may swallow a cancellation that arrives together with its
+    result. A loop around it continues, and waiting for the task after a single cancel would never
+    return. Results and exceptions of the tasks are ignored.
     """
     pending = set(tasks)
     while pending:

@@ -1,18 +1,20 @@
-"""Every failure that a person or a program can meet.
+"""Every error of the platform that a person or a program can get.
 
 StorefleetError
-├── RequestError                  answered to a caller as problem+json (RFC 9457)
-│   ├── Unreadable 400 · Unauthenticated 401 · Forbidden 403 · NotFound 404
+├── RequestError                  answered as problem+json (RFC 9457)
+│   ├── UnreadableRequest 400 · Unauthenticated 401 · Forbidden 403 · NotFound 404
 │   ├── Conflict 409              ── NameTaken
-│   ├── TooLarge 413 · Invalid 422 · Limited 429
-│   └── Unavailable 503           ── DatabaseAway · BusAway · RuntimeAway: a part we need is away
+│   ├── RequestTooLarge 413 · InvalidRequest 422 · LimitExceeded 429
+│   └── DependencyUnavailable 503 ── DatabaseUnavailable · MessagingUnavailable ·
+│                                    RuntimeUnavailable
+├── PublishRejected               NATS will never accept this message
 └── WorkError                     ends one run of an operation
-    ├── PermanentError            the operation fails, with a reason a person can act on
-    │   └── Unchanged             before anything was done: the store stays as it is
-    ├── TransientError            again later, with backoff, up to the operation's deadline
-    ├── Wait                      not now: looked at again soon, counts as no attempt
-    ├── LeaseLost                 somebody else owns the operation now: change nothing more
-    └── CancelRequested           a person took the operation back
+    ├── PermanentError            the operation fails, with a reason and a next step
+    │   └── NothingChanged        before the first effect: the store stays as it is
+    ├── TransientError            retried with backoff until the operation's deadline
+    ├── Wait                      rescheduled soon, without consuming an attempt
+    ├── LeaseLost                 another worker owns the operation: write nothing more
+    └── CancelRequested           a person requested the cancellation
 """
 
 from collections.abc import Sequence
@@ -20,11 +22,18 @@ from typing import ClassVar
 
 
 class StorefleetError(Exception):
-    """The root of the tree."""
+    """Base class of every error of the platform."""
 
 
 class RequestError(StorefleetError):
-    """A request that is answered with a problem."""
+    """A request that is answered with a problem document.
+
+    Attributes:
+        status: The HTTP status.
+        code: The machine-readable code of the problem.
+        title: The short text of the problem, the same for every occurrence.
+        retryable: Whether the same request may succeed later.
+    """
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
@@ -39,7 +48,14 @@ class RequestError(StorefleetError):
         errors: Sequence[tuple[str, str]] = (),
         retry_after: float | None = None,
     ) -> None:
-        """Take the explanation, and `errors` as pairs of JSON pointer and explanation."""
+        """Describe what happened.
+
+        Args:
+            detail: What happened, why, and what to do.
+            code: A more specific code than that of the class.
+            errors: Pairs of a JSON pointer into the body and an explanation.
+            retry_after: Seconds after which a retry makes sense.
+        """
         super().__init__(detail)
         self.detail = detail
         self.code = code or type(self).code
@@ -48,33 +64,33 @@ class RequestError(StorefleetError):
 
 
 class UnreadableRequest(RequestError):
-    """The body or a header could not be read."""
+    """The body or a header cannot be parsed."""
 
-    status, code, title = 400, "unreadable", "The request could not be read"
+    status, code, title = 400, "unreadable", "The request cannot be read"
 
 
 class Unauthenticated(RequestError):
-    """Nobody is signed in, or the token is not valid."""
+    """The request carries no valid session or token."""
 
     status, code, title = 401, "unauthenticated", "Sign in first"
 
 
 class Forbidden(RequestError):
-    """Known, but not allowed."""
+    """The principal lacks the permission."""
 
     status, code, title = 403, "forbidden", "This is not allowed"
 
 
 class NotFound(RequestError):
-    """Nothing of that name belongs to the caller."""
+    """The tenant has no such object."""
 
-    status, code, title = 404, "not_found", "There is no such thing"
+    status, code, title = 404, "not_found", "There is no such object"
 
 
 class Conflict(RequestError):
-    """The resource's state does not allow this."""
+    """The state of the object does not allow this."""
 
-    status, code, title = 409, "conflict", "Not in this state"
+    status, code, title = 409, "conflict", "Not possible in this state"
 
 
 class NameTaken(Conflict):
@@ -84,7 +100,7 @@ class NameTaken(Conflict):
 
 
 class RequestTooLarge(RequestError):
-    """More than 64 KiB."""
+    """The body exceeds the limit, 64 KiB unless configured otherwise."""
 
     status, code, title = 413, "too_large", "The request is too large"
 
@@ -96,47 +112,54 @@ class InvalidRequest(RequestError):
 
 
 class LimitExceeded(RequestError):
-    """Too many, for now or altogether."""
+    """A rate limit or a quota is exhausted."""
 
-    status, code, title, retryable = 429, "rate_limited", "Too many for now", True
+    status, code, title, retryable = 429, "rate_limited", "A limit is reached", True
 
 
 class DependencyUnavailable(RequestError):
-    """A part that the request needs does not answer."""
+    """A service that the request needs does not answer."""
 
     status, code, title, retryable = 503, "unavailable", "Not available at the moment", True
 
 
 class DatabaseUnavailable(DependencyUnavailable):
-    """The database does not answer."""
+    """PostgreSQL does not answer."""
 
-    code = "database_away"
-
-
-class PublishRejected(StorefleetError):
-    """The bus will never take this message: it is too large for its stream."""
+    code = "database_unavailable"
 
 
 class MessagingUnavailable(DependencyUnavailable):
-    """The message bus does not answer."""
+    """NATS does not answer."""
 
-    code = "bus_away"
+    code = "messaging_unavailable"
 
 
 class RuntimeUnavailable(DependencyUnavailable):
-    """The place where stores run does not answer."""
+    """The system where stores run does not answer."""
 
-    code = "runtime_away"
+    code = "runtime_unavailable"
+
+
+class PublishRejected(StorefleetError):
+    """NATS will never accept this message: it is too large for its stream."""
 
 
 class WorkError(StorefleetError):
-    """An end of one run of an operation, other than success."""
+    """The end of one run of an operation, other than success."""
 
 
 class _ExplainedError(WorkError):
     retryable: ClassVar[bool]
 
     def __init__(self, code: str, detail: str, *, next_step: str) -> None:
+        """Describe the failure.
+
+        Args:
+            code: The machine-readable code.
+            detail: What happened and why.
+            next_step: What a person can do about it.
+        """
         super().__init__(detail)
         self.code = code
         self.detail = detail
@@ -144,33 +167,37 @@ class _ExplainedError(WorkError):
 
 
 class PermanentError(_ExplainedError):
-    """Trying again would not help until somebody changes something."""
+    """A retry does not help until a person has removed the cause."""
 
     retryable = True  # by a person, after the cause is gone
 
 
 class NothingChanged(PermanentError):
-    """The step found, before any effect of its operation, that it should not go on: the store stays as it is."""
+    """A step refuses to start before the operation's first effect: the store stays as it is."""
 
 
 class TransientError(_ExplainedError):
-    """May pass by itself."""
+    """The cause may pass by itself; the step is retried with backoff."""
 
     retryable = True
 
 
 class Wait(WorkError):
-    """Something that the step needs is away or busy; `delay` in seconds."""
+    """A dependency is unavailable or busy.
+
+    The step is rescheduled after `delay` seconds without consuming an attempt.
+    """
 
     def __init__(self, reason: str, *, delay: float = 2.0) -> None:
+        """Set the message that the store shows meanwhile, and the delay in seconds."""
         super().__init__(reason)
         self.reason = reason
         self.delay = delay
 
 
 class LeaseLost(WorkError):
-    """The row carries another fencing number by now."""
+    """The fence of the operation's row has moved on: another worker owns it."""
 
 
 class CancelRequested(WorkError):
-    """The operation's row asks its worker to stop."""
+    """A person requested the cancellation of the running operation."""

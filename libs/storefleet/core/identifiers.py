@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that names the kind, and sixteen characters of [a-z0-9]."""
+"""Identifiers: a prefix that names the type of object, and 16 random characters of [a-z0-9]."""
 
 import re
 import secrets
@@ -19,7 +19,7 @@ _ID_PATTERN = re.compile(r"(sto|op|evt|cmd|ten|usr|tok|dl)_[a-z0-9]{16}")
 
 
 def generate_id(prefix: str) -> str:
-    """A fresh random identifier, 82 bits behind the prefix."""
+    """Generate a random identifier such as `sto_…`, with 82 bits of randomness."""
     number = secrets.randbelow(len(ALPHABET) ** RANDOM_LENGTH)
     characters = []
     for _ in range(RANDOM_LENGTH):
@@ -29,9 +29,10 @@ def generate_id(prefix: str) -> str:
 
 
 def is_id(value: str, prefix: str) -> bool:
+    """Return whether a value has the format of an identifier with this prefix."""
     return value.startswith(f"{prefix}_") and _ID_PATTERN.fullmatch(value) is not None
 
 
 def make_resource_name(store_id: str) -> str:
-    """The name of everything a store owns outside the database's rows (database, role; later the namespace)."""
+    """Make the name of a store's resources: its namespace, database and role (`st-…`)."""
     return "st-" + store_id.removeprefix(f"{STORE_PREFIX}_")

@@ -1,4 +1,4 @@
-"""What travels over NATS: subjects and CloudEvents 1.0 in JSON."""
+"""Messages on NATS: stream and subject names, and CloudEvents 1.0 in JSON (structured mode)."""
 
 import json
 from datetime import datetime
@@ -23,11 +23,11 @@ CLOUD_EVENT_SOURCE = "/storefleet"
 
 
 class UnreadableMessage(StorefleetError):
-    """Bytes that are not a message of ours."""
+    """The bytes are not a message of the platform."""
 
 
 class Command(FrozenModel):
-    """Work on this operation: a hint, the row is the work."""
+    """A message that dispatches an operation. A hint: the operation's row is the work."""
 
     id: str
     type: str
@@ -38,10 +38,12 @@ class Command(FrozenModel):
 
 
 def make_command_subject(kind: str, store_id: str) -> str:
+    """Make the subject of a command; it names the service that works on the kind."""
     return f"{COMMAND_SUBJECT_PREFIX}.{SERVICE_BY_KIND[kind]}.{kind}.{store_id}"
 
 
 def make_event_subject(tenant_id: str, store_id: str, event_type: str) -> str:
+    """Make the subject of an event, such as `storefleet.events.v1.ten_….sto_….ready`."""
     return f"{EVENT_SUBJECT_PREFIX}.{tenant_id}.{store_id}.{event_type.removeprefix('store.')}"
 
 
@@ -54,7 +56,16 @@ def encode_cloud_event(
     data: str,
     extensions: dict[str, Any],
 ) -> bytes:
-    """One CloudEvent in structured JSON mode; `data` is JSON, `extensions` holds seq, tenant and operation ids."""
+    """Encode a CloudEvent in structured JSON mode.
+
+    Args:
+        message_id: Unique; JetStream drops a second message with the same id.
+        message_type: The CloudEvents type, such as `store.ready`.
+        subject: The id of the store, or of the message when it is not about a store.
+        time: When it happened.
+        data: The data as JSON text, which is inserted as it is.
+        extensions: Extension attributes such as `seq`, `tenantid`, `storeid` and `operationid`.
+    """
     envelope = {
         "specversion": "1.0",
         "id": message_id,
@@ -70,7 +81,11 @@ def encode_cloud_event(
 
 
 def decode_cloud_event(body: bytes) -> dict[str, Any]:
-    """The envelope; raises UnreadableMessage."""
+    """Decode a CloudEvent into its attributes and data.
+
+    Raises:
+        UnreadableMessage: The bytes are not JSON, or not a CloudEvent 1.0.
+    """
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -81,7 +96,14 @@ def decode_cloud_event(body: bytes) -> dict[str, Any]:
 
 
 def split_event(body: bytes) -> tuple[dict[str, Any], str]:
-    """The attributes of an event as `encode` wrote it, and its data, JSON as it came; raises UnreadableMessage."""
+    """Split an event into its decoded attributes and its data, which stays JSON text.
+
+    Faster than decoding for a service that only forwards the data. Works for the output of
+    `encode_cloud_event`, whose last member is `data`.
+
+    Raises:
+        UnreadableMessage: The bytes do not have this form.
+    """
     head, separator, data = body.partition(b',"data":')
     if not separator or not data.endswith(b"}"):
         raise UnreadableMessage("no data")
@@ -92,7 +114,11 @@ def split_event(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def decode_command(body: bytes) -> Command:
-    """The command in an envelope; raises UnreadableMessage."""
+    """Decode a command.
+
+    Raises:
+        UnreadableMessage: The bytes are not a CloudEvent with a command's data.
+    """
     envelope = decode_cloud_event(body)
     data = envelope.get("data")
     if not isinstance(data, dict):

@@ -1,4 +1,7 @@
-"""The nouns of the platform, as the services pass them around; `to_json` is their public shape."""
+"""Models of the platform's objects, as the services pass them to each other.
+
+They are immutable. `to_json` returns an object's shape in the HTTP API and in events.
+"""
 
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
@@ -20,7 +23,7 @@ OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"
 StepState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 Scope = Literal["stores:read", "stores:write", "credentials:read", "tokens:write", "operator"]
 
-#: Which service works on which kind of operation.
+#: The service that works on each kind of operation.
 SERVICE_BY_KIND: dict[str, str] = {
     "create": "provisioner",
     "upgrade": "provisioner",
@@ -38,22 +41,25 @@ OWNER_SCOPES: tuple[Scope, ...] = (
 
 
 def utc_now() -> datetime:
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def format_timestamp(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC, milliseconds, `Z`."""
+    """Format a time as RFC 3339 in UTC with milliseconds and `Z`; None stays None."""
     if value is None:
         return None
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class FrozenModel(BaseModel):
+    """A model that is immutable and ignores unknown fields, so that newer senders may add some."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Failure(FrozenModel):
-    """Why something failed, for a person: `next` is what to do about it."""
+    """Why an operation or store failed, for a person; `next` is what to do about it."""
 
     code: str
     detail: str
@@ -63,6 +69,8 @@ class Failure(FrozenModel):
 
 
 class Store(FrozenModel):
+    """A store; `version` is incremented with every write of its row."""
+
     id: str
     tenant_id: str
     name: str
@@ -80,10 +88,14 @@ class Store(FrozenModel):
     plan: str = ""
 
     def copy_with(self, **fields: Any) -> "Store":
-        """The row's next version, to be written by whoever holds it; the same one when nothing changes."""
+        """Return the store with changed fields and its version incremented.
+
+        Without fields the store itself is returned.
+        """
         return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
 
     def to_json(self) -> dict[str, Any]:
+        """Return the shape of the HTTP API."""
         return {
             "id": self.id,
             "tenant_id": self.tenant_id,
@@ -104,6 +116,8 @@ class Store(FrozenModel):
 
 
 class Step(FrozenModel):
+    """A step of an operation; `message` is its progress for people."""
+
     name: str
     title: str
     state: StepState = "pending"
@@ -112,6 +126,7 @@ class Step(FrozenModel):
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the shape of the HTTP API."""
         return {
             "name": self.name,
             "title": self.title,
@@ -123,9 +138,10 @@ class Step(FrozenModel):
 
 
 class Operation(FrozenModel):
-    """A unit of long work on one store (AIP-151); `fence` rises with every claim.
+    """A unit of long-running work on one store (AIP-151); every claim increments `fence`.
 
-    `input` is what it was asked for. One that runs with an `error` is on its way back, because of that.
+    `input` is what was requested. An upgrade that runs with an `error` is in its automatic rollback
+    because of that error. `taken_over` says that the previous owner let its lease expire.
     """
 
     id: str
@@ -149,9 +165,11 @@ class Operation(FrozenModel):
 
     @property
     def done(self) -> bool:
+        """Whether the operation is in a final state (the field `done` of AIP-151)."""
         return self.state in FINAL_OPERATION_STATES
 
     def to_json(self) -> dict[str, Any]:
+        """Return the shape of the HTTP API."""
         return {
             "id": self.id,
             "store_id": self.store_id,
@@ -171,7 +189,7 @@ class Operation(FrozenModel):
 
 
 class Event(FrozenModel):
-    """A past-tense fact about a store; `seq` is null until it is published."""
+    """A past-tense fact about a store; `seq` is None until the relay has numbered it."""
 
     id: str
     seq: int | None
@@ -183,6 +201,7 @@ class Event(FrozenModel):
     data: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the shape of the HTTP API."""
         return {
             "seq": self.seq,
             "id": self.id,
@@ -195,7 +214,7 @@ class Event(FrozenModel):
 
 
 class Principal(FrozenModel):
-    """Who asks: a person's session or an API token."""
+    """The user or the token that sent a request."""
 
     tenant_id: str
     tenant_name: str
@@ -208,11 +227,12 @@ class Principal(FrozenModel):
     csrf: str | None = None
 
     def has_scope(self, scope: Scope) -> bool:
+        """Return whether the principal has a permission."""
         return scope in self.scopes
 
 
 class AdminCredentials(NamedTuple):
-    """What a shop's owner signs in with."""
+    """Where and with what a store's owner signs in to the admin; the repr hides the password."""
 
     admin_url: str
     username: str
@@ -223,7 +243,10 @@ class AdminCredentials(NamedTuple):
 
 
 def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
-    """What every event carries: enough to draw the store without asking again."""
+    """Make the data of an event: enough to display the store without another request.
+
+    The store's parameters are left out.
+    """
     shape = store.to_json()
     shape.pop("parameters")
     data: dict[str, Any] = {"store": shape}

@@ -1,4 +1,8 @@
-"""Every setting, read once from `STOREFLEET_*` and, for secrets, from files named after them."""
+"""The settings of every service and of the local node.
+
+They are read once, from environment variables `STOREFLEET_*` and, for secrets, from files in
+`STOREFLEET_SECRETS_DIR`.
+"""
 
 import os
 from pathlib import Path
@@ -16,20 +20,20 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class SettingsError(StorefleetError):
-    """A setting breaks its rule; the text names it and the rule."""
+    """A setting breaks a rule; the text names the setting and the rule."""
 
 
 class Settings(BaseSettings):
-    """What can be set. The description of each field is its documentation."""
+    """The settings. The description of each field is its documentation."""
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True)
 
     state_dir: Path = Field(
-        Path(".storefleet"), description="Folder of everything the local node keeps."
+        Path(".storefleet"), description="Folder of all data of the local node."
     )
     secrets_dir: Path | None = Field(
         None,
-        description="Folder of files named storefleet_<setting>, for settings that are secret.",
+        description="Folder with files named storefleet_<setting>, for secret settings.",
     )
     host: str = Field("127.0.0.1", description="Address the services listen on.")
     gateway_port: Port = Field(8080, description="Port of the HTTP API and the dashboard.")
@@ -39,23 +43,23 @@ class Settings(BaseSettings):
     )
     reaper_port: Port = Field(8083, description="Port of the reaper's health and metrics.")
     public_url: str = Field(
-        "", description="Address of the gateway as people see it, if a proxy stands before it."
+        "", description="Public address of the gateway, if it is behind a proxy."
     )
     public_live_url: str = Field(
-        "", description="Address of the notifier as people see it (ws:// or wss://)."
+        "", description="Public address of the notifier (ws:// or wss://)."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level logged."
+        "info", description="Lowest level that is logged."
     )
 
     database_url: SecretStr = Field(
         SecretStr(""), description="PostgreSQL of the platform (postgresql://…)."
     )
     database_connections: int = Field(
-        10, ge=1, le=200, description="Most pooled connections a service."
+        10, ge=1, le=200, description="Limit of pooled connections per service."
     )
     database_timeout: Seconds = Field(
-        5, description="Longest wait for a connection and for a statement, seconds."
+        5, description="Timeout for a connection and for a statement, seconds."
     )
     stores_database_url: SecretStr = Field(
         SecretStr(""),
@@ -75,16 +79,17 @@ class Settings(BaseSettings):
     )
     catalogue: Path | None = Field(
         None,
-        description="File of the versions whose images were built; they are added to those of the engines.",
+        description="File with the versions whose images were built; merged into those of the engines.",
     )
     default_engine: str = Field(
         "",
-        description="Engine of a store that names none; empty: woocommerce, else oscar, else the first offered.",
+        description="Engine of a store whose request names none; empty: woocommerce, else oscar, else the"
+        " first one offered.",
     )
     stores_user: str = Field(
-        "", description="System user of the stores' files, when the services run as root."
+        "", description="System user that owns the stores' files, when the services run as root."
     )
-    store_domain: str = Field("localhost", description="Stores answer at <name>.<domain>.")
+    store_domain: str = Field("localhost", description="Stores are reached at <name>.<domain>.")
     store_address: str = Field(
         "127.0.0.1", description="Address the local runtime's stores listen on."
     )
@@ -96,7 +101,7 @@ class Settings(BaseSettings):
     )
 
     kubeconfig: str = Field(
-        "", description="Kubernetes: file of the cluster's address and keys; empty: the pod's own."
+        "", description="Kubernetes: path of the kubeconfig; empty: the pod's service account."
     )
     platform_namespace: str = Field(
         "storefleet", description="Kubernetes: namespace of the platform."
@@ -106,104 +111,111 @@ class Settings(BaseSettings):
     )
     exposure: Literal["", "none", "ingress", "httproute"] = Field(
         "",
-        description="Kubernetes: how people reach stores; empty: ingress when a class is set, else none.",
+        description="Kubernetes: how stores are exposed; empty: ingress if a class is set, else none.",
     )
     ingress_class: str = Field(
         "",
-        description="Kubernetes: class of the stores' Ingress; with exposure ingress, empty is the cluster's default.",
+        description="Kubernetes: class of the stores' Ingress; with exposure ingress, empty is the"
+        " cluster's default.",
     )
     route_gateway: str = Field(
         "",
         pattern=r"^([a-z0-9.-]+/[a-z0-9.-]+(/[a-z0-9.-]+)?)?$",
-        description="Kubernetes: Gateway of the stores' HTTPRoute: namespace/name, or namespace/name/listener.",
+        description="Kubernetes: Gateway of the stores' HTTPRoute: namespace/name or"
+        " namespace/name/listener.",
     )
     ingress_address: str = Field(
         "",
         pattern=r"^(https?://[^/@\s]+)?$",
-        description="Kubernetes: where the ingress controller answers inside the cluster; asked whether a deleted"
-        " store is gone; empty: the store's own address.",
+        description="Kubernetes: address of the ingress controller inside the cluster, to check that a deleted"
+        " store is not reachable any more; empty: the store's own address.",
     )
     image_prefix: str = Field(
-        "", description="Kubernetes: what stands before the stores' images (registry.example.com/)."
+        "", description="Kubernetes: prefix of the stores' images (registry.example.com/)."
     )
     storage_class: str = Field(
-        "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
+        "",
+        description="Kubernetes: storage class of the stores' volumes; empty: the cluster's default.",
     )
     store_service: str = Field(
         "http://web.{namespace}.svc",
         pattern=r"^http://[^/\s]+$",
-        description="Kubernetes: where a store's Service answers inside the cluster; {namespace} is the store's.",
+        description="Kubernetes: address of a store's Service inside the cluster; {namespace} is replaced.",
     )
-    ticks_at_once: int = Field(
+    cron_concurrency: int = Field(
         50,
         ge=1,
         le=1000,
-        description="Kubernetes: stores that one reaper asks at once for what they do by time.",
+        description="Kubernetes: parallel cron calls of one reaper.",
     )
-    tick_timeout: Seconds = Field(
-        15, description="Kubernetes: longest wait for such an answer, seconds."
-    )
+    cron_timeout: Seconds = Field(15, description="Kubernetes: timeout of a cron call, seconds.")
     store_scheme: Literal["http", "https"] = Field(
-        "http", description="Kubernetes: how people reach stores."
+        "http", description="Kubernetes: scheme of the stores' public URLs."
     )
     store_public_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="Kubernetes: port at which people reach stores; 0: the scheme's.",
+        description="Kubernetes: port of the stores' public URLs; 0: the scheme's default.",
     )
-    helm: str = Field("helm", description="Kubernetes: the program of Helm 4.")
+    helm: str = Field("helm", description="Kubernetes: path or name of the Helm 4 program.")
     helm_runs: int = Field(
-        5, ge=1, le=50, description="Kubernetes: runs of Helm at once in one provisioner."
+        5, ge=1, le=50, description="Kubernetes: parallel Helm processes of one provisioner."
     )
     helm_timeout: Seconds = Field(
-        120, description="Kubernetes: a run of Helm that takes longer is ended, seconds."
+        120, description="Kubernetes: timeout of a Helm process, seconds."
     )
 
     stores_per_hour: int = Field(10, ge=0, description="New stores per tenant in a rolling hour.")
     stores_per_tenant: int = Field(50, ge=0, description="Live stores per tenant.")
-    body_limit: int = Field(65_536, ge=1024, description="Largest request body, bytes.")
-    session_hours: int = Field(12, ge=1, le=720, description="How long a sign-in lasts, hours.")
+    body_limit: int = Field(65_536, ge=1024, description="Limit of a request body, bytes.")
+    session_hours: int = Field(12, ge=1, le=720, description="Lifetime of a session, hours.")
     sign_in_attempts: int = Field(
         5, ge=1, description="Failed sign-ins per account before a pause."
     )
     sign_in_pause: Seconds = Field(60, description="Pause after too many failed sign-ins, seconds.")
 
     workers: int = Field(
-        5, ge=1, le=100, description="Operations at once in one provisioner or reaper."
+        5, ge=1, le=100, description="Parallel operations of one provisioner or reaper."
     )
     lease: Seconds = Field(
-        15, description="A worker that is silent this long loses its operation, seconds."
+        15,
+        description="Duration of a lease; a worker that does not renew it loses the operation, seconds.",
     )
-    announce_after: Seconds = Field(
-        10, description="A queued operation nobody took is announced again, seconds."
+    redispatch_after: Seconds = Field(
+        10, description="Time after which an unclaimed operation is dispatched again, seconds."
     )
     scan_interval: Seconds = Field(
-        1, description="The reaper's scan for due and expired operations, seconds."
+        1, description="Interval of the reaper's scan for due and expired operations, seconds."
     )
     operation_deadline: Seconds = Field(
-        900, description="An operation that keeps failing is given up, seconds."
+        900, description="Time after which a transient failure ends an operation, seconds."
     )
     retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
         (1, 5, 15, 60, 300),
         description="Pauses between attempts, seconds, comma separated; the last one repeats.",
     )
     restart_backoff: Seconds = Field(
-        5, description="Longest pause before a process is started again, seconds."
+        5, description="Longest pause before a crashed process is restarted, seconds."
     )
     shutdown_grace: Seconds = Field(
-        8, description="Time for running work after SIGTERM, then it is handed back."
+        8, description="Time for running work after SIGTERM before it is requeued, seconds."
     )
     drain: float = Field(
         0,
         ge=0,
         le=300,
-        description="After SIGTERM not ready, but still answering, for this long, seconds.",
+        description="Time after SIGTERM during which a service is not ready but still answers, seconds.",
     )
     keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
-    sockets_limit: int = Field(15_000, ge=1, description="Most open websockets of one notifier.")
-    socket_backlog: int = Field(
-        32_768, ge=4096, le=49_152, description="Unsent bytes after which a websocket is cut off."
+    websocket_limit: int = Field(
+        15_000, ge=1, description="Limit of open websockets of one notifier."
+    )
+    websocket_backlog: int = Field(
+        32_768,
+        ge=4096,
+        le=49_152,
+        description="Unsent bytes after which a slow websocket is closed.",
     )
 
     @field_validator("engines_path", mode="before")
@@ -248,7 +260,7 @@ class Settings(BaseSettings):
 
     @property
     def store_exposure(self) -> Literal["none", "ingress", "httproute"]:
-        """How stores are reached, with the default resolved."""
+        """Return how stores are exposed, with the default resolved."""
         return self.exposure or ("ingress" if self.ingress_class else "none")
 
     @classmethod
@@ -265,17 +277,25 @@ class Settings(BaseSettings):
 
     @property
     def gateway_url(self) -> str:
+        """Return the gateway's address as clients use it."""
         return (self.public_url or f"http://{self.host}:{self.gateway_port}").rstrip("/")
 
     @property
     def live_url(self) -> str:
-        """The websocket's full address."""
+        """Return the full address of the event websocket."""
         base = self.public_live_url or f"ws://{self.host}:{self.notifier_port}"
         return base.rstrip("/") + "/api/v1/events"
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Read the settings; raises SettingsError with one line per broken one."""
+    """Read the settings from the environment and from secret files.
+
+    Args:
+        **overrides: Settings that take precedence, by field name.
+
+    Raises:
+        SettingsError: Settings are invalid; the text lists every one.
+    """
     folder = overrides.get("secrets_dir") or os.environ.get(f"{ENVIRONMENT_PREFIX}SECRETS_DIR")
     try:
         return Settings(_secrets_dir=folder, **overrides)
@@ -286,13 +306,13 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _describe_error(place: tuple[int | str, ...], message: str) -> str:
-    """One line about one setting; a rule about several has no place, and names them itself."""
+    """Describe one error; a rule about several settings has no place and names them itself."""
     text = message.removeprefix("Value error, ")
     return f"{ENVIRONMENT_PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
 
 
 def describe_settings(settings: Settings) -> list[dict[str, str]]:
-    """Every setting with `name, value, default, source, description`; secrets hidden."""
+    """List every setting as `name, value, default, source, description`; secrets are hidden."""
     rows = []
     for name, field in Settings.model_fields.items():
         value, default = getattr(settings, name), field.get_default()

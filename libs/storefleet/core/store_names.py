@@ -1,4 +1,4 @@
-"""What a store may be called: its name is a host name."""
+"""The rules for store names: a store's name is the first label of its host name."""
 
 import re
 
@@ -72,7 +72,7 @@ _NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
 
 
 def find_name_problem(name: str) -> str | None:
-    """The rule that a store's name breaks, as a sentence, or None."""
+    """Return the rule that a store's name breaks, as the end of a sentence, or None."""
     if not 3 <= len(name) <= 40:
         return "must have 3 to 40 characters"
     if not _NAME_PATTERN.fullmatch(name):

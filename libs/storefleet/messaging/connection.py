@@ -44,7 +44,7 @@ class MessageBus:
         return self._client is not None and self._client.is_connected
 
     def check_connection(self) -> None:
-        """Raise BusAway when there is no connection."""
+        """Raise MessagingUnavailable when there is no connection."""
         if not self.is_connected:
             raise MessagingUnavailable(
                 "The message bus does not answer at the moment; try again in a few seconds."
@@ -76,7 +76,7 @@ class MessageBus:
                 log.info("bus_connected")
                 await closed.wait()
             except NATS_UNAVAILABLE_ERRORS as error:
-                log.warning("bus_away", error=str(error) or type(error).__name__)
+                log.warning("messaging_unavailable", error=str(error) or type(error).__name__)
             await asyncio.sleep(0.5)
 
     async def _connect(self, closed: asyncio.Event) -> Client:
@@ -111,13 +111,13 @@ class MessageBus:
         )
 
     async def publish(self, message: OutgoingMessage) -> None:
-        """Store one message in its stream; raises BusAway when that is not acknowledged, BusRefused if it cannot be."""
+        """Store one message in its stream; raises MessagingUnavailable when that is not acknowledged, BusRefused if it cannot be."""
         (problem,) = await self.publish_all([message])
         if problem is not None:
             raise problem
 
     async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[PublishResult]:
-        """Store messages in their streams, in order; what became of each; raises BusAway when none was sent."""
+        """Store messages in their streams, in order; what became of each; raises MessagingUnavailable when none was sent."""
         self.check_connection()
         assert self._client is not None  # noqa: S101  narrowed by check
         try:
@@ -159,7 +159,7 @@ class MessageBus:
         return pull
 
     async def ensure_streams(self) -> None:
-        """Create or update streams and durable consumers; raises BusAway. For the administrator's connection."""
+        """Create or update streams and durable consumers; raises MessagingUnavailable. For the administrator's connection."""
         self.check_connection()
         assert self._client is not None  # noqa: S101
         js = self._client.jetstream(timeout=5)

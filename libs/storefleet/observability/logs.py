@@ -1,4 +1,4 @@
-"""Structured JSON log lines on standard output; ids travel in context variables."""
+"""Structured logs: JSON lines on standard output, with ids from context variables."""
 
 import logging
 import sys
@@ -11,7 +11,13 @@ _SECRET_KEY_PARTS = ("password", "secret", "authorization", "cookie", "credentia
 
 
 def configure_logging(service: str, level: str, stream: TextIO | None = None) -> None:
-    """Send our lines and every library's through one JSON renderer, with `service` on each."""
+    """Render the log lines of the platform and of its libraries as JSON.
+
+    Args:
+        service: The name of the service, on every line.
+        level: `debug`, `info`, `warning` or `error`. Libraries log at `info` or above.
+        stream: Where to write; standard output by default.
+    """
     output = stream or sys.stdout
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -51,12 +57,12 @@ def configure_logging(service: str, level: str, stream: TextIO | None = None) ->
 
 
 def get_logger(name: str) -> Any:
-    """A logger whose lines carry `module=name` and whatever ids are bound."""
+    """Return a logger whose lines carry `module` and the ids that are bound."""
     return structlog.get_logger(module=name)
 
 
 def bind_log_context(**ids: str | None) -> None:
-    """Add ids to every later line of this task."""
+    """Add ids to every later log line of this asyncio task; None values are left out."""
     structlog.contextvars.bind_contextvars(
         **{key: value for key, value in ids.items() if value is not None}
     )

@@ -1,4 +1,7 @@
-"""What is counted and measured; every name is declared here so that it exists before the first event."""
+"""The Prometheus metrics of every service, declared here so that they exist before their first use.
+
+Counters get the suffix `_total` when they are exposed. Durations are in seconds.
+"""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -8,58 +11,79 @@ _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 _SLOW_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 
 HTTP_REQUESTS = Counter(
-    "storefleet_http_requests", "HTTP requests", ["service", "method", "route", "status"]
+    "storefleet_http_requests", "HTTP requests.", ["service", "method", "route", "status"]
 )
 HTTP_REQUEST_DURATION = Histogram(
-    "storefleet_http_request_seconds", "HTTP request time", ["service"], buckets=_FAST_BUCKETS
+    "storefleet_http_request_seconds",
+    "Duration of HTTP requests.",
+    ["service"],
+    buckets=_FAST_BUCKETS,
 )
-ADMISSIONS = Counter("storefleet_admissions", "Create requests by outcome", ["outcome"])
-STORES_BY_STATE = Gauge("storefleet_stores", "Stores by state", ["state"])
-OPERATIONS_ENDED = Counter("storefleet_operations", "Ended operations", ["kind", "outcome"])
+ADMISSIONS = Counter("storefleet_admissions", "Create requests by outcome.", ["outcome"])
+STORES_BY_STATE = Gauge("storefleet_stores", "Stores by state.", ["state"])
+OPERATIONS_ENDED = Counter(
+    "storefleet_operations", "Operations that have ended, by outcome.", ["kind", "outcome"]
+)
 OPERATION_DURATION = Histogram(
-    "storefleet_operation_seconds", "Acceptance to end", ["kind"], buckets=_SLOW_BUCKETS
+    "storefleet_operation_seconds",
+    "Time from the acceptance of an operation to its end.",
+    ["kind"],
+    buckets=_SLOW_BUCKETS,
 )
 STEP_DURATION = Histogram(
-    "storefleet_step_seconds", "Step time", ["kind", "step", "outcome"], buckets=_SLOW_BUCKETS
+    "storefleet_step_seconds",
+    "Duration of steps.",
+    ["kind", "step", "outcome"],
+    buckets=_SLOW_BUCKETS,
 )
-RETRIES = Counter("storefleet_retries", "Attempts after a transient failure", ["kind"])
-TAKEOVERS = Counter("storefleet_takeovers", "Operations taken over from a silent worker", ["kind"])
-DEAD_LETTERS = Counter("storefleet_dead_letters", "Dead letters", ["reason"])
-OUTBOX_LAG = Gauge("storefleet_outbox_lag_seconds", "Age of the oldest row that is not published")
-MESSAGES_PUBLISHED = Counter("storefleet_published", "Messages published by the relay", ["kind"])
+RETRIES = Counter(
+    "storefleet_retries", "Attempts that were scheduled after a transient failure.", ["kind"]
+)
+TAKEOVERS = Counter(
+    "storefleet_takeovers", "Operations taken over from a worker whose lease expired.", ["kind"]
+)
+DEAD_LETTERS = Counter("storefleet_dead_letters", "Dead letters by reason.", ["reason"])
+OUTBOX_LAG = Gauge(
+    "storefleet_outbox_lag_seconds", "Age of the oldest message that is not published."
+)
+MESSAGES_PUBLISHED = Counter(
+    "storefleet_messages_published", "Messages published by the relay.", ["kind"]
+)
 OUTBOX_ROWS_DROPPED = Counter(
-    "storefleet_relay_rows_dropped", "Rows of the outbox that can never be published", ["kind"]
+    "storefleet_outbox_rows_dropped", "Outbox rows that can never be published.", ["kind"]
 )
 COMMAND_AGE = Histogram(
     "storefleet_command_age_seconds",
-    "Acceptance to claim",
+    "Time from the acceptance of an operation to its claim.",
     ["service"],
     buckets=(*_FAST_BUCKETS, 10, 30, 60),
 )
 OPERATIONS_REDISPATCHED = Counter(
-    "storefleet_reannounced", "Operations the reaper's scan announced again", ["finding"]
+    "storefleet_operations_redispatched",
+    "Operations that the reaper's scan dispatched again, by finding.",
+    ["finding"],
 )
-OPEN_WEBSOCKETS = Gauge("storefleet_sockets", "Open websockets")
+OPEN_WEBSOCKETS = Gauge("storefleet_websockets", "Open websockets.")
 WEBSOCKETS_CLOSED_SLOW = Counter(
-    "storefleet_sockets_cut", "Websockets cut off for reading too slowly"
+    "storefleet_websockets_closed_slow", "Websockets closed because the client read too slowly."
 )
-EVENTS_SENT = Counter("storefleet_events_sent", "Event frames written to websockets")
+EVENTS_SENT = Counter("storefleet_events_sent", "Events written to websockets.")
 
-CRON_CALLS = Counter("storefleet_ticks", "Stores asked for what they do by time", ["outcome"])
+CRON_CALLS = Counter("storefleet_cron_calls", "Cron calls of stores, by outcome.", ["outcome"])
 CRON_CALL_DURATION = Histogram(
-    "storefleet_tick_seconds", "Time of such a request", buckets=_SLOW_BUCKETS
+    "storefleet_cron_call_duration_seconds", "Duration of cron calls.", buckets=_SLOW_BUCKETS
 )
 CRON_CALL_LAG = Gauge(
-    "storefleet_tick_lag_seconds", "How late the latest of the last look's stores was asked"
+    "storefleet_cron_call_lag_seconds", "Delay of the latest cron call of the last scan."
 )
-for _outcome in ("answered", "refused", "timeout", "away", "failed"):
-    CRON_CALLS.labels(_outcome)
 
 KUBERNETES_REQUESTS = Counter(
-    "storefleet_cluster_requests",
-    "Requests to the Kubernetes API, without Helm's",
+    "storefleet_kubernetes_requests",
+    "Requests to the Kubernetes API, without Helm's.",
     ["verb", "resource", "status"],
 )
 
+for _outcome in ("answered", "refused", "timeout", "unavailable", "failed"):
+    CRON_CALLS.labels(_outcome)
 for _state in STORE_STATES:
     STORES_BY_STATE.labels(_state)

@@ -102,7 +102,7 @@ class Runtime(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raise RuntimeAway when stores can be neither made nor removed."""
+        """Raise RuntimeUnavailable when stores can be neither made nor removed."""
         ...
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:

@@ -317,7 +317,7 @@ def _others() -> dict[str, Shown]:
     wrong = [{"pointer": "", "detail": "Email or password is wrong."}]
     refused = {
         "status": 409,
-        "title": "Not in this state",
+        "title": "Not possible in this state",
         "code": "not_ready",
         "detail": "The store is upgrading.",
         "next": "Look at the store: something has changed there meanwhile.",

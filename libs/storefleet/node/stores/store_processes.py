@@ -101,7 +101,7 @@ class Stores:
                     await self._changed.wait()
 
     async def reconcile(self) -> None:
-        """Compare rows and processes once, both ways; raises DatabaseAway."""
+        """Compare rows and processes once, both ways; raises DatabaseUnavailable."""
         async with self._database.autocommit() as db:
             rows = {row.store_id: row for row in await db.placements.list_all()}
             for store_id, row in rows.items():

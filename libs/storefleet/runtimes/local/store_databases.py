@@ -32,7 +32,7 @@ class StoreDatabases:
 
     @asynccontextmanager
     async def session(self, name: str) -> AsyncIterator["StoreSession"]:
-        """Work on one store's database, alone; raises RuntimeAway.
+        """Work on one store's database, alone; raises RuntimeUnavailable.
 
         Only the lease's owner comes here, so whoever else holds the lock is deposed, and its session is ended.
         """

@@ -48,7 +48,7 @@ class KubernetesClient:
     # reading --------------------------------------------------------------------------------------------------------
 
     async def check_readiness(self, *, timeout_s: float = 3) -> None:
-        """Raise RuntimeAway unless the API server says that it is ready."""
+        """Raise RuntimeUnavailable unless the API server says that it is ready."""
         async with self._open_response(
             "GET", "/readyz", timeout=aiohttp.ClientTimeout(total=timeout_s)
         ):
@@ -104,7 +104,7 @@ class KubernetesClient:
         duration_s: int,
         idle_timeout_s: float,
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Events of a watch from `version` on, for so many seconds; RuntimeAway after `silence` or any trouble."""
+        """Events of a watch from `version` on, for so many seconds; RuntimeUnavailable after `silence` or any trouble."""
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
@@ -229,7 +229,7 @@ class KubernetesClient:
                     await self._raise_api_error(response, _describe_request(method, path, kind))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            metrics.KUBERNETES_REQUESTS.labels(*labels, "away").inc()
+            metrics.KUBERNETES_REQUESTS.labels(*labels, "unavailable").inc()
             what = str(error) or type(error).__name__
             raise RuntimeUnavailable(
                 f"The cluster's API server does not answer: {what[:200]}"
