@@ -28,7 +28,7 @@ def test_a_build_is_found_by_what_it_is_made_of(
     module = builds.GoModule("tool", ("example.org/tool",))
     (tmp_path / "go" / "tool").mkdir(parents=True)
     (tmp_path / "go" / "tool" / "go.mod").write_text("module x\n")
-    monkeypatch.setattr(builds, "HERE", tmp_path)
+    monkeypatch.setattr(builds, "PACKAGE_FOLDER", tmp_path)
     first = builds.get_cached_folder(tmp_path, module)
     assert builds.get_cached_folder(tmp_path, module) == first
     (tmp_path / "go" / "tool" / "go.sum").write_text("changed\n")
@@ -213,7 +213,7 @@ def test_only_a_cluster_s_folder_is_removed(tmp_path: Path) -> None:
 def test_a_lock_is_kept_by_the_folder_itself(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    with files.lock_folder(folder, doing="test"):
+    with files.lock_folder(folder, purpose="test"):
         script = f"import fcntl, os; fcntl.flock(os.open({str(folder)!r}, 0), fcntl.LOCK_EX | fcntl.LOCK_NB)"
         assert subprocess.run(
             [sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False

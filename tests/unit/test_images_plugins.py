@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.images import plugins
-from tools.images.failure import BuildError
-from tools.images.products import MaterialMissing
+from tools.images.errors import BuildError, MaterialMissing
 
 
 def plugin(
@@ -65,9 +64,9 @@ def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": "WooCommerce Shipping"}, "does not say that it is WooCommerce"),
-        ({"version": "../11"}, "and which version"),
-        ({"version": ""}, "and which version"),
+        ({"name": "WooCommerce Shipping"}, "does not name WooCommerce"),
+        ({"version": "../11"}, "and a version"),
+        ({"version": ""}, "and a version"),
     ],
 )
 def test_another_plugin_is_refused(tmp_path: Path, fields: dict[str, str], words: str) -> None:
@@ -80,13 +79,13 @@ def test_the_source_of_woocommerce_is_refused(tmp_path: Path, missing: str) -> N
     path = plugin(tmp_path / "given") / missing
     path.unlink() if path.is_file() else path.rmdir()
     with pytest.raises(
-        BuildError, match=rf"for {missing} is not there: it is rather the source.*woocommerce\.com"
+        BuildError, match=rf"{missing} is missing. It is probably the source.*woocommerce\.com"
     ):
         given(tmp_path / "given")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"names .*/nowhere, in which there is no"):
+    with pytest.raises(BuildError, match=r"names .*/nowhere, which contains no"):
         given(tmp_path / "nowhere")
 
 
@@ -94,9 +93,9 @@ def test_it_asks_for_a_wordpress_and_a_php_that_there_are(tmp_path: Path) -> Non
     (found,) = given(plugin(tmp_path / "given", wordpress="7.10"))
     plugins.check_requirements(found, wordpress="7.10", php="8.4")
     plugins.check_requirements(found, wordpress="7.10.2", php="8.4")
-    with pytest.raises(BuildError, match=r"needs WordPress 7\.10, and there is 7\.9\.1"):
+    with pytest.raises(BuildError, match=r"needs WordPress 7\.10, but Debian has 7\.9\.1"):
         plugins.check_requirements(found, wordpress="7.9.1", php="8.4")
-    with pytest.raises(BuildError, match=r"needs PHP 7\.4, and there is 7\.3"):
+    with pytest.raises(BuildError, match=r"needs PHP 7\.4, but Debian has 7\.3"):
         plugins.check_requirements(found, wordpress="8", php="7.3")
 
 

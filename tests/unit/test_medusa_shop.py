@@ -80,7 +80,6 @@ def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
 def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "scripts")
     medusa = importlib.import_module("tools.images.medusa")
     npm = importlib.import_module("tools.images.npm")
     for name in ("package.json", "package-lock.json"):

@@ -1,4 +1,4 @@
-"""Layers that were built before, by the hash of what they are made of."""
+"""Cache of finished image layers, found by the hash of their inputs."""
 
 import fcntl
 import hashlib
@@ -17,7 +17,7 @@ KEY_LENGTH = 20
 
 
 class CacheKey:
-    """A hash that grows by what an output depends on."""
+    """A hash of everything that a layer depends on; each `add_…` method returns the key itself."""
 
     def __init__(self, *words: object) -> None:
         self._hash = hashlib.sha256(repr((words, sys.version_info[:2])).encode())
@@ -28,7 +28,7 @@ class CacheKey:
         return self
 
     def add_tree(self, folder: Path) -> "CacheKey":
-        """Every file below a folder, compiled ones excepted."""
+        """Add every file below a folder, except compiled Python files."""
         for path in walk_sorted(folder):
             if path.is_file() and "__pycache__" not in path.parts:
                 self.add_file(path, str(path.relative_to(folder)))
@@ -43,7 +43,10 @@ class CacheKey:
 
 
 class LayerCache:
-    """A folder of finished layers, a log, and room for work that vanishes; one build at a time has it."""
+    """A folder of finished layers with their records, a build log and temporary work folders.
+
+    Only one build at a time uses it: see `hold_lock`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,27 +54,31 @@ class LayerCache:
 
     @classmethod
     def for_current_user(cls) -> "LayerCache":
+        """Open the cache of the current user, below XDG_CACHE_HOME."""
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(home) / "storefleet" / "images")
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
+        """Wait for other builds, then empty the log and remove folders of killed builds."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.log.write_bytes(b"")
-            for left in self._folder.glob("work-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for folder in self._folder.glob("work-*"):
+                shutil.rmtree(folder, ignore_errors=True)
             yield
 
     @contextmanager
     def create_work_folder(self) -> Iterator[Path]:
+        """Create a folder that is removed at the end of the `with` block."""
         with TemporaryDirectory(prefix="work-", dir=self._folder) as name:
-            room = Path(name)
-            room.chmod(0o755)
-            yield room
+            folder = Path(name)
+            folder.chmod(0o755)
+            yield folder
 
     def find_layer(self, name: str, key: CacheKey) -> Layer | None:
+        """Find a finished layer; return None unless its file exists in full."""
         record = self._folder / f"{name}-{key}.json"
         try:
             content = json.loads(record.read_text(encoding="utf-8"))
@@ -87,7 +94,7 @@ class LayerCache:
     def store_layer(
         self, folder: Path, *, name: str, key: CacheKey, preserve_mtime_before: float | None = None
     ) -> Layer:
-        """Pack a folder, and forget what was kept under the same name for other inputs."""
+        """Pack a folder as a layer and remove layers of the same name with other keys."""
         layer = pack_layer(
             folder,
             name=name,
@@ -96,8 +103,8 @@ class LayerCache:
         )
         with open_atomically(self._folder / f"{name}-{key}.json") as file:
             file.write(json.dumps(layer.to_json()).encode())
-        sign = "[0-9a-f]" * KEY_LENGTH  # names may begin with each other
-        for old in self._folder.glob(f"{name}-{sign}.*"):
+        key_pattern = "[0-9a-f]" * KEY_LENGTH  # one name can be the prefix of another
+        for old in self._folder.glob(f"{name}-{key_pattern}.*"):
             if f"-{key}." not in old.name:
                 old.unlink(missing_ok=True)
         return layer

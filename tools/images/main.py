@@ -1,4 +1,4 @@
-"""The command line: which images, where to, and what was made."""
+"""The command line of tools/build-images: select images, build them, report their sizes."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.images import catalogue, medusa, oscar, platform, woocommerce
 from tools.images.cache import LayerCache
-from tools.images.failure import BuildError
+from tools.images.errors import BuildError, MaterialMissing
 from tools.images.oci import (
     NAME_ANNOTATION,
     Image,
@@ -19,10 +19,10 @@ from tools.images.oci import (
     read_index_entry,
     write_archive,
 )
-from tools.images.products import BuildContext, ImageProduct, MaterialMissing, Recipe
+from tools.images.products import BuildContext, ImageProduct, Recipe
 
 MIB = 1 << 20
-#: An engine that comes in another module is one line more.
+#: A module for a further engine is added here.
 RECIPES: dict[str, Recipe] = {
     "platform": platform.build_products,
     "medusa": medusa.build_products,
@@ -32,6 +32,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def main() -> int:
+    """Build the requested images and update the catalogue; return the exit status."""
     options = _parse_options()
     try:
         _check_root_and_python()
@@ -48,34 +49,38 @@ def main() -> int:
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="build-images", description="Make container images without an engine."
+        prog="build-images", description="Build container images without a container engine."
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for NAME.oci.tar"
     )
     parser.add_argument(
-        "--helm", type=Path, metavar="PATH", help="the program of Helm 4, for the platform's image"
+        "--helm", type=Path, metavar="PATH", help="the Helm 4 program, for the platform's image"
     )
     parser.add_argument("images", nargs="*", metavar="|".join(RECIPES), help="default: all")
     options = parser.parse_args()
     if unknown := set(options.images) - set(RECIPES):
-        parser.error(
-            f"there is no image {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}"
-        )
+        parser.error(f"unknown image {', '.join(sorted(unknown))}; known are {', '.join(RECIPES)}")
     return options
 
 
 def _check_root_and_python() -> None:
     if sys.version_info[:2] != (3, 11):
         raise BuildError(
-            "The images hold Python 3.11, so their packages are compiled by it: run this with python3.11."
+            "The images contain Python 3.11, which must also compile their packages. "
+            "Run this with python3.11."
         )
     if os.geteuid() != 0:
-        raise BuildError("Debian's packages are unpacked with their owners: run this as root.")
+        raise BuildError(
+            "Unpacking Debian packages with their owners needs root. Run this as root."
+        )
 
 
 def _build_products(build: BuildContext, options: argparse.Namespace) -> list[ImageProduct]:
-    """All that were asked for; one whose material is absent stops the build only when it was asked for by name."""
+    """Build the requested images, by default all.
+
+    An image without source material stops the build only when it was requested by name.
+    """
     made: list[ImageProduct] = []
     for name in dict.fromkeys(options.images or RECIPES):
         try:
@@ -84,17 +89,11 @@ def _build_products(build: BuildContext, options: argparse.Namespace) -> list[Im
                 _write_product(product, options.output, began)
                 made.append(product)
                 began = time.monotonic()
-        except MaterialMissing as absent:
+        except MaterialMissing as missing:
             if options.images:
-                raise BuildError(str(absent)) from None
-            print(
-                textwrap.fill(
-                    f"No image of {name}: {absent}",
-                    100,
-                    break_on_hyphens=False,
-                    break_long_words=False,
-                )
-            )
+                raise BuildError(str(missing)) from None
+            text = f"The image of {name} is skipped. {missing}"
+            print(textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False))
     return made
 
 
@@ -107,28 +106,25 @@ def _write_product(product: ImageProduct, folder: Path, began: float) -> None:
 
 
 def is_archive_current(target: Path, image: Image) -> bool:
-    """Whether the archive that is there holds this very image, and is whole."""
+    """Whether the existing archive contains exactly this image, complete."""
     try:
         with tarfile.open(target) as archive:
             names = set(archive.getnames())
             entry = read_index_entry(archive)
-            told = (entry["digest"], entry["annotations"][NAME_ANNOTATION])
+            found = (entry["digest"], entry["annotations"][NAME_ANNOTATION])
     except (OSError, tarfile.TarError, KeyError, ValueError):
         return False
-    whole = all(make_blob_name(layer.digest) in names for layer in image.layers)
-    return whole and told == (compute_image_digest(image), image.reference)
+    is_complete = all(make_blob_name(layer.digest) in names for layer in image.layers)
+    return is_complete and found == (compute_image_digest(image), image.reference)
 
 
 def _print_report(image: Image, target: Path, *, kept: bool, seconds: float) -> None:
-    packed, unpacked = (
-        sum(getattr(layer, of) for layer in image.layers) / MIB for of in ("size", "unpacked")
-    )
-    state = "kept" if kept else "made"
-    print(
-        f"{image.reference}: {packed:.0f} MiB packed, {unpacked:.0f} MiB unpacked, {state} in {seconds:.0f} s"
-    )
+    packed = sum(layer.size_bytes for layer in image.layers) / MIB
+    unpacked = sum(layer.unpacked_bytes for layer in image.layers) / MIB
+    state = "unchanged, checked" if kept else "built"
+    sizes = f"{packed:.0f} MiB packed, {unpacked:.0f} MiB unpacked"
+    print(f"{image.reference}: {sizes}, {state} in {seconds:.0f} s")
     for layer in image.layers:
-        print(
-            f"  {layer.name:<22} {layer.size_bytes / MIB:6.1f} MiB  {layer.unpacked_bytes / MIB:6.1f} MiB  {layer.digest[7:19]}"
-        )
+        sizes = f"{layer.size_bytes / MIB:6.1f} MiB  {layer.unpacked_bytes / MIB:6.1f} MiB"
+        print(f"  {layer.name:<22} {sizes}  {layer.digest[7:19]}")
     print(f"  {target}")

@@ -1,4 +1,4 @@
-"""Where Debian's packages of other suites are: at the mirrors that this machine's apt knows."""
+"""Find Debian mirrors in the configuration of this machine's apt, and unpack packages from them."""
 
 import shutil
 import subprocess
@@ -6,21 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.images.cache import LayerCache
-from tools.images.failure import BuildError, run_program
+from tools.images.errors import BuildError
+from tools.images.programs import run_program
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-#: Suites without updates for security of their own.
+#: Suites without a separate suite of security updates.
 ROLLING = ("sid", "unstable")
 TIMEOUT_S = 600
 _MAIN, _SECURITY = "Debian", "Debian-Security"
 _HELP = (
-    "The image is made of Debian's packages, but apt on this machine knows no mirror of them: run `apt-get update` on "
-    "a Debian system, or build by the Dockerfile instead."
+    "The image consists of Debian packages, but apt on this machine has no Debian mirror. Run "
+    "`apt-get update` on a Debian system, or build from the Dockerfile."
 )
 
 
 def list_sources(suite: str, cache: LayerCache) -> tuple[str, ...]:
-    """Lines of a sources.list for a suite; raises BuildError."""
+    """List the lines of a sources.list for a suite; raise BuildError without a mirror."""
     known = _find_mirrors(cache)
     if _MAIN not in known:
         raise BuildError(_HELP)
@@ -32,12 +33,12 @@ def list_sources(suite: str, cache: LayerCache) -> tuple[str, ...]:
 
 
 def _find_mirrors(cache: LayerCache) -> dict[str, str]:
-    """The sites by what they are; lists that are missing are fetched once."""
+    """Map the label of an archive to its address; update missing package lists once."""
     found = _read_index_targets()
     if _MAIN not in found and shutil.which("apt-get"):
         run_program(
             ("apt-get", "update", "-q"),
-            failure="apt could not be updated",
+            failure="The package lists of apt could not be updated",
             timeout_s=TIMEOUT_S,
             log=cache.log,
         )
@@ -57,7 +58,7 @@ def _read_index_targets() -> dict[str, str]:
 def unpack_packages(
     packages: Iterable[str], suite: str, *, target: Path, work_folder: Path, cache: LayerCache
 ) -> None:
-    """Unpack packages of a suite into a folder, as they are: nothing is installed, nothing follows from them."""
+    """Unpack packages of a suite into a folder, without dependencies or maintainer scripts."""
     (work_folder / "lists/partial").mkdir(parents=True)
     (work_folder / "cache/archives/partial").mkdir(parents=True)
     (work_folder / "debs").mkdir()
@@ -76,18 +77,18 @@ def unpack_packages(
         "Acquire::Languages": "none",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    what = f"packages of Debian {suite} could not be fetched"
+    failure = f"The packages of Debian {suite} could not be downloaded"
     apt = ("apt-get", *options, "-q")
     run_program(
         (*apt, "update"),
-        failure=what,
+        failure=failure,
         timeout_s=TIMEOUT_S,
         log=cache.log,
         folder=work_folder / "debs",
     )
     run_program(
         (*apt, "download", *packages),
-        failure=what,
+        failure=failure,
         timeout_s=TIMEOUT_S,
         log=cache.log,
         folder=work_folder / "debs",
@@ -95,7 +96,7 @@ def unpack_packages(
     for package in sorted((work_folder / "debs").glob("*.deb")):
         run_program(
             ("dpkg-deb", "-x", package, target),
-            failure="a package cannot be unpacked",
+            failure="A Debian package could not be unpacked",
             timeout_s=TIMEOUT_S,
             log=cache.log,
         )

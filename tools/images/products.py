@@ -1,4 +1,7 @@
-"""What the modules of images have in common: what they are asked with, what they give, and how an image is put up."""
+"""The interface of the modules that build images, and helpers that they share.
+
+Such a module (platform.py, oscar.py, …) has a function `build_products`, which main.py calls.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,11 +10,11 @@ from pathlib import Path
 
 from tools.images import debian
 from tools.images.cache import LayerCache
-from tools.images.failure import BuildError
+from tools.images.errors import BuildError
 from tools.images.layers import ENVIRONMENT, ROOT
 from tools.images.oci import Image, Layer
 
-REGISTRY = "docker.io"  # what containerd takes a short name for
+REGISTRY = "docker.io"  # containerd expands a short name with it
 INIT_COMMAND = ("/usr/bin/dumb-init", "--single-child", "--")
 LABELS = {
     "org.opencontainers.image.licenses": "Apache-2.0",
@@ -21,7 +24,7 @@ LABELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """What a module may use."""
+    """The inputs of a build: the cache of layers, the Helm program, the environment variables."""
 
     cache: LayerCache
     helm: Path | None
@@ -30,7 +33,10 @@ class BuildContext:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProduct:
-    """An image for the archive `<archive>.oci.tar`; with an engine, it is that engine's version `version`."""
+    """An image for the archive `<archive_name>.oci.tar`.
+
+    With an engine it is the image of that engine's version; the platform's image has none.
+    """
 
     archive_name: str
     image: Image
@@ -39,22 +45,18 @@ class ImageProduct:
     notes: str = ""
 
 
-#: Makes the images of one kind, one after the other; raises Absent when what they are made of is not there.
+#: Builds the images of a module one after the other; raises MaterialMissing without its source.
 Recipe = Callable[[BuildContext], Iterable[ImageProduct]]
 
 
-class MaterialMissing(Exception):
-    """Nothing is wrong, but what this image is made of has not been given; the text says what, and how to give it."""
-
-
 def make_short_name(image: Image) -> str:
-    """As engines and charts name it."""
+    """Return the name that engines and charts use, without the registry."""
     return image.reference.removeprefix(f"{REGISTRY}/")
 
 
 @dataclass(frozen=True)
 class EngineRelease:
-    """A version as engine.yaml has it."""
+    """A version as engine.yaml lists it."""
 
     version: str
     image: str
@@ -70,7 +72,10 @@ def make_image(
     environment: dict[str, str] | None = None,
     plain: bool = False,
 ) -> Image:
-    """An image of our user; `plain` has only the environment that is given, none for Python."""
+    """Make an image that runs as the user `storefleet`.
+
+    With `plain`, its environment is exactly `environment`, without the variables for Python.
+    """
     return Image(
         reference=f"{REGISTRY}/{name}",
         layers=parts,
@@ -84,13 +89,14 @@ def make_image(
 
 
 def list_locked_releases(engine: str) -> list[tuple[EngineRelease, Path]]:
-    """What is made here of the versions that charts/<engine>/engine.yaml names, each with the folder of its lock.
+    """List the versions in engine.yaml that are locked here, with the folders of their locks.
 
-    The first has its lock in stores/<engine>, the second in `previous` there, if that is there; others are made
-    elsewhere. There is none where versions are left to the build.
+    The first version is locked in stores/<engine>, the second in its subfolder `previous` if that
+    exists; images of others come from elsewhere. The list is empty where engine.yaml leaves the
+    versions to the build.
     """
     path = ROOT / "charts" / engine / "engine.yaml"
-    text = path.read_text(encoding="utf-8")  # nothing here has YAML
+    text = path.read_text(encoding="utf-8")  # the standard library cannot parse YAML
     found = re.findall(
         r'(?m)^ +- version: "?([^"\s]+)"?\n +image: (\S+:\S+)\n(?: +notes: (.+)\n)?', text
     )
@@ -98,26 +104,29 @@ def list_locked_releases(engine: str) -> list[tuple[EngineRelease, Path]]:
     locks = [lock for lock in (folder, folder / "previous") if lock.is_dir()]
     if found and len(found) < len(locks):
         raise BuildError(
-            f"charts/{engine}/engine.yaml does not name a version and an image for each lock: correct it."
+            f"charts/{engine}/engine.yaml does not list a version and an image for each lock in "
+            f"stores/{engine}. Correct it."
         )
     return [(EngineRelease(*names), lock) for names, lock in zip(found, locks, strict=False)]
 
 
 def check_locked_version(release: EngineRelease, pattern: str, lock: Path) -> None:
-    """A lock has the version that engine.yaml names; the pattern's group is the lock's."""
+    """Raise BuildError unless the lock contains the version; `pattern` captures it in the lock."""
     found = match_group(
         pattern,
         lock.read_text(encoding="utf-8"),
-        f"{lock.relative_to(ROOT)} does not name the engine",
+        f"{lock.relative_to(ROOT)} does not contain the engine",
     )
     if found != release.version:
         raise BuildError(
-            f"{lock.relative_to(ROOT)} is of {found}, and engine.yaml names {release.version}: correct one."
+            f"{lock.relative_to(ROOT)} locks version {found}, but engine.yaml lists "
+            f"{release.version}. Correct one of them."
         )
 
 
 def match_group(pattern: str, text: str, problem: str) -> str:
+    """Return the first group of `pattern` in `text`; raise BuildError with `problem` otherwise."""
     match = re.search(pattern, text)
     if match is None:
-        raise BuildError(f"{problem}: correct it, and build again.")
+        raise BuildError(f"{problem}. Correct it and build again.")
     return match.group(1)

@@ -1,4 +1,8 @@
-"""Images of WooCommerce shops: one for each plugin that is given, with our theme and a shop to begin with."""
+"""Build the images of the engine WooCommerce, one for each plugin that WOOCOMMERCE_DIRS names.
+
+Layers, from below: Debian with Apache, PHP and MariaDB; WordPress; the store's programs; the
+plugin; the template that the store creates inside the image; the theme.
+"""
 
 import re
 import shutil
@@ -19,7 +23,7 @@ THEME = CONTENT / "themes/storefleet"
 UPLOADS = CONTENT / "uploads"
 ENTRYPOINT = ("/usr/bin/dumb-init", "--single-child", "--", f"/{INSTALL_ROOT}/shop/bin/store")
 ENVIRONMENT = {
-    "HOME": "/tmp",  # noqa: S108 - the one folder of a container that is writable
+    "HOME": "/tmp",  # noqa: S108 - the only writable folder of a container
     "LANG": "C.UTF-8",
     "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PHPRC": f"/{INSTALL_ROOT}/shop/etc",
@@ -27,12 +31,12 @@ ENVIRONMENT = {
     "STORE_WORKERS": "8",
     "TZ": "UTC",
 }
-#: For people who work on the plugin.
+#: Files for developers of the plugin.
 EXCLUDED = (".git*", "node_modules", "*.map", "*.scss", "*.pot", "sample-data", "tests")
 
 
 def build_products(build: BuildContext) -> Iterable[ImageProduct]:
-    """Raises Absent when there is no plugin; every folder is looked at before the first image is made."""
+    """Build the images; check every plugin folder before the first one. Raises MaterialMissing."""
     releases = plugins.list_releases(plugins.read_plugins(build.environment))
     cache = build.cache
     below = (
@@ -68,26 +72,29 @@ def build_products(build: BuildContext) -> Iterable[ImageProduct]:
 
 def _make_notes(release: PluginRelease) -> str:
     version, theme = release.plugin.version, release.theme_revision
-    return f"WooCommerce {version} on PHP {wordpress.PHP_VERSION} and MariaDB; revision {theme} of our theme."
+    return (
+        f"WooCommerce {version} on PHP {wordpress.PHP_VERSION} and MariaDB; "
+        f"revision {theme} of the Storefleet theme."
+    )
 
 
 def _check_plugins(layer: Layer, releases: list[PluginRelease], cache: LayerCache) -> None:
-    with cache.create_work_folder() as room:
-        unpack_layers((layer,), room)
-        there = wordpress.read_version(room)
+    with cache.create_work_folder() as work:
+        unpack_layers((layer,), work)
+        version = wordpress.read_version(work)
     for release in releases:
-        plugins.check_requirements(release.plugin, wordpress=there, php=wordpress.PHP_VERSION)
+        plugins.check_requirements(release.plugin, wordpress=version, php=wordpress.PHP_VERSION)
 
 
 def build_store_layer(cache: LayerCache) -> Layer:
-    """Our own part but for the theme: programs, WordPress's configuration, plugins that are always on, sample goods."""
+    """Build the layer of programs, configuration, must-use plugins and sample products."""
     key = CacheKey("woocommerce-shop").add_file(Path(__file__))
     for name in ("shop", "site", "goods"):
         key.add_tree(STORE_SOURCE / name)
     if (known := cache.find_layer("woocommerce-shop", key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        root = work / "root"
         shutil.copytree(STORE_SOURCE / "shop", root / INSTALL_ROOT / "shop")
         shutil.copytree(
             STORE_SOURCE / "goods",
@@ -97,26 +104,26 @@ def build_store_layer(cache: LayerCache) -> Layer:
         shutil.copytree(STORE_SOURCE / "site", root / wordpress.WORDPRESS_ROOT)
         (root / UPLOADS).mkdir()
         normalise_modes(root)
-        (root / UPLOADS).chmod(
-            0o1777
-        )  # where a volume will be; at build, and in a set-up, anybody's folder
+        # A volume is mounted here; without one (build, set-up) every user must be able to write.
+        (root / UPLOADS).chmod(0o1777)
         return cache.store_layer(root, name="woocommerce-shop", key=key)
 
 
 def build_plugin_layer(cache: LayerCache, given: Plugin) -> Layer:
+    """Build the layer of the plugin."""
     name = f"woocommerce-plugin-{given.version}"
     key = CacheKey(name, EXCLUDED).add_tree(given.folder)
     if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        root = work / "root"
         shutil.copytree(given.folder, root / PLUGIN, ignore=shutil.ignore_patterns(*EXCLUDED))
         normalise_modes(root)
         return cache.store_layer(root, name=name, key=key)
 
 
 def build_theme_layer(cache: LayerCache, revision: int) -> Layer:
-    """The second revision is the first with some files in other words."""
+    """Build the layer of the theme; revision 2 is revision 1 with some files replaced."""
     name = f"woocommerce-theme-{revision}"
     folders = [STORE_SOURCE / "theme", STORE_SOURCE / "theme-2"][:revision]
     key = CacheKey(name)
@@ -124,8 +131,8 @@ def build_theme_layer(cache: LayerCache, revision: int) -> Layer:
         key.add_tree(folder)
     if (known := cache.find_layer(name, key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        root = work / "root"
         for folder in folders:
             shutil.copytree(folder, root / THEME, dirs_exist_ok=True)
         normalise_modes(root)
@@ -133,7 +140,7 @@ def build_theme_layer(cache: LayerCache, revision: int) -> Layer:
 
 
 def build_template_layer(cache: LayerCache, given: Plugin, below: tuple[Layer, ...]) -> Layer:
-    """What the shop makes of itself at build: its database's files, its pictures, its code compiled."""
+    """Run the store inside the layers below to create its database, images and compiled code."""
     name = f"woocommerce-template-{given.version}"
     parts = (*below, build_theme_layer(cache, 1))
     key = CacheKey(name).add_file(Path(__file__))
@@ -142,24 +149,24 @@ def build_template_layer(cache: LayerCache, given: Plugin, below: tuple[Layer, .
     if (known := cache.find_layer(name, key)) is not None:
         return known
     variables = {**ENVIRONMENT, "STORE_BAKE_FOLDER": "/output", "STORE_RELEASE": "template"}
-    with cache.create_work_folder() as room:
+    with cache.create_work_folder() as work:
         command = (f"/{INSTALL_ROOT}/shop/bin/store", "bake")
-        what = f"the shop's template could not be made with WooCommerce {given.version}"
+        failure = f"The template of WooCommerce {given.version} could not be created"
         root = debian.run_in_layers(
-            parts, room, command, failure=what, environment=variables, cache=cache
+            parts, work, command, failure=failure, environment=variables, cache=cache
         )
-        target = room / "layer" / INSTALL_ROOT
+        target = work / "layer" / INSTALL_ROOT
         for folder in ("database", "uploads"):
             shutil.copytree(root / "output" / folder, target / "template" / folder)
         _copy_compiled(root / "output/compiled", target / "compiled")
-        normalise_modes(room / "layer")
-        return cache.store_layer(room / "layer", name=name, key=key)
+        normalise_modes(work / "layer")
+        return cache.store_layer(work / "layer", name=name, key=key)
 
 
 def _copy_compiled(source: Path, target: Path) -> None:
-    """All but the theme's, of which an image may have the other revision."""
-    own = re.compile(r"/themes/storefleet/")
+    """Copy the compiled code without that of the theme, whose revision differs between images."""
+    theme_path = re.compile(r"/themes/storefleet/")
     shutil.copytree(source, target)
     for path in list(target.rglob("*.bin")):
-        if own.search(str(path)):
+        if theme_path.search(str(path)):
             path.unlink()

@@ -1,4 +1,4 @@
-"""What is below every WooCommerce shop: Debian with Apache, PHP and MariaDB, and WordPress out of Debian sid."""
+"""Build the layers below every WooCommerce store: Debian with PHP and MariaDB, and WordPress."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.images import debian, mirrors
 from tools.images.cache import CacheKey, LayerCache
 from tools.images.debian import RootFilesystem
-from tools.images.failure import BuildError
+from tools.images.errors import BuildError
 from tools.images.layers import normalise_modes
 from tools.images.oci import Layer, walk_sorted
 
@@ -17,66 +17,73 @@ SYSTEM = RootFilesystem(
     name="woocommerce-system",
     suite="trixie",
     packages=(
-        *("apache2-bin", f"libapache2-mod-php{PHP_VERSION}", f"php{PHP_VERSION}-cli"),
+        "apache2-bin",
+        f"libapache2-mod-php{PHP_VERSION}",
+        f"php{PHP_VERSION}-cli",
         *(f"php{PHP_VERSION}-{extension}" for extension in PHP_EXTENSIONS),
-        *(
-            "mariadb-server-core",
-            "mariadb-client",
-            "dumb-init",
-            "ca-certificates",
-            "media-types",
-            "tzdata",
-        ),
+        "mariadb-server-core",
+        "mariadb-client",
+        "dumb-init",
+        "ca-certificates",
+        "media-types",
+        "tzdata",
     ),
-    # Perl is only for the command lines of MariaDB and of packages; the rest are other languages and pictures of X11.
+    # Perl is used by command-line tools of MariaDB and by package scripts only; the rest are other
+    # languages and X11 images.
     removed_paths=(
-        *(
-            "usr/bin/perl*",
-            "usr/share/perl*",
-            "usr/lib/x86_64-linux-gnu/perl*",
-            "usr/lib/x86_64-linux-gnu/gconv",
-        ),
-        *(
-            "usr/lib/x86_64-linux-gnu/libperl.so*",
-            "usr/share/fonts",
-            "usr/share/zsh",
-            "usr/share/gdb",
-        ),
-        *(
-            "usr/share/mariadb/[!cefm]*",
-            "usr/share/mariadb/czech",
-            "usr/share/mariadb/estonian",
-            "usr/bin/mariadb-test*",
-        ),
-        *("usr/share/X11", "usr/share/pixmaps", "usr/bin/aria_*", "usr/bin/myisam*"),
+        "usr/bin/perl*",
+        "usr/share/perl*",
+        "usr/lib/x86_64-linux-gnu/perl*",
+        "usr/lib/x86_64-linux-gnu/gconv",
+        "usr/lib/x86_64-linux-gnu/libperl.so*",
+        "usr/share/fonts",
+        "usr/share/zsh",
+        "usr/share/gdb",
+        "usr/share/mariadb/[!cefm]*",
+        "usr/share/mariadb/czech",
+        "usr/share/mariadb/estonian",
+        "usr/bin/mariadb-test*",
+        "usr/share/X11",
+        "usr/share/pixmaps",
+        "usr/bin/aria_*",
+        "usr/bin/myisam*",
     ),
 )
 SUITE = "sid"
-#: WordPress links into these; they are arch-independent files, and nothing of them is set up.
+#: WordPress and the packages that its symbolic links lead to; their files are unpacked only.
 PACKAGES = (
-    *("wordpress", "libphp-phpmailer", "php-getid3"),
-    *("libjs-cropper", "libjs-jquery-ui", "libjs-lodash", "libjs-underscore"),
+    "wordpress",
+    "libphp-phpmailer",
+    "php-getid3",
+    "libjs-cropper",
+    "libjs-jquery-ui",
+    "libjs-lodash",
+    "libjs-underscore",
 )
 WORDPRESS_ROOT = Path("srv/wordpress")
-#: Debian's own configuration, and what is only for people.
+#: Configuration of Debian, and documentation.
 EXCLUDED = ("wp-config.php", "wp-config-sample.php", "readme.html", ".htaccess", "wp-content")
-#: What a link may lead to outside of WordPress: the certificates are the system's.
+#: Links to these paths stay links: the certificates belong to the system layer.
 KEPT_LINK_TARGETS = ("/etc/ssl/",)
 
 
 def build_system_layer(cache: LayerCache) -> Layer:
+    """Build the layer of Debian with Apache, PHP and MariaDB."""
     return debian.build_layer(SYSTEM, cache)
 
 
 def build_wordpress_layer(cache: LayerCache) -> Layer:
-    """WordPress's own files; a cached layer stays at its version until the cache is emptied."""
+    """Build the layer of WordPress from Debian sid.
+
+    A cached layer keeps its version of WordPress until the cache is emptied.
+    """
     key = CacheKey("wordpress", SUITE, PACKAGES, EXCLUDED).add_file(Path(__file__))
     if (known := cache.find_layer("wordpress", key)) is not None:
         return known
-    with cache.create_work_folder() as room:
-        packages = room / "packages"
-        mirrors.unpack_packages(PACKAGES, SUITE, target=packages, work_folder=room, cache=cache)
-        root = room / "root"
+    with cache.create_work_folder() as work:
+        packages = work / "packages"
+        mirrors.unpack_packages(PACKAGES, SUITE, target=packages, work_folder=work, cache=cache)
+        root = work / "root"
         target = root / WORDPRESS_ROOT
         target.parent.mkdir(parents=True)
         source = packages / "usr/share/wordpress"
@@ -89,24 +96,25 @@ def build_wordpress_layer(cache: LayerCache) -> Layer:
 
 
 def read_version(layer_root: Path) -> str:
-    """The version of WordPress in an unpacked layer."""
+    """Read the version of WordPress in an unpacked layer."""
     text = (layer_root / WORDPRESS_ROOT / "wp-includes/version.php").read_text(encoding="utf-8")
     found = re.search(r"(?m)^\$wp_version = '([^']+)';", text)
     if found is None:
         raise BuildError(
-            "Debian's package of WordPress does not name its version: look at wp-includes/version.php."
+            "The Debian package of WordPress has no version in wp-includes/version.php. "
+            "Check the format of that file."
         )
     return found.group(1)
 
 
-def _make_ignore(top: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as shutil.copytree wants it
+def _make_ignore(top: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the type that shutil.copytree expects
     return lambda folder, names: {
         name for name in names if Path(folder) == top and name in EXCLUDED
     }
 
 
 def _resolve_links(target: Path, packages: Path) -> None:
-    """In the image, WordPress stands alone: what it links to is copied to where the link was."""
+    """Replace links to other packages by copies, because the image contains WordPress only."""
     for path in list(walk_sorted(target)):
         if not path.is_symlink():
             continue
@@ -117,14 +125,14 @@ def _resolve_links(target: Path, packages: Path) -> None:
         source = packages / str(place.parent.joinpath(place.name)).lstrip("/")
         if not source.resolve().is_file():
             raise BuildError(
-                f"WordPress's {path.relative_to(target)} is a link to {link}, which none of the packages brings that "
-                "are unpacked for it: add Debian's package of it to PACKAGES in tools/images/wordpress.py."
+                f"WordPress's {path.relative_to(target)} is a link to {link}, which no unpacked "
+                "package contains. Add its Debian package to PACKAGES in tools/images/wordpress.py."
             )
         path.unlink()
         shutil.copyfile(source, path)
 
 
 def _remove_unminified_scripts(folder: Path) -> None:
-    """Browsers are given the minified one that lies beside it."""
+    """Remove scripts whose minified version exists; browsers load only that one."""
     for small in folder.rglob("*.min.js"):
         small.with_name(small.name.removesuffix(".min.js") + ".js").unlink(missing_ok=True)

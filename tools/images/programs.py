@@ -1,12 +1,10 @@
-"""What ends a build, and how its programs are run."""
+"""Run the external programs of a build, with their output in the build log."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-
-class BuildError(Exception):
-    """A build cannot go on; the message says what happened and what to do."""
+from tools.images.errors import BuildError
 
 
 def run_program(
@@ -18,7 +16,11 @@ def run_program(
     log: Path,
     folder: Path | None = None,
 ) -> None:
-    """Run a program to its end, its words to the end of `log`; raises BuildError with the last of them."""
+    """Run a program to completion and append its output to `log`.
+
+    Raises BuildError, which begins with `failure` and quotes the last line of the log, when the
+    program is missing, exceeds `timeout_s` seconds or exits with another status than 0.
+    """
     arguments = [str(part) for part in command]
     with log.open("ab") as output:
         output.write(f"\n$ {' '.join(arguments)}\n".encode())
@@ -36,12 +38,13 @@ def run_program(
             )
         except FileNotFoundError:
             raise BuildError(
-                f"{failure}: the program {arguments[0]} is missing; install it and build again."
+                f"{failure}: the program {arguments[0]} is missing. Install it and build again."
             ) from None
         except subprocess.TimeoutExpired:
             raise BuildError(
-                f"{failure}: not done within {timeout_s:.0f} s (its output is in {log})."
+                f"{failure}: the program did not finish within {timeout_s:.0f} s. "
+                f"Its output is in {log}."
             ) from None
     if done.returncode != 0:
-        words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise BuildError(f"{failure}: exit status {done.returncode}: {words[-1]} (more in {log}).")
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise BuildError(f"{failure}: exit status {done.returncode}: {lines[-1]} (more in {log}).")
