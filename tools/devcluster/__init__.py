@@ -1,1 +1,5 @@
-"""A single-node Kubernetes without Docker: real programs in namespaces of their own, nothing left behind."""
+"""The bare cluster: a single-node Kubernetes on Linux without Docker, for development and tests.
+
+The node is one process in Linux namespaces of its own that starts all other programs; when it
+ends, the kernel ends everything in it. up.py and down.py are the entry points of cli.py.
+"""

@@ -1,4 +1,4 @@
-"""The API server, spoken to with the standard library alone."""
+"""A client of the Kubernetes API server that needs only the standard library."""
 
 import json
 import ssl
@@ -17,7 +17,7 @@ FIELD_MANAGER = "bare-cluster"
 
 
 class ApiError(Exception):
-    """The API server said no, or nothing; `status` is 0 when it could not be reached."""
+    """A request failed; `status` is the HTTP status, or 0 when the server was unreachable."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class ApiError(Exception):
 
 
 class ApiClient:
-    """One user's way to the API server."""
+    """Requests to the API server as one user, authenticated by the user's certificate."""
 
     def __init__(self, network: Network, *, certificates: Path, user: str) -> None:
         self._host, self._port = str(network.node), 6443
@@ -33,25 +33,30 @@ class ApiClient:
         self._tls.load_cert_chain(certificates / f"{user}.crt", certificates / f"{user}.key")
 
     def get(self, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
-        return self._request_json("GET", path, timeout=timeout_s)
+        """Get an object or a list."""
+        return self._request_json("GET", path, timeout_s=timeout_s)
 
     def get_text(self, path: str, *, timeout_s: float = TIMEOUT_S) -> str:
+        """Get a path that answers with plain text, such as /readyz."""
         return self._request_bytes("GET", path, timeout_s=timeout_s).decode(errors="replace")
 
     def create(self, path: str, content: Any) -> Any:
+        """Create an object in the collection `path`."""
         return self._request_json("POST", path, content)
 
     def delete(self, path: str, *, uid: str) -> Any:
+        """Delete the object that has this `uid`, and no later object of the same name."""
         return self._request_json("DELETE", path, {"preconditions": {"uid": uid}})
 
     def apply(self, path: str, content: Any) -> Any:
+        """Create or update an object by server-side apply."""
         query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
         return self._request_json(
-            "PATCH", f"{path}?{query}", content, kind="application/apply-patch+yaml"
+            "PATCH", f"{path}?{query}", content, content_type="application/apply-patch+yaml"
         )
 
     def watch(self, path: str, *, version: str) -> Iterator[dict[str, Any]]:
-        """Changes after `version`, until the server closes or says nothing for too long."""
+        """Iterate over changes after the resource version `version` until the connection ends."""
         query = urlencode(
             {
                 "watch": "1",
@@ -67,16 +72,26 @@ class ApiClient:
             while line := response.readline(RESPONSE_LIMIT_BYTES):
                 yield json.loads(line)
         except (OSError, HTTPException, ValueError) as error:
-            raise ApiError(0, f"the watch of {path} broke: {error}") from error
+            raise ApiError(0, f"The watch of {path} ended: {error}") from error
         finally:
             connection.close()
 
-    def _request_json(self, method: str, path: str, content: Any = None, **options: Any) -> Any:
-        body = self._request_bytes(method, path, content, **options)
+    def _request_json(
+        self,
+        method: str,
+        path: str,
+        content: Any = None,
+        *,
+        content_type: str = "application/json",
+        timeout_s: float = TIMEOUT_S,
+    ) -> Any:
+        body = self._request_bytes(
+            method, path, content, content_type=content_type, timeout_s=timeout_s
+        )
         try:
             return json.loads(body)
         except ValueError as error:
-            raise ApiError(0, f"{method} {path}: the answer is not JSON: {error}") from error
+            raise ApiError(0, f"{method} {path}: the response is not JSON: {error}") from error
 
     def _request_bytes(
         self,
@@ -128,7 +143,7 @@ class ApiClient:
 
 
 def _read_error_message(response: HTTPResponse) -> str:
-    """What the server says about its refusal: a Status object, or plain text."""
+    """Read the message of an error response: a Status object, or plain text."""
     text = response.read(4000).decode(errors="replace").strip()
     try:
         return f"{response.status} {json.loads(text)['message']}"

@@ -1,4 +1,8 @@
-"""The cluster's programs, built from source once: pinned by go.sum, kept in a cache under the hash of what they are."""
+"""Build the cluster's programs from source into a cache, once.
+
+Sources are pinned by go.sum. A program's folder in the cache is named by the hash of its sources
+and build command, so a change of either builds it again.
+"""
 
 import contextlib
 import hashlib
@@ -20,7 +24,8 @@ BUILD_TIMEOUT_S = 3600
 KUBERNETES_VERSION = "1.36.3"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 _KUBERNETES_FLAGS = (
-    f"-s -w -X {_VERSION_PACKAGE}.gitVersion=v{KUBERNETES_VERSION} -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36"
+    f"-s -w -X {_VERSION_PACKAGE}.gitVersion=v{KUBERNETES_VERSION}"
+    f" -X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=36"
     f" -X {_VERSION_PACKAGE}.gitTreeState=clean"
 )
 
@@ -29,7 +34,7 @@ _HELM_FLAGS = "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"
 
 @dataclass(frozen=True)
 class GoModule:
-    """Programs that are built from one go.mod."""
+    """Programs that are built from one go.mod; `packages` are their import paths."""
 
     name: str
     packages: tuple[str, ...]
@@ -67,7 +72,7 @@ class GoModule:
 
 @dataclass(frozen=True)
 class PauseProgram:
-    """The program that holds a pod's namespaces: one file of C, without a library."""
+    """The program that holds a pod's namespaces open: one C file, linked statically."""
 
     name: str = "pause"
     cgo: bool = True
@@ -131,12 +136,13 @@ MODULES: tuple[GoModule | PauseProgram, ...] = (
 
 
 def get_default_cache() -> Path:
+    """Return the user's cache folder, below XDG_CACHE_HOME."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base).resolve() / "storefleet" / "bare-cluster"
 
 
 def get_cached_folder(cache: Path, module: GoModule | PauseProgram) -> Path:
-    """Where the module's programs lie, or will: named by the hash of their sources and of how they are built."""
+    """Return the folder of a module's programs, named by the hash of sources and build command."""
     digest = hashlib.sha256()
     words = [platform.machine(), *module.make_command("go", Path("/output")), f"cgo={module.cgo}"]
     digest.update(
@@ -149,11 +155,12 @@ def get_cached_folder(cache: Path, module: GoModule | PauseProgram) -> Path:
 
 
 def list_missing_modules(cache: Path) -> list[GoModule | PauseProgram]:
+    """List the modules that are not built yet."""
     return [module for module in MODULES if not get_cached_folder(cache, module).is_dir()]
 
 
 def locate_programs(cache: Path) -> dict[str, Path]:
-    """Each program's name and file."""
+    """Map the name of each program to its file in the cache."""
     return {
         name: get_cached_folder(cache, module) / name
         for module in MODULES
@@ -162,7 +169,7 @@ def locate_programs(cache: Path) -> dict[str, Path]:
 
 
 def build_missing_modules(cache: Path) -> list[str]:
-    """Builds what the cache lacks; returns the names of what was built."""
+    """Build the modules that the cache lacks; return their names."""
     if not list_missing_modules(cache):
         return []
     cache.mkdir(parents=True, exist_ok=True)
@@ -182,19 +189,23 @@ def _build_module(module: GoModule | PauseProgram, go: str, cache: Path) -> None
     began = time.monotonic()
     print(f"bare-cluster: building {', '.join(module.list_programs())} …", flush=True)
     with create_temporary_folder(cache, module.name) as output:
-        hint = f"It runs in {module.folder}; what is built already stays, so the same command goes on from here."
+        hint = (
+            f"It runs in {module.folder}. Finished modules stay in the cache, so the same command "
+            "continues from here."
+        )
         command = module.make_command(go, output)
         commands.run_command(
             command,
             timeout_s=BUILD_TIMEOUT_S,
             cwd=module.folder,
-            env=make_environment(module),
+            env=make_environment(cgo=module.cgo),
             hint=hint,
         )
-        lacking = [name for name in module.list_programs() if not (output / name).is_file()]
-        if lacking:
+        missing = [name for name in module.list_programs() if not (output / name).is_file()]
+        if missing:
             raise ClusterError(
-                f"`{command[0]} {command[1]}` in {module.folder} made no {', '.join(lacking)}."
+                f"`{command[0]} {command[1]}` in {module.folder} did not create "
+                f"{', '.join(missing)}."
             )
         output.rename(get_cached_folder(cache, module))
     print(f"bare-cluster: built {module.name} in {time.monotonic() - began:.0f} s", flush=True)
@@ -202,7 +213,10 @@ def _build_module(module: GoModule | PauseProgram, go: str, cache: Path) -> None
 
 @contextlib.contextmanager
 def create_temporary_folder(cache: Path, name: str) -> Iterator[Path]:
-    """A folder that becomes the real one by a rename; those of killed builds go first."""
+    """Create a folder that the caller renames to its final name; it is removed otherwise.
+
+    Folders that killed builds left are removed first.
+    """
     for old in cache.glob(f".{name}-*"):
         shutil.rmtree(old, ignore_errors=True)
     folder = cache / f".{name}-{secrets.token_hex(4)}"
@@ -213,8 +227,8 @@ def create_temporary_folder(cache: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_environment(module: GoModule | PauseProgram) -> dict[str, str]:
-    """The caller's, without what would change the programs."""
+def make_environment(*, cgo: bool) -> dict[str, str]:
+    """Return the caller's environment for Go, without variables that would change the programs."""
     dropped = (
         "GOFLAGS",
         "GOOS",
@@ -225,18 +239,17 @@ def make_environment(module: GoModule | PauseProgram) -> dict[str, str]:
         "CGO_LDFLAGS",
     )
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    cgo = "1" if module.cgo else "0"
     own = {
         "GOFLAGS": "-mod=readonly -buildvcs=false",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        "CGO_ENABLED": cgo,
+        "CGO_ENABLED": "1" if cgo else "0",
     }
     return {"HOME": str(Path.home()), **kept, **own}
 
 
 def find_go() -> str:
-    """A Go that is new enough, from PATH or its usual folder."""
+    """Find Go in a sufficient version, on PATH or in /usr/local/go; return its path."""
     needed = ".".join(map(str, MIN_GO_VERSION))
     found = []
     for go in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
@@ -247,12 +260,12 @@ def find_go() -> str:
         found.append(f"{go} is {'.'.join(map(str, version))}")
     have = "; ".join(found) or "none was found on PATH or in /usr/local/go"
     raise ClusterError(
-        f"Go {needed} or newer is needed to build the cluster's programs: {have}. Install it, once."
+        f"Building the cluster's programs needs Go {needed} or newer: {have}. Install it once."
     )
 
 
 def parse_go_version(answer: str) -> tuple[int, ...]:
-    """From `go version go1.26.8 linux/amd64`."""
+    """Parse the output of `go version`, such as `go version go1.26.8 linux/amd64`."""
     words = answer.split()
     text = words[2].removeprefix("go") if len(words) > 2 else ""
     parts = [part for part in text.split(".") if part.isdigit()]

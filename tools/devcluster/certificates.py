@@ -1,4 +1,7 @@
-"""Who is who in the cluster: two small authorities, and a certificate for each program, made with openssl."""
+"""Create the cluster's certificate authorities and a certificate for each program, with openssl.
+
+The subject of a certificate is the user that the API server authorizes.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ _KEY_OPTIONS = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A name, its groups, and for servers the addresses they answer at."""
+    """A user with its groups; servers also have subject alternative names."""
 
     name: str
     user: str
@@ -27,6 +30,7 @@ class Certificate:
         return "".join(f"/O={group}" for group in self.groups) + f"/CN={self.user}"
 
     def make_extensions(self) -> list[str]:
+        """List the X.509 extensions in openssl's syntax."""
         usage = ["clientAuth", *(["serverAuth"] if self.alternative_names else [])]
         wanted = [
             f"extendedKeyUsage={','.join(usage)}",
@@ -44,6 +48,7 @@ class Certificate:
 
 
 def list_certificates(network: Network) -> list[Certificate]:
+    """List the certificates of all programs, of the administrator and of the cluster's parts."""
     service = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
     api = (
         *service.split(","),
@@ -69,7 +74,7 @@ def list_certificates(network: Network) -> list[Certificate]:
         Certificate("coredns", "system:coredns"),
         Certificate("volumes", "bare-cluster:volumes"),
         Certificate("network-policies", "bare-cluster:network-policies"),
-        # etcd trusts everybody its authority knows, so it has one of its own.
+        # etcd trusts every certificate of its authority, so it has an authority of its own.
         Certificate(
             "etcd-server",
             "etcd",
@@ -81,7 +86,10 @@ def list_certificates(network: Network) -> list[Certificate]:
 
 
 def create_certificates(folder: Path, network: Network) -> None:
-    """Authorities and the key of service accounts are made once; certificates anew each time, so that none runs out."""
+    """Create the authorities and the service account key once, and all certificates every time.
+
+    Certificates are valid for a year; recreating them at each start keeps them from expiring.
+    """
     for authority in ("ca", "etcd-ca"):
         if not (folder / f"{authority}.crt").is_file():
             _create_authority(folder, authority)
@@ -132,12 +140,12 @@ def _create_certificate(folder: Path, certificate: Certificate) -> None:
 
 
 def _create_key_pair(folder: Path, name: str, command: Sequence[str]) -> None:
-    """The key takes its place before the certificate, which is what tells that both are there."""
+    """Create a key and its certificate; the certificate is written last and implies the key."""
     key, certificate = folder / f".{name}.key", folder / f".{name}.crt"
     commands.run_command([*command, "-keyout", key, "-out", certificate])
-    for made in (key, certificate):
-        made.chmod(0o600)
-        made.replace(folder / made.name.removeprefix("."))
+    for path in (key, certificate):
+        path.chmod(0o600)
+        path.replace(folder / path.name.removeprefix("."))
 
 
 def _create_service_account_keys(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The cluster's own cgroup in each hierarchy, below which the kubelet keeps all pods."""
+"""Create and remove the cluster's cgroup, below which the kubelet puts all pods."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ REMOVAL_TIMEOUT_S = 15.0
 
 
 def create_cgroups(layout: Layout) -> None:
-    """What the kubelet expects to find."""
+    """Create the cgroup in the unified hierarchy, or in each hierarchy of version 1."""
     if (CGROUP_ROOT / "cgroup.controllers").is_file():
         _create_unified_cgroup(CGROUP_ROOT / layout.name)
         return
@@ -29,12 +29,11 @@ def create_cgroups(layout: Layout) -> None:
 
 def _create_unified_cgroup(folder: Path) -> None:
     controllers = (CGROUP_ROOT / "cgroup.controllers").read_text(encoding="ascii").split()
-    on = (CGROUP_ROOT / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    enabled = (CGROUP_ROOT / "cgroup.subtree_control").read_text(encoding="ascii").split()
     for controller in controllers:
-        if controller not in on:
-            with contextlib.suppress(
-                OSError
-            ):  # some cannot be given away; the kubelet says if it needs them
+        if controller not in enabled:
+            # Some controllers cannot be delegated; the kubelet reports those that it needs.
+            with contextlib.suppress(OSError):
                 (CGROUP_ROOT / "cgroup.subtree_control").write_text(
                     f"+{controller}", encoding="ascii"
                 )
@@ -48,20 +47,20 @@ def _list_hierarchies() -> list[Path]:
 
 
 def remove_cgroups(layout: Layout) -> None:
-    """Innermost first; the kernel may need a moment to see that one is empty."""
+    """Remove the cgroups, innermost first; the kernel needs a moment to see that they are empty."""
     roots = [
         CGROUP_ROOT / layout.name,
         *(hierarchy / layout.name for hierarchy in _list_hierarchies()),
     ]
 
-    def removed() -> bool:
+    def are_removed() -> bool:
         for root in roots:
             for folder, _, _ in os.walk(root, topdown=False):
                 with contextlib.suppress(OSError):
                     Path(folder).rmdir()
         return not any(root.exists() for root in roots)
 
-    if not wait_until(removed, REMOVAL_TIMEOUT_S):
+    if not wait_until(are_removed, REMOVAL_TIMEOUT_S):
         raise ClusterError(
-            f"cgroups {layout.name} in {CGROUP_ROOT} are still in use. Run the same command again."
+            f"The cgroups {layout.name} in {CGROUP_ROOT} are still in use. Run the command again."
         )

@@ -1,4 +1,4 @@
-"""The command line of the bare cluster."""
+"""The command line of tools/bare-cluster."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ EXIT_FAILED, EXIT_NOT_UP = 1, 3
 
 
 def main() -> int:
+    """Run a command; return its exit status."""
     options = _create_parser().parse_args()
     try:
         _check_machine()
@@ -23,32 +24,34 @@ def main() -> int:
         print(f"bare-cluster: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("bare-cluster: interrupted; the same command goes on from here", file=sys.stderr)
+        print("bare-cluster: interrupted; the same command continues from here", file=sys.stderr)
         return 130
 
 
 def _check_machine() -> None:
     if sys.platform != "linux":
         raise ClusterError(
-            "This needs Linux: its processes live in namespaces. Use kind elsewhere."
+            "The bare cluster needs Linux, because its processes run in namespaces. "
+            "Use kind on other systems."
         )
     if os.geteuid() != 0:
         raise ClusterError(
-            "This needs root, as it makes namespaces, mounts and network links: try with sudo."
+            "The bare cluster needs root to create namespaces, mounts and network links. "
+            "Run it with sudo."
         )
 
 
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bare-cluster",
-        description="A real single-node Kubernetes without Docker, which leaves nothing behind on the machine.",
+        description="A single-node Kubernetes without Docker that leaves nothing on the machine.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--state",
         metavar="DIR",
         default=DEFAULT_STATE,
-        help=f"its folder (default: {DEFAULT_STATE})",
+        help=f"the cluster's folder (default: {DEFAULT_STATE})",
     )
     cache = argparse.ArgumentParser(add_help=False)
     cache.add_argument(
@@ -56,12 +59,12 @@ def _create_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         default=builds.get_default_cache(),
-        help="built programs",
+        help="folder of built programs",
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = verbs.add_parser(
-        "up", parents=[common, cache], help="bring it up, or continue where it was"
+        "up", parents=[common, cache], help="start the cluster, or continue an interrupted start"
     )
     up.add_argument(
         "--block",
@@ -69,30 +72,36 @@ def _create_parser() -> argparse.ArgumentParser:
         help=f"addresses of node, Services and pods ({DEFAULT_BLOCK})",
     )
     up.add_argument(
-        "--audit-log", metavar="PATH", help="log who asked what of the API server; '' for no longer"
+        "--audit-log",
+        metavar="PATH",
+        help="log the requests to the API server; '' disables the log",
     )
     up.set_defaults(run=_run_up)
     for name, run, text in (
-        ("down", _run_down, "end its processes; data stays"),
-        ("reset", _run_reset, "down, and remove its folder"),
+        ("down", _run_down, "stop all processes; data stays"),
+        ("reset", _run_reset, "stop all processes and remove the cluster's folder"),
         ("kubeconfig", _run_kubeconfig, "print the path of the administrator's kubeconfig"),
-        ("environment", _run_environment, "print exports of KUBECONFIG and PATH for a shell"),
+        ("environment", _run_environment, "print shell commands that set KUBECONFIG and PATH"),
     ):
         verbs.add_parser(name, parents=[common], help=text).set_defaults(run=run)
-    shown = verbs.add_parser("status", parents=[common], help="show each process and what is wrong")
+    shown = verbs.add_parser(
+        "status", parents=[common], help="show each process and what is wrong, with the next step"
+    )
     shown.add_argument("-o", "--output", choices=("text", "json"), default="text")
     shown.set_defaults(run=_run_status)
-    verbs.add_parser("build", parents=[common, cache], help="build its programs only").set_defaults(
+    verbs.add_parser("build", parents=[common, cache], help="build the programs only").set_defaults(
         run=_run_build
     )
-    ingress = verbs.add_parser("ingress", parents=[common, cache], help="bring Traefik into it")
+    ingress = verbs.add_parser(
+        "ingress", parents=[common, cache], help="install Traefik as ingress controller"
+    )
     ingress.set_defaults(run=_run_ingress)
     load = verbs.add_parser("load-image", parents=[common], help="import images from OCI archives")
     load.add_argument("archives", metavar="FILE", nargs="+", type=Path)
     load.set_defaults(run=_run_load_image)
     for name, text in (
-        ("stop", "stop single processes until they are started"),
-        ("start", "start them again"),
+        ("stop", "stop single processes until `start`"),
+        ("start", "start stopped processes"),
     ):
         verb = verbs.add_parser(name, parents=[common], help=text)
         verb.add_argument("names", metavar="PROCESS", nargs="+")
@@ -100,7 +109,7 @@ def _create_parser() -> argparse.ArgumentParser:
     enter = verbs.add_parser("enter", parents=[common], help="run a command inside the node")
     enter.add_argument("command", metavar="WORD", nargs=argparse.REMAINDER)
     enter.set_defaults(run=_run_enter)
-    for name, run in (("keep", _run_supervise), ("volumes", _run_volumes)):  # for `up` alone
+    for name, run in (("supervise", _run_supervise), ("volumes", _run_volumes)):  # run by `up` only
         verbs.add_parser(name, parents=[common]).set_defaults(run=run)
     return parser
 
@@ -130,31 +139,30 @@ def _run_reset(layout: Layout, _options: argparse.Namespace) -> int:
 
 
 def _run_status(layout: Layout, options: argparse.Namespace) -> int:
-    seen = status.read_status(layout)
-    print(
-        json.dumps(seen.as_json(), indent=2)
-        if options.output == "json"
-        else status.format_status(seen)
-    )
-    return 0 if seen.is_healthy else EXIT_FAILED if seen.up else EXIT_NOT_UP
+    found = status.read_status(layout)
+    if options.output == "json":
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        print(status.format_status(found))
+    if found.is_healthy:
+        return 0
+    return EXIT_FAILED if found.up else EXIT_NOT_UP
 
 
 def _run_build(_layout: Layout, options: argparse.Namespace) -> int:
     built = builds.build_missing_modules(options.cache.resolve())
-    print(
-        f"bare-cluster: built {', '.join(built)}"
-        if built
-        else "bare-cluster: everything is built already"
-    )
+    text = f"built {', '.join(built)}" if built else "all programs are built already"
+    print(f"bare-cluster: {text}")
     return 0
 
 
 def _run_ingress(layout: Layout, options: argparse.Namespace) -> int:
-    from tools.devcluster.ingress import install_traefik
+    from tools.devcluster.ingress import install_ingress
 
-    address = install_traefik(layout, options.cache.resolve())
+    address = install_ingress(layout, options.cache.resolve())
     print(
-        f"bare-cluster: Traefik serves the class traefik and the Gateway traefik/traefik at {address}"
+        "bare-cluster: Traefik serves the class traefik and the Gateway traefik/traefik "
+        f"at {address}"
     )
     return 0
 
@@ -162,7 +170,7 @@ def _run_ingress(layout: Layout, options: argparse.Namespace) -> int:
 def _run_load_image(layout: Layout, options: argparse.Namespace) -> int:
     for archive in options.archives:
         new = images.import_archive(layout, archive)
-        print(f"bare-cluster: {archive}: {'imported' if new else 'there already'}")
+        print(f"bare-cluster: {archive}: {'imported' if new else 'present already'}")
     return 0
 
 
@@ -194,7 +202,7 @@ def _run_environment(layout: Layout, _options: argparse.Namespace) -> int:
 def _run_enter(layout: Layout, options: argparse.Namespace) -> int:
     node = processes.find_node_process(layout.state)
     if node is None:
-        raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
+        raise ClusterError("The cluster is not running. Run `bare-cluster up` first.")
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc"]
     command = ["nsenter", f"--target={node.pid}", *namespaces, "--", *(words or ["/bin/sh"])]
@@ -202,7 +210,7 @@ def _run_enter(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _run_supervise(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.keeper import run_node
+    from tools.devcluster.supervisor import run_node
 
     run_node(layout, settings.read_settings(layout).network)
     return 0

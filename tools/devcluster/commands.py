@@ -1,4 +1,4 @@
-"""Other programs, run to their end: an argument list, a time limit, and their own words when they fail."""
+"""Run external programs to completion, with a time limit and their output in errors."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,11 @@ def run_command(
     env: Mapping[str, str] | None = None,
     hint: str = "",
 ) -> str:
-    """What the program printed; its failure is told with its last words and `hint`."""
+    """Run a program and return its output, standard error included.
+
+    Raises ClusterError with the end of the output and `hint` when the program is missing, exceeds
+    `timeout_s` seconds or fails.
+    """
     words = [str(word) for word in command]
     shown = f"`{' '.join(words[:6])}{' …' if len(words) > 6 else ''}`"
     try:
@@ -34,13 +38,14 @@ def run_command(
             check=False,
         )
     except FileNotFoundError as error:
-        raise ClusterError(f"{shown}: the program is missing. {hint}".rstrip()) from error
+        raise ClusterError(
+            f"{shown} did not run: the program is missing. {hint}".rstrip()
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise ClusterError(
             f"{shown} took longer than {timeout_s:.0f} s. {hint}".rstrip()
         ) from error
     if done.returncode:
-        raise ClusterError(
-            f"{shown} failed ({done.returncode}): {done.stdout.strip()[-SHOWN_OUTPUT_LENGTH:]} {hint}".rstrip()
-        )
+        output = done.stdout.strip()[-SHOWN_OUTPUT_LENGTH:]
+        raise ClusterError(f"{shown} failed ({done.returncode}): {output} {hint}".rstrip())
     return done.stdout

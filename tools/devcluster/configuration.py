@@ -1,4 +1,4 @@
-"""The configuration files of the cluster's programs, as content without any I/O."""
+"""Make the content of the configuration files of the cluster's programs, without I/O."""
 
 import base64
 import json
@@ -17,8 +17,8 @@ AUDIT_POLICY = {
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata"}],
 }
-#: What the kubelet wants the kernel's settings to be. It is shown files that say so: nothing pods do here needs
-#: them, and they are the machine's, not the node's.
+#: Kernel settings that the kubelet requires. The node sees files with these values in place of the
+#: machine's settings, which stay unchanged: nothing that pods do here depends on them.
 KUBELET_KERNEL_SETTINGS = {
     "vm/overcommit_memory": 1,
     "vm/panic_on_oom": 0,
@@ -32,7 +32,7 @@ KUBELET_KERNEL_SETTINGS = {
 def make_kubeconfig(
     network: Network, *, user: str, read_certificate: Callable[[str], bytes]
 ) -> dict[str, Any]:
-    """Access for one user; `read` gives the content of a certificate file."""
+    """Make a user's kubeconfig; `read_certificate` returns the content of a certificate file."""
 
     def data(name: str) -> str:
         return base64.b64encode(read_certificate(name)).decode()
@@ -85,7 +85,7 @@ def make_kubelet_configuration(layout: Layout, network: Network) -> dict[str, An
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "maxPods": 250,
         "serializeImagePulls": False,
-        # Images come from here and from nowhere else: none is ever removed, and a full disk is told by its own errors.
+        # Images cannot be pulled again, so none is garbage-collected; a full disk shows in errors.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "evictionHard": {
@@ -108,7 +108,8 @@ def make_kube_proxy_configuration(layout: Layout, network: Network) -> dict[str,
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": f"{layout.configuration}/kube-proxy.kubeconfig"},
-        # With 2,000 Services a change takes 0.13 s to be known; by Debian's nft, which reads all there is first, 0.31.
+        # With 2,000 Services a change takes effect after 0.13 s; in nftables mode, with Debian's
+        # nft, which first lists the whole ruleset, after 0.31 s.
         "mode": "iptables",
         "iptables": {"minSyncPeriod": "100ms"},
         "clusterCIDR": str(network.pods),
@@ -117,7 +118,7 @@ def make_kube_proxy_configuration(layout: Layout, network: Network) -> dict[str,
         "nodePortAddresses": [f"{network.node}/32"],
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
-        # The table's size and time-outs are the machine's.
+        # The size and timeouts of the connection table belong to the machine.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,
@@ -142,10 +143,10 @@ def make_kube_scheduler_configuration(layout: Layout) -> dict[str, Any]:
 
 
 def make_pod_network(network: Network) -> dict[str, Any]:
-    """A link of its own for each pod, and routes; without a bridge, so that all packets meet kube-proxy's rules."""
+    """Give each pod a link and a route, without a bridge: all packets pass kube-proxy's rules."""
     addresses = {
         "type": "host-local",
-        # Under /run, as after a restart no pod has its address any more.
+        # Under /run, because no pod keeps its address across a restart.
         "dataDir": "/run/cni/addresses",
         "ranges": [[{"subnet": str(network.pods)}]],
         "routes": [{"dst": "0.0.0.0/0"}],
@@ -158,7 +159,7 @@ def make_pod_network(network: Network) -> dict[str, Any]:
 
 
 def make_containerd_configuration(layout: Layout, *, runc: Path) -> str:
-    """JSON strings are TOML strings too, so they quote what comes from outside."""
+    """Make containerd.toml; paths are quoted as JSON strings, which are valid TOML strings."""
     return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -171,7 +172,7 @@ sandbox = "{PAUSE_IMAGE}"
 
 [plugins.'io.containerd.cri.v1.runtime']
 disable_apparmor = true
-# Where root may not lower this score, pods would not start.
+# Where root may not lower the OOM score, pods would not start otherwise.
 restrict_oom_score_adj = true
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -191,7 +192,7 @@ SystemdCgroup = false
 
 
 def make_corefile(layout: Layout, network: Network) -> str:
-    """The cluster's own names; every other name does not exist."""
+    """Serve the names of the cluster; every other name is answered with NXDOMAIN."""
     return f"""{CLUSTER_DOMAIN} in-addr.arpa {{
     bind {network.node}
     errors

@@ -1,4 +1,7 @@
-"""What a command says to the node's first process: one JSON line each way, over a socket in the state folder."""
+"""The protocol between bare-cluster commands and the node's supervisor.
+
+A Unix socket in the state folder carries one JSON line as request and one as response.
+"""
 
 import json
 import os
@@ -19,7 +22,7 @@ ProcessState = Literal["running", "stopping", "stopped", "waiting"]
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """What is seen of a process: `waiting` will be started again soon."""
+    """The state of a process; a `waiting` process is restarted after its backoff."""
 
     name: str
     state: ProcessState
@@ -34,7 +37,7 @@ class ProcessStatus:
 
 @contextmanager
 def open_short_path(state: Path) -> Iterator[str]:
-    """A socket's path may have 107 bytes only; a descriptor's name is short however deep the folder lies."""
+    """Open a short path to the socket: its path may have 107 bytes, the folder's can be longer."""
     folder = os.open(state, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{SOCKET_NAME}"
@@ -43,6 +46,7 @@ def open_short_path(state: Path) -> Iterator[str]:
 
 
 def open_listener(state: Path) -> socket.socket:
+    """Open the supervisor's socket, accessible to root only."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with open_short_path(state) as path:
         (state / SOCKET_NAME).unlink(missing_ok=True)
@@ -54,7 +58,7 @@ def open_listener(state: Path) -> socket.socket:
 
 
 def is_listening(state: Path) -> bool:
-    """Whether there is somebody to ask, however busy."""
+    """Whether a supervisor accepts connections, even if it is busy."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
@@ -68,7 +72,7 @@ def is_listening(state: Path) -> bool:
 
 
 def send_command(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[ProcessStatus]:
-    """Says what is wanted; the answer is how every process is."""
+    """Send `start`, `stop` or `list` with process names; return the state of every process."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
@@ -80,14 +84,16 @@ def send_command(state: Path, verb: str, names: tuple[str, ...] = ()) -> list[Pr
             answer = json.loads(read_line(connection))
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"The node's first process is silent ({error}). See {state}/logs/keeper.log, or `bare-cluster down`."
+            f"The node's supervisor does not answer ({error}). See {state}/logs/supervisor.log, or "
+            "run `bare-cluster down`."
         ) from error
     if "error" in answer:
         raise ClusterError(answer["error"])
-    return [ProcessStatus(**seen) for seen in answer["processes"]]
+    return [ProcessStatus(**process) for process in answer["processes"]]
 
 
 def read_line(connection: socket.socket) -> bytes:
+    """Read one line; it ends early when the peer closes the connection."""
     received = b""
     while not received.endswith(b"\n") and len(received) < LINE_LIMIT_BYTES:
         part = connection.recv(65536)

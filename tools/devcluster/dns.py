@@ -1,4 +1,4 @@
-"""One question to the cluster's name server, as a pod would ask it."""
+"""Query the cluster's name server as a pod does (RFC 1035)."""
 
 import secrets
 import socket
@@ -13,20 +13,21 @@ _ADDRESS, _INTERNET, _WANT_RECURSION = 1, 1, 0x0100
 
 
 def is_api_name_resolved(network: Network, *, timeout_s: float = 1.0) -> bool:
-    """Whether the name of the API server is known under the address of its Service."""
-    question = make_query(API_NAME, number := secrets.randbits(16))
+    """Whether the API server's name resolves to the address of its Service."""
+    query_id = secrets.randbits(16)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.settimeout(timeout_s)
-            asking.connect((str(network.node), 53))
-            asking.send(question)
-            answer = asking.recv(4096)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(timeout_s)
+            client.connect((str(network.node), 53))
+            client.send(make_query(API_NAME, query_id))
+            response = client.recv(4096)
     except OSError:
         return False
-    return is_response_with_address(answer, number, network.api_service)
+    return is_response_with_address(response, query_id, network.api_service)
 
 
 def make_query(name: str, query_id: int) -> bytes:
+    """Make a query for the IPv4 address of a name."""
     labels = b"".join(bytes([len(label)]) + label.encode("ascii") for label in name.split("."))
     return (
         _HEADER.pack(query_id, _WANT_RECURSION, 1, 0, 0, 0)
@@ -37,12 +38,12 @@ def make_query(name: str, query_id: int) -> bytes:
 
 
 def is_response_with_address(response: bytes, query_id: int, address: IPv4Address) -> bool:
-    """Whether this is the answer to that question, without an error, and names the address last."""
+    """Whether a response answers the query without an error and contains the address."""
     if len(response) < _HEADER.size:
         return False
-    answered, flags, _, records, _, _ = _HEADER.unpack_from(response)
+    answered_id, flags, _, records, _, _ = _HEADER.unpack_from(response)
     return (
-        answered == query_id
+        answered_id == query_id
         and not flags & 0xF
         and records > 0
         and address.packed in response[_HEADER.size :]

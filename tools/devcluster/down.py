@@ -1,4 +1,4 @@
-"""Takes a cluster down, and all of it away."""
+"""Stop a cluster, and remove it with all of its data."""
 
 import contextlib
 import shutil
@@ -11,27 +11,28 @@ from tools.devcluster.layout import Layout
 
 
 def stop_cluster(layout: Layout) -> str:
-    """Ends every process and what only processes need; data, images and certificates stay."""
+    """Stop every process and remove link and cgroups; data, images and certificates stay."""
     with _lock_state(layout):
         was_up = _end_cluster(layout)
-    return "down" if was_up else "was not up"
+    return "stopped" if was_up else "was not running"
 
 
 def remove_cluster(layout: Layout) -> str:
-    """Down, and nothing kept."""
+    """Stop the cluster and remove its folder."""
     if layout.state.exists() and not layout.settings.is_file() and any(layout.state.iterdir()):
         raise ClusterError(
-            f"{layout.state} does not look like a cluster's folder, so it is left alone. Check --state."
+            f"{layout.state} does not look like a cluster's folder, so it is not removed. "
+            "Check --state."
         )
     with _lock_state(layout):
         _end_cluster(layout)
         for path in _list_removable(layout.state):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        # Last, as it is what tells a cluster's folder from another one.
+        # Last, because it marks the folder as a cluster's.
         layout.settings.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             layout.state.rmdir()
-    return "reset"
+    return "removed"
 
 
 def _list_removable(folder: Path) -> list[Path]:
@@ -50,9 +51,9 @@ def _end_cluster(layout: Layout) -> bool:
 
 @contextlib.contextmanager
 def _lock_state(layout: Layout) -> Iterator[None]:
-    """Processes are found even when somebody has removed the folder under them."""
+    """Lock the state folder if it exists; processes are found even if it was removed."""
     if not layout.state.is_dir():
         yield
         return
-    with files.lock_folder(layout.state, purpose="take the cluster down"):
+    with files.lock_folder(layout.state, purpose="stop the cluster"):
         yield

@@ -1,5 +1,5 @@
-"""The one failure of the bare cluster: what happened, why, and what to do next."""
+"""The error of the bare cluster."""
 
 
 class ClusterError(Exception):
-    """A command cannot go on; the message is for the person who gave it."""
+    """A command cannot continue; the message says what happened, why and what to do."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a kill in the middle leaves the old content."""
+"""Write files atomically, read them, and lock folders."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from tools.devcluster.errors import ClusterError
 
 
 def write_text(path: Path, content: str, *, mode: int = 0o600) -> None:
-    """Leaves a file alone that has this content already."""
+    """Write a file unless it has this content and mode; a kill leaves the old content."""
     if (
         path.is_file()
         and path.read_text(encoding="utf-8") == content
@@ -31,23 +31,24 @@ def write_text(path: Path, content: str, *, mode: int = 0o600) -> None:
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:
+    """Write JSON like `write_text`."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n", mode=mode)
 
 
 def read_json(path: Path) -> Any:
-    """What is in the file; None where there is none."""
+    """Read JSON from a file; return None when the file does not exist."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ClusterError(
-            f"{path} is damaged ({error}). `bare-cluster reset` removes the cluster with it."
+            f"{path} is damaged ({error}). `bare-cluster reset` removes the cluster and the file."
         ) from error
 
 
 def read_last_line(path: Path) -> str:
-    """The end of a log, for people."""
+    """Read the last line of a log, at most 500 characters; return '' when there is none."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").strip().splitlines()
@@ -57,7 +58,7 @@ def read_last_line(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path, *, purpose: str) -> Iterator[None]:
-    """One at a time in this folder; the folder itself is the lock, so that none is left behind."""
+    """Hold a lock on the folder itself, so that no lock file is left; wait for other holders."""
     while True:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -74,12 +75,15 @@ def _acquire_lock(descriptor: int, folder: Path, purpose: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"bare-cluster: waiting to {purpose}: another command works in {folder}", flush=True)
+        print(
+            f"bare-cluster: waiting to {purpose}: another command is running in {folder}",
+            flush=True,
+        )
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _is_same_folder(descriptor: int, folder: Path) -> bool:
-    """Whether the folder was not taken away and made anew while the lock was waited for."""
+    """Whether the locked folder was not removed and recreated while waiting for the lock."""
     try:
         return os.path.samestat(os.fstat(descriptor), folder.stat())
     except FileNotFoundError:

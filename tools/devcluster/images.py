@@ -1,4 +1,4 @@
-"""Images of the node: put in from archives, as there is no registry to pull them from."""
+"""Import container images into the node from OCI archives; there is no registry."""
 
 import hashlib
 import io
@@ -23,23 +23,21 @@ _EXECUTABLE_MODE = 0o755
 
 
 def import_archive(layout: Layout, archive: Path) -> bool:
-    """Imports an OCI archive; says whether the node lacked any of its images."""
+    """Import an OCI archive; return False when the node has all of its images already."""
     wanted = read_archive_images(archive)
     present = list_node_images(layout)
     if wanted and all(present.get(name) == digest for name, digest in wanted.items()):
         return False
     with archive.open("rb") as content:
         _run_ctr(layout, "images", "import", "-", stdin=content.fileno())
-    for (
-        name,
-        digest,
-    ) in wanted.items():  # so that a pod can name the very image, as it could with a registry
+    # A pod can name an image by digest, as it could with a registry.
+    for name, digest in wanted.items():
         _run_ctr(layout, "images", "tag", "--force", name, f"{name.rpartition(':')[0]}@{digest}")
     return True
 
 
 def read_archive_images(archive: Path) -> dict[str, str]:
-    """Name → digest of the images that an archive names; empty for archives of the older kind."""
+    """Map name to digest of an archive's images; empty for Docker's older archive format."""
     try:
         with tarfile.open(archive) as opened:
             member = opened.extractfile("index.json")
@@ -48,7 +46,7 @@ def read_archive_images(archive: Path) -> dict[str, str]:
         return {}
     except (OSError, tarfile.TarError, ValueError) as error:
         raise ClusterError(
-            f"{archive} is no image archive: {error}. Give a tar file of an OCI layout."
+            f"{archive} is no image archive: {error}. Pass a tar file of an OCI layout."
         ) from error
     named = [
         (entry.get("annotations", {}).get(NAME_ANNOTATION), entry.get("digest"))
@@ -58,7 +56,7 @@ def read_archive_images(archive: Path) -> dict[str, str]:
 
 
 def list_node_images(layout: Layout) -> dict[str, str]:
-    """Name → digest of the images that the node has."""
+    """Map name to digest of the node's images."""
     lines = _run_ctr(layout, "images", "list").splitlines()[1:]
     rows = [line.split() for line in lines]
     return {row[0]: row[2] for row in rows if len(row) > 2}
@@ -67,7 +65,7 @@ def list_node_images(layout: Layout) -> dict[str, str]:
 def _run_ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> str:
     node = find_node_process(layout.state)
     if node is None:
-        raise ClusterError("The cluster is not up. Run `bare-cluster up` first.")
+        raise ClusterError("The cluster is not running. Run `bare-cluster up` first.")
     enter = ["nsenter", f"--target={node.pid}", "--mount", "--"]
     command = [
         *enter,
@@ -99,6 +97,7 @@ def _run_ctr(layout: Layout, *words: str, stdin: int = subprocess.DEVNULL) -> st
 
 
 def import_pause_image(layout: Layout, program: Path) -> None:
+    """Pack the pause program as an image and import it."""
     archive = layout.state / "pause.tar"
     archive.write_bytes(
         make_archive(PAUSE_IMAGE, {"pause": program.read_bytes()}, entrypoint=["/pause"])
@@ -108,7 +107,7 @@ def import_pause_image(layout: Layout, program: Path) -> None:
 
 
 def make_archive(name: str, files: Mapping[str, bytes], *, entrypoint: list[str]) -> bytes:
-    """An OCI archive with one layer; the same files make the same bytes."""
+    """Make an OCI archive with one layer; the same files give the same bytes."""
     layer = make_tar(files)
     config = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -147,7 +146,7 @@ def _encode_json(content: Any) -> bytes:
 
 
 def make_tar(files: Mapping[str, bytes]) -> bytes:
-    """Without times, owners and order that could differ."""
+    """Make a tar without times and owners, so that the same files give the same bytes."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as archive:
         for name, content in files.items():

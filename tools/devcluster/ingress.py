@@ -1,4 +1,7 @@
-"""An ingress controller in the cluster: Traefik as a pod of its own namespace, for Ingresses and for HTTPRoutes."""
+"""Install Traefik as ingress controller, for Ingresses and for HTTPRoutes of the Gateway API.
+
+It runs as a pod in the namespace `traefik`; traefik.py provides program and definitions.
+"""
 
 import json
 import os
@@ -17,26 +20,20 @@ _READ_VERBS = ["get", "list", "watch"]
 _LABELS = {"app": "traefik"}
 
 
-def install_traefik(layout: Layout, cache: Path) -> str:
-    """Build it, put its image onto the node, and wait until it serves; the address at which it does."""
-    built = traefik.get_traefik_folder(cache)
+def install_ingress(layout: Layout, cache: Path) -> str:
+    """Install Traefik and wait until it serves; return its address inside the cluster."""
+    installed = traefik.install_traefik(cache)
+    program = (installed / "traefik").read_bytes()
     archive = layout.state / "traefik.tar"
     try:
         archive.write_bytes(
-            images.make_archive(
-                IMAGE, {"traefik": (built / "traefik").read_bytes()}, entrypoint=["/traefik"]
-            )
+            images.make_archive(IMAGE, {"traefik": program}, entrypoint=["/traefik"])
         )
         images.import_archive(layout, archive)
     finally:
         archive.unlink(missing_ok=True)
-    _run_kubectl(
-        layout,
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        *_list_definition_files(built / traefik.DEFINITIONS),
-    )
+    definitions = _list_definition_files(installed / traefik.DEFINITIONS)
+    _run_kubectl(layout, "apply", "--server-side", "--force-conflicts", *definitions)
     _run_kubectl(
         layout,
         "wait",
@@ -63,6 +60,7 @@ def install_traefik(layout: Layout, cache: Path) -> str:
 
 
 def make_manifests() -> tuple[dict[str, Any], ...]:
+    """Make Traefik's objects, without the Gateway API definitions."""
     return (
         _make_object(
             "v1",
@@ -190,7 +188,7 @@ def _make_deployment() -> dict[str, Any]:
 
 
 def _make_gateway() -> dict[str, Any]:
-    """One listener, which takes routes from every namespace: admission keeps their hosts apart."""
+    """Make a Gateway that accepts routes of every namespace; admission separates their hosts."""
     listener = {
         "name": "web",
         "port": WEB_PORT,
@@ -218,7 +216,7 @@ def _make_object(
 
 
 def _list_definition_files(folder: Path) -> list[str]:
-    """Definitions only; the rule that keeps older ones from replacing them is not needed in a cluster for tests."""
+    """List the CRD files, without the admission policy that protects them from older versions."""
     return [
         f"--filename={path}"
         for path in sorted(folder.glob("gateway.networking.k8s.io_*s.yaml"))
@@ -249,9 +247,7 @@ def _run_kubectl(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ClusterError(
-            f"`kubectl {words[0]}` cannot be run or does not end: {error}"
-        ) from error
+        raise ClusterError(f"`kubectl {words[0]}` did not run or did not end: {error}") from error
     if done.returncode:
         raise ClusterError(f"`kubectl {' '.join(words[:2])}` failed: {done.stderr.strip()[-2000:]}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Where everything of one cluster lies: its folder on disk and its addresses."""
+"""The folder and the network addresses of a cluster."""
 
 import hashlib
 import os
@@ -15,23 +15,23 @@ DEFAULT_STATE = PROJECT / ".storefleet" / "cluster"
 DEFAULT_BLOCK = "10.200.0.0/16"
 NODE_NAME = "storefleet"
 CLUSTER_DOMAIN = "cluster.local"
-#: Folders of the machine that the node sees its own version of; programs have some of these paths built in.
+#: Folders that the node replaces by its own; some programs have these paths built in.
 NODE_FOLDERS = {"lib": Path("/var/lib"), "log": Path("/var/log")}
 NODE_RUN = Path("/run")
 NODE_LINK = "eth0"
-#: In which the first packet of each connection of a pod waits for its verdict.
+#: Netfilter queue in which the first packet of a pod's connection waits for its verdict.
 PACKET_QUEUE = 100
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The state folder: all that a cluster keeps."""
+    """The state folder of a cluster and the paths in it."""
 
     state: Path
 
     @cached_property
     def name(self) -> str:
-        """The cluster's name among others of this machine, in cgroups."""
+        """The cluster's unique name on this machine, used for its cgroups."""
         return f"storefleet-{hashlib.sha256(os.fsencode(self.state)).hexdigest()[:8]}"
 
     @property
@@ -67,15 +67,16 @@ class Layout:
         return self.state / "volumes"
 
     def get_node_folder(self, folder: str) -> Path:
-        """Where the node's version of one of NODE_FOLDERS lies."""
+        """Return the path of the node's version of one of NODE_FOLDERS."""
         return self.state / "node" / folder
 
     def list_folders(self) -> list[Path]:
+        """List all folders below the state folder."""
         own = [self.programs, self.certificates, self.configuration, self.logs, self.volumes]
         return [*own, *(self.get_node_folder(folder) for folder in NODE_FOLDERS)]
 
     def create_folders(self) -> None:
-        """Private as a whole; inside, what pods may see has the modes that programs give it."""
+        """Create the folders; the state folder is private, its content has the programs' modes."""
         self.state.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o700)
         for folder in self.list_folders():
@@ -84,27 +85,26 @@ class Layout:
 
 @dataclass(frozen=True)
 class Network:
-    """The addresses of a cluster, all from one block: a link to the machine, Services, pods."""
+    """The addresses of a cluster, all from one /16 block: the link, Services and pods."""
 
     block: IPv4Network
 
     @classmethod
     def parse(cls, text: str) -> "Network":
+        """Parse the value of --block; raise ClusterError unless it is an IPv4 /16."""
         try:
             block = IPv4Network(text)
         except ValueError as error:
             raise ClusterError(
-                f"--block {text}: {error}. Give an IPv4 block such as {DEFAULT_BLOCK}."
+                f"--block {text}: {error}. Pass an IPv4 block such as {DEFAULT_BLOCK}."
             ) from error
         if block.prefixlen != 16:
-            raise ClusterError(
-                f"--block {text}: the block has to be a /16, such as {DEFAULT_BLOCK}."
-            )
+            raise ClusterError(f"--block {text}: the block must be a /16, such as {DEFAULT_BLOCK}.")
         return cls(block)
 
     @property
     def link(self) -> str:
-        """The machine's end of the link to the node."""
+        """The name of the machine's end of the link to the node."""
         first, second = self.block.network_address.packed[:2]
         return f"bare-{first}-{second}"
 

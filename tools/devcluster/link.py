@@ -1,4 +1,7 @@
-"""The machine's end of the link to the node, and the routes over it: all that the machine's network gets."""
+"""Create and remove the network link between machine and node, with its routes.
+
+Nothing else of the machine's network is changed.
+"""
 
 import contextlib
 import json
@@ -15,12 +18,12 @@ from tools.devcluster.waiting import wait_until
 
 INTERFACE_ROOT = Path("/sys/class/net")
 REMOVAL_TIMEOUT_S = 15.0
-#: The kernel keeps this much of an interface's alias, in which the cluster's folder stands.
+#: Limit of an interface's alias in the kernel; the alias contains the cluster's folder.
 MAX_ALIAS_LENGTH = 250
 
 
 def attach_link(layout: Layout, network: Network, node: ProcessIdentity) -> None:
-    """The machine's end of the link, with routes to Services and pods behind it."""
+    """Create the link to the node's network namespace, and routes to Services and pods."""
     detach_link(layout, network)
     link = network.link
     peer = ["peer", "name", NODE_LINK, "netns", str(node.pid)]
@@ -37,43 +40,45 @@ def attach_link(layout: Layout, network: Network, node: ProcessIdentity) -> None
 
 
 def detach_link(layout: Layout, network: Network) -> None:
-    """Takes the link away if it is this cluster's; its addresses and routes go with it."""
+    """Remove the link, with its addresses and routes, if it belongs to this cluster."""
     folder = INTERFACE_ROOT / network.link
     with contextlib.suppress(OSError):
         if folder.joinpath("ifalias").read_text(encoding="utf-8").strip() in {
             "",
             _make_alias(layout),
         }:
-            # The kernel takes it away by itself soon after the node has ended, so it may be gone by now.
+            # The kernel removes the link soon after the node ended, possibly before this command.
             with contextlib.suppress(ClusterError):
                 commands.run_command(["ip", "link", "delete", network.link])
             wait_until(lambda: not folder.exists(), REMOVAL_TIMEOUT_S)
 
 
 def check_block_available(layout: Layout, network: Network) -> None:
-    """Refuses a block that this machine or another cluster uses already."""
+    """Raise ClusterError when this machine or another cluster uses the block."""
     check_routes(
         network, json.loads(commands.run_command(["ip", "-json", "route", "show", "table", "all"]))
     )
     owner = _read_link_owner(network)
     if owner and owner != _make_alias(layout):
         raise ClusterError(
-            f"{network.block} belongs to the cluster in {owner}. Bring that down, or give another block with --block."
+            f"{network.block} belongs to the cluster in {owner}. Stop that cluster, or choose "
+            "another block with --block."
         )
 
 
 def check_routes(network: Network, routes: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ClusterError when a route of another interface overlaps the block."""
     for route in routes:
         block = _parse_destination(route["dst"])
         if block.prefixlen and block.overlaps(network.block) and route.get("dev") != network.link:
             raise ClusterError(
-                f"{network.block} is in use here: a route to {block} on {route.get('dev')}. "
-                "Give another block: `bare-cluster up --block 10.201.0.0/16`."
+                f"{network.block} is in use: {route.get('dev')} has a route to {block}. "
+                "Choose another block: `bare-cluster up --block 10.201.0.0/16`."
             )
 
 
 def _parse_destination(destination: str) -> IPv4Network:
-    """Of a route; `default` and destinations of other families overlap nothing of interest."""
+    """Parse a route's destination; `default` and IPv6 become 0.0.0.0/0, which is ignored."""
     try:
         return IPv4Network(destination)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The objects that every cluster begins with, and where the API keeps each."""
+"""Make the objects that every cluster starts with, and their paths in the API."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,12 +23,14 @@ _COLLECTIONS = {
 
 
 def make_api_path(manifest: Manifest) -> str:
+    """Make the API path of an object."""
     metadata = manifest["metadata"]
     collection = _COLLECTIONS[manifest["kind"]].format(namespace=metadata.get("namespace"))
     return f"{collection}/{metadata['name']}"
 
 
 def make_manifests(network: Network) -> list[Manifest]:
+    """Make the StorageClass, the DNS Service and the roles of the cluster's own programs."""
     return [
         make_storage_class(),
         *make_dns(network),
@@ -65,13 +67,13 @@ def make_storage_class() -> Manifest:
         },
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
-        # Simulated nodes may stand beside the real one: the pod's node says where its folder is.
+        # Simulated nodes can exist beside the real one; the pod's node decides where the folder is.
         "volumeBindingMode": "WaitForFirstConsumer",
     }
 
 
 def make_dns(network: Network) -> list[Manifest]:
-    """The Service that pods ask; the server behind it is a process of the node."""
+    """Make the Service and endpoints of the name server, which is a process of the node."""
     labels = {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}
     service = {
         "apiVersion": "v1",
@@ -98,7 +100,7 @@ def make_dns(network: Network) -> list[Manifest]:
 
 
 def make_role(user: str, *rules: Manifest) -> list[Manifest]:
-    """A role for one user, and its binding, all under the user's name."""
+    """Make a ClusterRole for one user and its binding, both named like the user."""
     role = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRole",

@@ -1,6 +1,7 @@
-"""The inside of the node: its own mounts, network and name, made by its first process before anything else runs.
+"""Set up the node's mounts, network and host name from inside its namespaces.
 
-All of it belongs to namespaces that end with that process, however it ends. So nothing here is ever undone.
+The node's first process does this before it starts anything else. All of it belongs to namespaces
+that end with that process, so nothing here is undone.
 """
 
 import ctypes
@@ -30,15 +31,15 @@ _BIND, _RECURSIVE, _SHARED = 0x1000, 0x4000, 1 << 20
 
 
 def prepare_node(layout: Layout, network: Network) -> None:
-    """Turns fresh namespaces into a node; the machine's side of the link comes from outside."""
+    """Set up fresh namespaces as a node; the link is created by `up` from outside."""
     socket.sethostname(NODE_NAME)
-    # Pods may ask for mounts that they see appear, which needs sharing, among ourselves.
+    # Mount propagation to pods needs shared mounts; they are shared within the node only.
     mount(None, Path("/"), flags=_RECURSIVE | _SHARED)
     hide_host_folders(
         layout, needed={layout.state, PROJECT, Path(sys.prefix), *list_program_folders(layout)}
     )
     bind_path(layout.configuration / "hosts", Path("/etc/hosts"))
-    # The machine's own name server is out of reach, and waiting for it would hold up every pull of a missing image.
+    # The machine's name server is unreachable, and each pull of a missing image would wait for it.
     if (names := Path("/etc/resolv.conf")).exists():
         bind_path(layout.configuration / "resolv.conf", names)
     for name in KUBELET_KERNEL_SETTINGS:
@@ -55,14 +56,14 @@ def list_program_folders(layout: Layout) -> set[Path]:
 
 
 def hide_host_folders(layout: Layout, *, needed: Iterable[Path]) -> None:
-    """Hides the machine's /var/lib, /var/log and /run behind the node's own, but for what is needed from there."""
+    """Replace /var/lib, /var/log and /run by the node's own, except for the `needed` paths."""
     opened = {path: os.open(path, os.O_PATH) for path in sorted(needed) if path.exists()}
     sources = {
-        shown: os.open(layout.get_node_folder(name), os.O_PATH)
-        for name, shown in NODE_FOLDERS.items()
+        target: os.open(layout.get_node_folder(name), os.O_PATH)
+        for name, target in NODE_FOLDERS.items()
     }
-    for shown, descriptor in sources.items():
-        bind_descriptor(descriptor, shown)
+    for target, descriptor in sources.items():
+        bind_descriptor(descriptor, target)
     mount("tmpfs", NODE_RUN, filesystem="tmpfs", data="mode=755")
     for path, descriptor in opened.items():
         if path.exists():
@@ -73,7 +74,7 @@ def hide_host_folders(layout: Layout, *, needed: Iterable[Path]) -> None:
 
 
 def bind_descriptor(descriptor: int, target: Path) -> None:
-    """By descriptor, as the path of it may be hidden by now."""
+    """Bind-mount an open folder, whose path may be hidden by an earlier mount."""
     bind_path(Path(f"/proc/self/fd/{descriptor}"), target)
     os.close(descriptor)
 
@@ -90,7 +91,10 @@ def mount(
     flags: int = 0,
     data: str | None = None,
 ) -> None:
-    """The system call; the command of that name would resolve a descriptor's path to the one that is hidden by now."""
+    """Mount a file system by the system call, without the program of that name.
+
+    That program would resolve a descriptor's path to the original path, which may be hidden.
+    """
     arguments = [
         None if text is None else os.fsencode(text)
         for text in (source, str(target), filesystem, data)
@@ -99,12 +103,13 @@ def mount(
     if libc.mount(arguments[0], arguments[1], arguments[2], ctypes.c_ulong(flags), arguments[3]):
         reason = os.strerror(ctypes.get_errno())
         raise ClusterError(
-            f"mounting {source or 'anew'} on {target} failed: {reason}. Root with CAP_SYS_ADMIN is needed."
+            f"Mounting {source or 'with new flags'} on {target} failed: {reason}. "
+            "Root with CAP_SYS_ADMIN is needed."
         )
 
 
 def configure_network(network: Network) -> None:
-    """The node's end of the link, the way out, and forwarding between pods."""
+    """Configure the node's end of the link, the default route, forwarding and packet rules."""
     wait_for_link()
     commands.run_command(["ip", "link", "set", "lo", "up"])
     commands.run_command(
@@ -118,9 +123,10 @@ def configure_network(network: Network) -> None:
 
 
 def make_packet_rules(network: Network) -> list[list[str]]:
-    """New connections of pods wait for the verdict of NetworkPolicies; those from node and machine are free.
+    """Make iptables rules that queue new connections of pods for kube-network-policies.
 
-    Here a Service's address is replaced already by its pod's, and the sender's is still its own.
+    Connections from node and machine are not filtered. In POSTROUTING a Service's address is
+    already replaced by its pod's, and the sender's address is still its own.
     """
     queue = ["--jump", "NFQUEUE", "--queue-num", str(PACKET_QUEUE)]
     return [
@@ -137,6 +143,7 @@ def wait_for_link() -> None:
     while NODE_LINK not in {name for _, name in socket.if_nameindex()}:
         if time.monotonic() > give_up:
             raise ClusterError(
-                "no link to the machine appeared: `bare-cluster up` was ended. Run it again."
+                f"No link to the machine appeared within {LINK_TIMEOUT_S:.0f} s: `bare-cluster up` "
+                "was ended. Run it again."
             )
         time.sleep(0.01)

@@ -1,6 +1,7 @@
-"""The node's first process: started in namespaces of its own, found again, and ended with all that is in them.
+"""Start, find and end the node's first process, the supervisor, from outside the node.
 
-A cluster is found by what its processes carry in their environment, so no record of them can be lost or out of date.
+Processes of a cluster are found by a variable in their environment, so there is no record of
+process ids that could be lost or outdated.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from tools.devcluster import files
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
-from tools.devcluster.programs import make_own_command
+from tools.devcluster.process_table import make_own_command
 from tools.devcluster.waiting import wait_until
 
 TAG_VARIABLE = "STOREFLEET_BARE_CLUSTER"
@@ -24,18 +25,19 @@ _NAMESPACES = ("--pid", "--mount", "--net", "--uts", "--ipc")
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process number and its start, so that a later process of that number is told apart."""
+    """A process id with its start time, which distinguishes later processes with that id."""
 
     pid: int
     started: str
 
     @property
     def is_alive(self) -> bool:
+        """Whether exactly this process still exists."""
         return read_identity(self.pid) == self
 
 
 def read_identity(pid: int) -> ProcessIdentity | None:
-    """The process of that number; a zombie counts as gone."""
+    """Read the identity of a process; return None when it is gone or a zombie."""
     try:
         fields = (
             Path(f"/proc/{pid}/stat")
@@ -49,27 +51,30 @@ def read_identity(pid: int) -> ProcessIdentity | None:
 
 
 def find_tagged_processes(state: Path) -> list[ProcessIdentity]:
-    """Processes of this cluster outside the node and its first process inside; children carry nothing."""
-    wanted = os.fsencode(f"{TAG_VARIABLE}={state}")
+    """Find the processes with this cluster's variable: helpers outside and the supervisor inside.
+
+    The supervisor does not pass the variable on to its children.
+    """
+    tag = os.fsencode(f"{TAG_VARIABLE}={state}")
     found = []
     for pid in _list_pids():
         with contextlib.suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if tag in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(read_identity(pid))
     return [identity for identity in found if identity is not None]
 
 
 def find_node_process(state: Path) -> ProcessIdentity | None:
-    """The process that is the node: the first of its own process namespace."""
+    """Find the supervisor: the first process of its PID namespace."""
     for identity in find_tagged_processes(state):
-        numbers = read_namespace_pids(identity.pid)
-        if len(numbers) > 1 and numbers[-1] == 1:
+        pids = read_namespace_pids(identity.pid)
+        if len(pids) > 1 and pids[-1] == 1:
             return identity
     return None
 
 
 def read_namespace_pids(pid: int) -> list[int]:
-    """A process's numbers, from the outermost namespace inwards."""
+    """Read the ids of a process, from the outermost PID namespace inwards."""
     with contextlib.suppress(OSError):
         for line in (
             Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -80,7 +85,7 @@ def read_namespace_pids(pid: int) -> list[int]:
 
 
 def map_host_pids(node: ProcessIdentity) -> dict[int, int]:
-    """For each process directly in the node: its number there → its number on the machine."""
+    """Map the id inside the node to the id on the machine, for processes directly in the node."""
     space = _read_pid_namespace(node.pid)
     return {
         read_namespace_pids(pid)[-1]: pid
@@ -101,7 +106,7 @@ def _list_pids() -> Iterator[int]:
 
 
 def start_node(layout: Layout) -> ProcessIdentity:
-    """The node's first process in fresh namespaces, waiting for its link."""
+    """Start the supervisor in new namespaces; it waits for its network link."""
     command = [
         "unshare",
         "--fork",
@@ -111,10 +116,10 @@ def start_node(layout: Layout) -> ProcessIdentity:
         *_NAMESPACES,
     ]
     environment = {**os.environ, TAG_VARIABLE: str(layout.state), "PYTHONDONTWRITEBYTECODE": "1"}
-    log = layout.logs / "keeper.log"
+    log = layout.logs / "supervisor.log"
     with log.open("ab") as output:
         outer = subprocess.Popen(
-            [*command, *make_own_command("keep", layout)],
+            [*command, *make_own_command("supervise", layout)],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -124,20 +129,20 @@ def start_node(layout: Layout) -> ProcessIdentity:
         )
     found: list[ProcessIdentity] = []
 
-    def appeared() -> bool:
+    def has_appeared_or_ended() -> bool:
         found[:] = filter(None, [find_node_process(layout.state)])
         return bool(found) or outer.poll() is not None
 
-    if not wait_until(appeared, TIMEOUT_S) or not found:
+    if not wait_until(has_appeared_or_ended, TIMEOUT_S) or not found:
         end_node(layout)
         raise ClusterError(
-            f"The node's first process did not start: {files.read_last_line(log)} See {log}."
+            f"The node's supervisor did not start: {files.read_last_line(log)} See {log}."
         )
     return found[0]
 
 
 def end_node(layout: Layout) -> bool:
-    """Ends every process of the cluster, and with the last one its mounts and networks; says whether there was one."""
+    """End every process of the cluster, with mounts and networks; return whether there was one."""
     node = find_node_process(layout.state)
     if node is not None:
         send_signal(node, signal.SIGTERM)
@@ -145,16 +150,17 @@ def end_node(layout: Layout) -> bool:
     left = find_tagged_processes(layout.state)
     for identity in left:
         send_signal(identity, signal.SIGKILL)
-    # The kernel ends a first process only after everything in its namespace.
+    # The kernel ends the first process of a namespace only after all others in it.
     if not wait_until(lambda: not any(identity.is_alive for identity in left), TIMEOUT_S):
         raise ClusterError(
-            f"Processes {[identity.pid for identity in left]} do not end even when killed. Try again."
+            f"The processes {[identity.pid for identity in left]} did not end after SIGKILL. "
+            "Run the command again."
         )
     return node is not None or bool(left)
 
 
 def send_signal(identity: ProcessIdentity, number: signal.Signals) -> None:
-    """Signals exactly this process."""
+    """Send a signal to exactly this process, never to a later one with its id."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(identity.pid)
         try:

@@ -1,4 +1,4 @@
-"""What was chosen when the cluster was brought up, kept in its folder."""
+"""The options of `bare-cluster up` that a cluster keeps across restarts."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from tools.devcluster.layout import DEFAULT_BLOCK, NODE_FOLDERS, NODE_RUN, Layou
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """The block of addresses, and where requests are logged."""
+    """The block of addresses and the file of the audit log."""
 
     block: str = DEFAULT_BLOCK
     audit_log: Path | None = None
@@ -21,6 +21,7 @@ class ClusterSettings:
 
 
 def read_settings(layout: Layout) -> ClusterSettings:
+    """Read the settings; return the defaults before the first start."""
     found = files.read_json(layout.settings) or {}
     audit_log = found.get("audit_log")
     return ClusterSettings(
@@ -29,6 +30,7 @@ def read_settings(layout: Layout) -> ClusterSettings:
 
 
 def write_settings(layout: Layout, settings: ClusterSettings) -> None:
+    """Write the settings to the state folder."""
     audit_log = str(settings.audit_log) if settings.audit_log else None
     files.write_json(layout.settings, {"block": settings.block, "audit_log": audit_log})
 
@@ -36,12 +38,16 @@ def write_settings(layout: Layout, settings: ClusterSettings) -> None:
 def merge_options(
     current: ClusterSettings, *, block: str | None, audit_log: str | None, exists: bool
 ) -> ClusterSettings:
-    """The options over what is kept; the addresses of a cluster that exists stand in its certificates and data."""
+    """Apply command-line options to the current settings; None keeps a setting.
+
+    The addresses of an existing cluster cannot change: its certificates and data contain them.
+    """
     if block is not None:
         Network.parse(block)
         if exists and block != current.block:
             raise ClusterError(
-                f"This cluster has {current.block} already. `bare-cluster reset`, then choose another block."
+                f"This cluster uses {current.block} already. To choose another block, run "
+                "`bare-cluster reset` first."
             )
         current = replace(current, block=block)
     if audit_log is not None:
@@ -54,8 +60,11 @@ def _check_audit_log(audit_log: str) -> Path:
     hidden = (*NODE_FOLDERS.values(), NODE_RUN)
     if any(path.is_relative_to(folder) for folder in hidden):
         raise ClusterError(
-            f"--audit-log {path}: the node has its own {', '.join(map(str, hidden))}. Give another folder."
+            f"--audit-log {path}: the node has its own {', '.join(map(str, hidden))}. "
+            "Choose another folder."
         )
     if not path.parent.is_dir():
-        raise ClusterError(f"--audit-log {path}: there is no folder {path.parent}. Make it first.")
+        raise ClusterError(
+            f"--audit-log {path}: the folder {path.parent} does not exist. Create it first."
+        )
     return path

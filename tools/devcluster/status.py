@@ -1,4 +1,4 @@
-"""How the cluster is: each process, the API server, the node, names; and what is wrong, in words."""
+"""Check a cluster: its processes, API server, node and name server, with problems in words."""
 
 import time
 from dataclasses import asdict, dataclass, field
@@ -9,14 +9,14 @@ from tools.devcluster import control, dns, files, processes, settings
 from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import NODE_NAME, Layout, Network
-from tools.devcluster.programs import read_processes
+from tools.devcluster.process_table import read_processes
 
 NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 
 
 @dataclass
 class ClusterStatus:
-    """What `status` shows; healthy when nothing is wrong."""
+    """The result of a check; healthy without problems."""
 
     state: str
     kubeconfig: str
@@ -35,10 +35,11 @@ class ClusterStatus:
 
 
 def read_status(layout: Layout) -> ClusterStatus:
+    """Check the cluster; every problem names its next step where there is one."""
     status = ClusterStatus(state=str(layout.state), kubeconfig=str(layout.kubeconfig))
     node = processes.find_node_process(layout.state)
     if node is None:
-        status.problems.append("The cluster is not up: `bare-cluster up` brings it up.")
+        status.problems.append("The cluster is not running. Start it with `bare-cluster up`.")
         return status
     status.up = True
     network = settings.read_settings(layout).network
@@ -50,7 +51,7 @@ def read_status(layout: Layout) -> ClusterStatus:
     _check_api(layout, network, status)
     if not dns.is_api_name_resolved(network):
         status.problems.append(
-            f"The name server at {network.node} does not know {dns.API_NAME}: see coredns.log."
+            f"The name server at {network.node} does not resolve {dns.API_NAME}. See coredns.log."
         )
     return status
 
@@ -58,18 +59,18 @@ def read_status(layout: Layout) -> ClusterStatus:
 def _check_processes(
     layout: Layout, node: processes.ProcessIdentity, status: ClusterStatus
 ) -> None:
-    seen = {process.name: process for process in control.send_command(layout.state, "list")}
-    outer = processes.map_host_pids(node)
+    current = {process.name: process for process in control.send_command(layout.state, "list")}
+    host_pids = processes.map_host_pids(node)
     for name in read_processes(layout):
-        process = seen.get(name, control.ProcessStatus(name, "stopped", None, 0.0, 0, ""))
-        shown = process.as_json() | {"pid": outer.get(process.pid or 0)}
-        status.processes.append(shown)
+        process = current.get(name, control.ProcessStatus(name, "stopped", None, 0.0, 0, ""))
+        host_pid = host_pids.get(process.pid or 0)
+        status.processes.append(process.as_json() | {"pid": host_pid})
         if process.state == "running":
             continue
         log = layout.logs / f"{name}.log"
-        why = f" {process.message}: {files.read_last_line(log)}" if process.message else ""
+        reason = f" {process.message}: {files.read_last_line(log)}" if process.message else ""
         step = f"See {log}." if process.message else f"`bare-cluster start {name}` starts it."
-        status.problems.append(f"{name} is {process.state}.{why} {step}")
+        status.problems.append(f"{name} is {process.state}.{reason} {step}")
 
 
 def _check_api(layout: Layout, network: Network, status: ClusterStatus) -> None:
@@ -78,14 +79,14 @@ def _check_api(layout: Layout, network: Network, status: ClusterStatus) -> None:
         api.get_text("/readyz", timeout_s=3)
         status.node = describe_node_condition(api.get(NODE_PATH, timeout_s=3))
     except (ApiError, OSError) as error:
-        status.problems.append(f"The API server: {error}")
+        status.problems.append(f"The API server does not answer: {error}")
         return
     if status.node != "Ready":
         status.problems.append(f"The node is not ready: {status.node}")
 
 
 def describe_node_condition(node: dict[str, Any]) -> str:
-    """`Ready`, or what keeps the node from it."""
+    """Return `Ready`, or the reason why the node is not ready."""
     for condition in _list_conditions(node):
         if condition["type"] == "Ready":
             if condition["status"] == "True":
@@ -95,14 +96,13 @@ def describe_node_condition(node: dict[str, Any]) -> str:
 
 
 def format_status(status: ClusterStatus) -> str:
-    """For a terminal."""
+    """Format a status as text for a terminal."""
     lines = [f"state       {status.state}", f"kubeconfig  {status.kubeconfig}"]
     if status.up:
         lines += [f"server      {status.server}", f"node        {status.node}", ""]
     for process in status.processes:
-        since = (
-            f"for {time.time() - process['since']:.0f} s" if process["state"] == "running" else ""
-        )
+        age_s = time.time() - process["since"]
+        since = f"for {age_s:.0f} s" if process["state"] == "running" else ""
         restarts = f"{process['restarts']} restarts" if process["restarts"] else ""
         words = (
             f"{process['name']:24}",
@@ -112,22 +112,26 @@ def format_status(status: ClusterStatus) -> str:
             restarts,
         )
         lines.append("  ".join(filter(None, words)))
-    lines += ["", *(f"! {problem}" for problem in status.problems)] if status.problems else []
+    if status.problems:
+        lines += ["", *(f"! {problem}" for problem in status.problems)]
     return "\n".join(lines)
 
 
 def is_node_ready(api: ApiClient, *, since: float) -> bool:
-    """Whether the node is ready and was heard of since then: an earlier life's word may still stand."""
+    """Whether the node is ready and sent a heartbeat since the Unix time `since`.
+
+    The condition of an earlier run may still be stored, so readiness alone is not enough.
+    """
     try:
         node = api.get(NODE_PATH)
     except ApiError:
         return False
-    heard = [
+    heartbeats = [
         _parse_timestamp(one["lastHeartbeatTime"])
         for one in _list_conditions(node)
         if one["type"] == "Ready"
     ]
-    return describe_node_condition(node) == "Ready" and max(heard, default=0.0) >= int(since)
+    return describe_node_condition(node) == "Ready" and max(heartbeats, default=0.0) >= int(since)
 
 
 def _parse_timestamp(stamp: str) -> float:

@@ -1,4 +1,7 @@
-"""Brings a cluster up, from whatever is there: nothing, the data of an earlier life, or a cluster that runs."""
+"""Start a cluster, from any state: nothing, the data of an earlier run, or a running cluster.
+
+Start-up converges: each step reads the actual state, so the same command continues after a kill.
+"""
 
 import time
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
 from tools.devcluster.manifests import make_api_path, make_manifests
-from tools.devcluster.programs import (
+from tools.devcluster.process_table import (
     FIRST_PROCESSES,
     SECOND_PROCESSES,
     ProcessSpec,
@@ -47,7 +50,7 @@ KUBECONFIG_USERS = (
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What the command line of `up` says; None leaves a setting as it is."""
+    """The options of `bare-cluster up`; None keeps a setting."""
 
     cache: Path
     block: str | None = None
@@ -55,11 +58,11 @@ class UpOptions:
 
 
 def start_cluster(layout: Layout, options: UpOptions) -> str:
-    """Converges; returns what to tell."""
+    """Start the cluster and wait until it is ready; return a message for the terminal."""
     began = time.monotonic()
     layout.create_folders()
-    with files.lock_folder(layout.state, purpose="bring the cluster up"):
-        # One that does not listen was started by an `up` that was killed before it had made the link.
+    with files.lock_folder(layout.state, purpose="start the cluster"):
+        # A supervisor that does not listen is left from an `up` that was killed before the link.
         running = processes.find_node_process(layout.state) is not None and control.is_listening(
             layout.state
         )
@@ -72,17 +75,20 @@ def start_cluster(layout: Layout, options: UpOptions) -> str:
         if not running:
             _start_node(layout, settings.network)
         elif not changed and not built and health.read_status(layout).is_healthy:
-            return f"already up: KUBECONFIG={layout.kubeconfig}"
+            return f"already running: KUBECONFIG={layout.kubeconfig}"
         heard_since = 0.0 if running and _is_kubelet_unchanged(layout, changed) else time.time()
         pause = builds.locate_programs(options.cache)["pause"]
         _start_processes(
             layout, settings.network, changed=changed, pause=pause, ready_since=heard_since
         )
-    return f"up in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
+    return f"ready in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
 
 
 def _is_kubelet_unchanged(layout: Layout, changed: list[str]) -> bool:
-    """Then it has said long ago that its node is ready, and says so again only after minutes."""
+    """Whether the kubelet keeps running.
+
+    It then reported its node ready long ago, and reports it again only after minutes.
+    """
     runs = {
         process.name
         for process in control.send_command(layout.state, "list")
@@ -93,7 +99,7 @@ def _is_kubelet_unchanged(layout: Layout, changed: list[str]) -> bool:
 
 def _apply_options(layout: Layout, options: UpOptions, *, exists: bool) -> chosen.ClusterSettings:
     kept = chosen.read_settings(layout)
-    chosen.write_settings(layout, kept)  # tells, from now on, that the folder is a cluster's
+    chosen.write_settings(layout, kept)  # marks the folder as a cluster's
     settings = chosen.merge_options(
         kept, block=options.block, audit_log=options.audit_log, exists=exists
     )
@@ -103,32 +109,33 @@ def _apply_options(layout: Layout, options: UpOptions, *, exists: bool) -> chose
 
 
 def _start_node(layout: Layout, network: Network) -> None:
-    """Fresh namespaces, after what a killed life may have left of processes, link and cgroups."""
+    """Start the supervisor after removing processes, link and cgroups of a killed run."""
     processes.end_node(layout)
     cgroups.remove_cgroups(layout)
     cgroups.create_cgroups(layout)
     link.attach_link(layout, network, processes.start_node(layout))
-    log = layout.logs / "keeper.log"
+    log = layout.logs / "supervisor.log"
     if not wait_until(lambda: _is_supervisor_listening(layout), READY_TIMEOUT_S):
         raise ClusterError(
-            f"The node's first process does not answer: {files.read_last_line(log)} See {log}."
+            f"The node's supervisor does not answer: {files.read_last_line(log)} See {log}."
         )
 
 
 def _is_supervisor_listening(layout: Layout) -> bool:
-    """Whether the first process listens; when it has ended, waiting is over."""
+    """Whether the supervisor listens; raise ClusterError when it has ended."""
     if processes.find_node_process(layout.state) is None:
-        log = layout.logs / "keeper.log"
-        raise ClusterError(
-            f"The node's first process ended: {files.read_last_line(log)} See {log}."
-        )
+        log = layout.logs / "supervisor.log"
+        raise ClusterError(f"The node's supervisor ended: {files.read_last_line(log)} See {log}.")
     return control.is_listening(layout.state)
 
 
 def _write_files(
     layout: Layout, settings: chosen.ClusterSettings, *, cache: Path, is_new: bool
 ) -> list[str]:
-    """Certificates, configuration and the table of processes; returns the processes that run with other arguments."""
+    """Write certificates, configuration and the process table.
+
+    Returns the names of running processes whose arguments changed.
+    """
     network, programs = settings.network, builds.locate_programs(cache)
     if is_new:
         certificates.create_certificates(layout.certificates, network)
@@ -145,7 +152,7 @@ def _is_changed(before: ProcessSpec | None, now: ProcessSpec) -> bool:
 
 
 def _link_programs(layout: Layout, programs: dict[str, Path]) -> None:
-    """The programs under their names, for people and for PATH."""
+    """Link the programs into the state folder's bin, for use on PATH."""
     for name, program in programs.items():
         link = layout.programs / name
         if not link.is_symlink() or link.readlink() != program:
@@ -193,41 +200,42 @@ def _write_configuration(layout: Layout, network: Network, *, runc: Path) -> Non
 def _start_processes(
     layout: Layout, network: Network, *, changed: list[str], pause: Path, ready_since: float
 ) -> None:
-    """Starts what does not run, and waits until everything answers."""
+    """Start the processes in order and wait until each part of the cluster works."""
     stop_processes(layout, changed)
     control.send_command(layout.state, "start", FIRST_PROCESSES)
     api = ApiClient(network, certificates=layout.certificates, user="admin")
     _wait_for(layout, "the API server answers", lambda: _is_api_ready(api))
     control.send_command(layout.state, "start", SECOND_PROCESSES)
-    _wait_for(layout, "the first objects are there", lambda: _has_applied_manifests(api, network))
+    _wait_for(layout, "the first objects exist", lambda: _has_applied_manifests(api, network))
     control.send_command(layout.state, "start", tuple(read_processes(layout)))
-    _wait_for(layout, "containerd takes images", lambda: _has_pause_image(layout, pause))
-    _wait_for(layout, "names are answered", lambda: dns.is_api_name_resolved(network))
-    _wait_for(layout, "pods have an account", lambda: _has_default_account(api))
+    _wait_for(layout, "containerd imports images", lambda: _has_pause_image(layout, pause))
+    _wait_for(layout, "the name server answers", lambda: dns.is_api_name_resolved(network))
+    _wait_for(layout, "the default service account exists", lambda: _has_default_account(api))
     _wait_for(layout, "the node is ready", lambda: health.is_node_ready(api, since=ready_since))
 
 
 def stop_processes(layout: Layout, names: list[str]) -> None:
-    """Stops processes, and returns when they have ended."""
+    """Stop processes and wait until they have ended."""
     if not names:
         return
     control.send_command(layout.state, "stop", tuple(names))
 
-    def ended() -> bool:
-        seen = {
+    def have_ended() -> bool:
+        states = {
             process.name: process.state for process in control.send_command(layout.state, "list")
         }
-        return all(seen.get(name, "stopped") == "stopped" for name in names)
+        return all(states.get(name, "stopped") == "stopped" for name in names)
 
-    if not wait_until(ended, READY_TIMEOUT_S):
+    if not wait_until(have_ended, READY_TIMEOUT_S):
         raise ClusterError(f"{', '.join(names)} did not end. See the logs in {layout.logs}.")
 
 
-def _wait_for(layout: Layout, what: str, done: Callable[[], bool]) -> None:
+def _wait_for(layout: Layout, condition: str, done: Callable[[], bool]) -> None:
     if not wait_until(done, READY_TIMEOUT_S, interval_s=0.1):
         problems = "\n".join(health.read_status(layout).problems)
         raise ClusterError(
-            f"Waited {READY_TIMEOUT_S:.0f} s in vain until {what}.\n{problems}\nLogs: {layout.logs}"
+            f"Waited {READY_TIMEOUT_S:.0f} s until {condition}, without success.\n{problems}\n"
+            f"Logs: {layout.logs}"
         )
 
 
@@ -239,7 +247,10 @@ def _is_api_ready(api: ApiClient) -> bool:
 
 
 def _has_applied_manifests(api: ApiClient, network: Network) -> bool:
-    """The API server makes the namespaces and roles that the first objects need a moment after its start."""
+    """Apply the first objects; return False while the API server is not ready for them.
+
+    It creates the namespaces and roles that they need shortly after its start.
+    """
     try:
         for manifest in make_manifests(network):
             api.apply(make_api_path(manifest), manifest)
@@ -247,7 +258,7 @@ def _has_applied_manifests(api: ApiClient, network: Network) -> bool:
         if error.status in {0, 403, 404, 409, 429, 500, 503}:
             return False
         raise ClusterError(
-            f"The API server refuses what every cluster begins with: {error}"
+            f"The API server rejects an object that every cluster starts with: {error}"
         ) from error
     return True
 

@@ -1,4 +1,8 @@
-"""The default StorageClass: a folder for each claim, made when its pod has a node, gone with the claim."""
+"""Provision volumes for the default StorageClass: a folder for each claim.
+
+The folder is created when the scheduler has chosen a node for the claim's pod, and removed with
+the claim. It runs as the process `volumes` of the node.
+"""
 
 import queue
 import shutil
@@ -25,7 +29,7 @@ ApiObject = Mapping[str, Any]
 
 
 def needs_volume(claim: ApiObject) -> bool:
-    """Whether the claim is ours to serve, and its pod has got a node."""
+    """Whether the claim is of this class, without a volume, and its pod has a node."""
     metadata, spec = claim["metadata"], claim["spec"]
     return (
         spec.get("storageClassName") == STORAGE_CLASS
@@ -36,11 +40,12 @@ def needs_volume(claim: ApiObject) -> bool:
 
 
 def is_own_volume(volume: ApiObject) -> bool:
+    """Whether this provisioner created the volume."""
     return bool(volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER)
 
 
 def is_released(volume: ApiObject) -> bool:
-    """Whether the volume's claim is gone, and its data with it."""
+    """Whether the volume's claim was deleted, so that its data can be removed."""
     released = volume.get("status", {}).get("phase") in {"Released", "Failed"}
     return (
         is_own_volume(volume)
@@ -54,7 +59,7 @@ def make_volume_name(claim: ApiObject) -> str:
 
 
 def make_volume(claim: ApiObject, folder: Path) -> dict[str, Any]:
-    """Kept for this very claim, on the node that its pod got."""
+    """Make a volume that is bound to this claim, on the node of the claim's pod."""
     metadata, spec = claim["metadata"], claim["spec"]
     node = {"key": NODE_LABEL, "operator": "In", "values": [metadata["annotations"][SELECTED_NODE]]}
     return {
@@ -82,14 +87,14 @@ def make_volume(claim: ApiObject, folder: Path) -> dict[str, Any]:
 
 @dataclass
 class VolumeProvisioner:
-    """What has been seen last, and what is done about it."""
+    """Creates and removes volumes as claims and volumes change."""
 
     api: ApiClient
     folder: Path
     changes: "queue.Queue[tuple[str, ApiObject]]" = field(default_factory=queue.Queue)
 
     def handle_change(self, kind: str, thing: ApiObject) -> None:
-        """Makes or removes what this object asks for; doing it twice does no harm."""
+        """Create or remove the volume of a changed object; repeated calls change nothing."""
         if kind == CLAIMS_PATH and needs_volume(thing):
             self._create_volume(thing)
         elif kind == VOLUMES_PATH and is_released(thing):
@@ -98,13 +103,13 @@ class VolumeProvisioner:
     def _create_volume(self, claim: ApiObject) -> None:
         if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
             _log_message(
-                f"{_format_name(claim)} wants a raw block volume: this class has folders only"
+                f"{_format_name(claim)} requests a raw block volume; this class has folders only"
             )
             return
         folder = self.folder / make_volume_name(claim)
         if claim["metadata"]["annotations"][SELECTED_NODE] == NODE_NAME:
             folder.mkdir(exist_ok=True)
-            # Whoever the pod runs as may write here; the folder above lets nobody else in.
+            # The pod's user may write here, whoever it is; the parent folder is closed to others.
             folder.chmod(0o777)
         try:
             self.api.create(VOLUMES_PATH, make_volume(claim, folder))
@@ -112,10 +117,10 @@ class VolumeProvisioner:
             if error.status != 409:
                 raise
         else:
-            _log_message(f"made {folder.name} for {_format_name(claim)}")
+            _log_message(f"created {folder.name} for {_format_name(claim)}")
 
     def _remove_volume(self, volume: ApiObject) -> None:
-        """The folder first: while the volume is there, somebody comes back to finish."""
+        """Remove the folder first: as long as the volume exists, the removal is retried."""
         metadata = volume["metadata"]
         remove_folder(self.folder / metadata["name"])
         try:
@@ -127,16 +132,17 @@ class VolumeProvisioner:
             _log_message(f"removed {metadata['name']}")
 
     def remove_orphans(self, known: Iterable[str]) -> None:
-        """Removes folders whose volume was deleted by hand; a young one's volume may be on its way."""
+        """Remove folders whose volume was deleted by hand, unless they were created just now."""
         names = set(known)
         oldest = time.time() - ORPHAN_AGE_S
         for folder in self.folder.iterdir():
             if folder.name not in names and folder.stat().st_mtime < oldest:
-                _log_message(f"removed {folder.name}, which had no volume any more")
+                _log_message(f"removed {folder.name}, which has no volume")
                 remove_folder(folder)
 
 
 def remove_folder(folder: Path) -> None:
+    """Remove a folder; parts that disappear meanwhile are no error."""
     shutil.rmtree(folder, ignore_errors=False, onerror=_ignore_missing)
 
 
@@ -153,7 +159,7 @@ def watch_collection(
     put: Callable[[str, ApiObject], None],
     listed: Callable[[list[str]], None],
 ) -> None:
-    """Everything there is, then every change; again from the start when anything is wrong."""
+    """List a collection, then watch its changes; start over after an error."""
     while True:
         try:
             answer = api.get(path)
@@ -167,32 +173,32 @@ def watch_collection(
                 if event["type"] in {"ADDED", "MODIFIED"}:
                     put(path, event["object"])
         except (ApiError, KeyError, OSError) as error:
-            _log_message(f"looking again at {path}: {error}")
+            _log_message(f"listing {path} again after an error: {error}")
         time.sleep(RETRY_INTERVAL_S)
 
 
 def run_provisioner(layout: Layout, api: ApiClient) -> None:
-    """Serves claims until it is ended."""
-    keeper = VolumeProvisioner(api, layout.volumes)
+    """Serve claims until the process ends."""
+    provisioner = VolumeProvisioner(api, layout.volumes)
 
     def put(kind: str, thing: ApiObject) -> None:
-        keeper.changes.put((kind, thing))
+        provisioner.changes.put((kind, thing))
 
-    for path, listed in ((CLAIMS_PATH, _ignore_names), (VOLUMES_PATH, keeper.remove_orphans)):
+    for path, listed in ((CLAIMS_PATH, _ignore_names), (VOLUMES_PATH, provisioner.remove_orphans)):
         threading.Thread(
             target=watch_collection, args=(api, path, put, listed), name=path, daemon=True
         ).start()
     while True:
-        kind, thing = keeper.changes.get()
+        kind, thing = provisioner.changes.get()
         try:
-            keeper.handle_change(kind, thing)
+            provisioner.handle_change(kind, thing)
         except (ApiError, OSError) as error:
-            _log_message(f"{_format_name(thing)}: {error}; again in {RETRY_INTERVAL_S:.0f} s")
+            _log_message(f"{_format_name(thing)}: {error}; retry in {RETRY_INTERVAL_S:.0f} s")
             threading.Timer(RETRY_INTERVAL_S, put, (kind, thing)).start()
 
 
 def _ignore_names(names: list[str]) -> None:
-    """Folders are swept by the volumes that there are, whatever claims there are."""
+    """Do nothing: orphans are found by the list of volumes, not by the list of claims."""
     del names
 
 

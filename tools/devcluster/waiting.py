@@ -1,13 +1,14 @@
-"""Waiting for something that tells nobody when it happens."""
+"""Wait for conditions that send no notification."""
 
 import time
 from collections.abc import Callable
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, *, interval_s: float = 0.02) -> bool:
-    give_up = time.monotonic() + timeout_s
+    """Poll `done` every `interval_s` seconds; return False after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
     while not done():
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             return False
         time.sleep(interval_s)
     return True

@@ -1,4 +1,7 @@
-"""The first process of the node: starts what it is told to, again when it dies, and takes all down with it."""
+"""The supervisor: the node's first process, which starts, restarts and stops all others.
+
+Commands reach it through control.py. When it ends, the kernel ends everything in its namespaces.
+"""
 
 import json
 import os
@@ -14,12 +17,12 @@ from dataclasses import dataclass
 from tools.devcluster import control, debian, node
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
-from tools.devcluster.programs import ProcessSpec, read_processes
+from tools.devcluster.process_table import ProcessSpec, read_processes
 
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 10.0
 STEADY_AFTER_S = 30.0
 STOP_GRACE_S = 10.0
-#: It would wait for its watchers to leave, and keeps nothing that could be lost.
+#: The API server waits for its watchers to disconnect, and has no state that could be lost.
 STOP_GRACE_EXCEPTIONS_S = {"kube-apiserver": 0.5}
 SHUTDOWN_GRACE_S = 8.0
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
@@ -29,7 +32,7 @@ ROTATION_INTERVAL_S = 30.0
 
 @dataclass
 class SupervisedProcess:
-    """A process as it is wanted and as it is."""
+    """The desired and the actual state of a process."""
 
     process: ProcessSpec
     wanted: bool = False
@@ -42,6 +45,7 @@ class SupervisedProcess:
     backoff_s: float = MIN_BACKOFF_S
 
     def make_status(self) -> control.ProcessStatus:
+        """Make the status that `bare-cluster status` shows."""
         return control.ProcessStatus(
             self.process.name,
             self._get_state(),
@@ -58,7 +62,7 @@ class SupervisedProcess:
 
 
 class Supervisor:
-    """All children, and the loop that looks after them."""
+    """The children and the event loop that keeps them in their desired state."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -74,22 +78,23 @@ class Supervisor:
         }
 
     def run(self) -> None:
+        """Serve commands and supervise children until SIGTERM, then stop everything."""
         listener = control.open_listener(self._layout.state)
         self._selector.register(listener, selectors.EVENT_READ, self._handle_connection)
         self._selector.register(
             self._create_signal_socket(), selectors.EVENT_READ, self._drain_signals
         )
         while not self._is_finished():
-            for key, _ in self._selector.select(
-                POLL_INTERVAL_S if self._shutdown_deadline is None else SHUTDOWN_POLL_INTERVAL_S
-            ):
+            is_running = self._shutdown_deadline is None
+            interval = POLL_INTERVAL_S if is_running else SHUTDOWN_POLL_INTERVAL_S
+            for key, _ in self._selector.select(interval):
                 key.data(key.fileobj)
             self._reap_processes()
             self._reconcile_children()
             self._rotate_logs()
 
     def _create_signal_socket(self) -> socket.socket:
-        """A socket that wakes the loop on every signal."""
+        """Create a socket that wakes the loop on every signal."""
         reading, writing = socket.socketpair()
         for end in (reading, writing):
             end.setblocking(False)
@@ -104,7 +109,7 @@ class Supervisor:
         waker.recv(4096)
 
     def _begin_shutdown(self) -> None:
-        """Asks everything in the node to end; what does not in time ends with us."""
+        """Send SIGTERM to everything in the node; the rest is killed after SHUTDOWN_GRACE_S."""
         if self._shutdown_deadline is None:
             self._shutdown_deadline = time.monotonic() + SHUTDOWN_GRACE_S
             for child in self._children.values():
@@ -124,12 +129,12 @@ class Supervisor:
             try:
                 received = control.read_line(connection)
                 if not received:
-                    return  # somebody looked whether we are here
+                    return  # a check whether the supervisor listens
                 request = json.loads(received)
                 answer = self._execute_command(request["verb"], request["names"])
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             except (OSError, ValueError, KeyError) as error:
-                log_message(f"a command could not be read or answered: {error}")
+                log_message(f"A command could not be read or answered: {error}")
 
     def _execute_command(self, verb: str, names: Sequence[str]) -> dict[str, object]:
         try:
@@ -137,7 +142,7 @@ class Supervisor:
             unknown = [name for name in names if name not in known]
             if unknown:
                 raise ClusterError(
-                    f"There is no process {', '.join(unknown)}; there are {', '.join(known)}."
+                    f"Unknown process {', '.join(unknown)}. Known are {', '.join(known)}."
                 )
             for name in names:
                 self._set_wanted(known[name], running=verb == "start")
@@ -147,7 +152,7 @@ class Supervisor:
         return {"processes": [child.make_status().as_json() for child in self._children.values()]}
 
     def _set_wanted(self, process: ProcessSpec, *, running: bool) -> None:
-        """A running process keeps its arguments until it starts again."""
+        """Set the desired state; a running process keeps its arguments until its next start."""
         child = self._children.setdefault(process.name, SupervisedProcess(process))
         child.process = process
         if child.wanted == running:
@@ -158,7 +163,7 @@ class Supervisor:
             child.kill_at = compute_kill_time(child)
 
     def _reap_processes(self) -> None:
-        """Of all that ended: our children, and what theirs left to us."""
+        """Reap ended children, and orphans that the kernel reparented to this process."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -186,7 +191,8 @@ class Supervisor:
         )
         child.start_at = now + child.backoff_s
         log_message(
-            f"{child.process.name} {child.message} after {ran:.0f} s; again in {child.backoff_s:.1f} s"
+            f"{child.process.name} {child.message} after {ran:.0f} s; "
+            f"restart in {child.backoff_s:.1f} s"
         )
 
     def _reconcile_children(self) -> None:
@@ -220,7 +226,7 @@ class Supervisor:
             child.start_at = time.monotonic() + MAX_BACKOFF_S
 
     def _rotate_logs(self) -> None:
-        """Halves of a log that grows past its limit: what is there is moved aside, the file begins anew."""
+        """Copy a log that exceeds its limit to `….log.1` and truncate it."""
         if time.monotonic() < self._next_rotation:
             return
         self._next_rotation = time.monotonic() + ROTATION_INTERVAL_S
@@ -231,21 +237,23 @@ class Supervisor:
 
 
 def compute_kill_time(child: SupervisedProcess) -> float:
+    """Return the monotonic time at which a stopping process is killed."""
     return time.monotonic() + STOP_GRACE_EXCEPTIONS_S.get(child.process.name, STOP_GRACE_S)
 
 
 def is_alone() -> bool:
-    """Whether nothing else runs in the node: no child, and nothing of a pod either."""
+    """Whether no other process runs in the node, neither a child nor one of a pod."""
     return not any(entry.name.isdigit() and entry.name != "1" for entry in os.scandir("/proc"))
 
 
 def run_node(layout: Layout, network: Network) -> None:
-    """Becomes the node, until told to end."""
+    """Set up the node and supervise its processes until SIGTERM."""
     if os.getpid() != 1:
         raise ClusterError(
-            "`keep` is for `bare-cluster up` alone: it has to be the first process of its namespaces."
+            "`bare-cluster supervise` must be the first process of its namespaces. "
+            "Only `bare-cluster up` runs it."
         )
-    # Before there is a loop to end: the first process of a namespace ignores what it does not ask for.
+    # The first process of a PID namespace ignores signals without a handler; the loop sets its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before the node was ready"))
     os.umask(0o022)
     os.chdir("/")
@@ -254,4 +262,5 @@ def run_node(layout: Layout, network: Network) -> None:
 
 
 def log_message(text: str) -> None:
+    """Write a line with a timestamp to standard error, which is supervisor.log."""
     print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,7 @@
-"""The processes of a cluster: what runs, with which arguments, in which order they start."""
+"""The processes of a node: their programs, arguments and order of start.
+
+up.py writes the table to the state folder; the supervisor reads it there.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -9,7 +12,7 @@ from typing import Any
 from tools.devcluster import files
 from tools.devcluster.layout import CLUSTER_DOMAIN, NODE_NAME, PACKET_QUEUE, TOOLS, Layout, Network
 
-#: These first; the next want an API server that answers; the others also the roles that we give them there.
+#: Start order: the second group needs a running API server, the rest also its role bindings.
 FIRST_PROCESSES = ("etcd", "containerd", "kube-apiserver")
 SECOND_PROCESSES = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 API_CLIENT_RATE_OPTIONS = {"kube-api-qps": "200", "kube-api-burst": "400"}
@@ -17,7 +20,7 @@ API_CLIENT_RATE_OPTIONS = {"kube-api-qps": "200", "kube-api-burst": "400"}
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A name, and an argument list whose first word is a file."""
+    """A name and an argument list that starts with the path of a program."""
 
     name: str
     command: tuple[str, ...]
@@ -33,7 +36,7 @@ class ProcessSpec:
 def make_processes(
     layout: Layout, network: Network, *, programs: Mapping[str, Path], audit_log: Path | None
 ) -> list[ProcessSpec]:
-    """Every process; `programs` are the files that were built."""
+    """Make the table of all processes; `programs` maps names to built files."""
     configuration = layout.configuration
     options = {
         "etcd": _make_etcd_options(layout),
@@ -70,12 +73,13 @@ def make_processes(
 
 
 def read_processes(layout: Layout) -> dict[str, ProcessSpec]:
+    """Read the table from the state folder; return {} before the first start."""
     found = files.read_json(layout.processes) or []
     return {process.name: process for process in map(ProcessSpec.from_json, found)}
 
 
 def make_own_command(verb: str, layout: Layout) -> tuple[str, ...]:
-    """A command of this very program, run by the same Python."""
+    """Make the argument list of a bare-cluster command, run by the same Python."""
     return (sys.executable, str(TOOLS / "bare-cluster"), verb, f"--state={layout.state}")
 
 
