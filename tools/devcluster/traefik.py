@@ -53,11 +53,12 @@ def _install(cache: Path, target: Path) -> None:
         commands.run_command(
             [sys.executable, "-m", "venv", venv], timeout_s=INSTALL_TIMEOUT_S, hint=_HINT
         )
-        pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        options = ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps"]
-        commands.run_command(
-            [*pip, "install", *options, "-r", LOCK], timeout_s=INSTALL_TIMEOUT_S, hint=_HINT
-        )
+        install: list[str | Path] = [
+            *(venv / "bin" / "python", "-m", "pip", "install"),
+            *("--disable-pip-version-check", "--no-input", "--quiet", "--require-hashes"),
+            *("--only-binary=:all:", "--no-deps", "-r", LOCK),
+        ]
+        commands.run_command(install, timeout_s=INSTALL_TIMEOUT_S, hint=_HINT)
         shutil.copy2(venv / "bin" / "traefik", output / "traefik")
         source = _download_module(builds.find_go(), work, GATEWAY_API, GATEWAY_API_SUM)
         shutil.copytree(source / "config" / "crd" / "standard", output / DEFINITIONS)
