@@ -116,7 +116,9 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: 
     await subject.changed("upgrade", newest, version=newest)
     fourth = await subject.buy()
     refused = await subject.change("rollback", restore=True)
-    assert (refused["state"], refused["error"]["code"]) == ("failed", "orders_would_go"), refused
+    assert (refused["state"], refused["error"]["code"]) == ("failed", "orders_would_be_lost"), (
+        refused
+    )
     assert fourth in str(refused["error"])
     assert await subject.seen(fourth) == [True]
     await subject.changed("rollback", before, restore=True, discard_orders=True)

@@ -112,16 +112,18 @@ async def test_deletion_waits_while_host_still_answers(bench: Bench, door: str) 
     proof = bench.runtime.delete_steps(store)[-1]
     outcome: list[str] = []
 
-    async def say(message: str) -> None:
+    async def report_progress(message: str) -> None:
         outcome.append(message)
 
     import asyncio
     from dataclasses import replace
 
-    task = asyncio.create_task(proof.run(replace(bench.work(store), say=say)))
+    task = asyncio.create_task(
+        proof.run(replace(bench.work(store), report_progress=report_progress))
+    )
     try:
         await eventually(
-            lambda: any(f"an answer at http://{host}/" in each for each in outcome), within=20
+            lambda: any(f"the storefront at http://{host}/" in each for each in outcome), within=20
         )
     finally:
         task.cancel()

@@ -68,7 +68,7 @@ async def test_rollback_with_restore_names_lost_orders_first(bench: Bench) -> No
     await place_order(bench, store, "after")
     with pytest.raises(NothingChanged) as error:
         await bench.roll_back(store, "1.0.0", operation)
-    assert error.value.code == "orders_would_go"
+    assert error.value.code == "orders_would_be_lost"
     assert "1 order(s)" in error.value.detail
     assert "after (1.00" in error.value.detail
     assert "version 2.0.0" in await request_page(bench, store, "/")

@@ -195,7 +195,11 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     page = await changed(atelier, browser, store, "rollback", restore="true")
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.1.0<' in page.text
-    for text in ("Orders would be lost: nothing was changed", "1042 (84.00)", "orders_would_go"):
+    for text in (
+        "Orders would be lost: nothing was changed",
+        "1042 (84.00)",
+        "orders_would_be_lost",
+    ):
         assert text in page.text
     choices = [
         form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"

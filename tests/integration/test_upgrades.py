@@ -328,7 +328,7 @@ async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_
 ) -> None:
     def refusal() -> NothingChanged:
         return NothingChanged(
-            "orders_would_go",
+            "orders_would_be_lost",
             "Two orders would go: 101, 102.",
             next_step="Accept that, or keep them.",
         )
@@ -344,7 +344,7 @@ async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_
             rollback(world, "acme", restore=True) if kind == "rollback" else upgrade(world, "acme")
         )
         ended = await world.api.ended(operation["id"])
-        assert (ended["state"], ended["error"]["code"]) == ("failed", "orders_would_go")
+        assert (ended["state"], ended["error"]["code"]) == ("failed", "orders_would_be_lost")
         assert ended["error"]["detail"] == "Two orders would go: 101, 102."
         assert states(ended) == [("orders", "failed"), ("restore", "pending")]
         now = await world.api.store("acme")

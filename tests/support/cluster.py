@@ -42,7 +42,7 @@ BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "tools"
 
 
 #: Effects that only an upgrade, its way back or a rollback has.
-IN_CHANGE = ("make_task", "note_dump", "remove_task", "scale_web")
+IN_CHANGE = ("create_task", "record_dump", "delete_task", "scale_web")
 
 
 def kubeconfig() -> str:
@@ -151,12 +151,14 @@ class Bench:
         await step.run(self.work(store, operation))
 
     def work(self, store: Store, operation: str = "") -> StepContext:
-        async def say(message: str) -> None:
+        async def report_progress(message: str) -> None:
             if not self.said or self.said[-1] != message:
                 self.said.append(message)
 
         return StepContext(
-            store=store, operation_id=operation or generate_id("op"), report_progress=say
+            store=store,
+            operation_id=operation or generate_id("op"),
+            report_progress=report_progress,
         )
 
     async def _run(

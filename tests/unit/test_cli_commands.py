@@ -461,7 +461,7 @@ def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
         ("upgrade", "rollback_failed", "storefleet stores retry acme"),
         (
             "rollback",
-            "orders_would_go",
+            "orders_would_be_lost",
             "storefleet stores rollback acme --restore --discard-orders",
         ),
         ("rollback", "unschedulable", "storefleet stores retry acme"),

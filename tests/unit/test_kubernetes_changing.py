@@ -332,7 +332,7 @@ async def test_a_version_that_is_not_known_is_not_begun(
 
 async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> None:
     await upgrade(runtime, "dump")
-    assert await roll_back(runtime, "orders") == "No order would go"
+    assert await roll_back(runtime, "orders") == "No orders will be lost"
     assert node.env(1) == {
         "STOREFLEET_DUMP": OPERATION,
         "STOREFLEET_SINCE": "2026-11-25T16:00:00.000Z",
@@ -340,9 +340,9 @@ async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> N
     node.answers["orders"] = ORDERS
     with pytest.raises(NothingChanged) as error:
         await roll_back(runtime, "orders")
-    assert error.value.code == "orders_would_go"
+    assert error.value.code == "orders_would_be_lost"
     assert "100001 (EUR 19.00, 2026-11-25T16:20:00Z); and 1 more" in error.value.detail
-    assert "2 order(s) will go" in await roll_back(
+    assert "2 order(s) will be lost" in await roll_back(
         runtime, "orders", replace(BACK, discard_orders=True)
     )
 
@@ -376,7 +376,7 @@ async def test_the_shop_is_stopped_and_the_dump_put_back(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
-    assert await roll_back(runtime, "stop") == "The shop is stopped"
+    assert await roll_back(runtime, "stop") == "The store is stopped"
     assert replicas(fake) == 0
     assert node.jobs[-1]["metadata"]["name"] == "recount-0123456789abcdef"
     assert "before the upgrade" in await roll_back(runtime, "restore")
@@ -472,10 +472,10 @@ async def test_what_the_mirror_does_not_show_yet_is_waited_for(
         await node.put_web(revision=2, seen=False)
         said: list[str] = []
 
-        async def say(message: str) -> None:
+        async def report_progress(message: str) -> None:
             said.append(message)
 
-        starting = asyncio.create_task(upgrade(runtime, "start", say=say))
+        starting = asyncio.create_task(upgrade(runtime, "start", report_progress=report_progress))
 
         async def told() -> bool:
             return bool(said)

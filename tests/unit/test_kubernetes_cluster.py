@@ -14,8 +14,7 @@ from storefleet.core.errors import (
     TransientError,
     Wait,
 )
-from storefleet.runtimes.kubernetes.api import client as cluster_module
-from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api import connection, resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from tests.support.fake_cluster import FakeCluster, running_cluster
@@ -103,7 +102,7 @@ async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeClu
             403,
             'secrets is forbidden: User "x" cannot create resource "secrets"',
             PermanentError,
-            "cluster_forbids",
+            "cluster_permission_denied",
         ),
         (403, 'pods "x" is forbidden: exceeded quota: store', PermanentError, "quota_exceeded"),
         (403, 'violates PodSecurity "restricted"', PermanentError, "pod_refused"),
@@ -126,7 +125,7 @@ async def test_refusals(
     assert getattr(error.value, "code", "") == code
     assert message in str(error.value)
     if isinstance(error.value, PermanentError | TransientError):
-        assert str(error.value).startswith("Applying the Secret one: ")
+        assert str(error.value).startswith("Applying the Secret one failed: ")
         assert error.value.next_step
 
 
@@ -147,7 +146,7 @@ async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> Non
     with pytest.raises(RuntimeUnavailable, match="not ready"):
         await cluster.check_readiness()
     await fake.stop()
-    with pytest.raises(RuntimeUnavailable, match="does not answer"):
+    with pytest.raises(RuntimeUnavailable, match="does not respond"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     fake.ready = True
     await fake.start()
@@ -156,7 +155,7 @@ async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> Non
 
 async def test_silence_is_not_waited_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.delay = 1
-    with pytest.raises(RuntimeUnavailable, match="does not answer"):
+    with pytest.raises(RuntimeUnavailable, match="does not respond"):
         await cluster.check_readiness(timeout_s=0.2)
 
 
@@ -196,7 +195,7 @@ async def test_an_answer_that_is_no_object(
     cluster: KubernetesClient, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
-    monkeypatch.setattr(cluster_module, "_MAX_BODY_BYTES", 500)
+    monkeypatch.setattr(connection, "_MAX_BODY_BYTES", 500)
     with pytest.raises(RuntimeUnavailable, match="larger than 500 bytes"):
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
     monkeypatch.undo()

@@ -7,28 +7,27 @@ import pytest
 from storefleet.core.errors import TransientError
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.resource_kinds import ResourceKind
-from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+from storefleet.runtimes.kubernetes.readiness.diagnosis import diagnose_store, has_unexplained_wait
+from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     Diagnosis,
     NotReady,
     ReadinessProblem,
     Ready,
     WarningEvent,
-    diagnose_store,
-    has_unexplained_wait,
 )
 from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods
+from storefleet.runtimes.kubernetes.readiness.snapshot_parsing import make_snapshot
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     ContainerSnapshot,
     PodSnapshot,
     StoreSnapshot,
     WorkloadSnapshot,
-    make_snapshot,
 )
 from storefleet.runtimes.kubernetes.releases.stuck_resources import find_stuck_resources
 from tests.support.kubernetes import a_container, a_pod, a_workload
 
 WEB, DATABASE, JOB = a_workload(), a_workload("StatefulSet"), a_workload("Job")
-NOT_READY = {"ready": 0}
+NOT_READY = {"ready_replicas": 0}
 
 
 def seen(*objects: PodSnapshot | WorkloadSnapshot) -> StoreSnapshot:
@@ -79,10 +78,10 @@ def test_a_running_pod() -> None:
     assert make_snapshot(
         resource_kinds.POD, {"metadata": metadata(ownerReferences=owners), "status": status}
     ) == a_pod(
-        a_container(name="first", ready=True, ended="ended (exit 0)"),
-        a_container(ready=True, restarts=2, ended="OOMKilled (exit 137)"),
+        a_container(name="first", is_ready=True, last_exit="ended (exit 0)"),
+        a_container(is_ready=True, restarts=2, last_exit="OOMKilled (exit 137)"),
         uid="u1",
-        ready=True,
+        is_ready=True,
     )
 
 
@@ -138,31 +137,36 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
             resource_kinds.DEPLOYMENT,
             {"replicas": 1},
             {},
-            {"current": False, "updated": 0, "ready": 0},
+            {"is_spec_observed": False, "updated_replicas": 0, "ready_replicas": 0},
         ),
         (
             resource_kinds.DEPLOYMENT,
             {"replicas": 2},
             {"observedGeneration": 3, "updatedReplicas": 2, "readyReplicas": 1},
-            {"current": True, "wanted": 2, "updated": 2, "ready": 1},
+            {
+                "is_spec_observed": True,
+                "wanted_replicas": 2,
+                "updated_replicas": 2,
+                "ready_replicas": 1,
+            },
         ),
         (
             resource_kinds.DEPLOYMENT,
             {"replicas": 0},
             {"observedGeneration": 2},
-            {"current": False, "wanted": 0},
+            {"is_spec_observed": False, "wanted_replicas": 0},
         ),
         (
             resource_kinds.JOB,
             {},
             {"failed": 1},
-            {"current": True, "failures": 1, "complete": False},
+            {"is_spec_observed": True, "failed_pods": 1, "is_complete": False},
         ),
         (
             resource_kinds.JOB,
             {},
             {"conditions": [{"type": "Complete", "status": "True"}]},
-            {"complete": True},
+            {"is_complete": True},
         ),
         (
             resource_kinds.JOB,
@@ -177,7 +181,7 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
                     }
                 ]
             },
-            {"failed": "BackoffLimitExceeded: m"},
+            {"failure": "BackoffLimitExceeded: m"},
         ),
         (
             resource_kinds.DEPLOYMENT,
@@ -187,7 +191,7 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
                     {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
                 ]
             },
-            {"refused": "exceeded quota", "wanted": 1},
+            {"rejection": "exceeded quota", "wanted_replicas": 1},
         ),
         (
             resource_kinds.DEPLOYMENT,
@@ -197,7 +201,7 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
                     {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m"}
                 ]
             },
-            {"failed": "ProgressDeadlineExceeded: m"},
+            {"failure": "ProgressDeadlineExceeded: m"},
         ),
     ],
 )
@@ -215,21 +219,21 @@ def test_workloads(
 
 
 def test_ready() -> None:
-    assert diagnose_store(seen(WEB, DATABASE, JOB, a_pod(ready=True))) == Ready("1 pod ready")
+    assert diagnose_store(seen(WEB, DATABASE, JOB, a_pod(is_ready=True))) == Ready("1 pod ready")
     running = (
-        a_pod(ready=True),
-        a_pod(ready=True, uid="p2"),
-        a_pod(ready=True, uid="p3", leaving=True),
+        a_pod(is_ready=True),
+        a_pod(is_ready=True, uid="p2"),
+        a_pod(is_ready=True, uid="p3", is_terminating=True),
     )
     assert diagnose_store(seen(WEB, *running)) == Ready("2 pods ready")
 
 
 def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
-    job = a_workload("Job", complete=False)
-    ended = a_pod(component="setup", owner=job.uid, phase="Succeeded")
+    job = a_workload("Job", is_complete=False)
+    ended = a_pod(component="setup", owner_uid=job.uid, phase="Succeeded")
     assert isinstance(diagnose_store(seen(WEB, job, ended)), Ready)
     assert isinstance(
-        diagnose_store(seen(WEB, job, ended._replace(owner="an older job"))), NotReady
+        diagnose_store(seen(WEB, job, ended._replace(owner_uid="an older job"))), NotReady
     )
 
 
@@ -239,14 +243,14 @@ def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
         (),
         (DATABASE, JOB),
         (a_workload(name="worker", component="worker"),),
-        (a_workload(current=False), a_pod(ready=True)),
-        (a_workload(updated=0), a_pod(ready=True)),
-        (a_workload(leaving=True), a_pod(ready=True)),
+        (a_workload(is_spec_observed=False), a_pod(is_ready=True)),
+        (a_workload(updated_replicas=0), a_pod(is_ready=True)),
+        (a_workload(is_terminating=True), a_pod(is_ready=True)),
         (WEB, a_workload("StatefulSet", **NOT_READY)),
         (
             WEB,
-            a_workload("Job", complete=False, failures=1),
-            a_pod(owner="u-setup", component="setup", phase="Failed"),
+            a_workload("Job", is_complete=False, failed_pods=1),
+            a_pod(owner_uid="u-setup", component="setup", phase="Failed"),
         ),
     ],
 )
@@ -257,19 +261,19 @@ def test_not_yet(objects: tuple[PodSnapshot | WorkloadSnapshot, ...]) -> None:
 @pytest.mark.parametrize(
     ("pod", "words"),
     [
-        (a_pod(phase="Pending", containers=()), "web (Deployment): its pod is being placed"),
+        (a_pod(phase="Pending", containers=()), "web (Deployment): its pod is scheduled"),
         (
-            a_pod(a_container(waiting="ContainerCreating"), phase="Pending"),
-            "its container is being made",
+            a_pod(a_container(waiting_reason="ContainerCreating"), phase="Pending"),
+            "its container is being created",
         ),
-        (a_pod(a_container(waiting="PodInitializing"), phase="Pending"), "its pod begins"),
+        (a_pod(a_container(waiting_reason="PodInitializing"), phase="Pending"), "its pod starts"),
         (a_pod(), "the web (Deployment)"),
         (
-            a_pod(a_container(restarts=1, ended="Error (exit 1)")),
+            a_pod(a_container(restarts=1, last_exit="Error (exit 1)")),
             "web has ended 1 time(s), Error (exit 1)",
         ),
         (a_pod(reason="Evicted", phase="Failed"), "Failed, Evicted"),
-        (None, "a pod for the web (Deployment)"),
+        (None, "a pod of the web (Deployment)"),
     ],
 )
 def test_what_it_waits_for_is_said(pod: PodSnapshot | None, words: str) -> None:
@@ -280,7 +284,7 @@ def test_what_it_waits_for_is_said(pod: PodSnapshot | None, words: str) -> None:
 
 
 def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
-    pod = a_pod(a_container(waiting="ContainerCreating"), phase="Pending")
+    pod = a_pod(a_container(waiting_reason="ContainerCreating"), phase="Pending")
     warnings = [
         WarningEvent("Pod", "web-1", "FailedMount", "secret “x” not found"),
         WarningEvent("Pod", "web-2", "FailedMount", "another pod's"),
@@ -294,16 +298,30 @@ def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
 @pytest.mark.parametrize(
     ("container", "code", "patience"),
     [
-        (a_container(waiting="ImagePullBackOff", message="no such"), "image_missing", 20),
-        (a_container(waiting="ErrImagePull", message="no such"), "image_missing", 20),
-        (a_container(waiting="InvalidImageName", message="no such"), "image_missing", 0),
         (
-            a_container(waiting="CreateContainerConfigError", message="no such"),
+            a_container(waiting_reason="ImagePullBackOff", waiting_message="no such"),
+            "image_missing",
+            20,
+        ),
+        (
+            a_container(waiting_reason="ErrImagePull", waiting_message="no such"),
+            "image_missing",
+            20,
+        ),
+        (
+            a_container(waiting_reason="InvalidImageName", waiting_message="no such"),
+            "image_missing",
+            0,
+        ),
+        (
+            a_container(waiting_reason="CreateContainerConfigError", waiting_message="no such"),
             "container_refused",
             20,
         ),
         (
-            a_container(restarts=3, waiting="CrashLoopBackOff", ended="no such (exit 1)"),
+            a_container(
+                restarts=3, waiting_reason="CrashLoopBackOff", last_exit="no such (exit 1)"
+            ),
             "store_crashes",
             0,
         ),
@@ -318,7 +336,8 @@ def test_containers_in_trouble(container: ContainerSnapshot, code: str, patience
 
 def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
     assert isinstance(
-        diagnose_store(seen(WEB, a_pod(a_container(restarts=9, ready=True), ready=True))), Ready
+        diagnose_store(seen(WEB, a_pod(a_container(restarts=9, is_ready=True), is_ready=True))),
+        Ready,
     )
     assert isinstance(
         diagnose_store(seen(a_workload(**NOT_READY), a_pod(a_container(restarts=2)))), NotReady
@@ -339,7 +358,7 @@ def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
     ],
 )
 def test_pods_that_are_refused(words: str, code: str) -> None:
-    found = trouble(diagnose_store(seen(a_workload(refused=words, **NOT_READY))))
+    found = trouble(diagnose_store(seen(a_workload(rejection=words, **NOT_READY))))
     assert (found.code, found.grace_period_s) == (code, 15)
     assert words in found.cause
     stateful = seen(WEB, a_workload("StatefulSet", **NOT_READY))
@@ -358,25 +377,25 @@ def test_pods_that_are_refused(words: str, code: str) -> None:
 
 def test_a_refusal_is_over_when_there_is_a_pod() -> None:
     assert isinstance(
-        diagnose_store(seen(a_workload(refused="exceeded quota", **NOT_READY), a_pod())), NotReady
+        diagnose_store(seen(a_workload(rejection="exceeded quota", **NOT_READY), a_pod())), NotReady
     )
 
 
 def test_a_pod_that_no_node_takes() -> None:
-    pod = a_pod(phase="Pending", unschedulable="0/1 nodes are available", containers=())
+    pod = a_pod(phase="Pending", unschedulable_reason="0/1 nodes are available", containers=())
     found = trouble(diagnose_store(seen(a_workload(**NOT_READY), pod)))
     assert (found.code, found.grace_period_s) == ("unschedulable", 40)
 
 
 def test_a_failed_job_comes_first() -> None:
-    job = a_workload("Job", complete=False, failed="BackoffLimitExceeded: m")
+    job = a_workload("Job", is_complete=False, failure="BackoffLimitExceeded: m")
     pod = a_pod(
-        a_container(name="setup", ended="Error (exit 3)"),
+        a_container(name="setup", last_exit="Error (exit 3)"),
         name="setup-1",
-        owner=job.uid,
+        owner_uid=job.uid,
         phase="Failed",
     )
-    waiting = a_pod(a_container(waiting="ImagePullBackOff"))
+    waiting = a_pod(a_container(waiting_reason="ImagePullBackOff"))
     found = trouble(diagnose_store(seen(a_workload(**NOT_READY), waiting, job, pod)))
     assert (found.code, found.pod, found.container) == ("setup_failed", "setup-1", "setup")
     assert "Error (exit 3)" in found.cause
@@ -384,7 +403,9 @@ def test_a_failed_job_comes_first() -> None:
 
 def test_no_progress() -> None:
     found = trouble(
-        diagnose_store(seen(a_workload(failed="ProgressDeadlineExceeded: m", **NOT_READY), a_pod()))
+        diagnose_store(
+            seen(a_workload(failure="ProgressDeadlineExceeded: m", **NOT_READY), a_pod())
+        )
     )
     assert (found.code, found.grace_period_s) == ("store_not_ready", 0)
 
@@ -393,13 +414,13 @@ def test_no_progress() -> None:
 
 
 def test_what_a_retry_takes_out_of_the_way() -> None:
-    failed = a_workload("Job", complete=False, failed="DeadlineExceeded: m")
-    poor = a_workload("StatefulSet", refused="exceeded quota", updated=0, **NOT_READY)
-    stuck = a_pod(a_container(waiting="ImagePullBackOff"))
-    leaving = a_pod(a_container(waiting="ImagePullBackOff"), uid="p2", leaving=True)
+    failed = a_workload("Job", is_complete=False, failure="DeadlineExceeded: m")
+    poor = a_workload("StatefulSet", rejection="exceeded quota", updated_replicas=0, **NOT_READY)
+    stuck = a_pod(a_container(waiting_reason="ImagePullBackOff"))
+    leaving = a_pod(a_container(waiting_reason="ImagePullBackOff"), uid="p2", is_terminating=True)
     found = find_stuck_resources(seen(failed, poor, a_workload(**NOT_READY), stuck, leaving))
     assert found == ((failed,), (stuck,), (poor,))
-    assert not find_stuck_resources(seen(WEB, DATABASE, JOB, a_pod(ready=True)))
+    assert not find_stuck_resources(seen(WEB, DATABASE, JOB, a_pod(is_ready=True)))
 
 
 # patience -------------------------------------------------------------------------------------------------------------
@@ -441,14 +462,17 @@ def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> N
     ],
 )
 def test_a_controller_that_catches_up_is_no_trouble(words: str) -> None:
-    verdict = diagnose_store(seen(a_workload(refused=words, **NOT_READY)))
+    verdict = diagnose_store(seen(a_workload(rejection=words, **NOT_READY)))
     assert isinstance(verdict, NotReady)
     assert words in verdict.text
 
 
 def test_a_node_that_catches_up_is_no_trouble() -> None:
     words = "failed to sync secret cache: timed out waiting for the condition"
-    pod = a_pod(a_container(waiting="CreateContainerConfigError", message=words), phase="Pending")
+    pod = a_pod(
+        a_container(waiting_reason="CreateContainerConfigError", waiting_message=words),
+        phase="Pending",
+    )
     assert isinstance(diagnose_store(seen(a_workload(**NOT_READY), pod)), NotReady)
 
 
@@ -457,7 +481,7 @@ def test_times_when_the_cluster_was_away_do_not_count() -> None:
     patience.record_diagnosis(NotReady("web"), now=200)
     patience.exclude_outage(now=1000)
     patience.record_diagnosis(NotReady("web"), now=1090)
-    with pytest.raises(TransientError, match="it waits for web") as error:
+    with pytest.raises(TransientError, match="It waits for web") as error:
         patience.record_diagnosis(NotReady("web"), now=1101)
     assert error.value.code == "store_not_ready"
 

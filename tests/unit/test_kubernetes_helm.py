@@ -268,7 +268,7 @@ async def test_no_program(program: str) -> None:
         (
             'Error: secrets is forbidden: User "x" cannot list resource "secrets"',
             PermanentError,
-            "cluster_forbids",
+            "cluster_permission_denied",
         ),
         ("Error: something else", TransientError, "release_failed"),
         ("", TransientError, "release_failed"),

@@ -140,7 +140,7 @@ async def test_a_namespace_on_its_way_out_is_waited_for(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
-    with pytest.raises(Wait, match="still being removed"):
+    with pytest.raises(Wait, match="still terminating"):
         await create(runtime, "namespace")
 
 
@@ -170,7 +170,7 @@ async def test_what_is_forbidden_for_good_is_said(
     )
     with pytest.raises(PermanentError) as error:
         await create(runtime, "namespace")
-    assert error.value.code == "cluster_forbids"
+    assert error.value.code == "cluster_permission_denied"
 
 
 async def test_quotas_are_counted_before_anything_comes(
@@ -202,7 +202,7 @@ async def test_nothing_is_changed_once_the_operation_is_not_ours(
     for act, step in ((create, "namespace"), (create, "release"), (delete, "namespace")):
         await put_namespace(fake)
         with pytest.raises(CancelRequested):
-            await act(runtime, step, check=lost)
+            await act(runtime, step, check_ownership=lost)
     assert {method for method, _ in fake.asked} == {"GET"}
 
 
@@ -229,7 +229,7 @@ async def test_the_release(runtime: KubernetesRuntime, fake: FakeCluster, tmp_pa
         "deployed",
         **{"storefleet.dev/content": content, "storefleet.dev/operation": "op_1"},
     )
-    assert "there already" in await create(runtime, "release")
+    assert "already installed" in await create(runtime, "release")
     assert len(runs(tmp_path)) == 1
     await put_record(
         fake,
@@ -251,10 +251,10 @@ async def test_a_release_that_helm_died_in(
     await put_record(fake, 2, status)
     said: list[str] = []
 
-    async def say(message: str) -> None:
+    async def report_progress(message: str) -> None:
         said.append(message)
 
-    await create(runtime, "release", say=say)
+    await create(runtime, "release", report_progress=report_progress)
     assert [path.rpartition(".")[2] for path in fake.objects if "sh.helm" in path] == ["v1"]
     assert status in said[0]
     assert len(runs(tmp_path)) == 1
@@ -287,7 +287,9 @@ async def test_a_retry_begins_with_what_was_stuck(
     await create(runtime, "release")
     assert job not in fake.objects
     assert pod not in fake.objects
-    assert fake.objects[stateful]["metadata"]["annotations"] == {"storefleet.dev/nudged-by": "op_1"}
+    assert fake.objects[stateful]["metadata"]["annotations"] == {
+        "storefleet.dev/retried-by": "op_1"
+    }
     assert len(runs(tmp_path)) == 1
 
 
@@ -358,29 +360,29 @@ async def test_what_holds_it_is_said(
     fake.objects[HOME]["status"] = {"conditions": [condition, {"type": "Other", "status": "True"}]}
     said: list[str] = []
 
-    async def say(message: str) -> None:
+    async def report_progress(message: str) -> None:
         said.append(message)
         if len(said) == 3:
             await fake.take(HOME)
 
-    await delete(runtime, "gone", say=say)
+    await delete(runtime, "gone", report_progress=report_progress)
     assert (
         said[0]
-        == "Waiting for the namespace to go. NamespaceFinalizersRemaining: x in 1 resource instances"
+        == "Waiting for the deletion of the namespace. NamespaceFinalizersRemaining: x in 1 resource instances"
     )
     assert not [method for method, _ in fake.asked if method not in ("GET", "DELETE")], (
         "nothing is forced"
     )
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     monkeypatch.setattr(delete_steps, "_NAMESPACE_TIMEOUT_S", 0.1)
-    with pytest.raises(TransientError, match="The cluster names no cause") as error:
+    with pytest.raises(TransientError, match="The cluster reports no cause") as error:
         await delete(runtime, "gone")
     assert error.value.code == "namespace_stuck"
     await put_namespace(fake)
     fake.objects[HOME]["metadata"].pop("deletionTimestamp", None)
     with pytest.raises(TransientError) as back:
         await delete(runtime, "gone")
-    assert back.value.code == "namespace_back"
+    assert back.value.code == "namespace_recreated"
     assert describe_deletion_blockers({"metadata": {}}) == ""
 
 

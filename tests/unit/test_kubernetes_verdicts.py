@@ -8,34 +8,38 @@ from storefleet.core.errors import PermanentError
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.readiness import grace_periods
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+    diagnose_store,
+    diagnose_task,
+    has_unexplained_wait,
+)
+from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     VERSION_CHANGE_TOLERANCE,
     Diagnosis,
     NotReady,
     ReadinessProblem,
     Ready,
-    diagnose_store,
-    diagnose_task,
-    has_unexplained_wait,
 )
 from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
+from storefleet.runtimes.kubernetes.readiness.snapshot_parsing import make_snapshot
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     PodSnapshot,
     ReplicaSetSnapshot,
     StoreSnapshot,
     WorkloadSnapshot,
-    make_snapshot,
 )
 from storefleet.runtimes.kubernetes.releases.stuck_resources import find_stuck_resources
 from storefleet.runtimes.kubernetes.usage import list_resource_usage, parse_quantity
 from tests.support.kubernetes import a_container, a_pod, a_workload
 
 OLD, NEW = ReplicaSetSnapshot("rs-1", "u-web", 1), ReplicaSetSnapshot("rs-2", "u-web", 2)
-WEB = a_workload(revision=2, updated=1, ready=1, total=2)
-OLD_POD = a_pod(a_container(ready=True), name="web-old", uid="p1", owner="rs-1", ready=True)
+WEB = a_workload(revision=2, updated_replicas=1, ready_replicas=1, total_replicas=2)
+OLD_POD = a_pod(
+    a_container(is_ready=True), name="web-old", uid="p1", owner_uid="rs-1", is_ready=True
+)
 
 
 def a_new_pod(**container: Any) -> PodSnapshot:
-    return a_pod(a_container(**container), name="web-new", uid="p2", owner="rs-2")
+    return a_pod(a_container(**container), name="web-new", uid="p2", owner_uid="rs-2")
 
 
 def seen(
@@ -56,7 +60,7 @@ def test_only_pods_of_the_newest_revision_are_its_pods() -> None:
     assert seen(OLD_POD, new, web=WEB._replace(revision=1)).list_pods(WEB._replace(revision=1)) == (
         OLD_POD,
     )
-    assert both.list_pods(WEB._replace(current=False)) == (), (
+    assert both.list_pods(WEB._replace(is_spec_observed=False)) == (), (
         "its controller has not said which is the newest"
     )
     assert StoreSnapshot((OLD_POD, new), (WEB,)).list_pods(WEB) == (OLD_POD, new), (
@@ -70,7 +74,7 @@ def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
     )
     assert isinstance(
         diagnose_store(
-            seen(OLD_POD, a_new_pod(ready=True), web=WEB._replace(total=1)),
+            seen(OLD_POD, a_new_pod(is_ready=True), web=WEB._replace(total_replicas=1)),
             (),
             VERSION_CHANGE_TOLERANCE,
         ),
@@ -81,11 +85,11 @@ def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
 @pytest.mark.parametrize(
     ("container", "code", "seconds"),
     [
-        ({"waiting": "ErrImagePull", "message": "m"}, "image_missing", 15),
-        ({"restarts": 1, "ended": "Error (exit 1)"}, "store_crashes", 30),
-        ({"restarts": 2, "ended": "Error (exit 1)"}, "store_crashes", 30),
+        ({"waiting_reason": "ErrImagePull", "waiting_message": "m"}, "image_missing", 15),
+        ({"restarts": 1, "last_exit": "Error (exit 1)"}, "store_crashes", 30),
+        ({"restarts": 2, "last_exit": "Error (exit 1)"}, "store_crashes", 30),
         (
-            {"restarts": 2, "ended": "Error (exit 1)", "waiting": "CrashLoopBackOff"},
+            {"restarts": 2, "last_exit": "Error (exit 1)", "waiting_reason": "CrashLoopBackOff"},
             "store_crashes",
             0,
         ),
@@ -100,8 +104,10 @@ def test_what_is_certain_sooner(container: dict[str, Any], code: str, seconds: f
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 30), (2, 30), (3, 0)])
 def test_a_set_up_that_fails_again_and_again(failures: int, seconds: float) -> None:
-    job = a_workload("Job", complete=False, failures=failures)
-    pod = a_pod(a_container(ended="Error (exit 1)"), name="setup-1", owner=job.uid, phase="Failed")
+    job = a_workload("Job", is_complete=False, failed_pods=failures)
+    pod = a_pod(
+        a_container(last_exit="Error (exit 1)"), name="setup-1", owner_uid=job.uid, phase="Failed"
+    )
     found = trouble(diagnose_store(seen(OLD_POD, pod, more=(job,)), (), VERSION_CHANGE_TOLERANCE))
     assert (found.code, found.grace_period_s, found.pod) == ("setup_failed", seconds, "setup-1")
     assert isinstance(diagnose_store(seen(OLD_POD, pod, more=(job,))), NotReady), (
@@ -110,14 +116,16 @@ def test_a_set_up_that_fails_again_and_again(failures: int, seconds: float) -> N
 
 
 def test_what_is_on_its_way_out_is_in_no_trouble() -> None:
-    job = a_workload("Job", complete=False, failed="BackoffLimitExceeded: m", leaving=True)
+    job = a_workload(
+        "Job", is_complete=False, failure="BackoffLimitExceeded: m", is_terminating=True
+    )
     verdict = diagnose_store(
-        seen(OLD_POD, web=WEB._replace(revision=1, total=1), more=(job,)),
+        seen(OLD_POD, web=WEB._replace(revision=1, total_replicas=1), more=(job,)),
         (),
         VERSION_CHANGE_TOLERANCE,
     )
     assert isinstance(verdict, NotReady)
-    assert "the old set-up (Job) to go" in verdict.text
+    assert "the deletion of the old set-up (Job)" in verdict.text
 
 
 def test_tasks_are_judged_apart() -> None:
@@ -126,24 +134,24 @@ def test_tasks_are_judged_apart() -> None:
         name="dump-1",
         uid="u-dump",
         task="dump",
-        complete=False,
-        failed="DeadlineExceeded: m",
+        is_complete=False,
+        failure="DeadlineExceeded: m",
     )
-    found = seen(OLD_POD, web=WEB._replace(total=1), more=(task,))
+    found = seen(OLD_POD, web=WEB._replace(total_replicas=1), more=(task,))
     assert isinstance(diagnose_store(found), Ready)
     assert trouble(diagnose_task(found, "dump-1")).code == "task_failed"
     assert isinstance(diagnose_task(found, "dump-2"), NotReady)
     assert not has_unexplained_wait(found)
     assert has_unexplained_wait(found, "dump-1")
-    done = seen(more=(task._replace(failed="", complete=True),))
+    done = seen(more=(task._replace(failure="", is_complete=True),))
     assert isinstance(diagnose_task(done, "dump-1"), Ready)
     assert find_stuck_resources(done).jobs == done.workloads[1:], "a task that is left over goes"
 
 
 def test_what_is_left_of_another_version() -> None:
-    gone = a_pod(uid="p3", name="setup-1", owner="a job that is gone", component="setup")
-    assert seen(OLD_POD, a_new_pod(ready=True), gone).list_stray_pods() == ["web-old", "setup-1"]
-    assert seen(a_new_pod()._replace(leaving=True)).list_stray_pods() == ["web-new"]
+    gone = a_pod(uid="p3", name="setup-1", owner_uid="a job that is gone", component="setup")
+    assert seen(OLD_POD, a_new_pod(is_ready=True), gone).list_stray_pods() == ["web-old", "setup-1"]
+    assert seen(a_new_pod()._replace(is_terminating=True)).list_stray_pods() == ["web-new"]
     assert seen(a_new_pod()).list_stray_pods() == []
 
 
@@ -171,7 +179,7 @@ def test_in_a_change_time_is_short_but_for_a_set_up() -> None:
         wait.extend_for_setup(now=now)
         wait.record_diagnosis(NotReady("the set-up"), now=now)
     wait.record_diagnosis(NotReady("web"), now=270)
-    with pytest.raises(PermanentError, match="it waits for web") as error:
+    with pytest.raises(PermanentError, match="It waits for web") as error:
         wait.record_diagnosis(NotReady("web"), now=290)
     assert error.value.code == "store_not_ready"
 

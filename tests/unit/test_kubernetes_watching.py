@@ -120,7 +120,7 @@ async def test_a_watch_goes_on_where_the_last_one_ended(
     fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     async with StoreWatcher(
-        cluster, timings=QUICK._replace(shortest=1, longest=1)
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
     ).opened() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
@@ -134,7 +134,7 @@ async def test_bookmarks_are_where_the_next_watch_begins(
     fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     async with StoreWatcher(
-        cluster, timings=QUICK._replace(shortest=1, longest=1)
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
     ).opened() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
@@ -151,7 +151,7 @@ async def test_what_is_too_old_is_listed_again(
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     async with StoreWatcher(
-        cluster, timings=QUICK._replace(shortest=1, longest=1)
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
     ).opened() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: phases(watching) == ["Pending"])
@@ -172,7 +172,9 @@ async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: F
 
 
 async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: KubernetesClient) -> None:
-    async with StoreWatcher(cluster, timings=QUICK._replace(silence=0.2)).opened() as watching:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(idle_timeout_s=0.2)
+    ).opened() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?limit") == 3)
             assert watching.sync_error is None
@@ -212,7 +214,7 @@ async def test_a_server_that_ends_every_watch_is_not_pestered(
         return
 
     fake._stream = ends  # type: ignore[method-assign]
-    pace = QUICK._replace(pause=0.1, longest_pause=0.3, brief=0.5)
+    pace = QUICK._replace(min_backoff_s=0.1, max_backoff_s=0.3, min_healthy_watch_s=0.5)
     async with StoreWatcher(cluster, timings=pace).opened() as watching:
         with watching.subscribe(STORE_ID):
             await asyncio.sleep(1)

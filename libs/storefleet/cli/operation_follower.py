@@ -174,6 +174,6 @@ def _suggest_command(operation: Operation, name: str) -> str:
     code, asked = (operation.get("error") or {}).get("code"), operation.get("input") or {}
     if operation["kind"] == "upgrade" and code != "rollback_failed":
         return f"storefleet stores upgrade {name} {asked.get('to', 'VERSION')}"
-    if code == "orders_would_go":
+    if code == "orders_would_be_lost":
         return f"storefleet stores rollback {name} --restore --discard-orders"
     return f"storefleet stores retry {name}"

@@ -95,7 +95,7 @@ def _make_operation_view(operation: Operation) -> dict[str, Any]:
 
 def _list_lost_orders(error: Failure | None) -> dict[str, Any] | None:
     """Those that a rollback would lose, apart, when the explanation lists several."""
-    if error is None or error.code != "orders_would_go":
+    if error is None or error.code != "orders_would_be_lost":
         return None
     before, lost, listed = error.detail.partition(" lost: ")
     each = listed.removesuffix(".").split("; ")

@@ -39,7 +39,7 @@ CANCELLED = Failure(
     next="Nothing has to be done; upgrade again whenever you like.",
 )
 ORDERS = Failure(
-    code="orders_would_go",
+    code="orders_would_be_lost",
     detail="3 order(s) came in after the dump of 2026-11-20T10:00:00.000Z and would be lost: 1042 (84.00 EUR,"
     " 2026-11-20T11:02:14Z); 1043 (12.50 EUR, 2026-11-20T11:15:40Z); 1044 (230.00 EUR, 2026-11-20T12:40:02Z).",
     step="orders",

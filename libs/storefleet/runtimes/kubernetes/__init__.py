@@ -1,6 +1,8 @@
-"""Stores on Kubernetes: a namespace each, a Helm release in it, watched until it is ready, proven over HTTP.
+"""The Kubernetes runtime: one namespace and one Helm release per store.
 
-`runtime` names the steps and is all that others import. `cluster` is the only door to the client library; what it reads
-is made small by `digests`, kept current by `watching` and judged by `diagnosis`. `manifests` and `policies` say what a
-namespace holds; `releases` brings the chart in through `helm`.
+`runtime` implements the runtime protocol and is the only module that other packages import. Its
+steps are in `create_steps`, `version_steps`, `database_steps` and `delete_steps`. Below them:
+`namespace_setup` and `manifests` (what exists before the Helm release), `releases` (Helm),
+`readiness` (is the store ready, and if not, why), `tasks` (dump, restore, order count as Jobs) and
+`api` (the client of the Kubernetes API).
 """

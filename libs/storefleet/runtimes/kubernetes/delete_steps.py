@@ -1,4 +1,8 @@
-"""Takes a store away: its namespace, guarded by UID and labels; then the proof that nothing is left of it."""
+"""The steps that delete a store: delete its namespace, wait for it, verify that nothing is left.
+
+They work from any state that a creation may have left. The namespace is deleted only if its labels
+are the store's, and by UID, so that a new namespace of the same name is never deleted.
+"""
 
 import asyncio
 import time
@@ -31,7 +35,8 @@ _KINDS_DELETED_FIRST = (
     resource_kinds.POD,
     resource_kinds.PERSISTENT_VOLUME_CLAIM,
 )
-#: Kinds that belong to no namespace; a store has nothing of them, and the proof says so.
+#: Cluster-scoped kinds that the deletion of a namespace does not cover. Stores own none of them;
+#: the verification checks that.
 _CLUSTER_SCOPED_KINDS = (
     resource_kinds.NAMESPACE,
     resource_kinds.PERSISTENT_VOLUME,
@@ -39,17 +44,16 @@ _CLUSTER_SCOPED_KINDS = (
     resource_kinds.CLUSTER_ROLE_BINDING,
 )
 _BLOCKING_CONDITIONS = (
-    *("NamespaceDeletionDiscoveryFailure", "NamespaceDeletionGroupVersionParsingFailure"),
-    *(
-        "NamespaceDeletionContentFailure",
-        "NamespaceContentRemaining",
-        "NamespaceFinalizersRemaining",
-    ),
+    "NamespaceDeletionDiscoveryFailure",
+    "NamespaceDeletionGroupVersionParsingFailure",
+    "NamespaceDeletionContentFailure",
+    "NamespaceContentRemaining",
+    "NamespaceFinalizersRemaining",
 )
 
 
 class DeleteSteps:
-    """The steps of one deletion after the other, from whatever a creation has left."""
+    """The steps of delete operations, for all stores of a process."""
 
     def __init__(
         self,
@@ -64,106 +68,127 @@ class DeleteSteps:
         self._engines = engines
         self._settings = settings
 
-    async def delete_namespace(self, work: StepContext) -> StepResult:
-        place = self._locate_store(work.store)
-        found = await self._client.get(resource_kinds.NAMESPACE, place.namespace)
+    async def delete_namespace(self, context: StepContext) -> StepResult:
+        """Delete the store's namespace and speed up the deletion of its content.
+
+        Raises:
+            PermanentError: The namespace belongs to something else.
+        """
+        location = self._locate_store(context.store)
+        found = await self._client.get(resource_kinds.NAMESPACE, location.namespace)
         if found is None:
-            return StepResult("There is none (any more)")
-        check_namespace_owner(found, work.store)
+            return StepResult("The namespace does not exist")
+        check_namespace_owner(found, context.store)
         if "deletionTimestamp" not in found["metadata"]:
-            await work.check_ownership()
+            await context.check_ownership()
             with effect("delete_namespace"):
                 await self._client.delete(
-                    resource_kinds.NAMESPACE, place.namespace, uid=found["metadata"]["uid"]
+                    resource_kinds.NAMESPACE, location.namespace, uid=found["metadata"]["uid"]
                 )
-        await work.check_ownership()
-        with effect("sweep_namespace"):
-            await self._delete_contents(place)
-        return StepResult(f"Namespace {place.namespace} is being removed")
+        await context.check_ownership()
+        with effect("delete_contents"):
+            await self._delete_contents(location)
+        return StepResult(f"Namespace {location.namespace} is being deleted")
 
-    async def _delete_contents(self, place: StoreLocation) -> None:
-        """Take pods and claims away at once, which the cluster does seconds later, and claims only after a pause.
+    async def _delete_contents(self, location: StoreLocation) -> None:
+        """Delete pods and volume claims at once.
 
-        The namespace is on its way out, so nothing is made again; where we may not do this, it goes more slowly.
+        The cluster itself does so seconds later, and deletes claims only after a pause. Since the
+        namespace is terminating, nothing is recreated. Without the permission the deletion is
+        slower.
         """
         try:
             for kind in _KINDS_DELETED_FIRST:
                 await self._client.delete_collection(
-                    kind, namespace=place.namespace, grace_period_s=_POD_GRACE_PERIOD_S
+                    kind, namespace=location.namespace, grace_period_s=_POD_GRACE_PERIOD_S
                 )
-        except ApiRequestRejected as refused:
-            log.info("sweep_refused", namespace=place.namespace, reason=refused.detail)
+        except ApiRequestRejected as rejected:
+            log.info(
+                "content_deletion_rejected", namespace=location.namespace, reason=rejected.detail
+            )
 
-    async def wait_until_deleted(self, work: StepContext) -> StepResult:
-        """Until the cluster knows the namespace no more; what holds it is said, and nothing is forced."""
-        place, began, pause = self._locate_store(work.store), time.monotonic(), 0.25
-        while (
-            found := await self._client.get(resource_kinds.NAMESPACE, place.namespace)
-        ) is not None:
+    async def wait_until_deleted(self, context: StepContext) -> StepResult:
+        """Wait until the namespace is gone; report what blocks its deletion, and force nothing.
+
+        Raises:
+            TransientError: The namespace is not being deleted, or still terminating after 240 s.
+        """
+        location = self._locate_store(context.store)
+        started_at, pause_s = time.monotonic(), 0.25
+        while found := await self._client.get(resource_kinds.NAMESPACE, location.namespace):
             if "deletionTimestamp" not in found["metadata"]:
                 raise TransientError(
-                    "namespace_back",
-                    f"The namespace {place.namespace} is there and not being removed.",
-                    next_step="Retry the deletion; if it comes back, find out who makes it.",
+                    "namespace_recreated",
+                    f"The namespace {location.namespace} exists again and is not being deleted:"
+                    " something else has created it.",
+                    next_step="Retry the deletion. If it fails again, find out who creates the"
+                    " namespace.",
                 )
-            held = describe_deletion_blockers(found)
-            if time.monotonic() - began > _NAMESPACE_TIMEOUT_S:
+            blockers = describe_deletion_blockers(found)
+            if time.monotonic() - started_at > _NAMESPACE_TIMEOUT_S:
                 raise TransientError(
                     "namespace_stuck",
-                    f"The namespace {place.namespace} is still being removed. {held or 'The cluster names no cause.'}",
-                    next_step="Mend what holds it (an API service, a volume, a finalizer's owner); it is tried again.",
+                    f"The namespace {location.namespace} is still terminating."
+                    f" {blockers or 'The cluster reports no cause.'}",
+                    next_step="Remove what blocks the deletion (an unavailable API service, a"
+                    " volume, a finalizer); the operation retries automatically.",
                 )
-            await work.report_progress(f"Waiting for the namespace to go. {held}".strip())
-            await asyncio.sleep(pause)
-            pause = 0.5 if time.monotonic() - began < 20 else 2
-        return StepResult("The namespace is gone")
+            await context.report_progress(
+                f"Waiting for the deletion of the namespace. {blockers}".strip()
+            )
+            await asyncio.sleep(pause_s)
+            pause_s = 0.5 if time.monotonic() - started_at < 20 else 2
+        return StepResult("The namespace is deleted")
 
-    # the proof ------------------------------------------------------------------------------------------------------
+    async def verify_deletion(self, context: StepContext) -> StepResult:
+        """Verify that no object of the store exists and that its storefront is not served.
 
-    async def verify_deletion(self, work: StepContext) -> StepResult:
-        store, place = work.store, self._locate_store(work.store)
-        deadline, pause = time.monotonic() + _LEFTOVERS_TIMEOUT_S, 0.5
-        while left := await self._list_leftovers(store, place):
+        Raises:
+            TransientError: Something is left after 60 s.
+        """
+        store, location = context.store, self._locate_store(context.store)
+        deadline, pause_s = time.monotonic() + _LEFTOVERS_TIMEOUT_S, 0.5
+        while leftovers := await self._list_leftovers(store, location):
+            names = ", ".join(leftovers[:10])
             if time.monotonic() > deadline:
                 raise TransientError(
                     "leftovers",
-                    f"Still there: {', '.join(left[:10])}.",
-                    next_step="See who holds it; it is tried again.",
+                    f"Objects of the store still exist: {names}.",
+                    next_step="Find out what keeps them; the operation retries automatically.",
                 )
-            await work.report_progress(f"Waiting for {', '.join(left[:10])} to go")
-            await asyncio.sleep(pause)
-            pause = min(3, pause * 1.5)
-        return StepResult("No namespace, volume, cluster-wide object or answer is left")
+            await context.report_progress(f"Waiting for the deletion of {names}")
+            await asyncio.sleep(pause_s)
+            pause_s = min(3, pause_s * 1.5)
+        return StepResult("No namespace, volume, cluster-scoped object or storefront is left")
 
-    async def _list_leftovers(self, store: Store, place: StoreLocation) -> list[str]:
-        left = []
+    async def _list_leftovers(self, store: Store, location: StoreLocation) -> list[str]:
+        leftovers = []
         for kind in _CLUSTER_SCOPED_KINDS:
             labelled = await self._client.list_objects(
                 kind, labels=f"{resource_kinds.STORE_LABEL}={store.id}", metadata_only=True
             )
-            left += [f"the {kind.name} {each['metadata']['name']}" for each in labelled]
-        if await self._client.get(resource_kinds.NAMESPACE, place.namespace) is not None:
-            left.append(f"the Namespace {place.namespace}")
+            leftovers += [f"the {kind.name} {each['metadata']['name']}" for each in labelled]
+        if await self._client.get(resource_kinds.NAMESPACE, location.namespace) is not None:
+            leftovers.append(f"the Namespace {location.namespace}")
         async for page in self._client.list_pages(resource_kinds.PERSISTENT_VOLUME):
-            left += [
-                f"the PersistentVolume {name}"
-                for name in _list_claimed_volumes(page, place.namespace)
-            ]
-        if await self._is_storefront_served(store, place):
-            left.append(f"an answer at {place.url}")
-        return left
+            volumes = _list_claimed_volumes(page, location.namespace)
+            leftovers += [f"the PersistentVolume {name}" for name in volumes]
+        if await self._is_storefront_served(store, location):
+            leftovers.append(f"the storefront at {location.url}")
+        return leftovers
 
-    async def _is_storefront_served(self, store: Store, place: StoreLocation) -> bool:
-        """Whether the shop still shows its storefront to people; where nothing leads to stores, nobody can see it."""
-        engine, door = self._engines.find(store.engine), find_entrypoint(place.url, self._settings)
-        if engine is None or door is None:
+    async def _is_storefront_served(self, store: Store, location: StoreLocation) -> bool:
+        """Return whether the storefront is still visible; False where stores are not exposed."""
+        engine = self._engines.find(store.engine)
+        entrypoint = find_entrypoint(location.url, self._settings)
+        if engine is None or entrypoint is None:
             return False
         problem = await self._storefront_check.problem(
             engine.storefront,
-            server=door.server,
-            host=place.authority,
+            server=entrypoint.server,
+            host=location.authority,
             request_id=store.id,
-            name=None if door.is_own_address else place.host,
+            name=None if entrypoint.is_own_address else location.host,
         )
         return problem is None
 
@@ -172,14 +197,14 @@ class DeleteSteps:
 
 
 def describe_deletion_blockers(namespace: Manifest) -> str:
-    """What the cluster says that keeps a namespace from going."""
+    """Describe what blocks the deletion of a namespace, from its conditions; may be empty."""
     conditions = (namespace.get("status") or {}).get("conditions") or ()
-    held = [
+    blockers = [
         f"{each['type']}: {' '.join(str(each.get('message') or '').split())[:300]}"
         for each in conditions
         if each.get("type") in _BLOCKING_CONDITIONS and each.get("status") == "True"
     ]
-    return "; ".join(held)
+    return "; ".join(blockers)
 
 
 def _list_claimed_volumes(page: Manifest, namespace: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""How people reach a store: what its chart is told about that, and where the way in is asked from inside."""
+"""Exposure of stores: the chart's values for it, and the address that the runtime checks."""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +6,20 @@ from storefleet.core.settings import Settings
 
 
 class StoreEntrypoint(NamedTuple):
-    """Where a request for a store's host is let in."""
+    """The address at which requests for a store's host name enter the cluster.
 
-    server: str  # scheme://address[:port]
-    is_own_address: bool  # the store's own address; else the ingress controller's, which has a certificate for another name
+    Attributes:
+        server: `scheme://address[:port]`.
+        is_own_address: True if this is the store's own URL; False if it is the ingress controller's
+            address inside the cluster, whose certificate is for another name.
+    """
+
+    server: str
+    is_own_address: bool
 
 
 def make_exposure_values(settings: Settings) -> dict[str, Any]:
-    """The chart's values: one shape for every kind, so that a chart needs no guesses."""
+    """Make the chart's `exposure` values; they have the same shape for every exposure type."""
     namespace, name, section = (*settings.route_gateway.split("/"), "", "")[:3]
     return {
         "type": settings.store_exposure,
@@ -24,7 +30,7 @@ def make_exposure_values(settings: Settings) -> dict[str, Any]:
 
 
 def find_entrypoint(url: str, settings: Settings) -> StoreEntrypoint | None:
-    """Where to ask for the store at `url`; None where nothing leads to stores."""
+    """Return the entry point of the store at `url`; None if stores are not exposed."""
     if settings.store_exposure == "none":
         return None
     if settings.ingress_address:

@@ -1,4 +1,8 @@
-"""What a store's namespace holds before its chart comes: pure functions from a store to objects."""
+"""Manifests of the objects that exist before a store's Helm release, and the values of the release.
+
+Pure functions from a store to plain objects, tested against golden files. `namespace_setup` applies
+the objects; `releases.installer` passes the values to Helm.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,8 +18,8 @@ from storefleet.runtimes.kubernetes.network_policies import make_network_policie
 
 ADMIN_SECRET = "store-admin"
 STORE_SECRET = "store-secrets"
-#: Who may do what in the namespace: role binding, cluster role, service account of the platform. The first one comes
-#: first, since it is what lets the provisioner make the rest.
+#: Role bindings of a store's namespace: name, cluster role, service account of the platform. The
+#: provisioner's comes first, because it authorizes the provisioner to create the rest.
 ROLE_BINDINGS = (
     ("storefleet-operator", "storefleet-store-operator", "provisioner"),
     ("storefleet-gateway", "storefleet-store-reader", "gateway"),
@@ -24,24 +28,32 @@ ROLE_BINDINGS = (
 
 
 class StoreLocation(NamedTuple):
-    """Where a store is, in the cluster and for people."""
+    """Where a store is, in the cluster and on the network.
+
+    Attributes:
+        namespace: Its namespace.
+        host: Its host name.
+        url: Its storefront, with a trailing slash.
+        authority: Host and port as browsers send them in the `Host` header.
+    """
 
     namespace: str
     host: str
     url: str
-    authority: str  # the host as browsers send it
+    authority: str
 
 
 def locate_store(store: Store, settings: Settings) -> StoreLocation:
+    """Compute a store's namespace, host name and URL."""
     scheme, port = settings.store_scheme, settings.store_public_port
     host = f"{store.name}.{settings.store_domain}"
-    usual = port in (0, {"http": 80, "https": 443}[scheme])
-    authority = host if usual else f"{host}:{port}"
+    is_default_port = port in (0, {"http": 80, "https": 443}[scheme])
+    authority = host if is_default_port else f"{host}:{port}"
     return StoreLocation(make_resource_name(store.id), host, f"{scheme}://{authority}/", authority)
 
 
 def make_ownership_labels(store: Store) -> dict[str, str]:
-    """Labels that say whose an object is."""
+    """Make the labels that mark an object as the platform's and as this store's."""
     return {
         resource_kinds.MANAGED_BY_LABEL: resource_kinds.FIELD_MANAGER,
         resource_kinds.STORE_LABEL: store.id,
@@ -49,6 +61,7 @@ def make_ownership_labels(store: Store) -> dict[str, str]:
 
 
 def make_namespace(store: Store, location: StoreLocation) -> Manifest:
+    """Make the store's Namespace, which enforces the Pod Security level “restricted”."""
     labels = {
         **make_ownership_labels(store),
         resource_kinds.TENANT_LABEL: store.tenant_id,
@@ -64,6 +77,7 @@ def make_namespace(store: Store, location: StoreLocation) -> Manifest:
 
 
 def make_role_bindings(store: Store, *, platform_namespace: str) -> tuple[Manifest, ...]:
+    """Make the RoleBindings that give the platform's services their rights in the namespace."""
     return tuple(
         _make_object(
             resource_kinds.ROLE_BINDING,
@@ -76,8 +90,13 @@ def make_role_bindings(store: Store, *, platform_namespace: str) -> tuple[Manife
 
 
 def make_quotas_and_limits(store: Store, plan: Plan) -> tuple[Manifest, ...]:
-    """Quotas and defaults; what runs on and what comes to an end are counted apart, or a set-up would not fit."""
+    """Make the ResourceQuotas and the LimitRange of a plan.
+
+    Long-running pods and pods with a deadline have separate quotas: with a common one, the pods of
+    the setup Job would not fit beside the store's.
+    """
     none = {"services.nodeports": "0", "services.loadbalancers": "0"}
+    container_limits = {key: _format_quantities(value) for key, value in plan.limits.items()}
     return (
         _make_quota(store, "store", plan.quota, "NotTerminating"),
         _make_quota(store, "jobs", plan.jobs, "Terminating"),
@@ -85,14 +104,7 @@ def make_quotas_and_limits(store: Store, plan: Plan) -> tuple[Manifest, ...]:
         _make_object(
             resource_kinds.LIMIT_RANGE,
             {**_make_metadata(store), "name": "store"},
-            spec={
-                "limits": [
-                    {
-                        "type": "Container",
-                        **{k: _format_quantities(v) for k, v in plan.limits.items()},
-                    }
-                ]
-            },
+            spec={"limits": [{"type": "Container", **container_limits}]},
         ),
     )
 
@@ -100,6 +112,7 @@ def make_quotas_and_limits(store: Store, plan: Plan) -> tuple[Manifest, ...]:
 def make_store_network_policies(
     store: Store, engine: Engine, settings: Settings
 ) -> tuple[Manifest, ...]:
+    """Make a store's network policies, with the egress that its engine declares."""
     return make_network_policies(
         _make_metadata(store),
         platform_namespace=settings.platform_namespace,
@@ -109,6 +122,7 @@ def make_store_network_policies(
 
 
 def make_secret(store: Store, name: str, values: Mapping[str, str]) -> Manifest:
+    """Make a Secret of the store's namespace."""
     return _make_object(
         resource_kinds.SECRET,
         {**_make_metadata(store), "name": name},
@@ -118,9 +132,9 @@ def make_secret(store: Store, name: str, values: Mapping[str, str]) -> Manifest:
 
 
 def make_config_map(store: Store, name: str, data: Mapping[str, str]) -> Manifest:
-    return _make_object(
-        resource_kinds.CONFIG_MAP, {**_make_metadata(store), "name": name}, data=dict(data)
-    )
+    """Make a ConfigMap of the store's namespace."""
+    metadata = {**_make_metadata(store), "name": name}
+    return _make_object(resource_kinds.CONFIG_MAP, metadata, data=dict(data))
 
 
 def make_chart_values(
@@ -131,12 +145,22 @@ def make_chart_values(
     *,
     database_image: str = "",
 ) -> dict[str, Any]:
-    """All that the chart is told; secrets by name only. `database_image` is what a running database has."""
-    image, plan = (
-        f"{settings.image_prefix}{engine.image(store.engine_version)}",
-        engine.plan(store.plan),
-    )
-    planned = plan.values if plan else {}
+    """Make the complete values of a store's Helm release.
+
+    Args:
+        store: The store, with the version to install.
+        engine: Its engine.
+        location: Its namespace and URL.
+        settings: The platform's settings.
+        database_image: Image of the running database, which an upgrade keeps; empty for a new
+            store.
+
+    Returns:
+        Values for `helm --values`. They name Secrets but contain none.
+    """
+    image = f"{settings.image_prefix}{engine.image(store.engine_version)}"
+    plan = engine.plan(store.plan)
+    plan_values = plan.values if plan else {}
     return {
         "store": {
             "id": store.id,
@@ -154,13 +178,13 @@ def make_chart_values(
         "parameters": engine.complete(store.parameters),
         "storageClassName": settings.storage_class,
         "exposure": make_exposure_values(settings),
-        **planned,
-        "database": {**planned.get("database", {}), "image": database_image or image},
+        **plan_values,
+        "database": {**plan_values.get("database", {}), "image": database_image or image},
     }
 
 
-def _make_object(kind: ResourceKind, metadata: dict[str, Any], **rest: Any) -> Manifest:
-    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **rest}
+def _make_object(kind: ResourceKind, metadata: dict[str, Any], **fields: Any) -> Manifest:
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
 
 
 def _make_metadata(store: Store) -> dict[str, Any]:
@@ -169,11 +193,10 @@ def _make_metadata(store: Store) -> dict[str, Any]:
 
 def _make_quota(store: Store, name: str, hard: Amounts, *scopes: str) -> Manifest:
     spec = {"hard": _format_quantities(hard)} | ({"scopes": list(scopes)} if scopes else {})
-    return _make_object(
-        resource_kinds.RESOURCE_QUOTA, {**_make_metadata(store), "name": name}, spec=spec
-    )
+    metadata = {**_make_metadata(store), "name": name}
+    return _make_object(resource_kinds.RESOURCE_QUOTA, metadata, spec=spec)
 
 
 def _format_quantities(quantities: Amounts) -> dict[str, str]:
-    """Quantities as the API writes them; YAML makes numbers of some."""
-    return {name: str(amount) for name, amount in quantities.items()}
+    """Format quantities as strings, as the API does; YAML parses some of them as numbers."""
+    return {name: str(quantity) for name, quantity in quantities.items()}

@@ -1,4 +1,8 @@
-"""The ground a store stands on: its namespace, who may act in it, what it may take and reach, and its secrets."""
+"""Namespace setup: what exists in a store's namespace before its Helm release.
+
+Creates, or completes, the namespace, role bindings, network policies, quotas, limits and Secrets.
+Secrets that a previous attempt generated are kept.
+"""
 
 import asyncio
 import secrets
@@ -9,7 +13,6 @@ from storefleet.core.errors import PermanentError, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import Engine
-from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -19,153 +22,172 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.protocol import StepContext
 
-log = logs.get_logger(__name__)
-
 _ROLE_BINDING_TIMEOUT_S = 10.0
 _QUOTA_STATUS_TIMEOUT_S = 20.0
 
 
 class NamespaceSetup:
-    """Lays it, or completes what is there; secrets that an earlier run generated stay as they are."""
+    """Sets up the namespaces of stores."""
 
     def __init__(self, *, client: KubernetesClient, settings: Settings) -> None:
         self._client = client
         self._settings = settings
 
-    async def set_up(self, work: StepContext, engine: Engine, place: StoreLocation) -> None:
-        store = work.store
-        await self._apply_namespace(work, place)
-        await work.check_ownership()
+    async def set_up(self, context: StepContext, engine: Engine, location: StoreLocation) -> None:
+        """Set up a store's namespace completely.
+
+        Args:
+            context: The step's store and operation.
+            engine: Names the generated Secrets, the egress and the plans.
+            location: Name of the namespace.
+
+        Raises:
+            PermanentError: The namespace exists but belongs to something else.
+            Wait: A namespace of that name is still terminating, or its quotas are not counted yet.
+        """
+        store = context.store
+        await self._apply_namespace(context, location)
+        await context.check_ownership()
         with effect("bind_roles"):
             for binding in manifests.make_role_bindings(
                 store, platform_namespace=self._settings.platform_namespace
             ):
                 await self._client.apply(binding)
-        await work.check_ownership()
-        with effect("apply_rules"):
+        await context.check_ownership()
+        with effect("apply_policies"):
             await self._apply_policies_and_limits(store, engine)
-        await work.check_ownership()
+        await context.check_ownership()
         with effect("create_secrets"):
-            await self._create_secrets(store, engine, place)
-        await self._wait_for_quota_status(work, place)
+            await self._create_secrets(store, engine, location)
+        await self._wait_for_quota_status(context, location)
 
-    async def _apply_namespace(self, work: StepContext, place: StoreLocation) -> None:
-        wanted = manifests.make_namespace(work.store, place)
-        found = await self._client.get(resource_kinds.NAMESPACE, place.namespace)
+    async def _apply_namespace(self, context: StepContext, location: StoreLocation) -> None:
+        wanted = manifests.make_namespace(context.store, location)
+        found = await self._client.get(resource_kinds.NAMESPACE, location.namespace)
         if found is not None:
-            check_namespace_owner(found, work.store)
+            check_namespace_owner(found, context.store)
             if "deletionTimestamp" in found["metadata"]:
-                raise Wait(f"The namespace {place.namespace} is still being removed.")
+                raise Wait(f"The namespace {location.namespace} is still terminating.")
             if _has_wanted_metadata(found, wanted):
                 return
-        await work.check_ownership()
+        await context.check_ownership()
         with effect("apply_namespace"):
             await self._client.apply(wanted)
 
     async def _apply_policies_and_limits(self, store: Store, engine: Engine) -> None:
-        """All at once; only the first waits until the cluster has heard that we may."""
+        """Apply all in parallel; only the first one waits for the role binding to take effect."""
         plan = engine.plan(store.plan)
         assert plan is not None  # noqa: S101 - every engine that runs here has one
-        first, *rest = (
+        first, *others = (
             *manifests.make_store_network_policies(store, engine, self._settings),
             *manifests.make_quotas_and_limits(store, plan),
         )
         await self._apply_once_authorized(first)
-        await self._apply_all(rest)
+        await self._apply_all(others)
 
     async def _apply_once_authorized(self, manifest: Manifest) -> None:
-        """A role binding counts a moment after it was made."""
+        """Apply an object; retry while the new role binding has not taken effect."""
         deadline = time.monotonic() + _ROLE_BINDING_TIMEOUT_S
         while True:
             try:
                 await self._client.apply(manifest)
-            except ApiRequestRejected as refused:
-                if refused.code != "cluster_forbids" or time.monotonic() > deadline:
+            except ApiRequestRejected as rejected:
+                is_unauthorized = rejected.code == "cluster_permission_denied"
+                if not is_unauthorized or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
             else:
                 return
 
     async def _apply_all(self, manifests_to_apply: Iterable[Manifest]) -> None:
-        ended = await asyncio.gather(
+        """Apply objects in parallel, and raise the first error after all have ended."""
+        results = await asyncio.gather(
             *(self._client.apply(each) for each in manifests_to_apply), return_exceptions=True
         )
-        for error in ended:
-            if isinstance(error, BaseException):
-                raise error
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
-    async def _create_secrets(self, store: Store, engine: Engine, place: StoreLocation) -> None:
-        assert engine.kubernetes is not None  # noqa: S101 - the runtime has looked
+    async def _create_secrets(self, store: Store, engine: Engine, location: StoreLocation) -> None:
+        assert engine.kubernetes is not None  # noqa: S101 - the installer has checked it
         admin = {
-            "username": engine.admin.username.format(host=place.host),
+            "username": engine.admin.username.format(host=location.host),
             "password": secrets.token_urlsafe(15),
         }
         await self._client.create(manifests.make_secret(store, manifests.ADMIN_SECRET, admin))
-        fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
-        wanted = manifests.make_secret(store, manifests.STORE_SECRET, fresh)
+        generated = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
+        wanted = manifests.make_secret(store, manifests.STORE_SECRET, generated)
         if not await self._client.create(wanted):
-            await self._add_missing_secrets(place, fresh)
+            await self._add_missing_secrets(location, generated)
 
-    async def _add_missing_secrets(self, place: StoreLocation, generated: dict[str, str]) -> None:
-        """A newer version of the engine may want more secrets than there are."""
+    async def _add_missing_secrets(
+        self, location: StoreLocation, generated: dict[str, str]
+    ) -> None:
+        """Add the secrets that a newer version of the engine declares; keep the existing values."""
+        namespace = location.namespace
         found = await self._client.get(
-            resource_kinds.SECRET, manifests.STORE_SECRET, namespace=place.namespace
+            resource_kinds.SECRET, manifests.STORE_SECRET, namespace=namespace
         )
-        missing = {
-            name: value
-            for name, value in generated.items()
-            if name not in ((found or {}).get("data") or {})
-        }
+        existing = (found or {}).get("data") or {}
+        missing = {name: value for name, value in generated.items() if name not in existing}
         if missing:
-            change = {"stringData": missing}
             await self._client.patch(
-                resource_kinds.SECRET, manifests.STORE_SECRET, change, namespace=place.namespace
+                resource_kinds.SECRET,
+                manifests.STORE_SECRET,
+                {"stringData": missing},
+                namespace=namespace,
             )
 
-    async def _wait_for_quota_status(self, work: StepContext, place: StoreLocation) -> None:
-        """Until the quotas have been counted for the first time: before that the cluster refuses everything."""
-        deadline, pause = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
+    async def _wait_for_quota_status(self, context: StepContext, location: StoreLocation) -> None:
+        """Wait until the quotas are counted for the first time; before, every pod is rejected."""
+        deadline, pause_s = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
         while True:
             quotas = await self._client.list_objects(
-                resource_kinds.RESOURCE_QUOTA, namespace=place.namespace
+                resource_kinds.RESOURCE_QUOTA, namespace=location.namespace
             )
-            slow = [each["metadata"]["name"] for each in quotas if not _has_quota_status(each)]
-            if not slow:
+            pending = ", ".join(
+                each["metadata"]["name"] for each in quotas if not _has_quota_status(each)
+            )
+            if not pending:
                 return
             if time.monotonic() > deadline:
-                raise Wait(f"The cluster has not counted the quotas yet: {', '.join(slow)}.")
-            if pause > 0.5:
-                await work.report_progress(
-                    f"Waiting for the cluster to count the quotas: {', '.join(slow)}"
+                raise Wait(f"The cluster has not counted the quotas yet: {pending}.")
+            if pause_s > 0.5:
+                await context.report_progress(
+                    f"Waiting for the cluster to count the quotas: {pending}"
                 )
-            await asyncio.sleep(pause)
-            pause = min(1, pause * 1.5)
+            await asyncio.sleep(pause_s)
+            pause_s = min(1, pause_s * 1.5)
 
 
 def check_namespace_owner(namespace: Manifest, store: Store) -> None:
-    """Raise PermanentError unless it carries our labels for this very store."""
+    """Check that a namespace carries the ownership labels of a store.
+
+    Raises:
+        PermanentError: It does not; nothing in it may be changed.
+    """
     labels = namespace["metadata"].get("labels") or {}
-    if any(
-        labels.get(name) != value for name, value in manifests.make_ownership_labels(store).items()
-    ):
+    wanted = manifests.make_ownership_labels(store)
+    if any(labels.get(name) != value for name, value in wanted.items()):
         raise PermanentError(
             "namespace_foreign",
-            f"The namespace {namespace['metadata']['name']} is not this store's: its labels do not say so.",
-            next_step="Find out who made it; nothing in it was touched. Remove it by hand or give it its labels back.",
+            f"The namespace {namespace['metadata']['name']} does not belong to this store: its"
+            " labels are missing or different. Nothing in it was changed.",
+            next_step="Find out who created it. Delete it by hand, or restore its labels.",
         )
 
 
 def _has_wanted_metadata(found: Manifest, wanted: Manifest) -> bool:
-    """Whether labels and annotations that we want are there already."""
-    return all(
-        (found["metadata"].get(part) or {}).get(name) == value
-        for part in ("labels", "annotations")
-        for name, value in wanted["metadata"][part].items()
-    )
+    """Return whether all wanted labels and annotations are set."""
+    for part in ("labels", "annotations"):
+        existing = found["metadata"].get(part) or {}
+        for name, value in wanted["metadata"][part].items():
+            if existing.get(name) != value:
+                return False
+    return True
 
 
 def _has_quota_status(quota: Manifest) -> bool:
     status = quota.get("status") or {}
-    return bool(
-        (status.get("hard") or {}).keys() >= quota["spec"]["hard"].keys() and "used" in status
-    )
+    counted = (status.get("hard") or {}).keys()
+    return bool(counted >= quota["spec"]["hard"].keys() and "used" in status)

@@ -1,4 +1,4 @@
-"""Network policies of a store's namespace: nothing goes in or out but what is named here."""
+"""Network policies of a store's namespace: deny everything, then allow named connections."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import (
 
 _NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 _NODE_LOCAL_DNS_CIDR = "169.254.20.10/32"
-#: Nothing of the cluster's, the machine's or the provider's own networks is “the internet”.
+#: Networks of the cluster, the machine or the provider, which are not “the internet”.
 _PRIVATE_CIDRS_V4 = (
-    *(
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-    ),
-    *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
 )
 _PRIVATE_CIDRS_V6 = ("::/128", "::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8")
 
@@ -33,7 +34,14 @@ def make_network_policies(
     ingress_namespace: str,
     allow_internet: bool,
 ) -> tuple[Manifest, ...]:
-    """All of them; `platform` and `ingress` are the namespaces that may come in."""
+    """Make all network policies of a store's namespace.
+
+    Args:
+        metadata: Namespace and labels of every policy.
+        platform_namespace: Namespace of the platform, whose pods may call the storefront.
+        ingress_namespace: Namespace of the ingress controller, whose pods may do so too.
+        allow_internet: Whether the store may open connections to public addresses.
+    """
     web, setup, database = ("web",), ("web", "setup"), ("database",)
     policies = [
         _make_policy(metadata, "default-deny", {}, ingress=[], egress=[]),
@@ -58,13 +66,9 @@ def make_network_policies(
         ),
     ]
     if allow_internet:
+        selector = _make_pod_selector(*setup)
         policies.append(
-            _make_policy(
-                metadata,
-                "egress-internet",
-                _make_pod_selector(*setup),
-                egress=[_make_internet_rule()],
-            )
+            _make_policy(metadata, "egress-internet", selector, egress=[_make_internet_rule()])
         )
     return tuple(policies)
 
@@ -77,7 +81,7 @@ def _make_policy(
     ingress: list[Manifest] | None = None,
     egress: list[Manifest] | None = None,
 ) -> Manifest:
-    """A direction that is given is closed to all but what it lists."""
+    """Make a policy that denies everything in each given direction, except what its rules allow."""
     rules = {"ingress": ingress, "egress": egress}
     return {
         "apiVersion": NETWORK_POLICY.api_version,
@@ -85,16 +89,17 @@ def _make_policy(
         "metadata": {**metadata, "name": name},
         "spec": {
             "podSelector": pod_selector,
-            "policyTypes": [way.capitalize() for way, rule in rules.items() if rule is not None],
-            **{way: rule for way, rule in rules.items() if rule},
+            "policyTypes": [
+                direction.capitalize() for direction, rule in rules.items() if rule is not None
+            ],
+            **{direction: rule for direction, rule in rules.items() if rule},
         },
     }
 
 
 def _make_pod_selector(*components: str) -> dict[str, Any]:
-    return {
-        "matchExpressions": [{"key": COMPONENT_LABEL, "operator": "In", "values": list(components)}]
-    }
+    values = list(components)
+    return {"matchExpressions": [{"key": COMPONENT_LABEL, "operator": "In", "values": values}]}
 
 
 def _make_namespace_peer(*names: str) -> dict[str, Any]:
@@ -107,8 +112,9 @@ def _make_namespace_peer(*names: str) -> dict[str, Any]:
 
 
 def _make_dns_rule() -> dict[str, Any]:
-    to = [_make_namespace_peer("kube-system"), {"ipBlock": {"cidr": _NODE_LOCAL_DNS_CIDR}}]
-    return {"to": to, "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+    peers = [_make_namespace_peer("kube-system"), {"ipBlock": {"cidr": _NODE_LOCAL_DNS_CIDR}}]
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    return {"to": peers, "ports": ports}
 
 
 def _make_internet_rule() -> dict[str, Any]:

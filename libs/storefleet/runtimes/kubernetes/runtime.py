@@ -1,4 +1,8 @@
-"""Stores on Kubernetes, behind the protocol that the services know."""
+"""The Kubernetes runtime: implements the runtime protocol with the steps of this package.
+
+Wires client, watcher, Helm and steps together, and names the steps of each operation. The steps
+themselves are in `create_steps`, `version_steps`, `database_steps` and `delete_steps`.
+"""
 
 import asyncio
 import time
@@ -16,6 +20,7 @@ from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreWatcher
 from storefleet.runtimes.kubernetes.create_steps import CreateSteps
+from storefleet.runtimes.kubernetes.database_steps import DatabaseSteps
 from storefleet.runtimes.kubernetes.delete_steps import DeleteSteps
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs, decode_secret_value
@@ -31,52 +36,53 @@ from storefleet.runtimes.storefront_check import Visitor
 log = logs.get_logger(__name__)
 
 _CHECK_TTL_S = 5.0
+_VERIFY_TITLE = "Check the storefront and the admin"
 
 
 class KubernetesRuntime:
-    """Makes, changes and removes stores in a cluster, a namespace each."""
+    """Creates, changes and deletes stores in a cluster, one namespace per store."""
 
     changes_versions = True
 
     def __init__(self, *, settings: Settings, engines: Engines) -> None:
         self._settings = settings
-        self._client = KubernetesClient(kubeconfig=settings.kubeconfig)
+        self._client = client = KubernetesClient(kubeconfig=settings.kubeconfig)
+        self._watcher = watcher = StoreWatcher(client)
+        self._pod_logs = pod_logs = PodLogs(client)
+        self._storefront_check = Visitor(scheme=settings.store_scheme)
         self._helm = HelmClient(
             executable=settings.helm,
             timeout_s=settings.helm_timeout,
             max_runs=settings.helm_runs,
             kubeconfig=settings.kubeconfig,
         )
-        self._watcher = StoreWatcher(self._client)
-        self._storefront_check = Visitor(scheme=settings.store_scheme)
-        self._pod_logs = PodLogs(self._client)
         installer = ReleaseInstaller(
-            client=self._client,
-            helm=self._helm,
-            watcher=self._watcher,
-            engines=engines,
-            settings=settings,
+            client=client, helm=self._helm, watcher=watcher, engines=engines, settings=settings
         )
-        starter = ReadinessWaiter(
-            client=self._client, watcher=self._watcher, pod_logs=self._pod_logs
-        )
+        waiter = ReadinessWaiter(client=client, watcher=watcher, pod_logs=pod_logs)
         self._create_steps = CreateSteps(
-            client=self._client,
+            client=client,
             installer=installer,
-            readiness_waiter=starter,
+            readiness_waiter=waiter,
             storefront_check=self._storefront_check,
             settings=settings,
         )
         self._version_steps = VersionSteps(
-            client=self._client,
+            client=client,
             installer=installer,
-            readiness_waiter=starter,
+            readiness_waiter=waiter,
             create_steps=self._create_steps,
-            tasks=TaskJobs(client=self._client, watcher=self._watcher, pod_logs=self._pod_logs),
+            settings=settings,
+        )
+        self._database_steps = DatabaseSteps(
+            client=client,
+            installer=installer,
+            readiness_waiter=waiter,
+            task_jobs=TaskJobs(client=client, watcher=watcher, pod_logs=pod_logs),
             settings=settings,
         )
         self._delete_steps = DeleteSteps(
-            client=self._client,
+            client=client,
             storefront_check=self._storefront_check,
             engines=engines,
             settings=settings,
@@ -86,123 +92,117 @@ class KubernetesRuntime:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["KubernetesRuntime"]:
+        """Hold connections, watches and Helm's home directories until exit."""
         async with AsyncExitStack() as stack:
             for part in (self._client, self._helm, self._storefront_check, self._watcher):
                 await stack.enter_async_context(part.opened())
             yield self
 
     async def check(self) -> None:
-        """A good answer counts for a few seconds: probes ask more often than it changes."""
+        """Check that the API server is ready; a success is cached for five seconds.
+
+        Raises:
+            RuntimeUnavailable: It is not ready, or does not respond.
+        """
         async with self._check_lock:
             if time.monotonic() > self._checked_at + _CHECK_TTL_S:
                 await self._client.check_readiness()
                 self._checked_at = time.monotonic()
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """Return the steps that create a store: namespace, release, start, verify."""
         del store
+        steps = self._create_steps
         return (
             RuntimeStep(
                 "namespace",
-                "Make the namespace with its limits, rules and secrets",
-                self._create_steps.set_up_namespace,
+                "Create the namespace with limits, policies and secrets",
+                steps.set_up_namespace,
             ),
-            RuntimeStep("release", "Install the chart", self._create_steps.install_release),
-            RuntimeStep("start", "Start the shop", self._create_steps.wait_until_ready),
-            RuntimeStep(
-                "verify", "Visit the storefront and the admin", self._create_steps.verify_storefront
-            ),
+            RuntimeStep("release", "Install the chart", steps.install_release),
+            RuntimeStep("start", "Start the store", steps.wait_until_ready),
+            RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
         )
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """Return the steps that delete a store: namespace, gone, verify."""
         del store
+        steps = self._delete_steps
         return (
-            RuntimeStep("namespace", "Remove the namespace", self._delete_steps.delete_namespace),
-            RuntimeStep(
-                "gone", "Wait until everything in it is gone", self._delete_steps.wait_until_deleted
-            ),
-            RuntimeStep("verify", "Prove that nothing is left", self._delete_steps.verify_deletion),
+            RuntimeStep("namespace", "Delete the namespace", steps.delete_namespace),
+            RuntimeStep("gone", "Wait until the namespace is deleted", steps.wait_until_deleted),
+            RuntimeStep("verify", "Verify that nothing is left", steps.verify_deletion),
         )
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return the steps that upgrade a store: dump, release, start, verify."""
         del store
+        steps = self._version_steps
         return (
-            RuntimeStep("dump", "Dump the database", self._version_steps.dump_database),
+            RuntimeStep("dump", "Dump the database", self._database_steps.dump_database),
+            RuntimeStep("release", f"Install the chart of {change.target}", steps.install_release),
             RuntimeStep(
-                "release",
-                f"Install the chart of {change.target}",
-                self._version_steps.install_release,
+                "start", f"Start {change.target} beside {change.origin}", steps.wait_until_ready
             ),
-            RuntimeStep(
-                "start",
-                f"Start {change.target} beside {change.origin}",
-                self._version_steps.wait_until_ready,
-            ),
-            RuntimeStep(
-                "verify",
-                "Visit the storefront and the admin",
-                self._version_steps.verify_storefront,
-            ),
+            RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
         )
 
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
+        """Return the steps that roll a failed upgrade back: the store keeps its data."""
         del store
+        steps = self._version_steps
         return (
             RuntimeStep(
                 "rollback-release",
                 f"Install the chart of {change.origin} again",
-                self._version_steps.roll_back_release,
+                steps.roll_back_release,
             ),
-            RuntimeStep(
-                "rollback-start",
-                f"Go back to {change.origin}",
-                self._version_steps.wait_for_rollback,
-            ),
+            RuntimeStep("rollback-start", f"Roll back to {change.origin}", steps.wait_for_rollback),
             RuntimeStep(
                 "rollback-verify",
-                "Visit the storefront and the admin again",
-                self._version_steps.verify_rollback,
+                "Check the storefront and the admin again",
+                steps.verify_rollback,
             ),
         )
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return the steps of a requested rollback; on request it restores the dump first."""
         del store
+        steps, database_steps = self._version_steps, self._database_steps
         restoring = (
-            RuntimeStep("orders", "Ask which orders would go", self._version_steps.count_orders),
-            RuntimeStep("stop", "Stop the shop", self._version_steps.stop_store),
-            RuntimeStep("restore", "Put the dump back", self._version_steps.restore_database),
+            RuntimeStep(
+                "orders", "Count the orders that would be lost", database_steps.count_orders
+            ),
+            RuntimeStep("stop", "Stop the store", database_steps.stop_store),
+            RuntimeStep("restore", "Restore the dump", database_steps.restore_database),
         )
         return (
             *(restoring if change.restore else ()),
-            RuntimeStep(
-                "release",
-                f"Install the chart of {change.target}",
-                self._version_steps.install_release,
-            ),
-            RuntimeStep("start", f"Start {change.target}", self._version_steps.wait_until_ready),
-            RuntimeStep(
-                "verify",
-                "Visit the storefront and the admin",
-                self._version_steps.verify_storefront,
-            ),
+            RuntimeStep("release", f"Install the chart of {change.target}", steps.install_release),
+            RuntimeStep("start", f"Start {change.target}", steps.wait_until_ready),
+            RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
         )
 
     async def usage(self, store: Store) -> list[ResourceUsage] | None:
-        """None while there is nothing that is counted, or that we may read."""
+        """Read what a store uses of its plan; None if nothing is counted, or nothing readable."""
         namespace = locate_store(store, self._settings).namespace
         try:
             quotas = await self._client.list_objects(
                 resource_kinds.RESOURCE_QUOTA, namespace=namespace
             )
-        except (
-            ApiRequestRejected
-        ) as refused:  # without its namespace there is no role binding either
-            log.warning("usage_refused", reason=refused.detail)
+        except ApiRequestRejected as rejected:  # without the namespace there is no role binding
+            log.warning("usage_read_rejected", reason=rejected.detail)
             return None
         return list_resource_usage(quotas) or None
 
     async def credentials(self, store: Store) -> AdminCredentials | None:
+        """Read the admin credentials from the store's Secret; None if there is none.
+
+        Raises:
+            RuntimeUnavailable: The platform may not read the Secret, or the cluster is unavailable.
+        """
         if store.admin_url is None:
             return None
         try:
@@ -211,12 +211,10 @@ class KubernetesRuntime:
                 manifests.ADMIN_SECRET,
                 namespace=locate_store(store, self._settings).namespace,
             )
-        except (
-            ApiRequestRejected
-        ) as refused:  # without its namespace there is no role binding either
-            log.warning("credentials_refused", reason=refused.detail)
+        except ApiRequestRejected as rejected:  # without the namespace there is no role binding
+            log.warning("credentials_read_rejected", reason=rejected.detail)
             raise RuntimeUnavailable(
-                "The cluster does not let the platform read this store's sign-in."
+                "The cluster denies the platform access to this store's admin credentials."
             ) from None
         data = (secret or {}).get("data") or {}
         if not {"username", "password"} <= data.keys():
@@ -228,6 +226,6 @@ class KubernetesRuntime:
         )
 
     async def logs(self, store: Store, *, tail: int) -> list[str]:
-        return await self._pod_logs.read_store_log(
-            store.id, locate_store(store, self._settings).namespace, tail_lines=tail
-        )
+        """Read the last lines of a store's log, oldest first."""
+        namespace = locate_store(store, self._settings).namespace
+        return await self._pod_logs.read_store_log(store.id, namespace, tail_lines=tail)

@@ -1,1 +1,1 @@
-"""The adapter to the Kubernetes API: client, resource kinds, error mapping, watches."""
+"""The Kubernetes API: client, resource kinds, watcher, and the mapping of API errors to ours."""

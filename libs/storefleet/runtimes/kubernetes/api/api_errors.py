@@ -1,4 +1,4 @@
-"""What it means when the cluster, or Helm in its name, says no: our errors, with a reason and a next step."""
+"""Map errors of the Kubernetes API, and of Helm, to the platform's errors with a next step."""
 
 import re
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _MAX_TEXT_LENGTH = 500
 
 
 class ApiRequestRejected(PermanentError):
-    """The API server will not do it; `status` is what it answered."""
+    """The API server rejects a request; `status` is the HTTP status of its response."""
 
     def __init__(self, code: str, detail: str, *, next_step: str, status: int) -> None:
         super().__init__(code, detail, next_step=next_step)
@@ -34,59 +34,74 @@ def _make_rule(pattern: str, *, code: str, next_step: str) -> _RejectionRule:
 
 _REJECTION_RULES = (
     _make_rule(
-        r"exceeded quota|status unknown for quota|(maximum|minimum) \w+ usage per|must specify (limits|requests)\.",
+        r"exceeded quota|status unknown for quota|(maximum|minimum) \w+ usage per"
+        r"|must specify (limits|requests)\.",
         code="quota_exceeded",
-        next_step="Give the engine's chart smaller resources and retry; or its plan more room, and make a new store.",
+        next_step="Reduce the resources in the engine's chart, then retry. Or raise the engine's"
+        " plan and create a new store.",
     ),
     _make_rule(
         r"violates PodSecurity",
         code="pod_refused",
-        next_step="Make the chart's pods fit Pod Security “restricted”, then retry.",
+        next_step="Change the chart's pods to comply with Pod Security “restricted”, then retry.",
     ),
     _make_rule(
         r"ValidatingAdmissionPolicy|admission webhook|denied the request",
         code="policy_refused",
-        next_step="See which rule of the cluster is named, change chart or rule, then retry.",
+        next_step="Change the chart or the named admission policy, then retry.",
     ),
     _make_rule(
-        r"cannot \w+ (\w+ )?resource|attempting to grant RBAC permissions|is forbidden: User|Unauthorized",
-        code="cluster_forbids",
-        next_step="Give the platform's service account this permission (its chart does), then retry.",
+        r"cannot \w+ (\w+ )?resource|attempting to grant RBAC permissions|is forbidden: User"
+        r"|Unauthorized",
+        code="cluster_permission_denied",
+        next_step="Grant the platform's service account this permission (the platform's chart"
+        " does), then retry.",
     ),
     _make_rule(
-        r"is invalid|failed to create typed patch|unknown field|error validating data|no matches for kind"
-        r"|cannot be handled",
+        r"is invalid|failed to create typed patch|unknown field|error validating data"
+        r"|no matches for kind|cannot be handled",
         code="manifest_invalid",
         next_step="Correct the engine's chart, then retry.",
     ),
 )
 _UNAVAILABLE_PATTERN = re.compile(
-    r"cluster unreachable|connection refused|connection reset|i/o timeout|TLS handshake|no route to host|unexpected EOF"
-    r"|EOF$|etcdserver|the server is currently unable|context deadline exceeded|too many requests|Too Many Requests"
-    r"|http2: |apiserver not ready|server is shutting down|no such host|Service Unavailable|InternalError|"
-    r"an error on the server"
+    r"cluster unreachable|connection refused|connection reset|i/o timeout|TLS handshake"
+    r"|no route to host|unexpected EOF|EOF$|etcdserver|the server is currently unable"
+    r"|context deadline exceeded|too many requests|Too Many Requests|http2: |apiserver not ready"
+    r"|server is shutting down|no such host|Service Unavailable|InternalError"
+    r"|an error on the server"
 )
 
 
 def map_api_response(status: int, message: str, *, subject: str) -> StorefleetError:
-    """The error for an answer of the API server other than success."""
+    """Map an unsuccessful response of the API server to an error.
+
+    Args:
+        status: HTTP status of the response, outside 200 to 299.
+        message: The `message` of the response's Status object, or its raw body.
+        subject: What failed, as the beginning of a sentence: "Applying the Secret x failed".
+
+    Returns:
+        `RuntimeUnavailable` for 401, 429 and 5xx, `TransientError` for a conflict, `Wait` while the
+        namespace terminates, otherwise a `PermanentError`.
+    """
     text = _shorten(message)
     if status == 401:
-        return RuntimeUnavailable(f"The cluster does not accept the platform's credentials: {text}")
+        return RuntimeUnavailable(f"The API server rejects the platform's credentials: {text}")
     if status == 429 or status >= 500:
-        return RuntimeUnavailable(f"The cluster answers {status}: {text}")
+        return RuntimeUnavailable(f"The API server responds with status {status}: {text}")
     if status == 404:
         return PermanentError(
             "namespace_missing",
             f"{subject}: {text}.",
-            next_step="Retry: its namespace is made anew.",
+            next_step="Retry: the operation recreates the namespace.",
         )
     if status == 409:
         return TransientError("cluster_conflict", f"{subject}: {text}.", next_step="Retry.")
     return map_rejection_message(message, subject=subject, status=status) or ApiRequestRejected(
         "cluster_refused",
-        f"{subject}: the cluster answers {status}: {text}",
-        next_step="See what it names, mend it, then retry.",
+        f"{subject}: the API server responds with status {status}: {text}",
+        next_step="Correct what the message names, then retry.",
         status=status,
     )
 
@@ -94,9 +109,20 @@ def map_api_response(status: int, message: str, *, subject: str) -> StorefleetEr
 def map_rejection_message(
     message: str, *, subject: str, status: int = 403
 ) -> StorefleetError | None:
-    """The error behind words of the API server, wherever they were met; None for words that are not known."""
+    """Map a rejection message of the API server to an error, wherever the message was found.
+
+    The same texts appear in responses, in conditions, in events and in the output of Helm.
+
+    Args:
+        message: Text of the API server.
+        subject: What failed, as the beginning of a sentence.
+        status: HTTP status for the error, where one is known.
+
+    Returns:
+        The error; None if no rule matches.
+    """
     if "being terminated" in message:
-        return Wait(f"{subject}: its namespace is still being removed.")
+        return Wait(f"{subject}: the namespace is still terminating.")
     for rule in _REJECTION_RULES:
         if rule.pattern.search(message):
             return ApiRequestRejected(
@@ -109,9 +135,9 @@ def map_rejection_message(
 
 
 def map_unavailable_message(message: str) -> RuntimeUnavailable | None:
-    """The error behind words that say that nobody answered; None for others."""
+    """Return an error if a message says that the API server is unavailable, else None."""
     if _UNAVAILABLE_PATTERN.search(message):
-        return RuntimeUnavailable(f"The cluster's API server does not answer: {_shorten(message)}")
+        return RuntimeUnavailable(f"The API server does not respond: {_shorten(message)}")
     return None
 
 

@@ -1,19 +1,17 @@
-"""The door to the Kubernetes API: a few verbs on plain objects; whatever goes wrong is raised as one of our errors."""
+"""The client of the Kubernetes API: a few verbs on plain JSON objects.
 
-import asyncio
+Every failure is raised as one of the platform's errors; the mapping is in `connection` and
+`api_errors`. The steps and the watcher use this client and never kubernetes_asyncio itself.
+"""
+
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import yaml
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
-from storefleet.core.errors import RuntimeUnavailable
-from storefleet.observability import logs, metrics
-from storefleet.runtimes.kubernetes.api.api_errors import map_api_response
+from storefleet.runtimes.kubernetes.api.connection import ApiConnection, read_body, read_object
 from storefleet.runtimes.kubernetes.api.resource_kinds import (
     FIELD_MANAGER,
     Manifest,
@@ -21,43 +19,56 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import (
     get_kind,
 )
 
-log = logs.get_logger(__name__)
-
-_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
-_MAX_BODY_BYTES = 64 << 20
 _PAGE_SIZE = 250
+_MAX_LOG_BYTES = 512 << 10
 _METADATA_ONLY_ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_DELETE_OPTIONS: Manifest = {
+    "apiVersion": "v1",
+    "kind": "DeleteOptions",
+    "propagationPolicy": "Background",
+}
 
 
 class KubernetesClient:
-    """One cluster, by a kubeconfig or, without one, by the service account of the pod."""
+    """Reads and writes objects of one cluster.
+
+    All methods raise `RuntimeUnavailable` if the API server is unreachable, and otherwise the
+    errors of `map_api_response`.
+    """
 
     def __init__(self, *, kubeconfig: str = "") -> None:
-        self._kubeconfig = kubeconfig
-        self._api_client: ApiClient | None = None
-        self._connect_lock = asyncio.Lock()
+        """Configure the client without connecting.
+
+        Args:
+            kubeconfig: Path of a kubeconfig file; empty for the pod's service account.
+        """
+        self._connection = ApiConnection(kubeconfig=kubeconfig)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["KubernetesClient"]:
-        """Connections are made when they are needed, so that a service starts without a cluster."""
+        """Close the connections at exit; they open on demand, so no cluster is needed at start."""
         try:
             yield self
         finally:
-            await self._close_api_client()
-
-    # reading --------------------------------------------------------------------------------------------------------
+            await self._connection.close()
 
     async def check_readiness(self, *, timeout_s: float = 3) -> None:
-        """Raise RuntimeUnavailable unless the API server says that it is ready."""
-        async with self._open_response(
-            "GET", "/readyz", timeout=aiohttp.ClientTimeout(total=timeout_s)
-        ):
+        """Check that the API server reports itself ready.
+
+        Raises:
+            RuntimeUnavailable: It does not, or does not respond in time.
+        """
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        async with self._connection.open_response("GET", "/readyz", timeout=timeout):
             return
 
     async def get(self, kind: ResourceKind, name: str, *, namespace: str = "") -> Manifest | None:
+        """Read an object; return None if it does not exist."""
         path = kind.make_path(namespace=namespace, name=name)
-        async with self._open_response("GET", path, kind=kind, allow_missing=True) as answer:
-            return None if answer.status == 404 else await _read_object(answer)
+        async with self._connection.open_response(
+            "GET", path, kind=kind, allow_missing=True
+        ) as response:
+            return None if response.status == 404 else await read_object(response)
 
     async def list_pages(
         self,
@@ -68,14 +79,26 @@ class KubernetesClient:
         fields: str = "",
         metadata_only: bool = False,
     ) -> AsyncGenerator[Manifest, None]:
-        """Every object of the kind, as lists of bounded length that are of one moment."""
+        """List the objects of a kind page by page; all pages show the same moment.
+
+        Args:
+            kind: Kind of the objects.
+            namespace: Empty for all namespaces.
+            labels: Label selector.
+            fields: Field selector.
+            metadata_only: Read only the metadata, so that no content of a Secret is transferred.
+
+        Yields:
+            List objects with up to 250 `items`.
+        """
         query = {"limit": str(_PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields}
         headers = {"Accept": _METADATA_ONLY_ACCEPT} if metadata_only else None
+        path = kind.make_path(namespace=namespace)
         while True:
-            async with self._open_response(
-                "GET", kind.make_path(namespace=namespace), kind=kind, query=query, headers=headers
-            ) as answer:
-                page = await _read_object(answer)
+            async with self._connection.open_response(
+                "GET", path, kind=kind, query=query, headers=headers
+            ) as response:
+                page = await read_object(response)
             yield page
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
@@ -90,10 +113,14 @@ class KubernetesClient:
         fields: str = "",
         metadata_only: bool = False,
     ) -> list[Manifest]:
+        """List all objects of a kind; the arguments are those of `list_pages`."""
         pages = self.list_pages(
             kind, namespace=namespace, labels=labels, fields=fields, metadata_only=metadata_only
         )
-        return [item async for page in pages for item in page["items"] or ()]
+        found: list[Manifest] = []
+        async for page in pages:
+            found.extend(page["items"] or ())
+        return found
 
     async def watch_objects(
         self,
@@ -104,7 +131,21 @@ class KubernetesClient:
         duration_s: int,
         idle_timeout_s: float,
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Events of a watch from `version` on, for so many seconds; RuntimeUnavailable after `silence` or any trouble."""
+        """Watch the objects of a kind in all namespaces.
+
+        Args:
+            kind: Kind of the objects.
+            labels: Label selector.
+            resource_version: Version after which changes are sent.
+            duration_s: Seconds after which the server ends the watch.
+            idle_timeout_s: Seconds without any data after which the connection counts as dead.
+
+        Yields:
+            Watch events, `{"type": …, "object": …}`, including bookmarks.
+
+        Raises:
+            RuntimeUnavailable: The connection failed or was idle for too long.
+        """
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
@@ -113,10 +154,10 @@ class KubernetesClient:
             "timeoutSeconds": str(duration_s),
         }
         timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=idle_timeout_s)
-        async with self._open_response(
+        async with self._connection.open_response(
             "GET", kind.make_path(), kind=kind, query=query, timeout=timeout, verb="WATCH"
-        ) as answer:
-            async for line in answer.content:
+        ) as response:
+            async for line in response.content:
                 yield json.loads(line)
 
     async def read_log(
@@ -129,207 +170,91 @@ class KubernetesClient:
         previous: bool = False,
         timestamps: bool = False,
     ) -> list[str]:
-        """Last lines of a container, oldest first; none when it has not written, or is gone."""
-        query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(512 << 10)}
-        query |= {
-            name: "true"
-            for name, wanted in (("previous", previous), ("timestamps", timestamps))
-            if wanted
+        """Read the last lines of a container's log, oldest first.
+
+        Args:
+            namespace: Namespace of the pod.
+            pod: Name of the pod.
+            container: Name of the container.
+            tail_lines: Maximum number of lines; at most 512 KiB are read.
+            previous: Read the log of the container's previous run.
+            timestamps: Begin each line with its time.
+
+        Returns:
+            The lines; empty if the container has written nothing or does not exist.
+        """
+        query = {
+            "container": container,
+            "tailLines": str(tail_lines),
+            "limitBytes": str(_MAX_LOG_BYTES),
+            "previous": "true" if previous else "",
+            "timestamps": "true" if timestamps else "",
         }
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        async with self._open_response(
+        async with self._connection.open_response(
             "GET", path, query=query, allow_missing=True, verb="LOG"
-        ) as answer:
-            if answer.status != 200:
+        ) as response:
+            if response.status != 200:
                 return []
-            return (await _read_body(answer)).decode(errors="replace").splitlines()[-tail_lines:]
-
-    # writing --------------------------------------------------------------------------------------------------------
+            text = (await read_body(response)).decode(errors="replace")
+            return text.splitlines()[-tail_lines:]
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply in our name: made, or brought to what the manifest says."""
+        """Create or update an object by server-side apply (KEP-555) as our field manager.
+
+        Returns:
+            The object as the API server stored it.
+        """
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         headers = {"Content-Type": "application/apply-patch+yaml"}
-        kind, name = get_kind(manifest), manifest["metadata"]["name"]
-        path = kind.make_path(namespace=manifest["metadata"].get("namespace", ""), name=name)
-        async with self._open_response(
+        kind, metadata = get_kind(manifest), manifest["metadata"]
+        path = kind.make_path(namespace=metadata.get("namespace", ""), name=metadata["name"])
+        async with self._connection.open_response(
             "PATCH", path, kind=kind, query=query, headers=headers, body=manifest
-        ) as answer:
-            return await _read_object(answer)
+        ) as response:
+            return await read_object(response)
 
     async def create(self, manifest: Manifest) -> bool:
-        """Make it unless there is one of that name; whether it was made."""
+        """Create an object; return False if one of that name exists already."""
         kind, namespace = get_kind(manifest), manifest["metadata"]["namespace"]
         path, query = kind.make_path(namespace=namespace), {"fieldManager": FIELD_MANAGER}
-        async with self._open_response(
+        async with self._connection.open_response(
             "POST", path, kind=kind, query=query, body=manifest, allow_conflict=True
-        ) as answer:
-            return answer.status != 409
+        ) as response:
+            return response.status != 409
 
     async def patch(
         self, kind: ResourceKind, name: str, change: Manifest, *, namespace: str
     ) -> bool:
-        """Merge a change into an object; whether there is one."""
+        """Apply a JSON merge patch (RFC 7386) to an object; return False if it does not exist."""
         headers = {"Content-Type": "application/merge-patch+json"}
-        path, query = (
-            kind.make_path(namespace=namespace, name=name),
-            {"fieldManager": FIELD_MANAGER},
-        )
-        async with self._open_response(
+        path = kind.make_path(namespace=namespace, name=name)
+        query = {"fieldManager": FIELD_MANAGER}
+        async with self._connection.open_response(
             "PATCH", path, kind=kind, query=query, headers=headers, body=change, allow_missing=True
-        ) as answer:
-            return answer.status != 404
+        ) as response:
+            return response.status != 404
 
     async def delete(self, kind: ResourceKind, name: str, *, uid: str, namespace: str = "") -> bool:
-        """Delete the object with this UID and no other; whether it was there."""
+        """Delete the object with this UID; return False if it does not exist.
+
+        A different object of the same name is not deleted: the UID is a precondition of the
+        request.
+        """
         body = {**_DELETE_OPTIONS, "preconditions": {"uid": uid}}
         path = kind.make_path(namespace=namespace, name=name)
-        async with self._open_response(
+        async with self._connection.open_response(
             "DELETE", path, kind=kind, body=body, allow_missing=True
-        ) as answer:
-            return answer.status != 404
+        ) as response:
+            return response.status != 404
 
     async def delete_collection(
         self, kind: ResourceKind, *, namespace: str, grace_period_s: int
     ) -> None:
-        """Delete all of a kind in a namespace; pods get so many seconds."""
+        """Delete all objects of a kind in a namespace; `grace_period_s` applies to pods."""
         body = {**_DELETE_OPTIONS, "gracePeriodSeconds": grace_period_s}
-        async with self._open_response(
-            "DELETE", kind.make_path(namespace=namespace), kind=kind, body=body, allow_missing=True
+        path = kind.make_path(namespace=namespace)
+        async with self._connection.open_response(
+            "DELETE", path, kind=kind, body=body, allow_missing=True
         ):
             return
-
-    # the wire -------------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _open_response(
-        self,
-        method: str,
-        path: str,
-        *,
-        kind: ResourceKind | None = None,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
-        timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
-        allow_missing: bool = False,
-        allow_conflict: bool = False,
-        verb: str = "",
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer whose body can be read; statuses that the caller does not expect are raised."""
-        expected = {404: allow_missing, 409: allow_conflict}
-        labels = [verb or method, kind.plural if kind else "-"]
-        try:
-            response = await self._send_request(
-                method, path, query or {}, headers or {}, body, timeout
-            )
-            metrics.KUBERNETES_REQUESTS.labels(*labels, str(response.status)).inc()
-            async with response:
-                if not 200 <= response.status < 300 and not expected.get(response.status):
-                    await self._raise_api_error(response, _describe_request(method, path, kind))
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            metrics.KUBERNETES_REQUESTS.labels(*labels, "unavailable").inc()
-            what = str(error) or type(error).__name__
-            raise RuntimeUnavailable(
-                f"The cluster's API server does not answer: {what[:200]}"
-            ) from None
-
-    async def _send_request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: Manifest | None,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        client = await self._get_api_client()
-        try:
-            response: aiohttp.ClientResponse = await client.call_api(
-                path,
-                method,
-                query_params=[(name, value) for name, value in query.items() if value],
-                header_params={"Accept": "application/json, */*", **headers},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
-        except RuntimeError as error:  # another request was refused, and has closed the connections
-            raise RuntimeUnavailable(
-                f"The connection to the cluster is made anew: {error}"
-            ) from None
-        return response
-
-    async def _raise_api_error(self, response: aiohttp.ClientResponse, subject: str) -> None:
-        if response.status == 401:  # keys may have been renewed in the file they came from
-            await self._close_api_client()
-        raw = (await _read_body(response)).decode(errors="replace")
-        try:
-            message = str(json.loads(raw).get("message") or raw)
-        except (ValueError, AttributeError):
-            message = raw
-        raise map_api_response(response.status, message, subject=subject)
-
-    async def _get_api_client(self) -> ApiClient:
-        async with self._connect_lock:
-            if self._api_client is None:
-                self._api_client = ApiClient(await _load_configuration(self._kubeconfig))
-                self._api_client.user_agent = FIELD_MANAGER
-            return self._api_client
-
-    async def _close_api_client(self) -> None:
-        client, self._api_client = self._api_client, None
-        if client is not None:
-            await client.close()
-
-
-_DELETE_OPTIONS: Manifest = {
-    "apiVersion": "v1",
-    "kind": "DeleteOptions",
-    "propagationPolicy": "Background",
-}
-
-
-async def _load_configuration(kubeconfig: str) -> Configuration:
-    """Where the cluster is and who we are; tokens of the pod are read again as they are renewed."""
-    found = Configuration()
-    try:
-        if kubeconfig:
-            await config.load_kube_config(
-                config_file=kubeconfig, client_configuration=found, persist_config=False
-            )
-        else:
-            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        where = kubeconfig or "the pod's service account"
-        raise RuntimeUnavailable(
-            f"The address and keys of the cluster cannot be read from {where}: {error}"
-        ) from None
-    return found
-
-
-def _describe_request(method: str, path: str, kind: ResourceKind | None) -> str:
-    """What was tried, in words."""
-    verb = {"GET": "Reading", "POST": "Making", "PATCH": "Applying", "DELETE": "Deleting"}[method]
-    name = path.rpartition("/")[2]
-    if kind is None:
-        return f"{verb} {name}"
-    return f"{verb} {kind.plural}" if name == kind.plural else f"{verb} the {kind.name} {name}"
-
-
-async def _read_object(answer: aiohttp.ClientResponse) -> Manifest:
-    content: Manifest = json.loads(await _read_body(answer))
-    return content
-
-
-async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
-    """All of it, as long as it is not larger than anything that could be meant."""
-    parts, size = [], 0
-    async for part in answer.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > _MAX_BODY_BYTES:
-            raise aiohttp.ClientPayloadError(f"the answer is larger than {_MAX_BODY_BYTES} bytes")
-    return b"".join(parts)

@@ -1,7 +1,8 @@
-"""Kinds of objects that the runtime deals with, their addresses in the API, and labels by which it knows its own."""
+"""The resource kinds that the runtime uses, their API paths, and the platform's labels."""
 
 from typing import Any, NamedTuple
 
+#: A Kubernetes object as parsed JSON.
 Manifest = dict[str, Any]
 
 FIELD_MANAGER = "storefleet"
@@ -10,13 +11,13 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 STORE_LABEL = "storefleet.dev/store"
 TENANT_LABEL = "storefleet.dev/tenant"
 ENGINE_LABEL = "storefleet.dev/engine"
-HOST_ANNOTATION = "storefleet.dev/host"
 TASK_LABEL = "storefleet.dev/task"
+HOST_ANNOTATION = "storefleet.dev/host"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 
 
 class ResourceKind(NamedTuple):
-    """What the API calls it."""
+    """A kind of Kubernetes object, as the API names it."""
 
     api_version: str
     name: str
@@ -24,25 +25,30 @@ class ResourceKind(NamedTuple):
     namespaced: bool = True
 
     def make_path(self, *, namespace: str = "", name: str = "") -> str:
-        """Where one object is, or, without a name, all of them are."""
-        root = (
-            f"/api/{self.api_version}"
-            if "/" not in self.api_version
-            else f"/apis/{self.api_version}"
-        )
+        """Make the API path of one object, or of the collection.
+
+        Args:
+            namespace: Limits the path to a namespace; ignored for cluster-scoped kinds.
+            name: Name of the object; empty for the collection.
+
+        Returns:
+            An absolute path such as `/apis/apps/v1/namespaces/st-x/deployments/web`.
+        """
+        core = "/" not in self.api_version
+        root = f"/api/{self.api_version}" if core else f"/apis/{self.api_version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
+_RBAC = "rbac.authorization.k8s.io/v1"
+
 NAMESPACE = ResourceKind("v1", "Namespace", "namespaces", namespaced=False)
 PERSISTENT_VOLUME = ResourceKind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
-CLUSTER_ROLE = ResourceKind(
-    "rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False
-)
+CLUSTER_ROLE = ResourceKind(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
 CLUSTER_ROLE_BINDING = ResourceKind(
-    "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+    _RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
-ROLE_BINDING = ResourceKind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+ROLE_BINDING = ResourceKind(_RBAC, "RoleBinding", "rolebindings")
 RESOURCE_QUOTA = ResourceKind("v1", "ResourceQuota", "resourcequotas")
 LIMIT_RANGE = ResourceKind("v1", "LimitRange", "limitranges")
 NETWORK_POLICY = ResourceKind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
@@ -64,5 +70,9 @@ _KINDS_BY_NAME = {kind.name: kind for kind in globals().values() if isinstance(k
 
 
 def get_kind(manifest: Manifest) -> ResourceKind:
-    """The kind of an object that says what it is."""
+    """Return the kind of an object, as named in its `kind` field.
+
+    Raises:
+        KeyError: The runtime does not use this kind.
+    """
     return _KINDS_BY_NAME[manifest["kind"]]

@@ -1,7 +1,8 @@
-"""What there is of every store, kept current: one list and watch per kind for all stores of the cluster together.
+"""A mirror of all stores' Kubernetes objects, kept current by one list-and-watch per kind.
 
-It begins with the first store that somebody follows, and never gives up. Steps read the mirror and are woken when
-something of their store changes; nobody asks the API server about a single store.
+The watches serve all stores of the cluster together, so a step never polls the API server about its
+own store: it reads the mirror and is woken when an object of its store changes. The watches start
+with the first subscription and are restarted after every failure.
 """
 
 import asyncio
@@ -19,14 +20,15 @@ from storefleet.core.identifiers import STORE_PREFIX, is_id, make_resource_name
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.mirror import MAX_OBJECTS_PER_STORE, ResourceMirror
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
+from storefleet.runtimes.kubernetes.readiness.snapshot_parsing import make_snapshot
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     PodSnapshot,
     ReplicaSetSnapshot,
     ResourceSnapshot,
     StoreSnapshot,
     WorkloadSnapshot,
-    make_snapshot,
 )
 
 log = logs.get_logger(__name__)
@@ -38,32 +40,46 @@ WATCHED_KINDS = (
     resource_kinds.STATEFUL_SET,
     resource_kinds.JOB,
 )
-_MAX_OBJECTS_PER_STORE = 200
 
 
 class WatchTimings(NamedTuple):
-    """Times in seconds."""
+    """Times of the watches, in seconds.
 
-    min_watch_s: int = 240  # a watch is ended by the server after a time between these
+    Attributes:
+        min_watch_s: Shortest duration after which the server ends a watch; chosen at random.
+        max_watch_s: Longest such duration.
+        idle_timeout_s: Time without even a bookmark after which a connection counts as dead.
+        min_backoff_s: Pause after the first failure; it doubles with each further one.
+        max_backoff_s: Upper bound of that pause.
+        min_healthy_watch_s: A watch that ends sooner counts as failed.
+    """
+
+    min_watch_s: int = 240
     max_watch_s: int = 300
-    idle_timeout_s: float = 90  # without even a bookmark: the connection is dead
-    min_backoff_s: float = 0.5  # after a failure; it doubles
+    idle_timeout_s: float = 90
+    min_backoff_s: float = 0.5
     max_backoff_s: float = 8
-    min_healthy_watch_s: float = 1  # a watch that ends sooner has failed
+    min_healthy_watch_s: float = 1
+
+
+_DEFAULT_TIMINGS = WatchTimings()
 
 
 class StoreWatcher:
-    """The mirror of the cluster that the steps of a process share."""
+    """The mirror that all steps of a process share."""
 
-    def __init__(self, client: KubernetesClient, *, timings: WatchTimings = WatchTimings()) -> None:  # noqa: B008 - it never changes
+    def __init__(
+        self, client: KubernetesClient, *, timings: WatchTimings = _DEFAULT_TIMINGS
+    ) -> None:
         self._client = client
         self._timings = timings
-        self._mirrors = {kind: _ResourceMirror() for kind in WATCHED_KINDS}
+        self._mirrors = {kind: ResourceMirror() for kind in WATCHED_KINDS}
         self._subscribers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["StoreWatcher"]:
+        """Stop all watches at exit."""
         try:
             yield self
         finally:
@@ -72,25 +88,26 @@ class StoreWatcher:
 
     @contextmanager
     def subscribe(self, store_id: str) -> Iterator["StoreSubscription"]:
-        """To be woken by changes of this store."""
+        """Subscribe to changes of a store's objects; start the watches if they do not run."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._keep_mirror_current(kind), name=f"watch {kind.plural}")
                 for kind in WATCHED_KINDS
             ]
-        event = asyncio.Event()
-        self._subscribers[store_id].add(event)
+        changed = asyncio.Event()
+        self._subscribers[store_id].add(changed)
         try:
-            yield StoreSubscription(self, store_id, event)
+            yield StoreSubscription(self, store_id, changed)
         finally:
-            self._subscribers[store_id].discard(event)
+            self._subscribers[store_id].discard(changed)
             if not self._subscribers[store_id]:
                 del self._subscribers[store_id]
 
     def take_snapshot(self, store_id: str) -> StoreSnapshot:
-        found = [
-            each for mirror in self._mirrors.values() for each in mirror.get_snapshots(store_id)
-        ]
+        """Return what the mirror holds of a store now."""
+        found: list[ResourceSnapshot] = []
+        for mirror in self._mirrors.values():
+            found.extend(mirror.get_snapshots(store_id))
         return StoreSnapshot(
             pods=tuple(each for each in found if isinstance(each, PodSnapshot)),
             workloads=tuple(each for each in found if isinstance(each, WorkloadSnapshot)),
@@ -99,112 +116,106 @@ class StoreWatcher:
 
     @property
     def restored_at(self) -> float:
-        """When it became current again after trouble, on the monotonic clock; long ago if there never was any."""
+        """Monotonic time at which the mirror became current after an outage; -inf without one."""
         return max(mirror.restored_at for mirror in self._mirrors.values())
 
     @property
     def sync_error(self) -> StorefleetError | None:
-        """Why the mirror may be old, or not there yet; None when it is current."""
+        """The reason why the mirror may be stale or empty; None if it is current."""
         return next(
             (mirror.sync_error for mirror in self._mirrors.values() if mirror.sync_error), None
         )
 
     def _wake_subscribers(self, store_ids: Iterable[str]) -> None:
         for store_id in store_ids:
-            for event in self._subscribers.get(store_id, ()):
-                event.set()
+            for changed in self._subscribers.get(store_id, ()):
+                changed.set()
 
     async def _keep_mirror_current(self, kind: ResourceKind) -> None:
-        """List, then watch; begin again with a list after anything that is not the watch's own end.
+        """List, then watch; list again after anything other than the regular end of a watch.
 
-        A watch that breaks is no trouble as long as the list after it succeeds.
+        A broken watch is not an outage as long as the following list succeeds.
         """
         mirror, failures = self._mirrors[kind], 0
         while True:
-            began = math.inf
+            started_at = math.inf
             try:
                 if not mirror.resource_version:
                     await self._list_objects(kind, mirror)
-                began = time.monotonic()
+                started_at = time.monotonic()
                 await self._watch_objects(kind, mirror)
             except StorefleetError as error:
                 self._record_watch_failure(kind, mirror, error)
-            except Exception as error:  # whatever an answer held, the mirror goes on
+            except Exception as error:  # an unexpected response must not end the mirror
                 log.exception("watch_crashed", kind=kind.plural)
-                self._record_watch_failure(
-                    kind,
-                    mirror,
-                    RuntimeUnavailable(
-                        f"The watch of {kind.plural} failed ({type(error).__name__})."
-                    ),
+                failure = RuntimeUnavailable(
+                    f"The watch of {kind.plural} failed ({type(error).__name__})."
                 )
-            failures = (
-                0 if time.monotonic() - began > self._timings.min_healthy_watch_s else failures + 1
-            )
+                self._record_watch_failure(kind, mirror, failure)
+            healthy = time.monotonic() - started_at > self._timings.min_healthy_watch_s
+            failures = 0 if healthy else failures + 1
             if failures:
                 await asyncio.sleep(self._compute_backoff(failures))
 
     def _record_watch_failure(
-        self, kind: ResourceKind, mirror: "_ResourceMirror", error: StorefleetError
+        self, kind: ResourceKind, mirror: ResourceMirror, error: StorefleetError
     ) -> None:
-        """What is known stays, as the best there is."""
-        if not mirror.resource_version:  # it was the list that failed
+        """Request a new list; the snapshots stay, as the best information that is available."""
+        if not mirror.resource_version:  # the list itself failed
             mirror.sync_error = error
-            self._wake_subscribers(list(self._subscribers))  # they may want to say it
+            self._wake_subscribers(list(self._subscribers))  # they report the outage
         mirror.resource_version = ""
-        log.warning("watch_lost", kind=kind.plural, reason=str(error)[:300])
+        log.warning("watch_failed", kind=kind.plural, reason=str(error)[:300])
 
     def _compute_backoff(self, failures: int) -> float:
-        longest: float = min(
-            self._timings.max_backoff_s, self._timings.min_backoff_s * 2.0 ** min(failures - 1, 10)
+        """Exponential backoff with jitter, in seconds."""
+        upper_bound: float = min(
+            self._timings.max_backoff_s,
+            self._timings.min_backoff_s * 2.0 ** min(failures - 1, 10),
         )
-        return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        return upper_bound * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
 
-    async def _list_objects(self, kind: ResourceKind, mirror: "_ResourceMirror") -> None:
+    async def _list_objects(self, kind: ResourceKind, mirror: ResourceMirror) -> None:
         found: dict[str, dict[str, ResourceSnapshot]] = defaultdict(dict)
-        version = ""
-        async with aclosing(
-            self._client.list_pages(kind, labels=resource_kinds.STORE_LABEL)
-        ) as pages:
+        resource_version = ""
+        pages = self._client.list_pages(kind, labels=resource_kinds.STORE_LABEL)
+        async with aclosing(pages):
             async for page in pages:
-                version = page["metadata"]["resourceVersion"]
+                resource_version = page["metadata"]["resourceVersion"]
                 for manifest in page["items"] or ():
-                    if (store_id := _find_store_id(manifest)) and len(
-                        found[store_id]
-                    ) < _MAX_OBJECTS_PER_STORE:
-                        found[store_id][manifest["metadata"]["uid"]] = make_snapshot(kind, manifest)
-        mirror.replace_all(found, version)
+                    store_id = _find_store_id(manifest)
+                    if store_id and len(found[store_id]) < MAX_OBJECTS_PER_STORE:
+                        uid = manifest["metadata"]["uid"]
+                        found[store_id][uid] = make_snapshot(kind, manifest)
+        mirror.replace_all(found, resource_version)
         self._wake_subscribers(list(self._subscribers))
 
-    async def _watch_objects(self, kind: ResourceKind, mirror: "_ResourceMirror") -> None:
-        seconds = random.randint(self._timings.min_watch_s, self._timings.max_watch_s)  # noqa: S311 - jitter, not a secret
-        changes = self._client.watch_objects(
+    async def _watch_objects(self, kind: ResourceKind, mirror: ResourceMirror) -> None:
+        timings = self._timings
+        duration_s = random.randint(timings.min_watch_s, timings.max_watch_s)  # noqa: S311 - jitter
+        events = self._client.watch_objects(
             kind,
             labels=resource_kinds.STORE_LABEL,
             resource_version=mirror.resource_version,
-            duration_s=seconds,
-            idle_timeout_s=self._timings.idle_timeout_s,
+            duration_s=duration_s,
+            idle_timeout_s=timings.idle_timeout_s,
         )
-        async with aclosing(changes):
-            async for change in changes:
-                manifest = change["object"]
-                if change["type"] == "ERROR":  # most often 410: what we know is too old
-                    raise RuntimeUnavailable(
-                        f"The watch of {kind.plural} is begun again: {manifest.get('message', '')[:200]}"
-                    )
+        async with aclosing(events):
+            async for event in events:
+                manifest = event["object"]
+                if event["type"] == "ERROR":  # mostly 410: the resource version is too old
+                    message = manifest.get("message", "")[:200]
+                    raise RuntimeUnavailable(f"The watch of {kind.plural} is restarted: {message}")
                 mirror.resource_version = manifest["metadata"]["resourceVersion"]
-                if change["type"] != "BOOKMARK" and (store_id := _find_store_id(manifest)):
-                    gone = change["type"] == "DELETED"
-                    mirror.update(
-                        store_id,
-                        manifest["metadata"]["uid"],
-                        None if gone else make_snapshot(kind, manifest),
-                    )
+                if event["type"] != "BOOKMARK" and (store_id := _find_store_id(manifest)):
+                    deleted = event["type"] == "DELETED"
+                    snapshot = None if deleted else make_snapshot(kind, manifest)
+                    mirror.update(store_id, manifest["metadata"]["uid"], snapshot)
                     self._wake_subscribers([store_id])
 
 
 class StoreSubscription:
-    """One step's view of one store."""
+    """One step's view of one store in the mirror."""
 
     def __init__(self, watcher: StoreWatcher, store_id: str, changed: asyncio.Event) -> None:
         self._watcher = watcher
@@ -213,19 +224,21 @@ class StoreSubscription:
 
     @property
     def sync_error(self) -> StorefleetError | None:
+        """The reason why the mirror may be stale or empty; None if it is current."""
         return self._watcher.sync_error
 
     @property
     def restored_at(self) -> float:
+        """Monotonic time at which the mirror became current after an outage; -inf without one."""
         return self._watcher.restored_at
 
     def take_snapshot(self) -> StoreSnapshot:
-        """What there is now; changes from here on end the next `changed`."""
+        """Return the current snapshot; later changes end the next `wait_for_change`."""
         self._changed.clear()
         return self._watcher.take_snapshot(self._store_id)
 
     async def wait_for_change(self, timeout_s: float) -> None:
-        """Until something changes, or the time is up."""
+        """Wait until an object of the store changes, or until the timeout."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
@@ -233,48 +246,19 @@ class StoreSubscription:
             return
 
     async def wait_until_current(self, timeout_s: float) -> bool:
-        """Whether the mirror is current, now or within the time."""
+        """Wait until the mirror is current; return False after the timeout."""
         deadline = time.monotonic() + timeout_s
-        while self.sync_error and (left := deadline - time.monotonic()) > 0:
+        while self.sync_error and (left_s := deadline - time.monotonic()) > 0:
             self._changed.clear()
-            await self.wait_for_change(min(left, 1))
+            await self.wait_for_change(min(left_s, 1))
         return self.sync_error is None
 
 
-class _ResourceMirror:
-    """Everything of one kind, by store and UID."""
-
-    def __init__(self) -> None:
-        self.resource_version = ""  # of the newest thing seen; empty: a list is needed
-        self.sync_error: StorefleetError | None = RuntimeUnavailable(
-            "The cluster has not been looked at yet."
-        )
-        self.restored_at = -math.inf
-        self._snapshots_by_store: dict[str, dict[str, ResourceSnapshot]] = {}
-        self._has_been_current = False
-
-    def get_snapshots(self, store_id: str) -> Iterable[ResourceSnapshot]:
-        return self._snapshots_by_store.get(store_id, {}).values()
-
-    def replace_all(self, found: dict[str, dict[str, ResourceSnapshot]], version: str) -> None:
-        """All of it anew, which is current again."""
-        if self.sync_error and self._has_been_current:
-            self.restored_at = time.monotonic()
-        self._snapshots_by_store, self._has_been_current = dict(found), True
-        self.resource_version, self.sync_error = version, None
-
-    def update(self, store_id: str, uid: str, snapshot: ResourceSnapshot | None) -> None:
-        objects = self._snapshots_by_store.setdefault(store_id, {})
-        if snapshot is None:
-            objects.pop(uid, None)
-        elif uid in objects or len(objects) < _MAX_OBJECTS_PER_STORE:
-            objects[uid] = snapshot
-        if not objects:
-            del self._snapshots_by_store[store_id]
-
-
 def _find_store_id(manifest: Manifest) -> str | None:
-    """The store that this belongs to; a label in a namespace that is not the store's proves nothing."""
+    """Return the store that an object belongs to.
+
+    The label alone is not trusted: in a namespace other than the store's own anybody can set it.
+    """
     metadata = manifest["metadata"]
     store_id = metadata["labels"][resource_kinds.STORE_LABEL]
     if is_id(store_id, STORE_PREFIX) and metadata.get("namespace") == make_resource_name(store_id):

@@ -1,1 +1,1 @@
-"""Decide whether a store is ready, still starting or failing, from what the cluster reports."""
+"""Readiness of a store on Kubernetes: resource snapshots, diagnosis, grace periods and the wait."""

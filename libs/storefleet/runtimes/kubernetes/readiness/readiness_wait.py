@@ -1,6 +1,10 @@
-"""Waits until a store runs as it is wanted now, or until it is certain that it will not."""
+"""Wait until a store is ready, or until a problem is final.
 
-from typing import NamedTuple
+Used by the steps of all operations. The wait reads the watcher's mirror and sleeps until an object
+of the store changes.
+"""
+
+from typing import NamedTuple, TypeGuard
 
 from storefleet.core.errors import PermanentError
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -8,53 +12,59 @@ from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs
-from storefleet.runtimes.kubernetes.readiness import diagnosis, grace_periods
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+    diagnose_store,
+    has_unexplained_wait,
+)
+from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
+    CREATE_TOLERANCE,
+    VERSION_CHANGE_TOLERANCE,
     Diagnosis,
+    FailureTolerance,
     NotReady,
     ReadinessProblem,
     Ready,
     WarningEvent,
-    diagnose_store,
-    has_unexplained_wait,
+    describe_wait,
 )
-from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
-from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
+from storefleet.runtimes.kubernetes.readiness.grace_periods import (
+    CREATE_LIMITS,
+    VERSION_CHANGE_LIMITS,
+    GracePeriods,
+    WaitLimits,
+)
+from storefleet.runtimes.kubernetes.readiness.snapshots import PodSnapshot, StoreSnapshot
 from storefleet.runtimes.kubernetes.readiness.warning_events import list_warning_events
 from storefleet.runtimes.protocol import StepContext, StepResult
 
 
 class WaitMode(NamedTuple):
-    """How to wait.
+    """What a wait tolerates, and what it waits for.
 
-    `fresh`: for what was written just now, which the mirror may not show yet; `tidy`: until nothing of what was before
-    is left.
+    Attributes:
+        tolerance: Sets the grace periods of problems.
+        limits: Limits of a wait without a named cause.
+        wait_for_current_snapshot: Ignore the mirror until it shows what was written just now.
+        wait_for_old_pods: Wait until no pod of a previous revision is left.
     """
 
-    tolerance: diagnosis.FailureTolerance = diagnosis.CREATE_TOLERANCE
-    limits: WaitLimits = grace_periods.CREATE_LIMITS
+    tolerance: FailureTolerance = CREATE_TOLERANCE
+    limits: WaitLimits = CREATE_LIMITS
     wait_for_current_snapshot: bool = False
     wait_for_old_pods: bool = False
 
 
 CREATE_MODE = WaitMode()
 VERSION_CHANGE_MODE = WaitMode(
-    diagnosis.VERSION_CHANGE_TOLERANCE,
-    grace_periods.VERSION_CHANGE_LIMITS,
-    wait_for_current_snapshot=True,
+    VERSION_CHANGE_TOLERANCE, VERSION_CHANGE_LIMITS, wait_for_current_snapshot=True
 )
-ROLLBACK_MODE = WaitMode(
-    diagnosis.CREATE_TOLERANCE,
-    grace_periods.CREATE_LIMITS,
-    wait_for_current_snapshot=True,
-    wait_for_old_pods=True,
-)
-#: Until the last pod has gone that could still write into the database.
+ROLLBACK_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
+#: Until the last pod that could write to the database is gone.
 STOP_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
 
 
 class ReadinessWaiter:
-    """Reads the mirror, and sleeps until something of the store changes."""
+    """Waits for stores to become ready."""
 
     def __init__(
         self, *, client: KubernetesClient, watcher: StoreWatcher, pod_logs: PodLogs
@@ -64,120 +74,152 @@ class ReadinessWaiter:
         self._pod_logs = pod_logs
 
     async def wait_until_ready(
-        self, work: StepContext, place: StoreLocation, mode: WaitMode = CREATE_MODE
+        self, context: StepContext, location: StoreLocation, mode: WaitMode = CREATE_MODE
     ) -> StepResult:
-        with self._watcher.subscribe(work.store.id) as follow:
-            wait = GracePeriods(mode.limits)
-            wanted = (
-                await self._read_generations(work, place) if mode.wait_for_current_snapshot else {}
-            )
-            while True:
-                seen = follow.take_snapshot()
-                verdict = _diagnose_snapshot(
-                    seen, await self._read_warnings(place, follow, seen, wait), mode, wanted
-                )
-                if follow.sync_error:
-                    wait.exclude_outage()
-                    await work.report_progress(f"Waiting for the cluster: {follow.sync_error}")
-                elif isinstance(verdict, Ready):
-                    return StepResult(verdict.text)
-                elif isinstance(verdict, ReadinessProblem) and wait.has_grace_period_expired(
-                    verdict, restored_at=follow.restored_at
-                ):
-                    raise await self._pod_logs.make_problem_error(place.namespace, verdict)
-                else:
-                    await self._record_diagnosis(place, seen, wait, verdict)
-                    if wait.is_worth_reporting():
-                        await work.report_progress(
-                            f"Waiting for {verdict.text}"
-                            if isinstance(verdict, NotReady)
-                            else verdict.cause
-                        )
-                await follow.wait_for_change(1)
+        """Wait until a store's workloads run as wanted, reporting progress.
 
-    async def _read_generations(self, work: StepContext, place: StoreLocation) -> dict[str, int]:
-        """What there is by now, as generations by UID: before the mirror has caught up with it, it shows what was."""
-        labels = f"{resource_kinds.STORE_LABEL}={work.store.id}"
-        found = [
-            each
-            for kind in resource_kinds.WORKLOAD_KINDS
-            for each in await self._client.list_objects(
-                kind, namespace=place.namespace, labels=labels, metadata_only=True
+        Args:
+            context: The step's store and its line to the operation.
+            location: The store's namespace.
+            mode: Tolerances and limits.
+
+        Returns:
+            The summary of the ready pods.
+
+        Raises:
+            PermanentError: A problem outlasted its grace period; the detail has its cause and,
+                where available, a log tail. Or the limit of the wait was reached and is final.
+            TransientError: The limit of the wait was reached.
+        """
+        with self._watcher.subscribe(context.store.id) as subscription:
+            periods = GracePeriods(mode.limits)
+            generations: dict[str, int] = {}
+            if mode.wait_for_current_snapshot:
+                generations = await self._read_generations(context, location)
+            while True:
+                snapshot = subscription.take_snapshot()
+                warnings = await self._read_warnings(location, subscription, snapshot, periods)
+                diagnosis = _diagnose_snapshot(snapshot, warnings, mode, generations)
+                if subscription.sync_error:
+                    periods.exclude_outage()
+                    await context.report_progress(
+                        f"Waiting for the cluster: {subscription.sync_error}"
+                    )
+                elif isinstance(diagnosis, Ready):
+                    return StepResult(diagnosis.text)
+                else:
+                    if _is_final(diagnosis, periods, subscription):
+                        raise await self._pod_logs.make_problem_error(location.namespace, diagnosis)
+                    await self._record_diagnosis(location, snapshot, periods, diagnosis)
+                    if periods.is_worth_reporting():
+                        await context.report_progress(describe_wait(diagnosis))
+                await subscription.wait_for_change(1)
+
+    async def _read_generations(
+        self, context: StepContext, location: StoreLocation
+    ) -> dict[str, int]:
+        """Read the current generations of the store's workloads, by UID.
+
+        Until the mirror shows these, it still shows the state before the last write.
+        """
+        labels = f"{resource_kinds.STORE_LABEL}={context.store.id}"
+        generations = {}
+        for kind in resource_kinds.WORKLOAD_KINDS:
+            found = await self._client.list_objects(
+                kind, namespace=location.namespace, labels=labels, metadata_only=True
             )
-        ]
-        return {
-            each["metadata"]["uid"]: int(each["metadata"].get("generation") or 1) for each in found
-        }
+            for each in found:
+                metadata = each["metadata"]
+                generations[metadata["uid"]] = int(metadata.get("generation") or 1)
+        return generations
 
     async def _read_warnings(
         self,
-        place: StoreLocation,
-        follow: StoreSubscription,
-        seen: StoreSnapshot,
-        wait: GracePeriods,
+        location: StoreLocation,
+        subscription: StoreSubscription,
+        snapshot: StoreSnapshot,
+        periods: GracePeriods,
     ) -> tuple[WarningEvent, ...]:
-        """Events are read only while something has no pod and says nothing of itself."""
-        if not has_unexplained_wait(seen):
-            wait.clear_warnings()
-        elif wait.should_read_warnings() and not follow.sync_error:
-            wait.warnings = await list_warning_events(self._client, place.namespace)
-        return wait.warnings
+        """Read warning events, but only while the snapshot does not explain a wait."""
+        if not has_unexplained_wait(snapshot):
+            periods.clear_warnings()
+        elif periods.should_read_warnings() and not subscription.sync_error:
+            periods.warnings = await list_warning_events(self._client, location.namespace)
+        return periods.warnings
 
     async def _record_diagnosis(
-        self, place: StoreLocation, seen: StoreSnapshot, wait: GracePeriods, verdict: Diagnosis
+        self,
+        location: StoreLocation,
+        snapshot: StoreSnapshot,
+        periods: GracePeriods,
+        diagnosis: NotReady | ReadinessProblem,
     ) -> None:
-        """Time goes by; when it was too much, what the new pod has to say of itself is told too."""
-        if any(pod.component == "setup" and pod.phase == "Running" for pod in seen.pods):
-            wait.extend_for_setup()
+        if any(pod.component == "setup" and pod.phase == "Running" for pod in snapshot.pods):
+            periods.extend_for_setup()
         try:
-            wait.record_diagnosis(verdict)
+            periods.record_diagnosis(diagnosis)
         except PermanentError as error:
-            raise await self._add_pod_details(place, seen, error) from None
+            raise await self._add_pod_details(location, snapshot, error) from None
 
     async def _add_pod_details(
-        self, place: StoreLocation, seen: StoreSnapshot, error: PermanentError
+        self, location: StoreLocation, snapshot: StoreSnapshot, error: PermanentError
     ) -> PermanentError:
-        web = (
-            pod
-            for each in seen.workloads
-            if each.component == "web"
-            for pod in seen.list_pods(each)
-            if not pod.is_ready
-        )
-        pod = next(web, None)
+        """Add the last warning event and the log tail of the unready web pod to a timeout."""
+        pod = _find_unready_web_pod(snapshot)
         if pod is None:
             return error
-        said = [
-            each
-            for each in await list_warning_events(self._client, place.namespace)
-            if each.name == pod.name
-        ]
-        why = f" {said[-1].reason}: {said[-1].message}." if said else ""
-        last = ""
-        for container in pod.containers[:1]:
-            last = await self._pod_logs.read_log_tail(place.namespace, pod.name, container.name)
-        words = f" Last lines: {last}" if last else ""
-        return PermanentError(error.code, f"{error.detail}{why}{words}", next_step=error.next_step)
+        events = await list_warning_events(self._client, location.namespace)
+        own = [event for event in events if event.name == pod.name]
+        detail = error.detail
+        if own:
+            detail += f" {own[-1].reason}: {own[-1].message}."
+        if pod.containers:
+            tail = await self._pod_logs.read_log_tail(
+                location.namespace, pod.name, pod.containers[0].name
+            )
+            detail += f" Last log lines: {tail}" if tail else ""
+        return PermanentError(error.code, detail, next_step=error.next_step)
 
 
 def _diagnose_snapshot(
-    seen: StoreSnapshot,
+    snapshot: StoreSnapshot,
     warnings: tuple[WarningEvent, ...],
-    manner: WaitMode,
-    wanted: dict[str, int],
+    mode: WaitMode,
+    generations: dict[str, int],
 ) -> Diagnosis:
-    if manner.wait_for_current_snapshot and not _is_snapshot_current(seen, wanted):
-        return NotReady("the cluster's news of what was changed")
-    verdict = diagnose_store(seen, warnings, manner.tolerance)
-    if manner.wait_for_old_pods and isinstance(verdict, Ready) and (left := seen.list_stray_pods()):
-        return NotReady(f"what is not wanted any more to go: {', '.join(left[:5])}")
-    return verdict
+    if mode.wait_for_current_snapshot and not _is_snapshot_current(snapshot, generations):
+        return NotReady("the cluster to report the changed objects")
+    diagnosis = diagnose_store(snapshot, warnings, mode.tolerance)
+    if not mode.wait_for_old_pods or not isinstance(diagnosis, Ready):
+        return diagnosis
+    stray = snapshot.list_stray_pods()
+    return NotReady(f"the deletion of old pods: {', '.join(stray[:5])}") if stray else diagnosis
 
 
-def _is_snapshot_current(seen: StoreSnapshot, wanted: dict[str, int]) -> bool:
-    """Whether the mirror shows what is wanted, or something newer, and nothing that has been taken away."""
-    known = {each.uid: each for each in seen.workloads}
-    there = all(
-        uid in known and known[uid].generation >= generation for uid, generation in wanted.items()
+def _is_snapshot_current(snapshot: StoreSnapshot, generations: dict[str, int]) -> bool:
+    """Return whether a snapshot shows these generations or newer ones, and no deleted workload."""
+    known = {each.uid: each for each in snapshot.workloads}
+    shows_all = all(
+        uid in known and known[uid].generation >= generation
+        for uid, generation in generations.items()
     )
-    return there and all(each.uid in wanted or each.is_terminating for each in known.values())
+    return shows_all and all(
+        each.uid in generations or each.is_terminating for each in known.values()
+    )
+
+
+def _is_final(
+    diagnosis: NotReady | ReadinessProblem, periods: GracePeriods, subscription: StoreSubscription
+) -> TypeGuard[ReadinessProblem]:
+    return isinstance(diagnosis, ReadinessProblem) and periods.has_grace_period_expired(
+        diagnosis, restored_at=subscription.restored_at
+    )
+
+
+def _find_unready_web_pod(snapshot: StoreSnapshot) -> PodSnapshot | None:
+    for workload in snapshot.workloads:
+        if workload.component == "web":
+            for pod in snapshot.list_pods(workload):
+                if not pod.is_ready:
+                    return pod
+    return None

@@ -1,1 +1,1 @@
-"""Install and upgrade a store's Helm release."""
+"""A store's Helm release: install it, read its records, clean up what a failed attempt left."""

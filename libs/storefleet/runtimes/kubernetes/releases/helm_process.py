@@ -1,4 +1,7 @@
-"""Runs of the Helm program: in a process group of their own, values on standard input, ended for certain."""
+"""Run the Helm program: in its own process group, with values on standard input and a hard timeout.
+
+`installer` decides what to install; this module only runs Helm and maps its errors.
+"""
 
 import asyncio
 import json
@@ -19,17 +22,37 @@ log = logs.get_logger(__name__)
 
 RELEASE_NAME = "store"
 _MAX_REVISIONS = 3
-_TERMINATION_GRACE_S = 3.0  # shorter than what a service that is stopped gives its workers
+#: Shorter than the shutdown time that a service gives its workers.
+_TERMINATION_GRACE_S = 3.0
 _MAX_OUTPUT_BYTES = 64 << 10
 _INHERITED_VARIABLES = ("PATH", "TMPDIR", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+_CHART_ERRORS = (
+    "don't meet the specifications of the schema",
+    "Chart.yaml",
+    "parse error",
+    "execution error",
+    "template:",
+    "YAML parse",
+    'path "',
+    "chart requires kubeVersion",
+    "no such file",
+)
 
 
 class HelmClient:
-    """The program, with homes that belong to this process alone; so many runs at once, as each takes 80 MB."""
+    """Runs Helm with home directories of its own, a limited number of processes at a time."""
 
     def __init__(
         self, *, executable: str, timeout_s: float, max_runs: int = 5, kubeconfig: str = ""
     ) -> None:
+        """Configure the client.
+
+        Args:
+            executable: Name or path of the Helm program.
+            timeout_s: Seconds after which a run is terminated.
+            max_runs: Processes at a time; each uses 80 MB.
+            kubeconfig: Path of a kubeconfig file; empty for the pod's service account.
+        """
         self._executable = executable
         self._timeout_s = timeout_s
         self._kubeconfig = kubeconfig
@@ -38,6 +61,7 @@ class HelmClient:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["HelmClient"]:
+        """Remove the home directories at exit."""
         try:
             yield self
         finally:
@@ -47,49 +71,44 @@ class HelmClient:
     async def install_release(
         self, *, chart: Path, namespace: str, values: Mapping[str, Any], labels: Mapping[str, str]
     ) -> None:
-        """Install or upgrade the one release of the namespace; it does not wait for what it makes."""
-        words = ",".join(f"{name}={value}" for name, value in labels.items())
+        """Install or upgrade the release of a namespace, without waiting for its workloads.
+
+        Args:
+            chart: Folder of the chart.
+            namespace: The namespace.
+            values: Values of the release.
+            labels: Labels of the release record.
+
+        Raises:
+            StorefleetError: See `map_helm_error`; or the run timed out, or Helm is not installed.
+        """
+        label_list = ",".join(f"{name}={value}" for name, value in labels.items())
+        arguments = ["upgrade", "--install", RELEASE_NAME, str(chart), "--namespace", namespace]
+        arguments += ["--values", "-", "--history-max", str(_MAX_REVISIONS)]
+        arguments += ["--labels", label_list, "--timeout", f"{self._timeout_s:.0f}s"]
+        # Fields that other managers changed, the platform's own patches included, are reset.
+        arguments += ["--force-conflicts"]
         async with self._run_slots:
-            await self._run_helm(
-                *(
-                    "upgrade",
-                    "--install",
-                    RELEASE_NAME,
-                    str(chart),
-                    "--namespace",
-                    namespace,
-                    "--values",
-                    "-",
-                ),
-                *(
-                    "--history-max",
-                    str(_MAX_REVISIONS),
-                    "--labels",
-                    words,
-                    "--timeout",
-                    f"{self._timeout_s:.0f}s",
-                ),
-                "--force-conflicts",  # what was changed by others than Helm, ourselves included, gets its word back
-                stdin=json.dumps(values).encode(),
-            )
+            await self._run_helm(*arguments, stdin=json.dumps(values).encode())
 
     async def _run_helm(self, *arguments: str, stdin: bytes) -> None:
         process = await self._start_process(arguments)
         try:
             async with asyncio.timeout(self._timeout_s):
-                said = await _exchange_streams(process, stdin)
+                output = await _exchange_streams(process, stdin)
                 status = await process.wait()
         except TimeoutError:
             raise TransientError(
                 "release_timeout",
                 f"Helm did not end within {self._timeout_s:.0f} s.",
-                next_step="See whether the cluster is slow, or raise STOREFLEET_HELM_TIMEOUT; it is tried again.",
+                next_step="Check whether the cluster is slow, or raise STOREFLEET_HELM_TIMEOUT; the"
+                " operation retries automatically.",
             ) from None
         finally:
             await _terminate_process(process)
         if status != 0:
-            log.warning("helm_failed", status=status, said=said[-2000:])
-            raise map_helm_error(status, said)
+            log.warning("helm_run_failed", status=status, output=output[-2000:])
+            raise map_helm_error(status, output)
 
     async def _start_process(self, arguments: Sequence[str]) -> Process:
         if self._home_directory is None:
@@ -109,36 +128,83 @@ class HelmClient:
         except OSError as error:
             raise PermanentError(
                 "helm_missing",
-                f"The program of Helm, {self._executable}, cannot be run: {error.strerror}.",
-                next_step="Install Helm 4, or name it by STOREFLEET_HELM; then retry.",
+                f"The Helm program {self._executable} cannot be run: {error.strerror}.",
+                next_step="Install Helm 4, or set STOREFLEET_HELM to its path; then retry.",
             ) from None
 
     def _make_environment(self, home: Path) -> dict[str, str]:
-        """Nothing of ours gets in by accident: no secret, no plugin, no other cluster."""
-        kept = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+        """Make an environment that passes on no secret, no plugin and no other cluster."""
+        inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
         homes = {
             f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
         }
         cluster = {"KUBECONFIG": self._kubeconfig} if self._kubeconfig else {}
-        return {**kept, **homes, **cluster, "HOME": str(home)}
+        return {**inherited, **homes, **cluster, "HOME": str(home)}
+
+
+def map_helm_error(status: int, output: str) -> StorefleetError:
+    """Map a failed run of Helm to an error.
+
+    Args:
+        status: Exit status; negative for a signal.
+        output: Standard error of the run.
+    """
+    lines = (
+        line for line in output.splitlines() if not line.startswith(("WARNING", "level=", "time="))
+    )
+    text = " ".join(lines).removeprefix("Error: ").strip() or f"it ended with status {status}"
+    if status < 0:
+        return TransientError(
+            "release_interrupted",
+            f"Helm was terminated by signal {-status}.",
+            next_step="Nothing: the operation retries automatically.",
+        )
+    if "another operation (install/upgrade/rollback) is in progress" in text:
+        return Wait("Another run of Helm is working on this release.", delay=1)
+    known = api_errors.map_unavailable_message(text) or api_errors.map_rejection_message(
+        text, subject="Helm failed"
+    )
+    if known:
+        return known
+    detail = f"Helm failed: {text[-500:]}"
+    if "not found" in text and "namespaces" in text:
+        return PermanentError(
+            "namespace_missing",
+            detail,
+            next_step="Retry: the operation recreates the namespace.",
+        )
+    if any(mark in text for mark in _CHART_ERRORS):
+        return PermanentError(
+            "chart_invalid",
+            detail,
+            next_step="Correct the engine's chart or its values, then retry.",
+        )
+    return TransientError(
+        "release_failed",
+        detail,
+        next_step="Correct what the message names; the operation retries automatically.",
+    )
 
 
 async def _exchange_streams(process: Process, stdin: bytes) -> str:
-    """Hand over the values, and hear what it says to the end; only the first part of that is kept."""
+    """Write standard input and read standard error to its end, keeping the first 64 KiB."""
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stderr is not None  # noqa: S101
-    with suppress(BrokenPipeError, ConnectionResetError):  # it ended without reading: it says why
+    with suppress(BrokenPipeError, ConnectionResetError):  # it ended early: its output says why
         process.stdin.write(stdin)
         await process.stdin.drain()
     process.stdin.close()
-    heard = bytearray()
+    output = bytearray()
     while part := await process.stderr.read(8192):
-        heard += part[: _MAX_OUTPUT_BYTES - len(heard)]
-    return heard.decode(errors="replace")
+        output += part[: _MAX_OUTPUT_BYTES - len(output)]
+    return output.decode(errors="replace")
 
 
 async def _terminate_process(process: Process) -> None:
-    """Nothing of the group goes on, whatever ended our wait; SIGTERM lets Helm note that the release failed."""
+    """Terminate the whole process group if it still runs, whatever interrupted the wait.
+
+    SIGTERM first, which lets Helm record that the release failed; SIGKILL after the grace period.
+    """
     if process.returncode is not None:
         return
     try:
@@ -154,52 +220,3 @@ async def _terminate_process(process: Process) -> None:
 def _signal_process_group(process: Process, signal_number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal_number)
-
-
-def map_helm_error(status: int, output: str) -> StorefleetError:
-    """Our error for a run of Helm that failed."""
-    text = " ".join(
-        line for line in output.splitlines() if not line.startswith(("WARNING", "level=", "time="))
-    )
-    text = text.removeprefix("Error: ").strip() or f"it ended with status {status}"
-    if status < 0:
-        return TransientError(
-            "release_interrupted",
-            f"Helm was ended by signal {-status}.",
-            next_step="It is tried again by itself.",
-        )
-    if "another operation (install/upgrade/rollback) is in progress" in text:
-        return Wait("Another run of Helm works on this release.", delay=1)
-    if known := api_errors.map_unavailable_message(text) or api_errors.map_rejection_message(
-        text, subject="Helm"
-    ):
-        return known
-    if "not found" in text and "namespaces" in text:
-        return PermanentError(
-            "namespace_missing",
-            f"Helm: {text[-500:]}",
-            next_step="Retry: its namespace is made anew.",
-        )
-    if _is_chart_error(text):
-        return PermanentError(
-            "chart_invalid",
-            f"Helm: {text[-500:]}",
-            next_step="Correct the engine's chart or its values, then retry.",
-        )
-    return TransientError(
-        "release_failed", f"Helm: {text[-500:]}", next_step="See what it names; it is tried again."
-    )
-
-
-def _is_chart_error(text: str) -> bool:
-    marks = (
-        "don't meet the specifications of the schema",
-        "Chart.yaml",
-        "parse error",
-        "execution error",
-        "template:",
-    )
-    return any(
-        mark in text
-        for mark in (*marks, "YAML parse", 'path "', "chart requires kubeVersion", "no such file")
-    )

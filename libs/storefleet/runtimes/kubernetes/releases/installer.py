@@ -1,4 +1,8 @@
-"""Brings a store's chart in by Helm: the one of its version, with its plan's values, over whatever is there."""
+"""Install a store's Helm release: the chart of its version with the values of its plan.
+
+A release is installed at most once per operation and content. Before installing, resources that a
+failed attempt left stuck are cleaned up, and records of interrupted Helm runs are deleted.
+"""
 
 import asyncio
 import time
@@ -14,8 +18,14 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreWatcher
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
-from storefleet.runtimes.kubernetes.releases import release_records
 from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
+from storefleet.runtimes.kubernetes.releases.release_records import (
+    CONTENT_LABEL,
+    OPERATION_LABEL,
+    ReleaseRecord,
+    hash_release,
+    list_records,
+)
 from storefleet.runtimes.kubernetes.releases.stuck_resources import (
     StuckResources,
     find_stuck_resources,
@@ -24,12 +34,12 @@ from storefleet.runtimes.protocol import StepContext, StepResult
 
 log = logs.get_logger(__name__)
 
+RETRIED_BY_ANNOTATION = "storefleet.dev/retried-by"
 _CLEANUP_TIMEOUT_S = 30.0
-RETRIED_BY_ANNOTATION = "storefleet.dev/nudged-by"
 
 
 class ReleaseInstaller:
-    """Installs the release of a store, once per operation and content."""
+    """Installs the Helm releases of stores."""
 
     def __init__(
         self,
@@ -47,121 +57,146 @@ class ReleaseInstaller:
         self._settings = settings
 
     async def install_release(
-        self, work: StepContext, *, database_image: str = "", is_rollback: bool = False
+        self, context: StepContext, *, database_image: str = "", is_rollback: bool = False
     ) -> StepResult:
-        """`abandons` is for going back: what is stuck is of the version that goes, and goes with it."""
-        engine, place = self.get_engine(work.store), locate_store(work.store, self._settings)
-        chart = engine.chart_of(work.store.engine_version)
+        """Install the release of the store's version, unless this operation has done so already.
+
+        Args:
+            context: The step's store, with the version to install.
+            database_image: Image that the database keeps; empty for the image of the version.
+            is_rollback: Whether the release goes back to the previous version. Stuck pods and
+                workloads are then left alone: they belong to the version that Helm is about to
+                remove.
+
+        Raises:
+            PermanentError: The engine does not run here, or see `map_helm_error`.
+            Wait: Stuck resources of the last attempt are still terminating.
+        """
+        engine, location = self.get_engine(context.store), self._locate(context.store)
+        chart = engine.chart_of(context.store.engine_version)
         values = manifests.make_chart_values(
-            work.store, engine, place, self._settings, database_image=database_image
+            context.store, engine, location, self._settings, database_image=database_image
         )
-        content = await asyncio.to_thread(release_records.hash_release, chart, values)
-        known = await release_records.list_records(self._client, place.namespace)
-        if known and _is_installed(known[-1], content, work):
-            return StepResult("The release is there already")
-        await self._clean_up_stuck_resources(work, place, is_rollback=is_rollback)
-        for record in known:
+        content_hash = await asyncio.to_thread(hash_release, chart, values)
+        records = await list_records(self._client, location.namespace)
+        if records and _is_installed(records[-1], content_hash, context):
+            return StepResult("The release is already installed")
+        await self._clean_up_stuck_resources(context, location, is_rollback=is_rollback)
+        for record in records:
             if record.is_interrupted:
-                await self._delete_interrupted_record(work, place, record)
-        await work.check_ownership()
+                await self._delete_interrupted_record(context, location, record)
+        await context.check_ownership()
         with effect("helm_install"):
             await self._helm.install_release(
                 chart=chart,
-                namespace=place.namespace,
+                namespace=location.namespace,
                 values=values,
-                labels={
-                    release_records.CONTENT_LABEL: content,
-                    release_records.OPERATION_LABEL: work.operation_id,
-                },
+                labels={CONTENT_LABEL: content_hash, OPERATION_LABEL: context.operation_id},
             )
         return StepResult("The release is installed")
 
     def get_engine(self, store: Store) -> Engine:
+        """Return the engine of a store.
+
+        Raises:
+            PermanentError: The engine, or the store's version of it, does not run on Kubernetes.
+        """
         engine = self._engines.find(store.engine)
         if engine is None or engine.kubernetes is None or not engine.image(store.engine_version):
             raise PermanentError(
                 "engine_unavailable",
-                f"The engine {store.engine} {store.engine_version} does not run on the kubernetes runtime.",
-                next_step="Choose another version, or delete the store and create it with another engine.",
+                f"The engine {store.engine} {store.engine_version} does not run on the kubernetes"
+                " runtime: it has no image or no chart.",
+                next_step="Choose another version, or delete the store and create it with another"
+                " engine.",
             )
         return engine
 
-    async def read_database_image(self, place: StoreLocation) -> str:
-        """What the database runs from, and goes on to run from when the shop gets another version."""
-        found = await self._client.get(
-            resource_kinds.STATEFUL_SET, "database", namespace=place.namespace
+    async def read_database_image(self, location: StoreLocation) -> str:
+        """Return the image of the running database, which upgrades keep; empty without one."""
+        database = await self._client.get(
+            resource_kinds.STATEFUL_SET, "database", namespace=location.namespace
         )
-        containers = found["spec"]["template"]["spec"]["containers"] if found else ()
+        containers = database["spec"]["template"]["spec"]["containers"] if database else ()
         return next((str(each["image"]) for each in containers if each["name"] == "database"), "")
 
     async def _delete_interrupted_record(
-        self, work: StepContext, place: StoreLocation, record: release_records.ReleaseRecord
+        self, context: StepContext, location: StoreLocation, record: ReleaseRecord
     ) -> None:
-        """A run of Helm ended in the middle; only we may work on this store, so it was not somebody else's."""
-        await work.report_progress(
-            f"A run of Helm was interrupted ({record.status}); it is taken up again"
+        """Delete the record of an interrupted Helm run; the lease excludes that it still runs."""
+        await context.report_progress(
+            f"Retrying: the last run of Helm was interrupted ({record.status})"
         )
-        await work.check_ownership()
-        with effect("free_release"):
+        await context.check_ownership()
+        with effect("delete_release_record"):
             await self._client.delete(
-                resource_kinds.SECRET, record.name, uid=record.uid, namespace=place.namespace
+                resource_kinds.SECRET, record.name, uid=record.uid, namespace=location.namespace
             )
         log.warning(
-            "release_freed",
-            namespace=place.namespace,
+            "release_record_deleted",
+            namespace=location.namespace,
             status=record.status,
             revision=record.revision,
         )
 
     async def _clean_up_stuck_resources(
-        self, work: StepContext, place: StoreLocation, *, is_rollback: bool
+        self, context: StepContext, location: StoreLocation, *, is_rollback: bool
     ) -> None:
-        """What an earlier attempt left stuck is taken away or woken, or a retry would wait for its next turn."""
-        with self._watcher.subscribe(work.store.id) as follow:
-            if not await follow.wait_until_current(_CLEANUP_TIMEOUT_S):
-                raise follow.sync_error or RuntimeUnavailable(
-                    "The cluster has not been looked at yet."
+        """Delete or wake what the last attempt left stuck; else the retry waits out its backoff."""
+        with self._watcher.subscribe(context.store.id) as subscription:
+            if not await subscription.wait_until_current(_CLEANUP_TIMEOUT_S):
+                raise subscription.sync_error or RuntimeUnavailable(
+                    "The objects of the cluster have not been listed yet."
                 )
-            found = find_stuck_resources(follow.take_snapshot())
-            found = StuckResources(found.jobs, (), ()) if is_rollback else found
-            if not found:
+            stuck = find_stuck_resources(subscription.take_snapshot())
+            if is_rollback:
+                stuck = StuckResources(stuck.jobs, (), ())
+            if not stuck:
                 return
-            await work.check_ownership()
-            with effect("clear_stuck"):
-                await self._delete_or_retry(work, place, found)
-            gone = {job.uid for job in found.jobs} | {pod.uid for pod in found.pods}
+            await context.check_ownership()
+            with effect("delete_stuck"):
+                await self._delete_or_retry(context, location, stuck)
+            deleted = {job.uid for job in stuck.jobs} | {pod.uid for pod in stuck.pods}
             deadline = time.monotonic() + _CLEANUP_TIMEOUT_S
-            while left := follow.take_snapshot().list_names(gone):
+            while left := subscription.take_snapshot().list_names(deleted):
+                names = ", ".join(left)
                 if time.monotonic() > deadline:
-                    raise Wait(f"Still there from the last attempt: {', '.join(left)}.")
-                await work.report_progress(
-                    f"Waiting for what the last attempt left to go: {', '.join(left)}"
+                    raise Wait(f"Objects of the last attempt are still terminating: {names}.")
+                await context.report_progress(
+                    f"Waiting for the deletion of objects of the last attempt: {names}"
                 )
-                await follow.wait_for_change(2)
+                await subscription.wait_for_change(2)
 
     async def _delete_or_retry(
-        self, work: StepContext, place: StoreLocation, stuck: StuckResources
+        self, context: StepContext, location: StoreLocation, stuck: StuckResources
     ) -> None:
+        namespace = location.namespace
         for job in stuck.jobs:
             await self._client.delete(
-                resource_kinds.JOB, job.name, uid=job.uid, namespace=place.namespace
+                resource_kinds.JOB, job.name, uid=job.uid, namespace=namespace
             )
         for pod in stuck.pods:
             await self._client.delete(
-                resource_kinds.POD, pod.name, uid=pod.uid, namespace=place.namespace
+                resource_kinds.POD, pod.name, uid=pod.uid, namespace=namespace
             )
-        change = {"metadata": {"annotations": {RETRIED_BY_ANNOTATION: work.operation_id}}}
+        change = {"metadata": {"annotations": {RETRIED_BY_ANNOTATION: context.operation_id}}}
         for workload in stuck.workloads:
             kind = next(
                 kind for kind in resource_kinds.WORKLOAD_KINDS if kind.name == workload.kind
             )
-            await self._client.patch(kind, workload.name, change, namespace=place.namespace)
+            await self._client.patch(kind, workload.name, change, namespace=namespace)
+
+    def _locate(self, store: Store) -> StoreLocation:
+        return locate_store(store, self._settings)
 
 
-def _is_installed(last: release_records.ReleaseRecord, content: str, work: StepContext) -> bool:
-    """Done by this very operation; a retry installs again, which repairs what was changed by hand since."""
+def _is_installed(record: ReleaseRecord, content_hash: str, context: StepContext) -> bool:
+    """Return whether this very operation has installed this content.
+
+    A new operation installs again, which repairs manual changes made since.
+    """
     return (
-        last.status == "deployed"
-        and last.content_hash == content
-        and last.operation_id == work.operation_id
+        record.status == "deployed"
+        and record.content_hash == content_hash
+        and record.operation_id == context.operation_id
     )

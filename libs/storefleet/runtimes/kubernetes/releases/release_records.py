@@ -1,8 +1,9 @@
-"""The one Helm release of a store: looked at through its records, brought up to date, freed when Helm died in it.
+"""Read the records of a store's Helm release, and hash the release's content.
 
-Helm keeps a Secret for every revision. One that says `pending-…` belongs to a run that ended without a word, and blocks
-every later run. We hold the store's lease, so that run is not ours any more: its record goes away, and Helm takes over
-what was made already, which it knows by its own annotations.
+Helm keeps one Secret per revision. A record with the status `pending-…` belongs to an interrupted
+run of Helm and blocks every later run. Since this process holds the store's lease, that run is
+over: `installer` deletes its record, and the next run adopts the objects that exist already, which
+Helm recognizes by its annotations.
 """
 
 import hashlib
@@ -22,7 +23,16 @@ OPERATION_LABEL = "storefleet.dev/operation"
 
 
 class ReleaseRecord(NamedTuple):
-    """What is known of a revision."""
+    """The record of one revision of a release.
+
+    Attributes:
+        name: Name of the Secret.
+        uid: UID of the Secret.
+        revision: Number of the revision.
+        status: Helm's status, such as `deployed` or `pending-upgrade`.
+        content_hash: Hash of chart and values; see `hash_release`.
+        operation_id: The operation that installed it.
+    """
 
     name: str
     uid: str
@@ -33,11 +43,12 @@ class ReleaseRecord(NamedTuple):
 
     @property
     def is_interrupted(self) -> bool:
+        """Whether the run of Helm that wrote the record did not end."""
         return self.status.startswith("pending-") or self.status == "uninstalling"
 
 
 async def list_records(client: KubernetesClient, namespace: str) -> list[ReleaseRecord]:
-    """Every revision that Helm remembers, oldest first; what is in them stays where it is."""
+    """List the records of the namespace's release, oldest first; only metadata is transferred."""
     found = await client.list_objects(
         resource_kinds.SECRET,
         namespace=namespace,
@@ -45,6 +56,20 @@ async def list_records(client: KubernetesClient, namespace: str) -> list[Release
         metadata_only=True,
     )
     return sorted((_make_record(each) for each in found), key=lambda record: record.revision)
+
+
+def hash_release(chart: Path, values: Mapping[str, Any]) -> str:
+    """Hash a chart and its values.
+
+    Args:
+        chart: Folder of the chart; read once per process.
+        values: Values of the release.
+
+    Returns:
+        32 hexadecimal digits, which fit into a label.
+    """
+    content = _hash_chart(chart) + json.dumps(values, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def _make_record(secret: Manifest) -> ReleaseRecord:
@@ -60,15 +85,9 @@ def _make_record(secret: Manifest) -> ReleaseRecord:
     )
 
 
-def hash_release(chart: Path, values: Mapping[str, Any]) -> str:
-    """One word for chart and values together."""
-    whole = _hash_chart(chart) + json.dumps(values, sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()[:32]
-
-
 @lru_cache(maxsize=64)
 def _hash_chart(chart: Path) -> str:
-    """Of every file of the chart; read once, as the engines are."""
+    """Hash names and contents of all files of a chart."""
     digest = hashlib.sha256()
     for path in sorted(path for path in chart.rglob("*") if path.is_file()):
         content = path.read_bytes()

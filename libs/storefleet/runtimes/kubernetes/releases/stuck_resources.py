@@ -1,13 +1,15 @@
-"""What an earlier attempt has left in the way: failed Jobs, and what waits long for its next try."""
+"""Find resources of a failed attempt that would delay a retry: failed Jobs, and objects in backoff.
+
+Pure functions; `installer` deletes or wakes what they find.
+"""
 
 from typing import NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+from storefleet.runtimes.kubernetes.readiness.problems import (
     CONTAINER_START_REASONS,
     FINAL_IMAGE_REASONS,
     IMAGE_PULL_REASONS,
-    is_finished,
 )
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     PodSnapshot,
@@ -21,38 +23,46 @@ _STUCK_REASONS = (
 
 
 class StuckResources(NamedTuple):
-    """What keeps an earlier attempt's trouble going, after its cause is gone."""
+    """Resources that keep a problem alive after its cause is gone.
 
-    jobs: tuple[WorkloadSnapshot, ...]  # failed: they are made anew
-    pods: tuple[PodSnapshot, ...]  # their next try is minutes away
-    workloads: tuple[WorkloadSnapshot, ...]  # their controller's next try is minutes away
+    Attributes:
+        jobs: Failed Jobs, to be deleted; Helm creates them again.
+        pods: Pods whose next attempt is minutes away, to be deleted.
+        workloads: Workloads without pods whose controller's next attempt is minutes away, to be
+            woken by an annotation.
+    """
+
+    jobs: tuple[WorkloadSnapshot, ...]
+    pods: tuple[PodSnapshot, ...]
+    workloads: tuple[WorkloadSnapshot, ...]
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.pods or self.workloads)
 
 
 def find_stuck_resources(snapshot: StoreSnapshot) -> StuckResources:
-    """What to take out of the way, or to wake, so that a retry begins at once."""
-    present = [each for each in snapshot.workloads if not each.is_terminating]
+    """Find what to delete or wake so that a retry takes effect at once."""
     jobs = tuple(
         each
-        for each in present
-        if each.kind == resource_kinds.JOB.name and (each.failure or each.task)
+        for each in snapshot.workloads
+        if not each.is_terminating
+        and each.kind == resource_kinds.JOB.name
+        and (each.failure or each.task)
     )
-    stuck = tuple(
+    pods = tuple(
         pod
         for pod in snapshot.pods
         if not pod.is_terminating and not pod.is_ready and _is_stuck(pod)
     )
-    poor = tuple(
+    workloads = tuple(
         each
         for each in snapshot.workloads
         if each not in jobs
         and each.wanted_replicas
-        and not is_finished(each, snapshot)
+        and not snapshot.is_finished(each)
         and not snapshot.list_pods(each)
     )
-    return StuckResources(jobs, stuck, poor)
+    return StuckResources(jobs, pods, workloads)
 
 
 def _is_stuck(pod: PodSnapshot) -> bool:

@@ -1,1 +1,1 @@
-"""Run a store's dump, restore and order-count tasks as Kubernetes Jobs."""
+"""Tasks of a store (dump, restore, count orders): Jobs, their results, and the records of dumps."""

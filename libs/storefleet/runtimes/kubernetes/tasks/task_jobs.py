@@ -1,7 +1,7 @@
-"""Runs a store's tasks (dump, restore, orders) as Jobs made from the suspended CronJobs of its chart.
+"""Run a store's tasks (dump, restore, orders) as Jobs, from suspended CronJobs of its chart.
 
-A Job is named by the operation that needs it, so whoever goes on with the operation finds it; its answer is the
-termination message of its container.
+A Job is named after its operation, so a worker that takes the operation over finds it. The result
+of a task is the termination message of its container.
 """
 
 import json
@@ -18,11 +18,14 @@ from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreW
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs
 from storefleet.runtimes.kubernetes.readiness.diagnosis import (
+    diagnose_task,
+    has_unexplained_wait,
+)
+from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     NotReady,
     ReadinessProblem,
     Ready,
-    diagnose_task,
-    has_unexplained_wait,
+    describe_wait,
 )
 from storefleet.runtimes.kubernetes.readiness.grace_periods import GracePeriods, WaitLimits
 from storefleet.runtimes.kubernetes.readiness.snapshots import StoreSnapshot
@@ -32,11 +35,16 @@ from storefleet.runtimes.protocol import StepContext
 _SYNC_TIMEOUT_S = 30.0
 _TASK_DEADLINE_S = 300
 _WAIT_LIMITS = WaitLimits(timeout_s=_TASK_DEADLINE_S + 60)
-_FINISHED_JOB_TTL_S = 900  # by the cluster itself, should nobody come back for it
+#: After this time the cluster deletes a finished Job whose operation never came back.
+_FINISHED_JOB_TTL_S = 900
+#: Exit status 2 is the task's own statement that a retry would fail in the same way.
+_POD_FAILURE_POLICY: Manifest = {
+    "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
+}
 
 
 class TaskJobs:
-    """Makes the Job unless it is there, waits for its end, and takes it away when its answer is dealt with."""
+    """Creates the Job of a task unless it exists, waits for its result, and deletes it."""
 
     def __init__(
         self, *, client: KubernetesClient, watcher: StoreWatcher, pod_logs: PodLogs
@@ -47,104 +55,136 @@ class TaskJobs:
 
     async def run_task(
         self,
-        work: StepContext,
-        place: StoreLocation,
+        context: StepContext,
+        location: StoreLocation,
         task: str,
         *,
         name: str = "",
         env: Mapping[str, str],
     ) -> dict[str, Any]:
-        """What the task has answered; PermanentError when it failed, and the Job is gone then."""
-        job = make_job_name(work, name or task)
-        with self._watcher.subscribe(work.store.id) as follow:
-            if not await follow.wait_until_current(_SYNC_TIMEOUT_S):
-                raise follow.sync_error or RuntimeUnavailable(
-                    "The cluster has not been looked at yet."
+        """Run a task to its end; the Job remains until `delete_job`, so that a retry finds it.
+
+        Args:
+            context: The step's store and operation.
+            location: The store's namespace.
+            task: Name of the CronJob.
+            name: Name for the Job, where one operation runs a task twice; by default the task's.
+            env: Additional environment variables of its container.
+
+        Returns:
+            The result of the task, a JSON object.
+
+        Raises:
+            PermanentError: The task failed or does not exist; the Job is deleted.
+            RuntimeUnavailable: The API server is unavailable.
+        """
+        job = make_job_name(context, name or task)
+        with self._watcher.subscribe(context.store.id) as subscription:
+            if not await subscription.wait_until_current(_SYNC_TIMEOUT_S):
+                raise subscription.sync_error or RuntimeUnavailable(
+                    "The objects of the cluster have not been listed yet."
                 )
-            await self._ensure_job(work, place, task, job, env)
+            await self._ensure_job(context, location, task, job, env)
             try:
-                return await self._wait_for_result(work, place, follow, task, job)
+                return await self._wait_for_result(context, location, subscription, task, job)
             except PermanentError:
-                await self.delete_job(place, job)
+                await self.delete_job(location, job)
                 raise
 
-    async def delete_job(self, place: StoreLocation, job: str) -> None:
-        """Its answer is dealt with, or will not come."""
-        found = await self._client.get(resource_kinds.JOB, job, namespace=place.namespace)
+    async def delete_job(self, location: StoreLocation, job: str) -> None:
+        """Delete a Job after its result was processed, or because it failed."""
+        namespace = location.namespace
+        found = await self._client.get(resource_kinds.JOB, job, namespace=namespace)
         if found is not None:
-            with effect("remove_task"):
+            with effect("delete_task"):
                 await self._client.delete(
-                    resource_kinds.JOB, job, uid=found["metadata"]["uid"], namespace=place.namespace
+                    resource_kinds.JOB, job, uid=found["metadata"]["uid"], namespace=namespace
                 )
 
     async def _ensure_job(
-        self, work: StepContext, place: StoreLocation, task: str, job: str, env: Mapping[str, str]
+        self,
+        context: StepContext,
+        location: StoreLocation,
+        task: str,
+        job: str,
+        env: Mapping[str, str],
     ) -> None:
-        if await self._client.get(resource_kinds.JOB, job, namespace=place.namespace) is not None:
+        namespace = location.namespace
+        if await self._client.get(resource_kinds.JOB, job, namespace=namespace) is not None:
             return
-        pattern = await self._client.get(resource_kinds.CRON_JOB, task, namespace=place.namespace)
-        if pattern is None:
+        cron_job = await self._client.get(resource_kinds.CRON_JOB, task, namespace=namespace)
+        if cron_job is None:
             raise PermanentError(
                 "task_missing",
-                f"The chart of this store's version has no task “{task}” (a suspended CronJob of that name).",
-                next_step="Give the engine's chart its tasks, then retry; see docs/engines.md.",
+                f"The chart of this store's version has no task “{task}”: a suspended CronJob of"
+                " that name is missing.",
+                next_step="Add the tasks to the engine's chart, then retry; see docs/engines.md.",
             )
-        await work.check_ownership()
-        with effect("make_task"):
-            await self._client.create(make_job(work, place, task, job, pattern, env))
+        await context.check_ownership()
+        with effect("create_task"):
+            await self._client.create(make_job(context, location, task, job, cron_job, env))
 
     async def _wait_for_result(
         self,
-        work: StepContext,
-        place: StoreLocation,
-        follow: StoreSubscription,
+        context: StepContext,
+        location: StoreLocation,
+        subscription: StoreSubscription,
         task: str,
         job: str,
     ) -> dict[str, Any]:
-        wait = GracePeriods(_WAIT_LIMITS)
+        periods = GracePeriods(_WAIT_LIMITS)
         while True:
-            seen = follow.take_snapshot()
-            if follow.sync_error:
-                wait.exclude_outage()
-                await work.report_progress(f"Waiting for the cluster: {follow.sync_error}")
+            snapshot = subscription.take_snapshot()
+            if subscription.sync_error:
+                periods.exclude_outage()
+                await context.report_progress(f"Waiting for the cluster: {subscription.sync_error}")
             else:
-                if has_unexplained_wait(seen, job) and wait.should_read_warnings():
-                    wait.warnings = await list_warning_events(self._client, place.namespace)
-                verdict = diagnose_task(seen, job, wait.warnings)
-                if isinstance(verdict, Ready):
-                    return _parse_result(_read_termination_message(seen, job), task)
-                if isinstance(verdict, ReadinessProblem) and wait.has_grace_period_expired(
-                    verdict, restored_at=follow.restored_at
+                if has_unexplained_wait(snapshot, job) and periods.should_read_warnings():
+                    periods.warnings = await list_warning_events(self._client, location.namespace)
+                diagnosis = diagnose_task(snapshot, job, periods.warnings)
+                if isinstance(diagnosis, Ready):
+                    return _parse_result(_read_termination_message(snapshot, job), task)
+                if isinstance(diagnosis, ReadinessProblem) and periods.has_grace_period_expired(
+                    diagnosis, restored_at=subscription.restored_at
                 ):
-                    raise await self._pod_logs.make_problem_error(place.namespace, verdict)
-                _record_diagnosis(wait, verdict, task)
-                if wait.is_worth_reporting():
-                    await work.report_progress(
-                        f"Waiting for {verdict.text}"
-                        if isinstance(verdict, NotReady)
-                        else verdict.cause
-                    )
-            await follow.wait_for_change(1)
+                    raise await self._pod_logs.make_problem_error(location.namespace, diagnosis)
+                _record_diagnosis(periods, diagnosis, task)
+                if periods.is_worth_reporting():
+                    await context.report_progress(describe_wait(diagnosis))
+            await subscription.wait_for_change(1)
 
 
-def make_job_name(work: StepContext, task: str) -> str:
-    return f"{task}-{work.operation_id.rpartition('_')[2].lower()}"
+def make_job_name(context: StepContext, task: str) -> str:
+    """Make the name of a task's Job, which contains the operation's id."""
+    return f"{task}-{context.operation_id.rpartition('_')[2].lower()}"
 
 
 def make_job(
-    work: StepContext,
-    place: StoreLocation,
+    context: StepContext,
+    location: StoreLocation,
     task: str,
     name: str,
     cron_job: Manifest,
     env: Mapping[str, str],
 ) -> Manifest:
-    """The CronJob's Job, as this operation needs it: its name, its store's labels, what it is told, and its limits."""
+    """Make the Job of a task from the CronJob of the chart.
+
+    Args:
+        context: The step's store and operation.
+        location: The store's namespace.
+        task: Name of the task, for its label.
+        name: Name of the Job.
+        cron_job: The suspended CronJob; its Job template is used.
+        env: Environment variables that replace those of the template.
+
+    Returns:
+        The Job, with the store's labels and with deadlines, retries and cleanup limited.
+    """
     template = cron_job["spec"]["jobTemplate"]
     spec: Manifest = json.loads(json.dumps(template["spec"]))
     pod = spec["template"]
     labels = {
-        **manifests.make_ownership_labels(work.store),
+        **manifests.make_ownership_labels(context.store),
         resource_kinds.COMPONENT_LABEL: "setup",
         resource_kinds.TASK_LABEL: task,
     }
@@ -154,58 +194,52 @@ def make_job(
     pod["spec"].setdefault("activeDeadlineSeconds", _TASK_DEADLINE_S)
     for container in pod["spec"]["containers"]:
         kept = [each for each in container.get("env") or () if each["name"] not in env]
-        container["env"] = kept + [{"name": name, "value": value} for name, value in env.items()]
+        container["env"] = kept + [{"name": key, "value": value} for key, value in env.items()]
     spec.setdefault("activeDeadlineSeconds", _TASK_DEADLINE_S)
     spec.setdefault("podFailurePolicy", _POD_FAILURE_POLICY)
     spec |= {"backoffLimit": 1, "ttlSecondsAfterFinished": _FINISHED_JOB_TTL_S}
-    metadata = {"namespace": place.namespace, "name": name, "labels": labels}
     return {
         "apiVersion": resource_kinds.JOB.api_version,
         "kind": resource_kinds.JOB.name,
-        "metadata": metadata,
+        "metadata": {"namespace": location.namespace, "name": name, "labels": labels},
         "spec": spec,
     }
 
 
-#: The program's word that another try would end the same.
-_POD_FAILURE_POLICY: Manifest = {
-    "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
-}
+def _read_termination_message(snapshot: StoreSnapshot, job: str) -> str:
+    """Return the termination message of the Job's pod that succeeded; empty if it has none."""
+    uids = {each.uid for each in snapshot.workloads if each.task and each.name == job}
+    for pod in snapshot.pods:
+        if pod.owner_uid in uids and pod.phase == "Succeeded":
+            for container in pod.containers:
+                if container.termination_message:
+                    return container.termination_message
+    return ""
 
 
-def _read_termination_message(seen: StoreSnapshot, job: str) -> str:
-    """The termination message of the pod that succeeded."""
-    uids = {each.uid for each in seen.workloads if each.task and each.name == job}
-    pods = [pod for pod in seen.pods if pod.owner_uid in uids and pod.phase == "Succeeded"]
-    return next(
-        (
-            each.termination_message
-            for pod in pods
-            for each in pod.containers
-            if each.termination_message
-        ),
-        "",
-    )
-
-
-def _parse_result(answer: str, task: str) -> dict[str, Any]:
+def _parse_result(message: str, task: str) -> dict[str, Any]:
     try:
-        content = json.loads(answer)
+        content = json.loads(message)
     except ValueError:
         content = None
     if isinstance(content, dict):
         return content
     raise PermanentError(
         "task_failed",
-        f"The task “{task}” came to its end and left no answer that can be read: {answer[:200] or 'nothing'}.",
+        f"The task “{task}” succeeded but returned no JSON object: {message[:200] or 'nothing'}.",
         next_step="Correct the engine's task, then retry.",
     )
 
 
-def _record_diagnosis(wait: GracePeriods, verdict: NotReady | ReadinessProblem, task: str) -> None:
+def _record_diagnosis(
+    periods: GracePeriods, diagnosis: NotReady | ReadinessProblem, task: str
+) -> None:
+    """Record a diagnosis; the timeout of a task is permanent."""
     try:
-        wait.record_diagnosis(verdict)
+        periods.record_diagnosis(diagnosis)
     except TransientError as error:
         raise PermanentError(
-            "task_failed", f"The task “{task}”: {error.detail}", next_step=error.next_step
+            "task_failed",
+            f"The task “{task}” did not end in time. {error.detail}",
+            next_step=error.next_step,
         ) from None

@@ -1,0 +1,215 @@
+"""Find the problems of a workload that is not ready: rejected, unschedulable, crashing, failed.
+
+Pure functions, used by `diagnosis`.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.api_errors import (
+    ApiRequestRejected,
+    map_rejection_message,
+)
+from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
+    FailureTolerance,
+    ReadinessProblem,
+    WarningEvent,
+)
+from storefleet.runtimes.kubernetes.readiness.snapshots import (
+    ContainerSnapshot,
+    PodSnapshot,
+    WorkloadSnapshot,
+)
+
+IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"}
+FINAL_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
+CONTAINER_START_REASONS = {
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "StartError",
+}
+#: Nodes and controllers that lag behind the API server; these messages disappear by themselves.
+_TRANSIENT_MESSAGES = re.compile(
+    r"failed to sync \w+ cache|service ?account \S+ not found|status unknown for quota"
+)
+_REJECTION_GRACE_PERIOD_S = 15
+_START_GRACE_PERIOD_S = 20
+
+
+def list_problems(
+    workload: WorkloadSnapshot,
+    pods: Sequence[PodSnapshot],
+    warnings: Sequence[WarningEvent],
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
+    """List the problems of a workload that could become final.
+
+    Args:
+        workload: A workload that is not finished.
+        pods: Its current pods.
+        warnings: Warning events of the namespace, oldest first.
+        tolerance: Sets the grace periods.
+
+    Yields:
+        Problems with a finite grace period; none for a workload that is terminating.
+    """
+    if not workload.is_terminating:
+        for problem in _list_all_problems(workload, pods, warnings, tolerance):
+            if problem.grace_period_s < math.inf:
+                yield problem
+
+
+def find_rejection(workload: WorkloadSnapshot, warnings: Sequence[WarningEvent]) -> str:
+    """Return why the API server rejects a workload's pods; empty if it does not.
+
+    A Deployment has a condition for it; for a StatefulSet and a Job it is only in an event.
+    """
+    if workload.rejection:
+        return workload.rejection
+    for warning in reversed(warnings):
+        is_own = (warning.kind, warning.name) == (workload.kind, workload.name)
+        if is_own and warning.reason == "FailedCreate":
+            return warning.message
+    return ""
+
+
+def _list_all_problems(
+    workload: WorkloadSnapshot,
+    pods: Sequence[PodSnapshot],
+    warnings: Sequence[WarningEvent],
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
+    if workload.failure:
+        yield _diagnose_failed_workload(workload, pods)
+    elif workload.failed_pods:
+        yield _diagnose_failing_job(workload, pods, tolerance)
+    rejection = find_rejection(workload, warnings)
+    is_rejected = rejection and workload.wanted_replicas and not pods
+    if is_rejected and not _TRANSIENT_MESSAGES.search(rejection):
+        yield _diagnose_rejected_pods(workload, rejection)
+    for pod in pods:
+        if pod.unschedulable_reason:
+            yield ReadinessProblem(
+                "unschedulable",
+                f"No node fits the pod {pod.name}: {pod.unschedulable_reason}",
+                "Add a node, free resources or choose a smaller plan; then retry.",
+                tolerance.scheduling_s,
+                pod.name,
+            )
+        for container in pod.containers:
+            yield from _diagnose_container(workload, pod, container, tolerance)
+
+
+def _diagnose_failed_workload(
+    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot]
+) -> ReadinessProblem:
+    last_exit, *container = _describe_last_exit(pods)
+    if workload.kind == resource_kinds.JOB.name:
+        failure = f"has failed ({workload.failure}){last_exit}"
+        return _make_job_problem(workload, failure, 0, container)
+    return ReadinessProblem(
+        "store_not_ready",
+        f"The {workload.kind} {workload.name} makes no progress ({workload.failure}){last_exit}.",
+        "Read the store's log, correct the cause, then retry; or delete the store.",
+        0,
+        *container,
+    )
+
+
+def _diagnose_failing_job(
+    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot], tolerance: FailureTolerance
+) -> ReadinessProblem:
+    """Diagnose a Job with failed pods that has not reached its backoff limit."""
+    last_exit, *container = _describe_last_exit(pods)
+    is_final = workload.failed_pods >= tolerance.max_job_failures
+    grace_period_s = 0 if is_final else tolerance.first_job_failure_s
+    failure = f"has failed {workload.failed_pods} time(s) so far{last_exit}"
+    return _make_job_problem(workload, failure, grace_period_s, container)
+
+
+def _make_job_problem(
+    workload: WorkloadSnapshot, failure: str, grace_period_s: float, container: Sequence[str]
+) -> ReadinessProblem:
+    is_task = bool(workload.task)
+    alternative = "." if is_task else "; or delete the store."
+    return ReadinessProblem(
+        "task_failed" if is_task else "setup_failed",
+        f"The Job {workload.name} {failure}.",
+        f"Read the log lines, correct the cause, then retry{alternative}",
+        grace_period_s,
+        *container,
+    )
+
+
+def _describe_last_exit(pods: Sequence[PodSnapshot]) -> tuple[str, str, str]:
+    """Describe how a container of the failed pod ended; with the names of pod and container."""
+    pod = max(pods, key=lambda each: each.phase == "Failed", default=None)
+    if pod is None:
+        return "", "", ""
+    container = next((each for each in pod.containers if each.last_exit), None)
+    if container is None:
+        return "", pod.name, ""
+    return f"; its last run: {container.last_exit}", pod.name, container.name
+
+
+def _diagnose_rejected_pods(workload: WorkloadSnapshot, reason: str) -> ReadinessProblem:
+    subject = f"The API server rejects the pods of the {workload.kind} {workload.name}"
+    error = map_rejection_message(reason, subject=subject)
+    if isinstance(error, ApiRequestRejected):
+        return ReadinessProblem(
+            error.code, error.detail, error.next_step, _REJECTION_GRACE_PERIOD_S
+        )
+    return ReadinessProblem(
+        "pod_refused",
+        f"{subject}: {reason}",
+        "Correct what the message names, then retry.",
+        _REJECTION_GRACE_PERIOD_S,
+    )
+
+
+def _diagnose_container(
+    workload: WorkloadSnapshot,
+    pod: PodSnapshot,
+    container: ContainerSnapshot,
+    tolerance: FailureTolerance,
+) -> Iterator[ReadinessProblem]:
+    name = f"the container {container.name} of the pod {pod.name}"
+    reason, message = container.waiting_reason, container.waiting_message
+    if reason in IMAGE_PULL_REASONS | FINAL_IMAGE_REASONS:
+        yield ReadinessProblem(
+            "image_missing",
+            f"The image of {name} cannot be pulled ({reason}): {message}",
+            "Make the image available to the nodes (name, tag, registry, credentials), then retry.",
+            tolerance.image_pull_s if reason in IMAGE_PULL_REASONS else 0,
+            pod.name,
+        )
+    elif reason in CONTAINER_START_REASONS and not _TRANSIENT_MESSAGES.search(message):
+        yield ReadinessProblem(
+            "container_refused",
+            f"The node cannot start {name} ({reason}): {message}",
+            "Correct what the message names in the engine's chart or image, then retry.",
+            _START_GRACE_PERIOD_S,
+            pod.name,
+        )
+    elif _is_crashing(workload, container):
+        is_final = container.restarts >= tolerance.max_restarts and (
+            bool(reason) or container.restarts >= 3
+        )
+        last_exit = container.last_exit or "unknown"
+        yield ReadinessProblem(
+            "store_crashes",
+            f"The container {container.name} of the pod {pod.name} crashed {container.restarts}"
+            f" times; the last exit: {last_exit}.",
+            "Read the log lines, correct the cause, then retry; or delete the store.",
+            0 if is_final else tolerance.first_crash_s,
+            pod.name,
+            container.name,
+        )
+
+
+def _is_crashing(workload: WorkloadSnapshot, container: ContainerSnapshot) -> bool:
+    is_job = workload.kind == resource_kinds.JOB.name
+    return bool(container.restarts) and not container.is_ready and not is_job
