@@ -85,7 +85,7 @@ class Stage:
             await self.insist(await self.api.apply(manifest, manager="tests"))
         # A policy takes effect a moment after its creation; attacks are meaningless before that.
         probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
-        await eventually(lambda: self._refused(probe, "is named st-"), within=30, every=0.3)
+        await eventually(lambda: self._refused(probe, "must be st-"), within=30, every=0.3)
         await eventually(
             lambda: self._refused(delete(namespace(PLATFORM_NAMESPACE)), "only a store", REAPER),
             within=30,

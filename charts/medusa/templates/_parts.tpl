@@ -1,18 +1,21 @@
-{{/* What selects the pods of a component; context: [root, component]. */}}
+{{/* Selector labels of a component's pods; context: [root, component]. */}}
 {{- define "medusa.selector" -}}
 app.kubernetes.io/name: medusa
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Labels of every object and pod; by the store's own it is found in the whole cluster. No version: the database stays as it is. */}}
+{{/*
+Labels of every object and pod; storefleet.dev/store identifies the store in the whole cluster. There is no version label: it
+would restart the database with every upgrade.
+*/}}
 {{- define "medusa.labels" -}}
 {{ include "medusa.selector" . }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 storefleet.dev/store: {{ (index . 0).Values.store.id }}
 {{- end }}
 
-{{/* What every pod has in common: nobody's rights, no way to the API. */}}
+{{/* Pod settings of every component: unprivileged, without access to the Kubernetes API. */}}
 {{- define "medusa.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -26,7 +29,7 @@ securityContext:
     type: RuntimeDefault
 {{- end }}
 
-{{/* Context: [root, image]. */}}
+{{/* Container settings; context: [root, image]. */}}
 {{- define "medusa.container" -}}
 image: {{ index . 1 | quote }}
 imagePullPolicy: {{ (index . 0).Values.imagePullPolicy }}
@@ -47,7 +50,7 @@ resources:
     storage: {{ .storage }}
 {{- end }}
 
-{{/* Environment and mounts of whatever runs the shop's own code: its configuration, and secrets as files. */}}
+{{/* Environment and mounts of the containers that run the engine: configuration, and secrets as files. */}}
 {{- define "medusa.shop" -}}
 env:
   - name: STORE_CONFIG
@@ -94,7 +97,7 @@ env:
     sizeLimit: 128Mi
 {{- end }}
 
-{{/* The shop's configuration, secrets by the names of their files. */}}
+{{/* The engine's configuration; secrets are named by file. */}}
 {{- define "medusa.configuration" -}}
 {{- $secrets := "/run/secrets/storefleet" -}}
 {{- dict

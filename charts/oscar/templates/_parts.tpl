@@ -1,11 +1,11 @@
-{{/* What selects the pods of a component; context: [root, component]. */}}
+{{/* Selector labels of a component's pods; context: [root, component]. */}}
 {{- define "oscar.selector" -}}
 app.kubernetes.io/name: oscar
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Labels of every object and pod; by the store's own it is found in the whole cluster. */}}
+{{/* Labels of every object and pod; storefleet.dev/store identifies the store in the whole cluster. */}}
 {{- define "oscar.labels" -}}
 {{ include "oscar.selector" . }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
@@ -13,7 +13,7 @@ app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
 storefleet.dev/store: {{ (index . 0).Values.store.id }}
 {{- end }}
 
-{{/* What every pod has in common: nobody's rights, no way to the API, an end without delay. */}}
+{{/* Pod settings of every component: unprivileged, without access to the Kubernetes API. */}}
 {{- define "oscar.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -47,7 +47,7 @@ resources:
     storage: {{ .storage }}
 {{- end }}
 
-{{/* Environment and mounts of whatever runs the shop's own code: its configuration, and secrets as files. */}}
+{{/* Environment and mounts of the containers that run the engine: configuration, and secrets as files. */}}
 {{- define "oscar.shop" -}}
 env:
   - name: STORE_CONFIG
@@ -94,7 +94,7 @@ env:
     sizeLimit: 64Mi
 {{- end }}
 
-{{/* The shop's configuration, secrets by the names of their files. */}}
+{{/* The engine's configuration; secrets are named by file. */}}
 {{- define "oscar.configuration" -}}
 {{- $secrets := "/run/secrets/storefleet" -}}
 {{- dict

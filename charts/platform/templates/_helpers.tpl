@@ -1,4 +1,4 @@
-{{/* What selects the pods of a component; context: [root, component]. */}}
+{{/* Selector labels of a component's pods; context: [root, component]. */}}
 {{- define "platform.selector" -}}
 app.kubernetes.io/name: storefleet
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
@@ -17,7 +17,7 @@ app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* What every pod has in common: nobody's rights, and no way to the API unless it is given one; context: root. */}}
+{{/* Pod settings of every component: unprivileged; context: root. */}}
 {{- define "platform.pod" -}}
 enableServiceLinks: false
 securityContext:
@@ -54,7 +54,7 @@ securityContext:
     drop: [ALL]
 {{- end }}
 
-{{/* Where people find the platform: told, or as the exposure says. */}}
+{{/* The platform's public host and URLs: as configured, else derived from the exposure. */}}
 {{- define "platform.host" -}}
 {{- if .Values.publicUrl -}}
 {{ (urlParse .Values.publicUrl).host | splitList ":" | first }}
@@ -87,7 +87,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{ .Values.nats.enabled | ternary .Values.nats.replicas .Values.nats.external.streamReplicas }}
 {{- end }}
 
-{{/* Settings of every service, none of them secret: chosen ones first, whatever else was set over them. */}}
+{{/* Environment of every service, without secrets; .Values.settings overrides the values of the chart. */}}
 {{- define "platform.settings" -}}
 {{- $stores := .Values.stores }}
 {{- $exposure := .Values.exposure }}
@@ -116,7 +116,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
   "PLATFORM_NAMESPACE" .Release.Namespace
 }}
 {{- range $name, $value := merge (dict) .Values.settings $own }}
-{{- /* Every number of values is a float, and a large one would be written with an exponent. */}}
+{{- /* Numbers in values are floats; a large one would be formatted with an exponent. */}}
 {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
 {{- $value = int64 $value }}
 {{- end }}
@@ -135,7 +135,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
 {{ .Values.nats.enabled | ternary "storefleet-bus" .Values.nats.external.secret }}
 {{- end }}
 
-{{/* A service's secrets as files that the settings read; context: [root, user on the bus]. */}}
+{{/* A service's secrets as files, which its settings read; context: [root, NATS user]. */}}
 {{- define "platform.secrets" -}}
 {{- $root := index . 0 }}
 {{- $user := index . 1 }}
@@ -172,7 +172,7 @@ ws{{ include "platform.tls" . }}://{{ include "platform.host" . }}
   mountPath: /tmp
 {{- end }}
 
-{{/* Which engine versions there are; context: root. */}}
+{{/* The catalogue of engine versions; context: root. */}}
 {{- define "platform.catalogueMount" -}}
 {{- if .Values.catalogue -}}
 - name: catalogue

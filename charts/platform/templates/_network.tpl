@@ -1,4 +1,4 @@
-{{/* The head of a network policy; context: [root, name]. */}}
+{{/* Beginning of a network policy; context: [root, name]. */}}
 {{- define "platform.policy" -}}
 ---
 apiVersion: networking.k8s.io/v1
@@ -9,7 +9,7 @@ metadata:
     {{- include "platform.labels" (list (index . 0) "network") | nindent 4 }}
 {{- end }}
 
-{{/* The pods of some components of this release; context: [root, components]. */}}
+{{/* Selector for the pods of some components; context: [root, components]. */}}
 {{- define "platform.components" -}}
 matchLabels:
   app.kubernetes.io/name: storefleet

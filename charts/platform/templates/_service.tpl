@@ -1,13 +1,13 @@
 {{/*
-One of the four services: context [root, name, port, whether it asks the cluster's API].
-A rolling upgrade first starts a new pod; the old one then is not ready any more, answers for a few seconds more, and
-closes each connection with its answer.
+Deployment, Service and PodDisruptionBudget of one of the four services; context: [root, name, port, whether it
+uses the Kubernetes API]. A rolling update starts a new pod first. The old pod then reports itself unready, serves
+requests for the drain time, and closes each connection with its response.
 */}}
 {{- define "platform.deployment" -}}
 {{- $root := index . 0 }}
 {{- $name := index . 1 }}
 {{- $port := index . 2 }}
-{{- $asks := and (index . 3) (eq $root.Values.runtime "kubernetes") }}
+{{- $usesApi := and (index . 3) (eq $root.Values.runtime "kubernetes") }}
 {{- $values := get $root.Values $name }}
 {{- $drains := or (eq $name "gateway") (eq $name "notifier") }}
 apiVersion: apps/v1
@@ -38,8 +38,8 @@ spec:
       {{- end }}
     spec:
       serviceAccountName: {{ $name }}
-      automountServiceAccountToken: {{ $asks }}
-      # What it has begun it finishes in 8 seconds, or hands it back.
+      automountServiceAccountToken: {{ $usesApi }}
+      # A worker finishes its running steps within 8 seconds, or requeues them.
       terminationGracePeriodSeconds: {{ add 20 (ternary $root.Values.drain 0 $drains) }}
       {{- include "platform.pod" $root | nindent 6 }}
       topologySpreadConstraints:

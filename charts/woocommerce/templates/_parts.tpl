@@ -1,18 +1,18 @@
-{{/* What selects the pods of a component; context: [root, component]. */}}
+{{/* Selector labels of a component's pods; context: [root, component]. */}}
 {{- define "woocommerce.selector" -}}
 app.kubernetes.io/name: woocommerce
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Labels of every object and pod; by the store's own it is found in the whole cluster. */}}
+{{/* Labels of every object and pod; storefleet.dev/store identifies the store in the whole cluster. */}}
 {{- define "woocommerce.labels" -}}
 {{ include "woocommerce.selector" . }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 storefleet.dev/store: {{ (index . 0).Values.store.id }}
 {{- end }}
 
-{{/* What every pod has in common: nobody's rights, no way to the API, an end without delay. */}}
+{{/* Pod settings of every component: unprivileged, without access to the Kubernetes API. */}}
 {{- define "woocommerce.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -26,7 +26,7 @@ securityContext:
     type: RuntimeDefault
 {{- end }}
 
-{{/* Context: [root, image]. */}}
+{{/* Container settings; context: [root, image]. */}}
 {{- define "woocommerce.container" -}}
 image: {{ index . 1 | quote }}
 imagePullPolicy: {{ (index . 0).Values.imagePullPolicy }}
@@ -47,7 +47,7 @@ resources:
     storage: {{ .storage }}
 {{- end }}
 
-{{/* Environment and mounts of whatever runs the shop's own code: its configuration, and secrets as files. */}}
+{{/* Environment and mounts of the containers that run the engine: configuration, and secrets as files. */}}
 {{- define "woocommerce.mounts" -}}
 - name: configuration
   mountPath: /etc/storefleet
@@ -59,7 +59,7 @@ resources:
   mountPath: /tmp
 {{- end }}
 
-{{/* Context: [root, size of the scratch folder]. */}}
+{{/* Volumes; context: [root, size of the scratch volume]. */}}
 {{- define "woocommerce.volumes" -}}
 - name: configuration
   configMap:
@@ -87,7 +87,7 @@ resources:
     sizeLimit: {{ index . 1 }}
 {{- end }}
 
-{{/* The shop's configuration, secrets by the names of their files. It is read anew for every page. */}}
+{{/* The engine's configuration; secrets are named by file. It is read again for every request. */}}
 {{- define "woocommerce.configuration" -}}
 {{- $secrets := "/run/secrets/storefleet" -}}
 {{- dict

@@ -48,12 +48,12 @@ ON_DOORS: list[Attack] = [
             ),
             (
                 "a certificate for a foreign host",
-                "its certificate",
+                "the TLS hosts",
                 lambda g: create(g.ingress(g.place.host, tls=[{"hosts": ["bank.example.com"]}])),
             ),
             (
                 "words to the ingress controller",
-                "by annotations",
+                "annotations for the ingress controller",
                 lambda g: create(
                     g.ingress(
                         g.place.host,
@@ -65,12 +65,12 @@ ON_DOORS: list[Attack] = [
             ),
             (
                 "a task by the clock",
-                "CronJobs are suspended",
+                "CronJobs must be suspended",
                 lambda g: create(g.cron_job(suspend=False)),
             ),
             (
                 "a task by the clock, applied",
-                "CronJobs are suspended",
+                "CronJobs must be suspended",
                 lambda g: apply(g.cron_job(suspend=False)),
             ),
             (
@@ -97,7 +97,7 @@ ON_DOORS: list[Attack] = [
             ),
             (
                 "a Service that takes an address",
-                "no external addresses",
+                "must not have external addresses",
                 lambda g: create(g.service(externalIPs=["10.0.0.1"])),
             ),
         )

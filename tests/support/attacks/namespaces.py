@@ -20,47 +20,47 @@ from tests.support.attacks.calls import (
 from tests.support.attacks.ground import PLATFORM_NAMESPACE, changed
 
 ON_NAMESPACES: list[Attack] = [
-    Attack("takes any name", PROVISIONER, "is named st-", lambda g: create(other("payments"))),
+    Attack("takes any name", PROVISIONER, "must be st-", lambda g: create(other("payments"))),
     Attack(
         "takes a name that only begins like a store's",
         PROVISIONER,
-        "is named st-",
+        "must be st-",
         lambda g: create(other("st-x")),
     ),
     Attack(
         "leaves its pods unrestricted",
         PROVISIONER,
-        "pods are restricted",
+        "restrict its pods",
         lambda g: create(other(labels={"pod-security.kubernetes.io/enforce": "privileged"})),
     ),
     Attack(
         "leaves pod security out",
         PROVISIONER,
-        "pods are restricted",
+        "restrict its pods",
         lambda g: create(other(labels={"pod-security.kubernetes.io/enforce": None})),
     ),
     Attack(
         "asks for the pod security of long ago",
         PROVISIONER,
-        "known labels",
+        "other than the known ones",
         lambda g: create(other(labels={"pod-security.kubernetes.io/enforce-version": "v1.0"})),
     ),
     Attack(
         "is called another store's",
         PROVISIONER,
-        "say whose it is",
+        "must identify the store",
         lambda g: create(other(labels={"storefleet.dev/store": "sto_aaaaaaaaaaaaaaaa"})),
     ),
     Attack(
         "is called nobody's",
         PROVISIONER,
-        "say whose it is",
+        "must identify the store",
         lambda g: create(other(labels={"app.kubernetes.io/managed-by": None})),
     ),
     Attack(
         "bears a label that others trust",
         PROVISIONER,
-        "known labels",
+        "other than the known ones",
         lambda g: create(other(labels={"team": "payments"})),
     ),
     Attack(
@@ -74,37 +74,37 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "serves as a host elsewhere",
         PROVISIONER,
-        "its host is one name below",
+        "must be a host name directly below",
         lambda g: create(other(annotations={"storefleet.dev/host": "bank.example.com"})),
     ),
     Attack(
         "serves as all hosts",
         PROVISIONER,
-        "its host is one name below",
+        "must be a host name directly below",
         lambda g: create(other(annotations={"storefleet.dev/host": "*.localhost"})),
     ),
     Attack(
         "serves as no host",
         PROVISIONER,
-        "its host is one name below",
+        "must be a host name directly below",
         lambda g: create(other(annotations={"storefleet.dev/host": None})),
     ),
     Attack(
         "is collected as garbage",
         PROVISIONER,
-        "nobody else owns it",
+        "must have no owner references",
         lambda g: apply(changed(g.namespace, ownerReferences=BOGUS_OWNER)),
     ),
     Attack(
         "is never let go",
         PROVISIONER,
-        "nothing holds it",
+        "no finalizers",
         lambda g: apply(changed(g.namespace, finalizers=["example.com/hold"])),
     ),
     Attack(
         "gets another host later",
         PROVISIONER,
-        "stay as they were made",
+        "labels and host of a store's namespace must not be changed",
         lambda g: apply(
             changed(g.namespace, annotations={"storefleet.dev/host": "other.localhost"})
         ),
@@ -112,7 +112,7 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "gets another tenant later",
         PROVISIONER,
-        "stay as they were made",
+        "labels and host of a store's namespace must not be changed",
         lambda g: apply(
             changed(g.namespace, labels={"storefleet.dev/tenant": "ten_aaaaaaaaaaaaaaaa"})
         ),
@@ -120,7 +120,7 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "gets other pod security later",
         PROVISIONER,
-        "pods are restricted",
+        "restrict its pods",
         lambda g: merged(
             namespace(g.name),
             metadata={"labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
@@ -130,7 +130,7 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "loses pod security later",
         PROVISIONER,
-        "pods are restricted",
+        "restrict its pods",
         lambda g: merged(
             namespace(g.name), metadata={"labels": {"pod-security.kubernetes.io/enforce": None}}
         ),
@@ -139,7 +139,7 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "makes kube-system a store's",
         PROVISIONER,
-        "is named st-",
+        "must be st-",
         lambda g: Call(
             "PATCH",
             "/api/v1/namespaces/kube-system",
@@ -200,7 +200,7 @@ ON_NAMESPACES: list[Attack] = [
     Attack(
         "a foreign one with a store's name is taken over",
         PROVISIONER,
-        "not a store's",
+        "does not belong to a store",
         lambda g: Call(
             "PATCH",
             namespace(FOREIGN),

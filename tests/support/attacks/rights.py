@@ -60,19 +60,19 @@ ON_RIGHTS: list[Attack] = [
     Attack(
         "gives its role to the gateway",
         PROVISIONER,
-        "only the known bindings",
+        "only the three known role bindings",
         lambda g: apply(binding(g, subjects=account("gateway"))),
     ),
     Attack(
         "gives its role to a pod of the store",
         PROVISIONER,
-        "only the known bindings",
+        "only the three known role bindings",
         lambda g: apply(binding(g, subjects=account("default", g.name))),
     ),
     Attack(
         "gives its role to everybody",
         PROVISIONER,
-        "only the known bindings",
+        "only the three known role bindings",
         lambda g: apply(
             binding(
                 g,
@@ -89,13 +89,13 @@ ON_RIGHTS: list[Attack] = [
     Attack(
         "gives the gateway more than reading",
         PROVISIONER,
-        "only the known bindings",
+        "only the three known role bindings",
         lambda g: create(changed(binding(g, subjects=account("gateway")), name="more")),
     ),
     Attack(
         "binds a known role under another name",
         PROVISIONER,
-        "only the known bindings",
+        "only the three known role bindings",
         lambda g: create(changed(binding(g), name="another")),
     ),
     Attack("removes a binding", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.bindings[0]))),
@@ -176,7 +176,7 @@ ON_RIGHTS: list[Attack] = [
     Attack(
         "has a token made as a Secret",
         PROVISIONER,
-        "no tokens of service accounts",
+        "must not hold service account tokens",
         lambda g: create(
             {
                 **g.object("v1", "Secret", "token", type="kubernetes.io/service-account-token"),

@@ -22,13 +22,13 @@ ON_RULES: list[Attack] = [
     Attack(
         "raises a quota",
         PROVISIONER,
-        "is not changed",
+        "policies of a store must not be changed",
         lambda g: apply(loosened(g.rule("ResourceQuota", "store"), hard={"pods": "400"})),
     ),
     Attack(
         "raises a quota by a merge",
         PROVISIONER,
-        "is not changed",
+        "policies of a store must not be changed",
         lambda g: Call("PATCH", path_of(g.limits[0]), {"spec": {"hard": {"pods": "400"}}}),
         merge=True,
     ),
@@ -39,7 +39,7 @@ ON_RULES: list[Attack] = [
     Attack(
         "has a quota collected as garbage",
         PROVISIONER,
-        "nobody else owns it",
+        "owner references are not allowed",
         lambda g: apply(changed(g.limits[0], ownerReferences=BOGUS_OWNER)),
     ),
     Attack(
@@ -60,7 +60,7 @@ ON_RULES: list[Attack] = [
     Attack(
         "raises the limits",
         PROVISIONER,
-        "is not changed",
+        "policies of a store must not be changed",
         lambda g: apply(
             loosened(
                 g.rule("LimitRange", "store"), limits=[{"type": "Container", "max": {"cpu": "64"}}]
@@ -77,13 +77,13 @@ ON_RULES: list[Attack] = [
     Attack(
         "opens the default denial",
         PROVISIONER,
-        "is not changed",
+        "policies of a store must not be changed",
         lambda g: apply(loosened(g.rule("NetworkPolicy", "default-deny"), policyTypes=["Ingress"])),
     ),
     Attack(
         "selects other pods by it",
         PROVISIONER,
-        "is not changed",
+        "policies of a store must not be changed",
         lambda g: apply(
             loosened(
                 g.rule("NetworkPolicy", "default-deny"), podSelector={"matchLabels": {"a": "b"}}
@@ -94,7 +94,7 @@ ON_RULES: list[Attack] = [
     Attack(
         "has it collected as garbage",
         PROVISIONER,
-        "nobody else owns it",
+        "owner references are not allowed",
         lambda g: apply(changed(g.policies[0], ownerReferences=BOGUS_OWNER)),
     ),
     Attack(
@@ -106,19 +106,19 @@ ON_RULES: list[Attack] = [
     Attack(
         "lets everybody in under a known name",
         PROVISIONER,
-        "into a store come",
+        "ingress to a store",
         lambda g: create(policy(g, "web-ingress", ingress=[{}])),
     ),
     Attack(
         "lets every namespace in under a known name",
         PROVISIONER,
-        "into a store come",
+        "ingress to a store",
         lambda g: create(policy(g, "web-ingress", ingress=[{"from": [{"namespaceSelector": {}}]}])),
     ),
     Attack(
         "lets addresses in under a known name",
         PROVISIONER,
-        "into a store come",
+        "ingress to a store",
         lambda g: create(
             policy(g, "web-ingress", ingress=[{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])
         ),
@@ -126,13 +126,13 @@ ON_RULES: list[Attack] = [
     Attack(
         "lets everything out under a known name",
         PROVISIONER,
-        "out of a store goes",
+        "egress from a store",
         lambda g: create(policy(g, "egress-internet", egress=[{}])),
     ),
     Attack(
         "calls private networks the internet",
         PROVISIONER,
-        "out of a store goes",
+        "egress from a store",
         lambda g: create(
             policy(
                 g,
@@ -144,7 +144,7 @@ ON_RULES: list[Attack] = [
     Attack(
         "reaches for the metadata address",
         PROVISIONER,
-        "out of a store goes",
+        "egress from a store",
         lambda g: create(
             policy(
                 g, "egress-internet", egress=[{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]
@@ -154,7 +154,7 @@ ON_RULES: list[Attack] = [
     Attack(
         "reaches for other stores",
         PROVISIONER,
-        "out of a store goes",
+        "egress from a store",
         lambda g: create(
             policy(
                 g,
