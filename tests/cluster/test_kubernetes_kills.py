@@ -20,8 +20,8 @@ from tests.support.cluster import (
 )
 from tests.support.platform import Client, Platform
 
-IN_DELETION = ("delete_namespace", "sweep_namespace")
-IN_RETRY = ("free_release", "clear_stuck")
+IN_DELETION = ("delete_namespace", "delete_contents")
+IN_RETRY = ("delete_release_record", "delete_stuck")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,8 +70,8 @@ async def test_process_killed_at_every_effect_of_version_change_reaches_same_end
     """Upgrade and roll back one store; each killed operation is taken over and ends the same."""
     armed = Path(platform.settings["failpoint_file"])
     effects = {
-        "upgrade": ("make_task", "note_dump", "remove_task", "helm_install"),
-        "rollback": ("scale_web", "make_task", "remove_task", "helm_install"),
+        "upgrade": ("create_task", "record_dump", "delete_task", "helm_install"),
+        "rollback": ("scale_web", "create_task", "delete_task", "helm_install"),
     }
     assert set(IN_CHANGE) <= {effect for each in effects.values() for effect in each}
     bodies: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ async def test_process_killed_at_every_effect_of_version_change_reaches_same_end
 
 async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, bench: Bench) -> None:
     armed.write_text(
-        "clear_stuck:before"
+        "delete_stuck:before"
     )  # during the automatic rollback, which deletes the failed set-up
     operation = await _changed(client, store_id, "upgrade", "failed", version="7.0.0")
     assert not armed.exists()

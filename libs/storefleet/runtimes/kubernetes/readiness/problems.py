@@ -133,12 +133,19 @@ def _diagnose_failing_job(
 def _make_job_problem(
     workload: WorkloadSnapshot, failure: str, grace_period_s: float, container: Sequence[str]
 ) -> ReadinessProblem:
-    is_task = bool(workload.task)
-    alternative = "." if is_task else "; or delete the store."
+    cause = f"The Job {workload.name} {failure}."
+    if workload.task:
+        return ReadinessProblem(
+            "task_failed",
+            cause,
+            "Read the log lines, correct the cause, then retry.",
+            grace_period_s,
+            *container,
+        )
     return ReadinessProblem(
-        "task_failed" if is_task else "setup_failed",
-        f"The Job {workload.name} {failure}.",
-        f"Read the log lines, correct the cause, then retry{alternative}",
+        "setup_failed",
+        cause,
+        "Read the log lines, correct the cause, then retry; or delete the store.",
         grace_period_s,
         *container,
     )
