@@ -1,4 +1,8 @@
-"""The door to NATS JetStream: connect, publish, pull, follow; the one place with an ack policy."""
+"""The adapter to NATS JetStream: connect, publish, consume, subscribe.
+
+No other package imports nats-py. A worker decides how a message is acknowledged; how that is sent
+is decided here.
+"""
 
 from storefleet.messaging.connection import MessageBus
 from storefleet.messaging.publisher import OutgoingMessage

@@ -1,4 +1,4 @@
-"""How it looks when NATS does not answer."""
+"""The errors by which nats-py reports that NATS does not answer."""
 
 from nats.errors import Error as NatsError
 

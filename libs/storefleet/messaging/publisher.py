@@ -1,4 +1,4 @@
-"""Storing messages in streams: those that leave together wait together for their acknowledgements."""
+"""Publish messages to JetStream in batches that wait for their acknowledgements together."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from storefleet.messaging.nats_errors import NATS_UNAVAILABLE_ERRORS
 _TIMEOUT_S = 3.0
 _MESSAGE_TOO_LARGE = 10054  # JSStreamMessageExceedsMaximumErr of nats-server
 
-#: What became of a message: None when its stream has it.
+#: None when the stream has stored the message, else why it has not.
 PublishResult = MessagingUnavailable | PublishRejected | None
 
 
 class OutgoingMessage(NamedTuple):
-    """One message; the stream drops a second one with the same `id`."""
+    """A message to publish; the stream drops a second one with the same `id`."""
 
     subject: str
     body: bytes
@@ -28,9 +28,10 @@ class OutgoingMessage(NamedTuple):
 
 
 class PublishBatch:
-    """Messages on their way; each is settled by its acknowledgement, or was by its sending."""
+    """Messages that are being published; each is settled by its acknowledgement or its error."""
 
     def __init__(self, size: int) -> None:
+        """Start with every message unacknowledged."""
         self.results: list[PublishResult] = [
             MessagingUnavailable("Publishing was not acknowledged in time.")
         ] * size
@@ -38,6 +39,7 @@ class PublishBatch:
         self._unsettled = set(range(size))
 
     def settle_message(self, index: int, result: PublishResult) -> None:
+        """Set the result of a message; the first result counts."""
         if index not in self._unsettled:
             return
         self._unsettled.discard(index)
@@ -47,9 +49,10 @@ class PublishBatch:
 
 
 class Publisher:
-    """Publishes over one connection at a time, with an inbox of its own for the acknowledgements.
+    """Publishes over one connection at a time, with its own inbox for the acknowledgements.
 
-    nats-py's `request` has a task, a timer and a token for each message; that was a third of the relay's time.
+    nats-py's `request` creates a task, a timer and a token for each message; that took a third of
+    the relay's time.
     """
 
     def __init__(self) -> None:
@@ -61,7 +64,15 @@ class Publisher:
     async def publish_batch(
         self, client: Client, messages: Sequence[OutgoingMessage]
     ) -> list[PublishResult]:
-        """Send the messages in order; what became of each."""
+        """Publish messages in order and wait for every acknowledgement, at most 3 s.
+
+        Args:
+            client: The current connection.
+            messages: What to publish.
+
+        Returns:
+            A result for each message.
+        """
         await self._subscribe_inbox(client)
         self._last_batch_number += 1
         number, batch = self._last_batch_number, PublishBatch(len(messages))
@@ -72,13 +83,13 @@ class Publisher:
                     await self._send_message(client, message, batch, number, index)
                 await batch.complete
         except TimeoutError:
-            pass  # those that were not acknowledged say so
+            pass  # messages that were not acknowledged keep their initial result
         finally:
             del self._batches[number]
         return batch.results
 
     async def _subscribe_inbox(self, client: Client) -> None:
-        """Subscribe once a connection; nats-py renews what it has subscribed when it reconnects."""
+        """Subscribe once per connection; nats-py renews subscriptions when it reconnects."""
         if client is not self._client:
             inbox = client.new_inbox()
             await client.subscribe(f"{inbox}.*.*", cb=self._handle_acknowledgement)
@@ -91,9 +102,9 @@ class Publisher:
         try:
             await client.publish(message.subject, message.body, reply=reply, headers=headers)
         except MaxPayloadError:
+            size_bytes = len(message.body)
             batch.settle_message(
-                index,
-                PublishRejected(f"The message has {len(message.body)} bytes, which is too much."),
+                index, PublishRejected(f"The message is too large: {size_bytes} bytes.")
             )
         except NATS_UNAVAILABLE_ERRORS as error:
             batch.settle_message(index, MessagingUnavailable(f"Publishing failed: {error!r}"))
@@ -104,16 +115,15 @@ class Publisher:
             batch.settle_message(index, _read_acknowledgement(message.data))
 
 
-def _read_acknowledgement(answer: bytes) -> PublishResult:
-    """What the stream's answer means; an empty one came because nobody listens on the subject."""
+def _read_acknowledgement(body: bytes) -> PublishResult:
+    """Translate a stream's answer; an empty one says that no stream takes the subject."""
     try:
-        ack = json.loads(answer)
+        answer = json.loads(body)
     except ValueError:
-        return MessagingUnavailable("There is no stream that takes the message.")
-    if "stream" in ack:
+        return MessagingUnavailable("No stream accepts the subject of the message.")
+    if "stream" in answer:
         return None
-    reason = ack.get("error", {})
-    refusal = (
-        PublishRejected if reason.get("err_code") == _MESSAGE_TOO_LARGE else MessagingUnavailable
-    )
-    return refusal(f"Publishing was refused: {reason}")
+    error = answer.get("error", {})
+    is_too_large = error.get("err_code") == _MESSAGE_TOO_LARGE
+    error_class = PublishRejected if is_too_large else MessagingUnavailable
+    return error_class(f"The stream rejected the message: {error}")

@@ -1,7 +1,7 @@
-"""Taking messages from a durable consumer.
+"""Consume messages of a durable JetStream consumer by pull requests.
 
-nats-py's own `fetch` waits out its whole timeout over a server restart, so pulling is done here with idle heartbeats
-and a new pull after every reconnect.
+nats-py's own `fetch` waits for its whole timeout when the server restarts. So pull requests are
+sent here, with idle heartbeats, and again after every reconnect.
 """
 
 import asyncio
@@ -20,34 +20,51 @@ log = logs.get_logger(__name__)
 
 _PULL_EXPIRY_S = 30.0
 _IDLE_HEARTBEAT_S = 2.0
+_MISSED_HEARTBEATS = 2.5  # as many without a sign of life restart the pull
+_ERROR_DELAY_S = 0.5
 
 
 class ReceivedMessage(NamedTuple):
-    """One delivery; exactly one of `done`, `later`, `never` ends it."""
+    """One delivery of a message.
+
+    It ends with exactly one of `acknowledge`, `retry_later` or `terminate`. If that is lost, the
+    message is delivered once more, which is harmless.
+    """
 
     subject: str
     body: bytes
     raw: Msg
 
     async def acknowledge(self) -> None:
-        with suppress(
-            *NATS_UNAVAILABLE_ERRORS
-        ):  # a lost ack means one more delivery, which is harmless
+        """Acknowledge the message: it is not delivered again (ack)."""
+        with suppress(*NATS_UNAVAILABLE_ERRORS):
             await self.raw.ack()
 
     async def retry_later(self, delay_s: float) -> None:
+        """Request another delivery after `delay_s` seconds (nak)."""
         with suppress(*NATS_UNAVAILABLE_ERRORS):
             await self.raw.nak(delay=delay_s)
 
     async def terminate(self) -> None:
+        """Stop deliveries of a message that will never be processed (term)."""
         with suppress(*NATS_UNAVAILABLE_ERRORS):
             await self.raw.term()
 
 
 class PullConsumer:
-    """A continuous pull that survives restarts of the server."""
+    """A continuous pull that survives restarts of the server.
+
+    No more than `capacity` messages are in progress: delivered, and not yet released.
+    """
 
     def __init__(self, stream: str, consumer: str, *, capacity: int) -> None:
+        """Name the durable consumer; `attach_client` starts the pull.
+
+        Args:
+            stream: The name of the stream.
+            consumer: The name of the durable consumer.
+            capacity: Limit of messages in progress.
+        """
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._capacity = capacity
         self._client: Client | None = None
@@ -60,7 +77,7 @@ class PullConsumer:
         self._stopped = False
 
     async def attach_client(self, client: Client) -> None:
-        """Use this connection from now on."""
+        """Pull over this connection from now on."""
         if client is self._client:
             return
         self._client = client
@@ -69,30 +86,29 @@ class PullConsumer:
         await self.restart_pull()
 
     async def restart_pull(self) -> None:
-        """Whatever was asked for is forgotten: ask anew."""
+        """Discard the state of the last pull request, which may be lost, and send another one."""
         self._requested = 0
         await self._request_messages()
 
     async def next_message(self) -> ReceivedMessage:
-        """The next message; call `release` when its work has ended."""
+        """Wait for the next message; call `release_slot` when its processing has ended."""
         while True:
             try:
-                async with asyncio.timeout(
-                    _IDLE_HEARTBEAT_S
-                ):  # wait_for swallows a cancel that comes with a message
-                    message = await self._queue.get()
+                # wait_for would swallow a cancellation that arrives together with a message
+                async with asyncio.timeout(_IDLE_HEARTBEAT_S):
+                    return await self._queue.get()
             except TimeoutError:
-                if time.monotonic() - self._last_received > 2.5 * _IDLE_HEARTBEAT_S:
+                silence_s = time.monotonic() - self._last_received
+                if silence_s > _MISSED_HEARTBEATS * _IDLE_HEARTBEAT_S:
                     await self.restart_pull()
-                continue
-            return message
 
     async def release_slot(self) -> None:
+        """Record that the processing of a message has ended, and request more messages."""
         self._in_progress -= 1
         await self._request_messages()
 
     async def stop(self) -> None:
-        """Ask for nothing more, and give back what nobody has begun."""
+        """Request no further messages, and return those whose processing has not begun."""
         self._stopped = True
         if self._subscription is not None:
             with suppress(*NATS_UNAVAILABLE_ERRORS):
@@ -101,7 +117,10 @@ class PullConsumer:
             await self._queue.get_nowait().retry_later(0)
 
     async def _request_messages(self) -> None:
-        """Ask for what there is room for; while something is asked for, only when that is half of all."""
+        """Request as many messages as there is capacity for.
+
+        While a request is open, another one is sent only for at least half of the capacity.
+        """
         wanted = self._capacity - self._in_progress - self._requested
         if wanted <= 0 or (self._requested and 2 * wanted < self._capacity):
             return
@@ -114,12 +133,13 @@ class PullConsumer:
             "expires": int(_PULL_EXPIRY_S * 1e9),
             "idle_heartbeat": int(_IDLE_HEARTBEAT_S * 1e9),
         }
-        with suppress(*NATS_UNAVAILABLE_ERRORS):  # the reconnect or the watchdog asks again
+        with suppress(*NATS_UNAVAILABLE_ERRORS):  # the reconnect or next_message restarts the pull
             await self._client.publish(
                 self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.pull"
             )
 
     async def _handle_delivery(self, message: Msg) -> None:
+        """Queue a message, or handle a status: heartbeat 100, expired 408, or an error."""
         self._last_received = time.monotonic()
         if message.reply.startswith("$JS.ACK"):
             self._requested = max(0, self._requested - 1)
@@ -131,11 +151,12 @@ class PullConsumer:
             return
         unserved = headers.get("Nats-Pending-Messages")
         self._requested = max(0, self._requested - int(unserved)) if unserved else 0
-        if (
-            headers.get("Status") != "408"
-        ):  # the consumer is missing or refuses: not in a tight loop
+        if headers.get("Status") != "408":
+            # the consumer is missing or rejects the request: do not retry in a tight loop
             log.warning(
-                "pull_refused", status=headers.get("Status"), reason=headers.get("Description")
+                "pull_request_rejected",
+                status=headers.get("Status"),
+                reason=headers.get("Description"),
             )
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_ERROR_DELAY_S)
         await self._request_messages()

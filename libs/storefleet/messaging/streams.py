@@ -1,4 +1,4 @@
-"""What the platform keeps on JetStream: its streams, and a durable consumer for each working service."""
+"""The configuration of JetStream: the platform's streams, and a durable consumer per worker."""
 
 from typing import Any
 
@@ -27,7 +27,11 @@ _ACK_WAIT_S = 30.0
 
 
 def make_stream_configs(replicas: int) -> list[StreamConfig]:
-    """The streams of the platform."""
+    """Make the configuration of every stream.
+
+    Args:
+        replicas: Replicas of each stream: 1, or an odd number of NATS servers.
+    """
     common: dict[str, Any] = {
         "storage": StorageType.FILE,
         "num_replicas": replicas,
@@ -69,7 +73,7 @@ def make_stream_configs(replicas: int) -> list[StreamConfig]:
 
 
 def make_consumer_configs() -> list[tuple[str, ConsumerConfig]]:
-    """The durable consumers, one a working service."""
+    """Make the durable consumers with their stream: one per service that runs operations."""
     return [
         (
             COMMAND_STREAM,
