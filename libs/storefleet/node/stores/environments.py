@@ -157,7 +157,7 @@ async def _install(
         )
         return await run_to_end(child, records=records, timeout=INSTALL_TIMEOUT) == 0
 
-    async def install(lock: str) -> bool:
+    async def install(lock: Path) -> bool:
         path = str(_folder_of(engine) / lock)
         for installer in _make_installers(str(environment.python)):
             if await run("install", *installer, "-r", path):
