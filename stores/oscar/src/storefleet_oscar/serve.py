@@ -58,7 +58,7 @@ class StoreServer(BaseApplication):  # type: ignore[misc]
         self._worker = worker
 
     def _send_heartbeat(self) -> None:
-        """Keep the master from killing a waiting worker; exit if the worker was told to stop."""
+        """Keep the master from killing a waiting worker; exit if a signal asked it to stop."""
         self._worker.notify()
         if not self._worker.alive:
             sys.exit(0)
