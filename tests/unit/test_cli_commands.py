@@ -91,7 +91,9 @@ def test_all_walks_the_pages(double: Double, run: Runner) -> None:
 
 def test_an_empty_list_says_so_beside_the_data(double: Double, run: Runner) -> None:
     double.on("GET", "/stores", {"data": [], "has_more": False})
-    assert run("stores", "list") == Run(0, "", "No stores yet: storefleet stores create NAME\n")
+    assert run("stores", "list") == Run(
+        0, "", "No stores yet. To create one: storefleet stores create NAME\n"
+    )
 
 
 def test_create_does_not_wait_by_itself_without_a_terminal(double: Double, run: Runner) -> None:
@@ -527,7 +529,7 @@ def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -
     )
     said = run("stores", "history", "acme", "--all")
     assert said.out.splitlines()[0].split() == [
-        "WHAT",
+        "KIND",
         "FROM",
         "TO",
         "STATE",
@@ -535,7 +537,7 @@ def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -
         "AGE",
         "OPERATION",
     ]
-    assert "rollback with its database" in said.out
+    assert "rollback with database" in said.out
     assert len(said.out.splitlines()) == 4
     assert "\x1b" not in said.out
     assert "op_0000000000000002: It broke." in said.err
@@ -552,7 +554,7 @@ def test_usage(double: Double, run: Runner) -> None:
     assert said.out.splitlines()[1].split() == ["pods", "2", "3", "67%"]
     assert "Small" in said.err
     assert run("stores", "usage", "acme") == Run(
-        0, "", "Nothing limits this store, so nothing is counted.\n"
+        0, "", "This store has no limits, so its usage is not measured.\n"
     )
 
 

@@ -147,7 +147,7 @@ def test_the_command_tells_names_and_no_secret(
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name not in ("email", "tenant"):
             assert path.read_text() not in said.out + said.err
-    assert main(["platform", "secrets", "--folder", str(tmp_path), "--forget"]) == 0
+    assert main(["platform", "secrets", "--folder", str(tmp_path), "--delete"]) == 0
     assert list(tmp_path.iterdir()) == []
 
 

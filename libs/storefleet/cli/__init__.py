@@ -1,1 +1,1 @@
-"""The command line: a caller of the API like any other, and the door to the local node."""
+"""The `storefleet` command line: a client of the HTTP API, and the commands of the local node."""

@@ -1,13 +1,16 @@
-"""What ends a command other than success: a line for a person, a code and an exit status for a script.
+"""The exceptions that end a command, each with its exit status.
+
+Every error carries a sentence for people, a stable code for scripts and the next step. `main`
+prints them; nothing else catches them. The exit statuses follow `gh`:
 
 CliError 1
-├── Problem 1        the API refused (401 and 403: NotAllowed 4)
-├── Unreachable 1    nothing answered
-├── WrongUse 2       the command line or a setting makes no sense
-├── OperationFailed 3
-├── NotAllowed 4     no credentials, or not good enough
-├── TimedOut 5       the work goes on, the waiting does not
-└── Interrupted 130
+├── ApiProblem 1           the API returned a problem (401 and 403: AccessDenied 4)
+├── ServiceUnreachable 1   the gateway or the notifier does not answer
+├── UsageError 2           the command line or a setting is invalid
+├── OperationFailed 3      the operation failed or was cancelled
+├── AccessDenied 4         credentials are missing or not sufficient
+├── TimedOut 5             the wait ended before the operation did
+└── Interrupted 130        Ctrl-C
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,15 @@ from storefleet.core.errors import StorefleetError
 
 
 class CliError(StorefleetError):
-    """Ends the command with `exit_code`, having told what to do next."""
+    """End the command with `exit_code` after its text was printed.
+
+    Args:
+        detail: What happened and why, as a sentence.
+        code: Stable name of the error, as documented in docs/operations.md.
+        next_step: What to do now, usually a command.
+        request_id: The request to look for in the services' logs.
+        errors: Field errors as pairs of JSON pointer and text.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -38,7 +49,7 @@ class CliError(StorefleetError):
         self.errors = tuple(errors)
 
     def format_lines(self) -> list[str]:
-        """What goes to standard error, one fact a line."""
+        """Return the lines for standard error, one fact per line."""
         lines = [f"error: {' '.join(self.detail.split())}"]
         lines += [f"  {pointer or '/'}: {detail}" for pointer, detail in self.errors]
         lines += [f"code: {self.code}", f"next: {self.next_step}"]
@@ -48,7 +59,7 @@ class CliError(StorefleetError):
 
 
 class ApiProblem(CliError):
-    """The API's refusal (RFC 9457)."""
+    """The API rejected the request with problem details (RFC 9457)."""
 
     def __init__(
         self,
@@ -71,7 +82,7 @@ class ServiceUnreachable(CliError):
 
 
 class UsageError(CliError):
-    """Something that the person has to write differently."""
+    """The command line or a setting is invalid."""
 
     exit_code = 2
 
@@ -80,62 +91,72 @@ class UsageError(CliError):
 
 
 class OperationFailed(CliError):
-    """The work has ended, and not well."""
+    """The operation failed or was cancelled."""
 
     exit_code = 3
 
 
 class AccessDenied(ApiProblem):
-    """No token, a wrong one, or one that may not do this."""
+    """The token is missing, invalid or lacks a permission."""
 
     exit_code = 4
 
 
 class TimedOut(CliError):
-    """The end was not seen in time."""
+    """The wait ended before the operation did; the operation continues."""
 
     exit_code = 5
 
 
 class Interrupted(CliError):
-    """Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
     exit_code = 130
 
 
 _NEXT_STEPS = {
-    "unauthenticated": "check STOREFLEET_TOKEN (or --token); the local platform's own is in .storefleet/admin.json",
+    "unauthenticated": "check STOREFLEET_TOKEN (or --token); "
+    "the token of a local platform is in .storefleet/admin.json",
     "scope_missing": "use a token with that scope: storefleet tokens create NAME --scope SCOPE",
-    "name_taken": "choose another name, or look at the one that has it: storefleet stores list",
+    "name_taken": "choose another name, or find the existing store: storefleet stores list",
     "stores_per_tenant": "delete a store: storefleet stores list",
     "not_failed": "storefleet stores get {ref}",
     "no_credentials": "storefleet stores get {ref}",
     "already_replayed": "storefleet dead-letters show {ref}",
     "not_cancellable": "storefleet operations watch {ref}",
-    "idempotency_key_reused": "take another --idempotency-key, or leave it out",
+    "idempotency_key_reused": "use another --idempotency-key, or omit the option",
 }
 _NEXT_STEPS_BY_STATUS = {
-    403: "use a token whose owner may do this",
+    403: "use a token whose owner has this permission",
     404: "storefleet {noun} list",
-    409: "look at its state first: storefleet {noun} list",
-    413: "send less at once",
-    422: "correct what is named above and try again",
-    503: "try again in a few seconds; `storefleet status` shows what is away",
+    409: "check its state: storefleet {noun} list",
+    413: "send a smaller request",
+    422: "correct the values above and try again",
+    503: "try again in a few seconds; `storefleet status` shows what is unavailable",
 }
 
 
 def find_next_step(
     code: str, status: int, *, path: str = "/stores", retry_after_s: float | None = None
 ) -> str:
-    """What a person can do about a problem of the API; `path` is what was asked for."""
+    """Find the advice for a problem that the API returned.
+
+    Args:
+        code: The problem's code.
+        status: The HTTP status.
+        path: The requested path below `/api/v1`; its first segments fill the advice.
+        retry_after_s: The value of `Retry-After`, in seconds.
+
+    Returns:
+        A command or a short instruction, without a full stop.
+    """
     _, noun, *rest = path.split("/")
     if status == 429 and code != "stores_per_tenant":
         return f"try again in {retry_after_s or 1:.0f} s"
-    step = _NEXT_STEPS.get(
-        "unauthenticated" if status == 401 else code
-    ) or _NEXT_STEPS_BY_STATUS.get(status)
+    by_code = _NEXT_STEPS.get("unauthenticated" if status == 401 else code)
+    step = by_code or _NEXT_STEPS_BY_STATUS.get(status)
     if step is None and status >= 500:
-        step = "look for the request id in the services' logs, then try again"
-    return (step or "correct the command; --help shows how it is used").format(
+        step = "search the services' logs for the request id, then try again"
+    return (step or "correct the command; --help shows its usage").format(
         noun=noun, ref=rest[0] if rest else ""
     )

@@ -1,6 +1,7 @@
-"""The one door to the gateway: requests with their repeats, answers as JSON, refusals as Problems.
+"""The HTTP client of the gateway: retries, JSON bodies, and problems as exceptions.
 
-The standard library's client is used because it is there at once: a listing costs no import of an event loop.
+It uses the standard library's client, because importing an event loop would slow down every
+short command. The event stream has its own client in `event_stream`.
 """
 
 import http.client
@@ -23,13 +24,13 @@ _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _PAGE_SIZE = 100
 _MAX_ROWS = 100_000
 _RETRY_PAUSES_S = (0.2, 0.5)
-#: For what may be repeated without harm and is worth a longer try: a gateway that restarts is back within seconds.
+#: For idempotent writes that are worth a longer wait: a gateway restarts within seconds.
 LONG_RETRY_PAUSES_S = (0.3, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """A success."""
+    """A successful response: status, parsed JSON body, request id."""
 
     status: int
     body: Any
@@ -37,7 +38,7 @@ class ApiResponse:
 
 
 class _ConnectionLost(Exception):
-    """The connection failed; `sent` when the request may have arrived."""
+    """The connection failed; `sent` is true if the request may have arrived."""
 
     def __init__(self, cause: Exception, *, sent: bool) -> None:
         super().__init__(str(cause))
@@ -46,7 +47,7 @@ class _ConnectionLost(Exception):
 
 
 class GatewayClient:
-    """Calls in the name of one token."""
+    """Sends requests to the gateway with one token."""
 
     def __init__(self, access: ApiAccess, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._access = access
@@ -56,7 +57,20 @@ class GatewayClient:
     def get(
         self, path: str, query: Mapping[str, object] | None = None, *, wait_s: float = 0
     ) -> Any:
-        """The body of an answer; `wait` is how long the server may take on purpose, seconds."""
+        """Send a GET request, with retries.
+
+        Args:
+            path: The path below `/api/v1`.
+            query: Query parameters; None values are left out.
+            wait_s: How long the server may delay its response on purpose (long poll), in seconds.
+
+        Returns:
+            The parsed JSON body.
+
+        Raises:
+            ApiProblem: The API rejected the request.
+            ServiceUnreachable: The gateway does not answer.
+        """
         return self.send("GET", path, query=query, repeatable=True, wait_s=wait_s).body
 
     def send(
@@ -71,39 +85,72 @@ class GatewayClient:
         pauses_s: Sequence[float] = _RETRY_PAUSES_S,
         wait_s: float = 0,
     ) -> ApiResponse:
-        """One request, repeated after a lost connection or a 503 if that does no harm; raises Problem, Unreachable."""
+        """Send one request; repeat it after a lost connection or a 503 where that is safe.
+
+        Args:
+            method: The HTTP method.
+            path: The path below `/api/v1`.
+            query: Query parameters; None values are left out.
+            body: The JSON body; None sends no body.
+            idempotency_key: The value of the header `Idempotency-Key`.
+            repeatable: Whether the request may be repeated although it may have arrived.
+            pauses_s: The pauses between the attempts, in seconds.
+            wait_s: How long the server may delay its response on purpose, in seconds.
+
+        Returns:
+            The successful response.
+
+        Raises:
+            ApiProblem: The API rejected the request.
+            ServiceUnreachable: The gateway does not answer.
+        """
         request_id = f"cli_{secrets.token_hex(10)}"
         headers = self._make_headers(request_id, idempotency_key)
         content = None if body is None else json.dumps(body).encode()
         target = _make_target(self._parts.path + API_PREFIX + path, query)
-        for pause in (*pauses_s, None):
+        for pause_s in (*pauses_s, None):
             try:
                 return self._send_once(method, target, path, headers, content, wait_s)
             except _ConnectionLost as lost:
-                if pause is None or (lost.sent and not repeatable):
+                if pause_s is None or (lost.sent and not repeatable):
                     raise self._make_unreachable_error(lost, request_id) from lost.cause
                 cause = str(lost)
             except ApiProblem as problem:
-                if pause is None or problem.status != 503 or not repeatable:
+                if pause_s is None or problem.status != 503 or not repeatable:
                     raise
                 cause = problem.code
-            messages.write_debug(f"{method} {target}: {cause}; again in {pause} s")
-            self._sleep(pause)
+            messages.write_debug(f"{method} {target}: {cause}; retry in {pause_s} s")
+            self._sleep(pause_s)
         raise AssertionError("the last round returns or raises")
 
     def list_rows(
         self, path: str, query: Mapping[str, object], *, max_rows: int | None, id_field: str = "id"
     ) -> dict[str, Any]:
-        """`{"data", "has_more"}` over as many pages as needed; `limit` None is all; `mark` names a row to the API."""
-        most = _MAX_ROWS if max_rows is None else max_rows
+        """Fetch as many pages of a list as needed.
+
+        Args:
+            path: The path below `/api/v1`.
+            query: Filters of the list.
+            max_rows: The maximum number of rows; None fetches all.
+            id_field: The field whose value the API takes as `starting_after`.
+
+        Returns:
+            `{"data": rows, "has_more": bool}`, as one page of the API.
+
+        Raises:
+            ApiProblem: The API rejected the request.
+            ServiceUnreachable: The gateway does not answer.
+        """
+        limit = _MAX_ROWS if max_rows is None else max_rows
         rows: list[dict[str, Any]] = []
-        more = True
-        while more and len(rows) < most:
+        has_more = True
+        while has_more and len(rows) < limit:
             after = {"starting_after": rows[-1][id_field]} if rows else {}
-            page = self.get(path, {**query, **after, "limit": min(_PAGE_SIZE, most - len(rows))})
+            page_size = min(_PAGE_SIZE, limit - len(rows))
+            page = self.get(path, {**query, **after, "limit": page_size})
             rows += page["data"]
-            more = bool(page.get("has_more")) and bool(page["data"])
-        return {"data": rows, "has_more": more}
+            has_more = bool(page.get("has_more")) and bool(page["data"])
+        return {"data": rows, "has_more": has_more}
 
     def _make_headers(self, request_id: str, idempotency_key: str | None) -> dict[str, str]:
         headers = {
@@ -124,34 +171,34 @@ class GatewayClient:
         body: bytes | None,
         wait_s: float,
     ) -> ApiResponse:
-        began, sent = time.monotonic(), False
+        started_s, sent = time.monotonic(), False
         connection = self._make_connection()
         try:
             connection.connect()
             connection.sock.settimeout(_RESPONSE_TIMEOUT_S + wait_s)
             sent = True
-            typed = headers if body is None else {**headers, "Content-Type": "application/json"}
-            connection.request(method, target, body, typed)
+            if body is not None:
+                headers = {**headers, "Content-Type": "application/json"}
+            connection.request(method, target, body, headers)
             response = connection.getresponse()
-            raw = response.read(_MAX_RESPONSE_BYTES)
+            content = response.read(_MAX_RESPONSE_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise _ConnectionLost(error, sent=sent) from error
         finally:
             connection.close()
         request_id = response.headers.get("X-Request-Id") or headers["X-Request-Id"]
-        elapsed = (time.monotonic() - began) * 1000
+        elapsed_ms = (time.monotonic() - started_s) * 1000
         messages.write_debug(
-            f"{method} {target} -> {response.status} in {elapsed:.0f} ms (request {request_id})"
+            f"{method} {target} -> {response.status} in {elapsed_ms:.0f} ms (request {request_id})"
         )
-        return self._read_response(response, raw, path, request_id)
+        return self._read_response(response, content, path, request_id)
 
     def _make_connection(self) -> http.client.HTTPConnection:
-        kind = (
-            http.client.HTTPSConnection
-            if self._parts.scheme == "https"
-            else http.client.HTTPConnection
+        is_tls = self._parts.scheme == "https"
+        connection_class = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+        return connection_class(
+            self._parts.hostname or "", self._parts.port, timeout=_CONNECT_TIMEOUT_S
         )
-        return kind(self._parts.hostname or "", self._parts.port, timeout=_CONNECT_TIMEOUT_S)
 
     def _read_response(
         self, response: http.client.HTTPResponse, raw: bytes, path: str, request_id: str
@@ -168,26 +215,27 @@ class GatewayClient:
         return ServiceUnreachable(
             f"The gateway at {self._access.url} does not answer: {describe_error(lost.cause)}.",
             code="gateway_unreachable",
-            next_step="`storefleet status` shows what runs, `make up` starts it; or check STOREFLEET_URL",
+            next_step="`storefleet status` shows what runs, `make up` starts the platform; "
+            "or check STOREFLEET_URL",
             request_id=request_id,
         )
 
 
 def make_path(*parts: str) -> str:
-    """A path of parts that people wrote."""
+    """Build a path from user input; every part stays one segment."""
     return "".join("/" + quote(part, safe="") for part in parts)
 
 
 def describe_error(error: BaseException) -> str:
-    """A system's error in few words."""
+    """Describe a system error in a few words, without a full stop."""
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return str(getattr(error, "strerror", None) or error or type(error).__name__).rstrip(".")
 
 
 def _make_target(path: str, query: Mapping[str, object] | None) -> str:
-    chosen = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{path}?{urlencode(chosen)}" if chosen else path
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _make_problem(
@@ -195,26 +243,18 @@ def _make_problem(
 ) -> ApiProblem:
     status = response.status
     code = str(body.get("code") or f"http_{status}")
-    detail = str(
-        body.get("detail")
-        or body.get("title")
-        or f"What answers there said {status} without an explanation."
-    )
+    unexplained = f"The server answered with status {status} and no explanation."
     errors = [
         (str(error.get("pointer", "")), str(error.get("detail", "")))
         for error in body.get("errors") or ()
         if isinstance(error, dict)
     ]
-    kind = AccessDenied if status in (401, 403) else ApiProblem
-    return kind(
-        detail,
+    retry_after_s = _parse_retry_after(response.headers.get("Retry-After"))
+    problem_class = AccessDenied if status in (401, 403) else ApiProblem
+    return problem_class(
+        str(body.get("detail") or body.get("title") or unexplained),
         code=code,
-        next_step=find_next_step(
-            code,
-            status,
-            path=path,
-            retry_after_s=_parse_retry_after(response.headers.get("Retry-After")),
-        ),
+        next_step=find_next_step(code, status, path=path, retry_after_s=retry_after_s),
         status=status,
         request_id=str(body.get("request_id") or request_id),
         errors=errors,

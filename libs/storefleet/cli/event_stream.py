@@ -1,4 +1,8 @@
-"""The event websocket: numbered frames in order, each one once, across cuts."""
+"""The client of the event websocket: numbered frames in order, each one once, across reconnects.
+
+Every connection continues after the last `seq` that was seen, so a lost connection loses nothing.
+The protocol and the close codes are those of docs/architecture.md.
+"""
 
 import asyncio
 import contextlib
@@ -15,7 +19,7 @@ from storefleet.cli.client import describe_error
 from storefleet.cli.endpoint import ApiAccess
 
 CLOSE_UNAUTHENTICATED = 4401
-#: No event has this number, so the notifier answers with a reset that names the newest one: the place to begin at.
+#: No event has this number, so the notifier answers with a reset that names the newest one.
 NEWEST_SEQ = 2**63 - 1
 _HANDSHAKE_TIMEOUT_S = 10.0
 _HEARTBEAT_S = 25.0
@@ -26,10 +30,18 @@ ConnectionCallback = Callable[[bool, str], None]
 
 
 class EventStream:
-    """Frames after `after` (None: from now on), until the task that reads them is cancelled.
+    """Reads frames from the notifier until the reading task is cancelled.
 
-    `changed(True, "")` is called when the line stands, `changed(False, why)` when it is cut and will be tried again.
-    A line that never stood raises Unreachable after a few tries, if `patient` does not say otherwise.
+    Args:
+        access: URLs and token.
+        after: The `seq` to continue after; None starts with the next new event.
+        on_connection_change: Called with `(True, "")` when the connection is open, and with
+            `(False, reason)` when it was lost and will be opened again.
+        retry_forever: Whether to retry a first connection without limit; otherwise it is
+            given up after three attempts. An established stream always reconnects.
+
+    Raises:
+        ServiceUnreachable: The URL of the event websocket is unknown.
     """
 
     def __init__(
@@ -42,7 +54,7 @@ class EventStream:
     ) -> None:
         if access.live_url is None:
             raise ServiceUnreachable(
-                f"Nobody told where the events of {access.url} are.",
+                f"The URL of the event websocket cannot be derived from {access.url}.",
                 code="live_url_unknown",
                 next_step="set STOREFLEET_LIVE_URL (or --live-url) to ws://host:port/api/v1/events",
             )
@@ -54,18 +66,26 @@ class EventStream:
         self._pause_s = _MIN_PAUSE_S
 
     async def read_frames(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Events, and resets where the history has a hole; raises NotAllowed, Unreachable."""
+        """Read events, and a reset where the event history has a gap.
+
+        Yields:
+            Frames with an integer `seq`, ascending.
+
+        Raises:
+            AccessDenied: The notifier rejects the token.
+            ServiceUnreachable: The notifier does not answer, or is not an event websocket.
+        """
         async with aiohttp.ClientSession(headers=self._headers) as session:
             while True:
                 try:
                     async for frame in self._read_connection(session):
                         yield frame
-                    why = "the notifier closed the line"
+                    reason = "the notifier closed the connection"
                 except aiohttp.WSServerHandshakeError as error:
-                    why = self._handle_rejection(error)
+                    reason = self._handle_rejection(error)
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    why = describe_error(error)
-                await self._wait_before_reconnect(why)
+                    reason = describe_error(error)
+                await self._wait_before_reconnect(reason)
 
     async def _read_connection(
         self, session: aiohttp.ClientSession
@@ -83,49 +103,47 @@ class EventStream:
                 if (frame := self._accept_frame(text)) is not None:
                     yield frame
         if ws.close_code == CLOSE_UNAUTHENTICATED:
-            raise _make_access_denied(
-                "The notifier does not accept the token.", "unauthenticated", 401
-            )
+            raise _make_access_denied(401)
 
     def _accept_frame(self, text: str) -> dict[str, Any] | None:
-        """The frame if it is new; our own question for the newest number is answered here."""
+        """Return the frame if it is new; consume the reset that answers our NEWEST_SEQ."""
         frame = _parse_frame(text)
         if frame is None:
             return None
-        seq, asked = frame["seq"], self._cursor is None
+        seq, is_first = frame["seq"], self._cursor is None
         if frame.get("type") == "reset":
             self._cursor = seq
-            return None if asked else frame
+            return None if is_first else frame
         if self._cursor is not None and seq <= self._cursor:
             return None
         self._cursor = seq
         return frame
 
     def _handle_rejection(self, error: aiohttp.WSServerHandshakeError) -> str:
+        """Raise if the rejection is permanent; otherwise return the reason for the retry."""
         if error.status in (401, 403):
-            raise _make_access_denied(
-                "The notifier does not accept the token.", "unauthenticated", error.status
-            ) from None
+            raise _make_access_denied(error.status) from None
         if 400 <= error.status < 500 and error.status != 429:
             raise ServiceUnreachable(
-                f"{self._url} answered {error.status}, which is no websocket of events.",
+                f"{self._url} is not an event websocket: it answered with status {error.status}.",
                 code="no_event_stream",
                 next_step="check STOREFLEET_LIVE_URL (or --live-url)",
             ) from None
-        return f"the notifier answered {error.status}"
+        return f"the notifier answered with status {error.status}"
 
-    async def _wait_before_reconnect(self, why: str) -> None:
+    async def _wait_before_reconnect(self, reason: str) -> None:
         if self._attempts_left is not None:
             self._attempts_left -= 1
             if self._attempts_left <= 0:
                 raise ServiceUnreachable(
-                    f"The notifier at {self._url} does not answer: {why}.",
+                    f"The notifier at {self._url} does not answer: {reason}.",
                     code="notifier_unreachable",
                     next_step="`storefleet status` shows what runs; or check STOREFLEET_LIVE_URL",
                 )
         else:
-            self._on_connection_change(False, why)
-        await asyncio.sleep(self._pause_s * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, guards nothing
+            self._on_connection_change(False, reason)
+        jitter = random.uniform(0.7, 1.3)  # noqa: S311 - spreads reconnects, protects nothing
+        await asyncio.sleep(self._pause_s * jitter)
         self._pause_s = min(_MAX_PAUSE_S, self._pause_s * 2)
 
 
@@ -148,12 +166,24 @@ def _parse_frame(text: str) -> dict[str, Any] | None:
     return frame if isinstance(frame, dict) and isinstance(frame.get("seq"), int) else None
 
 
-def _make_access_denied(detail: str, code: str, status: int) -> AccessDenied:
-    return AccessDenied(detail, code=code, status=status, next_step=find_next_step(code, status))
+def _make_access_denied(status: int) -> AccessDenied:
+    code = "unauthenticated"
+    return AccessDenied(
+        "The notifier rejected the token.",
+        code=code,
+        status=status,
+        next_step=find_next_step(code, status),
+    )
 
 
 class BackgroundEventStream:
-    """The stream in a thread, for a command that has its own things to do; whatever ends it is told and forgotten."""
+    """Reads an event stream in a thread, beside a command that does not need it to succeed.
+
+    Args:
+        stream: The stream to read.
+        on_frame: Called in the thread with every frame.
+        on_end: Called in the thread with the reason when the stream failed for good.
+    """
 
     def __init__(
         self,
@@ -170,12 +200,14 @@ class BackgroundEventStream:
         self._closing = threading.Event()
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
+        """Cancel the stream and wait up to two seconds for the thread."""
         self._closing.set()
         if self._loop is not None and self._task is not None:
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has just been closed
                 self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(timeout=2)
 
@@ -184,7 +216,7 @@ class BackgroundEventStream:
             asyncio.run(self._read_stream())
         except asyncio.CancelledError:
             return
-        except Exception as error:  # noqa: BLE001 - the display is a comfort, nothing it meets may decide the outcome
+        except Exception as error:  # noqa: BLE001 - events only speed up the display
             self._on_end(str(error))
 
     async def _read_stream(self) -> None:

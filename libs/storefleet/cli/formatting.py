@@ -1,11 +1,15 @@
-"""Words for terminals: nothing that a server sends may steer the terminal; times and tables as plain text."""
+"""Format values for terminals: times, tables, and text without control characters.
+
+Text from a server must not control the terminal, so everything that is printed passes
+`sanitize_text` or `escape_json_controls`.
+"""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-# C0 and C1 controls, and the marks that turn the direction of writing: a shop's log line is a stranger's text.
+# C0 and C1 controls, and the marks that change the writing direction: a store's log is untrusted.
 _UNSAFE_CHARACTERS = {
     **{code: "�" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)},
     **dict.fromkeys((*range(8234, 8239), *range(8294, 8298)), "�"),
@@ -14,20 +18,22 @@ _ESCAPED_CHARACTERS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0x
 
 
 def sanitize_text(text: object) -> str:
-    """The text without what a terminal would obey, in one or more lines."""
+    """Replace the characters that control a terminal; tabs and line feeds stay."""
     return str(text).translate(_UNSAFE_CHARACTERS)
 
 
 def format_one_line(text: object) -> str:
+    """Sanitize a text and join its lines with single spaces."""
     return " ".join(sanitize_text(text).split())
 
 
 def escape_json_controls(text: str) -> str:
-    """JSON text with the controls escaped that the encoder leaves alone."""
+    """Escape the control characters that the JSON encoder leaves as they are."""
     return text.translate(_ESCAPED_CHARACTERS)
 
 
 def parse_time(value: object) -> datetime | None:
+    """Parse an RFC 3339 timestamp; None if it is missing or malformed."""
     try:
         return datetime.fromisoformat(str(value)) if value else None
     except ValueError:
@@ -35,7 +41,7 @@ def parse_time(value: object) -> datetime | None:
 
 
 def format_age(value: object, *, now: datetime | None = None) -> str:
-    """How long ago, in one unit: 45s, 12m, 3h, 9d."""
+    """Format the time since a timestamp in one unit: `45s`, `12m`, `3h`, `9d`."""
     then = parse_time(value)
     if then is None:
         return "-"
@@ -47,26 +53,26 @@ def format_age(value: object, *, now: datetime | None = None) -> str:
 
 
 def format_duration(seconds: float) -> str:
+    """Format a duration: `4.2 s` below a minute, else `3 min 20 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 def get_elapsed_s(started: object, finished: object) -> float | None:
-    """Seconds from one timestamp to the other; None while one of them is missing."""
+    """Return the seconds between two timestamps; None if one is missing."""
     begin, end = parse_time(started), parse_time(finished)
     return max(0.0, (end - begin).total_seconds()) if begin and end else None
 
 
 def get_operation_noun(operation: Mapping[str, Any]) -> str:
-    """The kind of an operation as a noun."""
-    return {"create": "creation", "delete": "deletion"}.get(
-        str(operation["kind"]), str(operation["kind"])
-    )
+    """Return the kind of an operation as a noun, such as `creation`."""
+    kind = str(operation["kind"])
+    return {"create": "creation", "delete": "deletion"}.get(kind, kind)
 
 
 def measure_width(text: str) -> int:
-    """Columns on a terminal."""
+    """Count the terminal columns of a text: wide characters take two, combining ones none."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
@@ -74,13 +80,18 @@ def measure_width(text: str) -> int:
 
 
 def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:
-    """Aligned columns two spaces apart, empty cells as `-`; the last column is as long as it is."""
-    table = [
-        list(headers),
-        *(
-            [format_one_line(cell) if cell not in (None, "") else "-" for cell in row]
-            for row in rows
-        ),
+    """Format rows as columns two spaces apart; empty cells become `-`.
+
+    Args:
+        rows: The cells, one per header.
+        headers: The titles of the columns.
+
+    Returns:
+        The lines, the titles first. The last column is not padded.
+    """
+    table = [list(headers)]
+    table += [
+        [format_one_line(cell) if cell not in (None, "") else "-" for cell in row] for row in rows
     ]
     widths = [
         max(measure_width(row[position]) for row in table) for position in range(len(headers))
@@ -95,7 +106,7 @@ def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> li
 
 
 def format_fields(pairs: Mapping[str, Any]) -> list[str]:
-    """One `Name:  value` a line; what is empty is left out."""
+    """Format one `Name:  value` per line; empty values are left out."""
     shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {})}
     longest = max((len(name) for name in shown), default=0) + 1
     return [f"{name + ':':<{longest}}  {format_one_line(value)}" for name, value in shown.items()]

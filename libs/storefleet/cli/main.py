@@ -1,4 +1,4 @@
-"""The entry point: the tree of commands, and one place where failures become words and an exit status."""
+"""The entry point: builds the command tree and maps exceptions to messages and exit statuses."""
 
 import sys
 from typing import Annotated
@@ -14,6 +14,8 @@ from storefleet.cli.commands import (
     local,
     operations,
     platform,
+    platform_backups,
+    platform_servers,
     stores,
     tokens,
     versions,
@@ -22,14 +24,16 @@ from storefleet.cli.output import OutputClosed, messages
 
 app = typer.Typer(
     name="storefleet",
-    help="Whole online shops, one command each.",
+    help="Create and manage online stores.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 local.register_commands(app)
 versions.register_commands(stores.app)
-for _name, _sub in (
+platform_servers.register_commands(platform.app)
+platform_backups.register_commands(platform.app)
+for _name, _group in (
     ("stores", stores.app),
     ("operations", operations.app),
     ("events", events.app),
@@ -38,7 +42,7 @@ for _name, _sub in (
     ("tokens", tokens.app),
     ("platform", platform.app),
 ):
-    app.add_typer(_sub, name=_name)
+    app.add_typer(_group, name=_name)
 
 
 def _print_version(requested: bool) -> None:
@@ -50,25 +54,34 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def configure_root(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show requests and tracebacks, without secrets.")
+        bool,
+        typer.Option("--debug", help="Print requests and tracebacks; secrets stay hidden."),
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    """Whole online shops, one command each."""
+    """Create and manage online stores."""
     del version
     messages.debug_enabled = debug
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command.
+
+    Args:
+        arguments: The words after the program's name; None reads `sys.argv`.
+
+    Returns:
+        The exit status.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                errors="replace"
-            )  # a terminal without ✓ gets a ? instead of a traceback
+            # A terminal that cannot encode ✓ gets a ? instead of a traceback.
+            stream.reconfigure(errors="replace")
     try:
         result = app(arguments, prog_name="storefleet", standalone_mode=False)
     except CliError as error:
@@ -80,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         return Interrupted.exit_code
     except OutputClosed as error:
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last resort; --debug shows it whole
+    except Exception as error:  # noqa: BLE001 - the last resort; --debug prints the traceback
         messages.write_crash(error)
         return 1
     if result == Interrupted.exit_code:
@@ -89,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report_usage_error(error: typer.TyperException) -> int:
-    """A command line that cannot be read; a noun without a verb has printed its help already."""
+    """Print why the command line is invalid; a group without a command has printed its help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "storefleet"
     if detail := error.format_message():

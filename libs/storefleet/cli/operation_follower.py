@@ -1,10 +1,14 @@
-"""Follows an operation to its end: live from the event stream, and by asking, which alone is enough."""
+"""Follow an operation to its end: by events where possible, and by polling.
+
+Polling alone is sufficient; events only shorten the delay. A failed event stream therefore never
+changes a command's outcome.
+"""
 
 import queue
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from storefleet.cli.cli_errors import (
     ApiProblem,
@@ -18,6 +22,9 @@ from storefleet.cli.endpoint import ApiAccess
 from storefleet.cli.formatting import format_duration, get_operation_noun
 from storefleet.cli.output import messages
 
+if TYPE_CHECKING:
+    from storefleet.cli.event_stream import BackgroundEventStream
+
 Operation = dict[str, Any]
 _POLL_WAIT_S = 1
 _MAX_SILENCE_S = 3.0
@@ -25,15 +32,27 @@ _UNAVAILABLE_PAUSE_S = 0.5
 
 
 class ProgressDisplay(Protocol):
-    """Shows an operation as it goes on."""
+    """Shows the progress of an operation."""
 
-    def show(self, operation: Operation) -> None: ...
+    def show(self, operation: Operation) -> None:
+        """Show the current state."""
+        ...
 
-    def show_notice(self, text: str) -> None: ...
+    def show_notice(self, text: str) -> None:
+        """Show a notice until the next state arrives."""
+        ...
 
 
 class OperationFollower:
-    """Waits for one operation; what is heard and what is asked for meet in one queue, read by the calling thread."""
+    """Waits for one operation.
+
+    States from events and from polling meet in one queue, which the calling thread reads.
+
+    Args:
+        api: The client to poll with.
+        access: URLs and token for the event stream.
+        use_events: Whether to open an event stream.
+    """
 
     def __init__(self, *, api: GatewayClient, access: ApiAccess, use_events: bool = True) -> None:
         self._api = api
@@ -45,58 +64,71 @@ class OperationFollower:
     def follow(
         self, operation: Operation, *, timeout_s: float, display: ProgressDisplay
     ) -> Operation:
-        """The ended operation; raises TimedOut, NotAllowed."""
-        deadline = time.monotonic() + timeout_s
+        """Show an operation until it ends.
+
+        Args:
+            operation: The operation as the API returned it.
+            timeout_s: The maximum wait in seconds.
+            display: Where states and notices are shown.
+
+        Returns:
+            The operation after its end.
+
+        Raises:
+            TimedOut: The operation did not end in time; it continues.
+            ApiProblem: The API rejected a poll with a status below 500.
+        """
+        deadline_s = time.monotonic() + timeout_s
         display.show(operation)
         if operation["done"]:
             return operation
         with self._receive_events(operation["id"]):
-            return self._follow_until_done(operation, deadline, timeout_s, display)
+            return self._follow_until_done(operation, deadline_s, timeout_s, display)
 
     def _follow_until_done(
         self, operation: Operation, deadline_s: float, timeout_s: float, display: ProgressDisplay
     ) -> Operation:
         while not operation["done"]:
-            left = deadline_s - time.monotonic()
-            if left <= 0:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
                 raise TimedOut(
-                    f"The {get_operation_noun(operation)} has not ended within {format_duration(timeout_s)}; it goes on.",
+                    f"The {get_operation_noun(operation)} did not end within "
+                    f"{format_duration(timeout_s)}; it continues.",
                     code="timeout",
                     next_step=f"storefleet operations watch {operation['id']}",
                 )
-            operation = self._read_next_state(operation, left, display)
+            operation = self._read_next_state(operation, left_s, display)
             display.show(operation)
         return operation
 
     def _read_next_state(
         self, operation: Operation, left_s: float, display: ProgressDisplay
     ) -> Operation:
-        """The newest state; comes back from time to time also when nothing has changed."""
+        """Return the newest state, at the latest after a few seconds without a change."""
         if self._is_live:
             try:
-                heard = self._received.get(timeout=min(_MAX_SILENCE_S, left_s))
+                received = self._received.get(timeout=min(_MAX_SILENCE_S, left_s))
             except queue.Empty:
-                heard = None  # silence proves nothing: ask
-            if heard is not None:
-                return heard
-        return self._poll_operation(
-            operation, 0 if self._is_live else min(_POLL_WAIT_S, int(left_s) + 1), left_s, display
-        )
+                received = None  # a silent stream may be broken: poll
+            if received is not None:
+                return received
+        wait_s = 0 if self._is_live else min(_POLL_WAIT_S, int(left_s) + 1)
+        return self._poll_operation(operation, wait_s, left_s, display)
 
     def _poll_operation(
         self, operation: Operation, wait_s: int, left_s: float, display: ProgressDisplay
     ) -> Operation:
         try:
-            answer: Operation = self._api.get(
+            state: Operation = self._api.get(
                 make_path("operations", operation["id"]), {"wait": wait_s or None}, wait_s=wait_s
             )
         except (ServiceUnreachable, ApiProblem) as error:
             if isinstance(error, ApiProblem) and error.status < 500 and error.status != 429:
                 raise
-            display.show_notice("the gateway does not answer; the work goes on, trying again")
+            display.show_notice("the gateway does not answer; the operation continues, retrying")
             time.sleep(min(_UNAVAILABLE_PAUSE_S, left_s))
             return operation
-        return answer
+        return state
 
     @contextmanager
     def _receive_events(self, operation_id: str) -> Iterator[None]:
@@ -110,70 +142,81 @@ class OperationFollower:
         finally:
             background.close()
 
-    def _make_background_stream(self, operation_id: str) -> Any:
-        from storefleet.cli.event_stream import BackgroundEventStream, EventStream  # brings aiohttp
+    def _make_background_stream(self, operation_id: str) -> "BackgroundEventStream | None":
+        # This imports aiohttp, which only a waiting command needs.
+        from storefleet.cli.event_stream import BackgroundEventStream, EventStream
 
         def handle_frame(frame: dict[str, Any]) -> None:
             operation = (frame.get("data") or {}).get("operation")
-            if (
-                frame.get("operation_id") == operation_id
-                and isinstance(operation, dict)
-                and "done" in operation
-            ):
+            is_ours = frame.get("operation_id") == operation_id
+            if is_ours and isinstance(operation, dict) and "done" in operation:
                 self._received.put(operation)
-
-        def handle_connection_change(live: bool, why: str) -> None:
-            self._set_live(live, why)
 
         try:
             stream = EventStream(
                 self._access,
                 after=None,
-                on_connection_change=handle_connection_change,
+                on_connection_change=self._handle_connection_change,
                 retry_forever=True,
             )
         except CliError as error:
-            self._set_live(live=False, why=str(error))
+            self._handle_connection_change(False, str(error))
             return None
         return BackgroundEventStream(
-            stream, handle_frame, lambda why: self._set_live(live=False, why=why)
+            stream, handle_frame, lambda reason: self._handle_connection_change(False, reason)
         )
 
-    def _set_live(self, live: bool, why: str) -> None:
-        """The line stands or is cut; either way the next look is a question, since something may have been missed."""
-        self._is_live = live
+    def _handle_connection_change(self, is_live: bool, reason: str) -> None:
+        """Wake the waiting thread to poll: an event may have been missed in between."""
+        self._is_live = is_live
         self._received.put(None)
-        messages.write_debug("events: connected" if live else f"events: {why}")
+        messages.write_debug("events: connected" if is_live else f"events: {reason}")
 
 
 def check_success(operation: Operation, *, name: str, request_id: str | None) -> None:
-    """Raise OperationFailed for an operation that ended otherwise."""
+    """Raise an error for an operation that failed or was cancelled.
+
+    Args:
+        operation: The operation after its end.
+        name: The store's name.
+        request_id: The request that created the operation.
+
+    Raises:
+        OperationFailed: The operation did not succeed; the text has cause and next step.
+    """
     if operation["state"] == "succeeded":
         return
     error = operation.get("error") or {}
+    noun = get_operation_noun(operation)
     if operation["state"] == "cancelled":
         raise OperationFailed(
-            f"The {get_operation_noun(operation)} of {name} was cancelled.",
+            f"The {noun} of {name} was cancelled.",
             code=str(error.get("code") or "cancelled"),
             next_step=f"storefleet stores get {name}",
             request_id=request_id,
         )
     step = f" in step “{error['step']}”" if error.get("step") else ""
-    advice = str(error.get("next") or "look at its log").rstrip(".")
-    again = f"; then: {_suggest_command(operation, name)}" if error.get("retryable", True) else ""
+    cause = error.get("detail") or "no reason is recorded"
+    advice = str(error.get("next") or "read the store's log").rstrip(".")
+    command = f"; then: {_suggest_command(operation, name)}" if error.get("retryable", True) else ""
     raise OperationFailed(
-        f"The {get_operation_noun(operation)} of {name} failed{step}: {error.get('detail') or 'no reason was given'}",
+        f"The {noun} of {name} failed{step}: {cause}",
         code=str(error.get("code") or "operation_failed"),
-        next_step=f"{advice}{again}",
+        next_step=f"{advice}{command}",
         request_id=request_id,
     )
 
 
 def _suggest_command(operation: Operation, name: str) -> str:
-    """The command that tries it once more: a store that is back, or as it was, has nothing to retry."""
-    code, asked = (operation.get("error") or {}).get("code"), operation.get("input") or {}
+    """Return the command that tries the operation again.
+
+    After an automatic rollback, and after a rollback that changed nothing, the store is ready:
+    the command is then a new request, not a retry.
+    """
+    code = (operation.get("error") or {}).get("code")
+    request = operation.get("input") or {}
     if operation["kind"] == "upgrade" and code != "rollback_failed":
-        return f"storefleet stores upgrade {name} {asked.get('to', 'VERSION')}"
+        return f"storefleet stores upgrade {name} {request.get('to', 'VERSION')}"
     if code == "orders_would_be_lost":
         return f"storefleet stores rollback {name} --restore --discard-orders"
     return f"storefleet stores retry {name}"

@@ -1,4 +1,4 @@
-"""One operation, followed and shown: what `create`, `delete`, `retry` and both `watch` have in common."""
+"""Follow one operation and show its progress, for all commands that wait."""
 
 from typing import Any
 
@@ -17,15 +17,30 @@ def watch_operation(
     timeout_s: float,
     request_id: str | None = None,
 ) -> dict[str, Any]:
-    """The ended operation; raises TimedOut, Interrupted."""
+    """Show an operation until it ends.
+
+    Args:
+        cli: The command's context.
+        operation: The operation as the API returned it.
+        name: The store's name, for the display.
+        timeout_s: The maximum wait in seconds.
+        request_id: The request that created the operation, for the errors.
+
+    Returns:
+        The operation after its end.
+
+    Raises:
+        TimedOut: The operation did not end in time; it continues.
+        Interrupted: The user pressed Ctrl-C; the operation continues.
+    """
     try:
-        with open_display(name) as shown:
+        with open_display(name) as display:
             return OperationFollower(api=cli.api, access=cli.access).follow(
-                operation, timeout_s=timeout_s, display=shown
+                operation, timeout_s=timeout_s, display=display
             )
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Not watching any more; the {get_operation_noun(operation)} goes on.",
+            f"Stopped watching; the {get_operation_noun(operation)} continues.",
             code="interrupted",
             next_step=f"storefleet operations watch {operation['id']}",
             request_id=request_id,

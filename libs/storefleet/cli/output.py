@@ -1,4 +1,4 @@
-"""Data goes to standard output in the form that was asked for, everything else to standard error."""
+"""Standard output and standard error: results in the chosen format, messages beside them."""
 
 import json
 import os
@@ -16,76 +16,96 @@ PlainFormat = Literal["table", "json", "yaml"]
 
 
 class OutputClosed(StorefleetError):
-    """The reader of standard output has gone: no reason to say anything."""
+    """The reader of standard output is gone; the command ends without a message."""
 
-    exit_code = 141  # as a program that SIGPIPE has ended
+    exit_code = 141  # as for a program that SIGPIPE has ended
 
 
 class MessageWriter:
-    """Standard error: what a person is told beside the data."""
+    """Writes messages for people to standard error."""
 
     def __init__(self) -> None:
         self.debug_enabled = False
 
     def write(self, text: str) -> None:
+        """Write a message, without control characters."""
         print(sanitize_text(text), file=sys.stderr, flush=True)
 
     def write_debug(self, text: str) -> None:
+        """Write a message only if `--debug` was given."""
         if self.debug_enabled:
             self.write(f"debug: {text}")
 
     def write_error(self, error: CliError) -> None:
+        """Write an error with code, next step and request id."""
         if self.debug_enabled:
             traceback.print_exception(error, file=sys.stderr)
         for line in error.format_lines():
             self.write(line)
 
     def write_crash(self, error: BaseException) -> None:
+        """Write an exception that no code has translated."""
         if self.debug_enabled:
             traceback.print_exception(error, file=sys.stderr)
-        self.write(f"error: this command has a defect: {type(error).__name__}: {str(error)[:500]}")
+        self.write(f"error: Internal error: {type(error).__name__}: {str(error)[:500]}")
         self.write("code: internal_error")
-        self.write("next: run it again with --debug and report what it prints")
+        self.write("next: repeat the command with --debug and report its output")
 
 
 messages = MessageWriter()
 
 
 def is_terminal() -> bool:
-    """Whether a person sits before both streams: only then does a command wait or ask by itself."""
+    """Return whether both streams are terminals; only then does a command wait or ask."""
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def can_redraw() -> bool:
-    """Whether standard error can draw over itself."""
+    """Return whether standard error is a terminal that can move its cursor."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def write_data(text: str) -> None:
-    """Write data; raises OutputClosed when nobody reads any more, as behind `| head`."""
+    """Write a result to standard output.
+
+    Args:
+        text: The text, without the final line feed.
+
+    Raises:
+        OutputClosed: The reader is gone, as with `| head`.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the interpreter flushes once more at its end
+        # The interpreter flushes standard output once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputClosed from None
 
 
 class ResultWriter:
-    """Writes one command's result in one format."""
+    """Writes the result of one command in one format."""
 
     def __init__(self, output_format: Format) -> None:
         self.output_format = output_format
 
     @property
     def is_structured(self) -> bool:
+        """Whether the format is for programs: JSON or YAML."""
         return self.output_format in ("json", "yaml")
 
     def write(
         self, result: Any, *, make_table: Callable[[], Iterable[str]], names: Iterable[object] = ()
     ) -> None:
-        """`shape` is the API's answer, `table` makes the lines for people, `names` are what other commands take."""
+        """Write a result.
+
+        Args:
+            result: The API's response, for JSON and YAML.
+            make_table: Returns the lines for people.
+            names: The ids or names that other commands take, for the format `name`.
+
+        Raises:
+            OutputClosed: The reader of standard output is gone.
+        """
         if self.output_format == "table":
             lines = list(make_table())
         elif self.output_format == "name":
@@ -97,10 +117,12 @@ class ResultWriter:
 
 
 def format_json(value: Any, *, indent: int | None = 2) -> str:
+    """Format a value as JSON with readable Unicode and escaped control characters."""
     return escape_json_controls(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def format_yaml(value: Any) -> str:
+    """Format a value as YAML, without the final line feed."""
     import yaml
 
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,7 @@
-"""`--param key=value`: what the text means is the engine's schema's to say."""
+"""Parse `--param KEY=VALUE` by the engine's JSON Schema.
+
+The types come from the schema; the values are validated by the API, not here.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,51 +10,67 @@ from typing import Any
 from storefleet.cli.cli_errors import UsageError
 from storefleet.cli.client import GatewayClient
 
-_BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_BOOLEAN_WORDS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 def parse_parameters(
     api: GatewayClient, assignments: Sequence[str], engine: str | None
 ) -> dict[str, Any]:
-    """Parameters with their types; what fits none is sent as text, for the API to refuse."""
-    schema = _find_properties(api.get("/engines")["data"], engine)
-    return {
-        key: _convert_value(text, schema.get(key))
-        for key, text in map(_split_assignment, assignments)
-    }
+    """Convert assignments to the types of the engine's parameters.
+
+    Args:
+        api: The client that fetches the engines.
+        assignments: Texts of the form `KEY=VALUE`.
+        engine: The engine's name; None means the default engine.
+
+    Returns:
+        Values by key. A value that fits no type stays a string, so that the API rejects it.
+
+    Raises:
+        UsageError: A text is not of the form `KEY=VALUE`.
+    """
+    properties = _find_properties(api.get("/engines")["data"], engine)
+    pairs = [_split_assignment(text) for text in assignments]
+    return {key: _convert_value(text, properties.get(key)) for key, text in pairs}
 
 
 def _split_assignment(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
         raise UsageError(
-            f"“{text[:100]}” is not KEY=VALUE.", next_step="write --param title='My shop'"
+            f"“{text[:100]}” is not of the form KEY=VALUE.",
+            next_step="for example: --param title='Corner Goods'",
         )
     return key.strip(), value
 
 
 def _find_properties(engines: Sequence[dict[str, Any]], engine: str | None) -> dict[str, Any]:
-    """The properties of the engine that is meant; without a name, the platform's default."""
-    found = next(
-        (
-            known
-            for known in engines
-            if known["name"] == engine or (not engine and known.get("default"))
-        ),
-        None,
+    """Return the schema's properties of the named engine, or of the default one."""
+    matches = (
+        known
+        for known in engines
+        if known["name"] == engine or (not engine and known.get("default"))
     )
-    properties = ((found or {}).get("parameters") or {}).get("properties")
+    properties = (next(matches, {}).get("parameters") or {}).get("properties")
     return properties if isinstance(properties, dict) else {}
 
 
 def _convert_value(text: str, schema: Any) -> Any:
-    kinds = schema.get("type") if isinstance(schema, dict) else None
-    for kind in kinds if isinstance(kinds, list) else [kinds]:
-        if kind == "string":
+    types = schema.get("type") if isinstance(schema, dict) else None
+    names = types if isinstance(types, list) else [types]
+    for name in names:
+        if name == "string":
             return text
-        if kind == "boolean" and text.lower() in _BOOLEAN_WORDS:
+        if name == "boolean" and text.lower() in _BOOLEAN_WORDS:
             return _BOOLEAN_WORDS[text.lower()]
-        if kind in ("integer", "number", "array", "object", "null"):
+        if name in ("integer", "number", "array", "object", "null"):
             try:
                 return json.loads(text)
             except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""An operation on its way, for eyes: a live list of its steps on a terminal, plain lines elsewhere."""
+"""Show a running operation: a live list of steps on a terminal, one line per change elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -43,23 +43,30 @@ _STATE_MARKS = {
 
 @contextmanager
 def open_display(name: str) -> Iterator[ProgressDisplay]:
-    """Choose by what standard error is."""
+    """Open the display that standard error supports.
+
+    Args:
+        name: The store's name.
+
+    Yields:
+        A display that redraws itself on a terminal, and writes lines elsewhere.
+    """
     if not can_redraw():
         yield LineDisplay(name)
         return
     from rich.console import Console
     from rich.live import Live
 
-    picture = LiveDisplay(name)
+    display = LiveDisplay(name)
     with Live(
-        get_renderable=picture.render, console=Console(stderr=True), refresh_per_second=10
+        get_renderable=display.render, console=Console(stderr=True), refresh_per_second=10
     ) as live:
-        picture.live = live
-        yield picture
+        display.live = live
+        yield display
 
 
 class LineDisplay:
-    """One line when a step ends, and when a running one has something new to say."""
+    """Writes one line when a step ends, and when a running step has a new message."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -67,26 +74,23 @@ class LineDisplay:
         self._headline_written = False
 
     def show(self, operation: Operation) -> None:
+        """Write the changes since the last state."""
         steps = operation["steps"]
         for number, step in enumerate(steps, start=1):
             state, message = step["state"], format_one_line(step.get("message") or "")
             if state == "pending" or (state == "running" and not message):
                 continue
-            took = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
-            self._write_once(
-                (number, state, message),
-                f"[{number}/{len(steps)}] {step['title']}: {message or state}"
-                + (
-                    f" ({state}, {format_duration(took)})"
-                    if took is not None and state != "running"
-                    else ""
-                ),
-            )
+            text = f"[{number}/{len(steps)}] {step['title']}: {message or state}"
+            elapsed_s = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
+            if elapsed_s is not None and state != "running":
+                text += f" ({state}, {format_duration(elapsed_s)})"
+            self._write_once((number, state, message), text)
         if operation["done"] and not self._headline_written:
             self._headline_written = True
             messages.write(format_headline(self._name, operation))
 
     def show_notice(self, text: str) -> None:
+        """Write a notice, each text once."""
         self._write_once((text,), text)
 
     def _write_once(self, key: tuple[object, ...], text: str) -> None:
@@ -96,7 +100,7 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """Drawn anew ten times a second from the newest state, so that clocks run between two events."""
+    """Renders the newest state ten times per second, so that clocks advance between events."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -107,6 +111,7 @@ class LiveDisplay:
         self.live: Live | None = None
 
     def show(self, operation: Operation) -> None:
+        """Show a state and remove the notice."""
         step = next((s["name"] for s in operation["steps"] if s["state"] == "running"), "")
         if step != self._running[0]:
             self._running = (step, time.monotonic())
@@ -115,21 +120,20 @@ class LiveDisplay:
             self.live.refresh()
 
     def show_notice(self, text: str) -> None:
+        """Show a notice below the steps until the next state arrives."""
         self._notice = text
 
     def render(self) -> "Text":
-        """As many lines as there are steps, whatever they say: a picture that jumps is hard to read."""
+        """Render a headline and one line per step; a constant height keeps it readable."""
         from rich.text import Text
 
         operation = self._operation
         if operation is None:
             return Text("…")
         lines = [self._render_header(operation)]
-        longest = max(
-            (measure_width(format_one_line(step["title"])) for step in operation["steps"]),
-            default=0,
-        )
-        lines += [self._render_step(step, longest) for step in operation["steps"]]
+        widths = [measure_width(format_one_line(step["title"])) for step in operation["steps"]]
+        title_width = max(widths, default=0)
+        lines += [self._render_step(step, title_width) for step in operation["steps"]]
         if self._notice and not operation["done"]:
             lines.append(Text(f"  {self._notice}", style="yellow"))
         picture = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
@@ -141,13 +145,15 @@ class LiveDisplay:
 
         if operation["done"]:
             return Text.assemble(
-                _get_mark(operation["state"]), " ", (format_headline(self._name, operation), "bold")
+                _get_mark(operation["state"]),
+                " ",
+                (format_headline(self._name, operation), "bold"),
             )
-        doing = f" {_describe_activity(operation)} {self._name} "
+        activity = f" {_describe_activity(operation)} {self._name} "
         elapsed = format_duration(time.monotonic() - self._started_s)
         return Text.assemble(
             _get_mark("running"),
-            (doing, "bold"),
+            (activity, "bold"),
             (f" {_describe_progress(operation)}{elapsed}", "dim"),
         )
 
@@ -155,32 +161,28 @@ class LiveDisplay:
         from rich.text import Text
 
         title, state = format_one_line(step["title"]), step["state"]
+        padding = " " * (title_width - measure_width(title))
         return Text.assemble(
             "  ",
             _get_mark(state),
             " ",
-            (
-                title + " " * (title_width - measure_width(title)),
-                "dim" if state == "pending" else "",
-            ),
+            (title + padding, "dim" if state == "pending" else ""),
             (f"  {self._format_step_time(step):>8}  ", "dim"),
             (format_one_line(step.get("message") or ""), "red" if state == "failed" else "dim"),
         )
 
     def _format_step_time(self, step: dict[str, Any]) -> str:
-        if step["state"] == "running":  # by our clock: the server's may differ
+        if step["state"] == "running":  # by the local clock: the server's may differ
             return format_duration(time.monotonic() - self._running[1])
-        took = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
-        return format_duration(took) if took is not None else ""
+        elapsed_s = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
+        return format_duration(elapsed_s) if elapsed_s is not None else ""
 
 
 def _describe_activity(operation: Operation) -> str:
-    """What is being done to it; an upgrade with an error to tell is on its way back."""
-    kind = (
-        "rollback"
-        if operation["kind"] == "upgrade" and operation.get("error")
-        else operation["kind"]
-    )
+    """Return what is in progress; an upgrade with an error is in its automatic rollback."""
+    kind = operation["kind"]
+    if kind == "upgrade" and operation.get("error"):
+        kind = "rollback"
     return _ACTIVITIES.get(kind, str(kind))
 
 
@@ -193,17 +195,25 @@ def _get_mark(state: str) -> tuple[str, str]:
 def _describe_progress(operation: Operation) -> str:
     steps = operation["steps"]
     if operation["state"] == "queued":
-        said = "waits for its next attempt" if operation["attempt"] > 1 else "waits for a worker"
-        return f"{said} · "
+        awaited = "the next attempt" if operation["attempt"] > 1 else "a worker"
+        return f"waiting for {awaited} · "
     done = sum(step["state"] == "succeeded" for step in steps)
     attempt = f"attempt {operation['attempt']} · " if operation["attempt"] > 1 else ""
     return f"step {min(done + 1, len(steps))} of {len(steps)} · {attempt}" if steps else attempt
 
 
 def format_headline(name: str, operation: Operation) -> str:
-    """How it ended, in a sentence."""
-    took = get_elapsed_s(operation.get("created_at"), operation.get("finished_at"))
-    after = f" ({format_duration(took)})" if took is not None else ""
+    """Describe in one line how an operation ended.
+
+    Args:
+        name: The store's name.
+        operation: The operation after its end.
+
+    Returns:
+        For example `acme is ready (4.2 s)`.
+    """
+    elapsed_s = get_elapsed_s(operation.get("created_at"), operation.get("finished_at"))
+    suffix = f" ({format_duration(elapsed_s)})" if elapsed_s is not None else ""
     if operation["state"] == "succeeded":
-        return f"{name} {_RESULTS.get(operation['kind'], 'is done')}{after}"
-    return f"{get_operation_noun(operation)} of {name} {operation['state']}{after}"
+        return f"{name} {_RESULTS.get(operation['kind'], 'is done')}{suffix}"
+    return f"{get_operation_noun(operation)} of {name} {operation['state']}{suffix}"

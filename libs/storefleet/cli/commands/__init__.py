@@ -1,1 +1,1 @@
-"""The command groups of the `storefleet` command line."""
+"""The commands of the `storefleet` command line, one module per group."""

@@ -1,4 +1,4 @@
-"""`storefleet dead-letters`: what could not be done or read, and the way to try it again."""
+"""`storefleet dead-letters`: list, show and replay dead letters."""
 
 from typing import Annotated, Any
 
@@ -11,9 +11,10 @@ from storefleet.cli.commands.stores import report_more_rows
 from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
 
-app = typer.Typer(help="Look at what was given up, and try it again.", no_args_is_help=True)
+app = typer.Typer(help="List, show and replay dead letters.", no_args_is_help=True)
 DeadLetterArgument = Annotated[
-    str, typer.Argument(metavar="LETTER", help="Id of the dead letter, dl_….", show_default=False)
+    str,
+    typer.Argument(metavar="LETTER", help="Id of the dead letter (dl_…).", show_default=False),
 ]
 
 
@@ -22,43 +23,36 @@ def list_dead_letters(
     cli: CommandContext, limit: LimitOption = 25, all_rows: AllOption = False
 ) -> None:
     """List dead letters, newest first."""
-    found = cli.api.list_rows("/dead-letters", {}, max_rows=None if all_rows else limit)
-    rows = found["data"]
+    page = cli.api.list_rows("/dead-letters", {}, max_rows=None if all_rows else limit)
+    rows = page["data"]
     headers = ("ID", "REASON", "STORE", "AGE", "REPLAYED", "DETAIL")
     cli.writer.write(
-        found,
-        make_table=lambda: (
-            format_table([_make_row(letter) for letter in rows], headers) if rows else ()
-        ),
+        page,
+        make_table=lambda: format_table(map(_make_row, rows), headers) if rows else (),
         names=[letter["id"] for letter in rows],
     )
     if not rows:
-        messages.write("There are no dead letters.")
-    report_more_rows(found)
+        messages.write("No dead letters.")
+    report_more_rows(page)
 
 
 @command(app, "show", formats=ALL_FORMATS)
 def show_dead_letter(cli: CommandContext, letter: DeadLetterArgument) -> None:
-    """Show one dead letter with its message."""
+    """Show a dead letter with its message."""
     _write_dead_letter(cli, cli.api.get(_make_dead_letter_path(letter)))
 
 
 @command(app, "replay", formats=ALL_FORMATS)
 def replay_dead_letter(cli: CommandContext, letter: DeadLetterArgument) -> None:
-    """Try it again: a given-up operation is retried, an unreadable message is sent as it was."""
-    shape = cli.api.send("POST", _make_dead_letter_path(letter) + "/replay").body
-    if "operation" in shape:
-        operation = shape["operation"]["id"]
-        cli.writer.write(
-            shape,
-            make_table=lambda: format_fields(
-                {"Store": shape["store"]["name"], "Operation": operation}
-            ),
-            names=[operation],
-        )
-        messages.write(f"Accepted; watch it: storefleet operations watch {operation}")
+    """Replay a dead letter: retry its operation, or publish its unreadable message again."""
+    result = cli.api.send("POST", _make_dead_letter_path(letter) + "/replay").body
+    if "operation" in result:
+        operation_id = result["operation"]["id"]
+        fields = {"Store": result["store"]["name"], "Operation": operation_id}
+        cli.writer.write(result, make_table=lambda: format_fields(fields), names=[operation_id])
+        messages.write(f"Accepted. To watch it: storefleet operations watch {operation_id}")
     else:
-        _write_dead_letter(cli, shape)
+        _write_dead_letter(cli, result)
 
 
 def _make_row(letter: dict[str, Any]) -> tuple[object, ...]:
@@ -74,7 +68,7 @@ def _make_row(letter: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _write_dead_letter(cli: CommandContext, letter: dict[str, Any]) -> None:
-    pairs = {
+    fields = {
         "Id": letter["id"],
         "Reason": letter["reason"],
         "Detail": letter["detail"],
@@ -85,10 +79,12 @@ def _write_dead_letter(cli: CommandContext, letter: dict[str, Any]) -> None:
         "Replayed": letter["replayed_at"] or "no",
         "Message": letter.get("payload"),
     }
-    cli.writer.write(letter, make_table=lambda: format_fields(pairs), names=[letter["id"]])
+    cli.writer.write(letter, make_table=lambda: format_fields(fields), names=[letter["id"]])
 
 
 def _make_dead_letter_path(letter: str) -> str:
     if not letter or letter in (".", ".."):
-        raise UsageError("A dead letter's id is missing.", next_step="storefleet dead-letters list")
+        raise UsageError(
+            "The id of a dead letter is missing.", next_step="storefleet dead-letters list"
+        )
     return make_path("dead-letters", letter)

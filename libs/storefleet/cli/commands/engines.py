@@ -1,4 +1,4 @@
-"""`storefleet engines`: the kinds of shop there are."""
+"""`storefleet engines`: list the engines of the catalogue."""
 
 from typing import Any
 
@@ -7,20 +7,18 @@ import typer
 from storefleet.cli.command import ALL_FORMATS, CommandContext, command
 from storefleet.cli.formatting import format_table
 
-app = typer.Typer(help="See which kinds of shop there are.", no_args_is_help=True)
+app = typer.Typer(help="List the available engines.", no_args_is_help=True)
+_HEADERS = ("NAME", "VERSIONS", "PLANS", "PARAMETERS", "TITLE")
 
 
 @command(app, "list", formats=ALL_FORMATS)
 def list_engines(cli: CommandContext) -> None:
     """List engines with their versions, plans and parameters."""
-    shape = cli.api.get("/engines")
-    rows = shape["data"]
+    page = cli.api.get("/engines")
+    rows = page["data"]
     cli.writer.write(
-        shape,
-        make_table=lambda: format_table(
-            [_make_row(engine) for engine in rows],
-            ("NAME", "VERSIONS", "PLANS", "PARAMETERS", "TITLE"),
-        ),
+        page,
+        make_table=lambda: format_table(map(_make_row, rows), _HEADERS),
         names=[engine["name"] for engine in rows],
     )
 

@@ -1,4 +1,4 @@
-"""`storefleet events`: what happens, as it happens."""
+"""`storefleet events`: print events as they happen."""
 
 import contextlib
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from storefleet.cli.command import PLAIN_FORMATS, CommandContext, command
 from storefleet.cli.formatting import sanitize_text
 from storefleet.cli.output import format_json, format_yaml, messages, write_data
 
-app = typer.Typer(help="Follow the feed of events.", no_args_is_help=True)
+app = typer.Typer(help="Follow the event feed.", no_args_is_help=True)
 
 
 @command(app, "tail", formats=PLAIN_FORMATS)
@@ -19,28 +19,32 @@ def tail_events(
     after: Annotated[
         int | None,
         typer.Option(
-            "--after", metavar="SEQ", min=0, max=2**63 - 1, help="Begin after this event."
+            "--after",
+            metavar="SEQ",
+            min=0,
+            max=2**63 - 1,
+            help="Start after this event; by default with the next new one.",
         ),
     ] = None,
     store: Annotated[
-        str | None, typer.Option("--store", help="Only of this store, name or id.")
+        str | None, typer.Option("--store", help="Only events of this store (name or id).")
     ] = None,
 ) -> None:
-    """Print events until Ctrl-C, one a line; continues after a cut where it was, and prints none twice."""
+    """Print events until Ctrl-C, one per line, each once; reconnect when necessary."""
     import asyncio
 
-    last = EventTail(cli, store)
+    tail = EventTail(cli, store)
     try:
-        asyncio.run(last.run(after))
+        asyncio.run(tail.run(after))
     except KeyboardInterrupt:
-        where = f" --after {last.seq}" if last.seq is not None else ""
+        position = f" --after {tail.seq}" if tail.seq is not None else ""
         raise Interrupted(
-            "Stopped.", code="interrupted", next_step=f"storefleet events tail{where}"
+            "Stopped.", code="interrupted", next_step=f"storefleet events tail{position}"
         ) from None
 
 
 class EventTail:
-    """Prints the frames that are wanted; `seq` is the last one seen."""
+    """Prints the events of all stores or of one; `seq` is the last number that was received."""
 
     def __init__(self, cli: CommandContext, store: str | None) -> None:
         self._cli = cli
@@ -49,7 +53,8 @@ class EventTail:
         self.seq: int | None = None
 
     async def run(self, after: int | None) -> None:
-        from storefleet.cli.event_stream import EventStream  # brings aiohttp
+        """Print events after `after`, or from now on, until the task is cancelled."""
+        from storefleet.cli.event_stream import EventStream  # imports aiohttp
 
         stream = EventStream(
             self._cli.access, after=after, on_connection_change=self._report_connection
@@ -59,25 +64,28 @@ class EventTail:
                 self.seq = frame["seq"]
                 self._print_frame(frame)
 
-    def _report_connection(self, live: bool, why: str) -> None:
-        if live and self._is_disconnected:
+    def _report_connection(self, is_live: bool, reason: str) -> None:
+        if is_live and self._is_disconnected:
             messages.write("Connected again.")
-        elif live:
+        elif is_live:
             messages.write_debug("events: connected")
         elif not self._is_disconnected:
-            messages.write(f"The line was cut ({why}); trying again …")
-        self._is_disconnected = not live
+            messages.write(f"The connection was lost ({reason}); reconnecting …")
+        self._is_disconnected = not is_live
 
     def _print_frame(self, frame: dict[str, Any]) -> None:
+        output_format = self._cli.writer.output_format
         if frame.get("type") == "reset":
-            messages.write(f"Older events are not kept any more; going on after {frame['seq']}.")
-            if self._cli.writer.output_format == "table":
+            messages.write(
+                f"Older events have been deleted; continuing after event {frame['seq']}."
+            )
+            if output_format == "table":
                 return
         elif self._store and self._store not in (frame.get("store_id"), _get_store_name(frame)):
             return
-        if self._cli.writer.output_format == "json":
+        if output_format == "json":
             write_data(format_json(frame, indent=None))
-        elif self._cli.writer.output_format == "yaml":
+        elif output_format == "yaml":
             write_data(f"---\n{format_yaml(frame)}")
         else:
             write_data(format_event(frame))
@@ -88,7 +96,7 @@ def _get_store_name(frame: dict[str, Any]) -> str:
 
 
 def format_event(frame: dict[str, Any]) -> str:
-    """`seq  time  type  store  text`."""
+    """Format an event as one line: `seq  time  type  store  text`."""
     cells = (
         frame["seq"],
         frame.get("time"),
@@ -108,14 +116,12 @@ def _describe_event(frame: dict[str, Any]) -> str:
         return str((store.get("failure") or {}).get("detail") or "")
     if frame.get("type") != "store.step":
         return ""
-    position = next(
-        (
-            number
-            for number, step in enumerate(steps, start=1)
-            if step["state"] in ("running", "failed", "cancelled")
-        ),
-        len(steps),
+    active = (
+        number
+        for number, step in enumerate(steps, start=1)
+        if step["state"] in ("running", "failed", "cancelled")
     )
+    position = next(active, len(steps))
     step = steps[position - 1] if steps else {"title": "", "message": ""}
     message = f": {step['message']}" if step.get("message") else ""
     return f"[{position}/{len(steps)}] {step['title']}{message}"

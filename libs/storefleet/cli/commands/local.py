@@ -1,4 +1,7 @@
-"""`storefleet up`, `down`, `status`, `settings`, `migrate`: the platform on this machine, without the API."""
+"""`storefleet up`, `down`, `status`, `settings`, `migrate`: the platform on this machine.
+
+These commands do not use the API: they start, stop and inspect processes and the database.
+"""
 
 import os
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from storefleet.cli.endpoint import (
     STATE_DIR_NAME,
     TOKEN_VARIABLE,
     URL_VARIABLE,
+    ConnectionOptions,
     find_state_dir,
 )
 from storefleet.cli.formatting import format_table
@@ -27,20 +31,32 @@ if TYPE_CHECKING:
 StateDirOption = Annotated[
     Path | None,
     typer.Option(
-        "--state-dir", metavar="FOLDER", help="Where everything is kept (STOREFLEET_STATE_DIR)."
+        "--state-dir",
+        metavar="FOLDER",
+        help="State folder of the local platform (STOREFLEET_STATE_DIR).",
     ),
 ]
-PortOption = Annotated[int | None, typer.Option(min=1, max=65535)]
+GatewayPortOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Port of the HTTP API and the dashboard."),
+]
+NotifierPortOption = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port of the event websocket.")
+]
 _Result = TypeVar("_Result")
 _CLIENT_VARIABLES = {
-    URL_VARIABLE: "Address of the gateway, for commands that call the API.",
-    LIVE_URL_VARIABLE: "Address of the event websocket, for commands that call the API.",
+    URL_VARIABLE: "URL of the gateway, for commands that call the API.",
+    LIVE_URL_VARIABLE: "URL of the event websocket, for commands that call the API.",
     TOKEN_VARIABLE: "API token, for commands that call the API.",
 }
+_DATABASE_URL_STEP = (
+    "set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name, "
+    "with special characters as %XX"
+)
 
 
 def register_commands(app: typer.Typer) -> None:
-    """Hang the commands on the root."""
+    """Add the commands to the root."""
     command(app, "up", uses_api=False)(run_platform)
     command(app, "down", uses_api=False)(stop_platform)
     command(app, "status", uses_api=False, formats=PLAIN_FORMATS)(show_status)
@@ -53,21 +69,26 @@ def run_platform(
     state_dir: StateDirOption = None,
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="Use this PostgreSQL, start none."),
+        typer.Option(
+            "--database-url", metavar="URL", help="Use this PostgreSQL instead of starting one."
+        ),
     ] = None,
     nats_url: Annotated[
         str | None,
-        typer.Option("--nats-url", metavar="URL", help="Use this NATS server, start none."),
+        typer.Option(
+            "--nats-url", metavar="URL", help="Use this NATS server instead of starting one."
+        ),
     ] = None,
-    gateway_port: PortOption = None,
-    notifier_port: PortOption = None,
+    gateway_port: GatewayPortOption = None,
+    notifier_port: NotifierPortOption = None,
 ) -> None:
-    """Run the whole platform in the foreground, until Ctrl-C or `storefleet down`."""
+    """Run the platform in the foreground, until Ctrl-C or `storefleet down`."""
     del cli
-    # The services are children and read their settings from the environment; secrets reach them in files instead.
-    chosen = {"STATE_DIR": state_dir, "GATEWAY_PORT": gateway_port, "NOTIFIER_PORT": notifier_port}
+    # The services are child processes that read their settings from the environment; secrets reach
+    # them in files instead.
+    given = {"STATE_DIR": state_dir, "GATEWAY_PORT": gateway_port, "NOTIFIER_PORT": notifier_port}
     os.environ.update(
-        {f"STOREFLEET_{name}": str(value) for name, value in chosen.items() if value is not None}
+        {f"STOREFLEET_{name}": str(value) for name, value in given.items() if value is not None}
     )
     secrets = {"database_url": database_url, "nats_url": nats_url}
     settings = load_settings(
@@ -79,7 +100,7 @@ def run_platform(
 
 
 def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None:
-    """Stop the platform of this folder, and wait for its end."""
+    """Stop the local platform and wait until it has ended."""
     del cli
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
     from storefleet.node.down import down as stop
@@ -88,24 +109,23 @@ def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None
 
 
 def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
-    """Show what runs in this folder; the exit status is 0 when all of it is ready."""
+    """Show what runs locally; the exit status is 0 if everything is ready."""
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
     from storefleet.node.down import status as look
 
     report = _translate_node_errors(lambda: look(settings))
-    shape = report.to_json()
-    cli.writer.write(shape, make_table=lambda: _format_status(report))
+    cli.writer.write(report.to_json(), make_table=lambda: _format_status(report))
     if report.pid is None:
         raise CliError(
-            f"Nothing runs on {settings.state_dir}.",
+            f"Nothing runs in the state folder {settings.state_dir}.",
             code="not_running",
             next_step="make up (or: storefleet up)",
         )
-    if away := [name for name, state in report.ready.items() if state != "ready"]:
+    if waiting := [name for name, state in report.ready.items() if state != "ready"]:
         raise CliError(
-            f"Not ready: {', '.join(away)}.",
+            f"Not ready: {', '.join(waiting)}.",
             code="not_ready",
-            next_step=f"look into {settings.state_dir / 'logs'}",
+            next_step=f"read the logs in {settings.state_dir / 'logs'}",
         )
 
 
@@ -113,29 +133,29 @@ def _format_status(report: "Report") -> list[str]:
     if report.pid is None:
         return []
     rows = [
-        (name, pid, report.ready.get(name, "runs")) for name, pid in sorted(report.children.items())
+        (name, pid, report.ready.get(name, "running"))
+        for name, pid in sorted(report.children.items())
     ]
-    gone = [
+    missing = [
         (name, "", state) for name, state in report.ready.items() if name not in report.children
     ]
     return [
-        f"Storefleet runs, process {report.pid}.",
+        f"Storefleet is running, process {report.pid}.",
         "",
-        *format_table([*rows, *gone], ("PART", "PROCESS", "STATE")),
+        *format_table([*rows, *missing], ("PART", "PROCESS", "STATE")),
     ]
 
 
 def show_settings(cli: CommandContext) -> None:
-    """Show every setting with its value, default and source; secrets are hidden."""
+    """List all settings with value, default and source; secrets stay hidden."""
     from storefleet.core.settings import describe_settings
 
     rows = [*describe_settings(load_settings()), *_list_client_settings()]
     headers = ("NAME", "VALUE", "DEFAULT", "SOURCE")
+    cells = [[row[header.lower()] for header in headers] for row in rows]
     cli.writer.write(
         rows,
-        make_table=lambda: format_table(
-            [[row[header.lower()] for header in headers] for row in rows], headers
-        ),
+        make_table=lambda: format_table(cells, headers),
         names=[row["name"] for row in rows],
     )
 
@@ -162,49 +182,56 @@ def run_migrations(
         typer.Option("--database-url", metavar="URL", help="PostgreSQL of the platform."),
     ] = None,
 ) -> None:
-    """Bring the platform's database to the newest schema; safe to repeat, and from several places at once."""
+    """Migrate the platform's database; safe to repeat and to run concurrently."""
     del cli
     settings = load_settings(**({} if database_url is None else {"database_url": database_url}))
     url = settings.database_url.get_secret_value()
-    step = "set STOREFLEET_DATABASE_URL=postgresql://user:password@host:port/name, with special characters as %XX"
     if not url.startswith("postgresql://"):
+        detail = "The database URL does not start with postgresql://."
         raise UsageError(
-            "No database is set."
-            if not url
-            else "The database's address does not begin with postgresql://.",
-            next_step=step,
+            detail if url else "No database is set.",
+            next_step=_DATABASE_URL_STEP,
             code="database_url_missing",
         )
     import asyncio
 
-    from storefleet.database.migrate import migrate_database as upgrade
+    from storefleet.database.migrate import migrate_database
 
     try:
-        asyncio.run(upgrade(url))
-    except ValueError:  # its text may quote a piece of the password
+        asyncio.run(migrate_database(url))
+    except ValueError:  # its text may contain a part of the password
         raise UsageError(
-            "The database's address cannot be read.", next_step=step, code="database_url_invalid"
+            "The database URL cannot be parsed.",
+            next_step=_DATABASE_URL_STEP,
+            code="database_url_invalid",
         ) from None
     except Exception as error:
-        said = next(iter(str(error).splitlines()), "")[:500]
+        cause = next(iter(str(error).splitlines()), "")[:500]
         raise CliError(
-            f"The database could not be brought up to date: {type(error).__name__}: {said}",
+            f"The migration failed: {type(error).__name__}: {cause}",
             code="migration_failed",
-            next_step="check the address, the user and its password; --debug shows the whole of it",
+            next_step="check URL, user and password; --debug prints the traceback",
         ) from error
-    messages.write("The database is up to date.")
+    messages.write("The database schema is up to date.")
 
 
 def _resolve_state_dir(named: Path | None) -> Path:
-    from storefleet.cli.endpoint import ConnectionOptions
-
-    return find_state_dir(ConnectionOptions(state_dir=named), os.environ, Path.cwd()) or Path(
-        STATE_DIR_NAME
-    )
+    options = ConnectionOptions(state_dir=named)
+    return find_state_dir(options, os.environ, Path.cwd()) or Path(STATE_DIR_NAME)
 
 
 def load_settings(**overrides: Any) -> "Settings":
-    """The settings; raises WrongUse that names the one that is wrong."""
+    """Read the settings from the environment.
+
+    Args:
+        overrides: Values that replace those of the environment.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        UsageError: A setting is invalid; the text names it.
+    """
     from storefleet.core.settings import SettingsError, read_settings
 
     try:
@@ -212,16 +239,16 @@ def load_settings(**overrides: Any) -> "Settings":
     except SettingsError as error:
         raise UsageError(
             str(error),
-            next_step="correct the setting; storefleet settings lists them all",
+            next_step="correct the setting; `storefleet settings` lists all of them",
             code="setting_invalid",
         ) from None
 
 
 def _translate_node_errors(action: Callable[[], _Result]) -> _Result:
-    """What the node cannot do, as an error of ours."""
+    """Run an action and translate the local node's errors to those of the command line."""
     try:
         return action()
     except StorefleetError as error:
         raise CliError(
-            str(error), code="node_problem", next_step="storefleet status shows what runs"
+            str(error), code="node_problem", next_step="`storefleet status` shows what runs"
         ) from None

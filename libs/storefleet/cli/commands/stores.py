@@ -1,4 +1,4 @@
-"""`storefleet stores`: make shops, look at them, take them away."""
+"""`storefleet stores`: create, list, inspect, retry and delete stores."""
 
 import secrets
 import sys
@@ -24,7 +24,7 @@ from storefleet.cli.operation_watch import watch_operation
 from storefleet.cli.output import is_terminal, messages
 from storefleet.cli.parameters import parse_parameters
 
-app = typer.Typer(help="Create, list, watch and delete stores.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, watch, upgrade and delete stores.", no_args_is_help=True)
 StoreArgument = Annotated[
     str, typer.Argument(metavar="STORE", help="Name or id of the store.", show_default=False)
 ]
@@ -38,36 +38,45 @@ def create_store(
     cli: CommandContext,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="3 to 40 of a-z, 0-9 and hyphens.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="3 to 40 lowercase letters, digits or hyphens; part of the URL.",
+            show_default=False,
+        ),
     ],
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Kind of shop: storefleet engines list.")
+        str | None, typer.Option("--engine", help="Engine; see `storefleet engines list`.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", help="Of the engine; the default one unless given.")
+        str | None,
+        typer.Option("--version", help="Engine version; by default the engine's default."),
     ] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", help="How much it may take: storefleet engines list.")
+        str | None,
+        typer.Option("--plan", help="Plan (resource limits); see `storefleet engines list`."),
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="KEY=VALUE", help="A parameter of the engine; repeatable."),
+        typer.Option("--param", metavar="KEY=VALUE", help="Engine parameter; repeatable."),
     ] = None,
     wait: WaitOption = None,
     timeout: TimeoutOption = 900,
     idempotency_key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", help="The same key never makes a second store."),
+        typer.Option(
+            "--idempotency-key",
+            help="Idempotency key; a repeated request with it creates no second store.",
+        ),
     ] = None,
 ) -> None:
     """Create a store."""
-    chosen = {"name": name, "engine": engine, "version": version, "plan": plan}
-    body: dict[str, Any] = {key: value for key, value in chosen.items() if value}
+    given = {"name": name, "engine": engine, "version": version, "plan": plan}
+    body: dict[str, Any] = {key: value for key, value in given.items() if value}
     if param:
         body["parameters"] = parse_parameters(cli.api, param, engine)
     key = idempotency_key or secrets.token_hex(16)
     try:
-        answer = cli.api.send(
+        response = cli.api.send(
             "POST",
             "/stores",
             body=body,
@@ -76,80 +85,70 @@ def create_store(
             pauses_s=LONG_RETRY_PAUSES_S,
         )
     except (ServiceUnreachable, KeyboardInterrupt) as error:
-        again = f"storefleet stores create {name} --idempotency-key {key} …: with this key it makes no second store"
+        repeat = (
+            f"storefleet stores create {name} --idempotency-key {key} … "
+            "(this key prevents a second store)"
+        )
         if isinstance(error, ServiceUnreachable):
-            error.next_step = f"{error.next_step}; then: {again}"
+            error.next_step = f"{error.next_step}; then: {repeat}"
             raise
         raise Interrupted(
-            "It may have been accepted or not.", code="interrupted", next_step=again
+            "Interrupted before the response arrived: the request may have been accepted.",
+            code="interrupted",
+            next_step=repeat,
         ) from None
-    finish_request(cli, answer, wait=wait, timeout_s=timeout)
+    finish_request(cli, response, wait=wait, timeout_s=timeout)
 
 
 @command(app, "list", formats=ALL_FORMATS)
 def list_stores(
     cli: CommandContext,
-    state: Annotated[str | None, typer.Option("--state", help=f"Only: {_STATE_NAMES}.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help=f"Only this state: {_STATE_NAMES}.")
+    ] = None,
     search: Annotated[
-        str | None, typer.Option("--search", help="Only names that contain this.")
+        str | None, typer.Option("--search", help="Only names that contain this text.")
     ] = None,
     limit: LimitOption = 25,
     all_rows: AllOption = False,
 ) -> None:
     """List stores, newest first; deleted ones only with `--state deleted`."""
-    found = cli.api.list_rows(
-        "/stores", {"state": state, "q": search}, max_rows=None if all_rows else limit
-    )
-    rows = found["data"]
+    query = {"state": state, "q": search}
+    page = cli.api.list_rows("/stores", query, max_rows=None if all_rows else limit)
+    rows = page["data"]
+    headers = ("NAME", "STATE", "ENGINE", "URL", "AGE", "ID")
     cli.writer.write(
-        found,
-        make_table=lambda: (
-            format_table(
-                [
-                    (
-                        s["name"],
-                        s["state"],
-                        s["engine"],
-                        s["url"],
-                        format_age(s["created_at"]),
-                        s["id"],
-                    )
-                    for s in rows
-                ],
-                ("NAME", "STATE", "ENGINE", "URL", "AGE", "ID"),
-            )
-            if rows
-            else ()
-        ),
+        page,
+        make_table=lambda: format_table(map(_make_row, rows), headers) if rows else (),
         names=[_get_reference(store) for store in rows],
     )
     if not rows:
+        is_filtered = state or search
         messages.write(
-            "No store matches."
-            if state or search
-            else "No stores yet: storefleet stores create NAME"
+            "No matching stores."
+            if is_filtered
+            else "No stores yet. To create one: storefleet stores create NAME"
         )
-    report_more_rows(found)
+    report_more_rows(page)
 
 
 @command(app, "get", formats=ALL_FORMATS)
 def show_store(cli: CommandContext, store: StoreArgument) -> None:
-    """Show one store."""
+    """Show a store."""
     _write_store(cli, _fetch_store(cli.api, store), result=None)
 
 
 @command(app, "watch", formats=ALL_FORMATS)
 def watch_store(cli: CommandContext, store: StoreArgument, timeout: TimeoutOption = 900) -> None:
-    """Watch what is being done to a store until it ends."""
+    """Watch the operations of a store until they end."""
     found = _fetch_store(cli.api, store)
     operation, seen = _fetch_latest_operation(cli.api, found["id"]), ""
     while operation is not None and operation["id"] != seen:
         operation = watch_operation(cli, operation, name=found["name"], timeout_s=timeout)
         seen = operation["id"]
-        follower = _fetch_latest_operation(
-            cli.api, found["id"]
-        )  # a deletion may have waited for this one
-        operation = follower if follower is not None and not follower["done"] else operation
+        # A deletion may have been queued behind this operation.
+        latest = _fetch_latest_operation(cli.api, found["id"])
+        operation = latest if latest is not None and not latest["done"] else operation
     found = _fetch_store(cli.api, found["id"])
     if operation is not None and operation["state"] != "succeeded" and found["state"] == "failed":
         if cli.writer.is_structured:
@@ -160,10 +159,14 @@ def watch_store(cli: CommandContext, store: StoreArgument, timeout: TimeoutOptio
 
 @command(app, "credentials", formats=PLAIN_FORMATS)
 def reveal_credentials(cli: CommandContext, store: StoreArgument) -> None:
-    """Reveal the sign-in of a store's admin; this is written to the audit log."""
-    shape = cli.api.send("POST", make_store_path(store) + "/credentials").body
-    pairs = {"Admin": shape["admin_url"], "User": shape["username"], "Password": shape["password"]}
-    cli.writer.write(shape, make_table=lambda: format_fields(pairs))
+    """Reveal the admin credentials of a store; every reveal is logged."""
+    credentials = cli.api.send("POST", make_store_path(store) + "/credentials").body
+    fields = {
+        "Admin": credentials["admin_url"],
+        "User": credentials["username"],
+        "Password": credentials["password"],
+    }
+    cli.writer.write(credentials, make_table=lambda: format_fields(fields))
 
 
 @command(app, "logs", formats=PLAIN_FORMATS)
@@ -171,12 +174,12 @@ def show_logs(
     cli: CommandContext,
     store: StoreArgument,
     tail: Annotated[
-        int, typer.Option("--tail", min=1, max=1000, help="How many lines, from the end.")
+        int, typer.Option("--tail", min=1, max=1000, help="Number of lines, from the end.")
     ] = 100,
 ) -> None:
-    """Print what a store wrote last."""
-    shape = cli.api.get(make_store_path(store) + "/logs", {"tail": tail})
-    cli.writer.write(shape, make_table=lambda: [sanitize_text(line) for line in shape["data"]])
+    """Print the latest log lines of a store."""
+    page = cli.api.get(make_store_path(store) + "/logs", {"tail": tail})
+    cli.writer.write(page, make_table=lambda: [sanitize_text(line) for line in page["data"]])
 
 
 @command(app, "delete", formats=ALL_FORMATS)
@@ -184,63 +187,78 @@ def delete_store(
     cli: CommandContext,
     store: StoreArgument,
     confirm: Annotated[
-        str | None, typer.Option("--confirm", metavar="NAME", help="The store's name, typed out.")
+        str | None,
+        typer.Option("--confirm", metavar="NAME", help="The store's name, to confirm."),
     ] = None,
     wait: WaitOption = None,
     timeout: TimeoutOption = 900,
 ) -> None:
-    """Delete a store with everything in it."""
+    """Delete a store with its catalogue, orders and files."""
     found = _fetch_store(cli.api, store)
     _check_confirmation(found["name"], confirm)
-    # By id: should the answer be lost and the name go to a new store meanwhile, the repeat must not meet that one.
-    answer = cli.api.send(
-        "DELETE", make_store_path(found["id"]), repeatable=True, pauses_s=LONG_RETRY_PAUSES_S
-    )
-    finish_request(cli, answer, wait=wait, timeout_s=timeout)
+    # By id: if the response is lost and the name goes to a new store in the meantime, the repeated
+    # request must not delete that one.
+    path = make_store_path(found["id"])
+    response = cli.api.send("DELETE", path, repeatable=True, pauses_s=LONG_RETRY_PAUSES_S)
+    finish_request(cli, response, wait=wait, timeout_s=timeout)
 
 
 @command(app, "retry", formats=ALL_FORMATS)
 def retry_store(
-    cli: CommandContext, store: StoreArgument, wait: WaitOption = None, timeout: TimeoutOption = 900
+    cli: CommandContext,
+    store: StoreArgument,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = 900,
 ) -> None:
-    """Run what failed again; what was done before is kept."""
-    finish_request(
-        cli, cli.api.send("POST", make_store_path(store) + "/retry"), wait=wait, timeout_s=timeout
-    )
+    """Retry the failed operation of a store; completed steps are kept."""
+    response = cli.api.send("POST", make_store_path(store) + "/retry")
+    finish_request(cli, response, wait=wait, timeout_s=timeout)
 
 
 def finish_request(
-    cli: CommandContext, answer: ApiResponse, *, wait: bool | None, timeout_s: float
+    cli: CommandContext, response: ApiResponse, *, wait: bool | None, timeout_s: float
 ) -> None:
-    """Say what was accepted, or wait for its end and say that; raises OperationFailed after having written it."""
-    shape = answer.body
-    store, operation = shape["store"], shape["operation"]
+    """Write an accepted operation, or wait for its end and write the result.
+
+    Args:
+        cli: The command's context.
+        response: The API's response with `store` and `operation`.
+        wait: Whether to wait; None waits on a terminal only.
+        timeout_s: The maximum wait in seconds.
+
+    Raises:
+        OperationFailed: The operation did not succeed; JSON and YAML were written before.
+        TimedOut: The operation did not end in time; it continues.
+        Interrupted: The user pressed Ctrl-C; the operation continues.
+    """
+    result = response.body
+    store, operation = result["store"], result["operation"]
     if not (is_terminal() if wait is None else wait):
-        _write_store(cli, store, result=shape)
-        messages.write(f"Accepted; watch it: storefleet operations watch {operation['id']}")
+        _write_store(cli, store, result=result)
+        messages.write(f"Accepted. To watch it: storefleet operations watch {operation['id']}")
         return
     operation = watch_operation(
-        cli, operation, name=store["name"], timeout_s=timeout_s, request_id=answer.request_id
+        cli, operation, name=store["name"], timeout_s=timeout_s, request_id=response.request_id
     )
     store = _fetch_store(cli.api, store["id"])
-    shape = {"store": store, "operation": operation}
+    result = {"store": store, "operation": operation}
     try:
-        check_success(operation, name=store["name"], request_id=answer.request_id)
+        check_success(operation, name=store["name"], request_id=response.request_id)
     except OperationFailed:
         if cli.writer.is_structured:
-            _write_store(cli, store, result=shape)
+            _write_store(cli, store, result=result)
         raise
-    _write_store(cli, store, result=shape)
+    _write_store(cli, store, result=result)
 
 
 def _check_confirmation(name: str, confirm: str | None) -> None:
     if confirm is None and is_terminal() and sys.stdin.isatty():
-        messages.write(f"This deletes {name} with its catalogue, orders and files.")
-        print("Type its name to go on: ", end="", file=sys.stderr, flush=True)
+        messages.write(f"This deletes the store {name} with its catalogue, orders and files.")
+        print("Type its name to continue: ", end="", file=sys.stderr, flush=True)
         confirm = sys.stdin.readline().strip()
     if confirm is None:
         raise UsageError(
-            "Deleting needs the store's name once more.",
+            "A deletion must be confirmed with the store's name.",
             next_step=f"storefleet stores delete {name} --confirm {name}",
             code="confirm_missing",
         )
@@ -260,14 +278,25 @@ def _write_store(cli: CommandContext, store: dict[str, Any], *, result: Any) -> 
     )
 
 
+def _make_row(store: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        store["name"],
+        store["state"],
+        store["engine"],
+        store["url"],
+        format_age(store["created_at"]),
+        store["id"],
+    )
+
+
 def _format_store(store: dict[str, Any]) -> list[str]:
-    failure, lives = store.get("failure") or {}, store["state"] != "deleted"
+    failure, is_deleted = store.get("failure") or {}, store["state"] == "deleted"
     lines = format_fields(
         {
             "Name": store["name"],
             "State": store["state"],
-            "URL": store["url"] if lives else None,
-            "Admin": store["admin_url"] if lives else None,
+            "URL": None if is_deleted else store["url"],
+            "Admin": None if is_deleted else store["admin_url"],
             "Engine": f"{store['engine']} {store['engine_version']}",
             "Plan": store.get("plan"),
             "Failure": failure.get("detail"),
@@ -277,18 +306,31 @@ def _format_store(store: dict[str, Any]) -> list[str]:
         }
     )
     if store["state"] == "ready":
-        lines.append(f"Sign in to its admin with: storefleet stores credentials {store['name']}")
+        lines.append(f"Admin credentials: storefleet stores credentials {store['name']}")
     return lines
 
 
 def _get_reference(store: dict[str, Any]) -> str:
-    """What other commands take for it: a deleted store's name may be another one's by now."""
+    """Return what other commands take: a deleted store's name may belong to a new store."""
     return str(store["id"] if store["state"] == "deleted" else store["name"])
 
 
 def make_store_path(store: str) -> str:
+    """Build the path of a store.
+
+    Args:
+        store: A name or an id, as typed.
+
+    Returns:
+        The path below `/api/v1`.
+
+    Raises:
+        UsageError: The text is empty or would leave the path segment.
+    """
     if not store or store in (".", ".."):
-        raise UsageError("A store's name or id is missing.", next_step="storefleet stores list")
+        raise UsageError(
+            "The name or id of a store is missing.", next_step="storefleet stores list"
+        )
     return make_path("stores", store)
 
 
@@ -302,6 +344,7 @@ def _fetch_latest_operation(api: GatewayClient, store_id: str) -> dict[str, Any]
     return found[0] if found else None
 
 
-def report_more_rows(found: dict[str, Any]) -> None:
-    if found["has_more"]:
-        messages.write("There is more: --limit N or --all")
+def report_more_rows(page: dict[str, Any]) -> None:
+    """Write a message if a list was cut off."""
+    if page["has_more"]:
+        messages.write("More rows exist: use --limit N or --all.")

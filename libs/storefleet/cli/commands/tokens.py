@@ -1,4 +1,4 @@
-"""`storefleet tokens`: access for programs."""
+"""`storefleet tokens`: list, create and revoke API tokens."""
 
 from typing import Annotated, Any
 
@@ -10,18 +10,18 @@ from storefleet.cli.command import ALL_FORMATS, CommandContext, command
 from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
 
-app = typer.Typer(help="Make and revoke API tokens.", no_args_is_help=True)
+app = typer.Typer(help="List, create and revoke API tokens.", no_args_is_help=True)
 
 
 @command(app, "list", formats=ALL_FORMATS)
 def list_tokens(cli: CommandContext) -> None:
-    """List the tokens that are valid, without their secrets."""
-    shape = cli.api.get("/tokens")
-    rows = shape["data"]
-    headers = ("ID", "NAME", "BEGINS", "EXPIRES", "USED", "SCOPES")
+    """List valid tokens, without their secrets."""
+    page = cli.api.get("/tokens")
+    rows = page["data"]
+    headers = ("ID", "NAME", "PREFIX", "EXPIRES", "USED", "SCOPES")
     cli.writer.write(
-        shape,
-        make_table=lambda: format_table([_make_row(token) for token in rows], headers),
+        page,
+        make_table=lambda: format_table(map(_make_row, rows), headers),
         names=[token["id"] for token in rows],
     )
 
@@ -30,43 +30,46 @@ def list_tokens(cli: CommandContext) -> None:
 def create_token(
     cli: CommandContext,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it is for.", show_default=False)
+        str, typer.Argument(metavar="NAME", help="Purpose of the token.", show_default=False)
     ],
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="What it may do; repeatable, all of yours without it."),
+        typer.Option("--scope", help="Scope of the token; repeatable; by default all of yours."),
     ] = None,
-    expires_in_days: Annotated[int, typer.Option("--expires-in-days", min=1, max=366)] = 90,
+    expires_in_days: Annotated[
+        int, typer.Option("--expires-in-days", min=1, max=366, help="Lifetime in days.")
+    ] = 90,
 ) -> None:
-    """Make a token; its secret is shown this one time."""
+    """Create a token; its secret is shown only once."""
     body: dict[str, Any] = {"name": name, "expires_in_days": expires_in_days}
     if scope:
         body["scopes"] = scope
-    shape = cli.api.send("POST", "/tokens", body=body).body
-    pairs = {
-        "Token": shape["token"],
-        "Id": shape["id"],
-        "Name": shape["name"],
-        "Scopes": ", ".join(shape["scopes"]),
-        "Expires": shape["expires_at"],
+    token = cli.api.send("POST", "/tokens", body=body).body
+    fields = {
+        "Token": token["token"],
+        "Id": token["id"],
+        "Name": token["name"],
+        "Scopes": ", ".join(token["scopes"]),
+        "Expires": token["expires_at"],
     }
-    cli.writer.write(shape, make_table=lambda: format_fields(pairs), names=[shape["id"]])
-    messages.write("Keep the token now: it is not shown again.")
+    cli.writer.write(token, make_table=lambda: format_fields(fields), names=[token["id"]])
+    messages.write("Save the token now: it is not shown again.")
 
 
 @command(app, "revoke")
 def revoke_token(
     cli: CommandContext,
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, tok_….")],
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token (tok_…).")],
 ) -> None:
-    """Make a token invalid at once."""
+    """Revoke a token immediately."""
     if not token_id.startswith("tok_"):
-        raise UsageError("A token is revoked by its id, tok_….", next_step="storefleet tokens list")
+        raise UsageError("The id of a token starts with tok_.", next_step="storefleet tokens list")
     cli.api.send("DELETE", make_path("tokens", token_id))
     messages.write(f"Revoked {token_id}.")
 
 
 def _make_row(token: dict[str, Any]) -> tuple[object, ...]:
     expires = (token["expires_at"] or "never")[:10]
-    used = format_age(token["last_used_at"]) if token["last_used_at"] else "never"
-    return token["id"], token["name"], token["prefix"], expires, used, ", ".join(token["scopes"])
+    last_used = format_age(token["last_used_at"]) if token["last_used_at"] else "never"
+    scopes = ", ".join(token["scopes"])
+    return token["id"], token["name"], token["prefix"], expires, last_used, scopes

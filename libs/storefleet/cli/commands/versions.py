@@ -1,4 +1,4 @@
-"""`storefleet stores upgrade, rollback, history, usage`: what version a store has, and what it takes."""
+"""`storefleet stores upgrade, rollback, history, usage`: a store's versions and its resources."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from storefleet.cli.output import messages
 
 
 def register_commands(app: typer.Typer) -> None:
-    """Hang the commands beside those of stores."""
+    """Add the commands to the group `stores`."""
     command(app, "upgrade", formats=ALL_FORMATS)(upgrade_store)
     command(app, "rollback", formats=ALL_FORMATS)(rollback_store)
     command(app, "history", formats=PLAIN_FORMATS)(show_history)
@@ -39,15 +39,18 @@ def upgrade_store(
     version: Annotated[
         str,
         typer.Argument(
-            metavar="VERSION", help="One of storefleet engines list.", show_default=False
+            metavar="VERSION",
+            help="Engine version; see `storefleet engines list`.",
+            show_default=False,
         ),
     ],
     wait: WaitOption = None,
     timeout: TimeoutOption = 900,
 ) -> None:
-    """Give a store another version; when that does not come up, the store goes back by itself."""
-    answer = cli.api.send("POST", make_store_path(store) + "/upgrade", body={"version": version})
-    finish_request(cli, answer, wait=wait, timeout_s=timeout)
+    """Upgrade a store to another version; a failure rolls it back automatically."""
+    body = {"version": version}
+    response = cli.api.send("POST", make_store_path(store) + "/upgrade", body=body)
+    finish_request(cli, response, wait=wait, timeout_s=timeout)
 
 
 def rollback_store(
@@ -55,73 +58,71 @@ def rollback_store(
     store: StoreArgument,
     restore: Annotated[
         bool,
-        typer.Option("--restore", help="Put the database back, too, as it was before the upgrade."),
+        typer.Option("--restore", help="Also restore the database from before the upgrade."),
     ] = False,
     discard_orders: Annotated[
         bool,
         typer.Option(
-            "--discard-orders", help="With --restore: orders that came in since may be lost."
+            "--discard-orders",
+            help="With --restore: accept the loss of orders placed since the upgrade.",
         ),
     ] = False,
     wait: WaitOption = None,
     timeout: TimeoutOption = 900,
 ) -> None:
-    """Go back to the version before the last upgrade."""
+    """Return a store to the version before its last upgrade."""
     if discard_orders and not restore:
         raise UsageError(
-            "--discard-orders goes with --restore: without it no order is lost.",
+            "--discard-orders requires --restore: without it, no order is lost.",
             next_step=f"storefleet stores rollback {store} --restore --discard-orders",
             code="restore_missing",
         )
     body = {"restore": restore, "discard_orders": discard_orders}
-    answer = cli.api.send("POST", make_store_path(store) + "/rollback", body=body)
-    finish_request(cli, answer, wait=wait, timeout_s=timeout)
+    response = cli.api.send("POST", make_store_path(store) + "/rollback", body=body)
+    finish_request(cli, response, wait=wait, timeout_s=timeout)
 
 
 def show_history(
-    cli: CommandContext, store: StoreArgument, limit: LimitOption = 25, all_rows: AllOption = False
+    cli: CommandContext,
+    store: StoreArgument,
+    limit: LimitOption = 25,
+    all_rows: AllOption = False,
 ) -> None:
-    """Tell who gave a store which version, newest first."""
-    found = cli.api.list_rows(
+    """List who changed a store's version, newest first."""
+    page = cli.api.list_rows(
         make_store_path(store) + "/history",
         {},
         max_rows=None if all_rows else limit,
         id_field="operation_id",
     )
-    headers = ("WHAT", "FROM", "TO", "STATE", "BY", "AGE", "OPERATION")
-    cli.writer.write(
-        found,
-        make_table=lambda: format_table([_make_row(entry) for entry in found["data"]], headers),
-    )
-    for entry in found["data"]:
+    rows = page["data"]
+    headers = ("KIND", "FROM", "TO", "STATE", "BY", "AGE", "OPERATION")
+    cli.writer.write(page, make_table=lambda: format_table(map(_make_row, rows), headers))
+    for entry in rows:
         if not cli.writer.is_structured and entry["error"]:
             messages.write(f"{entry['operation_id']}: {format_one_line(entry['error']['detail'])}")
-    report_more_rows(found)
+    report_more_rows(page)
 
 
 def show_usage(cli: CommandContext, store: StoreArgument) -> None:
-    """Show what a store takes of its plan."""
-    shape = cli.api.get(make_store_path(store) + "/usage")
+    """Show how much of its plan a store uses."""
+    usage = cli.api.get(make_store_path(store) + "/usage")
     rows = [
-        (each["name"], each["used"], each["hard"], _format_share(each["share"]))
-        for each in shape["resources"] or ()
+        (resource["name"], resource["used"], resource["hard"], _format_share(resource["share"]))
+        for resource in usage["resources"] or ()
     ]
-    cli.writer.write(
-        shape,
-        make_table=lambda: (
-            format_table(rows, ("RESOURCE", "USED", "ALLOWED", "SHARE")) if rows else ()
-        ),
-    )
-    if shape["resources"] is None:
-        messages.write("Nothing limits this store, so nothing is counted.")
-    elif shape["title"] and not cli.writer.is_structured:
-        messages.write(f"Plan: {format_one_line(shape['title'])}")
+    headers = ("RESOURCE", "USED", "LIMIT", "SHARE")
+    cli.writer.write(usage, make_table=lambda: format_table(rows, headers) if rows else ())
+    if usage["resources"] is None:
+        messages.write("This store has no limits, so its usage is not measured.")
+    elif usage["title"] and not cli.writer.is_structured:
+        messages.write(f"Plan: {format_one_line(usage['title'])}")
 
 
 def _make_row(entry: dict[str, Any]) -> tuple[object, ...]:
-    what = f"{entry['kind']} with its database" if entry["restore"] else entry["kind"]
-    by, when = entry["by"]["name"], format_age(entry["created_at"])
-    return what, entry["from"], entry["to"], entry["state"], by, when, entry["operation_id"]
+    kind = f"{entry['kind']} with database" if entry["restore"] else entry["kind"]
+    by, age = entry["by"]["name"], format_age(entry["created_at"])
+    return kind, entry["from"], entry["to"], entry["state"], by, age, entry["operation_id"]
 
 
 def _format_share(share: float | None) -> str | None:
