@@ -1,1 +1,1 @@
-"""Takes intentions in (HTTP API, dashboard) and relays the outbox to the bus."""
+"""The gateway: serves the HTTP API and the dashboard, and relays the outbox to NATS."""

@@ -14,7 +14,7 @@ from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
 from services.gateway.api import openapi
-from services.gateway.api.requests import (
+from services.gateway.api.request_models import (
     CreateStoreBody,
     CreateTenantBody,
     CreateTokenBody,

@@ -1,16 +1,25 @@
-"""Answers that several parts of the API give."""
+"""Responses that several resources of the API share."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
 from storefleet.admission.acceptance import Accepted
 
+#: For responses with secrets: no cache may keep them.
+NO_STORE = {"Cache-Control": "no-store"}
 
-def make_accepted_response(accepted_request: Accepted) -> web.Response:
-    headers = {
-        "Location": f"/api/v1/operations/{accepted_request.operation['id']}",
-        "Retry-After": "1",
-    }
-    if accepted_request.replayed:
+
+def make_accepted_response(accepted: Accepted) -> web.Response:
+    """Make the 202 response of a long-running request: store, operation and `Location`."""
+    headers = {"Location": f"/api/v1/operations/{accepted.operation['id']}", "Retry-After": "1"}
+    if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    body = {"store": accepted_request.store, "operation": accepted_request.operation}
+    body = {"store": accepted.store, "operation": accepted.operation}
     return web.json_response(body, status=202, headers=headers)
+
+
+def make_page_response(entries: Sequence[dict[str, Any]], *, has_more: bool) -> web.Response:
+    """Make the response of a list request."""
+    return web.json_response({"data": list(entries), "has_more": has_more})

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.gateway.api.requests import parse_id, parse_text
+from services.gateway.request_parameters import parse_id, parse_text
 from services.gateway.dashboard import view_models
 from services.gateway.dashboard.page_shell import (
     PageShell,

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from services.gateway.api.requests import get_path_id, get_store_ref, parse_id
-from services.gateway.api.routes import read_resource_usage, reveal_credentials
+from services.gateway.request_parameters import get_path_id, get_store_ref, parse_id
+from services.gateway.credentials import reveal_credentials
+from services.gateway.resource_usage import read_resource_usage
 from services.gateway.dashboard import view_models
 from services.gateway.dashboard.page_shell import PageShell, render_template
 from storefleet.admission.acceptance import Accepted
