@@ -1,13 +1,15 @@
-"""Wires the gateway: API, pages, and the relay of the outbox."""
+"""Wire the gateway: HTTP API, dashboard and outbox relay."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from aiohttp import web
 
 from services.gateway.api.routes import Api
 from services.gateway.dashboard.pages import Pages
 from services.gateway.relay import Relay
+from services.gateway.store_lookup import StoreLookup
 from storefleet import runtimes
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
@@ -23,6 +25,7 @@ SERVICE = "gateway"
 
 
 def create_app(settings: Settings) -> web.Application:
+    """Create the application without any I/O; connections open when it starts."""
     database = Database(
         settings.database_url.get_secret_value(),
         max_connections=settings.database_connections,
@@ -34,7 +37,8 @@ def create_app(settings: Settings) -> web.Application:
     )
     runtime = runtimes.make(settings, database=database, engines=engines)
     accounts = Accounts(database=database, settings=settings)
-    callers = Authenticator(accounts=accounts, settings=settings)
+    authenticator = Authenticator(accounts=accounts, settings=settings)
+    lookup = StoreLookup(database=database, retention=timedelta(days=settings.keep_days))
     relay = Relay(database=database, bus=bus)
     admission = StoreAdmission(
         database=database,
@@ -42,7 +46,7 @@ def create_app(settings: Settings) -> web.Application:
         settings=settings,
         dispatch_command=relay.dispatch_command,
     )
-    changes = VersionAdmission(
+    version_admission = VersionAdmission(
         database=database,
         engines=engines,
         settings=settings,
@@ -51,26 +55,28 @@ def create_app(settings: Settings) -> web.Application:
     api = Api(
         database=database,
         admission=admission,
-        version_admission=changes,
+        version_admission=version_admission,
         accounts=accounts,
-        authenticator=callers,
+        authenticator=authenticator,
         engines=engines,
         runtime=runtime,
         settings=settings,
+        lookup=lookup,
     )
     pages = Pages(
         database=database,
         admission=admission,
-        version_admission=changes,
+        version_admission=version_admission,
         accounts=accounts,
-        authenticator=callers,
+        authenticator=authenticator,
         engines=engines,
         runtime=runtime,
         settings=settings,
+        lookup=lookup,
     )
 
     @asynccontextmanager
-    async def running(_app: web.Application) -> AsyncIterator[None]:
+    async def open_dependencies(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
@@ -88,11 +94,12 @@ def create_app(settings: Settings) -> web.Application:
         reported_checks={"bus": bus.check_connection},
         render_error_page=pages.render_error_page,
     )
-    app.add_routes(api.routes())
+    app.add_routes(list(api.routes()))
     pages.register(app)
-    app.cleanup_ctx.append(make_cleanup_context(running))
+    app.cleanup_ctx.append(make_cleanup_context(open_dependencies))
     return app
 
 
 def main() -> None:
+    """Run the gateway until SIGTERM."""
     run_service(create_app, service=SERVICE, get_port=lambda settings: settings.gateway_port)

@@ -17,9 +17,7 @@ _MAX_DIGITS = 9
 _MAX_TEXT_LENGTH = 100
 
 
-def parse_number(
-    request: web.Request, name: str, default: int, minimum: int, maximum: int
-) -> int:
+def parse_number(request: web.Request, name: str, default: int, minimum: int, maximum: int) -> int:
     """Return the query parameter as a whole number within the limits, or the default."""
     text = request.query.get(name)
     if text is None:

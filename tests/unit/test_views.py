@@ -6,13 +6,13 @@ import pytest
 
 from services.gateway.dashboard.event_texts import describe_event
 from services.gateway.dashboard.sign_in import sanitize_redirect_target
-from services.gateway.dashboard.view_models import (
-    format_quantity,
-    make_operation_view,
+from services.gateway.dashboard.view_models.create_form import (
     make_url_preview,
-    make_versions_view,
     parse_form_parameters,
 )
+from services.gateway.dashboard.view_models.operations import make_operation_view
+from services.gateway.dashboard.view_models.resources import format_quantity
+from services.gateway.dashboard.view_models.versions import make_versions_view
 from storefleet.core.models import Event, Failure, utc_now
 from storefleet.core.settings import Settings
 from tests.support.shown import things
@@ -115,7 +115,8 @@ def event(
         (event("store.requested"), "Requested"),
         (event("store.ready"), "Ready"),
         (event("store.failed", failure={"detail": "No room."}), "Failed: No room."),
-        (event("store.failed"), "Failed: no reason was given"),
+        (event("store.failed", failure={"code": "cancelled", "detail": "X."}), "Cancelled"),
+        (event("store.failed"), "Failed: no reason was recorded"),
         (event("store.step", steps=(("Copy", "running", "half"),)), "Copy: half"),
         (
             event("store.step", steps=(("Copy", "succeeded", ""), ("Start", "running", ""))),
@@ -127,28 +128,28 @@ def event(
         ),
         (event("store.step", steps=(("Copy", "running", ""),)), "Copy"),
         (event("store.step", steps=(("Copy", "cancelled", "Cancelled"),)), "Cancelled"),
-        (event("store.step"), "Waiting"),
+        (event("store.step"), "Queued"),
         (event("store.unknown"), "store.unknown"),
-        (event("store.upgrading", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 began"),
+        (event("store.upgrading", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 started"),
         (event("store.upgraded", kind="upgrade", input=things.UP), "Upgraded to 11.0.2"),
         (event("store.step", kind="upgrade", input=things.UP), "Upgrade to 11.0.2 requested"),
-        (event("store.step", kind="rollback", input=things.DOWN), "Roll back to 11.0.1 requested"),
+        (event("store.step", kind="rollback", input=things.DOWN), "Rollback to 11.0.1 requested"),
         (event("store.upgraded"), "Upgraded to another version"),
         (
             event("store.rolling_back", kind="upgrade", input=things.UP, error=WRONG),
-            "Going back to 11.0.1: Wrong.",
+            "Rolling back to 11.0.1: Wrong.",
         ),
         (
             event("store.rolled_back", kind="upgrade", input=things.UP, error=WRONG),
-            "Back on 11.0.1",
+            "Rolled back to 11.0.1",
         ),
         (
             event("store.rolling_back", kind="rollback", input=things.DOWN),
-            "Roll back to 11.0.1 began",
+            "Rollback to 11.0.1 started",
         ),
         (event("store.rolled_back", kind="rollback", input=things.DOWN), "Rolled back to 11.0.1"),
         (event("store.ready", kind="rollback", error=WRONG), "Not rolled back: Wrong."),
-        (event("store.ready", kind="upgrade"), "Not upgraded: it was cancelled"),
+        (event("store.ready", kind="upgrade"), "Not upgraded: cancelled"),
     ],
 )
 def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
@@ -233,7 +234,7 @@ def test_an_operation_knows_its_place(
     assert shown is not None
     assert (shown["position"], shown["total"]) == place
     assert " ".join(step["state"] for step in shown["steps"]) == states
-    assert shown["returning"] == ("rollback-start" in steps)
+    assert shown["is_automatic_rollback"] == ("rollback-start" in steps)
 
 
 def test_versions_newest_first_and_older_ones_marked() -> None:
@@ -248,13 +249,13 @@ def test_versions_newest_first_and_older_ones_marked() -> None:
         ("11.0.2", False),
         ("10.9.0", True),
     ]
-    assert shown["back"] is None
+    assert shown["rollback"] is None
     newer = things.store("ready", engine_version="11.0.2")
     shown = make_versions_view(
         newer, things.versioned_engine(), reversible_upgrade=upgrade, unsupported_reason=None
     )
-    assert shown["back"]["version"] == "11.0.1"
-    assert shown["back"]["saved_at"] == "2026-11-20T10:00:00.000Z"
+    assert shown["rollback"]["version"] == "11.0.1"
+    assert shown["rollback"]["saved_at"] == "2026-11-20T10:00:00.000Z"
     gone = make_versions_view(
         things.store("ready", engine_version="9"),
         None,
@@ -264,7 +265,7 @@ def test_versions_newest_first_and_older_ones_marked() -> None:
     assert gone == {
         "current": {"version": "9", "notes": ""},
         "others": [],
-        "back": None,
-        "possible": False,
-        "why_not": "No.",
+        "rollback": None,
+        "is_supported": False,
+        "unsupported_reason": "No.",
     }

@@ -11,9 +11,7 @@ from storefleet.engines.catalogue import Engines
 class EnginesApi:
     """Lists the catalogue."""
 
-    def __init__(
-        self, *, authorizer: Authorizer, engines: Engines, default_engine: str
-    ) -> None:
+    def __init__(self, *, authorizer: Authorizer, engines: Engines, default_engine: str) -> None:
         self._authorizer = authorizer
         self._engines = engines
         self._default_engine = default_engine

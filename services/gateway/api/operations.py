@@ -62,17 +62,13 @@ class OperationsApi:
         operation = await self._wait_until_done(principal.tenant_id, operation_id, wait_s)
         return web.json_response(operation.to_json())
 
-    async def _wait_until_done(
-        self, tenant_id: str, operation_id: str, wait_s: float
-    ) -> Operation:
+    async def _wait_until_done(self, tenant_id: str, operation_id: str, wait_s: float) -> Operation:
         """Poll with growing pauses; a connection is held for each read only, not for the wait."""
         deadline = time.monotonic() + wait_s
         pause_s = _FIRST_PAUSE_S
         while True:
             async with self._database.autocommit() as db:
-                operation = await db.operations.find(
-                    tenant_id=tenant_id, operation_id=operation_id
-                )
+                operation = await db.operations.find(tenant_id=tenant_id, operation_id=operation_id)
             if operation is None:
                 raise NotFound("Operation not found.")
             if operation.done or time.monotonic() >= deadline:

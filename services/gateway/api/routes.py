@@ -5,7 +5,6 @@ answers 202 with an operation (AIP-151).
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from aiohttp import web
 
@@ -44,9 +43,9 @@ class Api:
         engines: Engines,
         runtime: Runtime,
         settings: Settings,
+        lookup: StoreLookup,
     ) -> None:
         authorizer = Authorizer(authenticator)
-        lookup = StoreLookup(database=database, retention=timedelta(days=settings.keep_days))
         self._resources = (
             OpenApiDocument(),
             MeApi(authorizer=authorizer),

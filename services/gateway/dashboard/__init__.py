@@ -1,1 +1,1 @@
-"""The dashboard: server-rendered pages that update live."""
+"""The dashboard: server-rendered pages that work without scripts and update live with them."""

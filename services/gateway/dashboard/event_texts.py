@@ -1,4 +1,4 @@
-"""What happened to a store, in a sentence each."""
+"""Describe events of a store in one sentence, for the activity list and for screen readers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,29 +7,43 @@ from storefleet.core.models import Event
 
 _TEXTS = {
     "store.requested": "Requested",
-    "store.provisioning": "Provisioning began",
+    "store.provisioning": "Provisioning started",
     "store.ready": "Ready",
-    "store.upgrading": "Upgrade to {to} began",
+    "store.upgrading": "Upgrade to {to} started",
     "store.upgraded": "Upgraded to {to}",
     "store.deleting": "Deletion requested",
-    "store.deleted": "Deleted, nothing is left",
+    "store.deleted": "Deleted",
 }
-_DEFAULT_VERSIONS = {"from": "the version before", "to": "another version"}
+_DEFAULT_VERSIONS = {"from": "the previous version", "to": "another version"}
 
 
 def describe_event(event: Event) -> str:
-    """For the list of what happened, and for people who do not see its icon."""
+    """Describe an event; an unknown type is described by its name."""
     operation = event.data.get("operation") or {}
     if event.type == "store.step":
         return _describe_step(operation.get("steps", [])) or _describe_queued_operation(operation)
     if event.type == "store.failed":
-        failure = event.data["store"].get("failure") or {}
-        return f"Failed: {failure.get('detail', 'no reason was given')}"
+        return _describe_failure(event)
     if event.type in ("store.rolling_back", "store.rolled_back"):
         return _describe_rollback(operation, is_start=event.type == "store.rolling_back")
     if event.type == "store.ready" and operation.get("kind") in ("upgrade", "rollback"):
         return _describe_unchanged_store(operation)
     return _TEXTS.get(event.type, event.type).format(**_get_versions(operation))
+
+
+def is_cancellation(event: Event) -> bool:
+    """Return whether the event is the failure of a store because its operation was cancelled."""
+    return event.type == "store.failed" and _get_failure(event).get("code") == "cancelled"
+
+
+def _describe_failure(event: Event) -> str:
+    if is_cancellation(event):
+        return "Cancelled"
+    return f"Failed: {_get_failure(event).get('detail', 'no reason was recorded')}"
+
+
+def _get_failure(event: Event) -> Mapping[str, Any]:
+    return (event.data.get("store") or {}).get("failure") or {}
 
 
 def _describe_step(steps: list[Mapping[str, Any]]) -> str:
@@ -45,29 +59,31 @@ def _describe_step(steps: list[Mapping[str, Any]]) -> str:
 
 
 def _describe_queued_operation(operation: Mapping[str, Any]) -> str:
-    """Nobody works on it yet."""
-    asked = _get_versions(operation)
-    kinds = {
-        "upgrade": f"Upgrade to {asked['to']} requested",
-        "rollback": f"Roll back to {asked['to']} requested",
+    versions = _get_versions(operation)
+    texts = {
+        "upgrade": f"Upgrade to {versions['to']} requested",
+        "rollback": f"Rollback to {versions['to']} requested",
     }
-    return kinds.get(operation.get("kind", ""), "Waiting")
+    return texts.get(operation.get("kind", ""), "Queued")
 
 
 def _describe_rollback(operation: Mapping[str, Any], *, is_start: bool) -> str:
-    """A roll back that a person asked for, or the way back of an upgrade that did not work."""
-    asked = _get_versions(operation)
+    """Describe a requested rollback, or the automatic rollback of a failed upgrade."""
+    versions = _get_versions(operation)
     if operation.get("kind") == "rollback":
-        return f"Roll back to {asked['to']} began" if is_start else f"Rolled back to {asked['to']}"
+        if is_start:
+            return f"Rollback to {versions['to']} started"
+        return f"Rolled back to {versions['to']}"
     if is_start:
-        return f"Going back to {asked['from']}: {_get_failure_detail(operation) or 'the upgrade did not work'}"
-    return f"Back on {asked['from']}"
+        cause = _get_failure_detail(operation) or "the upgrade failed"
+        return f"Rolling back to {versions['from']}: {cause}"
+    return f"Rolled back to {versions['from']}"
 
 
 def _describe_unchanged_store(operation: Mapping[str, Any]) -> str:
-    """An upgrade or a roll back that ended before it has changed anything."""
-    what = "Not upgraded" if operation["kind"] == "upgrade" else "Not rolled back"
-    return f"{what}: {_get_failure_detail(operation) or 'it was cancelled'}"
+    """Describe an upgrade or a rollback that ended before it changed the store."""
+    outcome = "Not upgraded" if operation["kind"] == "upgrade" else "Not rolled back"
+    return f"{outcome}: {_get_failure_detail(operation) or 'cancelled'}"
 
 
 def _get_failure_detail(operation: Mapping[str, Any]) -> str:

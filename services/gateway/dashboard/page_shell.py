@@ -1,95 +1,91 @@
-"""What all pages of the dashboard share: who is signed in, forms that are ours, the frame around them, their errors."""
+"""What all pages share: the signed-in user, CSRF checks, the layout's view data and error pages."""
 
-import secrets
-from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohttp_jinja2
 from aiohttp import web
 
-from services.gateway.dashboard import view_models
+from services.gateway.dashboard.forms import read_form
 from storefleet.auth.authentication import Authenticator, check_csrf
-from storefleet.core.errors import (
-    DatabaseUnavailable,
-    RequestError,
-    Unauthenticated,
-    UnreadableRequest,
-)
+from storefleet.core.errors import DatabaseUnavailable, NotFound, RequestError, Unauthenticated
 from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.http.app import (
-    REQUEST_ID,
-    is_storable_text,
-    make_problem_headers,
-    make_problem_response,
-)
+from storefleet.http.app import REQUEST_ID, make_problem_headers, make_problem_response
 
 _NEXT_STEPS = {
-    404: "Check the address, or find the store in the list.",
+    404: "Check the URL, or find the store in the list.",
     403: "Reload the page and try again.",
-    409: "Look at the store: something has changed there meanwhile.",
+    409: "Open the store: its state has changed in the meantime.",
     429: "Wait a little, then try again.",
-    503: "Nothing is lost. Try again in a few seconds.",
-}
-_FIELD_NAMES = {
-    "/name": "The name",
-    "/engine": "The kind of shop",
-    "/version": "The version",
-    "/plan": "The plan",
+    503: "Your data is safe. Try again in a few seconds.",
 }
 
 
 class PageShell:
-    """Knows the caller of a page, and draws what is around its content."""
+    """Authenticates the user of a page and renders the layout around its content."""
 
     def __init__(
         self, *, database: Database, authenticator: Authenticator, settings: Settings
     ) -> None:
         self.database = database
         self.settings = settings
-        self._authenticator = authenticator
         self.is_https = settings.gateway_url.startswith("https://")
-        self.retention = timedelta(days=settings.keep_days)
+        self._authenticator = authenticator
 
     async def find_signed_in_user(self, request: web.Request) -> Principal | None:
+        """Return the user of the session cookie; None without a valid session."""
         return await self._authenticator.find_signed_in_user(request)
 
     async def require_signed_in_user(self, request: web.Request) -> Principal:
-        """Who is signed in; raises a redirect to the sign-in otherwise."""
-        caller = await self._authenticator.find_signed_in_user(request)
-        if caller is None:
+        """Return the signed-in user, or redirect to the sign-in page.
+
+        For requests of htmx it raises Unauthenticated instead: htmx would put the sign-in page into
+        the fragment.
+        """
+        user = await self._authenticator.find_signed_in_user(request)
+        if user is None:
             if request.headers.get("HX-Request"):
-                raise Unauthenticated("Sign in again.")
+                raise Unauthenticated("The session has expired. Sign in again.")
             target = request.path_qs if request.method == "GET" else "/stores"
-            known = target in ("/", "/stores")
-            raise web.HTTPSeeOther("/login" if known else f"/login?next={quote(target, safe='')}")
-        return caller
+            is_default = target in ("/", "/stores")
+            raise web.HTTPSeeOther(
+                "/login" if is_default else f"/login?next={quote(target, safe='')}"
+            )
+        return user
 
     async def read_signed_in_form(self, request: web.Request) -> tuple[Principal, dict[str, str]]:
-        """Who sends this form, and its fields; raises Forbidden for forms that are not ours."""
-        caller = await self.require_signed_in_user(request)
+        """Return the signed-in user and the fields of the submitted form.
+
+        Raises Forbidden if the form comes from another origin or lacks the session's CSRF token.
+        """
+        user = await self.require_signed_in_user(request)
         self.check_origin(request)
         form = await read_form(request)
-        check_csrf(caller, form.pop("csrf_token", ""))
-        return caller, form
+        check_csrf(user, form.pop("csrf_token", ""))
+        return user, form
 
     def check_origin(self, request: web.Request) -> None:
+        """Raise Forbidden if the request comes from a page of another origin."""
         self._authenticator.check_origin(request)
 
     def get_live_port(self) -> int | None:
-        """None when a proxy serves gateway and notifier under one address."""
+        """Return the notifier's port; None if a proxy serves it under the gateway's address."""
         public = urlsplit(self.settings.public_live_url)
         return public.port if public.netloc else self.settings.notifier_port
 
-    async def make_context(self, request: web.Request, caller: Principal) -> dict[str, Any]:
+    async def make_context(self, request: web.Request, user: Principal) -> dict[str, Any]:
+        """Make the layout's view data.
+
+        Call it before the page's data is read: events after this sequence number are replayed over
+        the websocket, so none is missed between the two reads.
+        """
         async with self.database.autocommit() as db:
             seq = await db.events.read_last_seq()
         return {
-            "me": view_models.make_principal_view(caller),
-            "csrf": caller.csrf,
+            "me": _make_user_view(user),
+            "csrf": user.csrf,
             "live": {"port": self.get_live_port(), "seq": seq},
             "request_id": request[REQUEST_ID],
         }
@@ -97,28 +93,21 @@ class PageShell:
     async def render_error_page(
         self, request: web.Request, problem: RequestError
     ) -> web.StreamResponse:
-        """Problems of the API are JSON; a person sees a page."""
-        wants_page = "text/html" in request.headers.get("Accept", "") and not request.headers.get(
-            "HX-Request"
-        )
-        if request.path.startswith("/api/") or not wants_page:
+        """Render a problem as a page for browsers, and as problem+json for everything else."""
+        accepts_html = "text/html" in request.headers.get("Accept", "")
+        is_page = accepts_html and not request.headers.get("HX-Request")
+        if request.path.startswith("/api/") or not is_page:
             return make_problem_response(request, problem)
         try:
-            caller = await self._authenticator.find_signed_in_user(request)
+            user = await self._authenticator.find_signed_in_user(request)
         except DatabaseUnavailable:
-            caller = None
+            user = None
         context = {
-            "me": view_models.make_principal_view(caller) if caller else None,
-            "csrf": caller.csrf if caller else None,
+            "me": _make_user_view(user) if user else None,
+            "csrf": user.csrf if user else None,
             "live": None,
             "request_id": request[REQUEST_ID],
-            "error": {
-                "status": problem.status,
-                "title": problem.title,
-                "code": problem.code,
-                "detail": problem.detail,
-                "next": _NEXT_STEPS.get(problem.status),
-            },
+            "error": _make_error_view(request, problem),
         }
         response = render_template("error.html", request, context, status=problem.status)
         response.headers.update(make_problem_headers(problem))
@@ -128,41 +117,29 @@ class PageShell:
 def render_template(
     template: str, request: web.Request, context: dict[str, Any], *, status: int = 200
 ) -> web.Response:
+    """Render a template to an HTML response."""
     return aiohttp_jinja2.render_template(template, request, context, status=status)
 
 
-async def read_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form, text only; of a repeated field the last one. Raises Unreadable."""
-    try:
-        fields = await request.post()
-    except (ValueError, LookupError) as error:  # its boundary, its encoding, or the name of that
-        raise UnreadableRequest(f"The form is not readable: {type(error).__name__}.") from None
+def _make_user_view(user: Principal) -> dict[str, Any]:
     return {
-        name: value
-        for name, value in fields.items()
-        if isinstance(value, str) and is_storable_text(value)
+        "email": user.email,
+        "tenant": user.tenant_id,
+        "tenant_name": user.tenant_name,
+        "operator": user.operator,
     }
 
 
-def make_field_errors(
-    error: RequestError | None, field_names: Mapping[str, str] | None = None
-) -> list[dict[str, str]]:
-    """What is wrong with a form, each with a pointer to its field; `titles` are what the form calls those."""
-    if error is None:
-        return []
-    named = {**_FIELD_NAMES, **(field_names or {})}
-    pairs = error.errors or (("", error.detail),)
-    return [
-        {"pointer": pointer, "detail": _make_error_sentence(named.get(pointer), detail)}
-        for pointer, detail in pairs
-    ]
+def _make_error_view(request: web.Request, problem: RequestError) -> dict[str, Any]:
+    return {
+        "status": problem.status,
+        "title": _get_not_found_title(request) if isinstance(problem, NotFound) else problem.title,
+        "code": problem.code,
+        "detail": problem.detail,
+        "next": _NEXT_STEPS.get(problem.status),
+    }
 
 
-def get_idempotency_key(form: dict[str, str]) -> str:
-    """Which makes a form that is sent twice count once."""
-    return form.get("idempotency_key") or secrets.token_urlsafe(16)
-
-
-def _make_error_sentence(field_name: str | None, detail: str) -> str:
-    text = f"{field_name} {detail}" if field_name else detail
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+def _get_not_found_title(request: web.Request) -> str:
+    """Name what is missing: the store of the URL, or the page itself."""
+    return "Store not found" if "ref" in request.match_info else "Page not found"

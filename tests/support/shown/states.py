@@ -5,9 +5,13 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from services.gateway.dashboard import view_models
-from services.gateway.dashboard.pages import AssetManifest
+from services.gateway.dashboard.assets import AssetManifest
 from services.gateway.dashboard.store_page import VERSION_CHANGES_UNSUPPORTED
+from services.gateway.dashboard.view_models.create_form import make_engine_view
+from services.gateway.dashboard.view_models.operations import make_operation_view
+from services.gateway.dashboard.view_models.resources import make_resource_usage_view
+from services.gateway.dashboard.view_models.stores import make_event_view, make_store_view
+from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
 from storefleet.core.models import Operation, Store
 from storefleet.database.version_history import VersionHistoryEntry
 from storefleet.engines.catalogue import Engine
@@ -84,24 +88,24 @@ def page(
     """The page of a store, with what its latest operation says."""
     context: dict[str, Any] = {
         "store": {**shown.to_json(), "engine_title": "WooCommerce"},
-        "operation": view_models.make_operation_view(last),
-        "events": [view_models.make_event_view(event) for event in things.events(shown, last)],
+        "operation": make_operation_view(last),
+        "events": [make_event_view(event) for event in things.events(shown, last)],
         "logs": [
             f"10.20.0.7 - - [20/Nov/2026:10:00:{n:02} +0000] GET /shop/ HTTP/1.1 200"
             for n in range(20)
         ],
         "credentials": None,
-        "versions": view_models.make_versions_view(
+        "versions": make_versions_view(
             shown,
             engine or things.versioned_engine(),
             reversible_upgrade=back,
             unsupported_reason=why_not,
         ),
-        "usage": view_models.make_resource_usage_view(
+        "usage": make_resource_usage_view(
             {"title": "Small", "resources": [use._asdict() for use in uses]}
         ),
-        "history": view_models.make_history_view(
-            entries, has_older=older, starting_after="op_9" if older else None
+        "history": make_history_view(
+            entries, has_more=older, starting_after="op_9" if older else None
         ),
         **more,
     }
@@ -112,13 +116,14 @@ def _quiet() -> dict[str, Shown]:
     """Nothing is being done to the store."""
     made = operation("create", "succeeded", "namespace+ release+ start+ verify+")
     ready = store("ready")
-    url = f"http://{things.LONG_NAME}.shops.example.com/"
+    url = f"http://{things.LONG_NAME}.stores.example.com/"
     refusal = {
         "code": "not_ready",
-        "detail": "The store is upgrading; only a ready one can be upgraded: wait until its upgrade has ended.",
+        "detail": "The store is upgrading. Only a ready store can be upgraded. Wait until the upgrade has ended.",
     }
-    away = view_models.make_resource_usage_view(
-        {}, problem="It cannot be read at the moment. The cluster does not answer."
+    away = make_resource_usage_view(
+        {},
+        problem="Usage is unavailable. The cluster does not answer. The store isn't affected. Reload the page in a minute.",
     )
     signed = {
         "admin_url": ready.admin_url,
@@ -145,8 +150,8 @@ def _quiet() -> dict[str, Shown]:
         ),
         "ready-usage-away": page(ready, made, usage=away),
         "ready-credentials": page(ready, made, credentials=signed),
-        "upgrade-open": page(ready, made, opened="upgrade"),
-        "upgrade-refused": page(ready, made, opened="upgrade", version_errors=refusal),
+        "upgrade-open": page(ready, made, open_form="upgrade"),
+        "upgrade-refused": page(ready, made, open_form="upgrade", version_error=refusal),
         "delete-refused": page(ready, made, errors=confirm, form={"confirm": "green"}),
         "unknown-state": page(store("hibernating"), made),
     }
@@ -171,7 +176,7 @@ def _changing() -> dict[str, Shown]:
             operation("upgrade", "running", "dump+ release+ start* verify", asked=UP),
             entries=running,
         ),
-        "going-back": page(
+        "automatic-rollback": page(
             store("rolling_back"),
             operation("upgrade", "running", there, error=things.CRASHES, asked=UP),
         ),
@@ -202,7 +207,7 @@ def _changed() -> dict[str, Shown]:
     return {
         "upgraded": page(newer, upgraded, back=upgraded, entries=things.LONG_HISTORY[1:]),
         "rollback-open": page(
-            newer, upgraded, back=upgraded, opened="rollback", form={"restore": "true"}
+            newer, upgraded, back=upgraded, open_form="rollback", form={"restore": "true"}
         ),
         "upgrade-failed": page(
             store("ready"),
@@ -213,11 +218,11 @@ def _changed() -> dict[str, Shown]:
             store("ready"),
             operation("upgrade", "failed", stopped, error=things.CANCELLED, asked=UP),
         ),
-        "return-failed": page(
+        "automatic-rollback-failed": page(
             store("failed", failure=things.STUCK),
             operation("upgrade", "failed", stuck, error=things.STUCK, asked=UP),
         ),
-        "orders-would-go": page(
+        "orders-would-be-lost": page(
             newer,
             operation("rollback", "failed", asks, error=things.ORDERS, asked=DOWN_WITH_DATA),
             back=upgraded,
@@ -237,6 +242,16 @@ def _changed() -> dict[str, Shown]:
             store("failed", url=None, ready_at=None, failure=things.NO_ROOM),
             operation(
                 "create", "failed", "namespace+ release+ start! verify", error=things.NO_ROOM
+            ),
+            entries=(),
+        ),
+        "cancelled": page(
+            store("failed", url=None, ready_at=None, failure=things.CREATION_CANCELLED),
+            operation(
+                "create",
+                "cancelled",
+                "namespace+ release- start- verify-",
+                error=things.CREATION_CANCELLED,
             ),
             entries=(),
         ),
@@ -260,8 +275,8 @@ def _lists() -> dict[str, Shown]:
         "hibernating": None,
     }
     rows = [
-        view_models.make_store_view(
-            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"shop-{n}"),
+        make_store_view(
+            store(state, id=f"sto_{n}", name=things.LONG_NAME if n == 2 else f"store-{n}"),
             last,
             things.versioned_engine(),
         )
@@ -281,8 +296,8 @@ def _lists() -> dict[str, Shown]:
 
 def _forms() -> dict[str, Shown]:
     both = [
-        view_models.make_engine_view(things.versioned_engine()),
-        view_models.make_engine_view(things.oscar_on("local")),
+        make_engine_view(things.versioned_engine()),
+        make_engine_view(things.oscar_on("local")),
     ]
     wrong = {
         "name": "Ä",
@@ -294,37 +309,42 @@ def _forms() -> dict[str, Shown]:
         {"pointer": "/name", "detail": "The name must have 3 to 40 characters."},
         {"pointer": "/version", "detail": "The version must be one of: 11.0.1, 11.0.2, 10.9.0."},
         {"pointer": "/plan", "detail": "The plan must be one of: small, medium, large."},
-        {"pointer": "/parameters/title", "detail": "Shop title: '' is too short."},
+        {"pointer": "/parameters/title", "detail": "Store title: must have at least 1 character."},
     ]
     full = {"hour_limit": 30, "hour_left": 12, "stores_limit": 100, "stores_left": 0}
     shown = {
         "new": {"form": {"engine": "woocommerce"}},
         "new-here": {
             "form": {"engine": "oscar"},
-            "address": {"before": "http://", "after": ".localhost", "own_port": True},
+            "url_preview": {"prefix": "http://", "suffix": ".localhost", "has_assigned_port": True},
         },
         "new-wrong": {"form": wrong, "errors": errors},
         "new-full": {"form": {"engine": "oscar"}, "quota": full},
         "new-nothing": {"form": {"engine": ""}, "engines": []},
     }
-    address = {"before": "https://", "after": ".shops.example.com", "own_port": False}
-    start = {"engines": both, "idempotency_key": "k", "address": address}
+    url_preview = {
+        "prefix": "https://",
+        "suffix": ".stores.example.com",
+        "has_assigned_port": False,
+    }
+    start = {"engines": both, "idempotency_key": "k", "url_preview": url_preview}
     return {name: Shown("stores/new.html", {**start, **context}) for name, context in shown.items()}
 
 
 def _others() -> dict[str, Shown]:
-    nobody = {"me": None, "csrf": None, "retry_after": None}
-    wrong = [{"pointer": "", "detail": "Email or password is wrong."}]
+    nobody = {"me": None, "csrf": None, "retry_after": None, "is_local": True}
+    wrong = [{"pointer": "", "detail": "The e-mail address or password is wrong."}]
     refused = {
         "status": 409,
         "title": "Not possible in this state",
         "code": "not_ready",
         "detail": "The store is upgrading.",
-        "next": "Look at the store: something has changed there meanwhile.",
+        "next": "Open the store: its state has changed in the meantime.",
     }
     return {
         "login": Shown("login.html", nobody),
         "login-wrong": Shown("login.html", {**nobody, "errors": wrong}),
+        "login-remote": Shown("login.html", {**nobody, "is_local": False}),
         "login-paused": Shown("login.html", {**nobody, "retry_after": 30, "errors": wrong}),
         "error": Shown("error.html", {"error": refused}),
         "error-away": Shown("error.html", {**nobody, "error": {**refused, "status": 503}}),

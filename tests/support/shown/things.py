@@ -13,9 +13,9 @@ from tests.support.platform import ROOT
 
 AT = datetime.fromisoformat("2026-11-20T10:00:00+00:00")
 STORE = "sto_aaaaaaaaaaaaaaaa"
-LONG_NAME = "a-shop-whose-name-takes-all-forty-letter"
+LONG_NAME = "a-store-whose-name-takes-all-forty-chars"
 OWNER = Requester("usr_a", "owner@example.com")
-PIPELINE = Requester("tok_a", "deployment pipeline of the northern shops")
+PIPELINE = Requester("tok_a", "deployment pipeline of the northern stores")
 UP = {"from": "11.0.1", "to": "11.0.2"}
 DOWN = {"from": "11.0.2", "to": "11.0.1", "restore": False, "discard_orders": False, "dump": "op_a"}
 DOWN_WITH_DATA = {**DOWN, "restore": True}
@@ -26,37 +26,44 @@ MESSAGES = {
     "start": "2 of 2 pods are ready",
 }
 CRASHES = Failure(
-    code="shop_crashes",
-    detail="The shop of 11.0.2 ended with exit code 255, three times: PHP Fatal error: Uncaught Error: Call to"
+    code="store_crashes",
+    detail="The store with 11.0.2 ended with exit code 255, three times: PHP Fatal error: Uncaught Error: Call to"
     " undefined function wc_get_container() in /srv/shop/wp-content/plugins/woocommerce/woocommerce.php:43.",
     step="start",
     next="Try the version on a store without customers, or wait for the next one.",
 )
-CRASHED = CRASHES.model_copy(update={"detail": f"{CRASHES.detail} The store is back on 11.0.1."})
+CRASHED = CRASHES.model_copy(
+    update={"detail": f"{CRASHES.detail} The store was rolled back to 11.0.1."}
+)
 CANCELLED = Failure(
     code="cancelled",
-    detail="The upgrade was cancelled before it was complete. The store is back on 11.0.1.",
-    next="Nothing has to be done; upgrade again whenever you like.",
+    detail="The upgrade was cancelled before it was complete. The store was rolled back to 11.0.1.",
+    next="Upgrade again whenever you like.",
 )
 ORDERS = Failure(
     code="orders_would_be_lost",
     detail="3 order(s) came in after the dump of 2026-11-20T10:00:00.000Z and would be lost: 1042 (84.00 EUR,"
     " 2026-11-20T11:02:14Z); 1043 (12.50 EUR, 2026-11-20T11:15:40Z); 1044 (230.00 EUR, 2026-11-20T12:40:02Z).",
     step="orders",
-    next='Repeat with "discard_orders": true, or roll back without restore.',
+    next="Repeat the rollback with “discard_orders”: true, or roll back without restore.",
 )
 STUCK = Failure(
     code="rollback_failed",
-    detail="The shop of 11.0.2 ended with exit code 255, three times. (shop_crashes) The way back failed, too: there is"
+    detail="The store with 11.0.2 ended with exit code 255, three times. (store_crashes) The automatic rollback failed, too: there is"
     " no room for another pod: 0/1 nodes are available: 1 Insufficient memory. (no_room)",
     step="rollback-start",
-    next="Make room on the node. Then retry: it goes back to 11.0.1.",
+    next="Make room on the node. Then retry the rollback to 11.0.1.",
+)
+CREATION_CANCELLED = Failure(
+    code="cancelled",
+    detail="The creation was cancelled before it was complete.",
+    next="Retry to continue from there, or delete the store.",
 )
 NO_ROOM = Failure(
     code="no_room",
-    detail="There is no room for the shop's pod: 0/1 nodes are available: 1 Insufficient memory.",
+    detail="There is no room for the store's pod: 0/1 nodes are available: 1 Insufficient memory.",
     step="start",
-    next="Delete stores that nobody needs, or add a node; then retry.",
+    next="Delete stores that nobody needs, or add a node. Then retry.",
 )
 USES = (
     ResourceUsage("CPU requests", "0.11", "0.2", 0.55),
@@ -100,7 +107,7 @@ def versioned_engine(*, versions: int = 3) -> Engine:
         update={
             "name": "woocommerce",
             "title": "WooCommerce",
-            "summary": "WordPress with WooCommerce: the most used shop there is, with thousands of extensions.",
+            "summary": "WordPress with WooCommerce: the most used store software, with thousands of extensions.",
             "versions": known[:versions],
             "default_version": "11.0.1",
             "kubernetes": oscar.kubernetes.model_copy(update={"plans": plans}),
@@ -123,8 +130,8 @@ def store(state: str, **fields: Any) -> Store:
             "plan": "small",
             "parameters": {"title": "Green Garden", "currency": "EUR"},
             "state": state,
-            "url": "http://green-garden.shops.example.com/",
-            "admin_url": "http://green-garden.shops.example.com/wp-admin/",
+            "url": "http://green-garden.stores.example.com/",
+            "admin_url": "http://green-garden.stores.example.com/wp-admin/",
             "failure": None,
             "created_at": AT,
             "ready_at": AT + timedelta(seconds=13.4),

@@ -1,30 +1,30 @@
-// The page's glue: one websocket whose events refresh fragments (fetched and morphed by htmx), and small comforts.
-// Everything here is optional: without it the pages work by links, forms and reloads.
+// Live updates and small conveniences: events from one websocket refresh fragments, which htmx fetches and morphs.
+// All of it is optional: without scripts the pages work with links, forms and reloads.
 
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// ---- Fragments: at most one fetch per target in 150 ms, never two at once, and none lost ----
+// Fragments: at most one fetch per target in 150 ms, never two at once. A request during a fetch causes one more.
 
 const COALESCE_MS = 150;
-const pending = new Map();
+const refreshes = new Map();
 
-function refresh(target) {
-  const state = pending.get(target) ?? { running: false, again: false };
-  pending.set(target, state);
-  state.again = true;
-  if (!state.running) drain(target, state);
+function refreshFragment(target) {
+  const state = refreshes.get(target) ?? { isRunning: false, isRequested: false };
+  refreshes.set(target, state);
+  state.isRequested = true;
+  if (!state.isRunning) runRefreshes(target, state);
 }
 
-async function drain(target, state) {
-  state.running = true;
-  while (state.again) {
+async function runRefreshes(target, state) {
+  state.isRunning = true;
+  while (state.isRequested) {
     await sleep(COALESCE_MS);
-    state.again = false;
+    state.isRequested = false;
     await fetchFragment(target);
   }
-  state.running = false;
+  state.isRunning = false;
 }
 
 async function fetchFragment(target) {
@@ -33,62 +33,62 @@ async function fetchFragment(target) {
   const path = target === "live" ? element.dataset.fragment : `/stores/table${location.search}`;
   try {
     const response = await fetch(path, { headers: { "HX-Request": "true" }, signal: AbortSignal.timeout(10_000) });
-    if (response.status === 401 || response.redirected) return signIn();
+    if (response.status === 401 || response.redirected) return redirectToSignIn();
     if (!response.ok) return;
-    const known = new Set(rows().map((row) => row.id));
+    const knownIds = new Set(listRows().map((row) => row.id));
     await htmx.swap({ sourceElement: element, target: element, text: await response.text(), swap: "outerMorph" });
     if (target === "stores-table") {
-      for (const row of rows()) if (!known.has(row.id)) row.classList.add("animate-fresh");
+      for (const row of listRows()) if (!knownIds.has(row.id)) row.classList.add("animate-fresh");
     }
   } catch {
-    // The server is away; the next event or reconnect asks again.
+    // The server is unreachable. The next event or reconnect requests the fragment again.
   }
 }
 
-const rows = () => [...document.querySelectorAll("#stores-table [data-store-id]")];
+const listRows = () => [...document.querySelectorAll("#stores-table [data-store-id]")];
 
-// ---- The websocket: replay from the number that the page was drawn at, then live ----
+// The websocket: a replay of the events after the sequence number in the page, then live events.
 
-const RETRY_MS = [500, 5000];
-const BANNER_MS = 2000;
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 5000;
+const BANNER_DELAY_MS = 2000;
 let lastSeq = root.dataset.seq ? Number(root.dataset.seq) : null;
 let socket = null;
 let attempts = 0;
 let bannerTimer = 0;
-let leaving = false;
+let isLeaving = false;
 
-function connect() {
+function connectWebsocket() {
   const [port, path] = document.querySelector('meta[name="storefleet-live"]').content.split(" ");
   const host = port ? `${location.hostname}:${port}` : location.host;
   const after = lastSeq === null ? "" : `?after=${lastSeq}`;
-  mark("connecting");
+  setLiveState("connecting");
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${host}${path}${after}`);
-  socket.addEventListener("open", opened);
-  socket.addEventListener("message", (message) => receive(JSON.parse(message.data)));
-  socket.addEventListener("close", closed);
+  socket.addEventListener("open", handleOpen);
+  socket.addEventListener("message", (message) => handleFrame(JSON.parse(message.data)));
+  socket.addEventListener("close", handleClose);
 }
 
-function opened() {
-  mark("open");
-  // What was drawn before the cut may be older than the replay knows: one look at the truth.
+function handleOpen() {
+  setLiveState("open");
+  // The page may be older than the replay reaches back, so it is refreshed once after a reconnect.
   if (attempts > 0) refreshAll();
   attempts = 0;
 }
 
-async function closed(event) {
-  mark("closed");
-  if (leaving) return;
-  if (event.code === 4401) return signIn();
-  const [least, most] = RETRY_MS;
-  const delay = Math.min(most, least * 2 ** attempts) * (0.5 + Math.random() / 2);
+async function handleClose(event) {
+  setLiveState("closed");
+  if (isLeaving) return;
+  if (event.code === 4401) return redirectToSignIn();
+  const delay = Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** attempts) * (0.5 + Math.random() / 2);
   attempts += 1;
-  await sleep(Math.max(least, delay));
-  // The gateway may well answer while the event service is away.
+  await sleep(Math.max(MIN_RETRY_MS, delay));
+  // The gateway may be available while the notifier is not.
   if (attempts > 2 && !document.hidden) refreshAll();
-  if (!leaving) connect();
+  if (!isLeaving) connectWebsocket();
 }
 
-function receive(frame) {
+function handleFrame(frame) {
   if (typeof frame.seq !== "number") return;
   if (frame.type === "reset") {
     lastSeq = frame.seq;
@@ -97,61 +97,64 @@ function receive(frame) {
     return;
   } else {
     lastSeq = frame.seq;
-    apply(frame);
+    applyEvent(frame);
   }
   root.dataset.lastSeq = lastSeq;
   document.dispatchEvent(new CustomEvent("storefleet:event", { detail: frame }));
 }
 
-function apply(frame) {
+function applyEvent(frame) {
   const store = { ...frame.data?.store, id: frame.store_id };
-  if (byId("live")?.dataset.storeId === store.id) refresh("live");
-  if (byId("stores-table")) applyToList(frame, store);
+  if (byId("live")?.dataset.storeId === store.id) refreshFragment("live");
+  if (byId("stores-table")) updateList(frame, store);
   const { kind, error } = frame.data?.operation ?? {};
-  if (frame.type === "store.ready" && kind === "create") toast("ready", store, "is ready");
-  if (frame.type === "store.ready" && error) toast("failed", store, "was not changed");
-  if (frame.type === "store.failed") toast("failed", store, "failed");
-  if (frame.type === "store.upgraded") toast("ready", store, `is on ${store.engine_version}`);
+  if (frame.type === "store.ready" && kind === "create") showToast("ready", store, "is ready");
+  if (frame.type === "store.ready" && error) showToast("failed", store, "was not changed");
+  if (frame.type === "store.failed") {
+    if (store.failure?.code === "cancelled") showToast("cancelled", store, "was cancelled");
+    else showToast("failed", store, "failed");
+  }
+  if (frame.type === "store.upgraded") showToast("ready", store, `was upgraded to ${store.engine_version}`);
   if (frame.type === "store.rolled_back") {
-    toast(error ? "failed" : "ready", store, error ? `could not be upgraded and is back on ${store.engine_version}` : `is back on ${store.engine_version}`);
+    showToast(error ? "failed" : "ready", store, error ? `could not be upgraded. It was rolled back to ${store.engine_version}` : `was rolled back to ${store.engine_version}`);
   }
 }
 
-function applyToList(frame, store) {
+function updateList(frame, store) {
   const { firstPage, q, state } = byId("stores-table").dataset;
-  const shown = byId(`row-${store.id}`) !== null;
-  if (shown || (firstPage === "true" && !q && !state)) return refresh("stores-table");
+  const isShown = byId(`row-${store.id}`) !== null;
+  if (isShown || (firstPage === "true" && !q && !state)) return refreshFragment("stores-table");
   const matches = (!q || store.name?.includes(q)) && (!state || store.state === state);
-  if (matches && (state || frame.type === "store.requested")) announce(store.id);
+  if (matches && (state || frame.type === "store.requested")) showNewStore(store.id);
 }
 
-const announced = new Set();
+const newStoreIds = new Set();
 
-function announce(id) {
-  announced.add(id);
+function showNewStore(id) {
+  newStoreIds.add(id);
   const note = byId("new-stores");
-  note.dataset.count = announced.size;
+  note.dataset.count = newStoreIds.size;
   const link = Object.assign(document.createElement("a"), { className: "btn btn-plain btn-sm" });
   const here = new URL(location.href);
   here.searchParams.delete("starting_after");
   link.href = here.pathname + here.search;
-  link.textContent = `${announced.size} new – show`;
+  link.textContent = `Show ${newStoreIds.size} new`;
   note.replaceChildren(link);
 }
 
 function refreshAll() {
-  refresh("live");
-  refresh("stores-table");
+  refreshFragment("live");
+  refreshFragment("stores-table");
 }
 
-function mark(state) {
+function setLiveState(state) {
   root.dataset.live = state;
   if (state === "open") {
     clearTimeout(bannerTimer);
     bannerTimer = 0;
     byId("conn")?.replaceChildren();
   } else if (state === "closed" && !bannerTimer) {
-    bannerTimer = setTimeout(showBanner, BANNER_MS);
+    bannerTimer = setTimeout(showBanner, BANNER_DELAY_MS);
   }
 }
 
@@ -159,18 +162,16 @@ function showBanner() {
   const note = document.createElement("p");
   note.className =
     "absolute mt-2 inline-flex animate-pop items-center gap-2 rounded-full border border-base-300 bg-base-100 px-3.5 py-1.5 text-sm shadow-md";
-  note.append(icon("loader-circle", "size-4 animate-spin text-warning"), "Reconnecting…");
+  note.append(createIcon("loader-circle", "size-4 animate-spin text-warning"), "Reconnecting…");
   byId("conn")?.replaceChildren(note);
 }
 
-function signIn() {
-  leaving = true;
+function redirectToSignIn() {
+  isLeaving = true;
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
-// ---- Toasts ----
-
-function icon(name, classes) {
+function createIcon(name, classes) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
   use.setAttribute("href", `${document.body.dataset.icons}#${name}`);
@@ -180,7 +181,13 @@ function icon(name, classes) {
   return svg;
 }
 
-function toast(kind, store, words) {
+const TOAST_ICONS = {
+  ready: ["circle-check", "text-success"],
+  cancelled: ["ban", "text-muted"],
+  failed: ["circle-alert", "text-error"],
+};
+
+function showToast(kind, store, message) {
   const box = byId("toasts");
   const item = document.createElement("div");
   item.className =
@@ -188,7 +195,7 @@ function toast(kind, store, words) {
   item.dataset.toast = kind;
   const text = document.createElement("p");
   text.className = "min-w-0 flex-1 break-words";
-  text.textContent = store ? `${store.name} ${words} ` : words;
+  text.textContent = store ? `${store.name} ${message} ` : message;
   if (store && byId("live")?.dataset.storeId !== store.id) {
     const link = Object.assign(document.createElement("a"), { className: "link-text", textContent: "Show" });
     link.href = `/stores/${encodeURIComponent(store.id)}`;
@@ -198,87 +205,84 @@ function toast(kind, store, words) {
   close.className = "btn btn-ghost btn-square btn-xs text-muted";
   close.type = "button";
   close.setAttribute("aria-label", "Dismiss");
-  close.append(icon("x", "size-4"));
+  close.append(createIcon("x", "size-4"));
   close.addEventListener("click", () => item.remove());
-  const good = kind === "ready" || kind === "done";
-  item.append(icon(good ? "circle-check" : "circle-alert", `size-5 ${good ? "text-success" : "text-error"}`), text, close);
+  const [name, color] = TOAST_ICONS[kind];
+  item.append(createIcon(name, `size-5 ${color}`), text, close);
   box.append(item);
   while (box.children.length > 3) box.firstElementChild.remove();
   const expire = () => (item.matches(":hover, :focus-within") ? setTimeout(expire, 2000) : item.remove());
   setTimeout(expire, 7000);
 }
 
-// ---- Times ----
-
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const relativeFormat = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 
-function ago(time) {
+function formatRelativeTime(time) {
   const seconds = (Date.parse(time) - Date.now()) / 1000;
   for (const [unit, size] of UNITS) {
-    if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return relativeFormat.format(Math.trunc(seconds / size), unit);
   }
   return "just now";
 }
 
-function elapsed(time) {
+function formatElapsed(time) {
   const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(time)) / 1000));
   return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-function write(element, text) {
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function tick() {
-  for (const time of document.querySelectorAll("time[data-relative]")) write(time, ago(time.dateTime));
-  for (const span of document.querySelectorAll("[data-since]")) write(span, elapsed(span.dataset.since));
+function updateTimes() {
+  for (const time of document.querySelectorAll("time[data-relative]")) setText(time, formatRelativeTime(time.dateTime));
+  for (const span of document.querySelectorAll("[data-since]")) setText(span, formatElapsed(span.dataset.since));
 }
 
-// ---- What has to be done again after each swap ----
+// State of the page around a swap of htmx.
+let isLogAtEnd = true;
+let swapSource = null;
 
-let logsAtEnd = true;
-let asker = null;
-
-function settle() {
-  tick();
+function updatePage() {
+  updateTimes();
   const live = byId("live");
   if (live) document.title = live.dataset.title;
   const logs = byId("log-lines");
-  if (logs && logsAtEnd) logs.scrollTop = logs.scrollHeight;
+  if (logs && isLogAtEnd) logs.scrollTop = logs.scrollHeight;
 }
 
 document.addEventListener("htmx:before:swap", (event) => {
-  asker = event.detail.ctx.sourceElement;
-  // htmx focuses every [autofocus] again after each swap; only what the swap brings may ask for it.
+  swapSource = event.detail.ctx.sourceElement;
+  // htmx focuses every [autofocus] after each swap; only elements that the swap brings in may take the focus.
   for (const element of document.querySelectorAll("[autofocus]")) element.removeAttribute("autofocus");
   const logs = byId("log-lines");
-  logsAtEnd = !logs || logs.scrollHeight - logs.scrollTop - logs.clientHeight < 24;
+  isLogAtEnd = !logs || logs.scrollHeight - logs.scrollTop - logs.clientHeight < 24;
 });
 document.addEventListener("htmx:after:swap", () => {
-  settle();
-  // A form that did its work is gone, and the focus with it: on to the top of what came instead.
-  if (asker && !asker.isConnected && document.activeElement === document.body) byId("title")?.focus();
+  updatePage();
+  // A submitted form is replaced and loses the focus; move it to the title.
+  if (swapSource && !swapSource.isConnected && document.activeElement === document.body) byId("title")?.focus();
 });
 
-// Our pages answer 422 with the form; any other refusal must not replace what is on the screen.
+// Pages answer 422 with the form and its errors; any other error response must not replace the content.
 document.addEventListener("htmx:before:response", (event) => {
   const { raw, status } = event.detail.ctx.response;
-  if (status === 401 || new URL(raw.url).pathname === "/login") signIn();
+  if (status === 401 || new URL(raw.url).pathname === "/login") redirectToSignIn();
   else if (status < 400 || status === 422) return;
-  else refused(raw);
+  else showProblem(raw);
   event.preventDefault();
 });
 
-// What was refused, why, and what to do: a problem (RFC 9457) says the first two. What the page shows may be old.
-async function refused(response) {
-  const { detail = "That did not work.", code } = await response.json().catch(() => ({}));
-  const next = { 409: "", 429: "Try again in a while." }[response.status] ?? (response.status < 500 ? "Reload the page and try again." : "Nothing is lost. Try again in a few seconds.");
-  toast("failed", null, [detail, next, code && `(${code})`].filter(Boolean).join(" "));
-  refresh("live");
+// What happened, why, and what to do; the problem document (RFC 9457) has the first two. The page may be stale.
+async function showProblem(response) {
+  const { detail = "The request failed.", code } = await response.json().catch(() => ({}));
+  const next = { 409: "", 429: "Try again later." }[response.status] ?? (response.status < 500 ? "Reload the page and try again." : "Your data is safe. Try again in a few seconds.");
+  showToast("failed", null, [detail, next, code && `(${code})`].filter(Boolean).join(" "));
+  refreshFragment("live");
 }
 document.addEventListener("htmx:error", (event) => {
-  if (event.detail.ctx) toast("failed", null, "The server cannot be reached. Try again in a moment.");
+  if (event.detail.ctx) showToast("failed", null, "Can't reach the server. Try again in a moment.");
 });
 document.addEventListener("htmx:config:request", (event) => {
   const { method, body } = event.detail.ctx.request;
@@ -286,31 +290,31 @@ document.addEventListener("htmx:config:request", (event) => {
   for (const [key, value] of [...body.entries()]) if (value === "") body.delete(key);
 });
 
-// ---- Comforts, all by delegation, so that swapped content needs no wiring ----
+// The listeners below are on the document, so that swapped content needs no listeners of its own.
 
-async function copy(button) {
+async function copyText(button) {
   try {
     await navigator.clipboard.writeText(button.dataset.copy);
   } catch {
-    return toast("failed", null, "The browser does not let this page copy.");
+    return showToast("failed", null, "The browser blocked copying.");
   }
   const use = button.querySelector("use");
-  const before = use.getAttribute("href");
-  if (before.endsWith("#check")) return;
-  use.setAttribute("href", before.replace("#copy", "#check"));
+  const iconBefore = use.getAttribute("href");
+  if (iconBefore.endsWith("#check")) return;
+  use.setAttribute("href", iconBefore.replace("#copy", "#check"));
   byId("copied").textContent = "Copied";
   await sleep(1500);
-  use.setAttribute("href", before);
+  use.setAttribute("href", iconBefore);
   byId("copied").textContent = "";
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-copy], [data-reveal], [data-open]");
-  if (button?.dataset.copy) copy(button);
+  if (button?.dataset.copy) copyText(button);
   if (button?.dataset.reveal) {
-    const shown = button.getAttribute("aria-pressed") !== "true";
-    byId(button.dataset.reveal).type = shown ? "text" : "password";
-    button.setAttribute("aria-pressed", String(shown));
+    const isVisible = button.getAttribute("aria-pressed") !== "true";
+    byId(button.dataset.reveal).type = isVisible ? "text" : "password";
+    button.setAttribute("aria-pressed", String(isVisible));
   }
   if (button?.dataset.open) {
     event.preventDefault();
@@ -331,20 +335,20 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 addEventListener("pagehide", () => {
-  leaving = true;
+  isLeaving = true;
   socket?.close();
 });
 
 document.addEventListener("input", ({ target }) => {
   if (!target.matches("[data-name-field]")) return;
-  const tidy = target.value.toLowerCase().replace(/[\s_]/g, "-");
-  if (tidy !== target.value) {
-    const at = target.selectionStart;
-    target.value = tidy;
-    target.setSelectionRange(at, at);
+  const name = target.value.toLowerCase().replace(/[\s_]/g, "-");
+  if (name !== target.value) {
+    const position = target.selectionStart;
+    target.value = name;
+    target.setSelectionRange(position, position);
   }
   const preview = document.querySelector("[data-name-preview]");
-  write(preview, `${preview.dataset.before}${tidy || target.placeholder}${preview.dataset.after}`);
+  setText(preview, `${preview.dataset.before}${name || target.placeholder}${preview.dataset.after}`);
 });
 
 for (const field of document.querySelectorAll("[data-theme-switch]")) {
@@ -360,16 +364,16 @@ for (const field of document.querySelectorAll("[data-theme-switch]")) {
 for (const countdown of document.querySelectorAll("[data-countdown]")) {
   const until = Date.now() + Number(countdown.dataset.countdown) * 1000;
   const button = document.querySelector("[data-countdown-lock]");
-  const step = () => {
+  const update = () => {
     const left = Math.ceil((until - Date.now()) / 1000);
     button.disabled = left > 0;
-    write(countdown, left > 0 ? `${left} s` : "a moment");
-    if (left > 0) setTimeout(step, 250);
-    else write(countdown.closest("p"), "You can try again now.");
+    setText(countdown, left > 0 ? `${left} s` : "a moment");
+    if (left > 0) setTimeout(update, 250);
+    else setText(countdown.closest("p"), "You can try again now.");
   };
-  step();
+  update();
 }
 
-settle();
-setInterval(tick, 1000);
-if (document.querySelector('meta[name="storefleet-live"]')) connect();
+updatePage();
+setInterval(updateTimes, 1000);
+if (document.querySelector('meta[name="storefleet-live"]')) connectWebsocket();

@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a chosen theme never flashes; "system" leaves the choice to the stylesheet.
+// Runs before the first paint, so that the page does not flash in the other theme. "system" is left to the stylesheet.
 (() => {
   const root = document.documentElement;
   root.dataset.script = "";
@@ -6,6 +6,6 @@
     const theme = localStorage.getItem("storefleet-theme");
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   } catch {
-    // Storage is closed to us: the system's theme it is.
+    // The browser blocks the storage: use the system theme.
   }
 })();
