@@ -79,7 +79,7 @@ async def _buy(shop: Page, url: str) -> str:
 
 async def _find_order(admin: Page, page: Page, order: str) -> None:
     """Sign in with the admin credentials that the dashboard reveals, and open the order."""
-    await page.get_by_role("button", name="Reveal admin sign-in").click()
+    await page.get_by_role("button", name="Reveal credentials").click()
     username = await page.inner_text("#credential-username")
     password = await page.inner_text("#credential-password")
     await admin.goto(str(await page.get_attribute("#credential-admin", "href")))

@@ -134,7 +134,7 @@ async def test_wrong_sign_ins_look_all_the_same(platform: World) -> None:
         ({"name": "no"}, "The name must have 3 to 40 characters."),
         ({"name": "admin"}, "The name is reserved; choose another name."),
         ({"name": "taken"}, "The name is taken."),
-        ({"name": "fine", "engine": "none"}, "The kind of shop must be one of: shop."),
+        ({"name": "fine", "engine": "none"}, "The engine must be one of: shop."),
         ({"name": "fine", "parameters.shop.products": "many"}, "is not of type"),
         ({"name": "fine", "parameters.shop.products": "51"}, "greater than the maximum"),
         ({"name": "fine", "parameters.shop.discount": "inf"}, ""),

@@ -64,7 +64,7 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
     assert (store["engine_version"], store["plan"]) == ("1.9.0", "small")
     shown = (await page_of(browser, store)).text
     for text in (
-        "Create with 1.9.0, plan small",
+        "Creation with 1.9.0, plan small",
         "The previous version.",
         'id="plan-title">Small<',
         "2.1.0",
@@ -114,7 +114,7 @@ async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehea
     page = await changed(atelier, browser, store, "rollback")
     assert 'id="current-version">2.0.0<' in page.text
     assert "Rolled back to 2.0.0 in" in page.text
-    assert "Roll back 2.1.0 → 2.0.0, program only" in page.text
+    assert "Rollback 2.1.0 → 2.0.0, software only" in page.text
     assert f'action="/stores/{store["id"]}/rollback"' not in page.text
     assert rehearsal.runs == ["dump", "release", "start", "verify", "release", "start", "verify"]
 
@@ -129,10 +129,10 @@ async def test_an_upgrade_that_does_not_come_up_says_why(
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.0.0<' in page.text
     for text in (
-        "The upgrade to 2.1.0 did not work",
+        "The upgrade to 2.1.0 failed",
         "exit code 255",
         "The store is back on 2.0.0.",
-        "Went back to",
+        "Rolled back to",
     ):
         assert text in page.text
     for text in (
@@ -154,10 +154,10 @@ async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal:
     await gate.waited_for()
     page = (await browser.get(address)).text
     for text in (
-        "Going back to 2.0.0",
-        "Version 2.1.0 did not come up",
+        "Rolling back to 2.0.0",
+        "Version 2.1.0 did not start",
         "exit code 255",
-        "Nothing to do right now",
+        "need to do anything now",
     ):
         assert text in page
     assert 'data-store-state="rolling_back"' in page
@@ -195,11 +195,7 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     page = await changed(atelier, browser, store, "rollback", restore="true")
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.1.0<' in page.text
-    for text in (
-        "Orders would be lost: nothing was changed",
-        "1042 (84.00)",
-        "orders_would_be_lost",
-    ):
+    for text in ("Not rolled back: orders would be lost", "1042 (84.00)", "orders_would_be_lost"):
         assert text in page.text
     choices = [
         form for form in forms(page.text) if form.action == f"/stores/{store['id']}/rollback"
@@ -211,7 +207,7 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     await atelier.api.ended((await atelier.api.get("/operations")).body["data"][0]["id"])
     page = await page_of(browser, store)
     assert 'id="current-version">2.0.0<' in page.text
-    assert "Roll back 2.1.0 → 2.0.0, with the saved database" in page.text
+    assert "Rollback 2.1.0 → 2.0.0, software and database" in page.text
     assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "verify"]
 
 
@@ -224,7 +220,7 @@ async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehe
     await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
     await gate.waited_for()
     page = await browser.get(address)
-    assert "The shop stays open." in page.text
+    assert "The store stays online." in page.text
     operation = (await atelier.api.get("/operations")).body["data"][0]
     answer = await browser.submit(page.text, f"/operations/{operation['id']}/cancel")
     assert answer.status == 303
@@ -237,8 +233,8 @@ async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehe
 @pytest.mark.parametrize(
     ("what", "fields", "code", "says"),
     [
-        ("upgrade", {"version": "9"}, "invalid", "It must be one of: 2.0.0, 2.1.0, 1.9.0."),
-        ("upgrade", {}, "invalid", "It must be one of"),
+        ("upgrade", {"version": "9"}, "invalid", "The version must be one of: 2.0.0, 2.1.0, 1.9.0."),
+        ("upgrade", {}, "invalid", "The version must be one of"),
         ("upgrade", {"version": "2.0.0"}, "already_there", "choose another one"),
         ("rollback", {}, "nothing_to_roll_back", "upgrade it to the version that you want"),
     ],
@@ -284,7 +280,7 @@ async def test_where_versions_stay_the_page_says_so(
     store = await world.api.ready("fixed")
     browser = await world.signed_in()
     page = await page_of(browser, store)
-    assert "Here a store keeps the version that it was made with." in page.text
+    assert "available in local mode" in page.text
     assert f'action="/stores/{store["id"]}/upgrade"' not in page.text
     csrf = forms(page.text)[0].fields["csrf_token"]
     answer = await browser.post(
@@ -308,8 +304,8 @@ async def test_the_page_is_of_use_without_the_usage(
 
     monkeypatch.setattr(SimulatedRuntime, "usage", away)
     page = (await page_of(browser, store)).text
-    assert "It cannot be read at the moment. The cluster does not answer." in page
-    assert "Reveal admin sign-in" in page
+    assert "Usage is unavailable. The cluster does not answer." in page
+    assert "Reveal credentials" in page
 
 
 async def test_a_long_history_has_pages(atelier: World) -> None:
@@ -320,12 +316,12 @@ async def test_a_long_history_has_pages(atelier: World) -> None:
         await atelier.api.ended(accepted.body["operation"]["id"])
     browser = await atelier.signed_in()
     first = await page_of(browser, store)
-    assert "Create with" not in first.text
+    assert "Creation with" not in first.text
     oldest = (await atelier.api.get(f"/stores/{store['id']}/history?limit=10")).body["data"][-1][
         "operation_id"
     ]
     second = await browser.get(f"/stores/{store['id']}?history={oldest}")
     assert f'href="/stores/{store["id"]}?history={oldest}#history"' in first.text
-    assert "Create with 2.0.0, plan medium" in second.text
+    assert "Creation with 2.0.0, plan medium" in second.text
     assert f'data-fragment="/stores/{store["id"]}/live?history={oldest}"' in second.text
     assert (await browser.get(f"/stores/{store['id']}?history=x")).status == 422
