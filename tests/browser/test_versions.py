@@ -113,9 +113,15 @@ async def test_automatic_rollback_updates_open_page_without_reload(
     await opened.click("#upgrade > summary")
     await opened.click("#start-upgrade")
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "rolling_back")
-    await expect(opened.locator("#automatic-rollback")).to_contain_text("Version 2.1.0 did not start")
-    await expect(opened.locator("#automatic-rollback")).to_contain_text("The shop ended with exit code 255.")
-    await expect(opened.locator("#automatic-rollback")).to_contain_text("rolls back to 2.0.0 automatically")
+    await expect(opened.locator("#automatic-rollback")).to_contain_text(
+        "Version 2.1.0 did not start"
+    )
+    await expect(opened.locator("#automatic-rollback")).to_contain_text(
+        "The shop ended with exit code 255."
+    )
+    await expect(opened.locator("#automatic-rollback")).to_contain_text(
+        "rolls back to 2.0.0 automatically"
+    )
     await expect(opened.locator("#step-start")).to_have_attribute("data-step-state", "failed")
     await expect(opened.locator("#step-verify")).to_have_attribute("data-step-state", "skipped")
     await expect(opened.locator("#cancel")).to_have_count(0)

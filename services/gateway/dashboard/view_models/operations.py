@@ -37,10 +37,10 @@ def _list_lost_orders(error: Failure | None) -> dict[str, Any] | None:
     if error is None or error.code != "orders_would_be_lost":
         return None
     before, separator, listed = error.detail.partition(" lost: ")
-    items = listed.removesuffix(".").split("; ")
-    if len(items) < 2:
+    orders = listed.removesuffix(".").split("; ")
+    if len(orders) < 2:
         return None
-    return {"intro": f"{before}{separator}".strip(), "items": items}
+    return {"intro": f"{before}{separator}".strip(), "orders": orders}
 
 
 def _is_rollback_step(step: Step) -> bool:
