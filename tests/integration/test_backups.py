@@ -117,7 +117,7 @@ async def test_what_cannot_be_put_back_changes_nothing(world: World, tmp_path: P
         with pytest.raises(DeploymentError, match=name):
             await restore_backup(url_of(world), tmp_path, name)
         assert (await world.api.get("/stores/still-here")).status == 200
-    with pytest.raises(DeploymentError, match="there is storefleet-"):
+    with pytest.raises(DeploymentError, match="Existing: storefleet-"):
         await restore_backup(url_of(world), tmp_path, "storefleet-20000101T000000Z.dump")
     assert (await world.api.get("/stores/still-here")).status == 200
 

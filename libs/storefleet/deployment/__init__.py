@@ -1,4 +1,5 @@
-"""What a deployment runs besides the four services: its servers, its secrets, its set-up.
+"""What a deployment needs besides the four services: servers, secrets, set-up, checks, backups.
 
-The pods of `charts/platform` and the containers of `docker-compose.yml` call it by `storefleet platform …`.
+The pods of `charts/platform` and the containers of `docker-compose.yml` run it with
+`storefleet platform …`.
 """

@@ -1,6 +1,7 @@
-"""Backups of the platform's database: written whole or not at all, the newest ones kept, put back in one transaction.
+"""Back up and restore the platform's own database: tenants, stores, operations, event history.
 
-They hold the platform's own truth: tenants, stores, operations, history. What is in a shop is in its own database.
+A backup file is complete or does not exist; a restore is one transaction. The data of a store is
+in the store's own database and is not part of it.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ log = logs.get_logger(__name__)
 
 LATEST_NAME = "latest"
 TIMEOUT_S = 3600.0
-#: Numbers of events that may have been told since the backup; new ones begin behind them, since none is given twice.
+#: Event numbers reserved for events published since the backup: no number is assigned twice.
 SEQ_GAP = 1_000_000
 _NAME_PATTERN = re.compile(r"storefleet-(\d{8}T\d{6}Z)\.dump")
 _UNFINISHED_SUFFIX = ".part"
@@ -32,11 +33,12 @@ CREATE SCHEMA public;
 """
 _SQL_AFTER = f"""
 UPDATE public.relay SET owner = NULL, lease_until = NULL, last_seq = last_seq + {SEQ_GAP};
-"""  # noqa: S608  a number of our own
+"""  # noqa: S608  the number is a constant
+_SQL_FAILURE = "\nSELECT 'the dump is incomplete'::integer;\n"
 
 
 class Backup(NamedTuple):
-    """A file in the folder of backups."""
+    """A backup file: its name and size."""
 
     name: str
     size_bytes: int
@@ -45,7 +47,20 @@ class Backup(NamedTuple):
 async def create_backup(
     database_url: str, folder: Path, *, keep_count: int, now: datetime | None = None
 ) -> Backup:
-    """Dump the database to the folder, see that the dump can be read, and let older ones than the newest `keep` go."""
+    """Dump the database to a folder, verify the dump, and delete the oldest backups.
+
+    Args:
+        database_url: The platform's database.
+        folder: The folder of the backups; it is created if missing.
+        keep_count: The number of backups to keep.
+        now: The time for the file's name; None is the current time.
+
+    Returns:
+        The new backup.
+
+    Raises:
+        DeploymentError: `pg_dump` or the verification failed.
+    """
     folder = _prepare_folder(folder)
     name = f"storefleet-{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}.dump"
     part = folder / f"{name}{_UNFINISHED_SUFFIX}"
@@ -57,47 +72,59 @@ async def create_backup(
         _finish_file(part, folder / name)
     finally:
         part.unlink(missing_ok=True)
-    size = (folder / name).stat().st_size
-    log.info("backed_up", backup=name, bytes=size)
+    size_bytes = (folder / name).stat().st_size
+    log.info("backup_created", backup=name, size_bytes=size_bytes)
     _delete_old_backups(folder, keep_count)
-    return Backup(name, size)
+    return Backup(name, size_bytes)
 
 
 def _prepare_folder(folder: Path) -> Path:
-    """The folder, without what was stopped in the middle."""
+    """Create the folder and delete what an interrupted backup left."""
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"storefleet-*{_UNFINISHED_SUFFIX}"):
-        left.unlink(missing_ok=True)
+    for unfinished in folder.glob(f"storefleet-*{_UNFINISHED_SUFFIX}"):
+        unfinished.unlink(missing_ok=True)
     return folder
 
 
 def list_backups(folder: Path) -> list[Backup]:
-    """The newest one first."""
-    found = [
+    """List the backups of a folder, newest first."""
+    files = [
         path for path in folder.glob("storefleet-*.dump") if _NAME_PATTERN.fullmatch(path.name)
     ]
-    return [Backup(path.name, path.stat().st_size) for path in sorted(found, reverse=True)]
+    return [Backup(path.name, path.stat().st_size) for path in sorted(files, reverse=True)]
 
 
 async def restore_backup(database_url: str, folder: Path, name: str) -> Backup:
-    """Put a backup in the place of all that the database holds; nothing changes when any of it fails."""
+    """Replace the content of the database with a backup, in one transaction.
+
+    Args:
+        database_url: The platform's database; no service may use it meanwhile.
+        folder: The folder of the backups.
+        name: The file name, or `latest`.
+
+    Returns:
+        The backup that was restored.
+
+    Raises:
+        DeploymentError: There is no such backup, or it cannot be restored; nothing was changed.
+    """
     backup = _find_backup(folder, name)
     await _replace_database(database_url, folder / backup.name)
-    log.info("restored", backup=backup.name, bytes=backup.size_bytes)
+    log.info("backup_restored", backup=backup.name, size_bytes=backup.size_bytes)
     return backup
 
 
 def _find_backup(folder: Path, name: str) -> Backup:
-    known = list_backups(folder)
-    found = next((each for each in known if name in (LATEST_NAME, each.name)), None)
+    backups = list_backups(folder)
+    found = next((backup for backup in backups if name in (LATEST_NAME, backup.name)), None)
     if found is None:
-        there = ", ".join(each.name for each in known[:5]) or "none at all"
-        raise DeploymentError(f"There is no backup {name} in {folder}; there is {there}.")
+        existing = ", ".join(backup.name for backup in backups[:5]) or "none"
+        raise DeploymentError(f"There is no backup {name} in {folder}. Existing: {existing}.")
     return found
 
 
 async def _replace_database(database_url: str, file: Path) -> None:
-    """The dump as statements, between ours, to one psql in one transaction."""
+    """Pipe the dump as SQL, between our own statements, to one psql in one transaction."""
     reader = await _start_program(
         "pg_restore",
         None,
@@ -111,12 +138,12 @@ async def _replace_database(database_url: str, file: Path) -> None:
     writer = await _start_program("psql", database_url, *arguments, stdin=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            (_, read_words), (_, written_words), _ = await asyncio.gather(
+            (_, reader_error), (_, writer_error), _ = await asyncio.gather(
                 _wait_for_exit(reader), _wait_for_exit(writer), _copy_dump(reader, writer)
             )
     except TimeoutError:
         raise DeploymentError(
-            f"The restore of {file.name} does not end; nothing was changed."
+            f"The restore of {file.name} did not end within {TIMEOUT_S:.0f} s; nothing was changed."
         ) from None
     finally:
         for process in (reader, writer):
@@ -124,51 +151,54 @@ async def _replace_database(database_url: str, file: Path) -> None:
                 process.kill()
     if reader.returncode or writer.returncode:
         raise DeploymentError(
-            f"The backup {file.name} could not be put back: {read_words or written_words}"
+            f"The backup {file.name} cannot be restored; nothing was changed: "
+            f"{reader_error or writer_error}"
         )
 
 
 async def _copy_dump(
     reader: asyncio.subprocess.Process, writer: asyncio.subprocess.Process
 ) -> None:
-    """A dump that ends too early is not committed: psql hears of the end only when the reader ended well."""
+    """Copy the dump to psql; make the transaction fail if the reader ended with an error.
+
+    psql commits at the end of its input, so a dump that ends too early would be committed.
+    """
     if reader.stdout is None or writer.stdin is None:
         raise RuntimeError("both ends are pipes")
-    with suppress(BrokenPipeError, ConnectionResetError):  # psql's own words say why it went
+    with suppress(BrokenPipeError, ConnectionResetError):  # psql's own message has the cause
         writer.stdin.write(_SQL_BEFORE.encode())
         while part := await reader.stdout.read(1 << 16):
             writer.stdin.write(part)
             await writer.stdin.drain()
-        whole = await reader.wait() == 0
-        writer.stdin.write(
-            (_SQL_AFTER if whole else "\nSELECT 'the dump is not whole'::integer;\n").encode()
-        )
+        is_complete = await reader.wait() == 0
+        writer.stdin.write((_SQL_AFTER if is_complete else _SQL_FAILURE).encode())
         await writer.stdin.drain()
         writer.stdin.close()
 
 
 async def _wait_for_exit(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    words = b""
+    """Return the exit status and the first lines of the last 2000 bytes of standard error."""
+    tail = b""
     if process.stderr is not None:
         while part := await process.stderr.read(4096):
-            words = (words + part)[-2000:]
-    code = await process.wait()
-    lines = [line for line in words.decode(errors="replace").splitlines() if line.strip()]
-    return code, " ".join(lines[:3])[:1000]
+            tail = (tail + part)[-2000:]
+    status = await process.wait()
+    lines = [line for line in tail.decode(errors="replace").splitlines() if line.strip()]
+    return status, " ".join(lines[:3])[:1000]
 
 
 async def _run_program(program: str, database_url: str | None, *arguments: str) -> None:
     process = await _start_program(program, database_url, *arguments)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            code, words = await _wait_for_exit(process)
+            status, error_text = await _wait_for_exit(process)
     except TimeoutError:
-        raise DeploymentError(f"{program} does not end within {TIMEOUT_S:.0f} s.") from None
+        raise DeploymentError(f"{program} did not end within {TIMEOUT_S:.0f} s.") from None
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    if code:
-        raise DeploymentError(f"{program} ended with {code}: {words}")
+    if status:
+        raise DeploymentError(f"{program} failed with status {status}: {error_text}")
 
 
 async def _start_program(
@@ -192,7 +222,7 @@ async def _start_program(
 
 
 def _make_connection_environment(database_url: str) -> Mapping[str, str]:
-    """The address as the programs read it from their environment, where no list of processes shows the password."""
+    """Convert a URL to libpq's variables: a password in an argument would be visible in `ps`."""
     parts = urlsplit(database_url.partition(",")[0])
     return {
         "PGHOST": parts.hostname or "",
@@ -205,7 +235,7 @@ def _make_connection_environment(database_url: str) -> Mapping[str, str]:
 
 
 def _finish_file(part: Path, target: Path) -> None:
-    """On the disk before it has its name."""
+    """Sync the file to disk, then give it its final name."""
     part.chmod(0o600)
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -220,4 +250,4 @@ def _finish_file(part: Path, target: Path) -> None:
 def _delete_old_backups(folder: Path, keep_count: int) -> None:
     for old in list_backups(folder)[keep_count:]:
         (folder / old.name).unlink(missing_ok=True)
-        log.info("backup_removed", backup=old.name)
+        log.info("backup_deleted", backup=old.name)

@@ -1,4 +1,4 @@
-"""Whether a deployment works, seen as a caller sees it: ready, signs in, answers the token, opens the live feed."""
+"""Check a deployment as a client: readiness, sign-in, API token, event feed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """Where it answers (base addresses), and the first sign-in: `email, password, token, tenant`."""
+    """Base URLs of the services, and the first owner: `email`, `password`, `token`, `tenant`."""
 
     gateway_url: str
     notifier_url: str
@@ -22,20 +22,30 @@ class Deployment:
 
 
 async def check_deployment(deployment: Deployment, *, timeout_s: float) -> None:
-    """Try until all of it works; raises DeploymentError that says what does not."""
-    last: DeploymentError | None = None
+    """Repeat all checks until they pass.
+
+    Args:
+        deployment: The URLs and the first owner.
+        timeout_s: The maximum duration in seconds.
+
+    Raises:
+        DeploymentError: A check still fails; the text is that of the last failure.
+    """
+    last_error: DeploymentError | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
                     await _check_once(deployment)
                 except DeploymentError as error:
-                    last = error
+                    last_error = error
                     await asyncio.sleep(1)
                 else:
                     return
     except TimeoutError:
-        raise last or DeploymentError(f"Nothing answered within {timeout_s:.0f} s.") from None
+        raise last_error or DeploymentError(
+            f"The services did not answer within {timeout_s:.0f} s."
+        ) from None
 
 
 async def _check_once(deployment: Deployment) -> None:
@@ -46,43 +56,43 @@ async def _check_once(deployment: Deployment) -> None:
             await _check_token(session, deployment)
             await _check_event_feed(session, deployment)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise DeploymentError(f"No answer: {type(error).__name__}: {error}") from None
+        raise DeploymentError(f"No response: {type(error).__name__}: {error}") from None
 
 
 async def _check_readiness(session: aiohttp.ClientSession, deployment: Deployment) -> None:
     for base in (deployment.gateway_url, deployment.notifier_url):
-        async with session.get(f"{base}/readyz") as answer:
-            _require_status(answer, 200, f"{base}/readyz: {(await answer.text())[:300]}")
+        async with session.get(f"{base}/readyz") as response:
+            _require_status(response, 200, f"{base}/readyz: {(await response.text())[:300]}")
 
 
 async def _check_sign_in(session: aiohttp.ClientSession, deployment: Deployment) -> None:
-    """As a person does, by the form."""
+    """Sign in with the form, as a person does."""
     form = {name: deployment.owner[name] for name in ("email", "password")}
     async with session.post(
         f"{deployment.gateway_url}/login", data=form, allow_redirects=False
-    ) as answer:
-        _require_status(answer, 303, "The form does not sign the first owner in")
-        if not answer.cookies:
-            raise DeploymentError("Signing in gave no session.")
+    ) as response:
+        _require_status(response, 303, "The first owner cannot sign in with the form")
+        if not response.cookies:
+            raise DeploymentError("The sign-in returned no session cookie.")
 
 
 async def _check_token(session: aiohttp.ClientSession, deployment: Deployment) -> None:
     async with session.get(
         f"{deployment.gateway_url}/api/v1/me", headers=_make_authorization(deployment)
-    ) as answer:
-        _require_status(answer, 200, "The API does not know the first owner's token")
-        me: dict[str, Any] = await answer.json()
-    if deployment.owner["tenant"] not in str(me):
+    ) as response:
+        _require_status(response, 200, "The API rejects the first owner's token")
+        principal: dict[str, Any] = await response.json()
+    if deployment.owner["tenant"] not in str(principal):
         raise DeploymentError(
-            "The API knows the token, but as another tenant's than the secret says."
+            "The token of the first owner belongs to another tenant than the secret says."
         )
 
 
 async def _check_event_feed(session: aiohttp.ClientSession, deployment: Deployment) -> None:
-    address = f"{deployment.notifier_url}/api/v1/events"
-    async with session.ws_connect(address, headers=_make_authorization(deployment)) as socket:
-        if socket.closed:
-            raise DeploymentError("The live feed closed at once.")
+    url = f"{deployment.notifier_url}/api/v1/events"
+    async with session.ws_connect(url, headers=_make_authorization(deployment)) as websocket:
+        if websocket.closed:
+            raise DeploymentError("The event websocket was closed immediately.")
 
 
 def _make_authorization(deployment: Deployment) -> dict[str, str]:

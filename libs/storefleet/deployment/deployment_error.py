@@ -1,11 +1,11 @@
-"""What ends a command of a deployment."""
+"""The errors of a deployment's commands."""
 
 from storefleet.core.errors import StorefleetError
 
 
 class DeploymentError(StorefleetError):
-    """What happened, why, and the way out, in one line."""
+    """A part of a deployment cannot be set up or used; the text has cause and next step."""
 
 
 class DependencyNotReady(DeploymentError):
-    """Something that was waited for did not come in time."""
+    """A server or the schema was not ready in time."""

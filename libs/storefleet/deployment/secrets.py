@@ -1,4 +1,7 @@
-"""The secrets of a deployment: which there are, what is in each, and that each is made once and then kept."""
+"""The secrets of a deployment: their names and contents, each generated once and then kept.
+
+Where they are kept is the concern of a `SecretStore`.
+"""
 
 import hashlib
 import secrets
@@ -18,38 +21,51 @@ from storefleet.node.servers.roles import (
     SUPERUSER,
 )
 
-#: Names are fixed: charts, people and scripts look for them.
-POSTGRES_SECRET = "storefleet-postgres"  # postgres_<role>: passwords, for the server and the set-up
-DATABASE_SECRET = "storefleet-database"  # url; stores_url where stores have databases there
-NATS_SECRET = "storefleet-nats"  # nats_<user>: passwords, for the server
-BUS_SECRET = "storefleet-bus"  # <user>: address with password, for each service its own
-ADMIN_SECRET = "storefleet-admin"  # tenant, email, password, token: the first sign-in
+# The names are fixed: charts, people and scripts refer to them.
+#: `postgres_<role>`: passwords, for the server and the set-up.
+POSTGRES_SECRET = "storefleet-postgres"
+#: `url`, and `stores_url` if local stores have their databases there.
+DATABASE_SECRET = "storefleet-database"
+#: `nats_<user>`: passwords, for the server.
+NATS_SECRET = "storefleet-nats"
+#: `<user>`: the NATS URL with password, one for each service.
+BUS_SECRET = "storefleet-bus"
+#: `tenant`, `email`, `password`, `token` of the first owner.
+ADMIN_SECRET = "storefleet-admin"
 SECRET_NAMES = (POSTGRES_SECRET, DATABASE_SECRET, NATS_SECRET, BUS_SECRET, ADMIN_SECRET)
-ROUTE_USER = "route"  # of servers among themselves
+#: The user that NATS servers of one cluster use among themselves.
+ROUTE_USER = "route"
 _STORES_DATABASE_USERS = ("provisioner", "reaper", "node")
 
 SecretContent = Mapping[str, str]
 
 
 class SecretStore(Protocol):
-    """Where secrets are kept: the cluster's, or a folder."""
+    """Keeps secrets by name."""
 
     async def read(self, name: str) -> SecretContent | None:
-        """None when there is none of that name."""
+        """Return the values by key; None if the secret does not exist."""
         ...
 
     async def create(self, name: str, content: SecretContent) -> None:
-        """Keep it, unless somebody else was faster."""
+        """Create the secret; one that was created concurrently is kept."""
         ...
 
     async def delete(self, name: str) -> None:
-        """Make sure that there is none."""
+        """Delete the secret if it exists."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SecretsPlan:
-    """What the deployment needs: addresses of the servers that it runs itself, empty for those of others."""
+    """Which secrets a deployment needs.
+
+    Attributes:
+        admin_email: E-mail address of the first owner.
+        postgres_address: `host:port` of the deployment's own PostgreSQL; empty for an external one.
+        nats_address: `host:port` of the deployment's own NATS; empty for an external one.
+        has_stores: Whether local stores have their databases in that PostgreSQL.
+    """
 
     admin_email: str
     postgres_address: str = ""
@@ -58,51 +74,68 @@ class SecretsPlan:
 
     @property
     def roles(self) -> tuple[str, ...]:
+        """The roles of PostgreSQL that need a password."""
         return (SUPERUSER, PLATFORM_ROLE, *((STORES_ROLE,) if self.has_stores else ()))
 
 
 async def ensure_secrets(secret_store: SecretStore, plan: SecretsPlan) -> list[str]:
-    """Make what is missing, in an order in which each finds what it is made of; returns the names of the new ones."""
-    found: dict[str, SecretContent] = {}
-    made = []
-    for name, make in _list_generators(plan).items():
-        wanted = make(found)
-        kept = await secret_store.read(name)
-        if kept is None:
-            await secret_store.create(name, wanted)
-            kept = await secret_store.read(name) or {}
-            made.append(name)
-        if missing := sorted(set(wanted) - set(kept)):
+    """Create the missing secrets, in the order of their dependencies.
+
+    Args:
+        secret_store: Where the secrets are kept.
+        plan: Which secrets are needed.
+
+    Returns:
+        The names of the created secrets.
+
+    Raises:
+        DeploymentError: An existing secret lacks a key, or the store cannot be used.
+    """
+    existing: dict[str, SecretContent] = {}
+    created = []
+    for name, generate in _list_generators(plan).items():
+        generated = generate(existing)
+        content = await secret_store.read(name)
+        if content is None:
+            await secret_store.create(name, generated)
+            content = await secret_store.read(name) or {}
+            created.append(name)
+        if missing := sorted(set(generated) - set(content)):
             raise DeploymentError(
-                f"The secret {name} is there, but lacks {', '.join(missing)}: add what is missing, or delete the "
-                "secret to have all of it made anew (a database that exists keeps its old passwords)."
+                f"The secret {name} exists, but lacks {', '.join(missing)}. Add what is missing, "
+                "or delete the secret so that all of it is generated again (an existing database "
+                "keeps its old passwords)."
             )
-        found[name] = kept
-    return made
+        existing[name] = content
+    return created
 
 
 async def read_service_settings(secret_store: SecretStore) -> dict[str, SecretContent]:
-    """What each user of the bus has to be told, as settings; a cluster puts that together where it mounts them."""
-    database, bus = (
-        await secret_store.read(DATABASE_SECRET) or {},
-        await secret_store.read(BUS_SECRET) or {},
-    )
-    own = {"database_url": database.get("url", "")}
-    stores = {"stores_database_url": database.get("stores_url", "")}
-    return {
-        user: {
-            setting: value
-            for setting, value in (
-                {**own, "nats_url": address} | (stores if user in _STORES_DATABASE_USERS else {})
-            ).items()
-            if value
-        }
-        for user, address in bus.items()
-    }
+    """Combine the secrets to settings; in a cluster, the chart does this with mounts.
+
+    Args:
+        secret_store: Where the secrets are kept.
+
+    Returns:
+        Secret settings by NATS user, without empty values.
+    """
+    database = await secret_store.read(DATABASE_SECRET) or {}
+    nats_urls = await secret_store.read(BUS_SECRET) or {}
+    settings: dict[str, SecretContent] = {}
+    for user, nats_url in nats_urls.items():
+        values = {"database_url": database.get("url", ""), "nats_url": nats_url}
+        if user in _STORES_DATABASE_USERS:
+            values["stores_database_url"] = database.get("stores_url", "")
+        settings[user] = {setting: value for setting, value in values.items() if value}
+    return settings
 
 
 async def delete_secrets(secret_store: SecretStore) -> None:
-    """Remove them all; what they opened has to be gone already."""
+    """Delete all secrets; the servers that use them must be deleted before.
+
+    Args:
+        secret_store: Where the secrets are kept.
+    """
     for name in SECRET_NAMES:
         await secret_store.delete(name)
 
@@ -110,43 +143,61 @@ async def delete_secrets(secret_store: SecretStore) -> None:
 def _list_generators(
     plan: SecretsPlan,
 ) -> dict[str, Callable[[Mapping[str, SecretContent]], SecretContent]]:
-    own: dict[str, Callable[[Mapping[str, SecretContent]], SecretContent]] = {}
+    """Return a function per secret that generates it from the secrets before it."""
+    generators: dict[str, Callable[[Mapping[str, SecretContent]], SecretContent]] = {}
     if plan.postgres_address:
-        own[POSTGRES_SECRET] = lambda _: {
+        generators[POSTGRES_SECRET] = lambda _: {
             f"postgres_{role}": _generate_password() for role in plan.roles
         }
-        own[DATABASE_SECRET] = lambda found: _make_database_urls(plan, found[POSTGRES_SECRET])
+        generators[DATABASE_SECRET] = lambda existing: _make_database_urls(
+            plan, existing[POSTGRES_SECRET]
+        )
     if plan.nats_address:
-        own[NATS_SECRET] = lambda _: {
+        generators[NATS_SECRET] = lambda _: {
             f"nats_{user}": _generate_password() for user in (*RIGHTS, ROUTE_USER)
         }
-        own[BUS_SECRET] = lambda found: {
-            user: f"nats://{user}:{quote(found[NATS_SECRET][f'nats_{user}'])}@{plan.nats_address}"
-            for user in RIGHTS
-        }
-    own[ADMIN_SECRET] = lambda _: _generate_admin(plan.admin_email)
-    return own
+        generators[BUS_SECRET] = lambda existing: _make_nats_urls(plan, existing[NATS_SECRET])
+    generators[ADMIN_SECRET] = lambda _: _generate_admin(plan.admin_email)
+    return generators
 
 
 def _make_database_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretContent:
-    places = {"url": (PLATFORM_ROLE, PLATFORM_DATABASE)}
+    databases = {"url": (PLATFORM_ROLE, PLATFORM_DATABASE)}
     if plan.has_stores:
-        places["stores_url"] = (STORES_ROLE, MAINTENANCE_DATABASE)
+        databases["stores_url"] = (STORES_ROLE, MAINTENANCE_DATABASE)
+    urls = {}
+    for key, (role, database) in databases.items():
+        password = quote(passwords[f"postgres_{role}"])
+        urls[key] = f"postgresql://{role}:{password}@{plan.postgres_address}/{database}"
+    return urls
+
+
+def _make_nats_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretContent:
     return {
-        key: f"postgresql://{role}:{quote(passwords[f'postgres_{role}'])}@{plan.postgres_address}/{database}"
-        for key, (role, database) in places.items()
+        user: f"nats://{user}:{quote(passwords[f'nats_{user}'])}@{plan.nats_address}"
+        for user in RIGHTS
     }
 
 
 def _generate_admin(email: str) -> SecretContent:
-    from storefleet.auth import accounts  # brings the password hasher
+    from storefleet.auth import accounts  # imports the password hasher
 
     tenant, email, password, token = accounts.generate_tenant(derive_tenant_id(email), email)
     return {"tenant": tenant, "email": email, "password": password, "token": token}
 
 
 def derive_tenant_id(email: str) -> str:
-    """The same for the same person, so that lost secrets that are made anew still name the right tenant."""
+    """Derive the id of the first tenant from its owner's e-mail address.
+
+    The same address gives the same id, so that a secret that was lost and generated again still
+    names the right tenant.
+
+    Args:
+        email: The owner's e-mail address; its case is ignored.
+
+    Returns:
+        The id, `ten_…`.
+    """
     number = int.from_bytes(hashlib.sha256(email.lower().encode()).digest(), "big")
     characters = []
     for _ in range(RANDOM_LENGTH):

@@ -1,4 +1,8 @@
-"""PostgreSQL and NATS as the only program of a container: prepared here, then this very process becomes the server."""
+"""Prepare PostgreSQL and NATS as the only program of a container.
+
+The calling process then replaces itself with the server, so that the server receives the
+container's signals.
+"""
 
 import os
 from pathlib import Path
@@ -16,7 +20,7 @@ POSTGRES_PORT = 5432
 NATS_PORT = 4222
 HEALTH_PORT = 8222
 ROUTE_PORT = 6222
-ALL_INTERFACES = "0.0.0.0"  # who may come is for the network's policies and the passwords to say
+ALL_INTERFACES = "0.0.0.0"  # network policies and passwords restrict access
 
 
 async def prepare_postgres(
@@ -27,7 +31,21 @@ async def prepare_postgres(
     listen_address: str = ALL_INTERFACES,
     port: int = POSTGRES_PORT,
 ) -> tuple[str, ...]:
-    """Make the cluster in `data` when there is none; returns the server's command line."""
+    """Initialize the database cluster if it does not exist.
+
+    Args:
+        data_folder: The cluster's folder.
+        passwords_folder: The mount of the secret with the roles' passwords.
+        scratch_folder: A folder for temporary files.
+        listen_address: The address to listen on.
+        port: The port to listen on.
+
+    Returns:
+        The server's command line.
+
+    Raises:
+        NodeError: The cluster cannot be initialized.
+    """
     server = Postgres(
         folder=data_folder,
         secrets=passwords_folder,
@@ -52,8 +70,29 @@ def prepare_nats(
     port: int = NATS_PORT,
     health_port: int = HEALTH_PORT,
 ) -> tuple[str, ...]:
-    """Write the configuration, with passwords, to `scratch`; returns the server's command line."""
+    """Write the configuration of nats-server, which contains passwords, to the scratch folder.
+
+    Args:
+        data_folder: The folder of JetStream.
+        passwords_folder: The mount of the secret with the users' passwords.
+        scratch_folder: The folder for the configuration file.
+        server_name: The server's name, unique in its cluster.
+        peers: All servers of the cluster as `host:port`; empty for a single server.
+        listen_address: The address to listen on.
+        port: The port for clients.
+        health_port: The port for health checks and statistics.
+
+    Returns:
+        The server's command line.
+
+    Raises:
+        DeploymentError: A password is missing.
+    """
     users = make_users({user: read_secret(passwords_folder / f"nats_{user}") for user in RIGHTS})
+    cluster = {}
+    if peers:
+        password = read_secret(passwords_folder / f"nats_{ROUTE_USER}")
+        cluster = make_cluster_section(peers, password)
     content = make_configuration(
         listen=f"{listen_address}:{port}",
         store=data_folder,
@@ -62,11 +101,7 @@ def prepare_nats(
         http=f"{listen_address}:{health_port}",
         lame_duck_duration="30s",
         lame_duck_grace_period="5s",
-        **(
-            make_cluster_section(peers, read_secret(passwords_folder / f"nats_{ROUTE_USER}"))
-            if peers
-            else {}
-        ),
+        **cluster,
     )
     file = scratch_folder / "nats.conf"
     write_json(file, content)
@@ -74,7 +109,17 @@ def prepare_nats(
 
 
 def make_cluster_section(peers: tuple[str, ...], password: str) -> dict[str, Any]:
-    """Several servers as one: each knows all, and clients are not told of them, since they have one name for all."""
+    """Make the configuration of a NATS cluster.
+
+    Peers are not advertised to clients, which reach all servers by one name.
+
+    Args:
+        peers: All servers as `host:port`.
+        password: The password of the route user.
+
+    Returns:
+        The section `cluster` of the server's configuration.
+    """
     return {
         "cluster": {
             "name": "storefleet",
@@ -87,15 +132,32 @@ def make_cluster_section(peers: tuple[str, ...], password: str) -> dict[str, Any
 
 
 def replace_process(argv: tuple[str, ...], **environment: str) -> NoReturn:
-    """Go on as this program, which then hears the container's signals itself."""
-    os.execve(argv[0], list(argv), {**PLAIN_ENVIRONMENT, **environment})  # noqa: S606  a shell would hear the signals
+    """Replace this process with a program; it then receives the container's signals.
+
+    Args:
+        argv: The command line, beginning with the program's path.
+        environment: Variables besides the plain environment.
+    """
+    variables = {**PLAIN_ENVIRONMENT, **environment}
+    os.execve(argv[0], list(argv), variables)  # noqa: S606  a shell would receive the signals
 
 
 def read_secret(path: Path) -> str:
+    """Read one key of a mounted secret.
+
+    Args:
+        path: The file of the key.
+
+    Returns:
+        The value, without surrounding white space.
+
+    Raises:
+        DeploymentError: The file cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise DeploymentError(
-            f"The secret {path.name} is not in {path.parent} ({error.strerror}): is the Secret mounted there, and has "
-            "the job that makes the secrets run?"
+            f"The secret {path.name} cannot be read in {path.parent} ({error.strerror}). "
+            "Check that the Secret is mounted there and that the Job that creates it has completed."
         ) from None

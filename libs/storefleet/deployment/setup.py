@@ -1,4 +1,8 @@
-"""From empty servers to a platform that can work: roles, schema, streams, the first tenant; each only if missing."""
+"""Set up what the services need on empty servers: roles, schema, streams, the first tenant.
+
+Everything is created only if it is missing, so the set-up is safe to repeat and to run
+concurrently. Servers that are still starting are waited for.
+"""
 
 import asyncio
 import time
@@ -34,7 +38,7 @@ _RETRYABLE_ERRORS = (
     asyncpg.TooManyConnectionsError,
     DatabaseUnavailable,
     MessagingUnavailable,
-    Conflict,  # another set-up was faster: the next look finds its work done
+    Conflict,  # a concurrent set-up was faster: the next attempt finds its result
     DependencyNotReady,
 )
 _Result = TypeVar("_Result")
@@ -42,7 +46,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, kw_only=True)
 class SetupInput:
-    """What the set-up is told: `passwords` by role when the PostgreSQL is the platform's own, the first sign-in."""
+    """The first owner, and the passwords by role if the deployment runs its own PostgreSQL."""
 
     owner: NewTenant
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -51,40 +55,59 @@ class SetupInput:
 async def set_up_deployment(
     settings: Settings, setup_input: SetupInput, *, timeout_s: float
 ) -> None:
-    """Do all that is missing, waiting for servers that only start; raises DeploymentError."""
-    deadline = time.monotonic() + timeout_s
+    """Create the roles, schema, streams and first tenant that are missing.
+
+    Args:
+        settings: The URLs of the servers.
+        setup_input: The first owner and the passwords of the roles.
+        timeout_s: How long to wait for servers, in seconds.
+
+    Raises:
+        DeploymentError: A part cannot be created.
+        DependencyNotReady: A server was not ready in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
     url = settings.database_url.get_secret_value()
+    owner = setup_input.owner
     if setup_input.passwords:
         await _retry_until_deadline(
-            "roles", lambda: _ensure_roles(url, setup_input.passwords), deadline
+            "roles", lambda: _ensure_roles(url, setup_input.passwords), deadline_s
         )
-    await _retry_until_deadline("schema", lambda: _ensure_schema(url), deadline)
-    await _retry_until_deadline("streams", lambda: _ensure_streams(settings), deadline)
-    tenant = await _retry_until_deadline(
-        "first tenant", lambda: _ensure_first_tenant(settings, setup_input.owner), deadline
+    await _retry_until_deadline("schema", lambda: _ensure_schema(url), deadline_s)
+    await _retry_until_deadline("streams", lambda: _ensure_streams(settings), deadline_s)
+    tenant_id = await _retry_until_deadline(
+        "first tenant", lambda: _ensure_first_tenant(settings, owner), deadline_s
     )
-    if tenant != setup_input.owner.tenant_id:
+    if tenant_id != owner.tenant_id:
         log.warning(
-            "tenant_is_another",
-            tenant=tenant,
-            told=setup_input.owner.tenant_id,
-            email=setup_input.owner.email,
+            "first_tenant_mismatched",
+            tenant=tenant_id,
+            expected=owner.tenant_id,
+            email=owner.email,
         )
-    log.info("set_up", tenant=tenant)
+    log.info("deployment_set_up", tenant=tenant_id)
 
 
 async def wait_for_schema(settings: Settings, *, timeout_s: float) -> None:
-    """Return when the schema is what this release needs; raises NotYet."""
+    """Wait until the database has the schema of this release.
+
+    Args:
+        settings: The URL of the database.
+        timeout_s: The maximum wait in seconds.
+
+    Raises:
+        DependencyNotReady: The schema is missing or older after that time.
+    """
     url = settings.database_url.get_secret_value()
 
     async def check_schema() -> None:
         try:
             current = await schema.is_current(url)
-        except asyncpg.PostgresError as error:  # role and database are made by the set-up, too
+        except asyncpg.PostgresError as error:  # the set-up also creates role and database
             raise DependencyNotReady(str(error)) from None
         if not current:
             raise DependencyNotReady(
-                "the schema is older than this release, or not made yet; the set-up job does that"
+                "the schema is missing or older than this release; the set-up Job migrates it"
             )
 
     await _retry_until_deadline("schema", check_schema, time.monotonic() + timeout_s)
@@ -93,20 +116,36 @@ async def wait_for_schema(settings: Settings, *, timeout_s: float) -> None:
 async def restore_database(
     settings: Settings, folder: Path, name: str, *, passwords: Mapping[str, str], timeout_s: float
 ) -> Backup:
-    """The database as a backup has it, on a server that may be new, with the schema of this release."""
-    deadline = time.monotonic() + timeout_s
+    """Restore a backup, possibly on a new server, and migrate it to this release.
+
+    Args:
+        settings: The URL of the database.
+        folder: The folder of the backups.
+        name: The file name of the backup, or `latest`.
+        passwords: The passwords by role, to create missing roles; empty for an external server.
+        timeout_s: How long to wait for the server, in seconds.
+
+    Returns:
+        The backup that was restored.
+
+    Raises:
+        DeploymentError: The backup cannot be restored; nothing was changed.
+        DependencyNotReady: The server was not ready in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
     url = settings.database_url.get_secret_value()
     if passwords:
-        await _retry_until_deadline("roles", lambda: _ensure_roles(url, passwords), deadline)
-    put = await restore_backup(url, folder, name)
-    await _retry_until_deadline("schema", lambda: _ensure_schema(url), deadline)
-    return put
+        await _retry_until_deadline("roles", lambda: _ensure_roles(url, passwords), deadline_s)
+    backup = await restore_backup(url, folder, name)
+    await _retry_until_deadline("schema", lambda: _ensure_schema(url), deadline_s)
+    return backup
 
 
 async def _ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
     own = {role: password for role, password in passwords.items() if role != SUPERUSER}
+    password = quote(passwords[SUPERUSER])
     connection = await connect(
-        f"postgresql://{SUPERUSER}:{quote(passwords[SUPERUSER])}@{place_of(url)}/{MAINTENANCE_DATABASE}"
+        f"postgresql://{SUPERUSER}:{password}@{place_of(url)}/{MAINTENANCE_DATABASE}"
     )
     try:
         await ensure_roles(connection, own)
@@ -144,8 +183,8 @@ async def _ensure_first_tenant(settings: Settings, owner: NewTenant) -> str:
 async def _retry_until_deadline(
     part: str, action: Callable[[], Awaitable[_Result]], deadline_s: float
 ) -> _Result:
-    """Until it is done or the time is over; every new reason for waiting is told once."""
-    told = ""
+    """Repeat an action while its server is unavailable; log every new reason once."""
+    logged_reason = ""
     while True:
         try:
             return await action()
@@ -153,17 +192,21 @@ async def _retry_until_deadline(
             reason = str(error) or type(error).__name__
             if time.monotonic() > deadline_s:
                 raise DependencyNotReady(
-                    f"Gave up waiting ({part}): {reason}. Look at the server's own log."
+                    f"The wait for a dependency timed out ({part}): {reason}. "
+                    "Read the log of its server."
                 ) from None
         except asyncpg.InvalidPasswordError as error:
             raise DeploymentError(
-                f"PostgreSQL refuses the password ({error}): the secret and the database's files do not belong "
-                "together. Put the right secret back, or, to begin anew, delete the database's volume."
+                f"PostgreSQL rejects the password ({error}): the secret does not belong to the "
+                "files of this database. Restore the previous secret; or, to start with an empty "
+                "database, delete the database's volume."
             ) from None
         except Exception as error:
-            said = next(iter(str(error).splitlines()), "")[:500]
-            raise DeploymentError(f"{part.capitalize()}: {type(error).__name__}: {said}") from error
-        if reason != told:
-            log.info("waiting", part=part, reason=reason)
-            told = reason
+            cause = next(iter(str(error).splitlines()), "")[:500]
+            raise DeploymentError(
+                f"The set-up of {part} failed: {type(error).__name__}: {cause}"
+            ) from error
+        if reason != logged_reason:
+            log.info("dependency_awaited", part=part, reason=reason)
+            logged_reason = reason
         await asyncio.sleep(_RETRY_PAUSE_S)
