@@ -79,12 +79,12 @@ class Settings(BaseSettings):
     )
     catalogue: Path | None = Field(
         None,
-        description="File with the versions whose images were built; merged into those of the engines.",
+        description="File with the versions whose images were built; merged into the engines' own.",
     )
     default_engine: str = Field(
         "",
-        description="Engine of a store whose request names none; empty: woocommerce, else oscar, else the"
-        " first one offered.",
+        description="Engine of a store whose request names none; empty: woocommerce, else oscar,"
+        " else the first one offered.",
     )
     stores_user: str = Field(
         "", description="System user that owns the stores' files, when the services run as root."
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     exposure: Literal["", "none", "ingress", "httproute"] = Field(
         "",
-        description="Kubernetes: how stores are exposed; empty: ingress if a class is set, else none.",
+        description="Kubernetes: exposure of stores; empty: ingress if a class is set, else none.",
     )
     ingress_class: str = Field(
         "",
@@ -127,20 +127,20 @@ class Settings(BaseSettings):
     ingress_address: str = Field(
         "",
         pattern=r"^(https?://[^/@\s]+)?$",
-        description="Kubernetes: address of the ingress controller inside the cluster, to check that a deleted"
-        " store is not reachable any more; empty: the store's own address.",
+        description="Kubernetes: address of the ingress controller inside the cluster, to check"
+        " that a deleted store is unreachable; empty: the store's own address.",
     )
     image_prefix: str = Field(
         "", description="Kubernetes: prefix of the stores' images (registry.example.com/)."
     )
     storage_class: str = Field(
         "",
-        description="Kubernetes: storage class of the stores' volumes; empty: the cluster's default.",
+        description="Kubernetes: class of the stores' volumes; empty: the cluster's default.",
     )
     store_service: str = Field(
         "http://web.{namespace}.svc",
         pattern=r"^http://[^/\s]+$",
-        description="Kubernetes: address of a store's Service inside the cluster; {namespace} is replaced.",
+        description="Kubernetes: in-cluster address of a store's Service; {namespace} is replaced.",
     )
     cron_concurrency: int = Field(
         50,
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     )
     lease: Seconds = Field(
         15,
-        description="Duration of a lease; a worker that does not renew it loses the operation, seconds.",
+        description="Duration of a lease; without renewal the worker loses the operation, seconds.",
     )
     redispatch_after: Seconds = Field(
         10, description="Time after which an unclaimed operation is dispatched again, seconds."
@@ -205,7 +205,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=300,
-        description="Time after SIGTERM during which a service is not ready but still answers, seconds.",
+        description="Time after SIGTERM in which a service answers but is not ready, seconds.",
     )
     keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
     websocket_limit: int = Field(
@@ -254,7 +254,8 @@ class Settings(BaseSettings):
             )
         if self.exposure == "httproute" and not self.route_gateway:
             raise ValueError(
-                f"{ENVIRONMENT_PREFIX}EXPOSURE is httproute, which needs {ENVIRONMENT_PREFIX}ROUTE_GATEWAY (namespace/name)"
+                f"{ENVIRONMENT_PREFIX}EXPOSURE is httproute, which needs"
+                f" {ENVIRONMENT_PREFIX}ROUTE_GATEWAY (namespace/name)"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Migrate the database's schema to the newest revision with Alembic; the revisions are plain SQL."""
+"""Migrate the database's schema with Alembic; the revisions are plain SQL."""
 
 from pathlib import Path
 

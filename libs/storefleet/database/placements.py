@@ -1,4 +1,7 @@
-"""The local runtime's placements: the runtime writes the desired state, the node the observed one."""
+"""The local runtime's placements.
+
+The runtime writes the desired state of a store's process, the local node the observed one.
+"""
 
 from collections.abc import Sequence
 

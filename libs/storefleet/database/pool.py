@@ -29,12 +29,12 @@ _CLOSE_TIMEOUT_S = 3
 _RELISTEN_DELAY_S = 0.5
 
 
-async def _register_json_codecs(connection: Any) -> None:
+async def _register_json_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     for type_name in ("json", "jsonb"):
         await connection.set_type_codec(type_name, **JSON_CODEC)
 
 
-async def _skip_reset(_connection: Any) -> None:
+async def _skip_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Save a round trip per use: no statement here changes a session's settings.
 
     The driver itself ends a transaction that is still open.
@@ -55,7 +55,7 @@ class Database:
         self._url = url
         self._timeout_s = timeout_s
         self._max_connections = max_connections
-        self._pool: Any = None
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._pending_channels: set[str] = set()
         self._local_wakes: dict[str, Callable[[], bool]] = {}
         self._notify_task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Database:
     @asynccontextmanager
     async def open_pool(self) -> AsyncIterator["Database"]:
         """Open the pool without connecting: PostgreSQL may become available later."""
-        self._pool = asyncpg.create_pool(
+        self._pool = pool = asyncpg.create_pool(
             self._url,
             min_size=0,
             max_size=self._max_connections,
@@ -78,13 +78,13 @@ class Database:
                 "idle_in_transaction_session_timeout": "30000",
             },
         )
-        await self._pool
+        await pool
         try:
             yield self
         finally:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._pool.close(), timeout=_CLOSE_TIMEOUT_S)
-            self._pool.terminate()
+                await asyncio.wait_for(pool.close(), timeout=_CLOSE_TIMEOUT_S)
+            pool.terminate()
 
     @asynccontextmanager
     async def autocommit(self, *, notify: str | None = None) -> AsyncIterator[Repositories]:
@@ -114,6 +114,8 @@ class Database:
 
     @asynccontextmanager
     async def _acquire_connection(self, notify: str | None = None) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            raise RuntimeError("The pool is not open; use Database inside open_pool().")
         with translate_errors():
             async with self._pool.acquire(timeout=self._timeout_s) as connection:
                 yield connection

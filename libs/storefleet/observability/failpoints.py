@@ -1,9 +1,9 @@
-"""Failpoints: named places before and after every external effect where a test can kill the process.
+"""Failpoints: named places around external effects where a test can kill the process.
 
-Inert unless a test sets `STOREFLEET_FAILPOINT_FILE`. The process that reaches the failpoint named in
-that file deletes the file and kills itself with SIGKILL, so that it dies once. With
-`STOREFLEET_FAILPOINT_LOG` every failpoint that is reached is appended to a file; tests compare this
-list with the source.
+Inert unless a test sets `STOREFLEET_FAILPOINT_FILE`. The process that reaches the failpoint named
+in that file deletes the file and kills itself with SIGKILL, so that it dies once. With
+`STOREFLEET_FAILPOINT_LOG` every failpoint that is reached is appended to a file; tests compare
+this list with the source.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that `storefleet.database.migrate` hands over."""
+"""Alembic's entry point: run the revisions on the connection of `storefleet.database.migrate`."""
 
 from alembic import context
 

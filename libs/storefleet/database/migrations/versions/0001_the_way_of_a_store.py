@@ -1,4 +1,4 @@
-"""Tenants, stores, operations, the outbox, and what guards them."""
+"""Create the schema: tenants, stores, operations, outbox, event history, placements."""
 
 from pathlib import Path
 
@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("The first revision cannot be undone; restore a backup instead.")
+    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")

@@ -2,7 +2,7 @@ CREATE TABLE tenants (
     id          text PRIMARY KEY,
     name        text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
     created_at  timestamptz NOT NULL DEFAULT now(),
-    -- Never less than what the limits would count: while it is below them, nothing needs to be counted.
+    -- At least as many as the limits would count: below the limits, nothing has to be counted.
     stores_made bigint NOT NULL DEFAULT 0
 )
 --;
@@ -17,7 +17,8 @@ CREATE TABLE users (
 --;
 CREATE UNIQUE INDEX users_email ON users (lower(email))
 --;
--- The pause after failed sign-ins counts per account name, known or not, so that it tells nobody which accounts exist.
+-- Counted per account name, whether the account exists or not: the pause does not disclose which
+-- accounts exist.
 CREATE TABLE sign_in_failures (
     account    text PRIMARY KEY,
     failures   integer NOT NULL,
@@ -67,16 +68,16 @@ CREATE TABLE stores (
     CHECK ((state = 'deleted') = (deleted_at IS NOT NULL))
 ) WITH (fillfactor = 60)
 --;
--- No index names the state, and pages keep room: a change of state then writes to no index at all.
--- A name is a host name, so it is unique among the live stores of all tenants.
+-- No index contains the state, and pages keep free space: a change of state updates no index (HOT).
+-- A name is a label of a host name, so it is unique among the live stores of all tenants.
 CREATE UNIQUE INDEX stores_live_name ON stores (name) WHERE deleted_at IS NULL
 --;
 CREATE INDEX stores_of_tenant ON stores (tenant_id, created_at DESC, id DESC)
 --;
 CREATE INDEX stores_live_of_tenant ON stores (tenant_id) WHERE deleted_at IS NULL
 --;
--- What a tenant has used of both limits; no more rows are read than the limits are high. The lock is a statement of its
--- own, so that the count after it sees what the one before us has committed.
+-- Count a tenant's stores against both limits; at most as many rows are read as the limits allow. The
+-- lock is a separate statement, so that the count sees what the previous holder has committed.
 CREATE FUNCTION tenant_room(tenant text, per_hour integer, per_tenant integer, hold boolean)
 RETURNS TABLE (in_hour bigint, live bigint, wait float8) LANGUAGE plpgsql AS $$
 BEGIN
@@ -122,7 +123,7 @@ CREATE INDEX operations_due ON operations (run_after) WHERE state = 'queued'
 --;
 CREATE INDEX operations_leased ON operations (lease_until) WHERE state = 'running'
 --;
--- Two operations of one store never run together, whatever a worker believes.
+-- Two operations of one store never run at the same time.
 CREATE UNIQUE INDEX operations_one_runs ON operations (store_id) WHERE state = 'running'
 --;
 CREATE TABLE steps (
@@ -138,7 +139,7 @@ CREATE TABLE steps (
     PRIMARY KEY (operation_id, position)
 )
 --;
--- What waits for the bus: events until they have their number, everything else until it is published.
+-- Messages to publish: events until they get their number, all others until NATS has stored them.
 CREATE TABLE outbox (
     number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id            text NOT NULL,
@@ -152,7 +153,7 @@ CREATE TABLE outbox (
     data          json NOT NULL
 )
 --;
--- The history that sockets replay, in the order of publication; written once, never changed.
+-- The event history, from which replays are served; rows are never changed.
 CREATE TABLE events (
     seq           bigint PRIMARY KEY,
     id            text NOT NULL,
@@ -170,8 +171,8 @@ CREATE INDEX events_of_store ON events (store_id, seq)
 --;
 CREATE INDEX events_time ON events USING brin (time)
 --;
--- One row: who relays, until when, the last number given to an event, the last one that the bus has with all before it,
--- and the first one that is still kept.
+-- One row: the relay's lease, the last number assigned to an event, the last number up to which NATS
+-- has stored every event, and the first number that is still kept.
 CREATE TABLE relay (
     single         boolean PRIMARY KEY DEFAULT true CHECK (single),
     owner          text,
@@ -183,9 +184,9 @@ CREATE TABLE relay (
 --;
 INSERT INTO relay DEFAULT VALUES
 --;
--- Notes what was published, takes or renews the lease, moves waiting events into the history under their numbers, and
--- returns the next batch, all in one commit. The update of the one row makes deposed relays wait and then lose; `held`
--- is false for whoever is not the owner.
+-- Record what was published, take or renew the lease, move events into the history under their
+-- numbers, and return the next batch, all in one commit. The update of the one row makes a deposed
+-- relay wait and then fail; `held` is false when another relay is the owner.
 CREATE FUNCTION relay_take(me text, lease interval, batch integer, published bigint[], published_until bigint)
 RETURNS TABLE (held boolean, number bigint, id text, kind text, subject text, type text, tenant_id text, store_id text,
     operation_id text, "time" timestamptz, data json, seq bigint) LANGUAGE plpgsql AS $$
@@ -266,7 +267,7 @@ CREATE TABLE audit (
 --;
 CREATE INDEX audit_of_tenant ON audit (tenant_id, number DESC)
 --;
--- The local runtime's desired and observed state: the node runs the processes, as a kubelet does.
+-- The local runtime's placements: the local node runs the processes, as a kubelet runs pods.
 CREATE TABLE placements (
     store_id        text PRIMARY KEY,
     operation_id    text NOT NULL,

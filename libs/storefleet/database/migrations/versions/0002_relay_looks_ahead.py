@@ -1,4 +1,4 @@
-"""The relay takes a batch while those before it are still on their way to the bus."""
+"""Let the relay take a batch while it still publishes the batches before it."""
 
 from pathlib import Path
 
@@ -15,4 +15,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("There is no way back but a backup.")
+    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")

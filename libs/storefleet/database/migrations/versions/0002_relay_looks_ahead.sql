@@ -1,5 +1,6 @@
--- As relay_take of five arguments, which stays for the version before: `sent` is the last event that the owner has been
--- given, on its way or stored; 0 when it begins, or begins again, after what is noted as published.
+-- Like relay_take with five arguments, which stays for services of the previous version. `sent` is the
+-- last event that the owner has been given, published or not yet; 0 starts after the last event that is
+-- recorded as published.
 CREATE FUNCTION relay_take(me text, lease interval, batch integer, published bigint[], published_until bigint,
     sent bigint)
 RETURNS TABLE (held boolean, number bigint, id text, kind text, subject text, type text, tenant_id text, store_id text,

@@ -1,4 +1,4 @@
-"""Stores change their version and have a plan."""
+"""Add plans of stores, and the operations that change versions."""
 
 from pathlib import Path
 
@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("There is no way back but a backup.")
+    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")

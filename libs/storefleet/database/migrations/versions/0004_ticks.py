@@ -1,4 +1,4 @@
-"""When a store is asked next for what it does by time."""
+"""Add the schedule of cron calls (table `ticks`)."""
 
 from pathlib import Path
 
@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("There is no way back but a backup.")
+    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")

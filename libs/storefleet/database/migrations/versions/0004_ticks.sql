@@ -1,4 +1,4 @@
--- When a store is asked next for what it does by time, and how often in a row it did not answer. Beside the stores,
+-- When the next cron call of a store is due, and how often in a row it has failed. Not in `stores`,
 -- whose rows every transition writes.
 CREATE TABLE ticks (
     store_id  text PRIMARY KEY REFERENCES stores ON DELETE CASCADE,
