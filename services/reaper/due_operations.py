@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 from storefleet.core.errors import DatabaseUnavailable, LeaseLost
-from storefleet.core.models import STORE_STATES
+from storefleet.core.lifecycle import StoreState
 from storefleet.core.settings import Settings
 from storefleet.database.leases import DueOperation
 from storefleet.database.outbox_rows import make_command
@@ -83,7 +83,7 @@ class DueOperations:
     async def _count_stores(self) -> None:
         async with self._database.autocommit() as db:
             counts = await db.stores.count_by_state()
-        for state in STORE_STATES:
+        for state in StoreState:
             metrics.STORES_BY_STATE.labels(state).set(counts.get(state, 0))
 
     async def _delete_old_rows(self) -> None:

@@ -60,7 +60,7 @@ async def test_random_kills_lose_and_duplicate_nothing(tmp_path: Path) -> None:
         assert [
             line
             for line in platform.log_lines()
-            if line.get("event") in ("step_crashed", "work_crashed")
+            if line.get("event") in ("step_crashed", "operation_run_crashed")
         ] == []
 
 

@@ -83,7 +83,7 @@ async def test_random_kills_leave_every_store_on_expected_version(tmp_path: Path
         assert [
             line
             for line in platform.log_lines()
-            if line.get("event") in ("step_crashed", "work_crashed")
+            if line.get("event") in ("step_crashed", "operation_run_crashed")
         ] == []
 
 

@@ -246,7 +246,7 @@ async def test_steps_that_never_began_are_marked_so(world: World) -> None:
         ("release", "cancelled"),
         ("verify", "cancelled"),
     ]
-    assert [step["message"] for step in ended["steps"][1:3]] == ["Not begun"] * 2
+    assert [step["message"] for step in ended["steps"][1:3]] == ["Not started"] * 2
 
 
 async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None:

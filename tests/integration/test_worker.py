@@ -31,7 +31,7 @@ async def test_a_transient_failure_is_tried_again_from_the_step_that_failed(worl
     await world.settled()
     events = (await world.api.get("/stores/stubborn/events?limit=100")).body["data"]
     messages = [step["message"] for event in events for step in event["data"]["operation"]["steps"]]
-    assert "The place is busy. Trying again in 0 s." in messages
+    assert "The place is busy. Retrying in 0 s." in messages
 
 
 async def test_the_pauses_grow(world: World) -> None:

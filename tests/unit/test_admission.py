@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storefleet.admission.stores import _hash_request
+from storefleet.admission.creation import _hash_request
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.store_names import RESERVED_NAMES, find_name_problem
 

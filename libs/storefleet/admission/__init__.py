@@ -1,1 +1,1 @@
-"""Decide on requested work and record it: one code path for the HTTP API, the dashboard and messages."""
+"""Decide whether a request may become work, and record that: for the HTTP API and the dashboard."""

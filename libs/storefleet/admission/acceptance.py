@@ -1,30 +1,63 @@
-"""What all that takes intentions in has in common: the caller's store, a new operation, a line in the audit log."""
+"""What all admissions share: their results, the principal's locked store, new operations, audit."""
 
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 from storefleet.core.errors import NotFound
 from storefleet.core.identifiers import OPERATION_PREFIX, generate_id
+from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import Operation, Principal, Store
+from storefleet.core.operation_inputs import OperationInput
 from storefleet.core.settings import Settings
 from storefleet.database.repositories import Repositories
 
 
 class Accepted(NamedTuple):
-    """What was accepted; `replayed` when an idempotency key had seen it before."""
+    """An accepted request: the store and the operation that works on it, as they were written."""
+
+    store: Store
+    operation: Operation
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store."""
+        return self.store.id
+
+
+class Replayed(NamedTuple):
+    """A request that an idempotency key has seen before: the JSON of its first response."""
 
     store: dict[str, Any]
     operation: dict[str, Any]
-    replayed: bool = False
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store."""
+        return str(self.store["id"])
 
 
 async def lock_store(
     tx: Repositories, principal: Principal, store_ref: str, settings: Settings
 ) -> Store:
-    """The caller's store, locked; raises NotFound."""
-    kept = timedelta(days=settings.keep_days)
+    """Find a store of the principal's tenant and lock its row.
+
+    Args:
+        tx: The transaction.
+        principal: Who sent the request.
+        store_ref: The store's id or its name.
+        settings: How long deleted stores are kept.
+
+    Returns:
+        The locked store.
+
+    Raises:
+        NotFound: The tenant has no such store.
+    """
     store = await tx.stores.find(
-        tenant_id=principal.tenant_id, store_ref=store_ref, retention=kept, lock=True
+        tenant_id=principal.tenant_id,
+        store_ref=store_ref,
+        retention=timedelta(days=settings.keep_days),
+        lock=True,
     )
     if store is None:
         raise NotFound("There is no such store.")
@@ -35,36 +68,62 @@ async def add_operation(
     tx: Repositories,
     principal: Principal,
     store: Store,
-    kind: str,
+    kind: OperationKind,
+    operation_input: OperationInput,
     *,
     settings: Settings,
     request_id: str | None,
     dispatched: bool = True,
-    operation_input: dict[str, Any] | None = None,
 ) -> Operation:
-    """A queued operation of the store, `asked` for with this."""
+    """Add a queued operation to a store.
+
+    Args:
+        tx: The transaction.
+        principal: Who requested it.
+        store: The store, locked.
+        kind: What it does.
+        operation_input: What was requested; of the kind.
+        settings: How much time it has.
+        request_id: The id of the HTTP request.
+        dispatched: Whether its command is written in the same transaction.
+
+    Returns:
+        The operation.
+    """
     return await tx.operations.add(
         operation_id=generate_id(OPERATION_PREFIX),
         tenant_id=principal.tenant_id,
         store_id=store.id,
         kind=kind,
         request_id=request_id,
-        requested_by=principal.token_id or principal.user_id,
+        requested_by=get_actor(principal),
         deadline=timedelta(seconds=settings.operation_deadline),
         dispatched=dispatched,
-        operation_input=operation_input or {},
+        operation_input=operation_input.to_json(),
     )
 
 
 async def add_audit_entry(
     tx: Repositories, principal: Principal, action: str, target: str, request_id: str | None
 ) -> None:
-    """A line in the audit log."""
-    actor = principal.token_id or principal.user_id
+    """Record in the audit log that the principal did something.
+
+    Args:
+        tx: The transaction of the action itself.
+        principal: Who did it.
+        action: What it was, such as `store.delete`.
+        target: The id of what it was done to.
+        request_id: The id of the HTTP request.
+    """
     await tx.audit_log.add_entry(
         tenant_id=principal.tenant_id,
-        actor=actor,
+        actor=get_actor(principal),
         action=action,
         target=target,
         request_id=request_id,
     )
+
+
+def get_actor(principal: Principal) -> str:
+    """Return the id by which operations and audit entries name the principal: token, else user."""
+    return principal.token_id or principal.user_id

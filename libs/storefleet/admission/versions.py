@@ -1,10 +1,27 @@
-"""Takes in what changes a store's version: upgrades and rollbacks, for HTTP and pages."""
+"""Admit changes of a store's engine version: upgrades and rollbacks.
 
-from typing import Any
+Admission only records the operation. The version in the store's row changes with its last step.
+"""
+
+from collections.abc import Callable
 
 from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
+from storefleet.admission.requests import RollBackStore, UpgradeStore
 from storefleet.core.errors import Conflict
+from storefleet.core.lifecycle import (
+    Activity,
+    Occurrence,
+    OperationKind,
+    StoreState,
+    find_transition,
+)
 from storefleet.core.models import Operation, Principal, Store
+from storefleet.core.operation_inputs import (
+    OperationInput,
+    RollbackInput,
+    UpgradeInput,
+    VersionInput,
+)
 from storefleet.core.settings import Settings
 from storefleet.database.outbox_rows import make_command, make_event
 from storefleet.database.pool import Database
@@ -15,115 +32,144 @@ from storefleet.observability import logs
 log = logs.get_logger(__name__)
 
 _NEXT_STEP_BY_STATE = {
-    "requested": "wait until it is made",
-    "provisioning": "wait until it is made",
-    "upgrading": "wait until its upgrade has ended, or cancel that",
-    "rolling_back": "wait until it is back",
-    "failed": "retry what failed first",
-    "deleting": "create a new one with that version",
-    "deleted": "create a new one with that version",
+    StoreState.REQUESTED: "Wait until it is ready.",
+    StoreState.PROVISIONING: "Wait until it is ready.",
+    StoreState.UPGRADING: "Wait for its upgrade to end, or cancel it.",
+    StoreState.ROLLING_BACK: "Wait for its rollback to end.",
+    StoreState.FAILED: "Retry the failed operation first.",
+    StoreState.DELETING: "Create a new store with that version.",
+    StoreState.DELETED: "Create a new store with that version.",
 }
 
 
 class VersionAdmission:
-    """Decides on changes of version and writes them down; the version itself changes when the work has succeeded."""
+    """Decides on changes of the engine version and records what it accepts."""
 
     def __init__(
         self, *, database: Database, engines: Engines, settings: Settings, can_change_versions: bool
     ) -> None:
-        """`possible` is whether stores can have another version where they run."""
+        """Create the admission.
+
+        Args:
+            database: The database of the platform.
+            engines: The known engines with their versions.
+            settings: Deadlines and retention.
+            can_change_versions: Whether the runtime can give a store another version.
+        """
         self._database = database
         self._engines = engines
         self._settings = settings
         self._can_change_versions = can_change_versions
 
     async def upgrade_store(
-        self, principal: Principal, *, store_ref: str, version: str, request_id: str | None
+        self, principal: Principal, request: UpgradeStore, *, request_id: str | None
     ) -> Accepted:
-        """Another version for a ready store; a repetition answers the operation that is open."""
+        """Upgrade a ready store to another version.
+
+        Args:
+            principal: Who requested it.
+            request: The store and the version.
+            request_id: The id of the HTTP request.
+
+        Returns:
+            The store and its upgrade; the open upgrade for a repeated request.
+
+        Raises:
+            NotFound: The tenant has no such store.
+            InvalidRequest: The engine does not have the version.
+            Conflict: The store is not ready, has the version already, or keeps its version.
+        """
         async with self._database.transaction() as tx:
-            store = await lock_store(tx, principal, store_ref, self._settings)
+            store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
-            self._find_engine(store).new_version(version)
+            self._find_engine(store).new_version(request.version)
             pending = await tx.operations.list_open(store.id)
-            if same := _find_repeated(pending, "upgrade", {"to": version}):
-                return Accepted(store.to_json(), same.to_json())
-            if store.state == "ready" and store.engine_version == version and not pending:
+            if same := _find_repeated(pending, lambda each: _is_same_upgrade(each, request)):
+                return Accepted(store, same)
+            is_idle = store.state == StoreState.READY and not pending
+            if is_idle and store.engine_version == request.version:
                 raise Conflict(
-                    f"The store has version {version} already; choose another one.",
+                    f"The store has version {request.version} already. Choose another one.",
                     code="already_there",
                 )
             _check_ready(store, pending, "upgraded")
-            asked = {"from": store.engine_version, "to": version}
-            return await self._accept_operation(tx, principal, store, "upgrade", asked, request_id)
+            versions = UpgradeInput(from_version=store.engine_version, to_version=request.version)
+            return await self._accept_operation(
+                tx, principal, store, OperationKind.UPGRADE, versions, request_id
+            )
 
     async def roll_back_store(
-        self,
-        principal: Principal,
-        *,
-        store_ref: str,
-        restore: bool,
-        discard_orders: bool,
-        request_id: str | None,
+        self, principal: Principal, request: RollBackStore, *, request_id: str | None
     ) -> Accepted:
-        """Back to the version before the last upgrade; a repetition answers the operation that is open."""
+        """Roll a ready store back to the version before its last upgrade.
+
+        Args:
+            principal: Who requested it.
+            request: The store, and what happens to its data.
+            request_id: The id of the HTTP request.
+
+        Returns:
+            The store and its rollback; the open rollback for a repeated request.
+
+        Raises:
+            NotFound: The tenant has no such store.
+            Conflict: The store is not ready, has no upgrade to roll back, or keeps its version.
+        """
         async with self._database.transaction() as tx:
-            store = await lock_store(tx, principal, store_ref, self._settings)
+            store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
             pending = await tx.operations.list_open(store.id)
-            how = {"restore": restore, "discard_orders": discard_orders}
-            if same := _find_repeated(pending, "rollback", how):
-                return Accepted(store.to_json(), same.to_json())
+            if same := _find_repeated(pending, lambda each: _is_same_rollback(each, request)):
+                return Accepted(store, same)
             _check_ready(store, pending, "rolled back")
             upgrade = await tx.version_history.find_reversible_upgrade(store)
             if upgrade is None:
                 raise Conflict(
-                    f"No upgrade has brought the store to {store.engine_version}, so there is nothing to go back to;"
-                    " upgrade it to the version that you want.",
+                    f"The store did not get version {store.engine_version} by an upgrade, so"
+                    " there is no version to roll back to. Upgrade it to the version that you"
+                    " want.",
                     code="nothing_to_roll_back",
                 )
-            asked = {
-                "from": store.engine_version,
-                "to": upgrade.input["from"],
-                **how,
-                "dump": upgrade.id,
-            }
-            return await self._accept_operation(tx, principal, store, "rollback", asked, request_id)
+            versions = RollbackInput(
+                from_version=store.engine_version,
+                to_version=upgrade.versions.from_version,
+                restore=request.restore,
+                discard_orders=request.discard_orders,
+                dump=upgrade.id,
+            )
+            return await self._accept_operation(
+                tx, principal, store, OperationKind.ROLLBACK, versions, request_id
+            )
 
     async def _accept_operation(
         self,
         tx: Repositories,
         principal: Principal,
         store: Store,
-        kind: str,
-        operation_input: dict[str, Any],
+        kind: OperationKind,
+        versions: VersionInput,
         request_id: str | None,
     ) -> Accepted:
+        transition = find_transition(store.state, Activity(kind), Occurrence.REQUESTED)
         operation = await add_operation(
-            tx,
-            principal,
-            store,
-            kind,
-            settings=self._settings,
-            request_id=request_id,
-            operation_input=operation_input,
+            tx, principal, store, kind, versions, settings=self._settings, request_id=request_id
         )
-        await tx.outbox.add(make_event("store.step", store, operation), make_command(operation))
+        await tx.outbox.add(make_event(transition.event, store, operation), make_command(operation))
         await add_audit_entry(tx, principal, f"store.{kind}", store.id, request_id)
         log.info(
-            "change_requested",
+            "version_change_requested",
             kind=kind,
             store_id=store.id,
             operation_id=operation.id,
-            version=operation_input["to"],
+            version=versions.to_version,
         )
-        return Accepted(store.to_json(), operation.to_json())
+        return Accepted(store, operation)
 
     def _check_runtime(self) -> None:
         if not self._can_change_versions:
             raise Conflict(
-                "On this runtime a store keeps the version that it was made with; create a new store with the other"
-                " version, or run the platform on Kubernetes.",
+                "On this runtime a store keeps the version that it was created with. Either"
+                " create a new store with the other version, or run the platform on Kubernetes.",
                 code="cannot_change_versions",
             )
 
@@ -131,36 +177,44 @@ class VersionAdmission:
         engine = self._engines.find(store.engine)
         if engine is None:
             raise Conflict(
-                f"The engine {store.engine} is not known here any more; put its folder back (STOREFLEET_ENGINES_PATH).",
+                f"The engine {store.engine} is no longer in the catalogue. Restore its folder"
+                " (STOREFLEET_ENGINES_PATH).",
                 code="engine_unavailable",
             )
         return engine
 
 
 def _find_repeated(
-    pending: list[Operation], kind: str, requested: dict[str, Any]
+    pending: list[Operation], is_same: Callable[[OperationInput], bool]
 ) -> Operation | None:
-    """The open operation that was asked for the same; none that is on its way back already."""
-    return next(
-        (
-            each
-            for each in pending
-            if each.kind == kind and not each.error and requested.items() <= each.input.items()
-        ),
-        None,
+    """Find the open operation with the same input, unless it is rolling back."""
+    return next((each for each in pending if not each.error and is_same(each.input)), None)
+
+
+def _is_same_upgrade(operation_input: OperationInput, request: UpgradeStore) -> bool:
+    return isinstance(operation_input, UpgradeInput) and (
+        operation_input.to_version == request.version
+    )
+
+
+def _is_same_rollback(operation_input: OperationInput, request: RollBackStore) -> bool:
+    return isinstance(operation_input, RollbackInput) and (
+        (operation_input.restore, operation_input.discard_orders)
+        == (request.restore, request.discard_orders)
     )
 
 
 def _check_ready(store: Store, pending: list[Operation], participle: str) -> None:
-    if store.state != "ready":
+    if store.state != StoreState.READY:
         raise Conflict(
-            f"The store is {store.state.replace('_', ' ')}; only a ready one can be {participle}: {_NEXT_STEP_BY_STATE[store.state]}.",
+            f"The store is {store.state.replace('_', ' ')}. Only a ready store can be"
+            f" {participle}. {_NEXT_STEP_BY_STATE[store.state]}",
             code="not_ready",
         )
     if pending:
-        what = pending[0]
+        other = pending[0]
         raise Conflict(
-            f"Another {what.kind} of the store, to {what.input.get('to', '?')}, is about to begin; wait until it has"
-            f" ended, or cancel the operation {what.id}.",
+            f"Another {other.kind} of the store, to {other.versions.to_version}, is queued."
+            f" Wait for it to end, or cancel the operation {other.id}.",
             code="not_ready",
         )

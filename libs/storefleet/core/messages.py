@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from storefleet.core.errors import StorefleetError
 from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, is_id
+from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import SERVICE_BY_KIND, FrozenModel, format_timestamp
 
 COMMAND_STREAM = "STORE_COMMANDS"
@@ -37,7 +38,7 @@ class Command(FrozenModel):
     request_id: str | None = None
 
 
-def make_command_subject(kind: str, store_id: str) -> str:
+def make_command_subject(kind: OperationKind, store_id: str) -> str:
     """Make the subject of a command; it names the service that works on the kind."""
     return f"{COMMAND_SUBJECT_PREFIX}.{SERVICE_BY_KIND[kind]}.{kind}.{store_id}"
 

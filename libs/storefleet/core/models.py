@@ -4,34 +4,34 @@ They are immutable. `to_json` returns an object's shape in the HTTP API and in e
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-StoreState = Literal[
-    "requested",
-    "provisioning",
-    "ready",
-    "upgrading",
-    "rolling_back",
-    "failed",
-    "deleting",
-    "deleted",
-]
-OperationKind = Literal["create", "upgrade", "rollback", "delete"]
-OperationState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-StepState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+from storefleet.core.lifecycle import (
+    Activity,
+    OperationKind,
+    OperationState,
+    StepState,
+    StoreState,
+    choose_activity,
+)
+from storefleet.core.operation_inputs import (
+    CreateInput,
+    OperationInput,
+    VersionInput,
+    parse_operation_input,
+)
+
 Scope = Literal["stores:read", "stores:write", "credentials:read", "tokens:write", "operator"]
 
 #: The service that works on each kind of operation.
-SERVICE_BY_KIND: dict[str, str] = {
-    "create": "provisioner",
-    "upgrade": "provisioner",
-    "rollback": "provisioner",
-    "delete": "reaper",
+SERVICE_BY_KIND: dict[OperationKind, str] = {
+    OperationKind.CREATE: "provisioner",
+    OperationKind.UPGRADE: "provisioner",
+    OperationKind.ROLLBACK: "provisioner",
+    OperationKind.DELETE: "reaper",
 }
-STORE_STATES: tuple[str, ...] = get_args(StoreState)
-FINAL_OPERATION_STATES = ("succeeded", "failed", "cancelled")
 OWNER_SCOPES: tuple[Scope, ...] = (
     "stores:read",
     "stores:write",
@@ -77,7 +77,7 @@ class Store(FrozenModel):
     engine: str
     engine_version: str
     parameters: dict[str, Any]
-    state: str
+    state: StoreState
     url: str | None
     admin_url: str | None
     failure: Failure | None
@@ -120,7 +120,7 @@ class Step(FrozenModel):
 
     name: str
     title: str
-    state: StepState = "pending"
+    state: StepState = StepState.PENDING
     started_at: datetime | None = None
     finished_at: datetime | None = None
     message: str = ""
@@ -147,8 +147,8 @@ class Operation(FrozenModel):
     id: str
     tenant_id: str
     store_id: str
-    kind: str
-    state: str
+    kind: OperationKind
+    state: OperationState
     error: Failure | None
     attempt: int
     cancel_requested: bool
@@ -161,12 +161,41 @@ class Operation(FrozenModel):
     finished_at: datetime | None
     steps: tuple[Step, ...] = ()
     taken_over: bool = False
-    input: dict[str, Any] = Field(default_factory=dict)
+    input: OperationInput = Field(default_factory=CreateInput)
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _parse_input(cls, value: Any, info: ValidationInfo) -> Any:
+        """Parse the JSON object of the row by the kind, which is validated before it."""
+        if isinstance(value, OperationInput) or "kind" not in info.data:
+            return value
+        return parse_operation_input(info.data["kind"], value)
 
     @property
     def done(self) -> bool:
         """Whether the operation is in a final state (the field `done` of AIP-151)."""
-        return self.state in FINAL_OPERATION_STATES
+        return self.state.is_final
+
+    @property
+    def versions(self) -> VersionInput:
+        """The versions between which an upgrade or a rollback changes its store.
+
+        Raises:
+            TypeError: The operation is of another kind.
+        """
+        if not isinstance(self.input, VersionInput):
+            raise TypeError(f"The operation {self.id} ({self.kind}) changes no version.")
+        return self.input
+
+    @property
+    def is_rolling_back(self) -> bool:
+        """Whether it is an upgrade that has switched to its automatic rollback."""
+        return self.kind == OperationKind.UPGRADE and self.error is not None and not self.done
+
+    @property
+    def activity(self) -> Activity:
+        """What the operation is doing: its kind, or its automatic rollback."""
+        return choose_activity(self.kind, is_rolling_back=self.is_rolling_back)
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of the HTTP API."""
@@ -174,7 +203,7 @@ class Operation(FrozenModel):
             "id": self.id,
             "store_id": self.store_id,
             "kind": self.kind,
-            "input": self.input,
+            "input": self.input.to_json(),
             "state": self.state,
             "done": self.done,
             "error": self.error.model_dump() if self.error else None,

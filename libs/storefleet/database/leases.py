@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from storefleet.core.errors import LeaseLost
-from storefleet.core.models import Operation, Store, utc_now
+from storefleet.core.models import Operation, Store
 from storefleet.database.connection import Connection
 from storefleet.database.operations import COLUMNS, make_operation
 from storefleet.database.statements import load_statement
@@ -37,7 +37,7 @@ class LeaseRepository:
     async def find_claimable(
         self, operation_id: str, *, store_id: str, kinds: Sequence[str]
     ) -> tuple[Store, Operation] | None:
-        """Find an operation that may be claimed now, as it will be under its next fence.
+        """Find an operation that may be claimed now.
 
         Args:
             operation_id: The operation that a command names.
@@ -45,7 +45,7 @@ class LeaseRepository:
             kinds: Kinds of operation that the worker has step plans for.
 
         Returns:
-            The store and the operation, running and with `fence` incremented; None when the
+            The store and the operation with its steps, both as they were read; None when the
             operation is not due, is owned, has ended, or waits for another one of its store.
         """
         record = await self._connection.fetchrow(
@@ -59,14 +59,7 @@ class LeaseRepository:
             if fields["fence"]  # before its first claim an operation has no steps
             else ()
         )
-        claimed = {
-            "state": "running",
-            "fence": fields["fence"] + 1,
-            "started_at": fields["started_at"] or utc_now(),
-            "taken_over": fields["state"] == "running",
-            "steps": tuple(steps),
-        }
-        return make_store(record), Operation.model_validate({**fields, **claimed})
+        return make_store(record), Operation.model_validate({**fields, "steps": tuple(steps)})
 
     async def renew(self, operation_id: str, *, fence: int, lease_duration: timedelta) -> bool:
         """Extend the lease of a running operation.

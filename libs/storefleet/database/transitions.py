@@ -94,21 +94,22 @@ class TransitionRepository:
         *rows: OutboxRow,
         owner: str,
         lease_duration: timedelta,
-    ) -> bool:
-        """Claim an operation and write what the claim changes.
+    ) -> int | None:
+        """Claim an operation, increment its fence and write what the claim changes.
 
         Args:
             before: The store as it was read.
             store: The store as it will be.
-            operation: The operation under its next fence.
+            operation: The operation as it will be, with its fence as it was read.
             rows: The messages of the transition.
             owner: The worker that becomes the owner.
             lease_duration: How long the lease lasts from now.
 
         Returns:
-            False, with nothing written, when operation or store differ from what was read.
+            The operation's new fence; None, with nothing written, when operation or store differ
+            from what was read.
         """
-        claimed = await self._connection.fetchval(
+        fence: int | None = await self._connection.fetchval(
             *_CLAIM_OPERATION.bind(
                 owner=owner,
                 lease_duration=lease_duration,
@@ -116,7 +117,7 @@ class TransitionRepository:
                 **_make_arguments(before, store, operation, rows),
             )
         )
-        return bool(claimed)
+        return fence
 
     async def write(
         self,

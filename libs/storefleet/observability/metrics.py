@@ -5,7 +5,7 @@ Counters get the suffix `_total` when they are exposed. Durations are in seconds
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from storefleet.core.models import STORE_STATES
+from storefleet.core.lifecycle import StoreState
 
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
@@ -85,5 +85,5 @@ KUBERNETES_REQUESTS = Counter(
 
 for _outcome in ("answered", "refused", "timeout", "unavailable", "failed"):
     CRON_CALLS.labels(_outcome)
-for _state in STORE_STATES:
+for _state in StoreState:
     STORES_BY_STATE.labels(_state)

@@ -1,4 +1,8 @@
-"""One run of an operation: its steps, one after another, under the lease, with every outcome written down."""
+"""Run one claim of an operation: its steps, one after another, and record every outcome.
+
+The run decides what an error of a step means: a wait, a retry, a failure or a cancellation. The
+recorder writes that, the lease keeper holds the lease meanwhile, and the worker starts the run.
+"""
 
 import asyncio
 import random
@@ -9,7 +13,6 @@ from datetime import timedelta
 
 from storefleet.core.errors import (
     CancelRequested,
-    DatabaseUnavailable,
     DependencyUnavailable,
     LeaseLost,
     NothingChanged,
@@ -17,21 +20,25 @@ from storefleet.core.errors import (
     TransientError,
     Wait,
 )
-from storefleet.core.models import FINAL_OPERATION_STATES, Failure, Operation, Store, utc_now
+from storefleet.core.lifecycle import Activity, OperationState, StepState
+from storefleet.core.models import Failure, Operation, Store, utc_now
+from storefleet.core.operation_inputs import VersionInput
 from storefleet.core.settings import Settings
 from storefleet.observability import logs, metrics
-from storefleet.operations.progress import make_cancellation_failure
+from storefleet.operations.lease_keeper import LeaseKeeper
 from storefleet.operations.recorder import OperationRecorder
+from storefleet.operations.state_changes import make_cancellation_failure
 from storefleet.operations.step_plans import StepPlan
+from storefleet.operations.steps import find_running_step
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
 
 log = logs.get_logger(__name__)
 
 
 class OperationRun:
-    """One claim of one operation, from its first unfinished step to its end or back into the queue.
+    """One claim of one operation, from its first unfinished step to its end or the queue.
 
-    An upgrade that fails or is taken back does not end with that: it goes on with the steps of its way back.
+    An upgrade that fails or is cancelled continues in the same run with its automatic rollback.
     """
 
     def __init__(
@@ -44,100 +51,96 @@ class OperationRun:
         settings: Settings,
         request_id: str | None,
     ) -> None:
+        """Prepare the run; `execute` starts it.
+
+        Args:
+            store: The store as the claim has written it.
+            operation: The claimed operation.
+            step_plan: The step plan of its kind.
+            recorder: Writes the transitions.
+            settings: Lease duration and pauses between attempts.
+            request_id: The id of the HTTP request that the operation came with.
+        """
         self._store = store
         self._operation = operation
         self._step_plan = step_plan
         self._recorder = recorder
         self._settings = settings
-        self._lease_held_until = time.monotonic() + settings.lease
-        self._renewal_due = asyncio.Event()
+        self._lease = LeaseKeeper(
+            operation=operation, recorder=recorder, lease_duration_s=settings.lease
+        )
+        changes_version = isinstance(operation.input, VersionInput)
         self._context = StepContext(
             store=store,
             operation_id=operation.id,
             request_id=request_id,
-            change=VersionChange.of(operation)
-            if operation.kind in ("upgrade", "rollback")
-            else None,
+            change=VersionChange.of(operation) if changes_version else None,
             check_ownership=self._check_ownership,
             report_progress=self._report_progress,
         )
 
     def wake_heartbeat(self) -> None:
-        """Somebody may have asked for a cancel: look at the row now."""
-        self._renewal_due.set()
+        """Renew the lease now: a cancellation may have been requested."""
+        self._lease.wake()
 
     async def execute(self) -> None:
-        """Every outcome is written down, or left to whoever takes the expired lease."""
+        """Run the steps until the operation has ended or is queued again.
+
+        Every outcome is recorded. When the lease is lost nothing is: the worker that claims the
+        operation next continues.
+        """
         try:
-            turned = True
-            while turned:
+            has_switched = True
+            while has_switched:
                 cause = self._operation.error
                 await self._run_until_stopped()
-                turned = self._operation.state == "running" and self._operation.error is not cause
+                has_switched = self._is_running() and self._operation.error is not cause
         except LeaseLost:
             log.warning("lease_lost")
 
     async def _run_until_stopped(self) -> None:
-        """Until the steps have ended, or a cancel has ended them."""
+        """Run the steps beside the heartbeat, which stops them when it must."""
         steps_task = asyncio.create_task(self._run_steps())
-        heartbeat = asyncio.create_task(self._keep_lease(steps_task))
+        heartbeat = asyncio.create_task(self._lease.keep(steps_task))
         try:
             await steps_task
         except asyncio.CancelledError:
             if steps_task.cancelled() and not _is_being_cancelled():
                 await self._handle_stopped_steps(heartbeat)
-            else:
-                steps_task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await steps_task
-                await self._write_with_retry(
-                    lambda: self._recorder.requeue(self._operation, delay_s=0, dispatch=True)
-                )
-                log.info("operation_handed_back")
-                raise
+                return
+            await self._hand_over(steps_task)
+            raise
         finally:
             heartbeat.cancel()
 
     async def _handle_stopped_steps(self, heartbeat: asyncio.Task[None]) -> None:
-        """The heartbeat stopped the steps: because of a cancel, or because the lease is gone."""
+        """Handle that the heartbeat stopped the steps: a cancellation, or a lost lease."""
         try:
             await heartbeat
         except CancelRequested:
             await self._record_cancellation()
 
-    async def _record_cancellation(self) -> None:
-        back = self._list_rollback_steps(make_cancellation_failure("upgrade"))
-        await self._write_with_retry(
-            lambda: self._recorder.record_cancellation(self._operation, rollback_steps=back)
-        )
-        log.info(
-            "operation_turned_back" if self._operation.state == "running" else "operation_cancelled"
-        )
-
-    def _list_rollback_steps(self, failure: Failure) -> Sequence[RuntimeStep]:
-        """The steps that an upgrade would have to go on with because of the failure."""
-        if self._operation.kind != "upgrade" or self._operation.error is not None:
-            return ()
-        return self._step_plan(self._store, self._operation.model_copy(update={"error": failure}))
+    async def _hand_over(self, steps_task: asyncio.Task[None]) -> None:
+        """Stop the steps and queue the operation for another worker: this one shuts down."""
+        steps_task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await steps_task
+        await self._write(lambda: self._recorder.requeue(self._operation, delay_s=0, dispatch=True))
+        log.info("operation_handed_over")
 
     async def _run_steps(self) -> None:
         try:
-            runtime_steps = {
-                step.name: step for step in self._step_plan(self._store, self._operation)
-            }
-            for position, step in enumerate(self._operation.steps):
-                if step.state not in FINAL_OPERATION_STATES:
-                    await self._run_step(position, runtime_steps[step.name])
+            await self._run_unfinished_steps()
         except CancelRequested:
             await self._record_cancellation()
         except Wait as error:
             await self._schedule_wait(error.reason, error.delay)
         except DependencyUnavailable as error:
-            await self._schedule_wait(error.detail, random.uniform(1, 3))  # noqa: S311  jitter, not a secret
+            await self._schedule_wait(error.detail, _jitter(2, 0.5))
         except PermanentError as error:
-            unchanged = isinstance(error, NothingChanged)
+            nothing_changed = isinstance(error, NothingChanged)
             await self._record_failure(
-                error.code, error.detail, error.next_step, store_unchanged=unchanged
+                error.code, error.detail, error.next_step, nothing_changed=nothing_changed
             )
         except TransientError as error:
             await self._schedule_retry(error.code, error.detail, error.next_step)
@@ -148,52 +151,44 @@ class OperationRun:
             await self._schedule_retry(
                 "internal_error",
                 f"{type(error).__name__} in the step",
-                "Look at the log of this operation.",
+                "Read the log of this operation.",
             )
+
+    async def _run_unfinished_steps(self) -> None:
+        planned = {step.name: step for step in self._step_plan(self._store, self._operation)}
+        for position, step in enumerate(self._operation.steps):
+            if not step.state.is_final:
+                await self._run_step(position, planned[step.name])
 
     async def _run_step(self, position: int, step: RuntimeStep) -> None:
         started = time.monotonic()
-        if self._operation.steps[position].state != "running":
-            await self._write_with_retry(
-                lambda: self._recorder.record_step_start(self._operation, position)
-            )
+        if self._operation.steps[position].state != StepState.RUNNING:
+            await self._write(lambda: self._recorder.record_step_start(self._operation, position))
         logs.bind_log_context(step=step.name)
-        outcome_label = "failed"
+        outcome = "failed"
         try:
-            outcome = await step.run(self._context)
-            outcome_label = "succeeded"
+            result = await step.run(self._context)
+            outcome = "succeeded"
         except (Wait, DependencyUnavailable):
-            outcome_label = "waiting"
+            outcome = "waiting"
             raise
         finally:
-            elapsed = time.monotonic() - started
-            metrics.STEP_DURATION.labels(self._operation.kind, step.name, outcome_label).observe(
-                elapsed
+            elapsed_s = time.monotonic() - started
+            metrics.STEP_DURATION.labels(self._operation.kind, step.name, outcome).observe(
+                elapsed_s
             )
-            log.info("step_ended", outcome=outcome_label, seconds=round(elapsed, 3))
-        await self._record_step_result(position, outcome)
+            log.info("step_ended", outcome=outcome, seconds=round(elapsed_s, 3))
+        await self._record_step_result(position, result)
 
     async def _record_step_result(self, position: int, result: StepResult) -> None:
-        last = position == len(self._operation.steps) - 1
-        await self._write_with_retry(
+        is_last = position == len(self._operation.steps) - 1
+        await self._write(
             lambda: self._recorder.record_step_result(
-                self._operation, position, result, is_last=last
+                self._operation, position, result, is_last=is_last
             )
         )
-        if last:
+        if is_last:
             self._count_end(self._operation.state)
-
-    def _count_end(self, outcome: str) -> None:
-        metrics.OPERATIONS_ENDED.labels(self._operation.kind, outcome).inc()
-        seconds = (utc_now() - self._operation.created_at).total_seconds()
-        metrics.OPERATION_DURATION.labels(self._operation.kind).observe(seconds)
-        log.info(
-            "operation_ended", kind=self._operation.kind, outcome=outcome, seconds=round(seconds, 3)
-        )
-
-    def _make_failure(self, code: str, detail: str, next_step: str) -> Failure:
-        current = next((s.name for s in self._operation.steps if s.state == "running"), None)
-        return Failure(code=code, detail=detail, step=current, next=next_step)
 
     async def _record_failure(
         self,
@@ -202,103 +197,100 @@ class OperationRun:
         next_step: str,
         *,
         deadline_reached: bool = False,
-        store_unchanged: bool = False,
+        nothing_changed: bool = False,
     ) -> None:
-        """For good: the operation ends with its reason, or an upgrade goes on with its way back."""
-        failure = self._make_failure(code, detail, next_step)
-        back = self._list_rollback_steps(failure)
-        store_unchanged = (
-            store_unchanged
-            and self._operation.kind in ("upgrade", "rollback")
-            and self._operation.error is None
-        )
-        await self._write_with_retry(
+        """Record a failure: the operation ends, or an upgrade switches to automatic rollback."""
+        position = find_running_step(self._operation)
+        step = None if position is None else self._operation.steps[position].name
+        failure = Failure(code=code, detail=detail, step=step, next=next_step)
+        rollback_steps = self._list_rollback_steps(failure)
+        await self._write(
             lambda: self._recorder.record_failure(
                 self._operation,
                 failure,
                 dead_letter=deadline_reached,
-                store_unchanged=store_unchanged,
-                rollback_steps=back,
+                nothing_changed=nothing_changed,
+                rollback_steps=rollback_steps,
             )
         )
-        if self._operation.state == "running":
-            log.warning("operation_turned_back", code=code, detail=detail)
+        if self._is_running():
+            log.warning("automatic_rollback_started", code=code, detail=detail)
         else:
-            self._count_end("failed")
+            self._count_end(OperationState.FAILED)
+
+    async def _record_cancellation(self) -> None:
+        """Record a cancellation: the operation ends, or an upgrade switches to its rollback."""
+        failure = make_cancellation_failure(Activity.UPGRADE)
+        rollback_steps = self._list_rollback_steps(failure)
+        await self._write(
+            lambda: self._recorder.record_cancellation(
+                self._operation, rollback_steps=rollback_steps
+            )
+        )
+        if self._is_running():
+            log.info("automatic_rollback_started", code=failure.code, detail=failure.detail)
+        else:
+            log.info("operation_cancelled")
+
+    def _list_rollback_steps(self, failure: Failure) -> Sequence[RuntimeStep]:
+        """List the steps of the automatic rollback that the failure would start."""
+        if self._operation.activity != Activity.UPGRADE:
+            return ()
+        rolling_back = self._operation.model_copy(update={"error": failure})
+        return self._step_plan(self._store, rolling_back)
 
     async def _schedule_retry(self, code: str, detail: str, next_step: str) -> None:
-        """A transient failure: again after a pause that grows, until the deadline."""
+        """Queue the next attempt after a growing pause, or fail when the deadline comes first."""
         delays = self._settings.retry_delays
-        delay = delays[min(self._operation.attempt, len(delays)) - 1] * random.uniform(0.8, 1.2)  # noqa: S311
-        if utc_now() + timedelta(seconds=delay) > self._operation.deadline:
+        delay_s = _jitter(delays[min(self._operation.attempt, len(delays)) - 1], 0.2)
+        if utc_now() + timedelta(seconds=delay_s) > self._operation.deadline:
             await self._record_failure(code, detail, next_step, deadline_reached=True)
             return
         metrics.RETRIES.labels(self._operation.kind).inc()
-        message = f"{detail} Trying again in {delay:.0f} s."
-        log.warning("operation_retries", code=code, detail=detail, delay=round(delay, 1))
-        await self._write_with_retry(
+        message = f"{detail} Retrying in {delay_s:.0f} s."
+        log.warning("operation_retry_scheduled", code=code, detail=detail, delay=round(delay_s, 1))
+        await self._write(
             lambda: self._recorder.requeue(
-                self._operation, delay_s=delay, message=message, failed_attempt=True
+                self._operation, delay_s=delay_s, message=message, failed_attempt=True
             )
         )
 
     async def _schedule_wait(self, reason: str, delay_s: float) -> None:
-        log.info("operation_waits", reason=reason, delay=round(delay_s, 1))
-        await self._write_with_retry(
+        """Queue the operation until a dependency may be available; no attempt is consumed."""
+        log.info("operation_wait_scheduled", reason=reason, delay=round(delay_s, 1))
+        await self._write(
             lambda: self._recorder.requeue(self._operation, delay_s=delay_s, message=reason)
         )
 
     async def _check_ownership(self) -> None:
-        """Ask, right before an effect on the world, whether the operation is still ours, and wanted."""
-        await self._write_with_retry(self._renew_lease)
+        """Check, right before an external effect, that the operation is owned and not cancelled."""
+        await self._lease.write(self._lease.renew)
 
     async def _report_progress(self, message: str) -> None:
-        position = next(
-            (n for n, s in enumerate(self._operation.steps) if s.state == "running"), None
-        )
+        """Record the running step's status message, unless it is the current one."""
+        position = find_running_step(self._operation)
         if position is not None and self._operation.steps[position].message != message:
-            await self._write_with_retry(
+            await self._write(
                 lambda: self._recorder.record_message(self._operation, position, message)
             )
 
-    async def _renew_lease(self) -> Operation:
-        before = time.monotonic()
-        cancel = await self._recorder.renew_lease(
-            self._operation, timedelta(seconds=self._settings.lease)
-        )
-        self._lease_held_until = before + self._settings.lease
-        if cancel:
-            raise CancelRequested
-        return self._operation
+    async def _write(self, write: Callable[[], Awaitable[Operation]]) -> None:
+        self._operation = await self._lease.write(write)
 
-    async def _write_with_retry(self, write: Callable[[], Awaitable[Operation]]) -> None:
-        """Write, waiting for a database that is away for as long as the lease can still be ours."""
-        while True:
-            try:
-                self._operation = await write()
-            except DatabaseUnavailable:
-                if time.monotonic() > self._lease_held_until:
-                    raise LeaseLost(self._operation.id) from None
-                await asyncio.sleep(0.3)
-            else:
-                return
+    def _is_running(self) -> bool:
+        return self._operation.state == OperationState.RUNNING
 
-    async def _keep_lease(self, steps_task: asyncio.Task[None]) -> None:
-        """Renew the lease; when it is lost, or a cancel was requested, stop the steps."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.lease / 4):
-                    await self._renewal_due.wait()
-            self._renewal_due.clear()
-            try:
-                await self._renew_lease()
-            except DatabaseUnavailable:
-                if time.monotonic() > self._lease_held_until:
-                    steps_task.cancel()
-                    raise LeaseLost(self._operation.id) from None
-            except (LeaseLost, CancelRequested):
-                steps_task.cancel()
-                raise
+    def _count_end(self, outcome: OperationState) -> None:
+        kind = self._operation.kind
+        metrics.OPERATIONS_ENDED.labels(kind, outcome).inc()
+        elapsed_s = (utc_now() - self._operation.created_at).total_seconds()
+        metrics.OPERATION_DURATION.labels(kind).observe(elapsed_s)
+        log.info("operation_ended", kind=kind, outcome=outcome, seconds=round(elapsed_s, 3))
+
+
+def _jitter(seconds: float, share: float) -> float:
+    """Vary a pause by a share of it, so that operations do not come back together."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  jitter, not a secret
 
 
 def _is_being_cancelled() -> bool:

@@ -1,38 +1,56 @@
-"""Which of the runtime's steps an operation has."""
+"""Choose the runtime's steps for an operation: one step plan for each kind of operation.
+
+The provisioner runs the first set of plans, the reaper the second.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
+from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import Operation, Store
 from storefleet.runtimes.protocol import Runtime, RuntimeStep, VersionChange
 
+#: The steps of an operation on a store, in order.
 StepPlan = Callable[[Store, Operation], Sequence[RuntimeStep]]
-#: By kind of operation.
-StepPlans = Mapping[str, StepPlan]
+StepPlans = Mapping[OperationKind, StepPlan]
 
 
 def make_provisioning_plans(runtime: Runtime) -> StepPlans:
-    """What makes stores, and changes them."""
+    """Make the step plans that create stores and change their versions.
+
+    Args:
+        runtime: Where the stores run.
+
+    Returns:
+        The plans of `create`, `upgrade` and `rollback`.
+    """
     return {
-        "create": lambda store, _operation: runtime.create_steps(store),
-        "upgrade": lambda store, operation: _list_upgrade_steps(runtime, store, operation),
-        "rollback": lambda store, operation: runtime.rollback_steps(
+        OperationKind.CREATE: lambda store, _operation: runtime.create_steps(store),
+        OperationKind.UPGRADE: lambda store, operation: _list_upgrade_steps(
+            runtime, store, operation
+        ),
+        OperationKind.ROLLBACK: lambda store, operation: runtime.rollback_steps(
             store, VersionChange.of(operation)
         ),
     }
 
 
 def make_deletion_plans(runtime: Runtime) -> StepPlans:
-    """What takes stores away."""
-    return {"delete": lambda store, _operation: runtime.delete_steps(store)}
+    """Make the step plan that deletes stores.
+
+    Args:
+        runtime: Where the stores run.
+
+    Returns:
+        The plan of `delete`.
+    """
+    return {OperationKind.DELETE: lambda store, _operation: runtime.delete_steps(store)}
 
 
 def _list_upgrade_steps(
     runtime: Runtime, store: Store, operation: Operation
 ) -> Sequence[RuntimeStep]:
-    """There, or, with an error to tell, back."""
+    """List the steps of an upgrade, or of its automatic rollback once it has switched to that."""
     change = VersionChange.of(operation)
-    return (
-        runtime.automatic_rollback_steps(store, change)
-        if operation.error
-        else runtime.upgrade_steps(store, change)
-    )
+    if operation.is_rolling_back:
+        return runtime.automatic_rollback_steps(store, change)
+    return runtime.upgrade_steps(store, change)

@@ -1,104 +1,169 @@
-"""What ends an operation before it has come through, or sends it back: by a failure, or by a person.
+"""Terminate an operation early: fail it, cancel it, or switch an upgrade to automatic rollback.
 
-Whoever calls holds the store's row, then the operation's, in a transaction.
+Every function works inside a transaction in which the caller has locked the store's row, then the
+operation's. Which of the three it is, the lifecycle decides (`core/lifecycle.py`).
 """
 
 from collections.abc import Sequence
 
+from storefleet.core.lifecycle import (
+    Occurrence,
+    OperationState,
+    StepState,
+    StoreEvent,
+    StoreState,
+    Transition,
+    find_transition,
+)
 from storefleet.core.models import Failure, Operation, Store
 from storefleet.database.outbox_rows import make_command, make_event
 from storefleet.database.repositories import Repositories
 from storefleet.observability import metrics
-from storefleet.operations.progress import (
-    can_roll_back_automatically,
-    close_running_step,
-    make_cancellation_failure,
-    switch_steps_to_rollback,
-)
+from storefleet.operations.state_changes import make_cancellation_failure
+from storefleet.operations.steps import close_running_step, switch_steps_to_rollback
 from storefleet.runtimes.protocol import RuntimeStep
 
 
-async def cancel_operation(
-    tx: Repositories,
-    store: Store,
-    operation: Operation,
-    *,
-    rollback_steps: Sequence[RuntimeStep] | None = None,
+async def cancel_owned(
+    tx: Repositories, store: Store, operation: Operation, rollback_steps: Sequence[RuntimeStep]
 ) -> Operation:
-    """Take an operation back for a person: it ends, or an upgrade that has begun turns back.
+    """Cancel an operation for the worker that owns it.
 
-    Without the steps that lead `back` nobody works on it, and whoever does later finds them.
+    Args:
+        tx: The transaction.
+        store: The store, locked.
+        operation: The operation, locked, with its steps.
+        rollback_steps: The steps with which the worker continues an upgrade that has started.
+
+    Returns:
+        The operation: ended, or running with its automatic rollback.
     """
-    if can_roll_back_automatically(store, operation):
-        return await start_automatic_rollback(
-            tx,
-            store,
-            operation,
-            make_cancellation_failure("upgrade"),
-            rollback_steps=rollback_steps,
-        )
-    changed = await mark_cancelled(tx, operation)
-    await record_store_failure(tx, store, changed, make_cancellation_failure())
-    return changed
+    transition = find_transition(store.state, operation.activity, Occurrence.CANCELLED)
+    failure = make_cancellation_failure(operation.activity)
+    if transition.starts_automatic_rollback:
+        return await continue_with_rollback(tx, store, operation, failure, rollback_steps)
+    return await _end_cancelled(tx, store, operation, failure, transition)
 
 
-async def start_automatic_rollback(
+async def cancel_unowned(tx: Repositories, store: Store, operation: Operation) -> Operation:
+    """Cancel an operation that no worker owns: it is queued, or its worker's lease has expired.
+
+    Args:
+        tx: The transaction.
+        store: The store, locked.
+        operation: The operation, locked, with its steps.
+
+    Returns:
+        The operation: ended, or queued for its automatic rollback.
+    """
+    transition = find_transition(store.state, operation.activity, Occurrence.CANCELLED)
+    failure = make_cancellation_failure(operation.activity)
+    if transition.starts_automatic_rollback:
+        return await queue_rollback(tx, store, operation, failure)
+    return await _end_cancelled(tx, store, operation, failure, transition)
+
+
+async def continue_with_rollback(
     tx: Repositories,
     store: Store,
     operation: Operation,
     failure: Failure,
-    *,
-    rollback_steps: Sequence[RuntimeStep] | None,
+    rollback_steps: Sequence[RuntimeStep],
 ) -> Operation:
-    """The upgrade remembers why it did not come through, and goes on with the way back."""
-    steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps or ())
+    """Switch an upgrade to its automatic rollback; its worker continues under the same fence.
+
+    Args:
+        tx: The transaction.
+        store: The store, locked.
+        operation: The upgrade with its steps.
+        failure: Why the upgrade did not succeed.
+        rollback_steps: The steps of the rollback.
+
+    Returns:
+        The upgrade, running, with the first step of its rollback.
+    """
+    steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps)
     changed = operation.model_copy(update={"steps": steps})
     await tx.operations.save_steps(changed.id, changed.steps)
-    changed = await tx.operations.start_automatic_rollback(
-        changed, failure, release_lease=rollback_steps is None
-    )
-    store = await tx.stores.update(store.id, state="rolling_back")
-    drafts = [make_event("store.rolling_back", store, changed)]
-    if rollback_steps is None:
-        drafts.append(make_command(changed))
-    await tx.outbox.add(*drafts)
+    changed = await tx.operations.start_automatic_rollback(changed, failure, release_lease=False)
+    store = await tx.stores.update(store.id, state=StoreState.ROLLING_BACK)
+    await tx.outbox.add(make_event(StoreEvent.ROLLING_BACK, store, changed))
     return changed
 
 
-async def record_store_failure(
-    tx: Repositories,
-    store: Store,
-    operation: Operation,
-    failure: Failure,
-    *,
-    store_unchanged: bool = False,
+async def queue_rollback(
+    tx: Repositories, store: Store, operation: Operation, failure: Failure
+) -> Operation:
+    """Switch an upgrade that no worker owns to its automatic rollback, and dispatch it.
+
+    The fence is incremented, so that a worker whose lease has expired can write nothing more. The
+    steps of the rollback are added by the worker that claims the operation.
+
+    Args:
+        tx: The transaction.
+        store: The store, locked.
+        operation: The upgrade with its steps.
+        failure: Why the upgrade did not succeed.
+
+    Returns:
+        The upgrade, queued.
+    """
+    steps = switch_steps_to_rollback(operation.steps, failure, ())
+    changed = operation.model_copy(update={"steps": steps})
+    await tx.operations.save_steps(changed.id, changed.steps)
+    changed = await tx.operations.start_automatic_rollback(changed, failure, release_lease=True)
+    store = await tx.stores.update(store.id, state=StoreState.ROLLING_BACK)
+    await tx.outbox.add(make_event(StoreEvent.ROLLING_BACK, store, changed), make_command(changed))
+    return changed
+
+
+async def apply_termination(
+    tx: Repositories, store: Store, operation: Operation, failure: Failure, transition: Transition
 ) -> None:
-    """The store shows the failure, unless it is to be deleted anyway, or is as it was; then whatever waits goes on."""
-    changes_store = operation.kind in ("upgrade", "rollback")
-    if operation.kind != "delete" and store.state == "deleting":
-        await tx.outbox.add(make_event("store.step", store, operation))
-    elif changes_store and (store_unchanged or store.state == "ready"):
-        if store.state != "ready":
-            store = await tx.stores.update(store.id, state="ready", failure=None)
-        await tx.outbox.add(make_event("store.ready", store, operation))
-    else:
-        store = await tx.stores.update(store.id, state="failed", failure=failure)
-        await tx.outbox.add(make_event("store.failed", store, operation))
+    """Write what the end of an operation means for its store, then dispatch the next operation.
+
+    Args:
+        tx: The transaction.
+        store: The store, locked.
+        operation: The operation, which has ended.
+        failure: The failure that a store in state `failed` shows.
+        transition: The transition of the lifecycle.
+    """
+    if transition.changes_state:
+        shown = failure if transition.target == StoreState.FAILED else None
+        store = await tx.stores.update(store.id, state=transition.target, failure=shown)
+    await tx.outbox.add(make_event(transition.event, store, operation))
     await dispatch_next_operation(tx, store.id)
 
 
 async def mark_cancelled(tx: Repositories, operation: Operation) -> Operation:
-    """Close an operation and the step it stands at; the caller owns it, or knows that nobody does."""
-    changed = close_running_step(operation, "cancelled", "Cancelled")
+    """End an operation and its running step as cancelled; the store is left to the caller.
+
+    Args:
+        tx: The transaction.
+        operation: An operation that the caller owns, or that nobody owns.
+
+    Returns:
+        The ended operation.
+    """
+    changed = close_running_step(operation, StepState.CANCELLED, "Cancelled")
     await tx.operations.save_steps(changed.id, changed.steps)
-    changed = await tx.operations.end(changed, state="cancelled", error=None)
-    metrics.OPERATIONS_ENDED.labels(changed.kind, "cancelled").inc()
+    changed = await tx.operations.end(changed, state=OperationState.CANCELLED, error=None)
+    metrics.OPERATIONS_ENDED.labels(changed.kind, changed.state).inc()
     return changed
 
 
 async def dispatch_next_operation(tx: Repositories, store_id: str) -> None:
-    """The operation that waited for the one that has just ended."""
+    """Dispatch the operation that waited for the end of another one of its store, if any."""
     waiting = await tx.operations.find_next(store_id)
-    if waiting is not None and waiting.state == "queued":
+    if waiting is not None and waiting.state == OperationState.QUEUED:
         await tx.outbox.add(make_command(waiting))
         await tx.operations.mark_dispatched([waiting.id])
+
+
+async def _end_cancelled(
+    tx: Repositories, store: Store, operation: Operation, failure: Failure, transition: Transition
+) -> Operation:
+    ended = await mark_cancelled(tx, operation)
+    await apply_termination(tx, store, ended, failure, transition)
+    return ended

@@ -1,6 +1,8 @@
-"""Works on operations: claim a row, run its steps under the lease, write every transition with its event.
+"""Receive commands and run their operations, several at once, until the service shuts down.
 
-The provisioner and the reaper are this worker with different consumers and steps.
+The provisioner and the reaper are this worker with different consumers and step plans. A command
+is acknowledged after the claim, not after the work: from then on the operation's row says who
+works on it, and a lost worker is noticed by its expired lease.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.messages import COMMAND_STREAM, Command, UnreadableMessage, decode_command
 from storefleet.core.models import Operation, Store, utc_now
 from storefleet.core.settings import Settings
-from storefleet.database import operations
+from storefleet.database.operations import CANCEL_CHANNEL
 from storefleet.database.outbox import OUTBOX_CHANNEL
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus, PullConsumer, ReceivedMessage
@@ -26,9 +28,12 @@ from storefleet.operations.step_plans import StepPlans
 
 log = logs.get_logger(__name__)
 
+_REDELIVERY_DELAY_S = 1
+_CANCEL_TIMEOUT_S = 5  # for handing an operation over at shutdown
+
 
 class Worker:
-    """Up to `settings.workers` operations at once."""
+    """Runs up to `settings.workers` operations at once."""
 
     def __init__(
         self,
@@ -39,6 +44,15 @@ class Worker:
         bus: MessageBus,
         settings: Settings,
     ) -> None:
+        """Create a worker; `run` starts it.
+
+        Args:
+            service: The service's name, which is also that of its consumer.
+            step_plans: The step plans of the kinds of operation that it runs.
+            database: The database of the platform.
+            bus: Where the commands come from.
+            settings: Concurrency, lease duration and grace period.
+        """
         self._service = service
         self._step_plans = step_plans
         self._database = database
@@ -51,19 +65,19 @@ class Worker:
         self._runs: dict[str, OperationRun] = {}
 
     async def run(self) -> None:
-        """Take commands until cancelled; then let running work finish for the grace period, and hand back the rest."""
+        """Run the operations of incoming commands until cancelled, then drain.
+
+        Running operations may finish within the grace period; the others are handed over.
+        """
         self._database.set_local_wake(OUTBOX_CHANNEL, self._bus.wake_relay)
         consumer = await self._bus.open_consumer(
             COMMAND_STREAM, self._service, capacity=self._settings.workers
         )
-        listener = asyncio.create_task(
-            self._database.listen(operations.CANCEL_CHANNEL, self._wake_runs)
-        )
+        listener = asyncio.create_task(self._database.listen(CANCEL_CHANNEL, self._wake_runs))
         try:
             while True:
-                task = asyncio.create_task(
-                    self._handle_message(await consumer.next_message(), consumer)
-                )
+                message = await consumer.next_message()
+                task = asyncio.create_task(self._handle_message(message, consumer))
                 self._tasks.add(task)
                 task.add_done_callback(self._discard_task)
         finally:
@@ -74,23 +88,24 @@ class Worker:
     def _discard_task(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("work_crashed", exc_info=error)
+            log.error("operation_run_crashed", exc_info=error)
 
     def _wake_runs(self, operation_id: str) -> None:
-        for run in (
-            [self._runs[operation_id]] if operation_id in self._runs else self._runs.values()
-        ):
-            run.wake_heartbeat()
+        """Let a run check for its cancellation; all of them when the id may have been missed."""
+        run = self._runs.get(operation_id)
+        runs = [run] if run is not None else list(self._runs.values())
+        for each in runs:
+            each.wake_heartbeat()
 
     async def _drain_runs(self) -> None:
         if not self._tasks:
             return
         await asyncio.wait(self._tasks, timeout=self._settings.shutdown_grace)
-        left = list(self._tasks)
-        for task in left:
+        unfinished = list(self._tasks)
+        for task in unfinished:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=5)
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=_CANCEL_TIMEOUT_S)
 
     async def _handle_message(self, message: ReceivedMessage, consumer: PullConsumer) -> None:
         try:
@@ -99,6 +114,7 @@ class Worker:
             await consumer.release_slot()
 
     async def _process_message(self, message: ReceivedMessage) -> None:
+        """Claim the operation of a command, acknowledge the message and run the operation."""
         structlog.contextvars.clear_contextvars()
         logs.bind_log_context(service=self._service)
         try:
@@ -120,17 +136,17 @@ class Worker:
                 step_plans=self._step_plans,
             )
         except DatabaseUnavailable:
-            await message.retry_later(1)
+            await message.retry_later(_REDELIVERY_DELAY_S)
             return
         await message.acknowledge()
         if claimed is None:
-            log.debug("nothing_to_do")
+            log.debug("command_ignored")
             return
         await self._run_operation(command, *claimed)
 
     async def _store_dead_letter(self, message: ReceivedMessage, reason: str) -> None:
-        """An unreadable message: kept as a dead letter, then gone from the queue."""
-        log.error("message_unreadable", subject=message.subject, reason=reason)
+        """Keep an unreadable message as a dead letter and remove it from the stream."""
+        log.error("message_dead_lettered", subject=message.subject, reason=reason)
         try:
             async with self._database.transaction() as tx:
                 await tx.dead_letters.add(
@@ -140,7 +156,7 @@ class Worker:
                     payload=message.body,
                 )
         except DatabaseUnavailable:
-            await message.retry_later(1)
+            await message.retry_later(_REDELIVERY_DELAY_S)
             return
         metrics.DEAD_LETTERS.labels("unreadable").inc()
         await message.terminate()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
 from storefleet.core.models import AdminCredentials, Operation, Store
+from storefleet.core.operation_inputs import RollbackInput
 
 
 class Address(NamedTuple):
@@ -47,11 +48,15 @@ class VersionChange:
     @classmethod
     def of(cls, operation: Operation) -> Self:
         """What an upgrade or a rollback was asked for."""
-        asked = operation.input
-        if operation.kind == "upgrade":
-            return cls(asked["from"], asked["to"], dump=operation.id)
+        versions = operation.versions
+        if not isinstance(versions, RollbackInput):
+            return cls(versions.from_version, versions.to_version, dump=operation.id)
         return cls(
-            asked["from"], asked["to"], asked["restore"], asked["discard_orders"], asked["dump"]
+            versions.from_version,
+            versions.to_version,
+            versions.restore,
+            versions.discard_orders,
+            versions.dump,
         )
 
 

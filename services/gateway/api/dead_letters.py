@@ -8,6 +8,7 @@ from aiohttp import web
 from services.gateway.api.authorization import Authorizer
 from services.gateway.api.responses import make_accepted_response, make_page_response
 from services.gateway.request_parameters import get_path_id, parse_id, parse_number
+from storefleet.admission.requests import RetryOperation
 from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import Conflict, NotFound
 from storefleet.core.identifiers import COMMAND_PREFIX, DEAD_LETTER_PREFIX, generate_id
@@ -97,7 +98,7 @@ class DeadLettersApi:
                 )
         owner = principal.model_copy(update={"tenant_id": letter.tenant_id})
         accepted = await self._admission.retry_operation(
-            owner, store_ref=letter.store_id, request_id=request[REQUEST_ID]
+            owner, RetryOperation(store_ref=letter.store_id), request_id=request[REQUEST_ID]
         )
         async with self._database.transaction() as tx:
             await tx.dead_letters.mark_replayed(letter.id)

@@ -9,15 +9,16 @@ from aiohttp import web
 from services.gateway.api.authorization import Authorizer
 from services.gateway.api.responses import make_page_response
 from services.gateway.request_parameters import get_path_id, parse_id, parse_number, parse_text
+from storefleet.admission.requests import CancelOperation
 from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import NotFound
 from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX
+from storefleet.core.lifecycle import OperationState
 from storefleet.core.models import Operation
 from storefleet.database.pool import Database
 from storefleet.http.app import REQUEST_ID
 
 _PATH = "/api/v1/operations"
-_OPERATION_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 _MAX_WAIT_S = 60
 _FIRST_PAUSE_S = 0.05
 _MAX_PAUSE_S = 0.5
@@ -48,7 +49,7 @@ class OperationsApi:
             page, has_more = await db.operations.list_page(
                 tenant_id=principal.tenant_id,
                 store_id=parse_id(request, "store_id", STORE_PREFIX),
-                state=parse_text(request, "state", _OPERATION_STATES),
+                state=parse_text(request, "state", tuple(OperationState)),
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", OPERATION_PREFIX),
             )
@@ -81,7 +82,7 @@ class OperationsApi:
         principal = await self._authorizer.require_scope(request, "stores:write")
         operation = await self._admission.cancel_operation(
             principal,
-            operation_id=get_path_id(request, OPERATION_PREFIX),
+            CancelOperation(operation_id=get_path_id(request, OPERATION_PREFIX)),
             request_id=request[REQUEST_ID],
         )
         return web.json_response(operation.to_json(), status=200 if operation.done else 202)

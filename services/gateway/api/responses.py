@@ -5,18 +5,21 @@ from typing import Any
 
 from aiohttp import web
 
-from storefleet.admission.acceptance import Accepted
+from storefleet.admission.acceptance import Accepted, Replayed
 
 #: For responses with secrets: no cache may keep them.
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def make_accepted_response(accepted: Accepted) -> web.Response:
+def make_accepted_response(accepted: Accepted | Replayed) -> web.Response:
     """Make the 202 response of a long-running request: store, operation and `Location`."""
-    headers = {"Location": f"/api/v1/operations/{accepted.operation['id']}", "Retry-After": "1"}
-    if accepted.replayed:
+    headers = {"Retry-After": "1"}
+    if isinstance(accepted, Replayed):
         headers["Idempotent-Replayed"] = "true"
-    body = {"store": accepted.store, "operation": accepted.operation}
+        body = {"store": accepted.store, "operation": accepted.operation}
+    else:
+        body = {"store": accepted.store.to_json(), "operation": accepted.operation.to_json()}
+    headers["Location"] = f"/api/v1/operations/{body['operation']['id']}"
     return web.json_response(body, status=202, headers=headers)
 
 

@@ -14,9 +14,10 @@ from services.gateway.credentials import reveal_credentials
 from services.gateway.request_parameters import get_store_ref, parse_id, parse_number, parse_text
 from services.gateway.resource_usage import read_resource_usage
 from services.gateway.store_lookup import StoreLookup
+from storefleet.admission.requests import CreateStore, DeleteStore, RetryOperation
 from storefleet.admission.stores import StoreAdmission
 from storefleet.core.identifiers import EVENT_PREFIX, STORE_PREFIX
-from storefleet.core.models import STORE_STATES
+from storefleet.core.lifecycle import StoreState
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engines
 from storefleet.http.app import REQUEST_ID, read_json
@@ -65,7 +66,7 @@ class StoresApi:
         async with self._database.autocommit() as db:
             page, has_more = await db.stores.list_page(
                 tenant_id=principal.tenant_id,
-                state=parse_text(request, "state", STORE_STATES),
+                state=parse_text(request, "state", tuple(StoreState)),
                 query=parse_text(request, "q"),
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", STORE_PREFIX),
@@ -78,11 +79,13 @@ class StoresApi:
         body = parse_body(CreateStoreBody, await read_json(request))
         accepted = await self._admission.create_store(
             principal,
-            name=body.name,
-            engine=body.engine,
-            version=body.version,
-            plan=body.plan,
-            parameters=body.parameters,
+            CreateStore(
+                name=body.name,
+                engine=body.engine,
+                version=body.version,
+                plan=body.plan,
+                parameters=body.parameters,
+            ),
             request_id=request[REQUEST_ID],
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
@@ -98,7 +101,9 @@ class StoresApi:
         """Accept the deletion of a store."""
         principal = await self._authorizer.require_scope(request, "stores:write")
         accepted = await self._admission.delete_store(
-            principal, store_ref=get_store_ref(request), request_id=request[REQUEST_ID]
+            principal,
+            DeleteStore(store_ref=get_store_ref(request)),
+            request_id=request[REQUEST_ID],
         )
         return make_accepted_response(accepted)
 
@@ -106,7 +111,9 @@ class StoresApi:
         """Accept a retry of the failed operation of a store."""
         principal = await self._authorizer.require_scope(request, "stores:write")
         accepted = await self._admission.retry_operation(
-            principal, store_ref=get_store_ref(request), request_id=request[REQUEST_ID]
+            principal,
+            RetryOperation(store_ref=get_store_ref(request)),
+            request_id=request[REQUEST_ID],
         )
         return make_accepted_response(accepted)
 

@@ -9,6 +9,7 @@ from services.gateway.api.request_models import RollBackStoreBody, UpgradeStoreB
 from services.gateway.api.responses import make_accepted_response, make_page_response
 from services.gateway.request_parameters import get_store_ref, parse_id, parse_number
 from services.gateway.store_lookup import StoreLookup
+from storefleet.admission.requests import RollBackStore, UpgradeStore
 from storefleet.admission.versions import VersionAdmission
 from storefleet.core.identifiers import OPERATION_PREFIX
 from storefleet.database.pool import Database
@@ -51,8 +52,7 @@ class VersionsApi:
         body = parse_body(UpgradeStoreBody, await read_json(request))
         accepted = await self._admission.upgrade_store(
             principal,
-            store_ref=get_store_ref(request),
-            version=body.version,
+            UpgradeStore(store_ref=get_store_ref(request), version=body.version),
             request_id=request[REQUEST_ID],
         )
         return make_accepted_response(accepted)
@@ -64,9 +64,11 @@ class VersionsApi:
         body = parse_body(RollBackStoreBody, await read_json(request))
         accepted = await self._admission.roll_back_store(
             principal,
-            store_ref=get_store_ref(request),
-            restore=body.restore,
-            discard_orders=body.discard_orders,
+            RollBackStore(
+                store_ref=get_store_ref(request),
+                restore=body.restore,
+                discard_orders=body.discard_orders,
+            ),
             request_id=request[REQUEST_ID],
         )
         return make_accepted_response(accepted)

@@ -14,10 +14,12 @@ from services.gateway.dashboard.view_models.create_form import (
 )
 from services.gateway.dashboard.view_models.stores import make_store_view
 from services.gateway.request_parameters import parse_id, parse_text
+from storefleet.admission.requests import CreateStore
 from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import Conflict, InvalidRequest, LimitExceeded, RequestError
 from storefleet.core.identifiers import STORE_PREFIX
-from storefleet.core.models import STORE_STATES, Principal
+from storefleet.core.lifecycle import StoreState
+from storefleet.core.models import Principal
 from storefleet.engines.catalogue import Engine, Engines
 from storefleet.http.app import REQUEST_ID
 
@@ -98,17 +100,19 @@ class StoreListPage:
             engine = self._engines.get(form.get("engine") or self._default_engine)
             accepted = await self._admission.create_store(
                 user,
-                name=form.get("name", "").strip().lower(),
-                engine=engine.name,
-                parameters=parse_form_parameters(form, engine.name, engine.parameters),
-                version=form.get(f"version.{engine.name}") or None,
-                plan=form.get(f"plan.{engine.name}") or None,
+                CreateStore(
+                    name=form.get("name", "").strip().lower(),
+                    engine=engine.name,
+                    parameters=parse_form_parameters(form, engine.name, engine.parameters),
+                    version=form.get(f"version.{engine.name}") or None,
+                    plan=form.get(f"plan.{engine.name}") or None,
+                ),
                 request_id=request[REQUEST_ID],
                 idempotency_key=form.get("idempotency_key") or None,
             )
         except (InvalidRequest, Conflict, LimitExceeded) as error:
             return await self._render_create_form(request, user, form, error=error)
-        raise web.HTTPSeeOther(f"/stores/{accepted.store['id']}")
+        raise web.HTTPSeeOther(f"/stores/{accepted.store_id}")
 
     async def _render_create_form(
         self,
@@ -147,4 +151,4 @@ class StoreListPage:
 def _parse_state_filter(request: web.Request) -> str | None:
     """Return the state to filter by; an unknown one is ignored, so that old links still work."""
     state = request.query.get("state")
-    return state if state in STORE_STATES else None
+    return state if state in tuple(StoreState) else None

@@ -16,6 +16,13 @@ from services.gateway.request_parameters import get_path_id, parse_id
 from services.gateway.resource_usage import read_resource_usage
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.acceptance import Accepted
+from storefleet.admission.requests import (
+    CancelOperation,
+    DeleteStore,
+    RetryOperation,
+    RollBackStore,
+    UpgradeStore,
+)
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
 from storefleet.core.errors import Conflict, InvalidRequest, RequestError, RuntimeUnavailable
@@ -86,7 +93,9 @@ class StorePage:
         if form.get("confirm", "").strip() != store.name:
             errors = [{"pointer": "/confirm", "detail": f"Type “{store.name}” to confirm."}]
             return await self._render_page(request, user, status=422, errors=errors, form=form)
-        await self._admission.delete_store(user, store_ref=store.id, request_id=request[REQUEST_ID])
+        await self._admission.delete_store(
+            user, DeleteStore(store_ref=store.id), request_id=request[REQUEST_ID]
+        )
         raise web.HTTPSeeOther(f"/stores/{store.id}")
 
     async def retry_operation(self, request: web.Request) -> web.StreamResponse:
@@ -94,7 +103,7 @@ class StorePage:
         user, _form_fields = await self._page_shell.read_signed_in_form(request)
         store = await self._lookup.get_store(request, user)
         await self._admission.retry_operation(
-            user, store_ref=store.id, request_id=request[REQUEST_ID]
+            user, RetryOperation(store_ref=store.id), request_id=request[REQUEST_ID]
         )
         raise web.HTTPSeeOther(f"/stores/{store.id}")
 
@@ -104,8 +113,7 @@ class StorePage:
         store = await self._lookup.get_store(request, user)
         upgrade = self._version_admission.upgrade_store(
             user,
-            store_ref=store.id,
-            version=form.get("version", ""),
+            UpgradeStore(store_ref=store.id, version=form.get("version", "")),
             request_id=request[REQUEST_ID],
         )
         return await self._submit_version_change(
@@ -118,9 +126,11 @@ class StorePage:
         store = await self._lookup.get_store(request, user)
         rollback = self._version_admission.roll_back_store(
             user,
-            store_ref=store.id,
-            restore=form.get("restore") == "true",
-            discard_orders=form.get("discard_orders") == "true",
+            RollBackStore(
+                store_ref=store.id,
+                restore=form.get("restore") == "true",
+                discard_orders=form.get("discard_orders") == "true",
+            ),
             request_id=request[REQUEST_ID],
         )
         return await self._submit_version_change(
@@ -141,7 +151,7 @@ class StorePage:
         user, _form_fields = await self._page_shell.read_signed_in_form(request)
         operation = await self._admission.cancel_operation(
             user,
-            operation_id=get_path_id(request, OPERATION_PREFIX),
+            CancelOperation(operation_id=get_path_id(request, OPERATION_PREFIX)),
             request_id=request[REQUEST_ID],
         )
         raise web.HTTPSeeOther(f"/stores/{operation.store_id}")
@@ -167,7 +177,7 @@ class StorePage:
                 open_form=open_form,
                 form=form,
             )
-        raise web.HTTPSeeOther(f"/stores/{accepted.store['id']}")
+        raise web.HTTPSeeOther(f"/stores/{accepted.store_id}")
 
     async def _render_page(
         self, request: web.Request, user: Principal, *, status: int = 200, **extra: Any

@@ -1,14 +1,15 @@
--- Claim an operation: write its next fence and lease, with steps, store and messages.
--- Returns no row, and writes nothing, when the operation or its store differs from what was read.
+-- Claim an operation: increment its fence and write its lease, with steps, store and messages.
+-- Returns the new fence; no row, with nothing written, when the operation or its store differs from
+-- what was read.
 WITH held AS (
-    SELECT 1 FROM stores s JOIN operations o ON o.store_id = s.id
+    SELECT o.fence + 1 AS next_fence FROM stores s JOIN operations o ON o.store_id = s.id
     WHERE s.id = :store_id AND s.version = :version_read
-      AND o.id = :operation_id AND o.fence = :fence - 1
+      AND o.id = :operation_id AND o.fence = :fence
       AND (o.state = 'queued' OR (o.state = 'running' AND o.lease_until < now()))
     FOR UPDATE OF s, o
 ), changed_operation AS (
     UPDATE operations o SET
-        state = :operation_state, fence = :fence, lease_owner = :owner,
+        state = :operation_state, fence = held.next_fence, lease_owner = :owner,
         lease_until = now() + :lease_duration::interval, error = :operation_error,
         finished_at = :operation_finished_at, started_at = :operation_started_at
     FROM held WHERE id = :operation_id
@@ -39,4 +40,4 @@ WITH held AS (
         :message_operation_ids::text[], :message_data::json[])
     WHERE EXISTS (SELECT 1 FROM held)
 )
-SELECT 1 FROM held
+SELECT next_fence FROM held

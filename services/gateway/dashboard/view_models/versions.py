@@ -25,7 +25,7 @@ def make_versions_view(
         reverse=True,
     )
     rollback = reversible_upgrade and {
-        **_make_version_view(versions, reversible_upgrade.input["from"]),
+        **_make_version_view(versions, reversible_upgrade.versions.from_version),
         "saved_at": format_timestamp(reversible_upgrade.started_at),
     }
     return {

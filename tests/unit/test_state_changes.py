@@ -1,17 +1,28 @@
-"""How steps move on, without a database."""
+"""Steps and transitions as they are applied to models, without a database."""
 
 from datetime import UTC, datetime
 
 import pytest
 
+from storefleet.core.lifecycle import (
+    Activity,
+    IllegalTransition,
+    OperationKind,
+    OperationState,
+    StepState,
+    StoreState,
+)
 from storefleet.core.models import Failure, Operation, Step, Store
-from storefleet.operations.progress import (
+from storefleet.core.operation_inputs import UpgradeInput
+from storefleet.operations.state_changes import (
     begin_operation,
-    can_roll_back_automatically,
-    close_running_step,
     complete_operation,
     describe_failed_rollback,
     make_cancellation_failure,
+    record_progress,
+)
+from storefleet.operations.steps import (
+    close_running_step,
     merge_step_plan,
     start_next_step,
     switch_steps_to_rollback,
@@ -36,8 +47,8 @@ def operation(*steps: Step) -> Operation:
         id="op_aaaaaaaaaaaaaaaa",
         tenant_id="ten_aaaaaaaaaaaaaaaa",
         store_id="sto_aaaaaaaaaaaaaaaa",
-        kind="create",
-        state="running",
+        kind=OperationKind.CREATE,
+        state=OperationState.RUNNING,
         error=None,
         attempt=1,
         cancel_requested=False,
@@ -54,7 +65,12 @@ def operation(*steps: Step) -> Operation:
 
 def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
     done = Step(
-        name="a", title="A", state="succeeded", started_at=THEN, finished_at=THEN, message="done"
+        name="a",
+        title="A",
+        state=StepState.SUCCEEDED,
+        started_at=THEN,
+        finished_at=THEN,
+        message="done",
     )
     steps = merge_step_plan(operation(done), plan("a", "b", "c"))
     assert [step.name for step in steps] == ["a", "b", "c"]
@@ -63,14 +79,14 @@ def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
 
 
 def test_a_plan_that_has_changed_is_the_new_one() -> None:
-    done = Step(name="gone", title="Gone", state="succeeded")
+    done = Step(name="gone", title="Gone", state=StepState.SUCCEEDED)
     assert [step.name for step in merge_step_plan(operation(done), plan("a"))] == ["a"]
 
 
 def test_the_first_unfinished_step_begins() -> None:
     steps = start_next_step(
         (
-            Step(name="a", title="A", state="succeeded"),
+            Step(name="a", title="A", state=StepState.SUCCEEDED),
             Step(name="b", title="B"),
             Step(name="c", title="C"),
         )
@@ -80,22 +96,22 @@ def test_the_first_unfinished_step_begins() -> None:
 
 
 def test_a_step_that_runs_keeps_its_first_start() -> None:
-    begun = Step(name="a", title="A", state="running", started_at=THEN, message="half way")
+    begun = Step(name="a", title="A", state=StepState.RUNNING, started_at=THEN, message="half way")
     assert start_next_step((begun,)) == (begun,)
 
 
 def test_nothing_begins_when_everything_is_done() -> None:
-    steps = (Step(name="a", title="A", state="succeeded"),)
+    steps = (Step(name="a", title="A", state=StepState.SUCCEEDED),)
     assert start_next_step(steps) == steps
 
 
 def test_only_the_running_step_is_closed() -> None:
     before = operation(
-        Step(name="a", title="A", state="succeeded"),
-        Step(name="b", title="B", state="running"),
+        Step(name="a", title="A", state=StepState.SUCCEEDED),
+        Step(name="b", title="B", state=StepState.RUNNING),
         Step(name="c", title="C"),
     )
-    after = close_running_step(before, "failed", "why")
+    after = close_running_step(before, StepState.FAILED, "why")
     assert [step.state for step in after.steps] == ["succeeded", "failed", "pending"]
     assert after.steps[1].message == "why"
     assert after.steps[1].finished_at is not None
@@ -124,11 +140,13 @@ WORSE = Failure(code="unschedulable", detail="No room.", step="rollback-b", next
 
 
 def upgrade(*steps: Step, error: Failure | None = None) -> Operation:
-    asked = {"from": "1", "to": "2"}
-    return operation(*steps).model_copy(update={"kind": "upgrade", "input": asked, "error": error})
+    asked = UpgradeInput(from_version="1", to_version="2")
+    return operation(*steps).model_copy(
+        update={"kind": OperationKind.UPGRADE, "input": asked, "error": error}
+    )
 
 
-def store(state: str = "upgrading") -> Store:
+def store(state: StoreState = StoreState.UPGRADING) -> Store:
     return Store(
         id="sto_aaaaaaaaaaaaaaaa",
         tenant_id="ten_aaaaaaaaaaaaaaaa",
@@ -149,8 +167,8 @@ def store(state: str = "upgrading") -> Store:
 
 def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
     there = (
-        Step(name="a", title="A", state="succeeded"),
-        Step(name="b", title="B", state="running"),
+        Step(name="a", title="A", state=StepState.SUCCEEDED),
+        Step(name="b", title="B", state=StepState.RUNNING),
     )
     steps = switch_steps_to_rollback(
         (*there, Step(name="c", title="C")), CAUSE, plan("rollback-b", "rollback-c")
@@ -159,15 +177,15 @@ def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
         *(("a", "succeeded"), ("b", "failed"), ("c", "cancelled")),
         *(("rollback-b", "running"), ("rollback-c", "pending")),
     ]
-    assert (steps[1].message, steps[2].message) == ("No image.", "Not begun")
-    stopped = switch_steps_to_rollback(there, make_cancellation_failure("upgrade"), ())
+    assert (steps[1].message, steps[2].message) == ("No image.", "Not started")
+    stopped = switch_steps_to_rollback(there, make_cancellation_failure(Activity.UPGRADE), ())
     assert [step.state for step in stopped] == ["succeeded", "cancelled"]
 
 
 def test_a_claim_on_the_way_back_finds_both_ways() -> None:
     kept = (
-        Step(name="a", title="A", state="failed"),
-        Step(name="rollback-b", title="B", state="succeeded"),
+        Step(name="a", title="A", state=StepState.FAILED),
+        Step(name="rollback-b", title="B", state=StepState.SUCCEEDED),
     )
     steps = start_next_step(
         merge_step_plan(upgrade(*kept, error=CAUSE), plan("rollback-b", "rollback-c"))
@@ -180,25 +198,30 @@ def test_a_claim_on_the_way_back_finds_both_ways() -> None:
 
 
 def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
-    assert begin_operation(store("ready"), upgrade())[1] == "store.upgrading"
-    assert begin_operation(store("ready"), upgrade())[0].state == "upgrading"
-    again, event = begin_operation(store("upgrading"), upgrade())
-    assert (again, event) == (store("upgrading"), "store.step")
-    back, event = begin_operation(store("upgrading"), upgrade(error=CAUSE))
-    assert (back.state, back.version, event) == ("rolling_back", 8, "store.rolling_back")
+    changed = begin_operation(store(StoreState.READY), upgrade())
+    assert (changed.store.state, changed.event) == ("upgrading", "store.upgrading")
+    again = begin_operation(store(StoreState.UPGRADING), upgrade())
+    assert (again.store, again.event) == (store(StoreState.UPGRADING), "store.step")
+    back = begin_operation(store(StoreState.UPGRADING), upgrade(error=CAUSE))
+    assert (back.store.state, back.store.version) == ("rolling_back", 8)
+    assert back.event == "store.rolling_back"
 
 
-@pytest.mark.parametrize(
-    ("state", "error", "goes"),
-    [
-        ("upgrading", None, True),
-        ("deleting", None, False),
-        ("ready", None, False),
-        ("rolling_back", CAUSE, False),
-    ],
-)
-def test_what_goes_back(state: str, error: Failure | None, goes: bool) -> None:
-    assert can_roll_back_automatically(store(state), upgrade(error=error)) is goes
+@pytest.mark.parametrize("state", [StoreState.FAILED, StoreState.DELETED, StoreState.DELETING])
+def test_what_must_not_begin_or_succeed(state: StoreState) -> None:
+    with pytest.raises(IllegalTransition, match=f"from `{state}` to `upgrading`"):
+        begin_operation(store(state), upgrade())
+    with pytest.raises(IllegalTransition, match=f"from `{state}` to `ready`"):
+        complete_operation(store(state), upgrade(), {})
+
+
+def test_a_step_keeps_the_state_of_its_store() -> None:
+    same = record_progress(store(), upgrade())
+    assert (same.store, same.event) == (store(), "store.step")
+    moved = record_progress(store(), upgrade(), {"url": "http://new/"})
+    assert (moved.store.url, moved.store.version) == ("http://new/", 8)
+    deleting = record_progress(store(StoreState.DELETING), upgrade())
+    assert (deleting.store.state, deleting.event) == ("deleting", "store.step")
 
 
 def test_the_version_changes_with_success_alone() -> None:
@@ -210,7 +233,9 @@ def test_the_version_changes_with_success_alone() -> None:
         THEN,
     )
     assert (ended.state, event) == ("succeeded", "store.upgraded")
-    after, ended, event = complete_operation(store("rolling_back"), upgrade(error=CAUSE), {})
+    after, ended, event = complete_operation(
+        store(StoreState.ROLLING_BACK), upgrade(error=CAUSE), {}
+    )
     assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")
     assert (ended.state, ended.error and ended.error.detail) == (
         "failed",
@@ -223,6 +248,6 @@ def test_a_way_back_that_fails_tells_both_causes() -> None:
     assert (both.code, both.step) == ("rollback_failed", "rollback-b")
     assert (
         both.detail
-        == "No image. (image_missing) The way back failed, too: No room. (unschedulable)"
+        == "No image. (image_missing) The automatic rollback failed, too: No room. (unschedulable)"
     )
     assert describe_failed_rollback(upgrade(), WORSE) is WORSE

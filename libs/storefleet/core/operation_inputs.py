@@ -1,0 +1,84 @@
+"""What an operation was requested with, a frozen model for each kind of operation.
+
+The column `operations.input` and the API hold the models as JSON objects, with `from` and `to` for
+the two versions. `Operation.input` holds the model of the operation's kind.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storefleet.core.lifecycle import OperationKind
+
+
+class OperationInput(BaseModel):
+    """The input of any operation; on its own, that of a kind that needs none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the column and the API hold."""
+        return self.model_dump(by_alias=True)
+
+
+class CreateInput(OperationInput):
+    """A creation: the store's own row has everything."""
+
+
+class DeleteInput(OperationInput):
+    """A deletion: the store's own row has everything."""
+
+
+class VersionInput(OperationInput):
+    """A change of the engine version: what upgrades and rollbacks have in common.
+
+    Attributes:
+        from_version: The store's version before.
+        to_version: The version that it gets.
+    """
+
+    from_version: str = Field(alias="from")
+    to_version: str = Field(alias="to")
+
+
+class UpgradeInput(VersionInput):
+    """An upgrade to another engine version."""
+
+
+class RollbackInput(VersionInput):
+    """A rollback to the version before an upgrade.
+
+    Attributes:
+        restore: Whether the dump of the database from before the upgrade is restored.
+        discard_orders: Whether the orders placed since that dump may be lost.
+        dump: The id of the upgrade operation that made the dump.
+    """
+
+    restore: bool = False
+    discard_orders: bool = False
+    dump: str
+
+
+_MODEL_BY_KIND: Mapping[OperationKind, type[OperationInput]] = {
+    OperationKind.CREATE: CreateInput,
+    OperationKind.UPGRADE: UpgradeInput,
+    OperationKind.ROLLBACK: RollbackInput,
+    OperationKind.DELETE: DeleteInput,
+}
+
+
+def parse_operation_input(kind: OperationKind, value: Mapping[str, Any]) -> OperationInput:
+    """Parse the JSON object that the column `operations.input` holds.
+
+    Args:
+        kind: The operation's kind.
+        value: The JSON object.
+
+    Returns:
+        The model of that kind.
+
+    Raises:
+        pydantic.ValidationError: The object does not fit the kind.
+    """
+    return _MODEL_BY_KIND[kind].model_validate(value)
