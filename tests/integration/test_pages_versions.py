@@ -240,8 +240,8 @@ async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehe
             "The version must be one of: 2.0.0, 2.1.0, 1.9.0.",
         ),
         ("upgrade", {}, "invalid", "The version must be one of"),
-        ("upgrade", {"version": "2.0.0"}, "already_there", "choose another one"),
-        ("rollback", {}, "nothing_to_roll_back", "upgrade it to the version that you want"),
+        ("upgrade", {"version": "2.0.0"}, "already_there", "Choose another one"),
+        ("rollback", {}, "nothing_to_roll_back", "Upgrade it to the version that you want"),
     ],
 )
 async def test_what_cannot_be_is_refused_in_the_section(

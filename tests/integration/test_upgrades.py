@@ -136,7 +136,7 @@ async def test_what_cannot_be_upgraded(world: World) -> None:
     waiting = await world.api.create("waiting")
     refused = await world.api.post("/stores/waiting/upgrade", {"version": "2.0.0"})
     assert (refused.status, refused.body["code"]) == (409, "not_ready")
-    assert "wait until it is made" in refused.body["detail"]
+    assert "Wait until it is ready" in refused.body["detail"]
     for version in ("9.9.9", "nowhere", "2.0.0 ", "'; DROP TABLE stores; --", "../2.0.0"):
         unknown = await world.api.post("/stores/waiting/upgrade", {"version": version})
         assert (unknown.status, unknown.body["code"]) == (422, "invalid"), version
