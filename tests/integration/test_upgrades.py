@@ -271,7 +271,9 @@ async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None
             "unschedulable",
         ):
             assert word in failed["failure"]["detail"]
-        assert failed["failure"]["next"] == "Make room. Then retry: the store is rolled back to 1.0.0."
+        assert (
+            failed["failure"]["next"] == "Make room. Then retry: the store is rolled back to 1.0.0."
+        )
         refused = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
         assert (refused.status, refused.body["code"]) == (409, "not_ready")
 

@@ -128,7 +128,7 @@ def test_one_step_changes() -> None:
 
 
 def test_a_cancelled_store_says_what_to_do() -> None:
-    failure = make_cancellation_failure()
+    failure = make_cancellation_failure(Activity.CREATE)
     assert (failure.code, failure.retryable) == ("cancelled", True)
     assert failure.next
 
