@@ -1,4 +1,4 @@
-"""Every engine of a deployed platform: create, idle memory, upgrade and rollback under a customer's eyes, delete."""
+"""Measure every engine: create, idle memory, upgrade and rollback with a customer, delete."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ DELETE, FAILED = 12, 5
 
 
 def measure(runs: int) -> Sheet:
-    """One store after the other, at least five of each engine; needs `make local-up build deploy`."""
+    """Measure at least five stores of each engine, one by one, on a deployed platform."""
     sheet = Sheet(PART)
     record = json.loads((cluster.STATE / "cluster.json").read_text(encoding="utf-8"))
     known = catalogue.load([ROOT / "charts"], runtime="kubernetes")
@@ -80,14 +80,14 @@ class _Store:
             )
 
     def _watched(self, verb: str, body: dict[str, Any], *, limit: float | None = None) -> None:
-        with self._customer().asking() as customer:
+        with self._customer().visiting() as customer:
             time.sleep(_AROUND)
             self._timed(verb, "POST", f"stores/{self._name}/{verb}", body, limit=limit)
             time.sleep(_AROUND)
         self._sheet.add(
-            f"{self._what}: {verb}, longest gap", "s", max(customer.spans, default=0), limit=FAILED
+            f"{self._what}: {verb}, longest gap", "s", max(customer.gaps, default=0), limit=FAILED
         )
-        self._sheet.add(f"{self._what}: {verb}, all gaps", "s", sum(customer.spans), limit=FAILED)
+        self._sheet.add(f"{self._what}: {verb}, all gaps", "s", sum(customer.gaps), limit=FAILED)
         self._sheet.add(f"{self._what}: {verb}, slowest answer", "s", customer.slowest)
         if customer.problems:
             self._sheet.note(f"{self._what}, {verb}: {', '.join(customer.problems)}")

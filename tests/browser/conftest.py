@@ -18,7 +18,7 @@ from playwright.async_api import (
 
 from storefleet.node.private_files import give_folder, make_folder
 from storefleet.node.system_user import find_account
-from tests.support.containers import READY, Containers, end
+from tests.support.containers import READY, Containers, stop_process
 from tests.support.platform import ROOT, Platform, free_ports, running
 from tests.support.polling import eventually
 
@@ -104,18 +104,20 @@ async def baked(platform: Platform) -> AsyncIterator[Containers]:
     containers = Containers(
         folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port
     )
-    containers.configure()
-    assert await containers.run("bake") == 0, containers.log("bake").read_text()[-3000:]
-    server = containers.start("database")
+    containers.write_configuration()
+    assert await containers.run_command("bake") == 0, containers.get_log_path("bake").read_text()[
+        -3000:
+    ]
+    server = containers.start_command("database")
     try:
-        await eventually(containers.answers, within=READY)
+        await eventually(containers.is_answering, within=READY)
         yield containers
     finally:
-        await end(server)
+        await stop_process(server)
         shutil.rmtree(folder)
 
 
 @pytest_asyncio.fixture
 async def shop(baked: Containers) -> Containers:
-    await baked.empty()
+    await baked.reset_database()
     return baked

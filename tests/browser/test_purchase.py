@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.databases import names_left
 from tests.support.platform import Client, Platform
-from tests.support.purchase import buy, find
+from tests.support.purchase import buy_products, check_order
 
 
 async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform: Platform) -> None:
@@ -15,8 +15,8 @@ async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform
         )
         status, sign_in = await client.once("POST", f"stores/{store['id']}/credentials")
         assert status == 200
-        order = await buy(store["url"], title="Plain Shop", sign="€")
-        await find(store["url"], sign_in, order)
+        order = await buy_products(store["url"], title="Plain Shop", sign="€")
+        await check_order(store["url"], sign_in, order)
         assert sign_in["password"] not in _everything_written(platform)
         await _check_logs(client, platform, store)
         deleted = await client.delete("http-shop")

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.support.deployment import Deployment, deployed
+from tests.support.deployment import Deployment, open_deployment
 
 
 @pytest_asyncio.fixture(scope="session")
 async def deployment() -> AsyncIterator[Deployment]:
-    async with deployed() as found:
+    async with open_deployment() as found:
         yield found

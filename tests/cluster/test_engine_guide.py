@@ -12,7 +12,7 @@ from storefleet.core.identifiers import make_resource_name
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support import guide
-from tests.support.cluster import Bench, bare_cluster, opened_bench
+from tests.support.cluster import Bench, open_bench, run_bare_cluster
 from tests.support.images import make_image
 from tests.support.polling import eventually
 
@@ -21,23 +21,23 @@ from tests.support.polling import eventually
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the guide's files, and load the image of its Dockerfile, built without Docker."""
     folder = tmp_path_factory.mktemp("guide")
-    made = guide.write(folder)
+    made = guide.write_files(folder)
     program = (folder / "stores" / "kiosk" / "kiosk").read_bytes()
     archive = make_image(
         folder, "docker.io/storefleet/kiosk:1.0.0", {"bin/kiosk": program}, entrypoint="/bin/kiosk"
     )
-    bare_cluster("load-image", str(archive))
+    run_bare_cluster("load-image", str(archive))
     return made
 
 
 @pytest_asyncio.fixture
 async def bench(charts: Path) -> AsyncIterator[Bench]:
-    async with opened_bench(engines=catalogue.load([charts], runtime="kubernetes")) as made:
+    async with open_bench(engines=catalogue.load([charts], runtime="kubernetes")) as made:
         yield made
 
 
 async def test_engine_of_guide_creates_upgrades_and_rolls_back(bench: Bench) -> None:
-    store = bench.store().copy_with(
+    store = bench.make_store().copy_with(
         engine="kiosk", engine_version="1.0.0", plan="small", parameters={"title": "Corner kiosk"}
     )
     store = await bench.create(store)

@@ -28,11 +28,11 @@ class Shop(NamedTuple):
 
 
 async def _medusa_sees(url: str, sign_in: dict[str, str], order: str, at: str) -> bool:
-    return order in await medusa.orders_of(url, sign_in, at=at)
+    return order in await medusa.list_orders(url, sign_in, at=at)
 
 
 async def _oscar_sees(url: str, sign_in: dict[str, str], order: str, at: str) -> bool:
-    return await purchase.sees(url, sign_in, order, at=at)
+    return await purchase.has_order(url, sign_in, order, at=at)
 
 
 SHOPS = {
@@ -45,7 +45,7 @@ SHOPS = {
     "oscar": Shop(
         "/catalogue/",
         "Stoneware Mug",
-        lambda url, title, at: purchase.buy(url, title=title, at=at),
+        lambda url, title, at: purchase.buy_products(url, title=title, at=at),
         _oscar_sees,
     ),
 }
@@ -68,17 +68,17 @@ class Subject:
         customer = Customer(
             self.at + self.shop.page, host=urlsplit(self.url).netloc, expect=self.shop.expect
         )
-        with customer.asking():
+        with customer.visiting():
             operation = await self.change(verb, **body)
             await asyncio.sleep(1)
         assert operation["state"] == "succeeded", operation
         assert (await self.api.store(self.id))["engine_version"] == then
         print(
-            f"{verb} to {then}: {len(customer.asked)} requests, gaps {customer.spans},"
+            f"{verb} to {then}: {len(customer.requests)} requests, gaps {customer.gaps},"
             f" slowest {customer.slowest:.2f} s"
         )
         if not body.get("restore"):  # a restore stops the store
-            assert max(customer.spans, default=0.0) <= LONGEST_GAP, customer.problems
+            assert max(customer.gaps, default=0.0) <= LONGEST_GAP, customer.problems
 
     async def buy(self) -> str:
         return await self.shop.buy(self.url, self.title, self.at)
@@ -98,12 +98,12 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: 
     newest, before = [version["version"] for version in offered["versions"]][:2]
     assert newest == offered["default_version"]
     name = f"versions-{engine}-{time.time_ns() % 10**9:x}"
-    api = await deployment.tenant(name)
+    api = await deployment.create_tenant(name)
     accepted = await api.create(name, engine=engine, version=before)
     assert (await api.ended(accepted["operation"]["id"], within=WITHIN))["state"] == "succeeded"
     store = await api.store(accepted["store"]["id"])
     assert store["engine_version"] == before
-    subject = Subject(api, store, SHOPS[engine], await deployment.address(store["id"]))
+    subject = Subject(api, store, SHOPS[engine], await deployment.get_address(store["id"]))
 
     first = await subject.buy()
     await subject.changed("upgrade", newest, version=newest)
@@ -127,4 +127,4 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: 
 
     answer = await api.delete(f"/stores/{store['id']}")
     assert (await api.ended(answer.body["operation"]["id"], within=WITHIN))["state"] == "succeeded"
-    assert await deployment.left_of(store["id"]) == []
+    assert await deployment.list_leftovers(store["id"]) == []

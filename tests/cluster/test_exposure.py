@@ -15,7 +15,7 @@ from storefleet.core.models import Store
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.charts import CHARTS
-from tests.support.cluster import Bench, bare_cluster, kubeconfig, opened_bench
+from tests.support.cluster import Bench, get_kubeconfig, open_bench, run_bare_cluster
 from tests.support.polling import eventually
 
 EXPOSURES: dict[str, dict[str, Any]] = {
@@ -27,13 +27,13 @@ EXPOSURES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def door() -> str:
     """URL of Traefik as seen from this machine."""
-    bare_cluster("ingress")
+    run_bare_cluster("ingress")
     found = json.loads(kubectl("get", "service", "traefik", "--namespace=traefik", "--output=json"))
     return f"http://{found['spec']['clusterIP']}"
 
 
 def kubectl(*words: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig()}
+    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": get_kubeconfig()}
     done = subprocess.run(
         ["kubectl", *words], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
@@ -44,7 +44,7 @@ def kubectl(*words: str) -> str:
 async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Bench]:
     fields = EXPOSURES[request.param]
     shops = catalogue.load([CHARTS], runtime="kubernetes")
-    async with opened_bench(
+    async with open_bench(
         engines=shops, ingress_address=door, store_domain="shops.test", **fields
     ) as made:
         yield made
@@ -52,7 +52,7 @@ async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Benc
 
 def a_shop(bench: Bench) -> Store:
     oscar = catalogue.load([CHARTS], runtime="kubernetes").get("oscar")
-    store = bench.store()
+    store = bench.make_store()
     return store.copy_with(
         engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"}
     )
@@ -119,7 +119,7 @@ async def test_deletion_waits_while_host_still_answers(bench: Bench, door: str) 
     from dataclasses import replace
 
     task = asyncio.create_task(
-        proof.run(replace(bench.work(store), report_progress=report_progress))
+        proof.run(replace(bench.make_context(store), report_progress=report_progress))
     )
     try:
         await eventually(

@@ -13,7 +13,7 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     Bench,
     load_pocket_image,
-    opened_bench,
+    open_bench,
 )
 from tests.support.kubernetes import pocket
 
@@ -25,7 +25,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
@@ -51,8 +51,8 @@ async def test_failed_creations_name_their_cause(bench: Bench) -> None:
 
 
 async def _is_named(bench: Bench, trouble: str, code: str, within: float, words: str) -> None:
-    store = bench.store(trouble=trouble)
-    error = await bench.fails(store, within=within)
+    store = bench.make_store(trouble=trouble)
+    error = await bench.expect_failure(store, within=within)
     assert error.code == code, trouble
     assert words in error.detail, trouble
     assert error.next_step
@@ -64,16 +64,16 @@ async def test_retry_continues_after_cause_is_fixed(bench: Bench) -> None:
 
 
 async def test_retry_continues_with_larger_plan(bench: Bench) -> None:
-    async with opened_bench(engines=_generous()) as better:
+    async with open_bench(engines=_generous()) as better:
         await asyncio.gather(
             *(_goes_on(bench, better, trouble) for trouble in ("quota", "database-quota"))
         )
 
 
 async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
-    store = bench.store(trouble=trouble)
-    await bench.fails(store)
-    await bench.bless(store)
+    store = bench.make_store(trouble=trouble)
+    await bench.expect_failure(store)
+    await bench.fix_cause(store)
     await asyncio.sleep(10)  # by now the controllers' own backoff exceeds the limit below
     await mended.create(store, within=30)
     await bench.delete(store)
@@ -91,7 +91,7 @@ def _generous() -> Engines:
 
 
 async def test_foreign_namespace_is_never_changed(bench: Bench) -> None:
-    store = bench.store()
+    store = bench.make_store()
     foreign = {
         "apiVersion": "v1",
         "kind": "Namespace",

@@ -16,11 +16,11 @@ from storefleet.core.models import Store
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     Bench,
-    bare_cluster,
     load_pocket_image,
-    opened_bench,
-    through,
-    until_status,
+    make_proxied_kubeconfig,
+    open_bench,
+    run_bare_cluster,
+    wait_for_status,
 )
 from tests.support.platform import free_ports
 from tests.support.proxy import Proxy
@@ -33,7 +33,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
@@ -58,8 +58,8 @@ async def test_release_recovers_from_helm_killed_in_pending_status(
 ) -> None:
     store = await _died(bench, status)
     await bench.create(store)
-    assert (await bench.releases(store))[-1] == "deployed"
-    assert any(status in message for message in bench.said)
+    assert (await bench.list_release_statuses(store))[-1] == "deployed"
+    assert any(status in message for message in bench.messages)
     web = await bench.cluster.list_objects(
         resource_kinds.DEPLOYMENT, namespace=make_resource_name(store.id)
     )
@@ -70,28 +70,28 @@ async def test_release_recovers_from_helm_killed_in_pending_status(
 async def _died(bench: Bench, status: str) -> Store:
     """Return a store whose Helm run was killed in `status`; retry, as the moment is short."""
     for _ in range(10):
-        store = bench.store()
-        await bench.step(store, "namespace")
+        store = bench.make_store()
+        await bench.run_step(store, "namespace")
         if status == "pending-upgrade":
-            await bench.step(store, "release")
-        task = asyncio.create_task(bench.step(store, "release"))
-        await until_status(bench, store, status)
+            await bench.run_step(store, "release")
+        task = asyncio.create_task(bench.run_step(store, "release"))
+        await wait_for_status(bench, store, status)
         for process in _helm_processes():
             os.kill(process, signal.SIGKILL)
         try:
             await task
         except TransientError as error:
             assert error.code == "release_interrupted"  # noqa: PT017 - or Helm finished before the kill
-        if status in await bench.releases(store):
+        if status in await bench.list_release_statuses(store):
             return store
     raise AssertionError("Helm finished before the kill ten times")
 
 
 async def test_release_recovers_from_helm_killed_at_any_time(bench: Bench) -> None:
-    store = bench.store()
-    await bench.step(store, "namespace")
+    store = bench.make_store()
+    await bench.run_step(store, "namespace")
     for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.23, 0.26, 0.3, 0.35, 0.4):
-        task = asyncio.create_task(bench.step(store, "release"))
+        task = asyncio.create_task(bench.run_step(store, "release"))
         await asyncio.sleep(after)
         for process in _helm_processes():
             os.kill(process, signal.SIGKILL)
@@ -102,10 +102,10 @@ async def test_release_recovers_from_helm_killed_at_any_time(bench: Bench) -> No
 
 
 async def test_cancelled_step_ends_helm_process(bench: Bench) -> None:
-    store = bench.store()
-    await bench.step(store, "namespace")
+    store = bench.make_store()
+    await bench.run_step(store, "namespace")
     for after in (0.05, 0.15, 0.25):
-        task = asyncio.create_task(bench.step(store, "release"))
+        task = asyncio.create_task(bench.run_step(store, "release"))
         await asyncio.sleep(after)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -117,9 +117,9 @@ async def test_cancelled_step_ends_helm_process(bench: Bench) -> None:
 
 @pytest.mark.parametrize("last", ["namespace", "release"])
 async def test_partial_creation_can_be_deleted(bench: Bench, last: str) -> None:
-    store = bench.store()
+    store = bench.make_store()
     for step in bench.runtime.create_steps(store):
-        await step.run(bench.work(store))
+        await step.run(bench.make_context(store))
         if step.name == last:
             break
     await bench.delete(store)
@@ -129,13 +129,13 @@ async def test_partial_creation_can_be_deleted(bench: Bench, last: str) -> None:
 async def test_creation_survives_cut_and_frozen_connections(tmp_path: Path) -> None:
     """Cut while Helm runs and while watches are open, and freeze without closing."""
     (port,) = free_ports(1)
-    config, (host, target) = through(port, tmp_path)
+    config, (host, target) = make_proxied_kubeconfig(port, tmp_path)
     proxy = Proxy(port, target, host)
     await proxy.mend()
     try:
-        async with opened_bench(config=config) as bench:
+        async with open_bench(config=config) as bench:
             async with asyncio.TaskGroup() as group:
-                slow = [bench.store(trouble="slow") for _ in range(3)]
+                slow = [bench.make_store(trouble="slow") for _ in range(3)]
                 creations = [group.create_task(bench.create(store, within=120)) for store in slow]
                 for pause in (0.3, 2, 3):
                     await asyncio.sleep(pause)
@@ -147,7 +147,7 @@ async def test_creation_survives_cut_and_frozen_connections(tmp_path: Path) -> N
                 await asyncio.sleep(3)
                 await proxy.mend()
             for creation in creations:
-                assert (await bench.releases(creation.result()))[-1] == "deployed"
+                assert (await bench.list_release_statuses(creation.result()))[-1] == "deployed"
                 await bench.delete(creation.result())
     finally:
         await proxy.cut()
@@ -155,24 +155,24 @@ async def test_creation_survives_cut_and_frozen_connections(tmp_path: Path) -> N
 
 async def test_operations_survive_api_server_outage_of_a_minute(bench: Bench) -> None:
     """Creations and deletions in all their steps wait and continue."""
-    leaving = await bench.create(bench.store())
+    leaving = await bench.create(bench.make_store())
     async with asyncio.TaskGroup() as group:
         group.create_task(bench.delete(leaving, within=300))
         creations = []
         for _ in range(3):
             creations.append(
-                group.create_task(bench.create(bench.store(trouble="slow"), within=300))
+                group.create_task(bench.create(bench.make_store(trouble="slow"), within=300))
             )
             await asyncio.sleep(0.7)
-        await asyncio.to_thread(bare_cluster, "stop", "kube-apiserver")
+        await asyncio.to_thread(run_bare_cluster, "stop", "kube-apiserver")
         try:
-            creations.append(group.create_task(bench.create(bench.store(), within=300)))
+            creations.append(group.create_task(bench.create(bench.make_store(), within=300)))
             await asyncio.sleep(60)
         finally:
-            await asyncio.to_thread(bare_cluster, "start", "kube-apiserver")
+            await asyncio.to_thread(run_bare_cluster, "start", "kube-apiserver")
     for creation in creations:
         store = creation.result()
-        assert (await bench.releases(store))[-1] == "deployed"
+        assert (await bench.list_release_statuses(store))[-1] == "deployed"
         web = await bench.cluster.list_objects(
             resource_kinds.DEPLOYMENT, namespace=make_resource_name(store.id)
         )

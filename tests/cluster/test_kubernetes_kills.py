@@ -13,10 +13,10 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     IN_CHANGE,
     Bench,
-    effects_in_source,
+    list_effects,
     load_pocket_image,
-    opened_bench,
-    platform_that_is_killed,
+    open_bench,
+    run_killable_platform,
 )
 from tests.support.platform import Client, Platform
 
@@ -31,13 +31,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform_that_is_killed(tmp_path_factory.mktemp("platform")) as platform:
+    with run_killable_platform(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
 
 
@@ -52,7 +52,7 @@ async def test_process_killed_at_every_effect_reaches_same_end(
         visited.write_text("")
         await _gone(client, (await client.made("first"))["id"])
         retried = await _retried(client, bench)
-        points = effects_in_source() - {
+        points = list_effects() - {
             f"{effect}:{side}" for effect in IN_CHANGE for side in ("before", "after")
         }
         assert points - set(visited.read_text().split()) == set()

@@ -17,7 +17,7 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     Bench,
     load_pocket_image,
-    opened_bench,
+    open_bench,
 )
 
 
@@ -28,13 +28,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
 async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
     begun = time.monotonic()
-    store = await bench.create(bench.store(title="Tea & “more”: {{ .Values }}"))
+    store = await bench.create(bench.make_store(title="Tea & “more”: {{ .Values }}"))
     assert time.monotonic() - begun < 20
     assert store.url == f"http://{store.name}.localhost/"
     credentials = await bench.runtime.credentials(store)
@@ -63,16 +63,18 @@ async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
 
 
 async def test_repeated_steps_change_nothing(bench: Bench) -> None:
-    store = await bench.create(bench.store())
+    store = await bench.create(bench.make_store())
     before, secret = await _uids(bench, store), await bench.runtime.credentials(store)
     await bench.create(store)
     assert await _uids(bench, store) == before
     assert await bench.runtime.credentials(store) == secret
-    assert await bench.releases(store) == ["superseded", "deployed"]
+    assert await bench.list_release_statuses(store) == ["superseded", "deployed"]
     operation = generate_id("op")
-    await bench.step(store, "release", operation=operation)
-    await bench.step(store, "release", operation=operation)
-    assert len(await bench.releases(store)) == 3, "a step that is taken over does not install twice"
+    await bench.run_step(store, "release", operation=operation)
+    await bench.run_step(store, "release", operation=operation)
+    assert len(await bench.list_release_statuses(store)) == 3, (
+        "a step that is taken over does not install twice"
+    )
     await bench.delete(store)
     await bench.delete(store)
 
@@ -92,8 +94,8 @@ async def _uids(bench: Bench, store: Store) -> set[str]:
 
 
 async def test_namespace_rejects_unsafe_and_oversized_pods(bench: Bench) -> None:
-    store = bench.store()
-    await bench.step(store, "namespace")
+    store = bench.make_store()
+    await bench.run_step(store, "namespace")
     container: dict[str, Any] = {"name": "x", "image": "storefleet/pocket:1.0.0"}
     large = {**container, "resources": {"limits": {"memory": "10Gi"}}}
     for spec in (
@@ -115,7 +117,7 @@ async def test_namespace_rejects_unsafe_and_oversized_pods(bench: Bench) -> None
 
 async def test_concurrent_creations_share_watches(bench: Bench) -> None:
     before = _requests("WATCH")
-    stores = await asyncio.gather(*(bench.create(bench.store(), within=90) for _ in range(5)))
+    stores = await asyncio.gather(*(bench.create(bench.make_store(), within=90) for _ in range(5)))
     assert _requests("WATCH") - before <= 8
     await asyncio.gather(*(bench.delete(store, within=90) for store in stores))
 
@@ -130,7 +132,7 @@ def _requests(verb: str = "") -> float:
 
 
 async def test_idle_runtime_sends_no_requests(bench: Bench) -> None:
-    await bench.create(bench.store())
+    await bench.create(bench.make_store())
     before = _requests()
     await asyncio.sleep(10)
     assert _requests() - before <= 2

@@ -31,21 +31,21 @@ class Shop(NamedTuple):
 
 @pytest_asyncio.fixture
 async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
-    api = await deployment.tenant(f"medusa-{time.time_ns()}")
+    api = await deployment.create_tenant(f"medusa-{time.time_ns()}")
     parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
     accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
     assert (await api.ended(accepted["operation"]["id"], within=_READY_WITHIN))[
         "state"
     ] == "succeeded"
     store = await api.store(accepted["store"]["id"])
-    at = await deployment.address(store["id"])
+    at = await deployment.get_address(store["id"])
     yield Shop(api, store, store["url"], at, make_resource_name(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
     assert answer.status == 202, answer.text
     assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))[
         "state"
     ] == "succeeded"
-    assert await deployment.left_of(store["id"]) == []
+    assert await deployment.list_leftovers(store["id"]) == []
 
 
 async def test_medusa_store_takes_orders_and_restores_dump(
@@ -60,7 +60,7 @@ async def test_medusa_store_takes_orders_and_restores_dump(
     assert again == dump, "an existing dump is kept"
     by_api = await medusa.buy_by_api(shop.url, at=shop.at)
 
-    orders = await medusa.orders_of(shop.url, sign_in, at=shop.at)
+    orders = await medusa.list_orders(shop.url, sign_in, at=shop.at)
     assert set(orders) == {by_forms, by_api}
     assert all(order["payment_status"] == "authorized" for order in orders.values()), (
         "cash is paid on delivery"
@@ -77,7 +77,7 @@ async def test_medusa_store_takes_orders_and_restores_dump(
     assert (await _task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))["bytes"] == dump[
         "bytes"
     ]
-    assert set(await medusa.orders_of(shop.url, sign_in, at=shop.at)) == {by_forms}
+    assert set(await medusa.list_orders(shop.url, sign_in, at=shop.at)) == {by_forms}
     await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
     await _look_at_what_is_told(deployment, shop, sign_in)
 
@@ -89,11 +89,11 @@ async def _look_at_what_is_told(
     lines = (await shop.api.get(f"/stores/{shop.store['id']}/logs")).body["data"]
     assert any("Store started" in str(line) for line in lines), lines
     kinds = "pods,configmaps,statefulsets,deployments,jobs,cronjobs,services,events"
-    told = await deployment.run("kubectl", "get", kinds, "-n", shop.namespace, "-o", "json")
-    told += await deployment.run("helm", "get", "all", "store", "-n", shop.namespace)
+    told = await deployment.run_program("kubectl", "get", kinds, "-n", shop.namespace, "-o", "json")
+    told += await deployment.run_program("helm", "get", "all", "store", "-n", shop.namespace)
     told += "\n".join(map(str, lines))
     secrets = json.loads(
-        await deployment.run(
+        await deployment.run_program(
             "kubectl", "get", "secret", "store-secrets", "-n", shop.namespace, "-o", "json"
         )
     )
@@ -104,8 +104,8 @@ async def _look_at_what_is_told(
 
 async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
     """Check that a missing or foreign key is rejected and that the admin's pages are served."""
-    key = await medusa.key_of(shop.url, at=shop.at)
-    image = await deployment.run(
+    key = await medusa.read_publishable_key(shop.url, at=shop.at)
+    image = await deployment.run_program(
         "kubectl",
         "get",
         "pods",
@@ -115,23 +115,26 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
         "jsonpath={.items[*].spec.containers[*].image}",
     )
     assert set(image.split()) == {"storefleet/medusa:2.21.2"}
-    async with medusa.session() as http:
+    async with medusa.open_session() as http:
         browser = medusa.Browser(http, shop.url, at=shop.at)
         page = await browser.get("/app/login")
         assert '<div id="medusa">' in page
-        assert len(await browser.get(medusa.one(r'src="(/app/assets/[^"]+\.js)"', page))) > 10_000
+        assert (
+            len(await browser.get(medusa.find_text(r'src="(/app/assets/[^"]+\.js)"', page)))
+            > 10_000
+        )
         stranger = medusa.Api(
             http, shop.url, at=shop.at, headers={"x-publishable-api-key": "pk_" + "0" * 64}
         )
         with_key = medusa.Api(http, shop.url, at=shop.at, headers={"x-publishable-api-key": key})
-        assert (await with_key.ask("GET", "/store/products"))["count"] >= 6
-        assert await stranger.status("GET", "/store/products") == 400
-        assert await stranger.status("GET", "/admin/orders") == 401
+        assert (await with_key.request("GET", "/store/products"))["count"] >= 6
+        assert await stranger.request_status("GET", "/store/products") == 400
+        assert await stranger.request_status("GET", "/admin/orders") == 401
 
 
 async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
     """Run a task like the platform, as a Job from the suspended CronJob; return its result."""
-    found = await deployment.run(
+    found = await deployment.run_program(
         "kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json"
     )
     cron = json.loads(found)
@@ -142,10 +145,10 @@ async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> di
     job = f"{name}-{time.time_ns() % 10**9:x}"
     metadata = {"name": job, "namespace": shop.namespace, "labels": cron["metadata"]["labels"]}
     manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
-    await deployment.run("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
+    await deployment.run_program("kubectl", "create", "-f", "-", stdin=json.dumps(manifest))
 
     async def said() -> dict[str, Any] | None:
-        for pod in await deployment.objects(
+        for pod in await deployment.list_objects(
             "pods", "-n", shop.namespace, "-l", f"batch.kubernetes.io/job-name={job}"
         ):
             for status in pod["status"].get("containerStatuses", []):

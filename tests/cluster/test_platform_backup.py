@@ -38,7 +38,7 @@ async def answers(api: Api) -> bool:
 async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     run = generate_id("sto")[4:12]  # unique, because earlier runs may have used the platform
     name = f"kept-{run}"
-    api = await deployment.tenant(name)
+    api = await deployment.create_tenant(name)
     made = await api.create(name, engine="oscar")
     operation = await api.ended(made["operation"]["id"], within=60)
     assert operation["state"] == "succeeded"
@@ -47,12 +47,12 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
         word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump")
     )
     assert dump in await backup(deployment, "list")
-    forgotten = await deployment.tenant(f"forgotten-{run}")
+    forgotten = await deployment.create_tenant(f"forgotten-{run}")
 
-    await deployment.run(
+    await deployment.run_program(
         "kubectl", "delete", "pvc", "data-postgres-0", "-n", PLATFORM, "--wait=false"
     )
-    await deployment.run("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
+    await deployment.run_program("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
     await eventually(lambda: _is_ready(deployment), within=120, every=1)
     assert not await answers(api)  # the data is gone
 
@@ -69,11 +69,11 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     deletion = await api.delete(f"/stores/{name}")
     ended = await api.ended(deletion.body["operation"]["id"], within=60)
     assert ended["state"] == "succeeded"
-    assert await deployment.left_of(store["id"]) == []
+    assert await deployment.list_leftovers(store["id"]) == []
 
 
 async def _is_ready(deployment: Deployment) -> bool:
-    pods = await deployment.pods("postgres")
+    pods = await deployment.list_pods("postgres")
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for pod in pods

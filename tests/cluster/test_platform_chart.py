@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from tests.support.release import Release, trial
+from tests.support.release import Release, open_trial
 
 RATE = 10  # requests of each kind per second
 LONG = 60.0
@@ -23,22 +23,22 @@ EVERYTHING = (
 
 @pytest.fixture(scope="module")
 def release() -> Iterator[Release]:
-    with trial("storefleet-trial") as made:
+    with open_trial("storefleet-trial") as made:
         made.install()
         yield made
         made.uninstall()
 
 
 def test_helm_test_succeeds_after_install(release: Release) -> None:
-    assert "Succeeded" in release.test()
+    assert "Succeeded" in release.run_tests()
 
 
 def test_secret_values_are_not_in_helm_release(release: Release) -> None:
-    assert set(release.names("secrets")) >= SECRETS
-    told = release.kubectl("get", "secret", "--selector=owner=helm", "--output=json")
-    values = [*release.owner().values()][2:]
+    assert set(release.list_names("secrets")) >= SECRETS
+    told = release.run_kubectl("get", "secret", "--selector=owner=helm", "--output=json")
+    values = [*release.read_owner().values()][2:]
     assert all(value not in told for value in values)
-    manifest = release._helm("get", "all", "trial")
+    manifest = release.run_helm("get", "all", "trial")
     assert all(value not in manifest for value in values)
 
 
@@ -94,10 +94,10 @@ class Load:
 
 
 async def test_upgrade_under_load_returns_no_5xx_and_loses_nothing(release: Release) -> None:
-    headers = {"Authorization": f"Bearer {release.owner()['token']}"}
+    headers = {"Authorization": f"Bearer {release.read_owner()['token']}"}
     connector = aiohttp.TCPConnector(limit=20)
     async with aiohttp.ClientSession(
-        release.address("gateway") + "/",
+        release.get_address("gateway") + "/",
         headers=headers,
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=30),
@@ -105,7 +105,7 @@ async def test_upgrade_under_load_returns_no_5xx_and_loses_nothing(release: Rele
         load, upgraded = Load(session), asyncio.Event()
         running = asyncio.create_task(load.run(upgraded))
         await asyncio.sleep(5)
-        before = set(release.names("pods"))
+        before = set(release.list_names("pods"))
         try:
             await asyncio.to_thread(release.install, settings={"BODY_LIMIT": 60_000})
         finally:
@@ -116,7 +116,7 @@ async def test_upgrade_under_load_returns_no_5xx_and_loses_nothing(release: Rele
         services = ("gateway", "notifier", "provisioner", "reaper")
         left = [
             pod
-            for pod in set(release.names("pods")) & before
+            for pod in set(release.list_names("pods")) & before
             if pod.startswith(tuple(f"pod/{s}" for s in services))
         ]
         assert left == [], "the upgrade replaces every service's pod"
@@ -127,18 +127,18 @@ async def test_upgrade_under_load_returns_no_5xx_and_loses_nothing(release: Rele
 
 
 def test_upgrade_keeps_secrets(release: Release) -> None:
-    before = {name: release.get(name)["data"] for name in SECRETS}
+    before = {name: release.get_object(name)["data"] for name in SECRETS}
     release.install(settings={"BODY_LIMIT": 61_000})
-    assert {name: release.get(name)["data"] for name in SECRETS} == before
-    assert "Succeeded" in release.test()
+    assert {name: release.get_object(name)["data"] for name in SECRETS} == before
+    assert "Succeeded" in release.run_tests()
 
 
 def test_restarted_servers_keep_data(release: Release) -> None:
-    release.kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
-    release.kubectl(
+    release.run_kubectl("delete", "pod", "postgres-0", "nats-0", "--wait=true")
+    release.run_kubectl(
         "wait", "pod/postgres-0", "pod/nats-0", "--for=condition=Ready", "--timeout=90s"
     )
-    assert "Succeeded" in release.test()
+    assert "Succeeded" in release.run_tests()
 
 
 def test_external_servers_work(release: Release) -> None:
@@ -153,9 +153,9 @@ def test_external_servers_work(release: Release) -> None:
             "spec": policy,
         }
     )
-    with trial(GUEST) as guest:
+    with open_trial(GUEST) as guest:
         for name in ("database", "bus"):
-            data = release.get(f"secret/storefleet-{name}")["data"]
+            data = release.get_object(f"secret/storefleet-{name}")["data"]
             guest.apply(
                 {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
             )
@@ -164,19 +164,19 @@ def test_external_servers_work(release: Release) -> None:
             postgresql={"enabled": False, "external": {"secret": "database"}},
             nats={"enabled": False, "external": {"secret": "bus", "streamReplicas": 1}},
         )
-        assert "Succeeded" in guest.test()
-        assert guest.names("statefulsets") == []
+        assert "Succeeded" in guest.run_tests()
+        assert guest.list_names("statefulsets") == []
         guest.uninstall()
-        assert {"secret/database", "secret/bus"} == set(guest.names("secrets"))
-    release.kubectl("delete", "networkpolicy", "guests")
+        assert {"secret/database", "secret/bus"} == set(guest.list_names("secrets"))
+    release.run_kubectl("delete", "networkpolicy", "guests")
 
 
 def test_uninstall_leaves_nothing(release: Release) -> None:
     release.uninstall()
     deadline = time.monotonic() + 60
     own = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
-    while left := set(release.names(EVERYTHING)) - own:
+    while left := set(release.list_names(EVERYTHING)) - own:
         assert time.monotonic() < deadline, left
         time.sleep(1)
-    volumes = release.kubectl("get", "persistentvolumes", "--output=json")
+    volumes = release.run_kubectl("get", "persistentvolumes", "--output=json")
     assert release.namespace not in volumes

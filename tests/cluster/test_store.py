@@ -9,7 +9,7 @@ from tests.support.client import Api
 from tests.support.deployment import PLATFORM, STATE, Deployment
 from tests.support.platform import ROOT
 from tests.support.polling import eventually
-from tests.support.purchase import buy, find
+from tests.support.purchase import buy_products, check_order
 
 _READY_WITHIN = 120.0
 _GONE_WITHIN = 120.0
@@ -30,54 +30,54 @@ async def _deleted(api: Api, store_id: str) -> None:
 
 
 async def test_store_takes_order_and_is_deleted_completely(deployment: Deployment) -> None:
-    api = await deployment.tenant("buyers")
+    api = await deployment.create_tenant("buyers")
     store = await _made(api, "cluster-shop", parameters={"title": "Cluster Shop"})
     assert store["state"] == "ready"
-    at = await deployment.address(store["id"])
-    order = await buy(store["url"], title="Cluster Shop", at=at)
+    at = await deployment.get_address(store["id"])
+    order = await buy_products(store["url"], title="Cluster Shop", at=at)
     sign_in = (await api.post(f"/stores/{store['id']}/credentials")).body
-    await find(store["url"], sign_in, order, at=at)
+    await check_order(store["url"], sign_in, order, at=at)
     lines = (await api.get(f"/stores/{store['id']}/logs")).body
     assert lines["data"]
     assert sign_in["password"] not in await _told_of(deployment, store["id"])
     await _deleted(api, store["id"])
-    assert await deployment.left_of(store["id"]) == []
+    assert await deployment.list_leftovers(store["id"]) == []
 
 
 async def _told_of(deployment: Deployment, store_id: str) -> str:
     """Return objects, Helm release and service logs of a store: everything outside its Secrets."""
     namespace = make_resource_name(store_id)
     kinds = "pods,configmaps,statefulsets,deployments,jobs,services,events"
-    texts = [await deployment.run("kubectl", "get", kinds, "-n", namespace, "-o", "json")]
-    texts.append(await deployment.run("helm", "get", "all", "store", "-n", namespace))
+    texts = [await deployment.run_program("kubectl", "get", kinds, "-n", namespace, "-o", "json")]
+    texts.append(await deployment.run_program("helm", "get", "all", "store", "-n", namespace))
     texts += [
-        await deployment.logs(service)
+        await deployment.read_logs(service)
         for service in ("gateway", "provisioner", "reaper", "notifier")
     ]
     return "\n".join(texts)
 
 
 async def test_two_provisioners_create_four_stores_concurrently(deployment: Deployment) -> None:
-    api = await deployment.tenant("crowd")
-    await deployment.run(
+    api = await deployment.create_tenant("crowd")
+    await deployment.run_program(
         "kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=2"
     )
     try:
-        await deployment.rolled_out()
+        await deployment.wait_for_rollout()
         stores = await asyncio.gather(*(_made(api, f"crowd-{number}") for number in range(4)))
         await asyncio.gather(*(_deleted(api, store["id"]) for store in stores))
         for store in stores:
-            assert await deployment.left_of(store["id"]) == []
+            assert await deployment.list_leftovers(store["id"]) == []
     finally:
-        await deployment.run(
+        await deployment.run_program(
             "kubectl", "scale", "deployment/provisioner", "-n", PLATFORM, "--replicas=1"
         )
-        await deployment.rolled_out()
+        await deployment.wait_for_rollout()
 
 
 async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
     """Another provisioner takes the operation over and completes it."""
-    api = await deployment.tenant("killed")
+    api = await deployment.create_tenant("killed")
     accepted = await api.create("killed-shop")
 
     async def releasing() -> bool:
@@ -87,8 +87,8 @@ async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
         )
 
     await eventually(releasing, within=60, every=0.05)
-    (pod,) = await deployment.pods("provisioner")
-    await deployment.run(
+    (pod,) = await deployment.list_pods("provisioner")
+    await deployment.run_program(
         "kubectl",
         "delete",
         "pod",
@@ -101,16 +101,16 @@ async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
     operation = await api.ended(accepted["operation"]["id"], within=180)
     assert operation["state"] == "succeeded", operation
     await _deleted(api, accepted["store"]["id"])
-    assert await deployment.left_of(accepted["store"]["id"]) == []
-    await deployment.rolled_out()
+    assert await deployment.list_leftovers(accepted["store"]["id"]) == []
+    await deployment.wait_for_rollout()
 
 
 async def test_unfinished_creation_can_be_deleted(deployment: Deployment) -> None:
-    api = await deployment.tenant("cancelled")
+    api = await deployment.create_tenant("cancelled")
     accepted = await api.create("cancelled-shop")
     await asyncio.sleep(1)
     await _deleted(api, accepted["store"]["id"])
-    assert await deployment.left_of(accepted["store"]["id"]) == []
+    assert await deployment.list_leftovers(accepted["store"]["id"]) == []
 
 
 async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deployment) -> None:
@@ -118,12 +118,12 @@ async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deplo
 
     The node itself needs a minute or more to catch up.
     """
-    api = await deployment.tenant("away")
+    api = await deployment.create_tenant("away")
     accepted = await api.create("away-shop")
     await asyncio.sleep(1)
     control = str(ROOT / "tools" / "bare-cluster")
     state = ("--state", str(STATE / "cluster"))
-    await deployment.run(control, "stop", *state, "kube-apiserver")
+    await deployment.run_program(control, "stop", *state, "kube-apiserver")
     try:
         began = time.monotonic()
         while time.monotonic() - began < 60:
@@ -132,13 +132,13 @@ async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deplo
             assert answer.body["state"] in ("requested", "provisioning", "ready")
             await asyncio.sleep(2)
     finally:
-        await deployment.run(control, "start", *state, "kube-apiserver")
+        await deployment.run_program(control, "start", *state, "kube-apiserver")
     operation = await api.ended(accepted["operation"]["id"], within=300)
     assert operation["state"] == "succeeded", operation
     await _deleted(api, accepted["store"]["id"])
-    assert await deployment.left_of(accepted["store"]["id"]) == []
+    assert await deployment.list_leftovers(accepted["store"]["id"]) == []
 
 
 async def test_service_logs_contain_no_traceback(deployment: Deployment) -> None:
     for service in ("gateway", "provisioner", "reaper", "notifier"):
-        assert "Traceback" not in await deployment.logs(service)
+        assert "Traceback" not in await deployment.read_logs(service)

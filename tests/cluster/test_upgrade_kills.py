@@ -15,8 +15,8 @@ from tests.support.cluster import (
     IN_CHANGE,
     Bench,
     load_pocket_image,
-    opened_bench,
-    platform_that_is_killed,
+    open_bench,
+    run_killable_platform,
 )
 from tests.support.platform import Client, Platform
 from tests.support.version_changes import (
@@ -33,13 +33,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform_that_is_killed(tmp_path_factory.mktemp("platform")) as platform:
+    with run_killable_platform(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
 
 
@@ -91,7 +91,7 @@ async def test_process_killed_at_every_effect_of_version_change_reaches_same_end
                     assert f"version {store.engine_version}" in await request_page(
                         bench, store, "/"
                     )
-                    assert (await bench.releases(store))[-1] == "deployed"
+                    assert (await bench.list_release_statuses(store))[-1] == "deployed"
                     assert await list_leftovers(bench, store) == NO_LEFTOVERS
         await _goes_back_over_a_kill(client, store_id, armed, bench)
         await _gone(client, bench, store_id)

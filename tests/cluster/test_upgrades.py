@@ -12,7 +12,7 @@ from storefleet.core.identifiers import generate_id
 from tests.support.cluster import (
     Bench,
     load_pocket_image,
-    opened_bench,
+    open_bench,
 )
 from tests.support.version_changes import (
     NO_LEFTOVERS,
@@ -34,13 +34,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest_asyncio.fixture
 async def bench() -> AsyncIterator[Bench]:
-    async with opened_bench() as bench:
+    async with open_bench() as bench:
         yield bench
 
 
 async def test_upgrade_and_rollback_keep_store_serving(bench: Bench) -> None:
     """The order is kept, the database keeps running, and the store keeps serving."""
-    store = await bench.create(bench.store())
+    store = await bench.create(bench.make_store())
     await place_order(bench, store, "first")
     (database,) = await list_pod_uids(bench, store, "database")
     async with watch_page(bench, store) as shopper:
@@ -59,7 +59,7 @@ async def test_upgrade_and_rollback_keep_store_serving(bench: Bench) -> None:
 
 async def test_rollback_with_restore_names_lost_orders_first(bench: Bench) -> None:
     """A rollback names the orders that it would lose; only with `discard` does it lose them."""
-    store = await bench.create(bench.store())
+    store = await bench.create(bench.make_store())
     await place_order(bench, store, "before")
     await asyncio.sleep(1.1)
     operation = generate_id("op")
@@ -96,7 +96,7 @@ async def test_failed_upgrades_roll_back_automatically(bench: Bench) -> None:
 
 
 async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
-    store = await bench.create(bench.store(), within=240)
+    store = await bench.create(bench.make_store(), within=240)
     await place_order(bench, store, "kept")
     async with watch_page(bench, store) as shopper:
         begun = time.monotonic()
@@ -117,9 +117,9 @@ async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
 
 
 async def test_larger_plan_has_larger_quota(bench: Bench) -> None:
-    small, medium = bench.store(), bench.store().model_copy(update={"plan": "medium"})
+    small, medium = bench.make_store(), bench.make_store().model_copy(update={"plan": "medium"})
     for store in (small, medium):
-        await bench.step(store, "namespace")
+        await bench.run_step(store, "namespace")
     memory = {}
     for store in (small, medium):
         found = await bench.runtime.usage(store)

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.cluster_woocommerce.store import Store, made
-from tests.support.deployment import Deployment, deployed
+from tests.cluster_woocommerce.store import Store, create_store
+from tests.support.deployment import Deployment, open_deployment
 
 
 @pytest_asyncio.fixture(scope="session")
 async def deployment() -> AsyncIterator[Deployment]:
-    async with deployed() as found:
+    async with open_deployment() as found:
         engines = {engine["name"] for engine in (await found.api.get("/engines")).body["data"]}
         assert "woocommerce" in engines, (
             "The deployed platform does not offer WooCommerce. Its images need the plugin:"
@@ -22,5 +22,5 @@ async def deployment() -> AsyncIterator[Deployment]:
 @pytest_asyncio.fixture(scope="module")
 async def store(deployment: Deployment) -> AsyncIterator[Store]:
     """One store per test module."""
-    async with made(deployment) as found:
+    async with create_store(deployment) as found:
         yield found

@@ -34,34 +34,36 @@ class Store:
     def namespace(self) -> str:
         return make_resource_name(self.id)
 
-    async def credentials(self) -> dict[str, str]:
+    async def read_credentials(self) -> dict[str, str]:
         return dict((await self.api.post(f"/stores/{self.id}/credentials")).body)
 
-    async def ended(self, operation: str, *, within: float = READY_WITHIN) -> dict[str, Any]:
+    async def wait_for_operation(
+        self, operation: str, *, within: float = READY_WITHIN
+    ) -> dict[str, Any]:
         return await self.api.ended(operation, within=within)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        return await self.deployment.run(
+        return await self.deployment.run_program(
             "kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check
         )
 
-    async def sql(self, statement: str) -> list[list[str]]:
+    async def query(self, statement: str) -> list[list[str]]:
         """Run a statement on the store's database and return its rows."""
         told = await self.kubectl(
             "exec", "-i", "database-0", "--", "sh", "-c", _SQL, stdin=statement
         )
         return [line.split("\t") for line in told.splitlines()]
 
-    async def number(self, statement: str) -> int:
-        return int((await self.sql(statement))[0][0])
+    async def query_number(self, statement: str) -> int:
+        return int((await self.query(statement))[0][0])
 
-    async def start(self, manifest: dict[str, Any]) -> None:
+    async def apply(self, manifest: dict[str, Any]) -> None:
         await self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
-    async def phase(self, pod: str) -> str:
+    async def get_phase(self, pod: str) -> str:
         return await self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
 
-    async def setup_pod(self) -> str:
+    async def start_setup_pod(self) -> str:
         """Start a pod with the spec of the set-up Job and wait until it runs."""
         (job,) = json.loads(
             await self.kubectl(
@@ -76,21 +78,21 @@ class Store:
         }
         name = f"again-{secrets.token_hex(4)}"
         metadata = {"name": name, "labels": labels}
-        await self.start(
+        await self.apply(
             {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         )
 
         async def begun() -> bool:
-            return await self.phase(name) in ("Running", "Succeeded", "Failed")
+            return await self.get_phase(name) in ("Running", "Succeeded", "Failed")
 
         await eventually(begun, within=60, every=0.1)
         return name
 
-    async def over(self, pod: str, *, within: float = 180) -> str:
+    async def wait_for_pod(self, pod: str, *, within: float = 180) -> str:
         """Wait until a pod has ended, delete it, and return its phase."""
 
         async def look() -> str | None:
-            phase = await self.phase(pod)
+            phase = await self.get_phase(pod)
             return phase if phase in ("Succeeded", "Failed") else None
 
         phase = await eventually(look, within=within, every=0.2)
@@ -99,7 +101,7 @@ class Store:
         await self.kubectl("delete", "pod", pod, "--wait=false")
         return phase
 
-    async def task(self, name: str, **variables: str) -> dict[str, Any]:
+    async def run_task(self, name: str, **variables: str) -> dict[str, Any]:
         """Run a task like the platform, as a Job from a suspended CronJob; return its result."""
         cron = json.loads(await self.kubectl("get", "cronjob", name, "-o", "json"))
         assert cron["spec"]["suspend"] is True
@@ -107,7 +109,7 @@ class Store:
         for container in spec["template"]["spec"]["containers"]:
             container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
         job = f"{name}-{secrets.token_hex(4)}"
-        await self.start(
+        await self.apply(
             {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job}, "spec": spec}
         )
 
@@ -130,17 +132,19 @@ class Store:
 
 
 @asynccontextmanager
-async def made(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
+async def create_store(deployment: Deployment, **more: Any) -> AsyncIterator[Store]:
     """Create a store in a new tenant; delete it at the end and check that nothing is left."""
     word = secrets.token_hex(4)
-    api = await deployment.tenant(f"woo-{word}")
+    api = await deployment.create_tenant(f"woo-{word}")
     fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}
     accepted = await api.create(f"woo-{word}", **fields)
     operation = await api.ended(accepted["operation"]["id"], within=READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     store = await api.store(accepted["store"]["id"])
-    yield Store(deployment, api, store["id"], store["url"], await deployment.address(store["id"]))
+    yield Store(
+        deployment, api, store["id"], store["url"], await deployment.get_address(store["id"])
+    )
     answer = await api.delete(f"/stores/{store['id']}")
     operation = await api.ended(answer.body["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
-    assert await deployment.left_of(store["id"]) == []
+    assert await deployment.list_leftovers(store["id"]) == []

@@ -3,30 +3,30 @@
 import re
 from urllib.parse import urlsplit
 
-from tests.cluster_woocommerce.store import Store, made
+from tests.cluster_woocommerce.store import Store, create_store
 from tests.support.deployment import Deployment
 from tests.support.polling import eventually
-from tests.support.woocommerce import API, buy, owner, visiting
+from tests.support.woocommerce import API, buy_product, open_admin_visit, open_visit
 
 
 async def test_order_appears_in_admin(store: Store) -> None:
-    order = await buy(store.url, store.at)
-    async with owner(store.url, store.at, await store.credentials()) as admin:
-        assert await admin.sees(order)
-        home = await admin.ask("GET", "/wp-admin/")
+    order = await buy_product(store.url, store.at)
+    async with open_admin_visit(store.url, store.at, await store.read_credentials()) as admin:
+        assert await admin.has_order(order)
+        home = await admin.request("GET", "/wp-admin/")
         assert home.status == 200
         assert "wp-admin-bar-my-account" in home.text
 
 
 async def test_wrong_password_is_rejected(store: Store) -> None:
-    async with visiting(store.url, store.at) as shop:
+    async with open_visit(store.url, store.at) as shop:
         fields = {"log": "admin", "pwd": "not the password", "testcookie": "1"}
-        assert (await shop.ask("POST", "/wp-login.php", data=fields)).status == 200
-        assert (await shop.ask("GET", "/wp-admin/admin.php?page=wc-orders")).status == 302
+        assert (await shop.request("POST", "/wp-login.php", data=fields)).status == 200
+        assert (await shop.request("GET", "/wp-admin/admin.php?page=wc-orders")).status == 302
 
 
 async def test_storefront_pages_show_products_and_private_paths_are_denied(store: Store) -> None:
-    async with visiting(store.url, store.at) as shop:
+    async with open_visit(store.url, store.at) as shop:
         for path, text in {
             "/": "Welcome to",
             "/shop/": "Stoneware Mug",
@@ -37,15 +37,15 @@ async def test_storefront_pages_show_products_and_private_paths_are_denied(store
             "/my-account/lost-password/": "user_login",
             "/wp-cron.php?doing_wp_cron": "",
         }.items():
-            page = await shop.ask("GET", path)
+            page = await shop.request("GET", path)
             assert page.status == 200, path
             assert text in page.text, path
         pictures = re.findall(
             r'src="https?://[^/"]+(/wp-content/uploads/goods/[^"]+)"',
-            (await shop.ask("GET", "/")).text,
+            (await shop.request("GET", "/")).text,
         )
         assert len(pictures) >= 6
-        assert (await shop.ask("GET", pictures[0])).headers["Content-Type"] == "image/jpeg"
+        assert (await shop.request("GET", pictures[0])).headers["Content-Type"] == "image/jpeg"
         for path in (
             "/xmlrpc.php",
             "/wp-config.php",
@@ -53,40 +53,40 @@ async def test_storefront_pages_show_products_and_private_paths_are_denied(store
             "/wp-content/uploads/wc-logs/",
             "/.git/HEAD",
         ):
-            assert (await shop.ask("GET", path)).status == 403, path
-        assert (await shop.ask("GET", "/no-such-page/")).status == 404
+            assert (await shop.request("GET", path)).status == 403, path
+        assert (await shop.request("GET", "/no-such-page/")).status == 404
 
 
 async def test_page_urls_follow_host_header_within_domain_only(store: Store) -> None:
     domain = urlsplit(store.url).netloc.partition(".")[2]
-    async with visiting(store.url, store.at) as shop:
+    async with open_visit(store.url, store.at) as shop:
         for host, shown in {
             f"renamed.{domain}": f"//renamed.{domain}/shop/",
             "evil.example.com": f"{store.url}shop/",
         }.items():
-            page = await shop.ask("GET", "/", headers={"Host": host})
+            page = await shop.request("GET", "/", headers={"Host": host})
             text = page.text + page.headers.get("Location", "")
             assert shown in text or page.status == 301, host
             assert "evil" not in text
-        secure = await shop.ask("GET", "/wp-login.php", headers={"X-Forwarded-Proto": "https"})
+        secure = await shop.request("GET", "/wp-login.php", headers={"X-Forwarded-Proto": "https"})
         assert "secure" in secure.headers["Set-Cookie"].lower()
         assert f"https://{urlsplit(store.url).netloc}/" in secure.text
 
 
 async def test_startup_probe_fails_until_setup_of_release_is_done(store: Store) -> None:
-    async with visiting(store.url, store.at) as shop:
+    async with open_visit(store.url, store.at) as shop:
         assert (
-            await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
+            await shop.request("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
         ).status == 200
-        await store.sql(
+        await store.query(
             "UPDATE wp_options SET option_value = 'a:0:{}'"
             " WHERE option_name = 'storefleet_releases'"
         )
         assert (
-            await shop.ask("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
+            await shop.request("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
         ).status == 503
-        assert (await shop.ask("GET", "/shop/")).status == 200
-    assert await store.over(await store.setup_pod()) == "Succeeded"
+        assert (await shop.request("GET", "/shop/")).status == 200
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
 
 
 async def test_upgrade_and_rollback_keep_orders(deployment: Deployment) -> None:
@@ -96,25 +96,27 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment) -> None:
         if each["name"] == "woocommerce"
     ]
     first, second, *_ = [version["version"] for version in engine["versions"]]
-    async with made(deployment, version=first) as store:
-        before = await buy(store.url, store.at)
+    async with create_store(deployment, version=first) as store:
+        before = await buy_product(store.url, store.at)
         accepted = await store.api.post(f"/stores/{store.id}/upgrade", {"version": second})
         assert accepted.status == 202, accepted.text
-        operation = await store.ended(accepted.body["operation"]["id"])
+        operation = await store.wait_for_operation(accepted.body["operation"]["id"])
         assert operation["state"] == "succeeded", operation
         assert (await store.api.store(store.id))["engine_version"] == second
-        after = await buy(store.url, store.at)
+        after = await buy_product(store.url, store.at)
         accepted = await store.api.post(f"/stores/{store.id}/rollback", {})
         assert accepted.status == 202, accepted.text
-        operation = await store.ended(accepted.body["operation"]["id"])
+        operation = await store.wait_for_operation(accepted.body["operation"]["id"])
         assert operation["state"] == "succeeded", operation
         assert (await store.api.store(store.id))["engine_version"] == first
-        last = await buy(store.url, store.at)
+        last = await buy_product(store.url, store.at)
 
         async def all_seen() -> bool:
-            async with owner(store.url, store.at, await store.credentials()) as admin:
-                return all([await admin.sees(order) for order in (before, after, last)])
+            async with open_admin_visit(
+                store.url, store.at, await store.read_credentials()
+            ) as admin:
+                return all([await admin.has_order(order) for order in (before, after, last)])
 
         await eventually(all_seen, within=20)
-        async with visiting(store.url, store.at) as shop:
-            assert (await shop.ask("GET", f"{API}/cart")).status == 200
+        async with open_visit(store.url, store.at) as shop:
+            assert (await shop.request("GET", f"{API}/cart")).status == 200

@@ -5,7 +5,7 @@ import random
 import time
 
 from tests.cluster_woocommerce.store import Store
-from tests.support.woocommerce import buy, owner
+from tests.support.woocommerce import buy_product, open_admin_visit
 
 _EMPTY = "DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4"
 #: Statements that count rows, and the expected counts.
@@ -27,12 +27,12 @@ COUNTS = {
 
 
 async def is_one_shop(store: Store) -> None:
-    found = {statement: await store.number(statement) for statement in COUNTS}
+    found = {statement: await store.query_number(statement) for statement in COUNTS}
     assert found == COUNTS
-    await store.sql("DELETE FROM wp_woocommerce_sessions")
-    order = await buy(store.url, store.at)
-    async with owner(store.url, store.at, await store.credentials()) as admin:
-        assert await admin.sees(order)
+    await store.query("DELETE FROM wp_woocommerce_sessions")
+    order = await buy_product(store.url, store.at)
+    async with open_admin_visit(store.url, store.at, await store.read_credentials()) as admin:
+        assert await admin.has_order(order)
 
 
 async def test_repeated_setup_changes_nothing(store: Store) -> None:
@@ -40,69 +40,71 @@ async def test_repeated_setup_changes_nothing(store: Store) -> None:
         "SELECT option_name, MD5(option_value) FROM wp_options"
         " WHERE option_name NOT LIKE '%transient%' ORDER BY 1"
     )
-    assert await store.over(await store.setup_pod()) == "Succeeded"
-    before = await store.sql(options)
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
+    before = await store.query(options)
     for _ in range(2):
-        assert await store.over(await store.setup_pod()) == "Succeeded"
+        assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
     ours = {"cron", "rewrite_rules", "action_scheduler_lock_async-request-runner"}
-    assert [row for row in await store.sql(options) if row[0] not in ours] == [
+    assert [row for row in await store.query(options) if row[0] not in ours] == [
         row for row in before if row[0] not in ours
     ]
     await is_one_shop(store)
 
 
 async def test_setup_keeps_changes_of_owner(store: Store) -> None:
-    await store.sql(
+    await store.query(
         "UPDATE wp_options SET option_value = 'My own name' WHERE option_name = 'blogname'"
     )
-    await store.sql("UPDATE wp_posts SET post_status = 'trash' WHERE post_name = 'wool-cushion'")
-    assert await store.over(await store.setup_pod()) == "Succeeded"
-    assert await store.sql(
+    await store.query("UPDATE wp_posts SET post_status = 'trash' WHERE post_name = 'wool-cushion'")
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
+    assert await store.query(
         "SELECT option_value FROM wp_options WHERE option_name = 'blogname'"
     ) == [["My own name"]]
     assert (
-        await store.number(
+        await store.query_number(
             "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'product' AND post_status = 'publish'"
         )
         == 5
     )
-    await store.sql("UPDATE wp_posts SET post_status = 'publish' WHERE post_name = 'wool-cushion'")
+    await store.query(
+        "UPDATE wp_posts SET post_status = 'publish' WHERE post_name = 'wool-cushion'"
+    )
 
 
 async def test_setup_killed_ten_times_still_completes(store: Store) -> None:
-    await store.sql(_EMPTY)
+    await store.query(_EMPTY)
     began = time.monotonic()
-    assert await store.over(await store.setup_pod()) == "Succeeded"
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
     longest = time.monotonic() - began
-    await store.sql(_EMPTY)
+    await store.query(_EMPTY)
     chance = random.Random(20261125)
     killed = 0
     for _ in range(40):
-        pod = await store.setup_pod()
+        pod = await store.start_setup_pod()
         await asyncio.sleep(chance.uniform(0, longest))
         # Kill all processes except the first, which ends when its child does.
         await store.kubectl("exec", pod, "--", "sh", "-c", "kill -9 -1", check=False)
-        if await store.over(pod) == "Succeeded":  # it finished before the kill: start over
-            await store.sql(_EMPTY)
+        if await store.wait_for_pod(pod) == "Succeeded":  # it finished before the kill: start over
+            await store.query(_EMPTY)
             continue
         killed += 1
         if killed == 10:
             break
     assert killed == 10
-    assert await store.over(await store.setup_pod()) == "Succeeded"
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
     await is_one_shop(store)
 
 
 async def test_setup_of_foreign_database_fails_and_changes_nothing(store: Store) -> None:
-    await store.sql(f"{_EMPTY}; CREATE TABLE store.theirs (id INT)")
-    pod = await store.setup_pod()
+    await store.query(f"{_EMPTY}; CREATE TABLE store.theirs (id INT)")
+    pod = await store.start_setup_pod()
     words = ""
-    while await store.phase(pod) == "Running":
+    while await store.get_phase(pod) == "Running":
         words = await store.kubectl("logs", pod, check=False) or words
     words = await store.kubectl("logs", pod, check=False) or words
-    assert await store.over(pod) == "Failed"
+    assert await store.wait_for_pod(pod) == "Failed"
     assert "tables that this store did not create" in words
-    assert await store.sql("SHOW TABLES") == [["theirs"]]
-    await store.sql(_EMPTY)
-    assert await store.over(await store.setup_pod()) == "Succeeded"
+    assert await store.query("SHOW TABLES") == [["theirs"]]
+    await store.query(_EMPTY)
+    assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
     await is_one_shop(store)

@@ -1,4 +1,4 @@
-"""Charts of this repository, rendered by Helm without a cluster."""
+"""Render this repository's charts with Helm, without a cluster."""
 
 import json
 import os
@@ -18,7 +18,7 @@ Manifest = dict[str, Any]
 
 
 def run_helm(*arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Helm without anything of whoever runs the tests."""
+    """Run Helm in an environment without the caller's settings."""
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return subprocess.run(
         [helm(), *arguments],
@@ -40,7 +40,7 @@ def render(
     namespace: str = "storefleet",
     templates: tuple[str, ...] = (),
 ) -> str:
-    """What Helm would send; `files` are values files of the chart's folder, `values` stand above them."""
+    """Render a chart with values files of its folder; `values` override them."""
     done = run_helm(
         *("template", release, str(chart), "--namespace", namespace, "--kube-version", VERSION),
         *(f"--values={chart / file}" for file in files),

@@ -1,4 +1,4 @@
-"""A real cluster, and stores made in it by the steps of the kubernetes runtime, without a platform around them."""
+"""Run the steps of the kubernetes runtime on a real cluster, without a platform."""
 
 import ast
 import asyncio
@@ -36,41 +36,41 @@ from tests.support.images import make_pocket_image
 from tests.support.kubernetes import ENGINES, a_store, pocket_engines
 from tests.support.platform import ROOT, Platform, running
 
-#: Read before the tests' own rule that no setting of their caller gets in.
+#: Read at import, because the tests remove settings from the environment.
 KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
 BARE_CLUSTER = os.environ.get("STOREFLEET_TEST_BARE_CLUSTER", str(ROOT / "tools" / "bare-cluster"))
 
 
-#: Effects that only an upgrade, its way back or a rollback has.
+#: Effects of upgrades, automatic rollbacks and rollbacks only.
 IN_CHANGE = ("create_task", "record_dump", "delete_task", "scale_web")
 
 
-def kubeconfig() -> str:
+def get_kubeconfig() -> str:
     assert KUBECONFIG, (
-        "STOREFLEET_TEST_KUBECONFIG has to name the kubeconfig of a cluster for tests"
+        "These tests need a cluster. Set STOREFLEET_TEST_KUBECONFIG to its kubeconfig."
     )
     return KUBECONFIG
 
 
-def helm_program() -> str:
+def find_helm() -> str:
     program = shutil.which("helm")
-    assert program, "Helm 4 has to be on PATH"
+    assert program, "Helm 4 is not on PATH."
     return program
 
 
 def load_pocket_image(folder: Path) -> None:
-    """Onto the node, which has no registry to pull it from."""
-    bare_cluster("load-image", str(make_pocket_image(folder)))
+    """Load the image onto the node, which has no registry to pull it from."""
+    run_bare_cluster("load-image", str(make_pocket_image(folder)))
 
 
-def bare_cluster(*words: str) -> None:
-    """A command to the cluster that the tests run on."""
+def run_bare_cluster(*words: str) -> None:
+    """Run a command of `tools/bare-cluster` for the cluster of the tests."""
     subprocess.run([BARE_CLUSTER, *words], check=True, timeout=300)
 
 
-def through(port: int, folder: Path) -> tuple[str, tuple[str, int]]:
-    """A kubeconfig that leads to the cluster through a proxy on this port, and where that has to lead."""
-    content = yaml.safe_load(Path(kubeconfig()).read_text(encoding="utf-8"))
+def make_proxied_kubeconfig(port: int, folder: Path) -> tuple[str, tuple[str, int]]:
+    """Write a kubeconfig that uses a proxy on this port; return it and the proxy's target."""
+    content = yaml.safe_load(Path(get_kubeconfig()).read_text(encoding="utf-8"))
     cluster = content["clusters"][0]["cluster"]
     server = urlsplit(cluster["server"])
     assert server.hostname
@@ -82,38 +82,38 @@ def through(port: int, folder: Path) -> tuple[str, tuple[str, int]]:
 
 
 class Bench:
-    """A runtime on the cluster, a look at the cluster beside it, and every store that was begun."""
+    """A runtime on the cluster, a separate client of the cluster, and the started stores."""
 
     def __init__(self, runtime: KubernetesRuntime, cluster: KubernetesClient) -> None:
         self.runtime = runtime
         self.cluster = cluster
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self._stores: list[Store] = []
 
-    def store(self, **parameters: Any) -> Store:
+    def make_store(self, **parameters: Any) -> Store:
         store_id = generate_id("sto")
         store = a_store(store_id, name=f"t-{store_id[4:12]}", **parameters)
         self._stores.append(store)
         return store
 
     async def create(self, store: Store, *, within: float = 60, operation: str = "") -> Store:
-        """All steps to their end, as a worker runs them: waits and transient failures are tried again."""
-        return await self._run(self.runtime.create_steps(store), store, within, operation)
+        """Run all steps like a worker: waits and transient failures are retried."""
+        return await self._run_steps(self.runtime.create_steps(store), store, within, operation)
 
     async def upgrade(
         self, store: Store, to: str, *, within: float = 60, operation: str = ""
     ) -> Store:
-        """All steps; when one fails for good, all steps back, and then its error."""
+        """Run all steps; on a permanent failure, run the automatic rollback and raise the error."""
         operation = operation or generate_id("op")
         change = VersionChange(store.engine_version, to, dump=operation)
         try:
-            await self._run(
+            await self._run_steps(
                 self.runtime.upgrade_steps(store, change), store, within, operation, change
             )
         except NothingChanged:
             raise
         except PermanentError:
-            await self._run(
+            await self._run_steps(
                 self.runtime.automatic_rollback_steps(store, change),
                 store,
                 within,
@@ -126,34 +126,34 @@ class Bench:
     async def roll_back(
         self, store: Store, to: str, dump: str = "", *, discard: bool = False
     ) -> Store:
-        """With the dump of an operation, or without."""
+        """Roll back, with the dump of an operation or without one."""
         change = VersionChange(
             store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump
         )
-        await self._run(self.runtime.rollback_steps(store, change), store, 60, "", change)
+        await self._run_steps(self.runtime.rollback_steps(store, change), store, 60, "", change)
         return store.copy_with(engine_version=to)
 
     async def delete(self, store: Store, *, within: float = 60) -> None:
-        await self._run(self.runtime.delete_steps(store), store, within, "")
+        await self._run_steps(self.runtime.delete_steps(store), store, within, "")
         if store in self._stores:
             self._stores.remove(store)
 
-    async def fails(self, store: Store, *, within: float = 90) -> PermanentError:
-        """What a creation that must fail fails with."""
+    async def expect_failure(self, store: Store, *, within: float = 90) -> PermanentError:
+        """Run a creation that must fail, and return its error."""
         try:
             await self.create(store, within=within)
         except PermanentError as error:
             return error
-        raise AssertionError("it did not fail")
+        raise AssertionError("the creation did not fail")
 
-    async def step(self, store: Store, name: str, *, operation: str = "") -> None:
+    async def run_step(self, store: Store, name: str, *, operation: str = "") -> None:
         step = next(step for step in self.runtime.create_steps(store) if step.name == name)
-        await step.run(self.work(store, operation))
+        await step.run(self.make_context(store, operation))
 
-    def work(self, store: Store, operation: str = "") -> StepContext:
+    def make_context(self, store: Store, operation: str = "") -> StepContext:
         async def report_progress(message: str) -> None:
-            if not self.said or self.said[-1] != message:
-                self.said.append(message)
+            if not self.messages or self.messages[-1] != message:
+                self.messages.append(message)
 
         return StepContext(
             store=store,
@@ -161,7 +161,7 @@ class Bench:
             report_progress=report_progress,
         )
 
-    async def _run(
+    async def _run_steps(
         self,
         steps: Sequence[RuntimeStep],
         store: Store,
@@ -170,7 +170,7 @@ class Bench:
         change: VersionChange | None = None,
     ) -> Store:
         work, deadline = (
-            replace(self.work(store, operation), change=change),
+            replace(self.make_context(store, operation), change=change),
             time.monotonic() + within,
         )
         for step in steps:
@@ -181,7 +181,7 @@ class Bench:
                 except (Wait, DependencyUnavailable, TransientError) as error:
                     if time.monotonic() > deadline:
                         raise AssertionError(
-                            f"{step.name} within {within} s: {error}; {self.said[-5:]}"
+                            f"{step.name} within {within} s: {error}; {self.messages[-5:]}"
                         ) from error
                     await asyncio.sleep(0.5)
             if outcome.address:
@@ -192,8 +192,8 @@ class Bench:
         assert time.monotonic() < deadline, f"took longer than {within} s"
         return store
 
-    async def bless(self, store: Store) -> None:
-        """Take away what makes “setup” and “crash” fail."""
+    async def fix_cause(self, store: Store) -> None:
+        """Fix the cause of the troubles “setup” and “crash”."""
         metadata = {"name": "blessing", "namespace": make_resource_name(store.id)}
         manifest: Manifest = {
             "apiVersion": "v1",
@@ -203,8 +203,8 @@ class Bench:
         }
         await self.cluster.apply(manifest)
 
-    async def releases(self, store: Store) -> list[str]:
-        """Statuses of the Helm release's revisions, oldest first."""
+    async def list_release_statuses(self, store: Store) -> list[str]:
+        """Return the statuses of the Helm release's revisions, oldest first."""
         secrets = await self.cluster.list_objects(
             resource_kinds.SECRET, namespace=make_resource_name(store.id), labels="owner=helm"
         )
@@ -219,8 +219,8 @@ class Bench:
             is not None
         )
 
-    async def clean(self) -> None:
-        """Take away what tests left, without asking the runtime."""
+    async def delete_leftovers(self) -> None:
+        """Delete the namespaces that tests left, without the runtime."""
         for store in self._stores:
             namespace = await self.cluster.get(
                 resource_kinds.NAMESPACE, make_resource_name(store.id)
@@ -234,36 +234,36 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened_bench(
+async def open_bench(
     *, config: str = "", engines: Engines | None = None, **fields: Any
 ) -> AsyncIterator[Bench]:
-    """`config` leads the runtime another way than the look beside it."""
+    """Open a runtime and a client; `config` is another kubeconfig for the runtime only."""
     settings = Settings(
         runtime="kubernetes",
-        kubeconfig=config or kubeconfig(),
-        helm=helm_program(),
+        kubeconfig=config or get_kubeconfig(),
+        helm=find_helm(),
         engines_path=(ENGINES,),
         **fields,
     )
     made = KubernetesRuntime(settings=settings, engines=engines or pocket_engines())
     async with (
-        KubernetesClient(kubeconfig=kubeconfig()).opened() as cluster,
+        KubernetesClient(kubeconfig=get_kubeconfig()).opened() as cluster,
         made.opened() as runtime,
     ):
         bench = Bench(runtime, cluster)
         try:
             yield bench
         finally:
-            await bench.clean()
+            await bench.delete_leftovers()
 
 
 @contextmanager
-def platform_that_is_killed(folder: Path) -> Iterator[Platform]:
-    """With failpoints, and impatient enough to notice soon that a process is gone."""
+def run_killable_platform(folder: Path) -> Iterator[Platform]:
+    """Run a platform with failpoints and short timeouts, which notices a killed process soon."""
     settings = {
         "runtime": "kubernetes",
-        "kubeconfig": kubeconfig(),
-        "helm": helm_program(),
+        "kubeconfig": get_kubeconfig(),
+        "helm": find_helm(),
         "failpoint_file": folder / "armed",
         "failpoint_log": folder / "visited",
         "lease": 2,
@@ -276,11 +276,11 @@ def platform_that_is_killed(folder: Path) -> Iterator[Platform]:
         yield platform
 
 
-def effects_in_source() -> set[str]:
-    """Every place in the runtime where a test may kill it."""
+def list_effects() -> set[str]:
+    """Return every failpoint in the source of the Kubernetes runtime."""
     names = {
         str(node.args[0].value)
-        for path in (ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes").glob("*.py")
+        for path in (ROOT / "libs" / "storefleet" / "runtimes" / "kubernetes").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect"
         if isinstance(node.args[0], ast.Constant)
@@ -288,12 +288,12 @@ def effects_in_source() -> set[str]:
     return {f"{name}:{side}" for name in names for side in ("before", "after")}
 
 
-async def until_status(bench: Bench, store: Store, status: str) -> None:
-    """Until Helm has written down a revision with this status; fast, since it does not last."""
+async def wait_for_status(bench: Bench, store: Store, status: str) -> None:
+    """Wait until the release has a revision with this status; poll fast, since it is short."""
     async with asyncio.timeout(20):
         while True:
             try:
-                if status in await bench.releases(store):
+                if status in await bench.list_release_statuses(store):
                     return
             except StorefleetError:
                 pass

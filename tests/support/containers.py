@@ -1,4 +1,4 @@
-"""What would be the containers of an Oscar shop, run as plain processes."""
+"""The container commands of an Oscar store, run as plain processes."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ READY = 30.0
 
 @dataclass
 class Containers:
-    """What would be the pods of one store, in a folder that stands for image and volumes."""
+    """The commands of one store, with a folder in place of image and volumes."""
 
     folder: Path
     account: Account | None
@@ -34,7 +34,7 @@ class Containers:
     port: int
     shop_port: int
 
-    def child(self, command: str, **environment: str) -> Child:
+    def make_process(self, command: str, **environment: str) -> Child:
         programs = postgres_folder()
         common = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -59,24 +59,24 @@ class Containers:
             name=command,
             argv=(str(self.python), "-m", "storefleet_oscar", command),
             cwd=self.folder,
-            log=self.log(command),
+            log=self.get_log_path(command),
             env={**common, **environment},
             account=self.account,
             reach=(self.folder, self.source, venv, base, programs.parent, libraries),
         )
 
-    def log(self, command: str) -> Path:
+    def get_log_path(self, command: str) -> Path:
         return self.folder / f"{command}.log"
 
-    def start(self, command: str, **environment: str) -> Running:
-        return launch(self.child(command, **environment), records=self.folder / "pids")
+    def start_command(self, command: str, **environment: str) -> Running:
+        return launch(self.make_process(command, **environment), records=self.folder / "pids")
 
-    async def run(self, command: str, **environment: str) -> int:
+    async def run_command(self, command: str, **environment: str) -> int:
         return await run_to_end(
-            self.child(command, **environment), records=self.folder / "pids", timeout=120
+            self.make_process(command, **environment), records=self.folder / "pids", timeout=120
         )
 
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+    async def open_connection(self) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
             host="127.0.0.1",
             port=self.port,
@@ -86,19 +86,20 @@ class Containers:
             timeout=5,
         )
 
-    async def ask(self, statement: str) -> Any:
-        connection = await self.connect()
+    async def fetch_value(self, statement: str) -> Any:
+        connection = await self.open_connection()
         try:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
 
-    async def state(self) -> dict[str, int]:
-        """Rows of every table of the shop, but for what every sign of life adds."""
-        connection = await self.connect()
+    async def count_rows(self) -> dict[str, int]:
+        """Count the rows of every table, except sessions, which every visit adds."""
+        connection = await self.open_connection()
         try:
             names = await connection.fetch(
-                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                "SELECT relname FROM pg_class"
+                " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
             )
             return {
                 name: await connection.fetchval(f'SELECT count(*) FROM public."{name}"')  # noqa: S608
@@ -108,17 +109,17 @@ class Containers:
         finally:
             await connection.close()
 
-    async def empty(self) -> None:
-        """As it was before the first set-up."""
-        await self.ask("DROP SCHEMA public CASCADE")
-        await self.ask("CREATE SCHEMA public")
+    async def reset_database(self) -> None:
+        """Reset the database to its state before the first set-up."""
+        await self.fetch_value("DROP SCHEMA public CASCADE")
+        await self.fetch_value("CREATE SCHEMA public")
 
-    async def answers(self) -> bool:
+    async def is_answering(self) -> bool:
         with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
-            return bool(await self.ask("SELECT true"))
+            return bool(await self.fetch_value("SELECT true"))
         return False
 
-    async def get(self, path: str, host: str = "10.1.2.3") -> tuple[int, str]:
+    async def request_page(self, path: str, host: str = "10.1.2.3") -> tuple[int, str]:
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             url = f"http://127.0.0.1:{self.shop_port}{path}"
@@ -127,12 +128,15 @@ class Containers:
 
     async def is_ready(self) -> bool:
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            return (await self.get("/readyz"))[0] == 200
+            return (await self.request_page("/readyz"))[0] == 200
         return False
 
-    def configure(self) -> None:
+    def write_configuration(self) -> None:
         settings = give_folder(self.folder / "settings", self.account)
-        text = f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\nio_method = 'sync'\n"
+        text = (
+            f"listen_addresses = '127.0.0.1'\nport = {self.port}\n"
+            "unix_socket_directories = ''\nio_method = 'sync'\n"
+        )
         write_file(settings / "postgresql.conf", text, readers=self.account)
         write_file(
             settings / "pg_hba.conf", "host store store all scram-sha-256\n", readers=self.account
@@ -171,8 +175,8 @@ class Containers:
         write_json(self.folder / "store.json", shop, owner=self.account)
 
 
-async def end(running: Running, number: int = signal.SIGINT) -> float:
-    """Seconds that it took to end by a signal."""
+async def stop_process(running: Running, number: int = signal.SIGINT) -> float:
+    """Stop a process by a signal and return how many seconds that took."""
     began = time.monotonic()
     os.kill(running.identity.pid, number)
     async with asyncio.timeout(15):
@@ -180,5 +184,5 @@ async def end(running: Running, number: int = signal.SIGINT) -> float:
     return time.monotonic() - began
 
 
-def told(shop: Containers, command: str) -> str:
-    return shop.log(command).read_text()
+def read_log(shop: Containers, command: str) -> str:
+    return shop.get_log_path(command).read_text()

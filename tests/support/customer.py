@@ -1,4 +1,4 @@
-"""A customer who never stops: asks a shop for a page every tenth of a second, and knows when it was not shown."""
+"""A simulated customer who requests a page every tenth of a second and records failures."""
 
 import asyncio
 import threading
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import aiohttp
 
-EVERY = 0.1
-_PATIENCE = 5.0  # with one answer
-_AT_ONCE = 4  # who waits for so many answers asks nothing more: that would be a load test
+INTERVAL_S = 0.1
+_TIMEOUT_S = 5.0  # of one request
+_OPEN_REQUESTS_MAX = 4  # more would make it a load test
 
 
-class Asked(NamedTuple):
-    """One request: when it was due, when it was over, what was wrong."""
+class CustomerRequest(NamedTuple):
+    """One request: when it was due and when it ended, and its problem or an empty string."""
 
     due: float
     over: float
@@ -23,19 +23,19 @@ class Asked(NamedTuple):
 
 
 class Customer:
-    """Asks `url` under a host name for a page that shows `expect`; each request leaves when its time has come."""
+    """Requests `url` under a host name and expects a text; requests are sent at a fixed rate."""
 
     def __init__(self, url: str, *, host: str, expect: str) -> None:
         self._url, self._host, self._expect = url, host, expect.encode()
         self._over = threading.Event()
         self._open = 0
-        self.asked: list[Asked] = []
+        self.requests: list[CustomerRequest] = []
 
     @property
-    def spans(self) -> list[float]:
-        """Seconds in which it was not served: each from a request that failed to the next one that did not."""
+    def gaps(self) -> list[float]:
+        """Lengths of the gaps in seconds, each from a failed request to the next successful one."""
         found, began, last = [], None, 0.0
-        for each in sorted(self.asked):
+        for each in sorted(self.requests):
             last = each.over
             if each.problem:
                 began = each.due if began is None else began
@@ -46,17 +46,19 @@ class Customer:
 
     @property
     def slowest(self) -> float:
-        """Of the answers that were as they should be, seconds."""
-        return max((each.over - each.due for each in self.asked if not each.problem), default=0.0)
+        """Duration in seconds of the slowest successful request."""
+        return max(
+            (each.over - each.due for each in self.requests if not each.problem), default=0.0
+        )
 
     @property
     def problems(self) -> list[str]:
-        """Each kind once."""
-        return sorted({each.problem for each in self.asked if each.problem})
+        """The distinct problems."""
+        return sorted({each.problem for each in self.requests if each.problem})
 
     @contextmanager
-    def asking(self) -> Iterator["Customer"]:
-        thread = threading.Thread(target=lambda: asyncio.run(self._ask()))
+    def visiting(self) -> Iterator["Customer"]:
+        thread = threading.Thread(target=lambda: asyncio.run(self._send_requests()))
         thread.start()
         try:
             yield self
@@ -64,30 +66,30 @@ class Customer:
             self._over.set()
             thread.join()
 
-    async def _ask(self) -> None:
+    async def _send_requests(self) -> None:
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
             asyncio.TaskGroup() as group,
         ):
             due = time.perf_counter()
             while not self._over.is_set():
-                if self._open < _AT_ONCE:
-                    group.create_task(self._once(http, due))
-                due += EVERY
+                if self._open < _OPEN_REQUESTS_MAX:
+                    group.create_task(self._send_request(http, due))
+                due += INTERVAL_S
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
-    async def _once(self, http: aiohttp.ClientSession, due: float) -> None:
+    async def _send_request(self, http: aiohttp.ClientSession, due: float) -> None:
         self._open += 1
         try:
-            problem = await self._problem(http)
+            problem = await self._check_page(http)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = type(error).__name__
         self._open -= 1
-        self.asked.append(Asked(due, time.perf_counter(), problem))
+        self.requests.append(CustomerRequest(due, time.perf_counter(), problem))
 
-    async def _problem(self, http: aiohttp.ClientSession) -> str:
+    async def _check_page(self, http: aiohttp.ClientSession) -> str:
         async with http.get(
             self._url, headers={"Host": self._host}, allow_redirects=False
         ) as answer:

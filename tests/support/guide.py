@@ -1,4 +1,4 @@
-"""The engine of docs/engines.md: the files that the page shows, as somebody who follows it has them."""
+"""The files of the engine that docs/engines.md adds, extracted from the page."""
 
 import re
 from pathlib import Path
@@ -11,14 +11,14 @@ _FILE = re.compile(
 )
 
 
-def shown() -> dict[str, str]:
-    """Path and content of every file."""
+def read_files() -> dict[str, str]:
+    """Return path and content of every file on the page."""
     return dict(_FILE.findall(PAGE.read_text(encoding="utf-8")))
 
 
-def write(folder: Path) -> Path:
-    """All of them, below `folder`; where the charts are."""
-    for name, content in shown().items():
+def write_files(folder: Path) -> Path:
+    """Write all files below `folder` and return the folder of the charts."""
+    for name, content in read_files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A tiny image for the node of a test cluster: one static busybox, put into an OCI archive."""
+"""A small image for the node of a test cluster: a static busybox in an OCI archive."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ def make_pocket_image(folder: Path) -> Path:
 
 
 def make_image(folder: Path, name: str, files: dict[str, bytes], *, entrypoint: str = "") -> Path:
-    """The archive of busybox with some programs; it comes from Debian's package of it."""
+    """Build an OCI archive of busybox, from Debian's package, and further files."""
     apt = ["apt-get", "download", "-o", "APT::Sandbox::User=root", "busybox-static"]
     subprocess.run(apt, cwd=folder, check=True, capture_output=True, timeout=120)
     package = next(folder.glob("busybox-static_*.deb"))

@@ -1,4 +1,4 @@
-"""A purchase as a script makes it: plain HTTP under the shop's host name, and the order found in the admin."""
+"""Scripted purchases in an Oscar store by plain HTTP, and the order in the admin."""
 
 import re
 from collections.abc import AsyncIterator
@@ -21,31 +21,33 @@ ADDRESS = {
 
 
 class Visitor:
-    """A browser without a screen: cookies, the Host header, the form's token."""
+    """A client of the storefront: cookies, the Host header, the form's CSRF token."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, *, at: str | None = None) -> None:
-        """`at` is the address to connect to, when it is not the port of `url` on loopback."""
+        """Connect to `at` if it is given, else to the port of `url` on loopback."""
         parts = urlsplit(url)
         self._session = session
         self._base = at or f"http://127.0.0.1:{parts.port}"
         self._headers = {"Host": parts.netloc, "Origin": f"http://{parts.netloc}"}
 
     async def get(self, path: str) -> str:
-        return await self._ask("GET", path)
+        return await self._follow_redirects("GET", path)
 
     async def post(self, path: str, fields: dict[str, str], *, page: str) -> str:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None, page[:500]
-        return await self._ask("POST", path, data={**fields, "csrfmiddlewaretoken": token.group(1)})
+        return await self._follow_redirects(
+            "POST", path, data={**fields, "csrfmiddlewaretoken": token.group(1)}
+        )
 
-    async def status(self, path: str) -> int:
+    async def request_status(self, path: str) -> int:
         target = URL(self._base + path, encoded=True)
         async with self._session.get(
             target, headers=self._headers, allow_redirects=False
         ) as response:
             return response.status
 
-    async def _ask(self, method: str, path: str, **kwargs: Any) -> str:
+    async def _follow_redirects(self, method: str, path: str, **kwargs: Any) -> str:
         for _ in range(10):
             async with self._session.request(
                 method,
@@ -71,8 +73,8 @@ def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def buy(url: str, *, title: str, sign: str = "$", at: str | None = None) -> str:
-    """Two of the first product for a guest, cash on delivery; the order's number."""
+async def buy_products(url: str, *, title: str, sign: str = "$", at: str | None = None) -> str:
+    """Buy two of the first product as a guest, cash on delivery; return the order's number."""
     async with _new_session() as session:
         visitor = Visitor(session, url, at=at)
         page = await visitor.get("/catalogue/")
@@ -94,22 +96,26 @@ async def buy(url: str, *, title: str, sign: str = "$", at: str | None = None) -
         return number.group(1)
 
 
-async def find(url: str, sign_in: dict[str, str], order: str, *, at: str | None = None) -> None:
-    """Sign in to the admin, and see the order there."""
-    async with _admin(url, sign_in, at) as visitor:
+async def check_order(
+    url: str, sign_in: dict[str, str], order: str, *, at: str | None = None
+) -> None:
+    """Sign in to the admin and check that it shows the order."""
+    async with _open_admin(url, sign_in, at) as visitor:
         page = await visitor.get(f"/dashboard/orders/{order}/")
         assert "Cash on delivery" in page
         assert "Grace" in page
 
 
-async def sees(url: str, sign_in: dict[str, str], order: str, *, at: str | None = None) -> bool:
-    """Whether the admin has the order."""
-    async with _admin(url, sign_in, at) as visitor:
-        return await visitor.status(f"/dashboard/orders/{order}/") == 200
+async def has_order(
+    url: str, sign_in: dict[str, str], order: str, *, at: str | None = None
+) -> bool:
+    """Sign in to the admin and return whether the order exists."""
+    async with _open_admin(url, sign_in, at) as visitor:
+        return await visitor.request_status(f"/dashboard/orders/{order}/") == 200
 
 
 @asynccontextmanager
-async def _admin(url: str, sign_in: dict[str, str], at: str | None) -> AsyncIterator[Visitor]:
+async def _open_admin(url: str, sign_in: dict[str, str], at: str | None) -> AsyncIterator[Visitor]:
     async with _new_session() as session:
         visitor = Visitor(session, url, at=at)
         page = await visitor.get("/dashboard/login/")

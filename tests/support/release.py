@@ -1,4 +1,4 @@
-"""A deployment of the platform's chart in a namespace of its own, for a test that may do with it what it likes."""
+"""A deployment of the platform's chart in a namespace of its own, for tests that change it."""
 
 import base64
 import json
@@ -13,62 +13,62 @@ from tests.support.kube import KUBECONFIG
 from tests.support.programs import helm
 
 _RELEASE = "trial"
-#: Read now: settings are taken out of the environment when tests begin.
+#: Read at import, because the tests remove settings from the environment.
 _TAG = os.environ.get("STOREFLEET_TEST_IMAGE_TAG", "")
 
 
 class Release:
-    """Stores are simulated, so that a test makes hundreds; the cluster's permissions are left to others."""
+    """A release with simulated stores, so that a test can create hundreds; without permissions."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
 
     def install(self, **values: Any) -> None:
-        self._helm(
+        self.run_helm(
             "upgrade",
             "--install",
             _RELEASE,
             str(PLATFORM),
-            *self._options(),
-            sent=self._values(values),
+            *self._make_options(),
+            sent=self._make_values(values),
         )
 
-    def test(self) -> str:
-        return self._helm("test", _RELEASE, "--timeout", "2m")
+    def run_tests(self) -> str:
+        return self.run_helm("test", _RELEASE, "--timeout", "2m")
 
     def uninstall(self) -> None:
-        self._helm("uninstall", _RELEASE, "--wait", "--timeout", "3m", "--ignore-not-found")
+        self.run_helm("uninstall", _RELEASE, "--wait", "--timeout", "3m", "--ignore-not-found")
 
-    def owner(self) -> dict[str, str]:
-        """The first sign-in."""
-        data = self.get("secret/storefleet-admin")["data"]
+    def read_owner(self) -> dict[str, str]:
+        """Return URL, e-mail, password and token of the first owner."""
+        data = self.get_object("secret/storefleet-admin")["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
-    def address(self, service: str) -> str:
-        """Of a Service, as this machine reaches it."""
-        spec = self.get(f"service/{service}")["spec"]
+    def get_address(self, service: str) -> str:
+        """Return the URL of a Service as seen from this machine."""
+        spec = self.get_object(f"service/{service}")["spec"]
         return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
 
-    def get(self, what: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", what, "--output=json"))
+    def get_object(self, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run_kubectl("get", what, "--output=json"))
         return found
 
-    def names(self, kinds: str) -> list[str]:
-        return self.kubectl("get", kinds, "--output=name").split()
+    def list_names(self, kinds: str) -> list[str]:
+        return self.run_kubectl("get", kinds, "--output=name").split()
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        _run(
+        _run_program(
             ["kubectl", "--namespace", self.namespace, "apply", "--filename=-"],
             sent=json.dumps(manifest),
         )
 
-    def kubectl(self, *arguments: str) -> str:
-        return _run(["kubectl", "--namespace", self.namespace, *arguments])
+    def run_kubectl(self, *arguments: str) -> str:
+        return _run_program(["kubectl", "--namespace", self.namespace, *arguments])
 
-    def _helm(self, *arguments: str, sent: str | None = None) -> str:
-        return _run([helm(), *arguments, "--namespace", self.namespace], sent=sent)
+    def run_helm(self, *arguments: str, sent: str | None = None) -> str:
+        return _run_program([helm(), *arguments, "--namespace", self.namespace], sent=sent)
 
-    def _options(self) -> tuple[str, ...]:
+    def _make_options(self) -> tuple[str, ...]:
         return (
             f"--values={PLATFORM / 'values-local.yaml'}",
             "--values=-",
@@ -77,7 +77,7 @@ class Release:
             "4m",
         )
 
-    def _values(self, values: dict[str, Any]) -> str:
+    def _make_values(self, values: dict[str, Any]) -> str:
         limits = {"STORES_PER_HOUR": 100_000, "STORES_PER_TENANT": 100_000}
         own = {
             "runtime": "simulated",
@@ -89,15 +89,15 @@ class Release:
         return json.dumps({**own, **values, "settings": {**limits, **values.get("settings", {})}})
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**plain, "KUBECONFIG": KUBECONFIG}
 
 
-def _run(arguments: list[str], sent: str | None = None) -> str:
+def _run_program(arguments: list[str], sent: str | None = None) -> str:
     done = subprocess.run(
         arguments,
-        env=_environment(),
+        env=_make_environment(),
         input=sent,
         capture_output=True,
         text=True,
@@ -109,13 +109,13 @@ def _run(arguments: list[str], sent: str | None = None) -> str:
 
 
 @contextmanager
-def trial(namespace: str) -> Iterator[Release]:
-    """A namespace with the strictest pod security, and nothing of it afterwards."""
+def open_trial(namespace: str) -> Iterator[Release]:
+    """Create a namespace with Pod Security `restricted`, and delete it afterwards."""
     assert KUBECONFIG, (
-        "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+        "These tests need a cluster. Set STOREFLEET_TEST_KUBECONFIG to its kubeconfig."
     )
-    _run(["kubectl", "create", "namespace", namespace])
-    _run(
+    _run_program(["kubectl", "create", "namespace", namespace])
+    _run_program(
         [
             "kubectl",
             "label",
@@ -127,4 +127,4 @@ def trial(namespace: str) -> Iterator[Release]:
     try:
         yield Release(namespace)
     finally:
-        _run(["kubectl", "delete", "namespace", namespace, "--timeout=180s"])
+        _run_program(["kubectl", "delete", "namespace", namespace, "--timeout=180s"])

@@ -1,4 +1,4 @@
-"""What rendered charts hold: every pod's template, wherever it stands, and whose it is."""
+"""Rendered charts and the pod templates in them."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from storefleet.runtimes.kubernetes import manifests
 from tests.support.attacks.ground import Ground
 from tests.support.charts import CHARTS, PLATFORM, Manifest, rendered
 
-#: Values files and single values that together show every template of the platform's chart.
+#: Values that together render every template of the platform's chart.
 PLATFORM_VALUES: dict[str, dict[str, Any]] = {
     "default": {},
     "local": {"files": ("values-local.yaml",)},
@@ -70,7 +70,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", 
 
 
 class Template(NamedTuple):
-    """A pod's template in its place."""
+    """A pod template with its chart, case and owner."""
 
     chart: str
     case: str
@@ -89,7 +89,7 @@ class Template(NamedTuple):
 
 
 def store_charts() -> list[Engine]:
-    """Engines that have a chart of their own, each as if images of it had been built."""
+    """Return the engines with a chart of their own, as if their images had been built."""
     with TemporaryDirectory() as folder:
         catalogue_file = Path(folder) / "catalogue.json"
         catalogue_file.write_text(json.dumps(dict(_built())), encoding="utf-8")
@@ -98,7 +98,7 @@ def store_charts() -> list[Engine]:
 
 
 def _built() -> Iterator[tuple[str, dict[str, Any]]]:
-    """A version for engines that get theirs from a build alone."""
+    """Add a version to engines whose versions come from the image build."""
     for path in sorted(CHARTS.glob("*/engine.yaml")):
         name, content = path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8"))
         version = {"version": "1.2.3", "image": f"storefleet/{name}:1.2.3"}
@@ -106,7 +106,7 @@ def _built() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
-    """A store's release, with the values that the runtime gives it."""
+    """Render a store's chart with the values that the runtime passes."""
     assert engine.kubernetes is not None
     settings = Settings(
         runtime="kubernetes",
@@ -125,7 +125,7 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
 
 
 def everything() -> Iterator[tuple[str, str, list[Manifest]]]:
-    """Chart, case and objects, of all charts."""
+    """Yield chart, case and rendered objects of all charts."""
     for case, how in PLATFORM_VALUES.items():
         yield PLATFORM.name, case, rendered(**how)
     for engine in store_charts():
