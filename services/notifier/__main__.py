@@ -1,4 +1,4 @@
-"""Start the notifier: `python -m services.notifier`."""
+"""Entry point of `python -m services.notifier`."""
 
 from services.notifier.app import main
 

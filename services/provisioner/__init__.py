@@ -1,1 +1,1 @@
-"""Makes the world match a store's row."""
+"""The provisioner: creates stores and changes their engine versions."""

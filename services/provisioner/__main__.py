@@ -1,4 +1,4 @@
-"""Start the provisioner: `python -m services.provisioner`."""
+"""Entry point of `python -m services.provisioner`."""
 
 from services.provisioner.app import main
 

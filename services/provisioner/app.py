@@ -1,4 +1,4 @@
-"""Wires the provisioner: database, bus, runtime, and one worker for creations."""
+"""Wire the provisioner: database, bus, runtime, and a worker for creations and version changes."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +18,7 @@ SERVICE = "provisioner"
 
 
 def create_app(settings: Settings) -> web.Application:
+    """Create the application without I/O; its resources open at start-up."""
     database = Database(
         settings.database_url.get_secret_value(),
         max_connections=settings.database_connections,
@@ -59,4 +60,5 @@ def create_app(settings: Settings) -> web.Application:
 
 
 def main() -> None:
+    """Serve until SIGTERM."""
     run_service(create_app, service=SERVICE, get_port=lambda settings: settings.provisioner_port)

@@ -1,1 +1,1 @@
-"""Takes stores away, and sends again what nobody works on."""
+"""The reaper: deletes stores, redispatches due operations, deletes old rows and calls cron URLs."""

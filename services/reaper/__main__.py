@@ -1,4 +1,4 @@
-"""Start the reaper: `python -m services.reaper`."""
+"""Entry point of `python -m services.reaper`."""
 
 from services.reaper.app import main
 

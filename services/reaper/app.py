@@ -1,4 +1,4 @@
-"""Wires the reaper: a worker for deletions, and the clock that finds what nobody works on."""
+"""Wire the reaper: a worker for deletions, and what runs periodically beside it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,6 +7,7 @@ from aiohttp import web
 
 from services.reaper.cron import CronCaller
 from services.reaper.due_operations import DueOperations
+from services.reaper.retention import Retention
 from storefleet import runtimes
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -20,6 +21,7 @@ SERVICE = "reaper"
 
 
 def create_app(settings: Settings) -> web.Application:
+    """Create the application without I/O; its resources open at start-up."""
     database = Database(
         settings.database_url.get_secret_value(),
         max_connections=settings.database_connections,
@@ -38,6 +40,7 @@ def create_app(settings: Settings) -> web.Application:
         settings=settings,
     )
     due_operations = DueOperations(database=database, settings=settings)
+    retention = Retention(database=database, settings=settings)
     cron_caller = CronCaller(database=database, engines=engines.known(), settings=settings)
 
     @asynccontextmanager
@@ -46,9 +49,13 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(runtime.opened())
-            await stack.enter_async_context(run_in_background(due_operations.run(), name="sweep"))
-            await stack.enter_async_context(run_in_background(cron_caller.run(), name="ticks"))
-            await stack.enter_async_context(run_in_background(worker.run(), name="worker"))
+            for name, task in (
+                ("due_operations", due_operations.run()),
+                ("retention", retention.run()),
+                ("cron_calls", cron_caller.run()),
+                ("worker", worker.run()),
+            ):
+                await stack.enter_async_context(run_in_background(task, name=name))
             yield
 
     app = make_app(
@@ -65,4 +72,5 @@ def create_app(settings: Settings) -> web.Application:
 
 
 def main() -> None:
+    """Serve until SIGTERM."""
     run_service(create_app, service=SERVICE, get_port=lambda settings: settings.reaper_port)

@@ -1,7 +1,8 @@
-"""Asks every ready store, at the pace its engine wants, for the page by which it does what it does by time.
+"""Call each ready store's cron URL at the interval that its engine declares.
 
-Shops on PHP have no clock of their own: somebody has to ask. Any number of reapers may run this; each turn of a store
-is claimed by one of them. It asks the stores and the database only, never the cluster's API server.
+PHP has no scheduler, so an engine such as WooCommerce runs its periodic jobs during a request that
+somebody must send. Any number of reapers may do this: each call is claimed by one of them. It
+calls the stores and the database only, never the Kubernetes API.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,14 +26,22 @@ from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)
 
-_ENROL_INTERVAL_S = 5.0
+_SYNCHRONIZE_INTERVAL_S = 5.0
 _LOG_INTERVAL_S = 60.0
+_CONNECT_TIMEOUT_S = 5
 _MAX_PAUSE = timedelta(minutes=30)  # of a store that never answers
-_MAX_RESPONSE_BYTES = 64 << 10  # of an answer whose text nobody needs
+_MAX_RESPONSE_BYTES = 64 << 10  # the response is discarded
+
+
+class CallFailure(NamedTuple):
+    """Why a cron call failed: `outcome` for the metric, `reason` for the log."""
+
+    outcome: str
+    reason: str
 
 
 class CronCaller:
-    """Up to `settings.cron_concurrency` stores at once; what does not answer is asked less and less often."""
+    """Calls up to `settings.cron_concurrency` stores at once; failing stores ever less often."""
 
     def __init__(
         self, *, database: Database, engines: Iterable[Engine], settings: Settings
@@ -44,15 +54,15 @@ class CronCaller:
             if engine.kubernetes and engine.kubernetes.cron
         }
         self._interval_s_by_engine = {
-            name: float(ticker.every) for name, ticker in self._cron_endpoints.items()
+            name: float(endpoint.every) for name, endpoint in self._cron_endpoints.items()
         }
         self._tasks: set[asyncio.Task[None]] = set()
-        self._enrol_at = 0.0
+        self._synchronize_at = 0.0
         self._log_at = 0.0
-        self._unlogged_failures: dict[str, str] = {}  # what is not told yet, by store
+        self._unlogged_failures: dict[str, str] = {}  # reasons by store id
 
     async def run(self) -> None:
-        """Until cancelled; at once, when no engine wants it."""
+        """Call due stores until cancelled; return at once when no engine declares a cron URL."""
         if not self._cron_endpoints or self._settings.runtime != "kubernetes":
             return
         async with self._open_http_session() as http:
@@ -65,8 +75,13 @@ class CronCaller:
 
     @asynccontextmanager
     async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Without cookies, and without connections that are kept: they would hold a shop up when it stops."""
-        timeout = aiohttp.ClientTimeout(total=self._settings.cron_timeout, sock_connect=5)
+        """Open a session without cookies and without keep-alive.
+
+        A kept connection would delay the store's graceful shutdown.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=self._settings.cron_timeout, sock_connect=_CONNECT_TIMEOUT_S
+        )
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar()
@@ -75,29 +90,29 @@ class CronCaller:
 
     async def _start_due_calls(self, http: aiohttp.ClientSession) -> None:
         try:
-            for turn in await self._claim_due_calls():
-                task = asyncio.create_task(self._call_store(http, turn))
+            for call in await self._claim_due_calls():
+                task = asyncio.create_task(self._call_store(http, call))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         except DatabaseUnavailable as error:
-            log.warning("ticker_waits", error=str(error.__cause__ or error))
+            log.warning("cron_calls_postponed", error=str(error.__cause__ or error))
         self._log_failures()
 
     async def _claim_due_calls(self) -> list[CronCall]:
-        if time.monotonic() >= self._enrol_at:
+        if time.monotonic() >= self._synchronize_at:
             async with self._database.transaction() as tx:
                 await tx.cron_calls.synchronize(self._interval_s_by_engine)
-            self._enrol_at = time.monotonic() + _ENROL_INTERVAL_S
-        free = self._settings.cron_concurrency - len(self._tasks)
-        if free <= 0:
+            self._synchronize_at = time.monotonic() + _SYNCHRONIZE_INTERVAL_S
+        free_slots = self._settings.cron_concurrency - len(self._tasks)
+        if free_slots <= 0:
             return []
         async with self._database.transaction() as tx:
-            turns = await tx.cron_calls.claim_due(self._interval_s_by_engine, limit=free)
-        metrics.CRON_CALL_LAG.set(max((turn.delay_s for turn in turns), default=0.0))
-        return turns
+            calls = await tx.cron_calls.claim_due(self._interval_s_by_engine, limit=free_slots)
+        metrics.CRON_CALL_LAG.set(max((call.delay_s for call in calls), default=0.0))
+        return calls
 
     async def _wait_for_next_scan(self) -> None:
-        """Until it is time to look again, or, when all hands are full, until one is free."""
+        """Wait for the scan interval or, when every slot is taken, until one is free."""
         if len(self._tasks) < self._settings.cron_concurrency:
             await asyncio.sleep(self._settings.scan_interval)
         else:
@@ -108,24 +123,24 @@ class CronCaller:
             )
 
     async def _call_store(self, http: aiohttp.ClientSession, call: CronCall) -> None:
-        """Whatever becomes of it, the next turn comes."""
-        began = time.monotonic()
+        """Send one cron call and record its result; the claim has scheduled the next one."""
+        started = time.monotonic()
         try:
-            problem = await self._request_cron_url(http, call)
+            failure = await self._request_cron_url(http, call)
         except Exception as error:
-            log.exception("tick_crashed", store_id=call.store_id)
-            problem = ("failed", type(error).__name__)
-        metrics.CRON_CALLS.labels(problem[0] if problem else "answered").inc()
-        metrics.CRON_CALL_DURATION.observe(time.monotonic() - began)
+            log.exception("cron_call_crashed", store_id=call.store_id)
+            failure = CallFailure("failed", type(error).__name__)
+        metrics.CRON_CALLS.labels(failure.outcome if failure else "answered").inc()
+        metrics.CRON_CALL_DURATION.observe(time.monotonic() - started)
         try:
-            await self._record_result(call, problem[1] if problem else None)
+            await self._record_result(call, failure)
         except DatabaseUnavailable:
-            return  # the claim has set the next turn already
+            return
 
     async def _request_cron_url(
         self, http: aiohttp.ClientSession, call: CronCall
-    ) -> tuple[str, str] | None:
-        """Kind and text of what went wrong, or None."""
+    ) -> CallFailure | None:
+        """Request the cron URL through the store's Service, under its own host name."""
         server = self._settings.store_service.replace(
             "{namespace}", make_resource_name(call.store_id)
         )
@@ -138,45 +153,46 @@ class CronCaller:
         try:
             async with http.get(server + path, headers=headers, allow_redirects=False) as response:
                 await _read_response(response)
-                return (
-                    None
-                    if 200 <= response.status < 300
-                    else ("refused", f"it answers {response.status}")
-                )
+                if 200 <= response.status < 300:
+                    return None
+                return CallFailure("refused", f"The store answers {response.status}.")
         except TimeoutError:
-            return "timeout", f"it does not answer within {self._settings.cron_timeout:g} s"
+            timeout_s = self._settings.cron_timeout
+            return CallFailure("timeout", f"The store does not answer within {timeout_s:g} s.")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return "unavailable", f"it does not answer ({type(error).__name__})"
+            reason = f"The store does not answer ({type(error).__name__})."
+            return CallFailure("unavailable", reason)
 
-    async def _record_result(self, call: CronCall, problem: str | None) -> None:
+    async def _record_result(self, call: CronCall, failure: CallFailure | None) -> None:
         async with self._database.autocommit() as db:
-            if problem is None:
+            if failure is None:
                 await db.cron_calls.record_success(call.store_id)
                 return
-            every = self._interval_s_by_engine[call.engine]
             await db.cron_calls.record_failure(
-                call.store_id, interval_s=every, max_interval=_MAX_PAUSE
+                call.store_id,
+                interval_s=self._interval_s_by_engine[call.engine],
+                max_interval=_MAX_PAUSE,
             )
-        self._unlogged_failures[call.store_id] = problem
+        self._unlogged_failures[call.store_id] = failure.reason
 
     def _log_failures(self) -> None:
-        """One line for all that failed, at most once a minute."""
+        """Log all failures as one event, at most once a minute."""
         if self._unlogged_failures and time.monotonic() >= self._log_at:
             self._log_at = time.monotonic() + _LOG_INTERVAL_S
-            store_id, problem = next(iter(self._unlogged_failures.items()))
+            store_id, reason = next(iter(self._unlogged_failures.items()))
             log.warning(
-                "stores_not_ticking",
+                "cron_calls_failed",
                 stores=len(self._unlogged_failures),
                 store_id=store_id,
-                reason=problem,
+                reason=reason,
             )
             self._unlogged_failures.clear()
 
 
 async def _read_response(response: aiohttp.ClientResponse) -> None:
-    """To the end of what a shop could mean: one that is left while it works may give up."""
-    size = 0
+    """Read the response up to a limit: a store may stop its jobs when the client disconnects."""
+    size_bytes = 0
     async for part in response.content.iter_any():
-        size += len(part)
-        if size > _MAX_RESPONSE_BYTES:
+        size_bytes += len(part)
+        if size_bytes > _MAX_RESPONSE_BYTES:
             return
