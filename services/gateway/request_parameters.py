@@ -10,7 +10,7 @@ from aiohttp import web
 
 from storefleet.core.errors import InvalidRequest, NotFound
 from storefleet.core.identifiers import STORE_PREFIX, is_id
-from storefleet.http.app import is_storable_text
+from storefleet.http.validation import is_storable_text
 
 _STORE_NAME_PATTERN = re.compile(r"[a-z0-9-]{1,63}")
 _MAX_DIGITS = 9

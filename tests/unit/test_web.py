@@ -21,14 +21,8 @@ from storefleet.core.errors import (
     Unauthenticated,
 )
 from storefleet.core.settings import Settings
-from storefleet.http.app import (
-    _check_text,
-    is_storable_text,
-    make_app,
-    make_cleanup_context,
-    read_json,
-    run_in_background,
-)
+from storefleet.http.app import make_app, make_cleanup_context, run_in_background
+from storefleet.http.validation import check_storable, is_storable_text, read_json
 from tests.support.client import Api
 
 
@@ -192,7 +186,7 @@ async def test_bodies_are_objects_of_clean_text(body: bytes, status: int) -> Non
 )
 def test_what_passes_can_be_kept(value: object) -> None:
     try:
-        _check_text(value, "", 0)
+        check_storable(value)
     except InvalidRequest:
         return
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
@@ -241,7 +235,7 @@ async def test_a_background_task_that_dies_stops_the_service(
     async with run_in_background(work(), name="work"):
         await asyncio.sleep(0.01)
     assert len(raised) == 1
-    assert "task_died" in logged()
+    assert "background_task_failed" in logged()
 
 
 async def test_a_request_is_logged_with_its_id(
@@ -250,7 +244,9 @@ async def test_a_request_is_logged_with_its_id(
     async with serving(application()) as api:
         await api.call("GET", "/nowhere", headers={"X-Request-Id": "my-request-1"})
         await api.call("GET", "/healthz")
-    lines = [json.loads(line) for line in logged().splitlines() if '"event": "request"' in line]
+    lines = [
+        json.loads(line) for line in logged().splitlines() if '"event": "request_handled"' in line
+    ]
     assert [(line["path"], line["status"], line["request_id"]) for line in lines] == [
         ("/nowhere", 404, "my-request-1")
     ]

@@ -1,1 +1,1 @@
-"""The HTTP side that all services share: application, problems, health, graceful shutdown."""
+"""The HTTP side that all services share: application, problems, validation, health, shutdown."""

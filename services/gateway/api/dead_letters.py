@@ -16,7 +16,7 @@ from storefleet.core.models import Principal, format_timestamp, utc_now
 from storefleet.database.dead_letters import DeadLetter
 from storefleet.database.outbox_rows import make_raw_message
 from storefleet.database.pool import Database
-from storefleet.http.app import REQUEST_ID
+from storefleet.http.problems import REQUEST_ID
 
 _PATH = "/api/v1/dead-letters"
 

@@ -16,7 +16,7 @@ from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX
 from storefleet.core.lifecycle import OperationState
 from storefleet.core.models import Operation
 from storefleet.database.pool import Database
-from storefleet.http.app import REQUEST_ID
+from storefleet.http.problems import REQUEST_ID
 
 _PATH = "/api/v1/operations"
 _MAX_WAIT_S = 60

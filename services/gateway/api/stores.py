@@ -20,7 +20,8 @@ from storefleet.core.identifiers import EVENT_PREFIX, STORE_PREFIX
 from storefleet.core.lifecycle import StoreState
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import Engines
-from storefleet.http.app import REQUEST_ID, read_json
+from storefleet.http.problems import REQUEST_ID
+from storefleet.http.validation import read_json
 from storefleet.runtimes.protocol import Runtime
 
 _PATH = "/api/v1/stores"

@@ -8,7 +8,7 @@ from services.gateway.api.authorization import Authorizer
 from services.gateway.api.request_models import CreateTenantBody, parse_body
 from services.gateway.api.responses import NO_STORE
 from storefleet.auth.accounts import Accounts
-from storefleet.http.app import read_json
+from storefleet.http.validation import read_json
 
 
 class TenantsApi:

@@ -14,7 +14,8 @@ from storefleet.auth.accounts import Accounts
 from storefleet.core.identifiers import TOKEN_PREFIX
 from storefleet.core.models import OWNER_SCOPES, format_timestamp, utc_now
 from storefleet.database.tokens import ApiToken
-from storefleet.http.app import REQUEST_ID, read_json
+from storefleet.http.problems import REQUEST_ID
+from storefleet.http.validation import read_json
 
 _PATH = "/api/v1/tokens"
 

@@ -13,7 +13,8 @@ from storefleet.admission.requests import RollBackStore, UpgradeStore
 from storefleet.admission.versions import VersionAdmission
 from storefleet.core.identifiers import OPERATION_PREFIX
 from storefleet.database.pool import Database
-from storefleet.http.app import REQUEST_ID, read_json
+from storefleet.http.problems import REQUEST_ID
+from storefleet.http.validation import read_json
 
 _PATH = "/api/v1/stores/{ref}"
 

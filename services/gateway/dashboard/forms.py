@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from storefleet.core.errors import RequestError, UnreadableRequest
-from storefleet.http.app import is_storable_text
+from storefleet.http.validation import is_storable_text
 
 _FIELD_NAMES = {
     "/name": "The name",

@@ -12,7 +12,7 @@ from storefleet.core.errors import DatabaseUnavailable, NotFound, RequestError, 
 from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.http.app import REQUEST_ID, make_problem_headers, make_problem_response
+from storefleet.http.problems import REQUEST_ID, make_problem_headers, make_problem_response
 
 _NEXT_STEPS = {
     404: "Check the URL, or find the store in the list.",

@@ -10,7 +10,7 @@ from services.gateway.dashboard.page_shell import PageShell, render_template
 from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import SESSION_COOKIE
 from storefleet.core.errors import LimitExceeded, RequestError, Unauthenticated
-from storefleet.http.app import REQUEST_ID, make_redirect
+from storefleet.http.problems import REQUEST_ID, make_redirect
 
 _LOCAL_PATH_PATTERN = re.compile(r"/(?!/|login)[!-\[\]-~]{0,499}")
 _MAX_EMAIL_LENGTH = 254

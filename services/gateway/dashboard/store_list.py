@@ -21,7 +21,7 @@ from storefleet.core.identifiers import STORE_PREFIX
 from storefleet.core.lifecycle import StoreState
 from storefleet.core.models import Principal
 from storefleet.engines.catalogue import Engine, Engines
-from storefleet.http.app import REQUEST_ID
+from storefleet.http.problems import REQUEST_ID
 
 _PAGE_SIZE = 25
 

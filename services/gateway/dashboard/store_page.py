@@ -29,7 +29,7 @@ from storefleet.core.errors import Conflict, InvalidRequest, RequestError, Runti
 from storefleet.core.identifiers import OPERATION_PREFIX
 from storefleet.core.models import Principal, Store
 from storefleet.engines.catalogue import Engines
-from storefleet.http.app import REQUEST_ID
+from storefleet.http.problems import REQUEST_ID
 from storefleet.runtimes.protocol import Runtime
 
 _MAX_EVENTS = 50
