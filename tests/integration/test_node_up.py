@@ -18,7 +18,7 @@ from storefleet.node.processes.process_records import identify
 from tests.support.platform import ROOT, Client, Platform
 from tests.support.polling import eventually
 
-COMMAND = "import sys; from storefleet.core import settings; from storefleet.node.up import up; sys.exit(up(settings.load()))"
+COMMAND = "import sys; from storefleet.core import settings; from storefleet.node.up import up; sys.exit(up(settings.read_settings()))"
 SERVERS = {"postgres", "nats"}
 SERVICES = {"gateway", "provisioner", "reaper", "notifier"}
 
