@@ -13,7 +13,7 @@ from tests.support.charts import rendered
 from tests.support.kubernetes import a_store
 
 
-def test_the_page_shows_all_that_it_lists() -> None:
+def test_guide_shows_all_listed_files() -> None:
     shown = guide.read_files()
     assert {Path(name).name for name in shown} >= {
         "engine.yaml",
@@ -28,7 +28,7 @@ def test_the_page_shows_all_that_it_lists() -> None:
     }
 
 
-def test_its_chart_is_what_the_platform_wants(tmp_path: Path) -> None:
+def test_guide_chart_renders_required_objects(tmp_path: Path) -> None:
     engine = catalogue.load([guide.write_files(tmp_path)], runtime="kubernetes").get("kiosk")
     settings = Settings(runtime="kubernetes")
     store = a_store().copy_with(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")

@@ -1,4 +1,4 @@
-"""The WooCommerce shop's own PHP: every file is read by PHP, and what needs no WordPress is run."""
+"""The WooCommerce store's PHP: syntax of every file, and behaviour that needs no WordPress."""
 
 import json
 import shutil
@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.sources import ROOT
 
-SHOP = ROOT / "stores" / "woocommerce"
-FILES = sorted(SHOP.rglob("*.php"))
+STORE_SOURCE = ROOT / "stores" / "woocommerce"
+FILES = sorted(STORE_SOURCE.rglob("*.php"))
 
 
 def php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("php")
-    assert program, "These tests need PHP 8.2 or newer: run `make php`."
+    assert program, "These tests need PHP 8.2 or newer. Run `make php`."
     environment = {"PATH": "/usr/bin:/bin", **variables}
     return subprocess.run(
         [program, "-n", *arguments],
@@ -30,14 +30,14 @@ def php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.Comple
 
 
 def run(code: str, *parts: str, **variables: str) -> Any:
-    """What a piece of code prints as JSON, with files of the shop's library."""
-    wanted = "".join(f"require '{SHOP}/shop/lib/{part}.php';" for part in parts)
+    """Run PHP code with parts of the library loaded and return its JSON output."""
+    wanted = "".join(f"require '{STORE_SOURCE}/shop/lib/{part}.php';" for part in parts)
     done = php(stdin=f"<?php namespace Storefleet; {wanted} {code}", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
-def test_every_file_is_php() -> None:
+def test_php_files_have_valid_syntax() -> None:
     assert len(FILES) > 30
     done = [(path, php("-l", str(path))) for path in FILES]
     assert [
@@ -45,8 +45,8 @@ def test_every_file_is_php() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SHOP)))
-def test_a_file_says_what_it_is_for_and_is_short(path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(STORE_SOURCE)))
+def test_php_file_has_docblock_and_less_than_300_lines(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("<?php\n/**")
     assert len(text.splitlines()) < 300
@@ -77,20 +77,20 @@ def configuration(folder: Path, **content: Any) -> str:
         ({"HTTP_X_FORWARDED_PROTO": "gopher"}, "http://acme.shops.example.com"),
     ],
 )
-def test_the_address_is_the_requests_where_it_may_be_believed(
+def test_address_follows_acceptable_host_header_only(
     tmp_path: Path, server: dict[str, str], address: str
 ) -> None:
     code = f"echo json_encode(Address::resolve(Configuration::load(), json_decode('{json.dumps(server)}', true)));"
     assert run(code, "configuration", "address", STORE_CONFIG=configuration(tmp_path)) == address
 
 
-def test_a_port_and_a_scheme_of_the_configured_address_stay(tmp_path: Path) -> None:
+def test_address_keeps_configured_scheme_and_port(tmp_path: Path) -> None:
     at = configuration(tmp_path, url="https://acme.localhost:8443/", host="acme.localhost")
     code = "echo json_encode(Address::resolve(Configuration::load(), ['HTTP_HOST' => 'web']));"
     assert run(code, "configuration", "address", STORE_CONFIG=at) == "https://acme.localhost:8443"
 
 
-def test_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
+def test_invalid_configuration_is_reported(tmp_path: Path) -> None:
     tell = "try { %s } catch (PermanentError $error) { echo json_encode($error->getMessage()); }"
     broken = tmp_path / "broken.json"
     broken.write_text("[")
@@ -110,14 +110,14 @@ def test_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "x" * 101])
-def test_a_dump_has_a_plain_name(name: str) -> None:
+def test_invalid_dump_name_is_rejected(name: str) -> None:
     code = (
         "try { echo json_encode(Task::get_dump_name()); } catch (PermanentError) { echo 'null'; }"
     )
     assert run(code, "configuration", "termination", "task", STOREFLEET_DUMP=name) is None
 
 
-def test_a_time_is_told_as_the_database_writes_it() -> None:
+def test_since_is_converted_to_utc_in_database_format() -> None:
     code = "echo json_encode(Task::get_since());"
     since = run(
         code, "configuration", "termination", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00"
@@ -134,11 +134,9 @@ def test_a_time_is_told_as_the_database_writes_it() -> None:
         ("throw new \\Exception('e');", 1),
     ],
 )
-def test_a_program_ends_well_only_when_it_comes_to_its_end(
-    tmp_path: Path, end: str, status: int
-) -> None:
+def test_exit_status_is_zero_only_after_succeed(tmp_path: Path, end: str, status: int) -> None:
     wanted = "".join(
-        f"require '{SHOP}/shop/lib/{part}.php';"
+        f"require '{STORE_SOURCE}/shop/lib/{part}.php';"
         for part in ("configuration", "database", "termination")
     )
     program = tmp_path / "program.php"
@@ -151,31 +149,32 @@ def test_a_program_ends_well_only_when_it_comes_to_its_end(
     assert ("test:" in done.stderr) is (status != 0)
 
 
-def test_an_unknown_command_is_answered_with_those_there_are() -> None:
-    done = php(str(SHOP / "shop" / "store.php"), "reboot")
+def test_unknown_command_lists_commands() -> None:
+    done = php(str(STORE_SOURCE / "shop" / "store.php"), "reboot")
     assert done.returncode == 2
     assert "bake, compile, database, dump" in done.stderr
 
 
-def test_sample_goods_are_whole() -> None:
-    goods = json.loads((SHOP / "goods" / "goods.json").read_text(encoding="utf-8"))
+def test_sample_products_are_complete() -> None:
+    goods = json.loads((STORE_SOURCE / "goods" / "goods.json").read_text(encoding="utf-8"))
     assert len(goods) == 6
     for field in ("sku", "slug", "name", "picture"):
         assert len({good[field] for good in goods}) == 6
     for good in goods:
-        assert (SHOP / "goods" / good["picture"]).read_bytes().startswith(b"\xff\xd8")
-        assert (SHOP / "goods" / good["picture"]).with_suffix(".svg").is_file()
+        assert (STORE_SOURCE / "goods" / good["picture"]).read_bytes().startswith(b"\xff\xd8")
+        assert (STORE_SOURCE / "goods" / good["picture"]).with_suffix(".svg").is_file()
     assert "Stoneware Mug" in {good["name"] for good in goods}
 
 
-def test_the_second_revision_of_the_theme_changes_files_of_the_first() -> None:
+def test_second_theme_revision_only_replaces_files_of_first() -> None:
     first, second = (
-        {p.relative_to(SHOP / n) for p in (SHOP / n).rglob("*") if p.is_file()}
+        {p.relative_to(STORE_SOURCE / n) for p in (STORE_SOURCE / n).rglob("*") if p.is_file()}
         for n in ("theme", "theme-2")
     )
     assert second
     assert second <= first
     assert all(
-        (SHOP / "theme" / path).read_bytes() != (SHOP / "theme-2" / path).read_bytes()
+        (STORE_SOURCE / "theme" / path).read_bytes()
+        != (STORE_SOURCE / "theme-2" / path).read_bytes()
         for path in second
     )

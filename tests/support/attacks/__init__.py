@@ -1,1 +1,1 @@
-"""What an account of the platform would try if somebody had taken it over, and what it has to do every day."""
+"""Requests that a compromised service account could send, which the cluster must reject."""

@@ -1,4 +1,4 @@
-"""Requests that would do harm, and what the API server has to say of each."""
+"""Harmful requests, and the rejection message expected from the API server."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ PROVISIONER, REAPER, GATEWAY, NOTIFIER = (
 ADMINISTRATOR = None
 RBAC = "rbac.authorization.k8s.io/v1"
 FORBIDDEN = "cannot"
-#: A namespace that is not ours, though its name looks like it.
+#: A namespace without our labels whose name looks like a store's.
 FOREIGN = "st-foreignforeignfo"
 NOBODY = "6f3f9f3a-0000-4000-8000-000000000000"
 BOGUS_OWNER = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": NOBODY}]
 
 
 class Call(NamedTuple):
-    """One request."""
+    """One request to the API server."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """`refusal` is a part of what the API server says; being refused for another reason does not count."""
+    """A harmful request; `refusal` is part of the expected message, other reasons do not count."""
 
     title: str
     who: str | None
@@ -66,7 +66,7 @@ def namespace(name: str) -> str:
 
 
 def other(name: str = "", **metadata: Any) -> Manifest:
-    """The namespace of another store, which is not there yet."""
+    """Build the namespace of another store, which does not exist yet."""
     made = changed(Ground("other").namespace, **metadata)
     return changed(made, name=name) if name else made
 
@@ -84,7 +84,7 @@ def loosened(manifest: Manifest, **spec: Any) -> Manifest:
 
 
 def policy(ground: Ground, name: str, **spec: Any) -> Manifest:
-    """A network policy of that name in the place where there is none yet."""
+    """Build a network policy of that name for the namespace without policies."""
     return ground.bare.object(
         "networking.k8s.io/v1", "NetworkPolicy", name, spec={"podSelector": {}, **spec}
     )

@@ -1,4 +1,4 @@
-"""Attacks by whoever acts in a store's namespace: foreign hosts, doors of the cluster, pods that want too much."""
+"""Attacks from a store's namespace: foreign hosts, exposed Services, privileged pods."""
 
 from tests.support.attacks.calls import ADMINISTRATOR, PROVISIONER, Attack, apply, create
 
@@ -30,7 +30,7 @@ ON_DOORS: list[Attack] = [
             ("an Ingress for all hosts", "may serve", lambda g: create(g.ingress(None))),
             ("an Ingress for a wildcard", "may serve", lambda g: create(g.ingress("*.localhost"))),
             (
-                "an Ingress that answers all the rest",
+                "an Ingress with a default backend and a host",
                 "",
                 lambda g: create(
                     g.ingress(
@@ -52,7 +52,7 @@ ON_DOORS: list[Attack] = [
                 lambda g: create(g.ingress(g.place.host, tls=[{"hosts": ["bank.example.com"]}])),
             ),
             (
-                "words to the ingress controller",
+                "annotations for the ingress controller, on an Ingress",
                 "annotations for the ingress controller",
                 lambda g: create(
                     g.ingress(
@@ -64,27 +64,27 @@ ON_DOORS: list[Attack] = [
                 ),
             ),
             (
-                "a task by the clock",
+                "a scheduled CronJob",
                 "CronJobs must be suspended",
                 lambda g: create(g.cron_job(suspend=False)),
             ),
             (
-                "a task by the clock, applied",
+                "a scheduled CronJob, applied",
                 "CronJobs must be suspended",
                 lambda g: apply(g.cron_job(suspend=False)),
             ),
             (
-                "a Service on every node",
+                "a NodePort Service",
                 "of type ClusterIP",
                 lambda g: create(g.service(type="NodePort")),
             ),
             (
-                "a Service before the cluster",
+                "a LoadBalancer Service",
                 "of type ClusterIP",
                 lambda g: create(g.service(type="LoadBalancer")),
             ),
             (
-                "a Service for another name",
+                "an ExternalName Service",
                 "of type ClusterIP",
                 lambda g: create(
                     g.object(
@@ -96,7 +96,7 @@ ON_DOORS: list[Attack] = [
                 ),
             ),
             (
-                "a Service that takes an address",
+                "a Service with external addresses",
                 "must not have external addresses",
                 lambda g: create(g.service(externalIPs=["10.0.0.1"])),
             ),
@@ -106,22 +106,22 @@ ON_DOORS: list[Attack] = [
         Attack(title, ADMINISTRATOR, "violates PodSecurity", call)
         for title, call in (
             (
-                "a pod that is root",
+                "a pod as root",
                 lambda g: create(g.pod(pod={"securityContext": {"runAsUser": 0}})),
             ),
             (
-                "a pod that may become root",
+                "a pod with privilege escalation",
                 lambda g: create(g.pod(securityContext={"allowPrivilegeEscalation": True})),
             ),
             ("a privileged pod", lambda g: create(g.pod(securityContext={"privileged": True}))),
             (
-                "a pod with a path of the node",
+                "a pod with a hostPath volume",
                 lambda g: create(
                     g.pod(pod={"volumes": [{"name": "root", "hostPath": {"path": "/"}}]})
                 ),
             ),
-            ("a pod in the node's network", lambda g: create(g.pod(pod={"hostNetwork": True}))),
-            ("a pod among the node's processes", lambda g: create(g.pod(pod={"hostPID": True}))),
+            ("a pod with hostNetwork", lambda g: create(g.pod(pod={"hostNetwork": True}))),
+            ("a pod with hostPID", lambda g: create(g.pod(pod={"hostPID": True}))),
             (
                 "a pod with a capability",
                 lambda g: create(g.pod(securityContext={"capabilities": {"add": ["NET_ADMIN"]}})),
@@ -140,7 +140,7 @@ ON_DOORS: list[Attack] = [
                 ),
             ),
             (
-                "a pod on a port of the node",
+                "a pod with a hostPort",
                 lambda g: create(g.pod(ports=[{"containerPort": 80, "hostPort": 80}])),
             ),
         )

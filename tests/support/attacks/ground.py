@@ -1,4 +1,4 @@
-"""Objects of a store for tests of permissions: what belongs there."""
+"""Valid objects of a store's namespace, for tests of permissions."""
 
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -40,10 +40,10 @@ PLAN = Plan(
 
 
 class Ground:
-    """One store's namespace, as the runtime would lay it."""
+    """The namespace setup of one store, as the runtime creates it."""
 
     def __init__(self, name: str, bare: "Ground | None" = None) -> None:
-        #: Another one, in which the provisioner may act and nothing is laid yet.
+        #: Another namespace with role bindings only.
         self.bare = bare or self
         self.store = Store(
             id=generate_id(STORE_PREFIX),
@@ -81,7 +81,7 @@ class Ground:
         ]
 
     def object(self, api: str, kind: str, name: str, **content: Any) -> Manifest:
-        """Anything in the namespace."""
+        """Build an object in the namespace."""
         return {
             "apiVersion": api,
             "kind": kind,
@@ -90,7 +90,7 @@ class Ground:
         }
 
     def rule(self, kind: str, name: str) -> Manifest:
-        """A copy of one of the rules of the place."""
+        """Copy one of the namespace's quotas, limits or policies."""
         found = (each for each in (*self.policies, *self.limits) if each["kind"] == kind)
         return deepcopy(next(each for each in found if each["metadata"]["name"] == name))
 
@@ -116,7 +116,7 @@ class Ground:
         return made
 
     def pod(self, *, pod: dict[str, Any] | None = None, **container: Any) -> Manifest:
-        """A pod that may run here, with `pod` and `container` over its spec and that of its container."""
+        """Build a compliant pod; `pod` and `container` override parts of the specs."""
         secure = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         spec = {
             "securityContext": {
@@ -162,7 +162,7 @@ class Ground:
 
 
 def changed(manifest: Manifest, **metadata: Any) -> Manifest:
-    """A copy with other metadata; a value of None takes a key away, a map is merged."""
+    """Copy with changed metadata: None removes a key, a dict is merged."""
     copy = deepcopy(manifest)
     for key, value in metadata.items():
         if isinstance(value, dict):

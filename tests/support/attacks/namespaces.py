@@ -1,4 +1,4 @@
-"""Attacks on namespaces: on names, on who owns them, on what they promise, on their end."""
+"""Attacks on namespaces: names, ownership labels, Pod Security, deletion."""
 
 from tests.support.attacks.calls import (
     BOGUS_OWNER,

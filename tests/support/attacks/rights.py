@@ -1,4 +1,4 @@
-"""Attacks by which an account would get more rights, or those of another."""
+"""Attacks that would give an account more permissions, or those of another."""
 
 from tests.support.attacks.calls import (
     FORBIDDEN,

@@ -1,4 +1,4 @@
-"""Attacks on what limits a store: quotas, limits, network policies."""
+"""Attacks on the limits of a store: quotas, limit ranges, network policies."""
 
 from tests.support.attacks.calls import (
     BOGUS_OWNER,

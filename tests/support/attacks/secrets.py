@@ -1,4 +1,4 @@
-"""Attacks on Secrets and on what is in foreign namespaces."""
+"""Attacks on Secrets and on objects in foreign namespaces."""
 
 from tests.support.attacks.calls import (
     FORBIDDEN,

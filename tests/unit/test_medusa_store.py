@@ -1,4 +1,4 @@
-"""The Medusa shop's own programs and pages: their tests are written in its language."""
+"""The Medusa store: its JavaScript tests, locks, versions and sample products."""
 
 import importlib
 import json
@@ -12,15 +12,15 @@ from storefleet.engines import catalogue
 from tests.support.programs import node
 from tests.support.sources import ROOT
 
-SHOP = ROOT / "stores" / "medusa"
+STORE_SOURCE = ROOT / "stores" / "medusa"
 CHART = ROOT / "charts" / "medusa"
-FILES = sorted((SHOP / "test").glob("*.test.mjs"))
-#: As in engine.yaml: the newest version, and the one before.
-LOCKS = [SHOP, SHOP / "previous"]
+FILES = sorted((STORE_SOURCE / "test").glob("*.test.mjs"))
+#: In the order of engine.yaml: the newest version and the previous one.
+LOCKS = [STORE_SOURCE, STORE_SOURCE / "previous"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
-def test_in_its_own_language(file: Path) -> None:
+def test_node_tests_pass(file: Path) -> None:
     done = subprocess.run(
         [node(), "--test", file], capture_output=True, text=True, timeout=120, check=False
     )
@@ -31,7 +31,7 @@ def test_in_its_own_language(file: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", LOCKS)
-def test_a_lock_pins_contents_and_names_no_place(folder: Path) -> None:
+def test_lock_pins_integrity_without_registry_address(folder: Path) -> None:
     packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 100
     for path, about in packages.items():
@@ -42,7 +42,7 @@ def test_a_lock_pins_contents_and_names_no_place(folder: Path) -> None:
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pins.values()), pins
 
 
-def test_chart_shop_and_engine_name_the_same_versions() -> None:
+def test_chart_store_and_engine_have_same_versions() -> None:
     engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     for version, folder in zip(engine.versions, LOCKS, strict=True):
         pins = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
@@ -59,16 +59,16 @@ def test_chart_shop_and_engine_name_the_same_versions() -> None:
     assert engine.default_version == engine.versions[0].version
 
 
-def test_goods_have_pictures_and_the_engine_expects_one_of_them() -> None:
-    goods = (SHOP / "src/sample-products.mjs").read_text(encoding="utf-8")
+def test_sample_products_have_pictures_and_expected_title() -> None:
+    goods = (STORE_SOURCE / "src/sample-products.mjs").read_text(encoding="utf-8")
     engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     assert f'title: "{engine.storefront.expect}"' in goods
-    pictures = {path.stem for path in (SHOP / "assets/goods").glob("*.svg")}
+    pictures = {path.stem for path in (STORE_SOURCE / "assets/goods").glob("*.svg")}
     assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
     assert pictures >= set(re.findall(r'singleVariant\(\n    "([a-z-]+)"', goods))
 
 
-def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
+def test_values_schema_matches_engine_parameters() -> None:
     engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"][
         "parameters"
@@ -77,13 +77,13 @@ def test_the_schema_takes_the_parameters_that_the_engine_has() -> None:
         assert schema["properties"][name].get("enum") == rule.get("enum"), name
 
 
-def test_what_is_left_out_of_the_image_is_in_the_lock_and_needed_by_nothing_else(
+def test_excluded_packages_are_in_lock_and_not_required(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     medusa = importlib.import_module("tools.images.medusa")
     npm = importlib.import_module("tools.images.npm")
     for name in ("package.json", "package-lock.json"):
-        (tmp_path / name).write_bytes((SHOP / name).read_bytes())
+        (tmp_path / name).write_bytes((STORE_SOURCE / name).read_bytes())
     for path in ("node_modules/pg", "node_modules/react", "node_modules/@medusajs/medusa"):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "index.js").write_text("1", encoding="ascii")

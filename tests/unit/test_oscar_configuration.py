@@ -1,4 +1,4 @@
-"""What a shop reads from its file: secrets in it or beside it, and where it listens."""
+"""The configuration file of an Oscar store: secrets in it or beside it, and the bind address."""
 
 import sys
 from pathlib import Path
@@ -36,7 +36,7 @@ def content(**more: Any) -> dict[str, Any]:
     }
 
 
-def test_the_local_node_says_everything_in_the_file_and_gets_loopback() -> None:
+def test_local_configuration_contains_secrets_and_binds_loopback() -> None:
     store = parse_store(content())
     assert (store.address, store.template_dir) == ("127.0.0.1", None)
     assert (store.database.password, store.secret_key) == ("db-password", "key")
@@ -44,7 +44,7 @@ def test_the_local_node_says_everything_in_the_file_and_gets_loopback() -> None:
     assert "password" not in repr(store).replace("password=", "")
 
 
-def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
+def test_container_configuration_reads_secret_files(tmp_path: Path) -> None:
     for name, text in {
         "db": "p w\u00e9\n",
         "key": "k" * 50,
@@ -78,7 +78,7 @@ def test_a_container_says_where_the_secrets_are(tmp_path: Path) -> None:
         (b"\xff", "is not UTF-8 text"),
     ],
 )
-def test_a_bad_secret_file_is_named_and_not_shown(
+def test_invalid_secret_file_error_names_file_without_content(
     tmp_path: Path, held: bytes | None, complaint: str
 ) -> None:
     path = tmp_path / "secret"
@@ -92,13 +92,13 @@ def test_a_bad_secret_file_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize("entry", ["database", "secret_key", "admin", "port", "data_dir"])
-def test_a_missing_entry_is_named(entry: str) -> None:
+def test_missing_entry_error_names_entry(entry: str) -> None:
     told = content()
     del told[entry]
     with pytest.raises(ConfigurationError, match=entry):
         parse_store(told)
 
 
-def test_a_secret_is_text() -> None:
+def test_secret_of_wrong_type_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="wrong type"):
         parse_store(content(secret_key=7))
