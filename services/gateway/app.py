@@ -32,10 +32,10 @@ def create_app(settings: Settings) -> web.Application:
         timeout_s=settings.database_timeout,
     )
     bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
-    engines = catalogue.load(
-        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    engines = catalogue.load_engines(
+        settings.engines_path, runtime=settings.runtime, catalogue_file=settings.catalogue
     )
-    runtime = runtimes.make(settings, database=database, engines=engines)
+    runtime = runtimes.create_runtime(settings, database=database, engines=engines)
     accounts = Accounts(database=database, settings=settings)
     authenticator = Authenticator(accounts=accounts, settings=settings)
     lookup = StoreLookup(database=database, retention=timedelta(days=settings.keep_days))
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> web.Application:
         database=database,
         engines=engines,
         settings=settings,
-        can_change_versions=runtime.changes_versions,
+        can_change_versions=runtime.supports_version_changes,
     )
     api = Api(
         database=database,
@@ -80,7 +80,7 @@ def create_app(settings: Settings) -> web.Application:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
-            await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(runtime.open_resources())
             await stack.enter_async_context(
                 run_in_background(accounts.watch_revocations(), name="revocations")
             )

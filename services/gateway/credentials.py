@@ -15,7 +15,9 @@ async def reveal_credentials(
     has no credentials: it is not created yet, or it is being deleted.
     """
     credentials = (
-        await runtime.credentials(store) if store.state not in ("deleting", "deleted") else None
+        await runtime.read_credentials(store)
+        if store.state not in ("deleting", "deleted")
+        else None
     )
     if credentials is None:
         raise Conflict(

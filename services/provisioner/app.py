@@ -25,10 +25,10 @@ def create_app(settings: Settings) -> web.Application:
         timeout_s=settings.database_timeout,
     )
     bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
-    engines = catalogue.load(
-        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    engines = catalogue.load_engines(
+        settings.engines_path, runtime=settings.runtime, catalogue_file=settings.catalogue
     )
-    runtime = runtimes.make(settings, database=database, engines=engines)
+    runtime = runtimes.create_runtime(settings, database=database, engines=engines)
     worker = Worker(
         service=SERVICE,
         step_plans=step_plans.make_provisioning_plans(runtime),
@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> web.Application:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
-            await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(runtime.open_resources())
             await stack.enter_async_context(run_in_background(worker.run(), name="worker"))
             yield
 
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> web.Application:
         required_checks={
             "database": database.check_connection,
             "bus": bus.check_connection,
-            "runtime": runtime.check,
+            "runtime": runtime.check_available,
         },
     )
     app.cleanup_ctx.append(make_cleanup_context(open_resources))

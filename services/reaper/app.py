@@ -28,10 +28,10 @@ def create_app(settings: Settings) -> web.Application:
         timeout_s=settings.database_timeout,
     )
     bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
-    engines = catalogue.load(
-        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    engines = catalogue.load_engines(
+        settings.engines_path, runtime=settings.runtime, catalogue_file=settings.catalogue
     )
-    runtime = runtimes.make(settings, database=database, engines=engines)
+    runtime = runtimes.create_runtime(settings, database=database, engines=engines)
     worker = Worker(
         service=SERVICE,
         step_plans=step_plans.make_deletion_plans(runtime),
@@ -41,14 +41,14 @@ def create_app(settings: Settings) -> web.Application:
     )
     due_operations = DueOperations(database=database, settings=settings)
     retention = Retention(database=database, settings=settings)
-    cron_caller = CronCaller(database=database, engines=engines.known(), settings=settings)
+    cron_caller = CronCaller(database=database, engines=engines.list_known(), settings=settings)
 
     @asynccontextmanager
     async def open_resources(_app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
-            await stack.enter_async_context(runtime.opened())
+            await stack.enter_async_context(runtime.open_resources())
             for name, task in (
                 ("due_operations", due_operations.run()),
                 ("retention", retention.run()),
@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> web.Application:
         required_checks={
             "database": database.check_connection,
             "bus": bus.check_connection,
-            "runtime": runtime.check,
+            "runtime": runtime.check_available,
         },
     )
     app.cleanup_ctx.append(make_cleanup_context(open_resources))

@@ -27,7 +27,7 @@ def measure(runs: int) -> Sheet:
     """Measure at least five stores of each engine, one by one, on a deployed platform."""
     sheet = Sheet(PART)
     record = json.loads((cluster.STATE / "cluster.json").read_text(encoding="utf-8"))
-    known = catalogue.load([ROOT / "charts"], runtime="kubernetes")
+    known = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes")
     for offered in stage.ask(record["url"], record["token"], "GET", "engines")["data"]:
         engine = known.find(offered["name"])
         if engine is None:

@@ -38,7 +38,7 @@ def measure(runs: int) -> Sheet:
     """`runs` is not used: once takes about a quarter of an hour."""
     del runs
     sheet = Sheet(PART)
-    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get(ENGINE)
+    engine = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes").get_offered(ENGINE)
     with fleet(engine) as made:
         staged = _platform(made)
         try:

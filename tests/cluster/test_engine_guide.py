@@ -32,7 +32,7 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture
 async def bench(charts: Path) -> AsyncIterator[Bench]:
-    async with open_bench(engines=catalogue.load([charts], runtime="kubernetes")) as made:
+    async with open_bench(engines=catalogue.load_engines([charts], runtime="kubernetes")) as made:
         yield made
 
 

@@ -43,7 +43,7 @@ def kubectl(*words: str) -> str:
 @pytest_asyncio.fixture(params=EXPOSURES)
 async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Bench]:
     fields = EXPOSURES[request.param]
-    shops = catalogue.load([CHARTS], runtime="kubernetes")
+    shops = catalogue.load_engines([CHARTS], runtime="kubernetes")
     async with open_bench(
         engines=shops, ingress_address=door, store_domain="shops.test", **fields
     ) as made:
@@ -51,7 +51,7 @@ async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Benc
 
 
 def a_shop(bench: Bench) -> Store:
-    oscar = catalogue.load([CHARTS], runtime="kubernetes").get("oscar")
+    oscar = catalogue.load_engines([CHARTS], runtime="kubernetes").get_offered("oscar")
     store = bench.make_store()
     return store.copy_with(
         engine="oscar", engine_version=oscar.default_version, parameters={"title": "Exposed"}

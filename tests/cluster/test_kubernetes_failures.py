@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from storefleet.core.errors import PermanentError
 from storefleet.core.identifiers import make_resource_name
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from tests.support.cluster import (
     Bench,
@@ -79,7 +79,7 @@ async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
     await bench.delete(store)
 
 
-def _generous() -> Engines:
+def _generous() -> EngineCatalogue:
     engine = pocket()
     assert engine.kubernetes
     plan = engine.kubernetes.plan
@@ -87,7 +87,9 @@ def _generous() -> Engines:
         update={"quota": {**plan.quota, "requests.memory": "1Gi", "limits.memory": "1Gi"}}
     )
     kubernetes = engine.kubernetes.model_copy(update={"plans": {"small": larger}})
-    return Engines([engine.model_copy(update={"kubernetes": kubernetes})], runtime="kubernetes")
+    return EngineCatalogue(
+        [engine.model_copy(update={"kubernetes": kubernetes})], runtime="kubernetes"
+    )
 
 
 async def test_foreign_namespace_is_never_changed(bench: Bench) -> None:

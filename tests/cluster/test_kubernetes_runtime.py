@@ -37,10 +37,12 @@ async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
     store = await bench.create(bench.make_store(title="Tea & “more”: {{ .Values }}"))
     assert time.monotonic() - begun < 20
     assert store.url == f"http://{store.name}.localhost/"
-    credentials = await bench.runtime.credentials(store)
+    credentials = await bench.runtime.read_credentials(store)
     assert credentials is not None
     assert credentials.username == f"admin@{store.name}.localhost"
-    assert await bench.runtime.logs(store, tail=1) == ["pocket serves Tea & “more”: {{ .Values }}"]
+    assert await bench.runtime.read_logs(store, tail=1) == [
+        "pocket serves Tea & “more”: {{ .Values }}"
+    ]
     service = await bench.cluster.get(
         resource_kinds.SERVICE, "web", namespace=make_resource_name(store.id)
     )
@@ -54,8 +56,8 @@ async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
     await bench.delete(store)
     assert time.monotonic() - begun < 12
     assert not await bench.exists(store)
-    assert await bench.runtime.logs(store, tail=10) == []
-    assert await bench.runtime.credentials(store) is None
+    assert await bench.runtime.read_logs(store, tail=10) == []
+    assert await bench.runtime.read_credentials(store) is None
     volumes = await bench.cluster.list_objects(resource_kinds.PERSISTENT_VOLUME)
     assert make_resource_name(store.id) not in {
         (each["spec"].get("claimRef") or {}).get("namespace") for each in volumes
@@ -64,10 +66,10 @@ async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
 
 async def test_repeated_steps_change_nothing(bench: Bench) -> None:
     store = await bench.create(bench.make_store())
-    before, secret = await _uids(bench, store), await bench.runtime.credentials(store)
+    before, secret = await _uids(bench, store), await bench.runtime.read_credentials(store)
     await bench.create(store)
     assert await _uids(bench, store) == before
-    assert await bench.runtime.credentials(store) == secret
+    assert await bench.runtime.read_credentials(store) == secret
     assert await bench.list_release_statuses(store) == ["superseded", "deployed"]
     operation = generate_id("op")
     await bench.run_step(store, "release", operation=operation)

@@ -45,7 +45,7 @@ async def test_upgrade_and_rollback_keep_store_serving(bench: Bench) -> None:
     (database,) = await list_pod_uids(bench, store, "database")
     async with watch_page(bench, store) as shopper:
         store = await bench.upgrade(store, "2.0.0")
-        assert await bench.runtime.logs(store, tail=1) == ["pocket serves Pocket shop"]
+        assert await bench.runtime.read_logs(store, tail=1) == ["pocket serves Pocket shop"]
         store = await bench.upgrade(store, "2.1.0")
         store = await bench.roll_back(store, "2.0.0")
     assert (shopper.versions[0], shopper.versions[-1]) == ("1.0.0", "2.0.0")
@@ -122,7 +122,7 @@ async def test_larger_plan_has_larger_quota(bench: Bench) -> None:
         await bench.run_step(store, "namespace")
     memory = {}
     for store in (small, medium):
-        found = await bench.runtime.usage(store)
+        found = await bench.runtime.read_usage(store)
         assert found is not None
         memory[store.plan] = next(use for use in found if use.name == "memory limits")
     assert (memory[""].hard, memory["medium"].hard) == ("256 MiB", "512 MiB")

@@ -164,7 +164,7 @@ async def test_the_way_of_a_store(world: World, monkeypatch: pytest.MonkeyPatch)
     async def credentials(*_: object) -> AdminCredentials:
         return AdminCredentials("http://acme.localhost/admin/", "admin@acme.localhost", "secret")
 
-    monkeypatch.setattr(SimulatedRuntime, "credentials", credentials)
+    monkeypatch.setattr(SimulatedRuntime, "read_credentials", credentials)
     assert (await api.post("/stores/acme/credentials")).body["password"] == "secret"
 
     deletion = await api.delete("/stores/acme")

@@ -140,7 +140,7 @@ async def test_credentials_are_shown_once_asked_for_and_audited(
     async def credentials(_self: object, store: object) -> AdminCredentials:
         return AdminCredentials("http://x.localhost/admin/", "admin@x", "s3cr3t-<word>")
 
-    monkeypatch.setattr(SimulatedRuntime, "credentials", credentials)
+    monkeypatch.setattr(SimulatedRuntime, "read_credentials", credentials)
     await world.start()
     store = await world.api.ready("secretive")
     browser = await world.signed_in()

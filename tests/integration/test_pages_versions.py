@@ -280,7 +280,7 @@ async def test_one_change_at_a_time(atelier: World, rehearsal: Rehearsal) -> Non
 async def test_where_versions_stay_the_page_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SimulatedRuntime, "changes_versions", False)
+    monkeypatch.setattr(SimulatedRuntime, "supports_version_changes", False)
     await world.start(engines_path=(VERSIONED,), default_engine="")
     store = await world.api.ready("fixed")
     browser = await world.signed_in()
@@ -307,7 +307,7 @@ async def test_the_page_is_of_use_without_the_usage(
     async def away(_self: object, _store: object) -> None:
         raise RuntimeUnavailable("The cluster does not answer.")
 
-    monkeypatch.setattr(SimulatedRuntime, "usage", away)
+    monkeypatch.setattr(SimulatedRuntime, "read_usage", away)
     page = (await page_of(browser, store)).text
     assert "Usage is unavailable. The cluster does not answer." in page
     assert "Reveal credentials" in page

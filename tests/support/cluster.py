@@ -26,7 +26,7 @@ from storefleet.core.errors import (
 from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
@@ -105,7 +105,7 @@ class Bench:
     ) -> Store:
         """Run all steps; on a permanent failure, run the automatic rollback and raise the error."""
         operation = operation or generate_id("op")
-        change = VersionChange(store.engine_version, to, dump=operation)
+        change = VersionChange(store.engine_version, to, dump_operation_id=operation)
         try:
             await self._run_steps(
                 self.runtime.upgrade_steps(store, change), store, within, operation, change
@@ -128,7 +128,11 @@ class Bench:
     ) -> Store:
         """Roll back, with the dump of an operation or without one."""
         change = VersionChange(
-            store.engine_version, to, restore=bool(dump), discard_orders=discard, dump=dump
+            store.engine_version,
+            to,
+            restore=bool(dump),
+            discard_orders=discard,
+            dump_operation_id=dump,
         )
         await self._run_steps(self.runtime.rollback_steps(store, change), store, 60, "", change)
         return store.copy_with(engine_version=to)
@@ -235,7 +239,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    *, config: str = "", engines: Engines | None = None, **fields: Any
+    *, config: str = "", engines: EngineCatalogue | None = None, **fields: Any
 ) -> AsyncIterator[Bench]:
     """Open a runtime and a client; `config` is another kubeconfig for the runtime only."""
     settings = Settings(
@@ -247,8 +251,8 @@ async def open_bench(
     )
     made = KubernetesRuntime(settings=settings, engines=engines or pocket_engines())
     async with (
-        KubernetesClient(kubeconfig=get_kubeconfig()).opened() as cluster,
-        made.opened() as runtime,
+        KubernetesClient(kubeconfig=get_kubeconfig()).open_resources() as cluster,
+        made.open_resources() as runtime,
     ):
         bench = Bench(runtime, cluster)
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from storefleet.core.models import Store
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     ContainerSnapshot,
     PodSnapshot,
@@ -18,12 +18,12 @@ STORE_ID = "sto_0123456789abcdef"
 NAMESPACE = "st-0123456789abcdef"
 
 
-def pocket_engines() -> Engines:
-    return catalogue.load([ENGINES], runtime="kubernetes")
+def pocket_engines() -> EngineCatalogue:
+    return catalogue.load_engines([ENGINES], runtime="kubernetes")
 
 
 def pocket() -> Engine:
-    return pocket_engines().get("pocket")
+    return pocket_engines().get_offered("pocket")
 
 
 def a_store(store_id: str = STORE_ID, *, name: str = "acme", **parameters: Any) -> Store:

@@ -93,7 +93,9 @@ def store_charts() -> list[Engine]:
     with TemporaryDirectory() as folder:
         catalogue_file = Path(folder) / "catalogue.json"
         catalogue_file.write_text(json.dumps(dict(_built())), encoding="utf-8")
-        found = catalogue.load([CHARTS], runtime="kubernetes", catalogue=catalogue_file)
+        found = catalogue.load_engines(
+            [CHARTS], runtime="kubernetes", catalogue_file=catalogue_file
+        )
     return [engine for engine in found if engine.kubernetes is not None]
 
 

@@ -29,7 +29,9 @@ def test_guide_shows_all_listed_files() -> None:
 
 
 def test_guide_chart_renders_required_objects(tmp_path: Path) -> None:
-    engine = catalogue.load([guide.write_files(tmp_path)], runtime="kubernetes").get("kiosk")
+    engine = catalogue.load_engines(
+        [guide.write_files(tmp_path)], runtime="kubernetes"
+    ).get_offered("kiosk")
     settings = Settings(runtime="kubernetes")
     store = a_store().copy_with(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")
     values = manifests.make_chart_values(

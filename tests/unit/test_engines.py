@@ -9,7 +9,7 @@ import yaml
 
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.settings import PROJECT_DIR
-from storefleet.engines.catalogue import EngineError, load
+from storefleet.engines.catalogue import EngineDescriptorError, load_engines
 
 GOOD: dict[str, Any] = {
     "name": "shop",
@@ -41,9 +41,9 @@ def write(folder: Path, content: object, name: str = "shop") -> Path:
 
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
-    engine = load([write(tmp_path, GOOD)]).get("shop")
-    assert engine.complete({}) == {"size": 2}
-    assert engine.complete({"size": 3, "title": "x"}) == {"size": 3, "title": "x"}
+    engine = load_engines([write(tmp_path, GOOD)]).get_offered("shop")
+    assert engine.complete_parameters({}) == {"size": 2}
+    assert engine.complete_parameters({"size": 3, "title": "x"}) == {"size": 3, "title": "x"}
     assert engine.local is None
     assert engine.folder == tmp_path / "shop"
 
@@ -62,20 +62,20 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
 def test_broken_rules_have_pointers(
     tmp_path: Path, parameters: dict[str, Any], pointers: list[str]
 ) -> None:
-    engine = load([write(tmp_path, GOOD)]).get("shop")
+    engine = load_engines([write(tmp_path, GOOD)]).get_offered("shop")
     with pytest.raises(InvalidRequest) as error:
-        engine.complete(parameters)
+        engine.complete_parameters(parameters)
     assert [pointer for pointer, _detail in error.value.errors] == pointers
 
 
 def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
-    engines = load([write(tmp_path, GOOD), tmp_path / "nowhere"])
+    engines = load_engines([write(tmp_path, GOOD), tmp_path / "nowhere"])
     assert engines.find("other") is None
     with pytest.raises(InvalidRequest) as error:
-        engines.get("other")
+        engines.get_offered("other")
     assert error.value.errors == (("/engine", "must be one of: shop"),)
     with pytest.raises(InvalidRequest) as none:
-        load([]).get("x")
+        load_engines([]).get_offered("x")
     assert none.value.errors == (("/engine", "must be one of: none"),)
 
 
@@ -95,8 +95,8 @@ def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_descriptor_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(EngineError, match=r"engine\.yaml"):
-        load([write(tmp_path, {**GOOD, **change})])
+    with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
+        load_engines([write(tmp_path, {**GOOD, **change})])
 
 
 PLAN: dict[str, Any] = {
@@ -117,11 +117,13 @@ KUBERNETES: dict[str, Any] = {
 
 
 def test_how_it_runs_on_kubernetes(tmp_path: Path) -> None:
-    engine = load([write(tmp_path, {**GOOD, **KUBERNETES})], runtime="kubernetes").get("shop")
+    engine = load_engines(
+        [write(tmp_path, {**GOOD, **KUBERNETES})], runtime="kubernetes"
+    ).get_offered("shop")
     assert engine.kubernetes is not None
     assert engine.kubernetes.plan.quota == {"requests.cpu": 0.5, "pods": 4}
     assert engine.kubernetes.egress == "none"
-    assert (engine.image("1"), engine.image("2")) == ("shop:1", None)
+    assert (engine.get_image("1"), engine.get_image("2")) == ("shop:1", None)
     assert engine.to_json()["versions"] == [{"version": "1", "notes": ""}]
 
 
@@ -142,8 +144,8 @@ def test_how_it_runs_on_kubernetes(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_section_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(EngineError, match=r"engine\.yaml"):
-        load([write(tmp_path, {**GOOD, **KUBERNETES, **change})])
+    with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
+        load_engines([write(tmp_path, {**GOOD, **KUBERNETES, **change})])
 
 
 def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
@@ -155,13 +157,13 @@ def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
         ("kubernetes", ["there"]),
         ("simulated", ["here", "there"]),
     ):
-        engines = load([tmp_path], runtime=runtime)
+        engines = load_engines([tmp_path], runtime=runtime)
         assert [engine.name for engine in engines] == names
-    assert load([tmp_path], runtime="local").find("there") is not None, (
+    assert load_engines([tmp_path], runtime="local").find("there") is not None, (
         "stores that are there already have theirs"
     )
     with pytest.raises(InvalidRequest, match="does not run here") as error:
-        load([tmp_path], runtime="local").get("there")
+        load_engines([tmp_path], runtime="local").get_offered("there")
     assert error.value.errors == (("/engine", "must be one of: here"),)
 
 
@@ -190,25 +192,25 @@ def test_the_catalogue_adds_versions_and_wins_where_both_have_one(tmp_path: Path
         tmp_path,
         {"shop": {"default_version": "2", "versions": built}, "unheard-of": {"versions": []}},
     )
-    engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
+    engine = load_engines([tmp_path], runtime="kubernetes", catalogue_file=path).get_offered("shop")
     assert [(each.version, each.image, each.notes) for each in engine.versions] == [
         *(("1", "shop:1-built", "Built."), ("9", "shop:9", "")),
         ("2", "shop:2", ""),
     ]
     assert engine.default_version == "2"
-    assert load([tmp_path], runtime="kubernetes").get("shop").default_version == "1", (
-        "without a catalogue as it is"
-    )
+    assert (
+        load_engines([tmp_path], runtime="kubernetes").get_offered("shop").default_version == "1"
+    ), "without a catalogue as it is"
 
 
 def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) -> None:
     bare = {key: value for key, value in GOOD.items() if key != "default_version"}
     write(tmp_path, {**bare, **KUBERNETES, "versions": []})
-    engines = load([tmp_path], runtime="kubernetes")
+    engines = load_engines([tmp_path], runtime="kubernetes")
     assert list(engines) == []
     assert engines.find("shop") is not None
     with pytest.raises(InvalidRequest, match="there is no version of it"):
-        engines.get("shop")
+        engines.get_offered("shop")
     path = catalogue(
         tmp_path,
         {
@@ -217,9 +219,9 @@ def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) ->
             }
         },
     )
-    engine = load([tmp_path], runtime="kubernetes", catalogue=path).get("shop")
+    engine = load_engines([tmp_path], runtime="kubernetes", catalogue_file=path).get_offered("shop")
     assert engine.default_version == "3"
-    assert engine.new_version(None) == "3"
+    assert engine.choose_version(None) == "3"
 
 
 def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
@@ -227,14 +229,14 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
 ) -> None:
     write(tmp_path, {**GOOD, **KUBERNETES})
     path = catalogue(tmp_path, {})
-    engines = load([tmp_path], runtime="kubernetes", catalogue=path)
+    engines = load_engines([tmp_path], runtime="kubernetes", catalogue_file=path)
     assert list(engines) == []
     assert engines.find("shop") is not None, "stores that are there already have theirs"
     with pytest.raises(InvalidRequest, match="its image was not built"):
-        engines.get("shop")
+        engines.get_offered("shop")
     with pytest.raises(InvalidRequest, match="No engine is offered"):
-        engines.get(engines.default(""))
-    assert [each.name for each in load([tmp_path], catalogue=path)] == ["shop"]
+        engines.get_offered(engines.get_default_name(""))
+    assert [each.name for each in load_engines([tmp_path], catalogue_file=path)] == ["shop"]
 
 
 @pytest.mark.parametrize(
@@ -256,21 +258,21 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
 )
 def test_a_broken_catalogue_is_named(tmp_path: Path, content: object) -> None:
     write(tmp_path, {**GOOD, **KUBERNETES})
-    with pytest.raises(EngineError, match=r"catalogue\.json|engine\.yaml"):
-        load([tmp_path], runtime="kubernetes", catalogue=catalogue(tmp_path, content))
-    with pytest.raises(EngineError, match="nowhere"):
-        load([tmp_path], catalogue=tmp_path / "nowhere")
+    with pytest.raises(EngineDescriptorError, match=r"catalogue\.json|engine\.yaml"):
+        load_engines([tmp_path], runtime="kubernetes", catalogue_file=catalogue(tmp_path, content))
+    with pytest.raises(EngineDescriptorError, match="nowhere"):
+        load_engines([tmp_path], catalogue_file=tmp_path / "nowhere")
 
 
 def test_the_default_engine(tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, "name": "aaa"}, "aaa")
-    assert load([tmp_path]).default("") == "aaa"
+    assert load_engines([tmp_path]).get_default_name("") == "aaa"
     write(tmp_path, {**GOOD, "name": "oscar"}, "oscar")
-    assert load([tmp_path]).default("") == "oscar"
+    assert load_engines([tmp_path]).get_default_name("") == "oscar"
     write(tmp_path, {**GOOD, "name": "woocommerce"}, "woocommerce")
-    assert load([tmp_path]).default("") == "woocommerce"
-    assert load([tmp_path]).default("aaa") == "aaa"
-    assert load([]).default("") == ""
+    assert load_engines([tmp_path]).get_default_name("") == "woocommerce"
+    assert load_engines([tmp_path]).get_default_name("aaa") == "aaa"
+    assert load_engines([]).get_default_name("") == ""
 
 
 def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
@@ -292,14 +294,14 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
             "checks": [{"path": "/api", "expect": "[]"}],
         },
     )
-    engine = load([tmp_path], runtime="kubernetes").get("shop")
-    assert engine.chart_of("1") == engine.chart_of("unknown") == engine.folder.resolve()
-    assert engine.chart_of("2") == (engine.folder / "next").resolve()
+    engine = load_engines([tmp_path], runtime="kubernetes").get_offered("shop")
+    assert engine.get_chart_path("1") == engine.get_chart_path("unknown") == engine.folder.resolve()
+    assert engine.get_chart_path("2") == (engine.folder / "next").resolve()
     assert engine.checks[0].path == "/api"
     assert engine.kubernetes is not None
     assert engine.kubernetes.cron is not None
     assert engine.kubernetes.cron.every == 30
-    found = [engine.plan(name) for name in ("large", "", "gone")]
+    found = [engine.get_plan(name) for name in ("large", "", "gone")]
     assert [plan.title for plan in found if plan] == ["Large", "Small", "Small"]
     shown = engine.to_json()
     assert shown["versions"] == [{"version": "1", "notes": ""}, {"version": "2", "notes": ""}]
@@ -310,11 +312,15 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
         "large": ("Large", False, {"cpu": "4", "memory": "1Gi", "storage": "1Gi"}),
     }
     with pytest.raises(InvalidRequest) as error:
-        engine.new_plan("huge")
+        engine.choose_plan("huge")
     assert error.value.errors == (("/plan", "must be one of: large, small"),)
-    unlimited = load([tmp_path], runtime="local").find("shop")
+    unlimited = load_engines([tmp_path], runtime="local").find("shop")
     assert unlimited is not None
-    assert (unlimited.to_json()["plans"], unlimited.new_plan(None), unlimited.plan("small")) == (
+    assert (
+        unlimited.to_json()["plans"],
+        unlimited.choose_plan(None),
+        unlimited.get_plan("small"),
+    ) == (
         [],
         "",
         None,
@@ -322,31 +328,31 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
 
 
 def test_a_version_is_named_once(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="twice"):
-        load([write(tmp_path, {**GOOD, "versions": [{"version": "1"}, {"version": "1"}]})])
+    with pytest.raises(EngineDescriptorError, match="twice"):
+        load_engines([write(tmp_path, {**GOOD, "versions": [{"version": "1"}, {"version": "1"}]})])
 
 
 def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Path) -> None:
     folder = write(
         tmp_path, {**GOOD, "default_version": "2", "versions": [{"version": "3"}, {"version": "2"}]}
     )
-    engine = load([folder], runtime="local").find("shop")
+    engine = load_engines([folder], runtime="local").find("shop")
     assert engine is not None
     assert [version.version for version in engine.versions] == ["2"]
-    assert engine.complete({}) == {"size": 2}
+    assert engine.complete_parameters({}) == {"size": 2}
     with pytest.raises(InvalidRequest, match="version"):
-        engine.new_version("3")
+        engine.choose_version("3")
 
 
 @pytest.mark.parametrize("text", ["", "[]", ": :", "\t", "a: {", "x"])
 def test_what_is_no_descriptor_is_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(EngineError, match=r"engine\.yaml"):
-        load([write(tmp_path, text)])
+    with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
+        load_engines([write(tmp_path, text)])
 
 
 def test_every_engine_of_ours_can_be_read() -> None:
     engines = list(
-        load(
+        load_engines(
             [
                 PROJECT_DIR / "charts",
                 PROJECT_DIR / "tests" / "fixtures" / "engines" / "local",
@@ -357,7 +363,7 @@ def test_every_engine_of_ours_can_be_read() -> None:
     assert {"oscar", "tiny", "shop"} <= {engine.name for engine in engines}
     for engine in engines:
         assert engine.default_version in {version.version for version in engine.versions}
-        assert engine.complete({}) is not None
+        assert engine.complete_parameters({}) is not None
         assert engine.parameters["additionalProperties"] is False
         for rule in engine.parameters["properties"].values():
             assert rule["title"]

@@ -24,8 +24,8 @@ HOME = f"/api/v1/namespaces/{NAMESPACE}"
 APPS, BATCH = (f"/apis/{group}/v1/namespaces/{NAMESPACE}" for group in ("apps", "batch"))
 OPERATION = "op_0123456789abcdef"
 LABELS = {"storefleet.dev/store": STORE_ID}
-UPGRADE = VersionChange("1.0.0", "2.0.0", dump=OPERATION)
-BACK = VersionChange("2.0.0", "1.0.0", restore=True, dump=OPERATION)
+UPGRADE = VersionChange("1.0.0", "2.0.0", dump_operation_id=OPERATION)
+BACK = VersionChange("2.0.0", "1.0.0", restore=True, dump_operation_id=OPERATION)
 DUMPED = {"bytes": 2_000_000, "at": "2026-11-25T16:00:00.000Z"}
 ORDERS = {
     "count": 2,
@@ -45,7 +45,9 @@ async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Kubernetes
     helm.write_text(f'#!/bin/sh\ncat >> {tmp_path}/values\necho "$@" >> {tmp_path}/runs\n')
     helm.chmod(0o755)
     settings = Settings(runtime="kubernetes", kubeconfig=fake.kubeconfig(tmp_path), helm=str(helm))
-    async with KubernetesRuntime(settings=settings, engines=pocket_engines()).opened() as runtime:
+    async with KubernetesRuntime(
+        settings=settings, engines=pocket_engines()
+    ).open_resources() as runtime:
         yield runtime
 
 
@@ -202,7 +204,7 @@ class Node:
 
 async def run(steps: Sequence[RuntimeStep], name: str, change: VersionChange, **line: Any) -> str:
     step = next(step for step in steps if step.name == name)
-    version = {"engine_version": change.origin}
+    version = {"engine_version": change.from_version}
     work = StepContext(
         store=a_store().model_copy(update=version), operation_id=OPERATION, change=change, **line
     )
@@ -317,15 +319,17 @@ async def test_a_version_that_is_not_known_is_not_begun(
 ) -> None:
     """Nor one from which there would be no way back."""
     for change in (
-        VersionChange("1.0.0", "9.9.9", dump=OPERATION),
-        VersionChange("9.9.9", "2.0.0", dump=OPERATION),
+        VersionChange("1.0.0", "9.9.9", dump_operation_id=OPERATION),
+        VersionChange("9.9.9", "2.0.0", dump_operation_id=OPERATION),
     ):
         with pytest.raises(NothingChanged) as error:
             await upgrade(runtime, "dump", change)
         assert error.value.code == "engine_unavailable"
     with pytest.raises(NothingChanged):
         await roll_back(
-            runtime, "orders", VersionChange("2.0.0", "9.9.9", restore=True, dump=OPERATION)
+            runtime,
+            "orders",
+            VersionChange("2.0.0", "9.9.9", restore=True, dump_operation_id=OPERATION),
         )
     assert not node.jobs
 
@@ -509,16 +513,16 @@ async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
 
 
 async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
-    assert await runtime.usage(a_store()) is None
+    assert await runtime.read_usage(a_store()) is None
     status = {
         "hard": {"limits.memory": "1Gi", "pods": "4"},
         "used": {"limits.memory": "640Mi", "pods": "2"},
     }
     await fake.put(f"{HOME}/resourcequotas/store", {"spec": {"hard": {}}, "status": status})
-    found = await runtime.usage(a_store())
+    found = await runtime.read_usage(a_store())
     assert found == [("memory limits", "640 MiB", "1 GiB", 0.625), ("pods", "2", "4", 0.5)]
     fake.refuse = lambda _: (403, 'User "gateway" cannot list resource "resourcequotas"')
-    assert await runtime.usage(a_store()) is None
+    assert await runtime.read_usage(a_store()) is None
 
 
 async def test_the_newer_of_two_shops_has_the_last_word(
@@ -533,4 +537,4 @@ async def test_the_newer_of_two_shops_has_the_last_word(
             f"{HOME}/pods/{name}", {"metadata": metadata, "spec": {"containers": [{"name": "web"}]}}
         )
         fake.logs[name] = f"{name} says"
-    assert await runtime.logs(a_store(), tail=5) == ["web-b says", "web-a says"]
+    assert await runtime.read_logs(a_store(), tail=5) == ["web-b says", "web-a says"]

@@ -30,7 +30,7 @@ async def fake() -> AsyncIterator[FakeCluster]:
 
 @pytest_asyncio.fixture
 async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
-    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
+    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).open_resources() as cluster:
         yield cluster
 
 
@@ -180,13 +180,13 @@ async def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path, content: str | N
     path = tmp_path / "config"
     if content is not None:
         path.write_text(content)
-    async with KubernetesClient(kubeconfig=str(path)).opened() as cluster:
+    async with KubernetesClient(kubeconfig=str(path)).open_resources() as cluster:
         with pytest.raises(RuntimeUnavailable, match="cannot be read from"):
             await cluster.check_readiness()
 
 
 async def test_outside_of_a_pod_there_are_no_keys_of_one() -> None:
-    async with KubernetesClient().opened() as cluster:
+    async with KubernetesClient().open_resources() as cluster:
         with pytest.raises(RuntimeUnavailable, match="service account"):
             await cluster.check_readiness()
 

@@ -134,7 +134,7 @@ async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
 
 async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> None:
     helm = script("mkdir -p $HELM_CACHE_HOME && echo $HOME > $HERE/home")
-    async with helm.opened():
+    async with helm.open_resources():
         await install(helm)
         home = Path((tmp_path / "home").read_text().strip())
         assert home.is_dir()
@@ -218,7 +218,7 @@ async def test_one_that_was_killed_is_run_again(script: Script) -> None:
 
 @pytest.mark.parametrize("program", ["/nowhere/helm", "/", "/etc/passwd"])
 async def test_no_program(program: str) -> None:
-    async with HelmClient(executable=program, timeout_s=5).opened() as helm:
+    async with HelmClient(executable=program, timeout_s=5).open_resources() as helm:
         with pytest.raises(PermanentError, match=program) as error:
             await install(helm)
     assert error.value.code == "helm_missing"

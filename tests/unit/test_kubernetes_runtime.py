@@ -44,7 +44,9 @@ async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Kubernetes
     helm.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$@" >> {tmp_path}/runs\n')
     helm.chmod(0o755)
     settings = Settings(runtime="kubernetes", kubeconfig=fake.kubeconfig(tmp_path), helm=str(helm))
-    async with KubernetesRuntime(settings=settings, engines=pocket_engines()).opened() as runtime:
+    async with KubernetesRuntime(
+        settings=settings, engines=pocket_engines()
+    ).open_resources() as runtime:
         yield runtime
 
 
@@ -432,11 +434,11 @@ async def test_what_is_left_is_named(
 
 async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     store = a_store()
-    assert await runtime.credentials(store) is None
+    assert await runtime.read_credentials(store) is None
     ready = store.copy_with(url="http://acme.localhost/", admin_url="http://acme.localhost/admin/")
-    assert await runtime.credentials(ready) is None
+    assert await runtime.read_credentials(ready) is None
     await create(runtime, "namespace")
-    found = await runtime.credentials(ready)
+    found = await runtime.read_credentials(ready)
     assert found is not None
     assert (found.admin_url, found.username) == (
         "http://acme.localhost/admin/",
@@ -446,21 +448,21 @@ async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> Non
     assert found.password not in repr(found)
     fake.refuse = lambda _: (403, "cannot get resource")
     with pytest.raises(RuntimeUnavailable):
-        await runtime.credentials(ready)
+        await runtime.read_credentials(ready)
 
 
 async def test_logs(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
-    assert await runtime.logs(a_store(), tail=10) == []
+    assert await runtime.read_logs(a_store(), tail=10) == []
     for component in ("database", "web", "setup"):
         labels = {**OURS, "app.kubernetes.io/component": component}
         content = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": component}]}}
         await fake.put(f"{HOME}/pods/{component}-1", content)
     fake.logs = {"web-1": "w1\nw2\n", "database-1": "d1\nd2\n"}
-    assert await runtime.logs(a_store(), tail=10) == ["d1", "d2", "w1", "w2"]
-    assert await runtime.logs(a_store(), tail=3) == ["d2", "w1", "w2"]
-    assert await runtime.logs(a_store(), tail=1) == ["w2"]
+    assert await runtime.read_logs(a_store(), tail=10) == ["d1", "d2", "w1", "w2"]
+    assert await runtime.read_logs(a_store(), tail=3) == ["d2", "w1", "w2"]
+    assert await runtime.read_logs(a_store(), tail=1) == ["w2"]
     fake.refuse = lambda _: (403, "cannot list resource")
-    assert await runtime.logs(a_store(), tail=10) == []
+    assert await runtime.read_logs(a_store(), tail=10) == []
 
 
 async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
@@ -483,11 +485,11 @@ async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeC
 async def test_a_good_answer_counts_for_a_while(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
-    await asyncio.gather(*(runtime.check() for _ in range(10)))
+    await asyncio.gather(*(runtime.check_available() for _ in range(10)))
     assert fake.asked == [("GET", "/readyz")]
     fake.ready = False
-    await runtime.check()
+    await runtime.check_available()
     runtime._checked_at = -10
     for _ in range(2):
         with pytest.raises(RuntimeUnavailable):
-            await runtime.check()
+            await runtime.check_available()

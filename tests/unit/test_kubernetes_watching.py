@@ -37,13 +37,13 @@ async def fake() -> AsyncIterator[FakeCluster]:
 
 @pytest_asyncio.fixture
 async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
-    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).opened() as cluster:
+    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).open_resources() as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture
 async def watching(cluster: KubernetesClient) -> AsyncIterator[StoreWatcher]:
-    async with StoreWatcher(cluster, timings=QUICK).opened() as watching:
+    async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
         yield watching
 
 
@@ -121,7 +121,7 @@ async def test_a_watch_goes_on_where_the_last_one_ended(
 ) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
-    ).opened() as watching:
+    ).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
             await fake.put(f"{PODS}/a", pod())
@@ -135,7 +135,7 @@ async def test_bookmarks_are_where_the_next_watch_begins(
 ) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
-    ).opened() as watching:
+    ).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
             await fake.bookmark()
@@ -152,7 +152,7 @@ async def test_what_is_too_old_is_listed_again(
     await fake.put(f"{PODS}/a", pod())
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
-    ).opened() as watching:
+    ).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: phases(watching) == ["Pending"])
             await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
@@ -174,7 +174,7 @@ async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: F
 async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: KubernetesClient) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(idle_timeout_s=0.2)
-    ).opened() as watching:
+    ).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             await until(follow, lambda: fake.count("GET", "pods?limit") == 3)
             assert watching.sync_error is None
@@ -215,7 +215,7 @@ async def test_a_server_that_ends_every_watch_is_not_pestered(
 
     fake._stream = ends  # type: ignore[method-assign]
     pace = QUICK._replace(min_backoff_s=0.1, max_backoff_s=0.3, min_healthy_watch_s=0.5)
-    async with StoreWatcher(cluster, timings=pace).opened() as watching:
+    async with StoreWatcher(cluster, timings=pace).open_resources() as watching:
         with watching.subscribe(STORE_ID):
             await asyncio.sleep(1)
     assert 2 <= fake.count("GET", "pods?watch=1") <= 12
@@ -254,7 +254,7 @@ async def test_a_store_takes_no_more_than_its_share(
 
 
 async def test_it_ends_with_the_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
-    async with StoreWatcher(cluster, timings=QUICK).opened() as watching:
+    async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             assert await follow.wait_until_current(5)
             tasks = list(watching._tasks)

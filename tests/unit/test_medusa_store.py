@@ -43,7 +43,7 @@ def test_lock_pins_integrity_without_registry_address(folder: Path) -> None:
 
 
 def test_chart_store_and_engine_have_same_versions() -> None:
-    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    engine = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes").get_offered("medusa")
     for version, folder in zip(engine.versions, LOCKS, strict=True):
         pins = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
         assert (
@@ -61,7 +61,7 @@ def test_chart_store_and_engine_have_same_versions() -> None:
 
 def test_sample_products_have_pictures_and_expected_title() -> None:
     goods = (STORE_SOURCE / "src/sample-products.mjs").read_text(encoding="utf-8")
-    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    engine = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes").get_offered("medusa")
     assert f'title: "{engine.storefront.expect}"' in goods
     pictures = {path.stem for path in (STORE_SOURCE / "assets/goods").glob("*.svg")}
     assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
@@ -69,7 +69,7 @@ def test_sample_products_have_pictures_and_expected_title() -> None:
 
 
 def test_values_schema_matches_engine_parameters() -> None:
-    engine = catalogue.load([ROOT / "charts"], runtime="kubernetes").get("medusa")
+    engine = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes").get_offered("medusa")
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["properties"][
         "parameters"
     ]

@@ -8,7 +8,7 @@ from storefleet.engines import catalogue
 from storefleet.engines.catalogue import Engine
 from storefleet.node.node_error import NodeError
 from storefleet.node.stores import environments
-from storefleet.runtimes.local.file_layout import Places
+from storefleet.runtimes.local.file_layout import FileLayout
 
 DESCRIPTOR = """
 name: my-shop
@@ -28,7 +28,7 @@ def engine(tmp_path: Path) -> Engine:
     (folder / "src" / "mine").mkdir(parents=True)
     (folder / "src" / "mine" / "__main__.py").write_text("print('hello')\n")
     (folder / "engine.yaml").write_text(DESCRIPTOR)
-    return catalogue.load([tmp_path / "engines"]).get("my-shop")
+    return catalogue.load_engines([tmp_path / "engines"]).get_offered("my-shop")
 
 
 async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: Path) -> None:
@@ -73,12 +73,12 @@ def test_names_and_commands(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> None:
-    places = Places(tmp_path)
-    found = environments.find(engine, "1", folder=places.engines)
-    assert places.template("my-shop", "1") is None
+    places = FileLayout(tmp_path)
+    found = environments.find(engine, "1", folder=places.engines_dir)
+    assert places.read_template("my-shop", "1") is None
     found.folder.mkdir(parents=True)
     environments.publish(found, places=places)
-    template = places.template("my-shop", "1")
+    template = places.read_template("my-shop", "1")
     assert template is not None
     assert (template.database, template.role) == (found.template_name, found.template_name)
     assert template.files == found.template_files

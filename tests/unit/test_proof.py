@@ -11,9 +11,9 @@ import pytest_asyncio
 from aiohttp import web
 
 from storefleet.core.errors import TransientError
-from storefleet.engines.catalogue import Page
+from storefleet.engines.catalogue import CheckedPage
 from storefleet.runtimes.protocol import StepContext
-from storefleet.runtimes.storefront_check import Visitor
+from storefleet.runtimes.storefront_check import StorefrontCheck
 from tests.support.kubernetes import a_store, pocket
 
 HOST = "acme.localhost"
@@ -47,9 +47,9 @@ async def server() -> AsyncIterator[str]:
 
 
 async def problem(server: str, path: str, expect: str = "teapot", host: str = HOST) -> str | None:
-    async with Visitor(scheme="https").opened() as visitor:
-        return await visitor.problem(
-            Page(path=path, expect=expect), server=server, host=host, request_id="op_1"
+    async with StorefrontCheck(scheme="https").open_resources() as visitor:
+        return await visitor.find_problem(
+            CheckedPage(path=path, expect=expect), server=server, host=host, request_id="op_1"
         )
 
 
@@ -109,20 +109,22 @@ async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
         said.append(message)
 
     work = StepContext(store=a_store(), operation_id="op_1", report_progress=say)
-    async with Visitor(patience=0.3).opened() as visitor:
-        await visitor.prove(work, pocket(), server=server, host=HOST)
+    async with StorefrontCheck(timeout_s=0.3).open_resources() as visitor:
+        await visitor.wait_until_healthy(work, pocket(), server=server, host=HOST)
         assert said == []
         with pytest.raises(TransientError, match="The storefront answers 404") as error:
-            await visitor.prove(work, pocket(), server=server, host="other.localhost")
+            await visitor.wait_until_healthy(work, pocket(), server=server, host="other.localhost")
     assert error.value.code == "store_not_answering"
     assert said[0] == "Waiting for the storefront: it answers 404"
 
 
 async def test_further_pages_have_to_show_what_they_should(server: str) -> None:
     work = StepContext(store=a_store(), operation_id="op_1")
-    checked = pocket().model_copy(update={"checks": (Page(path="/large", expect="teapot"),)})
-    async with Visitor().opened() as visitor:
-        await visitor.prove(work, checked, server=server, host=HOST)
-        lacking = pocket().model_copy(update={"checks": (Page(path="/large", expect="coffee"),)})
+    checked = pocket().model_copy(update={"checks": (CheckedPage(path="/large", expect="teapot"),)})
+    async with StorefrontCheck().open_resources() as visitor:
+        await visitor.wait_until_healthy(work, checked, server=server, host=HOST)
+        lacking = pocket().model_copy(
+            update={"checks": (CheckedPage(path="/large", expect="coffee"),)}
+        )
         with pytest.raises(TransientError, match="page /large does not show"):
-            await visitor.prove(work, lacking, server=server, host=HOST, patience=0.1)
+            await visitor.wait_until_healthy(work, lacking, server=server, host=HOST, timeout_s=0.1)

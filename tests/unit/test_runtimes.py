@@ -33,9 +33,9 @@ def test_the_client_library_is_imported_only_where_it_is_used(service: str, runt
 @pytest.mark.parametrize("name", ["local", "simulated", "kubernetes"])
 def test_the_settings_decide(name: str) -> None:
     settings = Settings(runtime=name, engines_path=(ENGINES,))
-    runtime = runtimes.make(
+    runtime = runtimes.create_runtime(
         settings,
         database=Database("postgresql://x"),
-        engines=catalogue.load(settings.engines_path, runtime=name),
+        engines=catalogue.load_engines(settings.engines_path, runtime=name),
     )
     assert type(runtime).__name__ == f"{name.capitalize()}Runtime"

@@ -30,7 +30,7 @@ from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
 from storefleet.database.tenants import TenantUsage
 from storefleet.database.transitions import AddStoreResult
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)
@@ -55,7 +55,7 @@ class StoreCreation:
         self,
         *,
         database: Database,
-        engines: Engines,
+        engines: EngineCatalogue,
         settings: Settings,
         dispatch_command: Callable[[OutboxRow], None],
     ) -> None:
@@ -131,8 +131,8 @@ class StoreCreation:
             raise InvalidRequest(
                 f"The name “{request.name[:60]}” {problem}.", errors=[("/name", problem)]
             )
-        engine = self._engines.get(
-            request.engine or self._engines.default(self._settings.default_engine)
+        engine = self._engines.get_offered(
+            request.engine or self._engines.get_default_name(self._settings.default_engine)
         )
         store = _make_store(principal, engine, request)
         operation = self._make_operation(store, request_id)
@@ -265,9 +265,9 @@ def _make_store(principal: Principal, engine: Engine, request: CreateStore) -> S
         tenant_id=principal.tenant_id,
         name=request.name,
         engine=engine.name,
-        engine_version=engine.new_version(request.version),
-        plan=engine.new_plan(request.plan),
-        parameters=engine.complete(request.parameters),
+        engine_version=engine.choose_version(request.version),
+        plan=engine.choose_plan(request.plan),
+        parameters=engine.complete_parameters(request.parameters),
         state=_CREATE.target,
         url=None,
         admin_url=None,

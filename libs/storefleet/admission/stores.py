@@ -38,7 +38,7 @@ from storefleet.core.settings import Settings
 from storefleet.database.outbox_rows import OutboxRow, make_command, make_event
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.observability import logs
 from storefleet.operations.termination import cancel_unowned, mark_cancelled
 
@@ -52,7 +52,7 @@ class StoreAdmission:
         self,
         *,
         database: Database,
-        engines: Engines,
+        engines: EngineCatalogue,
         settings: Settings,
         dispatch_command: Callable[[OutboxRow], None] = lambda _command: None,
     ) -> None:

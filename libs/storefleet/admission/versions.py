@@ -26,7 +26,7 @@ from storefleet.core.settings import Settings
 from storefleet.database.outbox_rows import make_command, make_event
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
@@ -46,7 +46,12 @@ class VersionAdmission:
     """Decides on changes of the engine version and records what it accepts."""
 
     def __init__(
-        self, *, database: Database, engines: Engines, settings: Settings, can_change_versions: bool
+        self,
+        *,
+        database: Database,
+        engines: EngineCatalogue,
+        settings: Settings,
+        can_change_versions: bool,
     ) -> None:
         """Create the admission.
 
@@ -82,7 +87,7 @@ class VersionAdmission:
         async with self._database.transaction() as tx:
             store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
-            self._find_engine(store).new_version(request.version)
+            self._find_engine(store).choose_version(request.version)
             pending = await tx.operations.list_open(store.id)
             if same := _find_repeated(pending, lambda each: _is_same_upgrade(each, request)):
                 return Accepted(store, same)

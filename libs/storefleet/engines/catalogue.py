@@ -20,36 +20,36 @@ from storefleet.core.errors import InvalidRequest, StorefleetError
 from storefleet.core.models import FrozenModel
 
 
-class EngineError(StorefleetError):
+class EngineDescriptorError(StorefleetError):
     """A descriptor is broken; the text names file and rule."""
 
 
-Amounts = dict[str, str | int | float]
-_PREFERRED = ("woocommerce", "oscar")
+ResourceAmounts = dict[str, str | int | float]
+_PREFERRED_ENGINES = ("woocommerce", "oscar")
 
 
-class Version(FrozenModel):
+class EngineVersion(FrozenModel):
     version: str
     notes: str = ""
     image: str = ""  # what a store of this version runs on Kubernetes
     chart: Path | None = None  # the version's own, where kubernetes.chart does not fit it
 
 
-class Page(FrozenModel):
+class CheckedPage(FrozenModel):
     """A page that proves something: `path`, and a text that it has to show."""
 
     path: str
     expect: str
 
 
-class Admin(FrozenModel):
+class AdminPage(FrozenModel):
     path: str
     sign_in_path: str
     expect: str
     username: str
 
 
-class Local(FrozenModel):
+class LocalProcess(FrozenModel):
     """How the engine runs as plain processes."""
 
     source: Path
@@ -61,14 +61,14 @@ class Local(FrozenModel):
     serve: tuple[str, ...] = Field(min_length=1)
 
 
-class Plan(FrozenModel):
+class EnginePlan(FrozenModel):
     """How much a store on Kubernetes may take."""
 
     title: str
-    quota: Amounts  # of everything that runs on
-    jobs: Amounts  # of what comes to an end
-    storage: Amounts
-    limits: dict[str, Amounts]  # of a container: default, defaultRequest, max
+    quota: ResourceAmounts  # of everything that runs on
+    jobs: ResourceAmounts  # of what comes to an end
+    storage: ResourceAmounts
+    limits: dict[str, ResourceAmounts]  # of a container: default, defaultRequest, max
     values: dict[str, Any] = Field(default_factory=dict)  # merged into the chart's
 
     @property
@@ -88,7 +88,7 @@ class CronSchedule(FrozenModel):
     every: int = Field(60, ge=1, le=86_400)  # seconds
 
 
-class Kubernetes(FrozenModel):
+class KubernetesRelease(FrozenModel):
     """How the engine runs as a Helm release."""
 
     chart: Path = Path()
@@ -96,10 +96,10 @@ class Kubernetes(FrozenModel):
     egress: Literal["none", "internet"] = "none"
     cron: CronSchedule | None = None
     default_plan: str
-    plans: dict[str, Plan] = Field(min_length=1)
+    plans: dict[str, EnginePlan] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_default_plan(self) -> Self:
         if self.default_plan not in self.plans:
             raise ValueError(
                 f"kubernetes.default_plan {self.default_plan} is none of kubernetes.plans"
@@ -107,7 +107,7 @@ class Kubernetes(FrozenModel):
         return self
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> EnginePlan:
         return self.plans[self.default_plan]
 
 
@@ -116,13 +116,13 @@ class Engine(FrozenModel):
     title: str
     summary: str = ""
     default_version: str = ""  # empty: the first
-    versions: tuple[Version, ...] = ()
+    versions: tuple[EngineVersion, ...] = ()
     parameters: dict[str, Any]
-    storefront: Page
-    admin: Admin
-    checks: tuple[Page, ...] = ()  # what has to answer, too, before a store is ready
-    local: Local | None = None
-    kubernetes: Kubernetes | None = None
+    storefront: CheckedPage
+    admin: AdminPage
+    checks: tuple[CheckedPage, ...] = ()  # what has to answer, too, before a store is ready
+    local: LocalProcess | None = None
+    kubernetes: KubernetesRelease | None = None
     folder: Path
     planned: bool = True  # whether plans count where stores run
     _validator: Draft202012Validator = PrivateAttr()
@@ -135,7 +135,7 @@ class Engine(FrozenModel):
             object.__setattr__(self, "default_version", self.versions[0].version)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_versions(self) -> Self:
         if self.kubernetes and not all(version.image for version in self.versions):
             raise ValueError("every version needs an image, since there is a section kubernetes")
         names = [version.version for version in self.versions]
@@ -148,14 +148,14 @@ class Engine(FrozenModel):
     def runs_on(self, runtime: str) -> bool:
         return {"local": self.local, "kubernetes": self.kubernetes}.get(runtime, self) is not None
 
-    def find_version(self, version: str) -> Version | None:
+    def find_version(self, version: str) -> EngineVersion | None:
         return next((known for known in self.versions if known.version == version), None)
 
-    def image(self, version: str) -> str | None:
+    def get_image(self, version: str) -> str | None:
         known = self.find_version(version)
         return known.image if known else None
 
-    def chart_of(self, version: str) -> Path:
+    def get_chart_path(self, version: str) -> Path:
         """The folder of the chart that a store of this version is made from; only where it runs on Kubernetes."""
         known = self.find_version(version)
         own = known.chart if known else None
@@ -164,7 +164,7 @@ class Engine(FrozenModel):
         ).resolve()
 
     @property
-    def plans(self) -> dict[str, Plan]:
+    def plans(self) -> dict[str, EnginePlan]:
         """Those that a new store can have; none where nothing limits stores."""
         return self.kubernetes.plans if self.kubernetes and self.planned else {}
 
@@ -172,23 +172,23 @@ class Engine(FrozenModel):
     def default_plan(self) -> str:
         return self.kubernetes.default_plan if self.kubernetes and self.planned else ""
 
-    def plan(self, name: str) -> Plan | None:
+    def get_plan(self, name: str) -> EnginePlan | None:
         """The plan of a store; the default one for a store that has none, or one that is not there any more."""
         return self.plans.get(name) or self.plans.get(self.default_plan)
 
-    def new_version(self, version: str | None) -> str:
+    def choose_version(self, version: str | None) -> str:
         """The version of a new store, or of one that is upgraded; raises Invalid that lists what there is."""
         if version is None:
             return self.default_version
-        return _chosen(
+        return _check_choice(
             version, [known.version for known in self.versions], what="version", where=self.title
         )
 
-    def new_plan(self, plan: str | None) -> str:
+    def choose_plan(self, plan: str | None) -> str:
         """The plan of a new store; raises Invalid that lists what there is."""
         if plan is None:
             return self.default_plan
-        return _chosen(plan, list(self.plans), what="plan", where=self.title)
+        return _check_choice(plan, list(self.plans), what="plan", where=self.title)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -211,7 +211,7 @@ class Engine(FrozenModel):
             "parameters": self.parameters,
         }
 
-    def complete(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def complete_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters with the schema's defaults filled in; raises Invalid with a pointer per broken rule."""
         errors = sorted(self._validator.iter_errors(parameters), key=lambda e: list(e.path))
         if errors:
@@ -227,7 +227,7 @@ class Engine(FrozenModel):
         return {**defaults, **parameters}
 
 
-class Engines:
+class EngineCatalogue:
     """The catalogue, read once at start; `runtime` is where stores run, which not every engine can.
 
     `unbuilt` names engines that are known, but of which nothing was built to run.
@@ -242,9 +242,11 @@ class Engines:
 
     def __iter__(self) -> Iterator[Engine]:
         """Those that a new store can have."""
-        return (engine for engine in self._engines.values() if self._why_not(engine) is None)
+        return (
+            engine for engine in self._engines.values() if self._explain_unavailable(engine) is None
+        )
 
-    def known(self) -> Iterator[Engine]:
+    def list_known(self) -> Iterator[Engine]:
         """All of them, also those that a new store cannot have."""
         return iter(self._engines.values())
 
@@ -252,12 +254,14 @@ class Engines:
         """Any that is known, for stores that are there already."""
         return self._engines.get(name)
 
-    def default(self, configured: str) -> str:
+    def get_default_name(self, configured: str) -> str:
         """The engine of a store that names none: as configured, else the best known of those that are offered."""
         offered = [engine.name for engine in self]
-        return configured or next((name for name in (*_PREFERRED, *offered) if name in offered), "")
+        return configured or next(
+            (name for name in (*_PREFERRED_ENGINES, *offered) if name in offered), ""
+        )
 
-    def get(self, name: str) -> Engine:
+    def get_offered(self, name: str) -> Engine:
         """The engine for a new store; raises Invalid that lists what there is."""
         known = f"must be one of: {', '.join(each.name for each in self) or 'none'}"
         engine = self._engines.get(name)
@@ -266,11 +270,11 @@ class Engines:
                 "There is no such engine." if name else "No engine is offered.",
                 errors=[("/engine", known)],
             )
-        if reason := self._why_not(engine):
+        if reason := self._explain_unavailable(engine):
             raise InvalidRequest(f"The engine {name} {reason}.", errors=[("/engine", known)])
         return engine
 
-    def _why_not(self, engine: Engine) -> str | None:
+    def _explain_unavailable(self, engine: Engine) -> str | None:
         """Why a new store cannot have it."""
         if not engine.runs_on(self._runtime):
             return f"does not run here: it knows nothing of the runtime “{self._runtime}”"
@@ -279,26 +283,29 @@ class Engines:
         return None if engine.versions else "is not offered: there is no version of it"
 
 
-def load(
-    folders: Iterable[Path], *, runtime: str = "simulated", catalogue: Path | None = None
-) -> Engines:
+def load_engines(
+    descriptor_folders: Iterable[Path],
+    *,
+    runtime: str = "simulated",
+    catalogue_file: Path | None = None,
+) -> EngineCatalogue:
     """Read every `<folder>/<engine>/engine.yaml`, and add the versions of the catalogue; raises EngineError."""
-    built = _read_catalogue(catalogue) if catalogue else {}
-    paths = [path for folder in folders for path in sorted(folder.glob("*/engine.yaml"))]
-    found = [_read(path, built, local=runtime == "local") for path in paths]
+    built = _read_catalogue_file(catalogue_file) if catalogue_file else {}
+    paths = [path for folder in descriptor_folders for path in sorted(folder.glob("*/engine.yaml"))]
+    found = [_read_descriptor(path, built, local=runtime == "local") for path in paths]
     unbuilt = (
         {engine.name for engine in found} - built.keys()
-        if catalogue and runtime == "kubernetes"
+        if catalogue_file and runtime == "kubernetes"
         else ()
     )
-    return Engines(found, runtime=runtime, unbuilt=unbuilt)
+    return EngineCatalogue(found, runtime=runtime, unbuilt=unbuilt)
 
 
-def _read(path: Path, built: Mapping[str, "Built"], *, local: bool) -> Engine:
+def _read_descriptor(path: Path, built: Mapping[str, "BuiltEngine"], *, local: bool) -> Engine:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if entry := built.get(content["name"]):
-            content = {**content, **_merged(content, entry)}
+            content = {**content, **_merge_versions(content, entry)}
         engine = Engine(**{**content, "folder": path.parent, "planned": not local})
         if local:  # whose stores share the one environment that is installed
             only = [
@@ -307,25 +314,25 @@ def _read(path: Path, built: Mapping[str, "Built"], *, local: bool) -> Engine:
             engine = engine.model_copy(update={"versions": tuple(only)})
         Draft202012Validator.check_schema(engine.parameters)
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValidationError, SchemaError) as error:
-        raise EngineError(f"{path}: {error}") from None
+        raise EngineDescriptorError(f"{path}: {error}") from None
     return engine
 
 
-class Built(FrozenModel):
+class BuiltEngine(FrozenModel):
     """What the catalogue says of an engine: the versions whose images were built."""
 
     default_version: str = ""
-    versions: tuple[Version, ...] = ()
+    versions: tuple[EngineVersion, ...] = ()
 
 
-def _read_catalogue(path: Path) -> dict[str, Built]:
+def _read_catalogue_file(path: Path) -> dict[str, BuiltEngine]:
     try:
-        return _CATALOGUE.validate_json(path.read_bytes())
+        return _CATALOGUE_FILE.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise EngineError(f"{path}: {error}") from None
+        raise EngineDescriptorError(f"{path}: {error}") from None
 
 
-def _merged(content: dict[str, Any], built: Built) -> dict[str, Any]:
+def _merge_versions(content: dict[str, Any], built: BuiltEngine) -> dict[str, Any]:
     """The descriptor's versions and, in place of those of the same name or after them, the catalogue's."""
     versions = {each["version"]: each for each in content.get("versions") or ()}
     versions.update({each.version: each.model_dump() for each in built.versions})
@@ -333,11 +340,11 @@ def _merged(content: dict[str, Any], built: Built) -> dict[str, Any]:
     return {"versions": list(versions.values()), "default_version": default}
 
 
-def _chosen(name: str, known: Sequence[str], *, what: str, where: str) -> str:
+def _check_choice(name: str, known: Sequence[str], *, what: str, where: str) -> str:
     if name in known:
         return name
     must = f"must be one of: {', '.join(known) or 'none'}"
     raise InvalidRequest(f"{where} has no {what} “{name[:60]}” here.", errors=[(f"/{what}", must)])
 
 
-_CATALOGUE = TypeAdapter(dict[str, Built])
+_CATALOGUE_FILE = TypeAdapter(dict[str, BuiltEngine])

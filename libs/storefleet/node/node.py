@@ -10,7 +10,7 @@ import asyncpg
 from storefleet.core import async_tasks
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.node import admin, service_processes
 from storefleet.node.node_error import NodeError
 from storefleet.node.ports import keep_or_choose
@@ -34,7 +34,7 @@ from storefleet.node.stores.environments import Environment
 from storefleet.node.stores.store_processes import Stores
 from storefleet.node.stores.templates import Template
 from storefleet.node.system_user import Account
-from storefleet.runtimes.local.file_layout import Places
+from storefleet.runtimes.local.file_layout import FileLayout
 
 Say = Callable[[str], None]
 
@@ -47,7 +47,7 @@ class Node:
         *,
         settings: Settings,
         state: State,
-        engines: Engines,
+        engines: EngineCatalogue,
         account: Account | None,
         say: Say,
         services: tuple[str, ...] = SERVICES,
@@ -60,7 +60,7 @@ class Node:
         self._services = (
             services  # none: they run elsewhere, and so does whoever set the servers up
         )
-        self._places = Places(state.folder)
+        self._places = FileLayout(state.folder)
         self._supervisor = Supervisor(
             records=state.records, changed=self._saw, backoff=settings.restart_backoff
         )
@@ -267,7 +267,7 @@ class Node:
     ) -> list[Environment]:
         made, url = await preparing, urls["node"]["stores_database_url"]
         for environment in made:
-            engine = self._engines.get(environment.engine)
+            engine = self._engines.get_offered(environment.engine)
             template = Template(
                 engine,
                 environment,
@@ -278,7 +278,7 @@ class Node:
             )
             await template.ensure(
                 self._say,
-                record=self._places.template_record(environment.engine, environment.version),
+                record=self._places.template_record_file(environment.engine, environment.version),
             )
             environments.publish(environment, places=self._places)
             await template.forget_outdated()

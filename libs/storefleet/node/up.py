@@ -13,7 +13,7 @@ from typing import TextIO
 
 from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import EngineError
+from storefleet.engines.catalogue import EngineDescriptorError
 from storefleet.node import admin, service_processes
 from storefleet.node.node import Node
 from storefleet.node.node_error import NodeError
@@ -32,7 +32,7 @@ def up(settings: Settings, wanted: tuple[str, ...] = service_processes.SERVICES)
     os.umask(0o077)
     try:
         asyncio.run(_up(settings, state, terminal, began, wanted))
-    except (NodeError, EngineError) as error:
+    except (NodeError, EngineDescriptorError) as error:
         terminal.problem(str(error))
         return 1
     except OSError as error:
@@ -72,8 +72,8 @@ async def _run(
         log.warning("leftovers_ended", names=ended)
     if wanted:
         service_processes.check_ports(settings)
-    engines = catalogue.load(
-        settings.engines_path, runtime=settings.runtime, catalogue=settings.catalogue
+    engines = catalogue.load_engines(
+        settings.engines_path, runtime=settings.runtime, catalogue_file=settings.catalogue
     )
     node = Node(
         settings=settings,
@@ -91,7 +91,7 @@ def _explained(state: State) -> Iterator[None]:
     """Whatever nobody foresaw: all of it into the log, one line of it to the person."""
     try:
         yield
-    except (NodeError, EngineError):
+    except (NodeError, EngineDescriptorError):
         raise
     except Exception as error:
         with contextlib.suppress(OSError):  # it may be the disk

@@ -74,7 +74,7 @@ class OperationRun:
             store=store,
             operation_id=operation.id,
             request_id=request_id,
-            change=VersionChange.of(operation) if changes_version else None,
+            change=VersionChange.from_operation(operation) if changes_version else None,
             check_ownership=self._check_ownership,
             report_progress=self._report_progress,
         )

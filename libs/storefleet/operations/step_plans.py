@@ -29,7 +29,7 @@ def make_provisioning_plans(runtime: Runtime) -> StepPlans:
             runtime, store, operation
         ),
         OperationKind.ROLLBACK: lambda store, operation: runtime.rollback_steps(
-            store, VersionChange.of(operation)
+            store, VersionChange.from_operation(operation)
         ),
     }
 
@@ -50,7 +50,7 @@ def _list_upgrade_steps(
     runtime: Runtime, store: Store, operation: Operation
 ) -> Sequence[RuntimeStep]:
     """List the steps of an upgrade, or of its automatic rollback once it has switched to that."""
-    change = VersionChange.of(operation)
+    change = VersionChange.from_operation(operation)
     if operation.is_rolling_back:
         return runtime.automatic_rollback_steps(store, change)
     return runtime.upgrade_steps(store, change)

@@ -2,11 +2,11 @@
 
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import Runtime
 
 
-def make(settings: Settings, *, database: Database, engines: Engines) -> Runtime:
+def create_runtime(settings: Settings, *, database: Database, engines: EngineCatalogue) -> Runtime:
     """The runtime that the settings name; its libraries are imported only now."""
     if settings.runtime == "simulated":
         from storefleet.runtimes.simulated import SimulatedRuntime

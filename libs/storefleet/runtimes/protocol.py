@@ -39,18 +39,18 @@ class VersionChange:
     `restore` puts that dump back, and `discard_orders` accepts that what was ordered since is lost.
     """
 
-    origin: str
-    target: str
+    from_version: str
+    to_version: str
     restore: bool = False
     discard_orders: bool = False
-    dump: str = ""
+    dump_operation_id: str = ""
 
     @classmethod
-    def of(cls, operation: Operation) -> Self:
+    def from_operation(cls, operation: Operation) -> Self:
         """What an upgrade or a rollback was asked for."""
         versions = operation.versions
         if not isinstance(versions, RollbackInput):
-            return cls(versions.from_version, versions.to_version, dump=operation.id)
+            return cls(versions.from_version, versions.to_version, dump_operation_id=operation.id)
         return cls(
             versions.from_version,
             versions.to_version,
@@ -60,11 +60,11 @@ class VersionChange:
         )
 
 
-async def _always() -> None:
+async def _accept_ownership() -> None:
     return None
 
 
-async def _silent(_message: str) -> None:
+async def _ignore_progress(_message: str) -> None:
     return None
 
 
@@ -81,8 +81,8 @@ class StepContext:
     operation_id: str
     request_id: str | None = None
     change: VersionChange | None = None
-    check_ownership: Callable[[], Awaitable[None]] = field(default=_always)
-    report_progress: Callable[[str], Awaitable[None]] = field(default=_silent)
+    check_ownership: Callable[[], Awaitable[None]] = field(default=_accept_ownership)
+    report_progress: Callable[[str], Awaitable[None]] = field(default=_ignore_progress)
 
 
 class RuntimeStep(NamedTuple):
@@ -100,13 +100,13 @@ class Runtime(Protocol):
     """Where stores run."""
 
     #: Whether a store can be given another version; where not, nobody asks for those steps.
-    changes_versions: bool
+    supports_version_changes: bool
 
-    def opened(self) -> AbstractAsyncContextManager["Runtime"]:
+    def open_resources(self) -> AbstractAsyncContextManager["Runtime"]:
         """Hold what the runtime needs while the service lives."""
         ...
 
-    async def check(self) -> None:
+    async def check_available(self) -> None:
         """Raise RuntimeUnavailable when stores can be neither made nor removed."""
         ...
 
@@ -132,14 +132,14 @@ class Runtime(Protocol):
         """From `change.origin` back to `change.target`, an older one; a step may raise Unchanged before any effect."""
         ...
 
-    async def usage(self, store: Store) -> list[ResourceUsage] | None:
+    async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
         """What the store takes of its plan; None where nothing limits it."""
         ...
 
-    async def credentials(self, store: Store) -> AdminCredentials | None:
+    async def read_credentials(self, store: Store) -> AdminCredentials | None:
         """The admin's sign-in as it was generated; None when there is none (yet, or any more)."""
         ...
 
-    async def logs(self, store: Store, *, tail: int) -> list[str]:
+    async def read_logs(self, store: Store, *, tail: int) -> list[str]:
         """The last lines that the store wrote, oldest first."""
         ...

@@ -13,31 +13,31 @@ from storefleet.runtimes.protocol import (
 )
 
 
-class OneVersion:
+class SingleVersionRuntime:
     """A part of such a runtime."""
 
-    changes_versions = False
+    supports_version_changes = False
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         del store, change
-        return (RuntimeStep("release", "Install the version", _refuse),)
+        return (RuntimeStep("release", "Install the version", _reject_change),)
 
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
         del store, change
-        return (RuntimeStep("rollback-release", "Go back to the version before", _stay),)
+        return (RuntimeStep("rollback-release", "Go back to the version before", _keep_version),)
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         return self.upgrade_steps(store, change)
 
-    async def usage(self, store: Store) -> list[ResourceUsage] | None:
+    async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
         """Nothing limits what a store takes."""
         del store
         return None
 
 
-async def _refuse(_work: StepContext) -> StepResult:
+async def _reject_change(_context: StepContext) -> StepResult:
     raise NothingChanged(
         "cannot_change_versions",
         "Here a store keeps the version that it was made with.",
@@ -45,5 +45,5 @@ async def _refuse(_work: StepContext) -> StepResult:
     )
 
 
-async def _stay(_work: StepContext) -> StepResult:
+async def _keep_version(_context: StepContext) -> StepResult:
     return StepResult("It was never left")

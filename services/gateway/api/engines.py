@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from services.gateway.api.authorization import Authorizer
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 
 
 class EnginesApi:
     """Lists the catalogue."""
 
-    def __init__(self, *, authorizer: Authorizer, engines: Engines, default_engine: str) -> None:
+    def __init__(
+        self, *, authorizer: Authorizer, engines: EngineCatalogue, default_engine: str
+    ) -> None:
         self._authorizer = authorizer
         self._engines = engines
         self._default_engine = default_engine

@@ -25,7 +25,7 @@ from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import Runtime
 
 
@@ -40,7 +40,7 @@ class Api:
         version_admission: VersionAdmission,
         accounts: Accounts,
         authenticator: Authenticator,
-        engines: Engines,
+        engines: EngineCatalogue,
         runtime: Runtime,
         settings: Settings,
         lookup: StoreLookup,
@@ -52,7 +52,7 @@ class Api:
             EnginesApi(
                 authorizer=authorizer,
                 engines=engines,
-                default_engine=engines.default(settings.default_engine),
+                default_engine=engines.get_default_name(settings.default_engine),
             ),
             StoresApi(
                 authorizer=authorizer,

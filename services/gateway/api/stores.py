@@ -19,7 +19,7 @@ from storefleet.admission.stores import StoreAdmission
 from storefleet.core.identifiers import EVENT_PREFIX, STORE_PREFIX
 from storefleet.core.lifecycle import StoreState
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.http.problems import REQUEST_ID
 from storefleet.http.validation import read_json
 from storefleet.runtimes.protocol import Runtime
@@ -36,7 +36,7 @@ class StoresApi:
         authorizer: Authorizer,
         database: Database,
         admission: StoreAdmission,
-        engines: Engines,
+        engines: EngineCatalogue,
         runtime: Runtime,
         lookup: StoreLookup,
     ) -> None:
@@ -150,5 +150,7 @@ class StoresApi:
         """Return the log tail of a store, oldest line first."""
         principal = await self._authorizer.require_scope(request, "stores:read")
         store = await self._lookup.get_store(request, principal)
-        lines = await self._runtime.logs(store, tail=parse_number(request, "tail", 100, 1, 1000))
+        lines = await self._runtime.read_logs(
+            store, tail=parse_number(request, "tail", 100, 1, 1000)
+        )
         return web.json_response({"data": lines})

@@ -20,7 +20,7 @@ from storefleet.auth.authentication import Authenticator
 from storefleet.core.errors import RequestError
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import Runtime
 
 _TEMPLATES_DIR = Path(__file__).parent / "templates"
@@ -38,7 +38,7 @@ class Pages:
         version_admission: VersionAdmission,
         accounts: Accounts,
         authenticator: Authenticator,
-        engines: Engines,
+        engines: EngineCatalogue,
         runtime: Runtime,
         settings: Settings,
         lookup: StoreLookup,

@@ -20,7 +20,7 @@ from storefleet.core.errors import Conflict, InvalidRequest, LimitExceeded, Requ
 from storefleet.core.identifiers import STORE_PREFIX
 from storefleet.core.lifecycle import StoreState
 from storefleet.core.models import Principal
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.http.problems import REQUEST_ID
 
 _PAGE_SIZE = 25
@@ -30,12 +30,12 @@ class StoreListPage:
     """Shows the tenant's stores and creates new ones."""
 
     def __init__(
-        self, *, page_shell: PageShell, admission: StoreAdmission, engines: Engines
+        self, *, page_shell: PageShell, admission: StoreAdmission, engines: EngineCatalogue
     ) -> None:
         self._page_shell = page_shell
         self._admission = admission
         self._engines = engines
-        self._default_engine = engines.default(page_shell.settings.default_engine)
+        self._default_engine = engines.get_default_name(page_shell.settings.default_engine)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the list and the form."""
@@ -97,7 +97,7 @@ class StoreListPage:
         """Create a store and redirect to its page; show the form again if it has errors."""
         user, form = await self._page_shell.read_signed_in_form(request)
         try:
-            engine = self._engines.get(form.get("engine") or self._default_engine)
+            engine = self._engines.get_offered(form.get("engine") or self._default_engine)
             accepted = await self._admission.create_store(
                 user,
                 CreateStore(

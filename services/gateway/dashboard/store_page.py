@@ -28,7 +28,7 @@ from storefleet.admission.versions import VersionAdmission
 from storefleet.core.errors import Conflict, InvalidRequest, RequestError, RuntimeUnavailable
 from storefleet.core.identifiers import OPERATION_PREFIX
 from storefleet.core.models import Principal, Store
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.http.problems import REQUEST_ID
 from storefleet.runtimes.protocol import Runtime
 
@@ -50,7 +50,7 @@ class StorePage:
         page_shell: PageShell,
         admission: StoreAdmission,
         version_admission: VersionAdmission,
-        engines: Engines,
+        engines: EngineCatalogue,
         runtime: Runtime,
         lookup: StoreLookup,
     ) -> None:
@@ -214,7 +214,7 @@ class StorePage:
                 engine,
                 reversible_upgrade=reversible_upgrade,
                 unsupported_reason=(
-                    None if self._runtime.changes_versions else VERSION_CHANGES_UNSUPPORTED
+                    None if self._runtime.supports_version_changes else VERSION_CHANGES_UNSUPPORTED
                 ),
             ),
             "usage": usage,
@@ -242,7 +242,7 @@ class StorePage:
         """Return the log tail, or the reason why it is unavailable: the page works without it."""
         try:
             async with asyncio.timeout(_RUNTIME_TIMEOUT_S):
-                return await self._runtime.logs(store, tail=_MAX_LOG_LINES)
+                return await self._runtime.read_logs(store, tail=_MAX_LOG_LINES)
         except (RuntimeUnavailable, TimeoutError) as error:
             return [" ".join(("Logs are unavailable.", *_list_text(error)))]
 

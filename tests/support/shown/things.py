@@ -6,7 +6,7 @@ from typing import Any
 from storefleet.core.models import Event, Failure, Operation, Step, Store
 from storefleet.database.version_history import Requester, VersionHistoryEntry
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine, Version
+from storefleet.engines.catalogue import Engine, EngineVersion
 from storefleet.runtimes.protocol import ResourceUsage
 from tests.support import rehearsal
 from tests.support.platform import ROOT
@@ -97,11 +97,11 @@ def versioned_engine(*, versions: int = 3) -> Engine:
     }
     notes = "WooCommerce 11.0.1 on WordPress 7.1 and PHP 8.4; a light theme with cart and checkout blocks."
     known = (
-        Version(version="11.0.1", notes=notes, image="x"),
-        Version(
+        EngineVersion(version="11.0.1", notes=notes, image="x"),
+        EngineVersion(
             version="11.0.2", notes="Corrections of the checkout; faster product search.", image="x"
         ),
-        Version(version="10.9.0", notes="The last of the 10 series.", image="x"),
+        EngineVersion(version="10.9.0", notes="The last of the 10 series.", image="x"),
     )
     return oscar.model_copy(
         update={
@@ -116,7 +116,7 @@ def versioned_engine(*, versions: int = 3) -> Engine:
 
 
 def oscar_on(runtime: str) -> Engine:
-    return catalogue.load([ROOT / "charts"], runtime=runtime).get("oscar")
+    return catalogue.load_engines([ROOT / "charts"], runtime=runtime).get_offered("oscar")
 
 
 def store(state: str, **fields: Any) -> Store:

@@ -19,7 +19,7 @@ from storefleet.node.private_files import pass_folder, read_json, write_json
 from storefleet.node.processes.launcher import Child, last_line, run_to_end
 from storefleet.node.servers.server_programs import interpreter_paths
 from storefleet.node.system_user import Account
-from storefleet.runtimes.local.file_layout import Places
+from storefleet.runtimes.local.file_layout import FileLayout
 
 Progress = Callable[[str], None]
 INSTALL_TIMEOUT = 900.0
@@ -120,11 +120,11 @@ async def build(
     )
 
 
-def publish(environment: Environment, *, places: Places) -> None:
+def publish(environment: Environment, *, places: FileLayout) -> None:
     """Tell the runtime that the version can be copied from now on."""
     name, files = environment.template_name, str(environment.template_files)
     record = {"version": environment.version, "database": name, "role": name, "files": files}
-    path = places.template_record(environment.engine, environment.version)
+    path = places.template_record_file(environment.engine, environment.version)
     if read_json(path) != record:
         write_json(path, record)
 

@@ -14,7 +14,7 @@ from storefleet.database import placements
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.node.ports import is_free
 from storefleet.node.private_files import give_tree, read_json, write_json
 from storefleet.node.processes.launcher import Child, last_line
@@ -22,7 +22,7 @@ from storefleet.node.processes.supervisor import Supervisor
 from storefleet.node.stores.environments import Environment
 from storefleet.node.system_user import Account
 from storefleet.observability import logs
-from storefleet.runtimes.local.file_layout import Places
+from storefleet.runtimes.local.file_layout import FileLayout
 
 log = logs.get_logger(__name__)
 
@@ -43,9 +43,9 @@ class Stores:
         *,
         database: Database,
         supervisor: Supervisor,
-        engines: Engines,
+        engines: EngineCatalogue,
         environment: Find,
-        places: Places,
+        places: FileLayout,
         stores_url: str,
         account: Account | None,
     ) -> None:
@@ -248,9 +248,9 @@ class _Children:
     def __init__(
         self,
         *,
-        engines: Engines,
+        engines: EngineCatalogue,
         environment: Find,
-        places: Places,
+        places: FileLayout,
         stores_url: str,
         account: Account | None,
     ) -> None:
@@ -261,7 +261,7 @@ class _Children:
         self._account = account
 
     def log(self, store_id: str) -> Path:
-        return self._places.log(store_id)
+        return self._places.log_file(store_id)
 
     def make(self, row: Placement) -> tuple[Child | None, str]:
         """The child, or None and the reason why it cannot be run now."""
@@ -272,11 +272,11 @@ class _Children:
                 None,
                 f"The engine {row.engine} {row.engine_version} is not ready on this machine (yet).",
             )
-        folder = self._places.store(row.store_id)
-        if not self._places.config(row.store_id).is_file():
+        folder = self._places.store_dir(row.store_id)
+        if not self._places.config_file(row.store_id).is_file():
             return None, "The store has no configuration."
         variables = environment.environment(
-            STORE_CONFIG=str(self._places.config(row.store_id)),
+            STORE_CONFIG=str(self._places.config_file(row.store_id)),
             STORE_ID=row.store_id,
             STORE_OPERATION_ID=row.operation_id,
             HOME=str(folder),
@@ -288,8 +288,8 @@ class _Children:
         child = Child(
             name=f"store-{row.store_id}",
             argv=environment.command(engine.local.serve),
-            cwd=self._places.files(row.store_id),
-            log=self._places.log(row.store_id),
+            cwd=self._places.files_dir(row.store_id),
+            log=self._places.log_file(row.store_id),
             env=variables,
             rank=RANK,
             account=self._account,
@@ -303,14 +303,18 @@ class _Children:
         if not is_free(row.port):
             raise OSError(f"port {row.port} is taken by another program")
         self._place_server(row.store_id)
-        folder = self._places.store(row.store_id)
-        owned = (folder, self._places.config(row.store_id), self._places.files(row.store_id))
+        folder = self._places.store_dir(row.store_id)
+        owned = (
+            folder,
+            self._places.config_file(row.store_id),
+            self._places.files_dir(row.store_id),
+        )
         if self._account and any(path.lstat().st_uid != self._account.uid for path in owned):
             give_tree(folder, self._account)
 
     def _place_server(self, store_id: str) -> None:
         """The embedded server may have another port than when the store was made."""
-        path = self._places.config(store_id)
+        path = self._places.config_file(store_id)
         config, server = read_json(path), urlsplit(self._stores_url)
         place = {"host": server.hostname or "127.0.0.1", "port": server.port or 5432}
         if config and place.items() - config["database"].items():

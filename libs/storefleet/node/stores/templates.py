@@ -171,7 +171,7 @@ class Template:
                 "username": "admin@template.localhost",
                 "password": secrets.token_urlsafe(24),
             },
-            "parameters": self._engine.complete({}),
+            "parameters": self._engine.complete_parameters({}),
             "data_dir": str(files),
             "mail_dir": str(mail),
         }

@@ -13,7 +13,7 @@ from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
 from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.protocol import Address, StepContext, StepResult
-from storefleet.runtimes.storefront_check import Visitor
+from storefleet.runtimes.storefront_check import StorefrontCheck
 
 
 class CreateSteps:
@@ -25,7 +25,7 @@ class CreateSteps:
         client: KubernetesClient,
         installer: ReleaseInstaller,
         readiness_waiter: ReadinessWaiter,
-        storefront_check: Visitor,
+        storefront_check: StorefrontCheck,
         settings: Settings,
     ) -> None:
         self._client = client
@@ -77,12 +77,12 @@ class CreateSteps:
                 next_step="Correct the engine's chart, then retry.",
             )
         host = f"[{cluster_ip}]" if ":" in cluster_ip else cluster_ip
-        await self._storefront_check.prove(
+        await self._storefront_check.wait_until_healthy(
             context,
             engine,
             server=f"http://{host}:80",
             host=location.authority,
-            patience=timeout_s,
+            timeout_s=timeout_s,
         )
         address = Address(location.url, location.url.rstrip("/") + engine.admin.path)
         return StepResult("The storefront shows its products and the admin sign-in page", address)

@@ -58,7 +58,7 @@ class DatabaseSteps:
         """
         location, change = self._locate_store(context.store), get_version_change(context)
         try:
-            for version in (change.target, change.origin):
+            for version in (change.to_version, change.from_version):
                 self._installer.get_engine(with_version(context, version).store)
             content = await self._task_jobs.run_task(
                 context, location, "dump", env=_make_task_env(context)
@@ -79,7 +79,7 @@ class DatabaseSteps:
             NothingChanged: There are some, and the request does not accept their loss; or the
                 target version cannot be installed; or the dump is not kept any more.
         """
-        target = with_version(context, get_version_change(context).target)
+        target = with_version(context, get_version_change(context).to_version)
         try:
             self._installer.get_engine(target.store)
         except PermanentError as error:
@@ -139,7 +139,7 @@ class DatabaseSteps:
         return orders
 
     async def _get_dump(self, location: StoreLocation, change: VersionChange) -> DumpRecord:
-        dump = await self._dump_records.find_dump(location, change.dump)
+        dump = await self._dump_records.find_dump(location, change.dump_operation_id)
         if dump is None:
             raise PermanentError(
                 "dump_missing",
@@ -159,7 +159,7 @@ class DatabaseSteps:
 
 def _make_task_env(context: StepContext) -> dict[str, str]:
     """Make the environment of every task: the name of the dump."""
-    return {"STOREFLEET_DUMP": get_version_change(context).dump}
+    return {"STOREFLEET_DUMP": get_version_change(context).dump_operation_id}
 
 
 def _make_nothing_changed(error: PermanentError) -> NothingChanged:

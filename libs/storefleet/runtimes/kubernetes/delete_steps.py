@@ -10,7 +10,7 @@ import time
 from storefleet.core.errors import TransientError
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -21,7 +21,7 @@ from storefleet.runtimes.kubernetes.exposure import find_entrypoint
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
 from storefleet.runtimes.kubernetes.namespace_setup import check_namespace_owner
 from storefleet.runtimes.protocol import StepContext, StepResult
-from storefleet.runtimes.storefront_check import Visitor
+from storefleet.runtimes.storefront_check import StorefrontCheck
 
 log = logs.get_logger(__name__)
 
@@ -59,8 +59,8 @@ class DeleteSteps:
         self,
         *,
         client: KubernetesClient,
-        storefront_check: Visitor,
-        engines: Engines,
+        storefront_check: StorefrontCheck,
+        engines: EngineCatalogue,
         settings: Settings,
     ) -> None:
         self._client = client
@@ -183,12 +183,12 @@ class DeleteSteps:
         entrypoint = find_entrypoint(location.url, self._settings)
         if engine is None or entrypoint is None:
             return False
-        problem = await self._storefront_check.problem(
+        problem = await self._storefront_check.find_problem(
             engine.storefront,
             server=entrypoint.server,
             host=location.authority,
             request_id=store.id,
-            name=None if entrypoint.is_own_address else location.host,
+            tls_server_name=None if entrypoint.is_own_address else location.host,
         )
         return problem is None
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Amounts, Engine, Plan
+from storefleet.engines.catalogue import Engine, EnginePlan, ResourceAmounts
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 from storefleet.runtimes.kubernetes.exposure import make_exposure_values
@@ -89,7 +89,7 @@ def make_role_bindings(store: Store, *, platform_namespace: str) -> tuple[Manife
     )
 
 
-def make_quotas_and_limits(store: Store, plan: Plan) -> tuple[Manifest, ...]:
+def make_quotas_and_limits(store: Store, plan: EnginePlan) -> tuple[Manifest, ...]:
     """Make the ResourceQuotas and the LimitRange of a plan.
 
     Long-running pods and pods with a deadline have separate quotas: with a common one, the pods of
@@ -158,8 +158,8 @@ def make_chart_values(
     Returns:
         Values for `helm --values`. They name Secrets but contain none.
     """
-    image = f"{settings.image_prefix}{engine.image(store.engine_version)}"
-    plan = engine.plan(store.plan)
+    image = f"{settings.image_prefix}{engine.get_image(store.engine_version)}"
+    plan = engine.get_plan(store.plan)
     plan_values = plan.values if plan else {}
     return {
         "store": {
@@ -175,7 +175,7 @@ def make_chart_values(
         "imagePullPolicy": "IfNotPresent",
         "adminSecret": ADMIN_SECRET,
         "secret": STORE_SECRET,
-        "parameters": engine.complete(store.parameters),
+        "parameters": engine.complete_parameters(store.parameters),
         "storageClassName": settings.storage_class,
         "exposure": make_exposure_values(settings),
         **plan_values,
@@ -191,12 +191,12 @@ def _make_metadata(store: Store) -> dict[str, Any]:
     return {"namespace": make_resource_name(store.id), "labels": make_ownership_labels(store)}
 
 
-def _make_quota(store: Store, name: str, hard: Amounts, *scopes: str) -> Manifest:
+def _make_quota(store: Store, name: str, hard: ResourceAmounts, *scopes: str) -> Manifest:
     spec = {"hard": _format_quantities(hard)} | ({"scopes": list(scopes)} if scopes else {})
     metadata = {**_make_metadata(store), "name": name}
     return _make_object(resource_kinds.RESOURCE_QUOTA, metadata, spec=spec)
 
 
-def _format_quantities(quantities: Amounts) -> dict[str, str]:
+def _format_quantities(quantities: ResourceAmounts) -> dict[str, str]:
     """Format quantities as strings, as the API does; YAML parses some of them as numbers."""
     return {name: str(quantity) for name, quantity in quantities.items()}

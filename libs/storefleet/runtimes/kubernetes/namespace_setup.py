@@ -76,7 +76,7 @@ class NamespaceSetup:
 
     async def _apply_policies_and_limits(self, store: Store, engine: Engine) -> None:
         """Apply all in parallel; only the first one waits for the role binding to take effect."""
-        plan = engine.plan(store.plan)
+        plan = engine.get_plan(store.plan)
         assert plan is not None  # noqa: S101 - every engine that runs here has one
         first, *others = (
             *manifests.make_store_network_policies(store, engine, self._settings),

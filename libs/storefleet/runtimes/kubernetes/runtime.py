@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from storefleet.core.errors import RuntimeUnavailable
 from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engines
+from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -31,7 +31,7 @@ from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
 from storefleet.runtimes.kubernetes.usage import list_resource_usage
 from storefleet.runtimes.kubernetes.version_steps import VersionSteps
 from storefleet.runtimes.protocol import ResourceUsage, RuntimeStep, VersionChange
-from storefleet.runtimes.storefront_check import Visitor
+from storefleet.runtimes.storefront_check import StorefrontCheck
 
 log = logs.get_logger(__name__)
 
@@ -42,14 +42,14 @@ _VERIFY_TITLE = "Check the storefront and the admin"
 class KubernetesRuntime:
     """Creates, changes and deletes stores in a cluster, one namespace per store."""
 
-    changes_versions = True
+    supports_version_changes = True
 
-    def __init__(self, *, settings: Settings, engines: Engines) -> None:
+    def __init__(self, *, settings: Settings, engines: EngineCatalogue) -> None:
         self._settings = settings
         self._client = client = KubernetesClient(kubeconfig=settings.kubeconfig)
         self._watcher = watcher = StoreWatcher(client)
         self._pod_logs = pod_logs = PodLogs(client)
-        self._storefront_check = Visitor(scheme=settings.store_scheme)
+        self._storefront_check = StorefrontCheck(scheme=settings.store_scheme)
         self._helm = HelmClient(
             executable=settings.helm,
             timeout_s=settings.helm_timeout,
@@ -91,14 +91,14 @@ class KubernetesRuntime:
         self._checked_at = 0.0
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["KubernetesRuntime"]:
+    async def open_resources(self) -> AsyncIterator["KubernetesRuntime"]:
         """Hold connections, watches and Helm's home directories until exit."""
         async with AsyncExitStack() as stack:
             for part in (self._client, self._helm, self._storefront_check, self._watcher):
-                await stack.enter_async_context(part.opened())
+                await stack.enter_async_context(part.open_resources())
             yield self
 
-    async def check(self) -> None:
+    async def check_available(self) -> None:
         """Check that the API server is ready; a success is cached for five seconds.
 
         Raises:
@@ -140,9 +140,13 @@ class KubernetesRuntime:
         steps = self._version_steps
         return (
             RuntimeStep("dump", "Dump the database", self._database_steps.dump_database),
-            RuntimeStep("release", f"Install the chart of {change.target}", steps.install_release),
             RuntimeStep(
-                "start", f"Start {change.target} beside {change.origin}", steps.wait_until_ready
+                "release", f"Install the chart of {change.to_version}", steps.install_release
+            ),
+            RuntimeStep(
+                "start",
+                f"Start {change.to_version} beside {change.from_version}",
+                steps.wait_until_ready,
             ),
             RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
         )
@@ -156,10 +160,12 @@ class KubernetesRuntime:
         return (
             RuntimeStep(
                 "rollback-release",
-                f"Install the chart of {change.origin} again",
+                f"Install the chart of {change.from_version} again",
                 steps.roll_back_release,
             ),
-            RuntimeStep("rollback-start", f"Roll back to {change.origin}", steps.wait_for_rollback),
+            RuntimeStep(
+                "rollback-start", f"Roll back to {change.from_version}", steps.wait_for_rollback
+            ),
             RuntimeStep(
                 "rollback-verify",
                 "Check the storefront and the admin again",
@@ -180,12 +186,14 @@ class KubernetesRuntime:
         )
         return (
             *(restoring if change.restore else ()),
-            RuntimeStep("release", f"Install the chart of {change.target}", steps.install_release),
-            RuntimeStep("start", f"Start {change.target}", steps.wait_until_ready),
+            RuntimeStep(
+                "release", f"Install the chart of {change.to_version}", steps.install_release
+            ),
+            RuntimeStep("start", f"Start {change.to_version}", steps.wait_until_ready),
             RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
         )
 
-    async def usage(self, store: Store) -> list[ResourceUsage] | None:
+    async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
         """Read what a store uses of its plan; None if nothing is counted, or nothing readable."""
         namespace = locate_store(store, self._settings).namespace
         try:
@@ -197,7 +205,7 @@ class KubernetesRuntime:
             return None
         return list_resource_usage(quotas) or None
 
-    async def credentials(self, store: Store) -> AdminCredentials | None:
+    async def read_credentials(self, store: Store) -> AdminCredentials | None:
         """Read the admin credentials from the store's Secret; None if there is none.
 
         Raises:
@@ -225,7 +233,7 @@ class KubernetesRuntime:
             decode_secret_value(data["password"]),
         )
 
-    async def logs(self, store: Store, *, tail: int) -> list[str]:
+    async def read_logs(self, store: Store, *, tail: int) -> list[str]:
         """Read the last lines of a store's log, oldest first."""
         namespace = locate_store(store, self._settings).namespace
         return await self._pod_logs.read_store_log(store.id, namespace, tail_lines=tail)

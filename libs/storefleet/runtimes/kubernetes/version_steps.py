@@ -46,12 +46,12 @@ class VersionSteps:
 
     async def install_release(self, context: StepContext) -> StepResult:
         """Install the Helm release of the target version."""
-        target = with_version(context, get_version_change(context).target)
+        target = with_version(context, get_version_change(context).to_version)
         return await self._install_release(target)
 
     async def wait_until_ready(self, context: StepContext) -> StepResult:
         """Wait until the target version is ready beside, or in place of, the previous one."""
-        target = with_version(context, get_version_change(context).target)
+        target = with_version(context, get_version_change(context).to_version)
         return await self._readiness_waiter.wait_until_ready(
             target, self._locate_store(context.store), VERSION_CHANGE_MODE
         )
@@ -63,7 +63,7 @@ class VersionSteps:
             PermanentError: A page does not return its expected text. This is not retried, because
                 until the rollback the store is unavailable to its customers.
         """
-        target = with_version(context, get_version_change(context).target)
+        target = with_version(context, get_version_change(context).to_version)
         try:
             return await self._create_steps.verify_storefront(
                 target, timeout_s=_STOREFRONT_TIMEOUT_S
@@ -73,13 +73,13 @@ class VersionSteps:
 
     async def roll_back_release(self, context: StepContext) -> StepResult:
         """Install the Helm release of the previous version again."""
-        origin = with_version(context, get_version_change(context).origin)
+        origin = with_version(context, get_version_change(context).from_version)
         await self._install_release(origin, is_rollback=True)
         return StepResult("The previous release is installed")
 
     async def wait_for_rollback(self, context: StepContext) -> StepResult:
         """Wait until the previous version is ready and no pod of the other one is left."""
-        origin = with_version(context, get_version_change(context).origin)
+        origin = with_version(context, get_version_change(context).from_version)
         return await self._readiness_waiter.wait_until_ready(
             origin, self._locate_store(context.store), ROLLBACK_MODE
         )
@@ -89,7 +89,7 @@ class VersionSteps:
 
         Unlike `verify_storefront` this is retried: no other version is left to fall back to.
         """
-        origin = with_version(context, get_version_change(context).origin)
+        origin = with_version(context, get_version_change(context).from_version)
         return await self._create_steps.verify_storefront(origin)
 
     async def _install_release(

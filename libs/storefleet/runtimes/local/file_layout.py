@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from storefleet.core.identifiers import make_resource_name
 
 
-class Template(NamedTuple):
+class StoreTemplate(NamedTuple):
     """What every store of an engine version is copied from; the node writes it down when it is complete."""
 
     version: str
@@ -16,48 +16,48 @@ class Template(NamedTuple):
     files: Path
 
 
-class Places:
+class FileLayout:
     """Paths below the state folder."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.stores = state_dir / "stores"
-        self.logs = state_dir / "logs"
-        self.engines = state_dir / "engines"
+        self.stores_dir = state_dir / "stores"
+        self.logs_dir = state_dir / "logs"
+        self.engines_dir = state_dir / "engines"
 
-    def store(self, store_id: str) -> Path:
-        return self.stores / store_id
+    def store_dir(self, store_id: str) -> Path:
+        return self.stores_dir / store_id
 
-    def config(self, store_id: str) -> Path:
+    def config_file(self, store_id: str) -> Path:
         """The 0600 file that a store process reads: address, database, secrets."""
-        return self.store(store_id) / "store.json"
+        return self.store_dir(store_id) / "store.json"
 
-    def files(self, store_id: str) -> Path:
-        return self.store(store_id) / "files"
+    def files_dir(self, store_id: str) -> Path:
+        return self.store_dir(store_id) / "files"
 
-    def mail(self, store_id: str) -> Path:
-        return self.store(store_id) / "mail"
+    def mail_dir(self, store_id: str) -> Path:
+        return self.store_dir(store_id) / "mail"
 
-    def log(self, store_id: str) -> Path:
-        return self.logs / f"store-{store_id}.log"
+    def log_file(self, store_id: str) -> Path:
+        return self.logs_dir / f"store-{store_id}.log"
 
-    def every_log(self, store_id: str) -> list[Path]:
+    def list_log_files(self, store_id: str) -> list[Path]:
         """The log and what rotation has left of it."""
-        return sorted(self.logs.glob(f"store-{store_id}.log*"))
+        return sorted(self.logs_dir.glob(f"store-{store_id}.log*"))
 
-    def template_record(self, engine: str, version: str) -> Path:
-        return self.engines / engine / f"{version}.json"
+    def template_record_file(self, engine: str, version: str) -> Path:
+        return self.engines_dir / engine / f"{version}.json"
 
-    def template(self, engine: str, version: str) -> Template | None:
+    def read_template(self, engine: str, version: str) -> StoreTemplate | None:
         """The template, or None while the node has not prepared it."""
-        record = read_json(self.template_record(engine, version))
+        record = read_json(self.template_record_file(engine, version))
         if record is None:
             return None
-        return Template(
+        return StoreTemplate(
             record["version"], record["database"], record["role"], Path(record["files"])
         )
 
 
-def database_name(store_id: str) -> str:
+def make_database_name(store_id: str) -> str:
     """The store's database and role; the same word for both."""
     return make_resource_name(store_id).replace("-", "_")
 

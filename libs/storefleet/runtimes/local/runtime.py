@@ -23,40 +23,45 @@ from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.observability.failpoints import effect
-from storefleet.runtimes.local.file_layout import Places, Template, database_name, read_json
+from storefleet.runtimes.local.file_layout import (
+    FileLayout,
+    StoreTemplate,
+    make_database_name,
+    read_json,
+)
 from storefleet.runtimes.local.store_databases import StoreDatabases
 from storefleet.runtimes.protocol import Address, RuntimeStep, StepContext, StepResult
-from storefleet.runtimes.single_version import OneVersion
-from storefleet.runtimes.storefront_check import Visitor
+from storefleet.runtimes.single_version import SingleVersionRuntime
+from storefleet.runtimes.storefront_check import StorefrontCheck
 
-_START_TIMEOUT = 90.0
-_STOP_TIMEOUT = 20.0
-_CRASHES = 3
-_CRASHING = (
+_START_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 20.0
+_MAX_CRASHES = 3
+_CRASH_GRACE_PERIOD_S = (
     10.0  # seconds: a database that is being started again takes the shop with it until then
 )
 
 
-class LocalRuntime(OneVersion):
+class LocalRuntime(SingleVersionRuntime):
     """Makes and removes stores next to the services."""
 
-    def __init__(self, *, settings: Settings, database: Database, engines: Engines) -> None:
+    def __init__(self, *, settings: Settings, database: Database, engines: EngineCatalogue) -> None:
         self._settings = settings
         self._database = database
         self._engines = engines
-        self._places = Places(settings.state_dir)
+        self._layout = FileLayout(settings.state_dir)
         self._databases = StoreDatabases(settings.stores_database_url.get_secret_value())
-        self._visitor = Visitor()
+        self._storefront_check = StorefrontCheck()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["LocalRuntime"]:
-        async with self._visitor.opened():
+    async def open_resources(self) -> AsyncIterator["LocalRuntime"]:
+        async with self._storefront_check.open_resources():
             yield self
 
-    async def check(self) -> None:
-        await self._databases.check()
+    async def check_available(self) -> None:
+        await self._databases.check_available()
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
         del store
@@ -76,16 +81,16 @@ class LocalRuntime(OneVersion):
             RuntimeStep("verify", "Prove that nothing is left", self._prove_gone),
         )
 
-    async def credentials(self, store: Store) -> AdminCredentials | None:
-        config = await asyncio.to_thread(read_json, self._places.config(store.id))
+    async def read_credentials(self, store: Store) -> AdminCredentials | None:
+        config = await asyncio.to_thread(read_json, self._layout.config_file(store.id))
         if config is None or store.admin_url is None:
             return None
         return AdminCredentials(
             store.admin_url, config["admin"]["username"], config["admin"]["password"]
         )
 
-    async def logs(self, store: Store, *, tail: int) -> list[str]:
-        return await asyncio.to_thread(_tail, self._places.log(store.id), tail)
+    async def read_logs(self, store: Store, *, tail: int) -> list[str]:
+        return await asyncio.to_thread(_tail, self._layout.log_file(store.id), tail)
 
     # create ---------------------------------------------------------------------------------------------------------
 
@@ -127,10 +132,10 @@ class LocalRuntime(OneVersion):
 
     def _write_config(self, engine: Engine, store: Store, port: int, address: Address) -> None:
         """Everything the store process needs; secrets that an earlier run generated stay as they are."""
-        path = self._places.config(store.id)
+        path = self._layout.config_file(store.id)
         kept = read_json(path) or {}
         host = f"{store.name}.{self._settings.store_domain}"
-        database = database_name(store.id)
+        database = make_database_name(store.id)
         config = {
             "store_id": store.id,
             "name": store.name,
@@ -150,39 +155,39 @@ class LocalRuntime(OneVersion):
                 "username": engine.admin.username.format(host=host),
                 "password": kept.get("admin", {}).get("password") or secrets.token_urlsafe(15),
             },
-            "parameters": engine.complete(store.parameters),
-            "data_dir": str(self._places.files(store.id)),
-            "mail_dir": str(self._places.mail(store.id)),
+            "parameters": engine.complete_parameters(store.parameters),
+            "data_dir": str(self._layout.files_dir(store.id)),
+            "mail_dir": str(self._layout.mail_dir(store.id)),
         }
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._places.mail(store.id).mkdir(mode=0o700, exist_ok=True)
+        self._layout.mail_dir(store.id).mkdir(mode=0o700, exist_ok=True)
         _write_private(path, config)
         self._give(path.parent)
 
     async def _copy(self, work: StepContext) -> StepResult:
         store = work.store
-        template = self._places.template(store.engine, store.engine_version)
+        template = self._layout.read_template(store.engine, store.engine_version)
         if template is None:
             raise Wait(
                 f"The engine {store.engine} {store.engine_version} is still being prepared.",
                 delay=1,
             )
-        config = read_json(self._places.config(store.id))
+        config = read_json(self._layout.config_file(store.id))
         if config is None:
             raise TransientError(
                 "config_missing", "The store's configuration is missing.", next_step="Retry."
             )
-        async with self._databases.session(database_name(store.id)) as session:
+        async with self._databases.lock_store(make_database_name(store.id)) as session:
             await work.check_ownership()
-            await session.make_role(config["database"]["password"])
-            await session.clone(template)
+            await session.ensure_role(config["database"]["password"])
+            await session.clone_template(template)
         await work.check_ownership()
         with effect("copy_files"):
             await asyncio.to_thread(self._copy_files, store, template)
         return StepResult("Copied from the template")
 
-    def _copy_files(self, store: Store, template: Template) -> None:
-        files = self._places.files(store.id)
+    def _copy_files(self, store: Store, template: StoreTemplate) -> None:
+        files = self._layout.files_dir(store.id)
         if files.exists():
             return
         partial = files.with_name("files.partial")
@@ -196,19 +201,19 @@ class LocalRuntime(OneVersion):
         with effect("desire_running"):
             async with self._database.transaction() as tx:
                 await tx.placements.set_desired_state(work.store.id, "running")
-        placement = await self._await(work, "running", _START_TIMEOUT)
+        placement = await self._await(work, "running", _START_TIMEOUT_S)
         return StepResult(f"Process {placement.pid}" if placement else "")
 
     async def _await(self, work: StepContext, observed: str, timeout: float) -> Placement | None:
         """Wait until the node has seen it; None when there is no such row (any more)."""
-        deadline, certain = time.monotonic() + timeout, time.monotonic() + _CRASHING
+        deadline, certain = time.monotonic() + timeout, time.monotonic() + _CRASH_GRACE_PERIOD_S
         pause = 0.05
         while True:
             async with self._database.autocommit() as db:
                 placement = await db.placements.find(work.store.id)
             if placement is None or placement.observed == observed:
                 return placement
-            crashing = placement.observed == "crashing" and placement.restarts >= _CRASHES
+            crashing = placement.observed == "crashing" and placement.restarts >= _MAX_CRASHES
             if observed == "running" and crashing and time.monotonic() > certain:
                 raise await self._crashed(work.store, placement)
             if time.monotonic() > deadline:
@@ -219,7 +224,7 @@ class LocalRuntime(OneVersion):
             pause = min(0.25, pause * 1.2)
 
     async def _crashed(self, store: Store, placement: Placement) -> PermanentError:
-        last = " | ".join(await self.logs(store, tail=3))[-600:]
+        last = " | ".join(await self.read_logs(store, tail=3))[-600:]
         return PermanentError(
             "store_crashes",
             f"The store's process ended {placement.restarts} times. Last lines: {last or placement.message}",
@@ -236,7 +241,7 @@ class LocalRuntime(OneVersion):
             )
         address = self._address(engine, work.store, placement.port)
         host = f"{work.store.name}.{self._settings.store_domain}:{placement.port}"
-        await self._visitor.prove(
+        await self._storefront_check.wait_until_healthy(
             work, engine, server=f"http://127.0.0.1:{placement.port}", host=host
         )
         return StepResult("The storefront shows its products, the admin sign-in answers", address)
@@ -250,13 +255,13 @@ class LocalRuntime(OneVersion):
                 known = await tx.placements.set_desired_state(work.store.id, "stopped")
         if not known:
             return StepResult("It never ran")
-        await self._await(work, "stopped", _STOP_TIMEOUT)
+        await self._await(work, "stopped", _STOP_TIMEOUT_S)
         return StepResult("Stopped")
 
     async def _drop(self, work: StepContext) -> StepResult:
-        async with self._databases.session(database_name(work.store.id)) as session:
+        async with self._databases.lock_store(make_database_name(work.store.id)) as session:
             await work.check_ownership()
-            await session.drop()
+            await session.drop_database_and_role()
         return StepResult("Dropped")
 
     async def _erase(self, work: StepContext) -> StepResult:
@@ -267,18 +272,18 @@ class LocalRuntime(OneVersion):
 
     def _erase_files(self, store: Store) -> None:
         with suppress(FileNotFoundError):
-            shutil.rmtree(self._places.store(store.id))
-        for path in self._places.every_log(store.id):
+            shutil.rmtree(self._layout.store_dir(store.id))
+        for path in self._layout.list_log_files(store.id):
             path.unlink(missing_ok=True)
 
     async def _prove_gone(self, work: StepContext) -> StepResult:
         """Look everywhere; only then is the place given back."""
         store = work.store
-        async with self._databases.session(database_name(store.id)) as session:
-            left = await session.leftovers()
+        async with self._databases.lock_store(make_database_name(store.id)) as session:
+            left = await session.list_leftovers()
         left += [
             str(p.name)
-            for p in (self._places.store(store.id), *self._places.every_log(store.id))
+            for p in (self._layout.store_dir(store.id), *self._layout.list_log_files(store.id))
             if p.exists()
         ]
         async with self._database.autocommit() as db:

@@ -14,11 +14,14 @@ from storefleet.core.errors import DatabaseUnavailable, RuntimeUnavailable
 from storefleet.database.connection import Connection
 from storefleet.database.errors import translate_errors
 from storefleet.observability.failpoints import effect
-from storefleet.runtimes.local.file_layout import Template
+from storefleet.runtimes.local.file_layout import StoreTemplate
 
-_ITERATIONS = 4096
+_SCRAM_ITERATIONS = 4096
 #: Whoever makes a role may give it a database, also on a server whose default says otherwise.
-_SESSION = {"createrole_self_grant": "set, inherit", "application_name": "storefleet stores"}
+_SESSION_SETTINGS = {
+    "createrole_self_grant": "set, inherit",
+    "application_name": "storefleet stores",
+}
 
 
 class StoreDatabases:
@@ -31,32 +34,32 @@ class StoreDatabases:
         self.port = parts.port or 5432
 
     @asynccontextmanager
-    async def session(self, name: str) -> AsyncIterator["StoreSession"]:
+    async def lock_store(self, name: str) -> AsyncIterator["StoreSession"]:
         """Work on one store's database, alone; raises RuntimeUnavailable.
 
         Only the lease's owner comes here, so whoever else holds the lock is deposed, and its session is ended.
         """
-        async with self._connected(self._url) as connection:
-            await self._take_lock(connection, name)
+        async with self._connect(self._url) as connection:
+            await self._acquire_lock(connection, name)
             yield StoreSession(self, connection, name)
 
-    async def check(self) -> None:
-        async with self._connected(self._url) as connection:
+    async def check_available(self) -> None:
+        async with self._connect(self._url) as connection:
             await connection.fetchval("SELECT 1")
 
     @asynccontextmanager
-    async def inside(self, database: str) -> AsyncIterator[Connection]:
+    async def connect_to(self, database: str) -> AsyncIterator[Connection]:
         """A connection to one of the stores' databases."""
         parts = urlsplit(self._url)
-        async with self._connected(parts._replace(path=f"/{database}").geturl()) as connection:
+        async with self._connect(parts._replace(path=f"/{database}").geturl()) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _connected(self, url: str) -> AsyncIterator[Connection]:
+    async def _connect(self, url: str) -> AsyncIterator[Connection]:
         try:
             with translate_errors():
                 connection = await asyncpg.connect(
-                    url, timeout=5, command_timeout=60, server_settings=_SESSION
+                    url, timeout=5, command_timeout=60, server_settings=_SESSION_SETTINGS
                 )
                 try:
                     yield connection
@@ -67,7 +70,7 @@ class StoreDatabases:
                 "The stores' database server does not answer at the moment."
             ) from error
 
-    async def _take_lock(self, connection: Connection, name: str) -> None:
+    async def _acquire_lock(self, connection: Connection, name: str) -> None:
         while not await connection.fetchval(
             "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name
         ):
@@ -88,24 +91,24 @@ class StoreSession:
         self._connection = connection
         self._name = name
 
-    async def make_role(self, password: str) -> None:
+    async def ensure_role(self, password: str) -> None:
         """The role with this password, whether it was there or not; only a verifier travels."""
         verb = "ALTER" if await self._role_exists() else "CREATE"
         with effect("role"):
-            await self._say(
+            await self._execute_formatted(
                 f"{verb} ROLE %I LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT 20 PASSWORD %L",
-                _scram(password),
+                make_scram_verifier(password),
             )
 
-    async def clone(self, template: Template) -> None:
+    async def clone_template(self, template: StoreTemplate) -> None:
         """The database as a copy of the template, everything in it owned by the store's role."""
         if not await self._database_exists():
             with effect("clone_database"):
                 pattern = "CREATE DATABASE %I TEMPLATE %I OWNER %I STRATEGY file_copy"
-                await self._say(pattern, template.database, self._name)
+                await self._execute_formatted(pattern, template.database, self._name)
         with effect("own_database"):
-            await self._say("REVOKE ALL ON DATABASE %I FROM PUBLIC")
-            async with self._server.inside(self._name) as inside:
+            await self._execute_formatted("REVOKE ALL ON DATABASE %I FROM PUBLIC")
+            async with self._server.connect_to(self._name) as inside:
                 statement = await inside.fetchval(
                     "SELECT format('REASSIGN OWNED BY %I TO %I', $1::text, $2::text)",
                     template.role,
@@ -113,14 +116,14 @@ class StoreSession:
                 )
                 await inside.execute(statement)
 
-    async def drop(self) -> None:
+    async def drop_database_and_role(self) -> None:
         """Neither database nor role afterwards, whatever was there."""
         with effect("drop_database"):
-            await self._say("DROP DATABASE IF EXISTS %I WITH (FORCE)")
+            await self._execute_formatted("DROP DATABASE IF EXISTS %I WITH (FORCE)")
         with effect("drop_role"):
-            await self._say("DROP ROLE IF EXISTS %I")
+            await self._execute_formatted("DROP ROLE IF EXISTS %I")
 
-    async def leftovers(self) -> list[str]:
+    async def list_leftovers(self) -> list[str]:
         """What there still is, in words."""
         found = []
         if await self._database_exists():
@@ -141,7 +144,7 @@ class StoreSession:
             await self._connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", self._name)
         )
 
-    async def _say(self, pattern: str, *words: str) -> None:
+    async def _execute_formatted(self, pattern: str, *words: str) -> None:
         """A statement whose names cannot be parameters: quoted by the server; the store's name comes first."""
         places = ", ".join(f"${n}::text" for n in range(2, len(words) + 3))
         statement = await self._connection.fetchval(
@@ -150,13 +153,13 @@ class StoreSession:
         await self._connection.execute(statement)
 
 
-def _scram(password: str) -> str:
+def make_scram_verifier(password: str) -> str:
     """PostgreSQL's SCRAM-SHA-256 verifier (RFC 5803), so that no statement or log carries the password."""
     salt = os.urandom(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
     salt64, stored64, server64 = (
         base64.b64encode(part).decode() for part in (salt, stored, server)
     )
-    return f"SCRAM-SHA-256${_ITERATIONS}:{salt64}${stored64}:{server64}"
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{salt64}${stored64}:{server64}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from storefleet.core.models import Operation, Store, format_timestamp
 from storefleet.database.version_history import VersionHistoryEntry
-from storefleet.engines.catalogue import Engine, Version
+from storefleet.engines.catalogue import Engine, EngineVersion
 
 
 def make_versions_view(
@@ -59,12 +59,12 @@ def make_history_view(
     }
 
 
-def _make_version_view(versions: Iterable[Version], version: str) -> dict[str, Any]:
+def _make_version_view(versions: Iterable[EngineVersion], version: str) -> dict[str, Any]:
     notes = next((known.notes for known in versions if known.version == version), "")
     return {"version": version, "notes": notes}
 
 
-def _get_sort_key(version: Version) -> list[int]:
+def _get_sort_key(version: EngineVersion) -> list[int]:
     return _parse_version_numbers(version.version)
 
 

@@ -45,7 +45,7 @@ class KubernetesClient:
         self._connection = ApiConnection(kubeconfig=kubeconfig)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["KubernetesClient"]:
+    async def open_resources(self) -> AsyncIterator["KubernetesClient"]:
         """Close the connections at exit; they open on demand, so no cluster is needed at start."""
         try:
             yield self

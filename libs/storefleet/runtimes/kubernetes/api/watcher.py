@@ -78,7 +78,7 @@ class StoreWatcher:
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["StoreWatcher"]:
+    async def open_resources(self) -> AsyncIterator["StoreWatcher"]:
         """Stop all watches at exit."""
         try:
             yield self

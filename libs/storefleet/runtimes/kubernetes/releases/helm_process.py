@@ -60,7 +60,7 @@ class HelmClient:
         self._home_directory: tempfile.TemporaryDirectory[str] | None = None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["HelmClient"]:
+    async def open_resources(self) -> AsyncIterator["HelmClient"]:
         """Remove the home directories at exit."""
         try:
             yield self

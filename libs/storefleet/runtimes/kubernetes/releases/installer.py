@@ -10,7 +10,7 @@ import time
 from storefleet.core.errors import PermanentError, RuntimeUnavailable, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine, Engines
+from storefleet.engines.catalogue import Engine, EngineCatalogue
 from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
@@ -47,7 +47,7 @@ class ReleaseInstaller:
         client: KubernetesClient,
         helm: HelmClient,
         watcher: StoreWatcher,
-        engines: Engines,
+        engines: EngineCatalogue,
         settings: Settings,
     ) -> None:
         self._client = client
@@ -73,7 +73,7 @@ class ReleaseInstaller:
             Wait: Stuck resources of the last attempt are still terminating.
         """
         engine, location = self.get_engine(context.store), self._locate(context.store)
-        chart = engine.chart_of(context.store.engine_version)
+        chart = engine.get_chart_path(context.store.engine_version)
         values = manifests.make_chart_values(
             context.store, engine, location, self._settings, database_image=database_image
         )
@@ -102,7 +102,11 @@ class ReleaseInstaller:
             PermanentError: The engine, or the store's version of it, does not run on Kubernetes.
         """
         engine = self._engines.find(store.engine)
-        if engine is None or engine.kubernetes is None or not engine.image(store.engine_version):
+        if (
+            engine is None
+            or engine.kubernetes is None
+            or not engine.get_image(store.engine_version)
+        ):
             raise PermanentError(
                 "engine_unavailable",
                 f"The engine {store.engine} {store.engine_version} does not run on the kubernetes"
