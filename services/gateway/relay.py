@@ -1,7 +1,11 @@
-"""The relay: publishes outbox rows in order, numbers the events, marks what the bus has acknowledged."""
+"""The relay: publish outbox rows to NATS in order, in batches, under a lease.
+
+PostgreSQL numbers the events when a batch is taken. NATS's acknowledgements are confirmed in the
+outbox with the next take, so each round trip to the database does both. A row is published at least
+once; the stream drops a repetition by its message id.
+"""
 
 import asyncio
-import base64
 import json
 import os
 import secrets
@@ -12,35 +16,44 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
+from services.gateway.outbox_messages import (
+    find_last_contiguous_seq,
+    make_message,
+    make_publishable_messages,
+    record_dropped_row,
+)
 from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable, MessagingUnavailable
-from storefleet.core.messages import RELAY_WAKE_SUBJECT, encode_cloud_event
+from storefleet.core.messages import RELAY_WAKE_SUBJECT
 from storefleet.core.models import utc_now
 from storefleet.database.outbox import OUTBOX_CHANNEL, PendingMessage, PublishedRows
 from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
-from storefleet.messaging import MessageBus, OutgoingMessage
+from storefleet.messaging import MessageBus
 from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)
 
 _LEASE_DURATION = timedelta(seconds=5)
 _IDLE_POLL_S = 1.0
-_CONFIRM_DELAY_S = 0.05  # what was published is noted with the next take, or this long after
+#: Published rows are confirmed with the next take, or after this time if there is nothing to take.
+_CONFIRM_DELAY_S = 0.05
+_RETRY_DELAY_S = 0.2
 _BATCH_SIZE = 200
-_MAX_BATCHES_IN_FLIGHT = 4  # batches on their way at once
-_MIN_TAKE_INTERVAL_S = 0.003  # between two takes: under load each then takes several commits' rows, at half the cost of a row
+_MAX_BATCHES_IN_FLIGHT = 4
+#: Under load, a take then finds the rows of several commits, at half the cost per row.
+_MIN_TAKE_INTERVAL_S = 0.003
 
 
 class BatchInFlight(NamedTuple):
-    """A batch on its way to the bus; its task tells what of it has arrived, and whether that is all."""
+    """A batch that is being published; its task returns what was published, and if that is all."""
 
     rows: Sequence[PendingMessage]
     task: asyncio.Task[tuple[PublishedRows, bool]]
 
 
 class Relay:
-    """One of these works at a time, in whichever gateway holds the lease."""
+    """Publishes the outbox while it holds the lease; the other gateways' relays stand by."""
 
     def __init__(self, *, database: Database, bus: MessageBus) -> None:
         self._database = database
@@ -48,16 +61,16 @@ class Relay:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._wake = asyncio.Event()
         self._batches_in_flight: deque[BatchInFlight] = deque()
-        self._unconfirmed = PublishedRows()  # acknowledged, and noted together with the next take
-        self._last_sent_seq = 0  # the last event on its way
-        self._early_sends: dict[
-            str, asyncio.Task[bool]
-        ] = {}  # commands that left before their row was taken, by id
+        # Acknowledged by NATS; confirmed in the outbox with the next take.
+        self._unconfirmed = PublishedRows()
+        self._last_sent_seq = 0
+        # Commands that were sent before the relay took their rows, by message id.
+        self._early_sends: dict[str, asyncio.Task[bool]] = {}
         self._is_lease_holder = False
         self._is_blocked = False
 
     async def run(self) -> None:
-        """Relay until cancelled; then let another one go on at once."""
+        """Relay until cancelled, then release the lease so that a standby takes over at once."""
         listener = asyncio.create_task(
             self._database.listen(OUTBOX_CHANNEL, lambda _payload: self._wake.set())
         )
@@ -65,65 +78,65 @@ class Relay:
         try:
             while True:
                 self._wake.clear()
-                began = time.monotonic()
+                started_at = time.monotonic()
                 if not await self._relay_batch():
                     await self._wait_for_work()
-                await asyncio.sleep(max(0.0, began + _MIN_TAKE_INTERVAL_S - time.monotonic()))
+                await asyncio.sleep(max(0.0, started_at + _MIN_TAKE_INTERVAL_S - time.monotonic()))
         finally:
             self._database.set_local_wake(OUTBOX_CHANNEL, None)
             await async_tasks.cancel_and_wait([listener, *self._early_sends.values()])
             await self._release_lease()
 
     def dispatch_command(self, command: OutboxRow) -> None:
-        """Send a committed command at once; its row, which is taken later, is what makes sure of it."""
-        if (
-            len(self._early_sends) >= _BATCH_SIZE
-        ):  # a row that is sent twice is dropped by its stream
+        """Send a committed command at once, ahead of its row, to save the latency of a take.
+
+        Delivery does not depend on it: the row is taken later and published again if this fails.
+        The stream drops a message that was sent twice.
+        """
+        if len(self._early_sends) >= _BATCH_SIZE:
             self._early_sends = {
-                id_: task for id_, task in self._early_sends.items() if not task.done()
+                message_id: task
+                for message_id, task in self._early_sends.items()
+                if not task.done()
             }
-        if (
-            self._is_lease_holder
-            and self._bus.is_connected
-            and len(self._early_sends) < _BATCH_SIZE
-        ):
+        has_capacity = len(self._early_sends) < _BATCH_SIZE
+        if self._is_lease_holder and self._bus.is_connected and has_capacity:
             self._early_sends[command.id] = asyncio.create_task(self._send_early(command))
 
     async def _send_early(self, command: OutboxRow) -> bool:
-        """Whether the bus has it."""
+        """Publish a command ahead of its row; return whether NATS has acknowledged it."""
         try:
             row = PendingMessage(None, *command[:-1], utc_now(), json.dumps(command.data), None)
-            (outcome,) = await self._bus.publish_all([make_message(row)])
+            (error,) = await self._bus.publish_all([make_message(row)])
         except MessagingUnavailable:
             return False
-        except Exception:  # its row is looked at by itself, and says what is wrong
-            log.exception("command_not_sent_ahead", message_id=command.id)
+        except Exception:  # the relay handles the row itself later, and drops it if it must
+            log.exception("early_send_failed", message_id=command.id)
             return False
-        if outcome is None:
+        if error is None:
             metrics.MESSAGES_PUBLISHED.labels(row.kind).inc()
-        return outcome is None
+        return error is None
 
     def _handle_local_wake(self) -> bool:
         self._wake.set()
         return True
 
     async def _wait_for_work(self) -> None:
-        idle = (
+        is_idle = (
             not self._batches_in_flight
             and not self._early_sends
             and self._unconfirmed == PublishedRows()
         )
+        timeout_s = _IDLE_POLL_S if is_idle else _CONFIRM_DELAY_S
         try:
-            async with asyncio.timeout(
-                _IDLE_POLL_S if idle else _CONFIRM_DELAY_S
-            ):  # wait_for swallows cancels
+            async with asyncio.timeout(timeout_s):  # asyncio.wait_for can swallow a cancellation
                 await self._wake.wait()
         except TimeoutError:
-            if idle:
+            if is_idle:
                 await self._measure_lag()
 
     async def _relay_batch(self) -> bool:
-        """Whether there may be more."""
+        """Confirm, take and send one batch; return whether the outbox may contain more."""
         try:
             self._bus.check_connection()
             await self._collect_published()
@@ -140,15 +153,15 @@ class Relay:
             self._send_batch(rows or ())
         except (MessagingUnavailable, DatabaseUnavailable) as error:
             if not self._is_blocked:
-                log.warning("relay_waits", error=str(error), cause=repr(error.__cause__))
+                log.warning("relay_blocked", error=str(error), cause=repr(error.__cause__))
             self._is_blocked = True
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_RETRY_DELAY_S)
             return False
         self._is_blocked = False
         return rows is not None and len(rows) >= _BATCH_SIZE
 
     def _set_lease_holder(self, is_lease_holder: bool) -> None:
-        """Whoever holds the lease is woken by a call; whoever does not has sent nothing that counts."""
+        """Only the lease holder is woken in process; a standby has no unacknowledged batches."""
         self._is_lease_holder = is_lease_holder
         self._database.set_local_wake(
             OUTBOX_CHANNEL, self._handle_local_wake if is_lease_holder else None
@@ -158,12 +171,12 @@ class Relay:
             self._early_sends.clear()
 
     def _send_batch(self, rows: Sequence[PendingMessage]) -> None:
-        """Send a batch off; the next one may be taken meanwhile."""
-        flying = {row.number for flight in self._batches_in_flight for row in flight.rows}
+        """Start to publish a batch; the next one can be taken meanwhile."""
+        numbers_in_flight = {row.number for batch in self._batches_in_flight for row in batch.rows}
         rows = [
             row
             for row in rows
-            if row.seq or not (row.number in flying or self._was_sent_early(row))
+            if row.seq or not (row.number in numbers_in_flight or self._was_sent_early(row))
         ]
         if rows:
             self._last_sent_seq = max(self._last_sent_seq, *(row.seq or 0 for row in rows))
@@ -172,14 +185,18 @@ class Relay:
             )
 
     def _was_sent_early(self, row: PendingMessage) -> bool:
-        """A command that left by itself is noted when the bus has it, and sent with its row when the bus has not."""
-        sending = self._early_sends.get(row.id)
-        if sending is None or row.number is None:
+        """Return whether the row's early send is pending or acknowledged.
+
+        An acknowledged one is confirmed with the next take. A failed one returns False, so that the
+        row is published with its batch.
+        """
+        task = self._early_sends.get(row.id)
+        if task is None or row.number is None:
             return False
-        if not sending.done():
+        if not task.done():
             return True
         del self._early_sends[row.id]
-        if sending.cancelled() or not sending.result():
+        if task.cancelled() or not task.result():
             return False
         self._unconfirmed = PublishedRows(
             (*self._unconfirmed.row_numbers, row.number), self._unconfirmed.last_seq
@@ -187,50 +204,54 @@ class Relay:
         return True
 
     async def _collect_published(self) -> None:
-        """Collect what has arrived; after a batch that did not arrive whole, everything behind it is sent again."""
-        whole = True
+        """Collect the results of published batches, in order.
+
+        Waits for the oldest batch if too many are in flight. After an incomplete batch, the results
+        of all batches behind it are awaited and their events are sent again: events reach the
+        stream in the order of their numbers.
+        """
+        is_complete = True
         while self._batches_in_flight and (
             self._batches_in_flight[0].task.done()
             or len(self._batches_in_flight) >= _MAX_BATCHES_IN_FLIGHT
-            or not whole
+            or not is_complete
         ):
-            flight = self._batches_in_flight[0]
-            arrived, complete = await flight.task
+            published, is_batch_complete = await self._batches_in_flight[0].task
             self._batches_in_flight.popleft()
-            noted = self._unconfirmed
-            until = arrived.last_seq if whole else 0
+            last_seq = published.last_seq if is_complete else 0
             self._unconfirmed = PublishedRows(
-                (*noted.row_numbers, *arrived.row_numbers), max(noted.last_seq, until)
+                (*self._unconfirmed.row_numbers, *published.row_numbers),
+                max(self._unconfirmed.last_seq, last_seq),
             )
-            whole = whole and complete
-        if not whole:
+            is_complete = is_complete and is_batch_complete
+        if not is_complete:
             self._last_sent_seq = 0
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_RETRY_DELAY_S)
 
     async def _publish_rows(self, rows: Sequence[PendingMessage]) -> tuple[PublishedRows, bool]:
-        """Publish the rows together, in order; what of it the bus has, and whether that is all.
+        """Publish rows in order; return what is settled, and whether that is all of them.
 
-        What never can be published counts as done, since it would block all.
+        A row that can never be published counts as settled: it would block all others.
         """
-        ready = {row.id: made for row in rows if (made := _try_make_message(row)) is not None}
+        messages = make_publishable_messages(rows)
         try:
-            outcomes = await self._bus.publish_all(list(ready.values())) if ready else []
+            outcomes = await self._bus.publish_all(list(messages.values())) if messages else []
         except MessagingUnavailable:
             return PublishedRows(), False
-        sent = dict(zip(ready, outcomes, strict=True))
-        settled = [row for row in rows if not isinstance(sent.get(row.id), MessagingUnavailable)]
+        errors = dict(zip(messages, outcomes, strict=True))
+        settled = [row for row in rows if not isinstance(errors.get(row.id), MessagingUnavailable)]
         for row in settled:
-            if row.id not in sent:
-                continue  # it was dropped before
-            if (outcome := sent[row.id]) is None:
+            if row.id not in errors:
+                continue  # make_publishable_messages has recorded it
+            if (error := errors[row.id]) is None:
                 metrics.MESSAGES_PUBLISHED.labels(row.kind).inc()
             else:
-                _record_dropped_row(row, outcome)
-        whole = len(settled) == len(rows)
-        if not whole:
-            log.warning("relay_incomplete", settled=len(settled), of=len(rows))
+                record_dropped_row(row, error)
+        is_complete = len(settled) == len(rows)
+        if not is_complete:
+            log.warning("outbox_publish_failed", settled=len(settled), total=len(rows))
         numbers = tuple(row.number for row in settled if row.number is not None)
-        return PublishedRows(numbers, find_last_contiguous_seq(rows, settled)), whole
+        return PublishedRows(numbers, find_last_contiguous_seq(rows, settled)), is_complete
 
     async def _measure_lag(self) -> None:
         try:
@@ -240,66 +261,10 @@ class Relay:
             return
 
     async def _release_lease(self) -> None:
-        """Note what has arrived, and give the lease back; what is still on its way is published again by the next."""
-        await async_tasks.cancel_and_wait(flight.task for flight in self._batches_in_flight)
+        """Confirm what is published and release the lease; the next holder publishes the rest."""
+        await async_tasks.cancel_and_wait(batch.task for batch in self._batches_in_flight)
         try:
             async with self._database.autocommit() as db:
                 await db.outbox.release_lease(owner=self._owner, published=self._unconfirmed)
         except DatabaseUnavailable:
             return
-
-
-def _try_make_message(row: PendingMessage) -> OutgoingMessage | None:
-    """The message, or None for a row that nothing can be made of: it must not hold up those behind it."""
-    try:
-        return make_message(row)
-    except Exception as error:  # noqa: BLE001  whatever it holds, the others go on
-        _record_dropped_row(row, error)
-        return None
-
-
-def _record_dropped_row(row: PendingMessage, error: Exception) -> None:
-    metrics.OUTBOX_ROWS_DROPPED.labels(row.kind).inc()
-    log.error(
-        "relay_row_dropped",
-        message_id=row.id,
-        type=row.type,
-        store_id=row.store_id,
-        operation_id=row.operation_id,
-        error=repr(error),
-    )
-
-
-def make_message(row: PendingMessage) -> OutgoingMessage:
-    if row.kind == "raw":  # a dead letter that somebody replays, byte for byte
-        return OutgoingMessage(
-            row.subject, base64.b64decode(json.loads(row.data)["base64"]), row.id
-        )
-    extensions = {
-        "seq": row.seq,
-        "tenantid": row.tenant_id,
-        "storeid": row.store_id,
-        "operationid": row.operation_id,
-    }
-    body = encode_cloud_event(
-        message_id=row.id,
-        message_type=row.type,
-        subject=row.store_id or row.id,
-        time=row.time,
-        data=row.data,
-        extensions={key: value for key, value in extensions.items() if value is not None},
-    )
-    return OutgoingMessage(row.subject, body, row.id)
-
-
-def find_last_contiguous_seq(
-    rows: Sequence[PendingMessage], settled: Sequence[PendingMessage]
-) -> int:
-    """The last event that is settled with all before it; 0 when there is none."""
-    done, last = {row.seq for row in settled}, 0
-    for row in rows:
-        if row.seq is not None:
-            if row.seq not in done:
-                break
-            last = row.seq
-    return last
