@@ -20,6 +20,8 @@ from tests.support.platform import ROOT
 from tests.support.shown import things
 from tests.support.shown.things import DOWN, DOWN_WITH_DATA, UP, operation, store
 
+#: A state of a later release, which the models of this one would reject.
+UNKNOWN_STATE = store("ready", id="sto_9").model_copy(update={"state": "hibernating"})
 DASHBOARD = ROOT / "services" / "gateway" / "dashboard"
 
 
@@ -153,7 +155,7 @@ def _quiet() -> dict[str, Shown]:
         "upgrade-open": page(ready, made, open_form="upgrade"),
         "upgrade-refused": page(ready, made, open_form="upgrade", version_error=refusal),
         "delete-refused": page(ready, made, errors=confirm, form={"confirm": "green"}),
-        "unknown-state": page(store("hibernating"), made),
+        "unknown-state": page(UNKNOWN_STATE, made),
     }
 
 
@@ -272,7 +274,6 @@ def _lists() -> dict[str, Shown]:
         "failed": operation("create", "failed", "namespace!", error=things.NO_ROOM),
         "deleting": operation("delete", "running", "stop+ release*"),
         "deleted": operation("delete", "succeeded", "stop+"),
-        "hibernating": None,
     }
     rows = [
         make_store_view(
@@ -282,6 +283,7 @@ def _lists() -> dict[str, Shown]:
         )
         for n, (state, last) in enumerate(each.items())
     ]
+    rows.append(make_store_view(UNKNOWN_STATE, None, things.versioned_engine()))
     none = {"has_more": False, "next": None, "q": None, "state": None, "starting_after": None}
     more = {**none, "has_more": True, "next": "sto_3", "starting_after": "sto_a"}
     return {
