@@ -11,7 +11,7 @@ from storefleet.database.pool import Database
 
 
 class StoreLookup:
-    """Finds stores of the principal's tenant by id or name; deleted ones until the retention ends."""
+    """Finds stores of the tenant by id or name; deleted ones until the retention ends."""
 
     def __init__(self, *, database: Database, retention: timedelta) -> None:
         self._database = database

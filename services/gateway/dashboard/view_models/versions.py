@@ -16,7 +16,7 @@ def make_versions_view(
     reversible_upgrade: Operation | None,
     unsupported_reason: str | None,
 ) -> dict[str, Any]:
-    """Make the view of the store's version, of other versions (newest first) and of the rollback."""
+    """Make the view of the current version, other versions (newest first) and the rollback."""
     versions = engine.versions if engine else ()
     current = _parse_version_numbers(store.engine_version)
     others = sorted(
