@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The platform on one server of your own: k3s, certificates, firewall, the platform with nightly backups of its database.
+# Set up the platform on one server: firewall, k3s, certificates, and the platform with nightly
+# backups of its database. Every part converges from the state that an earlier run left.
 set -euo pipefail
 # shellcheck source=scripts/setup/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup/common.sh"
@@ -10,180 +11,201 @@ usage() {
   cat <<TEXT
 Usage: scripts/setup-k3s.sh --domain DOMAIN --email ADDRESS TLS [options]
 
-Run as root on a server with systemd (Debian 12 or Ubuntu 24.04, 2 processors, 4 GiB and more). The dashboard comes to
-storefleet.DOMAIN, the stores to NAME.DOMAIN: one wildcard record and one wildcard certificate are enough.
+Run this as root on a server with systemd (Debian 12 or Ubuntu 24.04, at least 2 processors and
+4 GiB). The dashboard is at storefleet.DOMAIN, the stores are at NAME.DOMAIN; one wildcard DNS
+record and one wildcard certificate are sufficient.
 
 TLS, one of:
-  --tls-cert FILE --tls-key FILE   a certificate for *.DOMAIN that you have
-  --issuer FILE                    a ClusterIssuer of cert-manager with a DNS-01 solver (and its Secret) in YAML: cert-manager
-                                   $CERT_MANAGER_CHART_VERSION gets the wildcard certificate and renews it
-  --no-tls                         plain http, for a look
+  --tls-cert FILE --tls-key FILE   use an existing certificate for *.DOMAIN
+  --issuer FILE                    install cert-manager $CERT_MANAGER_CHART_VERSION, which gets and
+                                   renews the wildcard certificate; FILE (YAML) contains a
+                                   ClusterIssuer with a DNS-01 solver and its Secret
+  --no-tls                         use plain HTTP, for a trial
 
-  --email ADDRESS      of the first owner of the platform
-  --address IP         of this server, as people reach it (the one of its default route)
-  --image-prefix P     registry that the images come from, such as registry.example.com/; without it the archives of
-                       build/images (tools/build-images, or another machine's) are imported
-  --values FILE        more values for charts/platform, above these
-  --ssh-port PORT      that stays open (22)
-  --open-api           keep the port of the cluster's API (6443) open, too
-  --no-firewall        leave the firewall alone
-  --skip-dns           do not look whether DOMAIN leads here
-  --replace-k3s        put k3s $K3S_VERSION in the place of another version
-  --dry-run            only print what would be done
-  --help
+  --email ADDRESS      e-mail address of the platform's first owner
+  --address IP         public address of this server (that of its default route)
+  --image-prefix P     registry of the images, such as registry.example.com/; without it, the
+                       archives in build/images are imported (create them with tools/build-images)
+  --values FILE        additional values for charts/platform; they take precedence
+  --ssh-port PORT      port of SSH, which stays open (22)
+  --open-api           keep the port of the Kubernetes API (6443) open
+  --no-firewall        do not configure the firewall
+  --skip-dns           do not check that DOMAIN resolves to this server
+  --replace-k3s        replace another version of k3s with $K3S_VERSION
+  --dry-run            print what would be done
+  --help               print this help
 
-Again with the same options, it changes nothing; after it was stopped anywhere, it goes on. Backups: see
-scripts/platform-backup --help.
+A repeated run with the same options changes nothing; an interrupted one can be repeated. For
+backups see scripts/platform-backup --help.
 TEXT
 }
 
-DOMAIN='' EMAIL='' TLS_CERT='' TLS_KEY='' ISSUER='' TLS='' NO_TLS=no ADDRESS='' IMAGE_PREFIX='' VALUES=''
-SSH_PORT=22 OPEN_API=no FIREWALL=yes DNS=yes REPLACE=no
+DOMAIN='' EMAIL='' TLS_CERT='' TLS_KEY='' ISSUER='' TLS='' NO_TLS=no ADDRESS='' IMAGE_PREFIX=''
+VALUES='' SSH_PORT=22 OPEN_API=no FIREWALL=yes DNS=yes REPLACE=no
 
 K3S=${STOREFLEET_K3S_PATH:-/usr/local/bin/k3s}
 ETC=${STOREFLEET_ETC:-/etc}
 STATE=${STOREFLEET_CLUSTER_STATE:-/var/lib/storefleet}
+SECRET=storefleet-wildcard # in Traefik's namespace, as its certificate for every host
 export KUBECONFIG=$ETC/rancher/k3s/k3s.yaml
 
 read_options() {
   while [ $# -gt 0 ]; do
     case $1 in
-      --domain) need_value "$@"; DOMAIN=$2; shift ;;
-      --email) need_value "$@"; EMAIL=$2; shift ;;
-      --tls-cert) need_value "$@"; TLS_CERT=$2; shift ;;
-      --tls-key) need_value "$@"; TLS_KEY=$2; shift ;;
-      --issuer) need_value "$@"; ISSUER=$2; shift ;;
+      --domain) require_value "$@"; DOMAIN=$2; shift ;;
+      --email) require_value "$@"; EMAIL=$2; shift ;;
+      --tls-cert) require_value "$@"; TLS_CERT=$2; shift ;;
+      --tls-key) require_value "$@"; TLS_KEY=$2; shift ;;
+      --issuer) require_value "$@"; ISSUER=$2; shift ;;
       --no-tls) NO_TLS=yes ;;
-      --address) need_value "$@"; ADDRESS=$2; shift ;;
-      --image-prefix) need_value "$@"; IMAGE_PREFIX=$2; shift ;;
-      --values) need_value "$@"; VALUES=$2; shift ;;
-      --ssh-port) need_value "$@"; SSH_PORT=$2; shift ;;
+      --address) require_value "$@"; ADDRESS=$2; shift ;;
+      --image-prefix) require_value "$@"; IMAGE_PREFIX=$2; shift ;;
+      --values) require_value "$@"; VALUES=$2; shift ;;
+      --ssh-port) require_value "$@"; SSH_PORT=$2; shift ;;
       --open-api) OPEN_API=yes ;;
       --no-firewall) FIREWALL=no ;;
       --skip-dns) DNS=no ;;
       --replace-k3s) REPLACE=yes ;;
       --dry-run) DRY_RUN=yes ;;
       --help | -h) usage; exit 0 ;;
-      *) misuse "“$1” is not known." ;;
+      *) fail_usage "The argument “$1” is unknown." ;;
     esac
     shift
   done
-  [ -n "$DOMAIN" ] || misuse "--domain is missing."
+  [ -n "$DOMAIN" ] || fail_usage "--domain is missing."
   check_domain --domain "$DOMAIN"
-  [[ $EMAIL =~ ^[^@[:space:]\"\\]+@[^@[:space:]\"\\]+$ ]] || misuse "--email: “$EMAIL” is no e-mail address."
-  [[ $IMAGE_PREFIX =~ ^([a-z0-9][a-z0-9._:/-]*/)?$ ]] || misuse "--image-prefix: “$IMAGE_PREFIX” has to end with /."
+  [[ $EMAIL =~ ^[^@[:space:]\"\\]+@[^@[:space:]\"\\]+$ ]] ||
+    fail_usage "--email: “$EMAIL” is not a valid e-mail address."
+  [[ $IMAGE_PREFIX =~ ^([a-z0-9][a-z0-9._:/-]*/)?$ ]] ||
+    fail_usage "--image-prefix: “$IMAGE_PREFIX” must end with /."
   check_port --ssh-port "$SSH_PORT"
-  read_tls
+  read_tls_options
 }
 
-read_tls() {
-  local chosen=0
-  [ -n "$TLS_CERT$TLS_KEY" ] && { TLS=files; chosen=$((chosen + 1)); }
-  [ -n "$ISSUER" ] && { TLS=issuer; chosen=$((chosen + 1)); }
-  [ "$NO_TLS" = yes ] && { TLS=none; chosen=$((chosen + 1)); }
-  [ "$chosen" -eq 1 ] || misuse "One way to TLS is needed: --tls-cert and --tls-key, --issuer, or --no-tls."
+read_tls_options() {
+  local count=0
+  [ -n "$TLS_CERT$TLS_KEY" ] && { TLS=files; count=$((count + 1)); }
+  [ -n "$ISSUER" ] && { TLS=issuer; count=$((count + 1)); }
+  [ "$NO_TLS" = yes ] && { TLS=none; count=$((count + 1)); }
+  [ "$count" -eq 1 ] ||
+    fail_usage "One TLS option is required: --tls-cert with --tls-key, --issuer, or --no-tls."
   if [ "$TLS" = files ]; then
-    [ -n "$TLS_CERT" ] && [ -n "$TLS_KEY" ] || misuse "--tls-cert and --tls-key belong together."
-    readable --tls-cert "$TLS_CERT"
-    readable --tls-key "$TLS_KEY"
+    [ -n "$TLS_CERT" ] && [ -n "$TLS_KEY" ] ||
+      fail_usage "--tls-cert and --tls-key must be given together."
+    check_readable --tls-cert "$TLS_CERT"
+    check_readable --tls-key "$TLS_KEY"
   fi
-  [ "$TLS" = issuer ] && readable --issuer "$ISSUER"
-  [ -n "$VALUES" ] && readable --values "$VALUES"
+  [ "$TLS" = issuer ] && check_readable --issuer "$ISSUER"
+  [ -n "$VALUES" ] && check_readable --values "$VALUES"
   return 0
 }
 
-readable() { [ -r "$2" ] || misuse "$1: $2 cannot be read."; }
+check_readable() { [ -r "$2" ] || fail_usage "$1: $2 cannot be read."; }
 
 main() {
   read_options "$@"
-  architecture >/dev/null
-  own_programs
+  get_architecture >/dev/null
+  use_own_programs
   check_machine
   check_dns
-  firewall
-  k3s
-  need_helm
-  certificates
-  images
-  platform
+  set_up_firewall
+  install_k3s
+  ensure_helm
+  set_up_certificates
+  import_images
+  deploy_platform
 }
 
-# the machine ----------------------------------------------------------------------------------------------------------
-
 check_machine() {
-  step "This machine"
-  [ "${STOREFLEET_ASSUME_ROOT:-$(id -u)}" = 0 ] || fail "This has to run as root." "k3s and the firewall are the system's" \
-    "sudo $0 …"
-  have systemctl || fail "There is no systemd." "k3s runs as a service of it" "take a server with systemd"
-  if [ "$TLS" = files ] && have openssl; then
-    openssl x509 -in "$TLS_CERT" -noout -checkend 86400 >/dev/null 2>&1 || fail "The certificate $TLS_CERT cannot be used." \
-      "it cannot be read, or ends within a day" "take one that is valid for *.$DOMAIN"
+  print_step "This machine"
+  [ "${STOREFLEET_ASSUME_ROOT:-$(id -u)}" = 0 ] || fail "This script must run as root." \
+    "it configures k3s and the firewall of the system" "sudo $0 …"
+  has_program systemctl || fail "This machine does not use systemd." \
+    "k3s runs as a systemd service" "use a server with systemd"
+  if [ "$TLS" = files ] && has_program openssl; then
+    openssl x509 -in "$TLS_CERT" -noout -checkend 86400 >/dev/null 2>&1 ||
+      fail "The certificate $TLS_CERT cannot be used." \
+        "it cannot be read, or expires within a day" "use a valid certificate for *.$DOMAIN"
     openssl x509 -in "$TLS_CERT" -noout -checkhost "probe.$DOMAIN" | grep -q 'does match' ||
-      fail "The certificate $TLS_CERT is not for the stores." "it does not name *.$DOMAIN" "take one that does"
+      fail "The certificate $TLS_CERT is not valid for the stores." \
+        "it does not contain the name *.$DOMAIN" "use a certificate that does"
   fi
 }
 
-own_address() { ip -4 route get 192.0.2.1 2>/dev/null | grep -o 'src [0-9.]*' | cut -d ' ' -f 2; }
+find_own_address() {
+  ip -4 route get 192.0.2.1 2>/dev/null | grep -o 'src [0-9.]*' | cut -d ' ' -f 2
+}
 
 check_dns() {
   [ "$DNS" = yes ] || return 0
-  step "DNS"
-  local host found
-  [ -n "$ADDRESS" ] || ADDRESS=$(own_address || true)
-  [ -n "$ADDRESS" ] || { fail "The address of this server is not known." "it has no default route" "--address IP"; return 0; }
+  print_step "DNS"
+  local host found advice
+  [ -n "$ADDRESS" ] || ADDRESS=$(find_own_address || true)
+  [ -n "$ADDRESS" ] || {
+    fail "The address of this server is unknown." "the server has no default route" "--address IP"
+    return 0
+  }
   for host in "storefleet.$DOMAIN" "any-store.$DOMAIN"; do
     found=$(getent ahostsv4 "$host" | cut -d ' ' -f 1 | sort -u | tr '\n' ' ' || true)
     [[ " $found" == *" $ADDRESS "* ]] && continue
-    fail "$host does not lead here." "it resolves to ${found:-nothing}, and this server is $ADDRESS" \
-      "make a record “*.$DOMAIN. A $ADDRESS” with whoever keeps $DOMAIN, wait until it is known, and run this again; behind a forwarder give --address, or --skip-dns"
+    advice="create the record “*.$DOMAIN. A $ADDRESS” at your DNS provider, wait until it is"
+    advice+=" published, then run this command again; or use --address or --skip-dns"
+    fail "$host does not resolve to this server." \
+      "it resolves to ${found:-nothing}; this server has the address $ADDRESS" "$advice"
     return 0
   done
-  note "*.$DOMAIN leads to $ADDRESS"
+  print_note "*.$DOMAIN resolves to $ADDRESS"
 }
 
-firewall() {
+set_up_firewall() {
   [ "$FIREWALL" = yes ] || return 0
-  step "Firewall: $(open_ports | tr '\n' ' ')and nothing else"
-  # The port of the session this runs in is the one that would lock us out.
-  local session=${SSH_CONNECTION:-}
-  session=${session##* }
-  if [ -n "$session" ] && [ "$session" != "$SSH_PORT" ]; then
-    fail "The firewall would lock you out." "you are here by port $session, and only $SSH_PORT would stay open" \
-      "give --ssh-port $session"
+  print_step "Firewall: open ports $(list_open_ports | tr '\n' ' ')only"
+  # Closing the port of the current SSH session would lock the caller out.
+  local session_port=${SSH_CONNECTION:-}
+  session_port=${session_port##* }
+  if [ -n "$session_port" ] && [ "$session_port" != "$SSH_PORT" ]; then
+    fail "The firewall would lock you out." \
+      "this session uses port $session_port, but only $SSH_PORT would stay open" \
+      "use --ssh-port $session_port"
     return 0
   fi
-  if have ufw; then with_ufw; else with_nft; fi
+  if has_program ufw; then configure_ufw; else configure_nft; fi
 }
 
-open_ports() {
+list_open_ports() {
   printf '%s\n' "$SSH_PORT" 80 443
   [ "$OPEN_API" = yes ] && echo 6443
   return 0
 }
 
-with_ufw() {
+configure_ufw() {
   local port
-  for port in $(open_ports); do run ufw allow "$port/tcp"; done
+  for port in $(list_open_ports); do run ufw allow "$port/tcp"; done
   [ "$OPEN_API" = yes ] || run ufw delete allow 6443/tcp || true
-  # Pods and Services of k3s speak to the node and through it.
+  # Pods and Services of k3s communicate with the node and through it.
   run ufw allow from 10.42.0.0/16
   run ufw allow from 10.43.0.0/16
   run ufw default deny incoming
   run ufw --force enable
 }
 
-with_nft() {
-  have nft || { fail "There is neither ufw nor nft." "the firewall is made with one of them" \
-    "apt-get install nftables, or --no-firewall when something else keeps the ports closed"; return 0; }
-  nft_rules | write_file "$ETC/storefleet/firewall.nft" 0600
-  firewall_unit | write_file "$ETC/systemd/system/storefleet-firewall.service" 0644
+configure_nft() {
+  has_program nft || {
+    fail "Neither ufw nor nft is installed." "one of them is needed to configure the firewall" \
+      "apt-get install nftables, or --no-firewall if something else keeps the ports closed"
+    return 0
+  }
+  print_nft_rules | write_file "$ETC/storefleet/firewall.nft" 0600
+  print_firewall_unit | write_file "$ETC/systemd/system/storefleet-firewall.service" 0644
   run systemctl daemon-reload
   run systemctl enable storefleet-firewall.service
-  run systemctl restart storefleet-firewall.service || fail "The firewall cannot be switched on." \
-    "nft refuses its rules; journalctl -u storefleet-firewall has its words" "mend what they name, and run this again"
+  run systemctl restart storefleet-firewall.service ||
+    fail "The firewall cannot be enabled." \
+      "nft rejects the rules; see journalctl -u storefleet-firewall" \
+      "fix the cause, then run this command again"
 }
 
-nft_rules() {
+print_nft_rules() {
   cat <<TEXT
 table inet storefleet
 delete table inet storefleet
@@ -195,13 +217,13 @@ table inet storefleet {
     iifname { "cni0", "flannel.1" } accept
     meta l4proto { icmp, ipv6-icmp } accept
     udp dport { 68, 546 } accept
-    tcp dport { $(open_ports | paste -sd ',' - | sed 's/,/, /g') } accept
+    tcp dport { $(list_open_ports | paste -sd ',' - | sed 's/,/, /g') } accept
   }
 }
 TEXT
 }
 
-firewall_unit() {
+print_firewall_unit() {
   cat <<TEXT
 [Unit]
 Description=Open ports of this server, for Storefleet
@@ -218,33 +240,37 @@ WantedBy=multi-user.target
 TEXT
 }
 
-# k3s ------------------------------------------------------------------------------------------------------------------
-
-k3s() {
-  step "k3s $K3S_VERSION"
-  local installed suffix='' release replaced=no
+install_k3s() {
+  print_step "k3s $K3S_VERSION"
+  local installed suffix='' release raw replaced=no
   release=https://github.com/k3s-io/k3s/releases/download/${K3S_VERSION/+/%2B}
-  [ "$(architecture)" = arm64 ] && suffix=-arm64
-  if [ -x "$K3S" ] && ! has_sum "$K3S" "$(sum_of K3S)"; then
+  raw=https://raw.githubusercontent.com/k3s-io/k3s/${K3S_VERSION/+/%2B}
+  [ "$(get_architecture)" = arm64 ] && suffix=-arm64
+  if [ -x "$K3S" ] && ! has_checksum "$K3S" "$(get_checksum K3S)"; then
     installed=$("$K3S" --version 2>/dev/null | head -n 1 | cut -d ' ' -f 3)
-    [ "$REPLACE" = yes ] || { fail "There is another k3s here: ${installed:-one that does not start}." \
-      "this script is for $K3S_VERSION" "run it again with --replace-k3s, which keeps what runs in the cluster"; return 0; }
+    [ "$REPLACE" = yes ] || {
+      fail "Another version of k3s is installed: ${installed:-one that does not start}." \
+        "this script requires $K3S_VERSION" \
+        "run it again with --replace-k3s; the workloads of the cluster are kept"
+      return 0
+    }
     replaced=yes
   fi
-  k3s_configuration | write_file "$ETC/rancher/k3s/config.yaml" 0600
-  fetch "$release/k3s$suffix" "$(sum_of K3S)" "$K3S"
+  print_k3s_configuration | write_file "$ETC/rancher/k3s/config.yaml" 0600
+  download "$release/k3s$suffix" "$(get_checksum K3S)" "$K3S"
   run chmod 0755 "$K3S"
-  fetch "https://raw.githubusercontent.com/k3s-io/k3s/${K3S_VERSION/+/%2B}/install.sh" "$K3S_INSTALLER_SHA256" \
-    "$STATE/downloads/k3s-install.sh"
-  # The installer's part is the service; the program is there and checked.
-  run env INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_BIN_DIR="$(dirname "$K3S")" sh "$STATE/downloads/k3s-install.sh" server ||
-    fail "k3s does not start." "the installer's own words are above" "journalctl -u k3s; mend what it names, and run this again"
+  download "$raw/install.sh" "$K3S_INSTALLER_SHA256" "$STATE/downloads/k3s-install.sh"
+  # The installer only creates the service: the program was downloaded and verified above.
+  run env INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_BIN_DIR="$(dirname "$K3S")" \
+    sh "$STATE/downloads/k3s-install.sh" server ||
+    fail "k3s does not start." "see the installer's message above" \
+      "run journalctl -u k3s; fix the cause, then run this command again"
   [ "$replaced" = no ] || run systemctl restart k3s
-  need_kubectl
-  await_node
+  ensure_kubectl
+  wait_for_node
 }
 
-k3s_configuration() {
+print_k3s_configuration() {
   cat <<TEXT
 write-kubeconfig-mode: "0600"
 secrets-encryption: true
@@ -253,45 +279,57 @@ tls-san:
 TEXT
 }
 
-await_node() {
+wait_for_node() {
   local tries=0
-  dry && { note "would wait until the node is ready"; return 0; }
+  is_dry_run && { print_note "would wait until the node is ready"; return 0; }
   until kubectl get nodes --output name 2>/dev/null | grep -q .; do
     tries=$((tries + 1))
-    [ "$tries" -lt 60 ] || fail "k3s has no node after two minutes." "its API does not answer" "journalctl -u k3s"
+    [ "$tries" -lt 60 ] ||
+      fail "k3s has no node after two minutes." "its API does not answer" "journalctl -u k3s"
     sleep "${STOREFLEET_PAUSE:-2}"
   done
-  run kubectl wait --for=condition=Ready nodes --all --timeout=240s || fail "The node does not become ready." \
-    "kubectl's own words are above" "journalctl -u k3s; kubectl describe nodes"
+  run kubectl wait --for=condition=Ready nodes --all --timeout=240s ||
+    fail "The node does not become ready." "see kubectl's message above" \
+      "journalctl -u k3s; kubectl describe nodes"
 }
 
-# certificates ---------------------------------------------------------------------------------------------------------
-
-SECRET=storefleet-wildcard # in the namespace of Traefik, as its certificate for every host
-
-certificates() {
-  step "Traefik and certificates"
+set_up_certificates() {
+  print_step "Traefik and certificates"
   case $TLS in
     files)
-      run kubectl create secret tls "$SECRET" --namespace kube-system --cert "$TLS_CERT" --key "$TLS_KEY" \
-        --dry-run=client --output yaml | apply
+      run kubectl create secret tls "$SECRET" --namespace kube-system --cert "$TLS_CERT" \
+        --key "$TLS_KEY" --dry-run=client --output yaml | apply_manifest
       ;;
-    issuer)
-      release cert-manager cert-manager "$CERT_MANAGER_CHART" --version "$CERT_MANAGER_CHART_VERSION" --set crds.enabled=true
-      run kubectl apply --server-side --filename "$ISSUER" || fail "$ISSUER cannot be applied." \
-        "kubectl's own words are above" "correct it: a ClusterIssuer storefleet with a DNS-01 solver, and the Secret it names in the namespace cert-manager"
-      certificate | apply
-      dry || kubectl wait --for=condition=Ready certificate/$SECRET --namespace kube-system --timeout=600s ||
-        fail "The certificate for *.$DOMAIN has not come." "kubectl -n kube-system describe certificate $SECRET names the cause" \
-          "mend the ClusterIssuer (token and zone of the DNS provider), and run this again"
-      ;;
+    issuer) set_up_issuer ;;
   esac
-  traefik_configuration | apply
+  print_traefik_configuration | apply_manifest
 }
 
-apply() { if dry; then cat >/dev/null; note "would apply it"; else kubectl apply --server-side --force-conflicts --filename -; fi; }
+set_up_issuer() {
+  install_release cert-manager cert-manager "$CERT_MANAGER_CHART" \
+    --version "$CERT_MANAGER_CHART_VERSION" --set crds.enabled=true
+  local advice="correct it: it must contain a ClusterIssuer storefleet with a DNS-01 solver,"
+  advice+=" and the Secret that it names in the namespace cert-manager"
+  run kubectl apply --server-side --filename "$ISSUER" ||
+    fail "$ISSUER cannot be applied." "see kubectl's message above" "$advice"
+  print_certificate | apply_manifest
+  is_dry_run || kubectl wait --for=condition=Ready "certificate/$SECRET" --namespace kube-system \
+    --timeout=600s ||
+    fail "The certificate for *.$DOMAIN was not issued." \
+      "run kubectl -n kube-system describe certificate $SECRET to see the cause" \
+      "correct the ClusterIssuer (token and zone of the DNS provider), then run this command again"
+}
 
-certificate() {
+apply_manifest() {
+  if is_dry_run; then
+    cat >/dev/null
+    print_note "would apply it"
+  else
+    kubectl apply --server-side --force-conflicts --filename -
+  fi
+}
+
+print_certificate() {
   cat <<TEXT
 apiVersion: cert-manager.io/v1
 kind: Certificate
@@ -305,7 +343,7 @@ spec:
 TEXT
 }
 
-traefik_configuration() {
+print_traefik_configuration() {
   cat <<TEXT
 apiVersion: helm.cattle.io/v1
 kind: HelmChartConfig
@@ -332,50 +370,62 @@ TEXT
 TEXT
 }
 
-# images and platform --------------------------------------------------------------------------------------------------
-
-images() {
+import_images() {
   [ -z "$IMAGE_PREFIX" ] || return 0
-  step "Images of $ROOT/build/images"
+  print_step "Images of $ROOT/build/images"
   local archive found=no
   for archive in "$ROOT"/build/images/*.oci.tar; do
     [ -f "$archive" ] || continue
     found=yes
-    run "$K3S" ctr --namespace k8s.io images import "$archive" || fail "$archive cannot be imported." \
-      "containerd's own words are above" "build it anew (tools/build-images), and look at the disk's space"
+    run "$K3S" ctr --namespace k8s.io images import "$archive" ||
+      fail "$archive cannot be imported." "see containerd's message above" \
+        "build it again (tools/build-images) and check the disk space"
   done
-  [ "$found" = yes ] || fail "There are no images." "no --image-prefix is given, and build/images has no archive" \
-    "push them to a registry and give --image-prefix, or make them here: tools/build-images --output build/images"
+  [ "$found" = yes ] || fail "There are no images." \
+    "--image-prefix was not given, and build/images contains no archive" \
+    "use --image-prefix with a registry, or run tools/build-images --output build/images"
 }
 
-platform() {
-  step "Platform"
-  platform_values | write_file "$STATE/values.yaml" 0600
+deploy_platform() {
+  print_step "Platform"
+  print_platform_values | write_file "$STATE/values.yaml" 0600
   local values=(--values "$ROOT/charts/platform/values-prod.yaml" --values "$STATE/values.yaml")
   [ -n "$VALUES" ] && values+=(--values "$VALUES")
-  printf '%s\n' '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "storefleet", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}' | apply
-  release storefleet storefleet "$ROOT/charts/platform" "${values[@]}"
-  note "The dashboard: $(scheme)://storefleet.$DOMAIN/  ($EMAIL; the password:"
-  note "kubectl -n storefleet get secret storefleet-admin -o go-template='{{.data.password|base64decode}}')"
+  print_namespace | apply_manifest
+  install_release storefleet storefleet "$ROOT/charts/platform" "${values[@]}"
+  print_note "Dashboard: $(get_scheme)://storefleet.$DOMAIN/"
+  print_note "Sign in as $EMAIL with the password of:"
+  print_note "kubectl -n storefleet get secret storefleet-admin -o" \
+    "go-template='{{.data.password|base64decode}}'"
 }
 
-scheme() { if [ "$TLS" = none ]; then echo http; else echo https; fi; }
+print_namespace() {
+  cat <<TEXT
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: storefleet
+  labels: {pod-security.kubernetes.io/enforce: restricted}
+TEXT
+}
 
-# values-prod is for servers of PostgreSQL and NATS elsewhere; here they are in the cluster, one of each.
-platform_values() {
-  local secure=true
-  [ "$TLS" = none ] && secure=false
+get_scheme() { if [ "$TLS" = none ]; then echo http; else echo https; fi; }
+
+# values-prod.yaml expects external PostgreSQL and NATS; here the cluster runs one of each.
+print_platform_values() {
+  local tls_enabled=true
+  [ "$TLS" = none ] && tls_enabled=false
   cat <<TEXT
 admin: {email: "$EMAIL"}
-stores: {domain: "$DOMAIN", scheme: $(scheme), imagePrefix: "$IMAGE_PREFIX"}
+stores: {domain: "$DOMAIN", scheme: $(get_scheme), imagePrefix: "$IMAGE_PREFIX"}
 image: {repository: "${IMAGE_PREFIX}storefleet/platform"}
 exposure:
   type: ingress
   className: traefik
   namespace: kube-system
-  address: $(scheme)://traefik.kube-system.svc
+  address: $(get_scheme)://traefik.kube-system.svc
   host: storefleet.$DOMAIN
-  tls: {enabled: $secure, secretName: ""}
+  tls: {enabled: $tls_enabled, secretName: ""}
 networkPolicy:
   callers:
     - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}

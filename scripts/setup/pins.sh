@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034
-# What the set-up scripts fetch: versions and SHA-256 sums, from the projects' own release notes and checksum files.
+# Versions and SHA-256 sums of what the set-up scripts download, from the projects' release notes
+# and checksum files.
 
-# The node image belongs to this release of kind.
+# The node image must belong to this release of kind.
 KIND_VERSION=v0.33.0
 KIND_SHA256_AMD64=aee6151561422756b764a4ae28e7f44cda5af5a9eead3cc9985112b1de8d8e0d
 KIND_SHA256_ARM64=20022bee6cfcd5086cb7234d218e3454e6090022f2a8f55d1fa7fcf42c3867a2
@@ -20,7 +21,7 @@ K3S_SHA256_AMD64=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3
 K3S_SHA256_ARM64=c920706346d5ad4e5cd3c7bf1bb09ce71ebe07fec829e513e40f1caf98aed8bb
 K3S_INSTALLER_SHA256=46177d4c99440b4c0311b67233823a8e8a2fc09693f6c89af1a7161e152fbfad
 
-# Charts are pinned by version; each names its images by tag.
+# Charts are pinned by version; they name their images by tag.
 TRAEFIK_CHART=oci://ghcr.io/traefik/helm/traefik
 TRAEFIK_CHART_VERSION=41.6.1
 CERT_MANAGER_CHART=oci://quay.io/jetstack/charts/cert-manager

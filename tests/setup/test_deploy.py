@@ -41,7 +41,7 @@ def test_reached_by_traefik(
     deploy.KIND.write_text(
         json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": port})
     )
-    values: dict[str, Any] = deploy._values_of_kind()
+    values: dict[str, Any] = deploy.make_kind_values()
     objects = rendered(files=("values-local.yaml",), values=values)
     ingress = next(each for each in objects if each["kind"] == "Ingress")
     assert ingress["spec"]["ingressClassName"] == "traefik"
@@ -67,4 +67,4 @@ def test_without_images_it_says_so(deploy: ModuleType) -> None:
     )
     (deploy.ROOT / "build" / "images" / "docker.json").unlink()
     with pytest.raises(deploy.DeployError, match="make build"):
-        deploy._values_of_kind()
+        deploy.make_kind_values()

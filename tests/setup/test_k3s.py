@@ -187,9 +187,9 @@ def test_it_is_for_root(machine: Machine) -> None:
     [
         ((), "--domain"),
         (("--domain", "shops.example.com"), "--email"),
-        (PLAIN[:4], "One way to TLS"),
-        ((*PLAIN, "--issuer", "issuer.yaml"), "One way to TLS"),
-        ((*PLAIN[:4], "--tls-cert", "cert.pem"), "belong together"),
+        (PLAIN[:4], "One TLS option"),
+        ((*PLAIN, "--issuer", "issuer.yaml"), "One TLS option"),
+        ((*PLAIN[:4], "--tls-cert", "cert.pem"), "given together"),
         ((*PLAIN[:4], "--issuer", "nowhere.yaml"), "nowhere.yaml"),
         ((*PLAIN[:2], "--email", 'a"b@example.com', "--no-tls"), "--email"),
         ((*PLAIN, "--image-prefix", "registry"), "--image-prefix"),

@@ -153,7 +153,7 @@ def test_a_dry_run_shows_what_is_in_the_way_and_goes_on(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "curl")
     done = machine.run(KIND, "--dry-run")
     assert done.returncode == 0
-    assert "Docker is not there" in done.stderr
+    assert "Docker is not installed" in done.stderr
     assert "kind create cluster" in done.stdout
 
 
@@ -198,7 +198,7 @@ def test_what_failed_is_told_with_cause_and_way_out(
     machine.trouble(4, "fail")
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
-    assert "kind could not make the cluster" in done.stderr
+    assert "kind cannot create the cluster" in done.stderr
     assert "Why:" in done.stderr
     assert "Next:" in done.stderr
 
@@ -206,7 +206,7 @@ def test_what_failed_is_told_with_cause_and_way_out(
 def test_without_docker_the_other_way_is_named(tmp_path: Path) -> None:
     done = Machine(tmp_path, "curl").run(KIND)
     assert done.returncode == 1
-    assert "Docker is not there" in done.stderr
+    assert "Docker is not installed" in done.stderr
     assert "CLUSTER=bare" in done.stderr
 
 
@@ -240,7 +240,7 @@ def test_a_download_that_is_not_the_pinned_one_is_not_kept(
     machine.write(forged=url)
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
-    assert "not what it should be" in done.stderr
+    assert "does not match its checksum" in done.stderr
     assert machine.files() == {}
 
 
@@ -251,7 +251,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
         port = holder.getsockname()[1]
         done = machine.run(KIND, "--http-port", str(port), "--https-port", str(free_port()))
     assert done.returncode == 1
-    assert f"Port {port} is taken" in done.stderr
+    assert f"Port {port} is in use" in done.stderr
     assert "--http-port" in done.stderr
     assert machine.read()["clusters"] == {}
 
@@ -262,7 +262,7 @@ def test_a_cluster_that_somebody_else_made_is_not_touched(
     machine.write(clusters={"storefleet": "running"})
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
-    assert "this folder did not make it" in done.stderr
+    assert "not created from this folder" in done.stderr
     assert machine.run(KIND, "delete").returncode == 1
     assert machine.read()["clusters"] == {"storefleet": "running"}
 
@@ -273,7 +273,7 @@ def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(
     assert machine.run(KIND, *ports).returncode == 0
     done = machine.run(KIND, "--http-port", str(free_port()))
     assert done.returncode == 1
-    assert "made with other options" in done.stderr
+    assert "created with other options" in done.stderr
 
 
 def test_another_domain_is_only_another_deployment(

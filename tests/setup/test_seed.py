@@ -49,7 +49,7 @@ async def test_a_store_of_each_engine_and_again(platform: World) -> None:
     before = [store["id"] for store in (await platform.api.get("/stores")).body["data"]]
     again = await seed(platform)
     assert again.status == 0, again.err
-    assert "is there" in again.out
+    assert "exists" in again.out
     assert [store["id"] for store in (await platform.api.get("/stores")).body["data"]] == before
 
 
