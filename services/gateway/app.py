@@ -13,8 +13,9 @@ from services.gateway.store_lookup import StoreLookup
 from storefleet import runtimes
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
+from storefleet.auth.sessions import Sessions
+from storefleet.auth.tokens import Tokens
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
@@ -36,8 +37,9 @@ def create_app(settings: Settings) -> web.Application:
         settings.engines_path, runtime=settings.runtime, catalogue_file=settings.catalogue
     )
     runtime = runtimes.create_runtime(settings, database=database, engines=engines)
-    accounts = Accounts(database=database, settings=settings)
-    authenticator = Authenticator(accounts=accounts, settings=settings)
+    sessions = Sessions(database=database, settings=settings)
+    tokens = Tokens(database=database)
+    authenticator = Authenticator(sessions=sessions, tokens=tokens, settings=settings)
     lookup = StoreLookup(database=database, retention=timedelta(days=settings.keep_days))
     relay = Relay(database=database, bus=bus)
     admission = StoreAdmission(
@@ -56,7 +58,7 @@ def create_app(settings: Settings) -> web.Application:
         database=database,
         admission=admission,
         version_admission=version_admission,
-        accounts=accounts,
+        tokens=tokens,
         authenticator=authenticator,
         engines=engines,
         runtime=runtime,
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> web.Application:
         database=database,
         admission=admission,
         version_admission=version_admission,
-        accounts=accounts,
+        sessions=sessions,
         authenticator=authenticator,
         engines=engines,
         runtime=runtime,
@@ -82,7 +84,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(runtime.open_resources())
             await stack.enter_async_context(
-                run_in_background(accounts.watch_revocations(), name="revocations")
+                run_in_background(tokens.watch_revocations(), name="revocations")
             )
             await stack.enter_async_context(run_in_background(relay.run(), name="relay"))
             yield

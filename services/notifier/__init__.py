@@ -1,1 +1,1 @@
-"""Tells browsers what happened, in order, from where they left off."""
+"""The notifier: sends events to browsers and programs, in order, from where they left off."""

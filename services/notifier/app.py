@@ -1,4 +1,4 @@
-"""Wires the notifier: the live feed and the sockets that listen to it."""
+"""Wire the notifier: the event feed and the websockets that listen to it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,8 +7,9 @@ from aiohttp import web
 
 from services.notifier.feed import EventFeed
 from services.notifier.websockets import WebsocketServer
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
+from storefleet.auth.sessions import Sessions
+from storefleet.auth.tokens import Tokens
 from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -20,6 +21,7 @@ SERVICE = "notifier"
 
 
 def create_app(settings: Settings) -> web.Application:
+    """Create the application without I/O; its resources open at start-up."""
     database = Database(
         settings.database_url.get_secret_value(),
         max_connections=settings.database_connections,
@@ -27,12 +29,14 @@ def create_app(settings: Settings) -> web.Application:
     )
     bus = MessageBus(settings.nats_url.get_secret_value(), name=SERVICE)
     feed = EventFeed(database)
-    accounts = Accounts(database=database, settings=settings)
-    authenticator = Authenticator(accounts=accounts, settings=settings)
+    sessions = Sessions(database=database, settings=settings)
+    tokens = Tokens(database=database)
+    authenticator = Authenticator(sessions=sessions, tokens=tokens, settings=settings)
     websockets = WebsocketServer(
         feed=feed,
         database=database,
-        accounts=accounts,
+        sessions=sessions,
+        tokens=tokens,
         authenticator=authenticator,
         settings=settings,
     )
@@ -43,7 +47,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(database.open_pool())
             await bus.subscribe(f"{LIVE_EVENT_SUBJECT_PREFIX}.>", feed.receive_message)
             await stack.enter_async_context(bus.open_connection())
-            await stack.enter_async_context(run_in_background(feed.run(), name="hub"))
+            await stack.enter_async_context(run_in_background(feed.run(), name="event_feed"))
             listening = database.listen(SIGN_OUT_CHANNEL, websockets.close_by_credential)
             await stack.enter_async_context(run_in_background(listening, name="sessions"))
             await stack.enter_async_context(
@@ -66,4 +70,5 @@ def create_app(settings: Settings) -> web.Application:
 
 
 def main() -> None:
+    """Serve until SIGTERM."""
     run_service(create_app, service=SERVICE, get_port=lambda settings: settings.notifier_port)

@@ -1,15 +1,20 @@
-"""The event websocket: who may listen, replay from the database, then live; a slow reader is cut off alone."""
+"""The event websocket `/api/v1/events`: authenticate, replay missed events, then deliver live ones.
+
+A slow reader affects only itself: it goes back to replay, and is aborted when it does not read at
+all. A websocket is closed when its session or token ends.
+"""
 
 import asyncio
 import json
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from services.notifier.event_websocket import EventWebsocket
 from services.notifier.feed import EventFeed, format_event
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import SESSION_COOKIE, Authenticator, read_bearer_token
+from storefleet.auth.sessions import Sessions
+from storefleet.auth.tokens import Tokens
 from storefleet.core.errors import (
     DatabaseUnavailable,
     DependencyUnavailable,
@@ -20,125 +25,58 @@ from storefleet.core.errors import (
 from storefleet.core.models import Principal
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.observability import logs, metrics
+from storefleet.observability import metrics
 
-log = logs.get_logger(__name__)
-
+#: Close code of a websocket without a valid session or token.
 CLOSE_UNAUTHENTICATED = 4401
+#: Seconds within which a batch of replayed events has to be read.
+REPLAY_BATCH_TIMEOUT_S = 10.0
+
 _FIRST_FRAME_TIMEOUT_S = 5.0
-REPLAY_BATCH_TIMEOUT_S = 10.0  # seconds in which a batch of replayed events has to be read
+_HEARTBEAT_S = 20
 _RECHECK_INTERVAL_S = 30.0
+_MAX_MESSAGE_BYTES = 4096
 _MAX_SEQ = 2**63 - 1
 
 
-class EventWebsocket:
-    """One open websocket of one caller."""
-
-    def __init__(
-        self,
-        *,
-        ws: web.WebSocketResponse,
-        request: web.Request,
-        principal: Principal,
-        backlog_bytes: int,
-        on_behind: Callable[["EventWebsocket"], None],
-    ) -> None:
-        self._ws = ws
-        self._on_behind = on_behind
-        self._transport = request.transport
-        self._backlog_bytes = backlog_bytes
-        self.tenant_id = principal.tenant_id
-        self.credential_key = (
-            f"session:{principal.session_hash.hex()}"
-            if principal.session_hash
-            else f"token:{principal.token_id}"
-        )
-        self.is_live = False
-        self.cursor = 0
-        self.replay_task: asyncio.Task[None] | None = None
-
-    def deliver_event(self, seq: int, wire: bytes) -> None:
-        """Write a live event; replay, which reads the database, has not ended while `live` is false.
-
-        A socket that reads more slowly than events come goes back to replay, at its own pace: nobody waits for it.
-        """
-        if not self.is_live or seq <= self.cursor:
-            return
-        if self._ws.closed or self._transport is None or self._transport.is_closing():
-            return
-        if self._transport.get_write_buffer_size() > self._backlog_bytes:
-            self.is_live = False
-            self._on_behind(self)
-            return
-        self.cursor = seq
-        self._transport.write(wire)
-        metrics.EVENTS_SENT.inc()
-
-    async def wait_until_drained(self) -> None:
-        """Wait until the reader has taken most of what was written."""
-        while self._is_backlogged():  # noqa: ASYNC110  the transport has no event for it
-            await asyncio.sleep(0.05)
-
-    def _is_backlogged(self) -> bool:
-        return (
-            self._transport is not None
-            and self._transport.get_write_buffer_size() > self._backlog_bytes // 2
-        )
-
-    def abort(self) -> None:
-        metrics.WEBSOCKETS_CLOSED_SLOW.inc()
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def send_replayed_event(self, seq: int, frame: str) -> None:
-        """Write a replayed event, no faster than it is read."""
-        self.cursor = seq
-        with suppress(ConnectionError, RuntimeError):  # it has just closed
-            await self._ws.send_str(frame)
-            metrics.EVENTS_SENT.inc()
-
-    async def close(self, code: int, message: str) -> None:
-        with suppress(ConnectionError, RuntimeError, TimeoutError):
-            await asyncio.wait_for(self._ws.close(code=code, message=message.encode()), timeout=1)
-        if self._transport is not None:
-            self._transport.close()
-
-
 class WebsocketServer:
-    """All of them."""
+    """Accepts event websockets and keeps track of the open ones."""
 
     def __init__(
         self,
         *,
         feed: EventFeed,
         database: Database,
-        accounts: Accounts,
+        sessions: Sessions,
+        tokens: Tokens,
         authenticator: Authenticator,
         settings: Settings,
     ) -> None:
         self._feed = feed
         self._database = database
-        self._accounts = accounts
+        self._sessions = sessions
+        self._tokens = tokens
         self._authenticator = authenticator
         self._settings = settings
         self._open: set[EventWebsocket] = set()
         self._count = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """GET /api/v1/events?after=<seq>."""
+        """Handle `GET /api/v1/events?after=<seq>`."""
         after = _parse_after(request)
         if self._count >= self._settings.websocket_limit:
             raise DependencyUnavailable(
-                "Too many sockets are open here; try again in a few seconds.",
+                "Too many websockets are open in this replica. Try again in a few seconds.",
                 code="too_many_sockets",
             )
         if SESSION_COOKIE in request.cookies and "Authorization" not in request.headers:
-            self._authenticator.check_websocket_origin(
-                request
-            )  # a browser sends its cookie from wherever
-        ws = web.WebSocketResponse(compress=False, heartbeat=20, max_msg_size=4096)
+            # A browser sends its cookie with a websocket of any site.
+            self._authenticator.check_websocket_origin(request)
+        ws = web.WebSocketResponse(
+            compress=False, heartbeat=_HEARTBEAT_S, max_msg_size=_MAX_MESSAGE_BYTES
+        )
         if not _is_websocket_request(ws, request):
-            raise InvalidRequest("This address speaks websocket only.", code="websocket_only")
+            raise InvalidRequest("This address accepts websockets only.", code="websocket_only")
         await ws.prepare(request)
         self._count += 1
         metrics.OPEN_WEBSOCKETS.set(self._count)
@@ -149,120 +87,127 @@ class WebsocketServer:
             metrics.OPEN_WEBSOCKETS.set(self._count)
         return ws
 
+    async def close_by_credential(self, credential_key: str) -> None:
+        """Close the websockets of a session or token that has ended.
+
+        Args:
+            credential_key: `session:<hash>` or `token:<id>`; empty when notifications may have
+                been missed, so that every credential is checked.
+        """
+        if not credential_key:
+            await self._close_invalid()
+            return
+        closing = [each for each in self._open if each.credential_key == credential_key]
+        await asyncio.gather(*(each.close(CLOSE_UNAUTHENTICATED, "signed out") for each in closing))
+
+    async def close_expired(self) -> None:
+        """Close the websockets of expired credentials, periodically, until cancelled."""
+        while True:
+            await asyncio.sleep(_RECHECK_INTERVAL_S)
+            await self._close_invalid()
+
+    async def close_all(self) -> None:
+        """Close every websocket: the service shuts down, and its clients reconnect."""
+        await asyncio.gather(
+            *(each.close(WSCloseCode.SERVICE_RESTART, "restarting") for each in tuple(self._open))
+        )
+
     async def _serve_websocket(
         self, request: web.Request, ws: web.WebSocketResponse, after: int | None
     ) -> None:
+        """Authenticate an accepted websocket and serve it until it is closed."""
         try:
-            caller = await self._authenticate(request, ws)
+            principal = await self._authenticate(request, ws)
         except RequestError as error:
-            code = (
-                CLOSE_UNAUTHENTICATED
-                if isinstance(error, Unauthenticated)
-                else WSCloseCode.TRY_AGAIN_LATER
-            )
+            is_rejected = isinstance(error, Unauthenticated)
+            code = CLOSE_UNAUTHENTICATED if is_rejected else WSCloseCode.TRY_AGAIN_LATER
             await ws.close(code=code, message=error.code.encode())
             return
-        backlog = self._settings.websocket_backlog
-        socket = EventWebsocket(
+        websocket = EventWebsocket(
             ws=ws,
             request=request,
-            principal=caller,
-            backlog_bytes=backlog,
+            principal=principal,
+            backlog_bytes=self._settings.websocket_backlog,
             on_behind=self._restart_replay,
         )
-        self._open.add(socket)
-        self._feed.add_listener(socket)
-        socket.replay_task = asyncio.create_task(self._replay(socket, after))
+        self._open.add(websocket)
+        self._feed.add_listener(websocket)
+        websocket.replay_task = asyncio.create_task(self._replay(websocket, after))
         try:
             async for message in ws:
                 if message.type is WSMsgType.ERROR:
                     break
         finally:
-            socket.replay_task.cancel()
-            self._feed.remove_listener(socket)
-            self._open.discard(socket)
+            websocket.replay_task.cancel()
+            self._feed.remove_listener(websocket)
+            self._open.discard(websocket)
 
     async def _authenticate(self, request: web.Request, ws: web.WebSocketResponse) -> Principal:
+        """Find the principal: by header, cookie, or the token in the first frame."""
         token = read_bearer_token(request)
         if token is None:
-            if (person := await self._authenticator.find_signed_in_user(request)) is not None:
-                return person
+            if (user := await self._authenticator.find_signed_in_user(request)) is not None:
+                return user
             token = await _read_first_frame(ws)
-        caller = await self._accounts.find_by_token(token)
-        if caller is None or not caller.has_scope("stores:read"):
+        principal = await self._tokens.find_principal(token)
+        if principal is None or not principal.has_scope("stores:read"):
             raise Unauthenticated("The token is not valid.")
-        return caller
+        return principal
 
-    def _restart_replay(self, socket: EventWebsocket) -> None:
-        socket.replay_task = asyncio.create_task(self._replay(socket, socket.cursor))
+    def _restart_replay(self, websocket: EventWebsocket) -> None:
+        websocket.replay_task = asyncio.create_task(self._replay(websocket, websocket.cursor))
 
-    async def _replay(self, socket: EventWebsocket, after: int | None) -> None:
-        """What was missed, oldest first, then live; never both at once. Who does not read at all is cut off."""
+    async def _replay(self, websocket: EventWebsocket, after: int | None) -> None:
+        """Send missed events and switch to live ones; abort a websocket that is not read."""
         try:
-            await self._send_missed_events(socket, after)
+            await self._send_missed_events(websocket, after)
         except TimeoutError:
-            socket.abort()
+            websocket.abort()
         except DatabaseUnavailable:
-            await socket.close(WSCloseCode.SERVICE_RESTART, "try again")
+            await websocket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
-    async def _send_missed_events(self, socket: EventWebsocket, after: int | None) -> None:
-        await (
-            self._feed.started.wait()
-        )  # before that its watermark would promise what nobody hands on
+    async def _send_missed_events(self, websocket: EventWebsocket, after: int | None) -> None:
+        # Before the feed has started, its watermark would promise events that it never delivers.
+        await self._feed.started.wait()
         if after is None:
-            socket.is_live = True
+            websocket.is_live = True
             return
         async with self._database.autocommit() as db:
-            first, last = await db.events.read_bounds()
-        if after > last or after < first - 1:
-            socket.cursor = last
-            await socket.send_replayed_event(last, json.dumps({"type": "reset", "seq": last}))
+            first_seq, last_seq = await db.events.read_bounds()
+        if after > last_seq or after < first_seq - 1:
+            reset = json.dumps({"type": "reset", "seq": last_seq})
+            websocket.cursor = last_seq
+            await websocket.send_replayed_event(last_seq, reset)
         else:
-            socket.cursor = after
-        while (until := self._feed.watermark) > socket.cursor:
+            websocket.cursor = after
+        while (watermark := self._feed.watermark) > websocket.cursor:
             async with self._database.autocommit() as db:
                 events = await db.events.list_between(
-                    tenant_id=socket.tenant_id, after=socket.cursor, until=until
+                    tenant_id=websocket.tenant_id, after=websocket.cursor, until=watermark
                 )
             async with asyncio.timeout(REPLAY_BATCH_TIMEOUT_S):
                 for event in events:
-                    await socket.send_replayed_event(event.seq or 0, format_event(event))
-                await socket.wait_until_drained()
+                    await websocket.send_replayed_event(event.seq or 0, format_event(event))
+                await websocket.wait_until_drained()
             if not events:
-                socket.cursor = until
-        socket.is_live = True
-
-    async def close_by_credential(self, key: str) -> None:
-        """A session or a token has ended: so do its sockets. An empty key means that word may have been missed."""
-        if not key:
-            await self._close_invalid()
-            return
-        await asyncio.gather(
-            *(
-                s.close(CLOSE_UNAUTHENTICATED, "signed out")
-                for s in tuple(self._open)
-                if s.credential_key == key
-            )
-        )
-
-    async def close_expired(self) -> None:
-        while True:
-            await asyncio.sleep(_RECHECK_INTERVAL_S)
-            await self._close_invalid()
+                websocket.cursor = watermark
+        websocket.is_live = True
 
     async def _close_invalid(self) -> None:
-        """Close what belongs to sessions and tokens that are not valid any more."""
+        """Close the websockets whose session or token is not valid any more."""
         try:
-            for key in {socket.credential_key for socket in self._open}:
-                if not await self._accounts.is_credential_valid(key):
-                    await self.close_by_credential(key)
+            for credential_key in {each.credential_key for each in self._open}:
+                if not await self._is_credential_valid(credential_key):
+                    await self.close_by_credential(credential_key)
         except DatabaseUnavailable:
             return
 
-    async def close_all(self) -> None:
-        await asyncio.gather(
-            *(s.close(WSCloseCode.SERVICE_RESTART, "restarting") for s in tuple(self._open))
-        )
+    async def _is_credential_valid(self, credential_key: str) -> bool:
+        kind, _, value = credential_key.partition(":")
+        if kind == "session":
+            user = await self._sessions.find_principal_by_hash(bytes.fromhex(value))
+            return user is not None
+        return await self._tokens.is_valid(value)
 
 
 def _is_websocket_request(ws: web.WebSocketResponse, request: web.Request) -> bool:
@@ -272,17 +217,17 @@ def _is_websocket_request(ws: web.WebSocketResponse, request: web.Request) -> bo
 
 
 async def _read_first_frame(ws: web.WebSocketResponse) -> str:
-    """The token in the first frame; raises Unauthenticated."""
+    """Read the token of the first frame, `{"token": "…"}`."""
     try:
         frame = await ws.receive(timeout=_FIRST_FRAME_TIMEOUT_S)
     except TimeoutError:
-        raise Unauthenticated("No token came within 5 s.") from None
+        raise Unauthenticated("No token was received within 5 s.") from None
     if frame.type is WSMsgType.TEXT:
         with suppress(ValueError, RecursionError):
             content = json.loads(frame.data)
             if isinstance(content, dict) and isinstance(content.get("token"), str):
                 return str(content["token"])
-    raise Unauthenticated("The first frame holds no token.")
+    raise Unauthenticated("The first frame has no token.")
 
 
 def _parse_after(request: web.Request) -> int | None:

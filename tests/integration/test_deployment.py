@@ -11,8 +11,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from storefleet.auth import accounts
-from storefleet.auth.accounts import Accounts, NewTenant
+from storefleet.auth import tenants
+from storefleet.auth.sessions import Sessions
+from storefleet.auth.tenants import NewTenant
+from storefleet.auth.tokens import Tokens
 from storefleet.core.errors import MessagingUnavailable
 from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_STREAM
 from storefleet.core.settings import Settings
@@ -35,7 +37,7 @@ from tests.support.polling import eventually
 from tests.support.ports import Ports
 from tests.support.servers import Servers
 
-OWNER = accounts.generate_tenant("ten_abcdefghij012345", "owner@example.com")
+OWNER = tenants.generate_tenant("ten_abcdefghij012345", "owner@example.com")
 
 
 def passwords(servers: Servers) -> dict[str, str]:
@@ -72,8 +74,8 @@ async def empty(servers: Servers) -> AsyncIterator[Servers]:
 
 async def signs_in(servers: Servers, owner: NewTenant) -> bool:
     async with Database(servers.database_url(PLATFORM_DATABASE)).open_pool() as database:
-        known = Accounts(database=database, settings=Settings())
-        caller = await known.find_by_token(owner.token)
+        known = Sessions(database=database, settings=Settings())
+        caller = await Tokens(database=database).find_principal(owner.token)
         session = await known.sign_in(owner.email, owner.password)
         return caller is not None and caller.tenant_id == owner.tenant_id and bool(session.cookie)
 
@@ -105,7 +107,7 @@ async def test_two_at_once_agree(empty: Servers) -> None:
 async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers) -> None:
     given = SetupInput(owner=OWNER, passwords=passwords(empty))
     await set_up_deployment(settings(empty), given, timeout_s=30)
-    fresh = accounts.generate_tenant(OWNER.tenant_id, OWNER.email)
+    fresh = tenants.generate_tenant(OWNER.tenant_id, OWNER.email)
     await set_up_deployment(settings(empty), SetupInput(owner=fresh), timeout_s=30)
     assert await signs_in(empty, fresh)
     # the old token is known, so an old secret that comes back changes nothing
@@ -119,7 +121,7 @@ async def test_another_tenant_than_the_secret_says_is_told(
     await set_up_deployment(
         settings(empty), SetupInput(owner=OWNER, passwords=passwords(empty)), timeout_s=30
     )
-    elsewhere = accounts.generate_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
+    elsewhere = tenants.generate_tenant("ten_zzzzzzzzzzzzzzzz", OWNER.email)
     await set_up_deployment(settings(empty), SetupInput(owner=elsewhere), timeout_s=30)
     assert "first_tenant_mismatched" in logged()
     assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))

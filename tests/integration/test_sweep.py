@@ -6,7 +6,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.reaper.due_operations import DueOperations
-from storefleet.auth.accounts import Accounts, ensure_first_tenant, replace_owner_secrets
+from storefleet.auth.sessions import Sessions
+from storefleet.auth.tenants import ensure_first_tenant, replace_owner_secrets
+from storefleet.auth.tokens import Tokens
 from storefleet.core.errors import Unauthenticated
 from tests.support.plans import Script
 from tests.support.polling import eventually
@@ -91,16 +93,17 @@ async def test_many_reapers_announce_what_is_due_once(world: World) -> None:
 
 async def test_the_first_tenant_is_made_once_and_its_secrets_can_be_replaced(world: World) -> None:
     settings = world.settings()
-    accounts = Accounts(database=world.database, settings=settings)
-    first = await ensure_first_tenant(world.database, settings, email="first@example.com")
+    sessions = Sessions(database=world.database, settings=settings)
+    tokens = Tokens(database=world.database)
+    first = await ensure_first_tenant(world.database, email="first@example.com")
     assert first is not None
-    assert await ensure_first_tenant(world.database, settings, email="First@Example.com") is None
-    caller = await accounts.find_by_token(first.token)
+    assert await ensure_first_tenant(world.database, email="First@Example.com") is None
+    caller = await tokens.find_principal(first.token)
     assert caller is not None
     assert caller.has_scope("operator")
     replaced = await replace_owner_secrets(world.database, email="first@example.com")
     assert (replaced.tenant_id, replaced.email) == (first.tenant_id, "first@example.com")
-    assert await accounts.find_by_token(replaced.token) is not None
-    await accounts.sign_in("first@example.com", replaced.password)
+    assert await tokens.find_principal(replaced.token) is not None
+    await sessions.sign_in("first@example.com", replaced.password)
     with pytest.raises(Unauthenticated):
-        await accounts.sign_in("first@example.com", first.password)
+        await sessions.sign_in("first@example.com", first.password)

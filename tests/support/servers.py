@@ -13,10 +13,9 @@ import asyncpg
 import nats
 from nats.aio.client import Client
 
-from storefleet.auth.accounts import Accounts, NewTenant
+from storefleet.auth.tenants import NewTenant, create_tenant
 from storefleet.core.errors import MessagingUnavailable
 from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_STREAM
-from storefleet.core.settings import Settings
 from storefleet.database.migrate import migrate_database
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus
@@ -164,11 +163,10 @@ class Servers:
         url = self.database_url(TEMPLATE)
         await migrate_database(url)
         async with Database(url).open_pool() as database:
-            accounts = Accounts(database=database, settings=Settings())
-            self.admin = await accounts.create_tenant(
-                name="First", email="admin@example.com", is_operator=True
+            self.admin = await create_tenant(
+                database, name="First", email="admin@example.com", is_operator=True
             )
-            self.other = await accounts.create_tenant(name="Second", email="other@example.com")
+            self.other = await create_tenant(database, name="Second", email="other@example.com")
         await self._administer(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
 
     async def _administer(self, statement: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from storefleet.auth.accounts import NewTenant
+from storefleet.auth.tenants import NewTenant
 from storefleet.core.identifiers import EVENT_PREFIX, generate_id
 from storefleet.core.messages import make_event_subject
 from storefleet.core.settings import Settings

@@ -221,7 +221,7 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
         "database",
         "admission",
         "version_admission",
-        "accounts",
+        "tokens",
         "authenticator",
         "engines",
         "runtime",
@@ -317,12 +317,17 @@ def test_every_problem_of_the_gateway_is_described_with_an_example() -> None:
     shared = (
         f"libs/storefleet/{module}.py"
         for module in (
-            "auth/accounts",
+            "auth/sessions",
+            "auth/tenants",
+            "auth/tokens",
             "auth/authentication",
             "admission/stores",
             "admission/versions",
             "core/errors",
             "http/app",
+            "http/problems",
+            "http/validation",
+            "admission/creation",
         )
     )
     assert codes_in("services", *shared) - ELSEWHERE - described_codes() == set()

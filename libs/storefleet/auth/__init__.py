@@ -1,1 +1,1 @@
-"""Accounts, sessions and tokens, and the authentication of requests."""
+"""Accounts and authentication: tenants with their owners, sessions, API tokens, principals."""

@@ -180,9 +180,9 @@ def _make_nats_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretConten
 
 
 def _generate_admin(email: str) -> SecretContent:
-    from storefleet.auth import accounts  # imports the password hasher
+    from storefleet.auth import tenants  # imports the password hasher
 
-    tenant, email, password, token = accounts.generate_tenant(derive_tenant_id(email), email)
+    tenant, email, password, token = tenants.generate_tenant(derive_tenant_id(email), email)
     return {"tenant": tenant, "email": email, "password": password, "token": token}
 
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import asyncpg
 
-from storefleet.auth import accounts
-from storefleet.auth.accounts import NewTenant
+from storefleet.auth import tenants
+from storefleet.auth.tenants import NewTenant
 from storefleet.core.errors import Conflict, DatabaseUnavailable, MessagingUnavailable
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -177,7 +177,7 @@ async def _ensure_first_tenant(settings: Settings, owner: NewTenant) -> str:
     async with Database(
         settings.database_url.get_secret_value(), max_connections=2
     ).open_pool() as database:
-        return await accounts.ensure_tenant(database, settings, owner)
+        return await tenants.ensure_tenant(database, owner)
 
 
 async def _retry_until_deadline(

@@ -10,7 +10,7 @@ from storefleet.node.state import State
 EMAIL = "admin@storefleet.localhost"
 
 
-async def ensure_owner(database: Database, *, settings: Settings, state: State) -> dict[str, Any]:
+async def ensure_owner(database: Database, *, state: State) -> dict[str, Any]:
     """Tenant, e-mail, password and token of the first owner; new secrets when the kept ones are lost."""
     path = state.secrets("node") / "admin.json"
     kept = read_json(path)
@@ -18,13 +18,11 @@ async def ensure_owner(database: Database, *, settings: Settings, state: State) 
         known = await db.users.email_exists(EMAIL)
     if known and kept:
         return kept
-    from storefleet.auth import (
-        accounts,  # brings the password hasher, which only this one time is needed here
-    )
+    from storefleet.auth import tenants  # imports the password hasher
 
-    made = await accounts.ensure_first_tenant(database, settings, email=EMAIL)
+    made = await tenants.ensure_first_tenant(database, email=EMAIL)
     if made is None:
-        made = await accounts.replace_owner_secrets(database, email=EMAIL)
+        made = await tenants.replace_owner_secrets(database, email=EMAIL)
     owner = {
         "tenant": made.tenant_id,
         "email": made.email,

@@ -119,11 +119,7 @@ class Node:
         return admin.tell(owner, settings=self._settings, state=self._state) if owner else {}
 
     async def _ensure_owner(self, database: Database) -> dict[str, Any]:
-        return (
-            await admin.ensure_owner(database, settings=self._settings, state=self._state)
-            if self._services
-            else {}
-        )
+        return await admin.ensure_owner(database, state=self._state) if self._services else {}
 
     def _choose_servers(self) -> None:
         """Embedded servers unless the settings name others; each keeps its port from run to run."""

@@ -21,8 +21,8 @@ from services.gateway.api.versions import VersionsApi
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
+from storefleet.auth.tokens import Tokens
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines.catalogue import EngineCatalogue
@@ -38,7 +38,7 @@ class Api:
         database: Database,
         admission: StoreAdmission,
         version_admission: VersionAdmission,
-        accounts: Accounts,
+        tokens: Tokens,
         authenticator: Authenticator,
         engines: EngineCatalogue,
         runtime: Runtime,
@@ -69,8 +69,8 @@ class Api:
                 lookup=lookup,
             ),
             OperationsApi(authorizer=authorizer, database=database, admission=admission),
-            TenantsApi(authorizer=authorizer, accounts=accounts),
-            TokensApi(authorizer=authorizer, accounts=accounts),
+            TenantsApi(authorizer=authorizer, database=database),
+            TokensApi(authorizer=authorizer, tokens=tokens),
             DeadLettersApi(authorizer=authorizer, database=database, admission=admission),
         )
 

@@ -7,16 +7,17 @@ from aiohttp import web
 from services.gateway.api.authorization import Authorizer
 from services.gateway.api.request_models import CreateTenantBody, parse_body
 from services.gateway.api.responses import NO_STORE
-from storefleet.auth.accounts import Accounts
+from storefleet.auth.tenants import create_tenant
+from storefleet.database.pool import Database
 from storefleet.http.validation import read_json
 
 
 class TenantsApi:
     """Creates tenants, each with its first user and token."""
 
-    def __init__(self, *, authorizer: Authorizer, accounts: Accounts) -> None:
+    def __init__(self, *, authorizer: Authorizer, database: Database) -> None:
         self._authorizer = authorizer
-        self._accounts = accounts
+        self._database = database
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the route of tenants."""
@@ -26,7 +27,7 @@ class TenantsApi:
         """Create a tenant; password and token are returned here only."""
         await self._authorizer.require_scope(request, "operator")
         body = parse_body(CreateTenantBody, await read_json(request))
-        tenant = await self._accounts.create_tenant(name=body.name, email=body.email)
+        tenant = await create_tenant(self._database, name=body.name, email=body.email)
         content = {
             "tenant": tenant.tenant_id,
             "email": tenant.email,

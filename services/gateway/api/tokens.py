@@ -10,7 +10,7 @@ from services.gateway.api.authorization import Authorizer
 from services.gateway.api.request_models import CreateTokenBody, parse_body
 from services.gateway.api.responses import NO_STORE, make_page_response
 from services.gateway.request_parameters import get_path_id
-from storefleet.auth.accounts import Accounts
+from storefleet.auth.tokens import Tokens
 from storefleet.core.identifiers import TOKEN_PREFIX
 from storefleet.core.models import OWNER_SCOPES, format_timestamp, utc_now
 from storefleet.database.tokens import ApiToken
@@ -23,9 +23,9 @@ _PATH = "/api/v1/tokens"
 class TokensApi:
     """Handlers for API tokens. The secret of a token is returned once, at its creation."""
 
-    def __init__(self, *, authorizer: Authorizer, accounts: Accounts) -> None:
+    def __init__(self, *, authorizer: Authorizer, tokens: Tokens) -> None:
         self._authorizer = authorizer
-        self._accounts = accounts
+        self._tokens = tokens
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of tokens."""
@@ -38,7 +38,7 @@ class TokensApi:
     async def list_tokens(self, request: web.Request) -> web.Response:
         """Return all tokens of the tenant, without their secrets."""
         principal = await self._authorizer.require_scope(request, "tokens:write")
-        tokens = await self._accounts.list_tokens(principal)
+        tokens = await self._tokens.list_tokens(principal)
         return make_page_response([_make_token_json(token) for token in tokens], has_more=False)
 
     async def create_token(self, request: web.Request) -> web.Response:
@@ -46,7 +46,7 @@ class TokensApi:
         principal = await self._authorizer.require_scope(request, "tokens:write")
         body = parse_body(CreateTokenBody, await read_json(request))
         default_scopes = [scope for scope in OWNER_SCOPES if principal.has_scope(scope)]
-        issued = await self._accounts.create_token(
+        issued = await self._tokens.create_token(
             principal,
             name=body.name,
             scopes=list(body.scopes or default_scopes),
@@ -59,7 +59,7 @@ class TokensApi:
     async def revoke_token(self, request: web.Request) -> web.Response:
         """Revoke a token; open websockets of it are closed within a second."""
         principal = await self._authorizer.require_scope(request, "tokens:write")
-        await self._accounts.revoke_token(
+        await self._tokens.revoke_token(
             principal, token_id=get_path_id(request, TOKEN_PREFIX), request_id=request[REQUEST_ID]
         )
         return web.Response(status=204)

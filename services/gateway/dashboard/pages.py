@@ -15,8 +15,8 @@ from services.gateway.dashboard.store_page import StorePage
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import Authenticator
+from storefleet.auth.sessions import Sessions
 from storefleet.core.errors import RequestError
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -36,7 +36,7 @@ class Pages:
         database: Database,
         admission: StoreAdmission,
         version_admission: VersionAdmission,
-        accounts: Accounts,
+        sessions: Sessions,
         authenticator: Authenticator,
         engines: EngineCatalogue,
         runtime: Runtime,
@@ -47,7 +47,7 @@ class Pages:
             database=database, authenticator=authenticator, settings=settings
         )
         self._pages = (
-            SignInPage(page_shell=self._page_shell, accounts=accounts),
+            SignInPage(page_shell=self._page_shell, sessions=sessions),
             StoreListPage(page_shell=self._page_shell, admission=admission, engines=engines),
             StorePage(
                 page_shell=self._page_shell,

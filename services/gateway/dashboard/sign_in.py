@@ -7,8 +7,8 @@ from aiohttp import web
 
 from services.gateway.dashboard.forms import read_form
 from services.gateway.dashboard.page_shell import PageShell, render_template
-from storefleet.auth.accounts import Accounts
 from storefleet.auth.authentication import SESSION_COOKIE
+from storefleet.auth.sessions import Sessions
 from storefleet.core.errors import LimitExceeded, RequestError, Unauthenticated
 from storefleet.http.problems import REQUEST_ID, make_redirect
 
@@ -20,9 +20,9 @@ _MAX_PASSWORD_LENGTH = 1024
 class SignInPage:
     """Creates and ends sessions."""
 
-    def __init__(self, *, page_shell: PageShell, accounts: Accounts) -> None:
+    def __init__(self, *, page_shell: PageShell, sessions: Sessions) -> None:
         self._page_shell = page_shell
-        self._accounts = accounts
+        self._sessions = sessions
         self._is_local = page_shell.settings.runtime == "local"
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -50,7 +50,7 @@ class SignInPage:
         }
         password = form.get("password", "")[:_MAX_PASSWORD_LENGTH]
         try:
-            session = await self._accounts.sign_in(fields["email"], password)
+            session = await self._sessions.sign_in(fields["email"], password)
         except Unauthenticated as error:
             return self._render_form(request, fields, error=error, status=401)
         except LimitExceeded as error:
@@ -70,7 +70,7 @@ class SignInPage:
         """End the session and its websockets."""
         user, _form_fields = await self._page_shell.read_signed_in_form(request)
         if user.session_hash is not None:
-            await self._accounts.sign_out(user.session_hash)
+            await self._sessions.sign_out(user.session_hash)
         response = make_redirect("/login")
         response.del_cookie(SESSION_COOKIE)
         return response

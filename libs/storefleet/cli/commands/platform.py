@@ -23,7 +23,7 @@ from storefleet.cli.deployment_command import (
 from storefleet.cli.output import messages
 
 if TYPE_CHECKING:
-    from storefleet.auth.accounts import NewTenant
+    from storefleet.auth.tenants import NewTenant
 
 app = typer.Typer(
     name="platform",
@@ -168,7 +168,7 @@ def check_from_outside(
 
 
 def _read_tenant(folder: Path) -> "NewTenant":
-    from storefleet.auth.accounts import NewTenant
+    from storefleet.auth.tenants import NewTenant
     from storefleet.deployment.servers import read_secret
 
     keys = ("tenant", "email", "password", "token")

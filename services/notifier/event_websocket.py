@@ -1,0 +1,112 @@
+"""One open event websocket: writes live and replayed events, and notices a slow reader."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from storefleet.core.models import Principal
+from storefleet.observability import metrics
+
+_CLOSE_TIMEOUT_S = 1
+_DRAIN_POLL_S = 0.05
+
+
+class EventWebsocket:
+    """A websocket of one principal, which is a listener of the event feed.
+
+    Attributes:
+        tenant_id: The tenant whose events it gets.
+        credential_key: `session:<hash>` or `token:<id>`: it is closed when that ends.
+        is_live: Whether the replay has ended, and live events are written.
+        cursor: The `seq` of the last event that was written.
+        replay_task: The task that replays events from PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        *,
+        ws: web.WebSocketResponse,
+        request: web.Request,
+        principal: Principal,
+        backlog_bytes: int,
+        on_behind: Callable[["EventWebsocket"], None],
+    ) -> None:
+        """Wrap an open websocket.
+
+        Args:
+            ws: The websocket.
+            request: Its request, whose transport the frames are written to.
+            principal: Who opened it.
+            backlog_bytes: How much may be unread before it is a slow reader.
+            on_behind: Called when a slow reader has to go back to replay.
+        """
+        self._ws = ws
+        self._on_behind = on_behind
+        self._transport = request.transport
+        self._backlog_bytes = backlog_bytes
+        self.tenant_id = principal.tenant_id
+        self.credential_key = (
+            f"session:{principal.session_hash.hex()}"
+            if principal.session_hash
+            else f"token:{principal.token_id}"
+        )
+        self.is_live = False
+        self.cursor = 0
+        self.replay_task: asyncio.Task[None] | None = None
+
+    def deliver_event(self, seq: int, frame: bytes) -> None:
+        """Write a live event, unless the websocket is still in replay.
+
+        A websocket that is read more slowly than events come goes back to replay, at its own pace,
+        so that it delays nobody else.
+
+        Args:
+            seq: The number of the event.
+            frame: The event as a websocket frame.
+        """
+        if not self.is_live or seq <= self.cursor:
+            return
+        if self._ws.closed or self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > self._backlog_bytes:
+            self.is_live = False
+            self._on_behind(self)
+            return
+        self.cursor = seq
+        self._transport.write(frame)
+        metrics.EVENTS_SENT.inc()
+
+    async def send_replayed_event(self, seq: int, text: str) -> None:
+        """Send an event of the history, no faster than it is read."""
+        self.cursor = seq
+        with suppress(ConnectionError, RuntimeError):  # it has just been closed
+            await self._ws.send_str(text)
+            metrics.EVENTS_SENT.inc()
+
+    async def wait_until_drained(self) -> None:
+        """Wait until the reader has taken most of what was written."""
+        while self._is_backlogged():  # noqa: ASYNC110  the transport has no event for it
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    def abort(self) -> None:
+        """Close the connection at once: it is not read at all."""
+        metrics.WEBSOCKETS_CLOSED_SLOW.inc()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self, code: int, message: str) -> None:
+        """Close the websocket with a code and a reason."""
+        with suppress(ConnectionError, RuntimeError, TimeoutError):
+            await asyncio.wait_for(
+                self._ws.close(code=code, message=message.encode()), timeout=_CLOSE_TIMEOUT_S
+            )
+        if self._transport is not None:
+            self._transport.close()
+
+    def _is_backlogged(self) -> bool:
+        return (
+            self._transport is not None
+            and self._transport.get_write_buffer_size() > self._backlog_bytes // 2
+        )
