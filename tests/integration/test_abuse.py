@@ -81,7 +81,7 @@ async def test_over_http(battered: tuple[World, Abuse], logged: Callable[[], str
 async def test_over_websockets(
     battered: tuple[World, Abuse], logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.2)
+    monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.2)
     world, abuse = battered
     before = await everything(world)
     async with world.listener() as bystander:

@@ -51,7 +51,7 @@ async def test_a_token_by_header_or_by_first_frame(world: World) -> None:
 async def test_nobody_is_let_in_without_a_valid_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.4)
+    monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.4)
     await world.start("gateway", "notifier")
     expired = (await world.api.post("/tokens", {"name": "x"})).body
     await world.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", expired["id"])
@@ -141,7 +141,7 @@ async def test_a_session_listens_from_a_page_of_ours_only(world: World) -> None:
 async def test_a_cookie_that_is_none_is_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websockets, "_FIRST_FRAME", 0.2)
+    monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.2)
     await world.start("notifier")
     headers = {
         "Cookie": f"storefleet_session={'a' * 43}",
@@ -295,7 +295,9 @@ async def test_lost_live_messages_are_read_from_the_database(
     chance = random.Random(4)
     heard = EventFeed.receive_message
     monkeypatch.setattr(
-        EventFeed, "heard", lambda self, body: heard(self, body) if chance.random() < 0.5 else None
+        EventFeed,
+        "receive_message",
+        lambda self, body: heard(self, body) if chance.random() < 0.5 else None,
     )
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
@@ -303,7 +305,7 @@ async def test_lost_live_messages_are_read_from_the_database(
             await world.tell(20)
             await asyncio.sleep(0.02)
         monkeypatch.setattr(
-            EventFeed, "heard", lambda _self, _body: None
+            EventFeed, "receive_message", lambda _self, _body: None
         )  # and the last ones altogether
         await world.tell(20)
         await listener.reached(420, within=15)
@@ -330,7 +332,7 @@ async def test_unreadable_live_messages_are_passed_over(
         heard(self, body)
         heard(self, body)
 
-    monkeypatch.setattr(EventFeed, "heard", noisy)
+    monkeypatch.setattr(EventFeed, "receive_message", noisy)
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         await world.tell(30)
@@ -390,7 +392,7 @@ async def test_who_comes_before_the_hub_has_begun_misses_nothing(
         await may_begin.wait()
         await begin(self)
 
-    monkeypatch.setattr(EventFeed, "_begin", late)
+    monkeypatch.setattr(EventFeed, "_read_initial_watermark", late)
     await world.start("gateway", "notifier")
     await world.tell(5)
     await world.settled()
@@ -422,7 +424,7 @@ async def test_many_listeners_hear_everything_in_order(world: World) -> None:
 async def test_a_slow_reader_is_cut_off_alone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websockets, "PACE", 1.0)
+    monkeypatch.setattr(websockets, "REPLAY_BATCH_TIMEOUT_S", 1.0)
     await world.start("gateway", "notifier", websocket_backlog=8192)
     cut = _measured("storefleet_websockets_closed_slow_total")
     slow = socket.socket()
@@ -461,7 +463,7 @@ async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
     resume = websockets.WebsocketServer._restart_replay
     monkeypatch.setattr(
         websockets.WebsocketServer,
-        "_resume",
+        "_restart_replay",
         lambda self, one: (behind.append(one), resume(self, one)),
     )
     await world.start("gateway", "notifier", websocket_backlog=8192)
@@ -526,7 +528,7 @@ async def test_revoking_a_token_closes_its_sockets(world: World) -> None:
 async def test_what_expires_is_closed_and_missed_word_is_made_up_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websockets, "_RECHECK", 0.3)
+    monkeypatch.setattr(websockets, "_RECHECK_INTERVAL_S", 0.3)
     await world.start("gateway", "notifier")
     token = (await world.api.post("/tokens", {"name": "short"})).body
     browser = await world.signed_in()
