@@ -51,7 +51,7 @@ resources:
 {{- end }}
 
 {{/* Environment and mounts of the containers that run the engine: configuration, and secrets as files. */}}
-{{- define "medusa.shop" -}}
+{{- define "medusa.environment" -}}
 env:
   - name: STORE_CONFIG
     value: /etc/storefleet/store.json
@@ -59,7 +59,7 @@ env:
     value: {{ .Values.store.id }}
 {{- end }}
 
-{{- define "medusa.shopMounts" -}}
+{{- define "medusa.mounts" -}}
 - name: configuration
   mountPath: /etc/storefleet
   readOnly: true
@@ -70,7 +70,7 @@ env:
   mountPath: /tmp
 {{- end }}
 
-{{- define "medusa.shopVolumes" -}}
+{{- define "medusa.volumes" -}}
 - name: configuration
   configMap:
     name: store

@@ -48,7 +48,7 @@ resources:
 {{- end }}
 
 {{/* Environment and mounts of the containers that run the engine: configuration, and secrets as files. */}}
-{{- define "oscar.shop" -}}
+{{- define "oscar.environment" -}}
 env:
   - name: STORE_CONFIG
     value: /etc/storefleet/store.json
@@ -56,7 +56,7 @@ env:
     value: {{ .Values.store.id }}
 {{- end }}
 
-{{- define "oscar.shopMounts" -}}
+{{- define "oscar.mounts" -}}
 - name: configuration
   mountPath: /etc/storefleet
   readOnly: true
@@ -67,7 +67,7 @@ env:
   mountPath: /tmp
 {{- end }}
 
-{{- define "oscar.shopVolumes" -}}
+{{- define "oscar.volumes" -}}
 - name: configuration
   configMap:
     name: store

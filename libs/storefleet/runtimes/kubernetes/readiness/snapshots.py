@@ -153,7 +153,7 @@ class StoreSnapshot(NamedTuple):
         )
 
     def list_stray_pods(self) -> list[str]:
-        """List the names of pods that are terminating, or whose owner wants them no more."""
+        """List the names of pods that are terminating or whose owner is deleted or outdated."""
         known: set[str] = set()
         for workload in self.workloads:
             known |= self._find_owner_uids(workload) or set()
