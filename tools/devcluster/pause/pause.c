@@ -1,24 +1,24 @@
-/* Holds a pod's namespaces open: sleeps, and reaps what the pod's containers leave when they share its process list. */
+/* Keep a pod's namespaces open: sleep, and reap orphans when the pod's containers share its PID namespace. */
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void end(int number) {
+static void handle_stop(int number) {
     (void)number;
     _exit(0);
 }
 
-static void reap(int number) {
+static void reap_children(int number) {
     (void)number;
     while (waitpid(-1, NULL, WNOHANG) > 0) {
     }
 }
 
 int main(void) {
-    signal(SIGINT, end);
-    signal(SIGTERM, end);
-    signal(SIGCHLD, reap);
+    signal(SIGINT, handle_stop);
+    signal(SIGTERM, handle_stop);
+    signal(SIGCHLD, reap_children);
     for (;;) {
         pause();
     }

@@ -1,4 +1,4 @@
-// Command coredns is CoreDNS with the few plugins that a cluster's own names need: a tenth of the whole's modules.
+// Command coredns is CoreDNS with only the plugins that serve a cluster's names: a tenth of its modules.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Command kube-network-policies decides which packets the NetworkPolicies of the cluster let through.
+// Command kube-network-policies enforces the NetworkPolicies of the cluster.
 //
-// The node's packet rules hand it the first packet of each connection of a pod; see packet_rules in node.py.
+// The node's packet rules queue the first packet of each connection of a pod for it; see
+// make_packet_rules in node.py.
 package main
 
 import (
@@ -19,15 +20,15 @@ import (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "access to the API server")
-	node := flag.String("node", "", "the node's name")
-	queue := flag.Int("queue", 100, "the queue that packets come in")
+	kubeconfig := flag.String("kubeconfig", "", "path of the kubeconfig")
+	node := flag.String("node", "", "name of the node")
+	queue := flag.Int("queue", 100, "number of the netfilter queue")
 	flag.Parse()
-	logNews()
+	filterLog()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *kubeconfig, *node, *queue); err != nil {
-		klog.ErrorS(err, "NetworkPolicies are not kept")
+		klog.ErrorS(err, "NetworkPolicies are not enforced")
 		os.Exit(1)
 	}
 }
@@ -51,8 +52,9 @@ func run(ctx context.Context, kubeconfig, node string, queue int) error {
 		networkpolicy.Config{
 			NodeName: node,
 			QueueID:  queue,
-			// Its own rules need more than some kernels have, and would hold up the machine itself. They are made in
-			// one go under a name too long for the kernel, so that the node's rules stand alone everywhere.
+			// The controller's own nftables rules need features that some kernels lack, and would block the
+			// machine itself. They are created in one transaction, which this name, too long for the kernel,
+			// makes fail, so that only the node's rules apply.
 			NFTableName: strings.Repeat("unused", 64),
 		},
 	)

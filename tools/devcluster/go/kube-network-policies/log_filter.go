@@ -8,17 +8,17 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// notNews is what is said at each change of a pod: that rules are made, and that they cannot be, which is wanted.
-var notNews = [][]byte{
+// suppressed are messages at each change of a pod: the rules are synced, and fail as intended.
+var suppressed = [][]byte{
 	[]byte("Syncing nftables rules"),
 	[]byte("numerical result out of range"),
 }
 
-// news passes on all but that to standard error.
-type news struct{}
+// filter writes all other messages to standard error.
+type filter struct{}
 
-func (news) Write(entry []byte) (int, error) {
-	for _, words := range notNews {
+func (filter) Write(entry []byte) (int, error) {
+	for _, words := range suppressed {
 		if bytes.Contains(entry, words) {
 			return len(entry), nil
 		}
@@ -26,10 +26,10 @@ func (news) Write(entry []byte) (int, error) {
 	return os.Stderr.Write(entry)
 }
 
-func logNews() {
+func filterLog() {
 	flags := flag.NewFlagSet("klog", flag.PanicOnError)
 	klog.InitFlags(flags)
-	// An error would otherwise be written once more for each lesser kind.
+	// Otherwise klog writes an error again for each lower severity.
 	_ = flags.Parse([]string{"-logtostderr=false", "-alsologtostderr=false", "-stderrthreshold=FATAL", "-one_output=true"})
-	klog.SetOutput(news{})
+	klog.SetOutput(filter{})
 }
