@@ -35,7 +35,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     ("port", "url", "store_port"),
     [(80, "http://storefleet.localhost", None), (8080, "http://storefleet.localhost:8080", "8080")],
 )
-def test_reached_by_traefik(
+def test_kind_values_expose_platform_through_traefik(
     deploy: ModuleType, port: int, url: str, store_port: str | None
 ) -> None:
     deploy.KIND.write_text(
@@ -61,7 +61,7 @@ def test_reached_by_traefik(
     assert all("nodePort" not in item for each in services for item in each["spec"]["ports"])
 
 
-def test_without_images_it_says_so(deploy: ModuleType) -> None:
+def test_deploy_without_images_fails(deploy: ModuleType) -> None:
     deploy.KIND.write_text(
         json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": 80})
     )

@@ -34,7 +34,7 @@ def machine(tmp_path: Path) -> Machine:
     return made
 
 
-def test_from_nothing(machine: Machine) -> None:
+def test_setup_fresh_server_installs_platform(machine: Machine) -> None:
     done = machine.run(K3S, *PLAIN)
     assert done.returncode == 0, done.stderr
     end = machine.end()
@@ -46,7 +46,7 @@ def test_from_nothing(machine: Machine) -> None:
     assert (machine.state_folder / "values.yaml").stat().st_mode & 0o777 == 0o600
 
 
-def test_again_it_changes_nothing(machine: Machine) -> None:
+def test_setup_repeated_changes_nothing(machine: Machine) -> None:
     assert machine.run(K3S, *PLAIN).returncode == 0
     before = machine.end()
     machine.forget_calls()
@@ -55,7 +55,7 @@ def test_again_it_changes_nothing(machine: Machine) -> None:
     assert not any(call[0] == "curl" for call in machine.calls())
 
 
-def test_a_dry_run_does_nothing(machine: Machine) -> None:
+def test_setup_dry_run_changes_nothing(machine: Machine) -> None:
     before = machine.files()
     done = machine.run(K3S, *PLAIN, "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -70,7 +70,7 @@ def test_a_dry_run_does_nothing(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("number", "how"), TROUBLES)
-def test_stopped_anywhere_it_goes_on(machine: Machine, number: int, how: How) -> None:
+def test_setup_stopped_anywhere_continues(machine: Machine, number: int, how: How) -> None:
     machine.trouble(number, how)
     first = machine.run(K3S, *PLAIN)
     assert first.returncode != 0
@@ -82,12 +82,12 @@ def test_stopped_anywhere_it_goes_on(machine: Machine, number: int, how: How) ->
     assert (end["k3s"], end["releases"]) == ("running", {"storefleet": "deployed"})
 
 
-def test_a_run_has_as_many_calls_as_are_stopped(machine: Machine) -> None:
+def test_setup_run_has_expected_number_of_calls(machine: Machine) -> None:
     assert machine.run(K3S, *PLAIN).returncode == 0
     assert len(machine.calls()) == CALLS
 
 
-def test_a_name_that_leads_elsewhere_stops_before_anything_is_done(machine: Machine) -> None:
+def test_setup_foreign_dns_name_stops_before_changes(machine: Machine) -> None:
     for names, told in (
         ({}, "nothing"),
         ({"storefleet.shops.example.com": "203.0.113.9"}, "203.0.113.9"),
@@ -101,7 +101,7 @@ def test_a_name_that_leads_elsewhere_stops_before_anything_is_done(machine: Mach
     assert machine.run(K3S, *PLAIN, "--skip-dns").returncode == 0
 
 
-def test_only_what_is_needed_is_open(machine: Machine) -> None:
+def test_firewall_opens_required_ports_only(machine: Machine) -> None:
     def opened(*options: str) -> str:
         assert machine.run(K3S, *PLAIN, *options).returncode == 0
         rules = (machine.folder / "etc" / "storefleet" / "firewall.nft").read_text()
@@ -112,7 +112,7 @@ def test_only_what_is_needed_is_open(machine: Machine) -> None:
     assert opened("--open-api", "--ssh-port", "2222") == "tcp dport { 2222, 80, 443, 6443 } accept"
 
 
-def test_ufw_where_it_is(machine: Machine) -> None:
+def test_firewall_uses_ufw_where_installed(machine: Machine) -> None:
     machine.install("ufw")
     assert machine.run(K3S, *PLAIN).returncode == 0
     calls = [" ".join(call[1:]) for call in machine.calls() if call[0] == "ufw"]
@@ -121,7 +121,7 @@ def test_ufw_where_it_is(machine: Machine) -> None:
     assert "allow 6443/tcp" not in calls
 
 
-def test_it_does_not_lock_its_caller_out(machine: Machine) -> None:
+def test_firewall_keeps_ssh_session_reachable(machine: Machine) -> None:
     session = "192.0.2.9 50000 198.51.100.7 2222"
     done = machine.run(K3S, *PLAIN, SSH_CONNECTION=session)
     assert done.returncode == 1
@@ -130,7 +130,7 @@ def test_it_does_not_lock_its_caller_out(machine: Machine) -> None:
     assert machine.run(K3S, *PLAIN, "--ssh-port", "2222", SSH_CONNECTION=session).returncode == 0
 
 
-def test_another_k3s_stays_unless_it_is_said(machine: Machine) -> None:
+def test_setup_existing_k3s_is_kept_without_option(machine: Machine) -> None:
     folder = machine.folder / "usr"
     folder.mkdir()
     other = folder / "k3s"
@@ -144,7 +144,7 @@ def test_another_k3s_stays_unless_it_is_said(machine: Machine) -> None:
     assert ["systemctl", "restart", "k3s"] in machine.calls()
 
 
-def test_a_certificate_of_ones_own(machine: Machine, tmp_path: Path) -> None:
+def test_tls_uses_given_certificate(machine: Machine, tmp_path: Path) -> None:
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("-----")
     files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
@@ -155,7 +155,7 @@ def test_a_certificate_of_ones_own(machine: Machine, tmp_path: Path) -> None:
     assert "scheme: https" in (machine.state_folder / "values.yaml").read_text()
 
 
-def test_cert_manager_with_an_issuer(machine: Machine, tmp_path: Path) -> None:
+def test_tls_uses_cert_manager_with_issuer(machine: Machine, tmp_path: Path) -> None:
     issuer = tmp_path / "issuer.yaml"
     issuer.write_text("kind: ClusterIssuer\n")
     assert machine.run(K3S, *PLAIN[:4], "--issuer", str(issuer)).returncode == 0
@@ -163,7 +163,7 @@ def test_cert_manager_with_an_issuer(machine: Machine, tmp_path: Path) -> None:
     assert any('dnsNames: ["*.shops.example.com"]' in each for each in machine.read()["applied"])
 
 
-def test_without_images_it_says_where_they_come_from(machine: Machine) -> None:
+def test_setup_without_images_explains_sources(machine: Machine) -> None:
     (machine.root / "build" / "images" / "platform.oci.tar").unlink()
     done = machine.run(K3S, *PLAIN)
     assert done.returncode == 1
@@ -175,7 +175,7 @@ def test_without_images_it_says_where_they_come_from(machine: Machine) -> None:
     )
 
 
-def test_it_is_for_root(machine: Machine) -> None:
+def test_setup_without_root_fails(machine: Machine) -> None:
     done = machine.run(K3S, *PLAIN, STOREFLEET_ASSUME_ROOT="1000")
     assert done.returncode == 1
     assert "as root" in done.stderr
@@ -195,7 +195,7 @@ def test_it_is_for_root(machine: Machine) -> None:
         ((*PLAIN, "--image-prefix", "registry"), "--image-prefix"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(
+def test_setup_invalid_arguments_are_explained(
     machine: Machine, arguments: tuple[str, ...], named: str
 ) -> None:
     done = machine.run(K3S, *arguments)
@@ -204,7 +204,7 @@ def test_a_wrong_call_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("tls", ["files", "none"])
-def test_the_chart_takes_its_values(machine: Machine, tmp_path: Path, tls: str) -> None:
+def test_chart_accepts_generated_values(machine: Machine, tmp_path: Path, tls: str) -> None:
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("-----")
     files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))

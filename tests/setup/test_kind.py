@@ -47,7 +47,7 @@ def verbs(machine: Machine) -> list[str]:
     return [" ".join(call[:3]) for call in machine.calls()]
 
 
-def test_from_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_fresh_machine_creates_cluster(machine: Machine, ports: tuple[str, ...]) -> None:
     done = machine.run(KIND, *ports)
     assert done.returncode == 0, done.stderr
     state = machine.read()
@@ -66,9 +66,7 @@ def test_from_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
     assert install[install.index("--version") + 1] == "41.6.1"
 
 
-def test_the_version_before_is_built_of_its_own_lock(
-    machine: Machine, ports: tuple[str, ...]
-) -> None:
+def test_images_previous_version_uses_own_lock(machine: Machine, ports: tuple[str, ...]) -> None:
     with (machine.root / "charts" / "oscar" / "engine.yaml").open("a") as file:
         file.write('  - version: "4.2"\n    image: storefleet/oscar:4.2\n    notes: Two\n')
         file.write(
@@ -90,7 +88,7 @@ def test_the_version_before_is_built_of_its_own_lock(
     assert [version["version"] for version in oscar["versions"]] == ["4.2.1", "4.2"]
 
 
-def test_plugins_make_the_versions_of_woocommerce(
+def test_images_woocommerce_versions_follow_plugins(
     machine: Machine, ports: tuple[str, ...], tmp_path: Path
 ) -> None:
     shop = machine.root / "stores" / "woocommerce"
@@ -122,7 +120,7 @@ def test_plugins_make_the_versions_of_woocommerce(
     assert names == ["10.9.4", "10.9.4-2"]
 
 
-def test_again_changes_nothing_that_matters(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_repeated_changes_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     before = machine.end()
     machine.forget_calls()
@@ -135,7 +133,7 @@ def test_again_changes_nothing_that_matters(machine: Machine, ports: tuple[str, 
     )
 
 
-def test_a_dry_run_does_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_dry_run_changes_nothing(machine: Machine, ports: tuple[str, ...]) -> None:
     done = machine.run(KIND, *ports, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert machine.calls() == []
@@ -149,7 +147,7 @@ def test_a_dry_run_does_nothing(machine: Machine, ports: tuple[str, ...]) -> Non
         assert word in done.stdout
 
 
-def test_a_dry_run_shows_what_is_in_the_way_and_goes_on(tmp_path: Path) -> None:
+def test_setup_dry_run_reports_problems_and_continues(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "curl")
     done = machine.run(KIND, "--dry-run")
     assert done.returncode == 0
@@ -168,7 +166,7 @@ TROUBLES: list[tuple[int, How]] = [
 
 
 @pytest.mark.parametrize(("number", "how"), TROUBLES)
-def test_stopped_anywhere_it_goes_on(
+def test_setup_stopped_anywhere_continues(
     machine: Machine, ports: tuple[str, ...], number: int, how: How
 ) -> None:
     machine.trouble(number, how)
@@ -187,14 +185,12 @@ def test_stopped_anywhere_it_goes_on(
     assert leftovers == []
 
 
-def test_a_run_has_as_many_calls_as_are_stopped(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_run_has_expected_number_of_calls(machine: Machine, ports: tuple[str, ...]) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     assert len(machine.calls()) == CALLS
 
 
-def test_what_failed_is_told_with_cause_and_way_out(
-    machine: Machine, ports: tuple[str, ...]
-) -> None:
+def test_setup_failure_names_cause_and_next_step(machine: Machine, ports: tuple[str, ...]) -> None:
     machine.trouble(4, "fail")
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
@@ -203,14 +199,14 @@ def test_what_failed_is_told_with_cause_and_way_out(
     assert "Next:" in done.stderr
 
 
-def test_without_docker_the_other_way_is_named(tmp_path: Path) -> None:
+def test_setup_without_docker_suggests_bare_cluster(tmp_path: Path) -> None:
     done = Machine(tmp_path, "curl").run(KIND)
     assert done.returncode == 1
     assert "Docker is not installed" in done.stderr
     assert "CLUSTER=bare" in done.stderr
 
 
-def test_docker_that_does_not_answer(machine: Machine) -> None:
+def test_setup_unresponsive_docker_fails(machine: Machine) -> None:
     machine.write(docker="down")
     done = machine.run(KIND)
     assert done.returncode == 1
@@ -218,7 +214,7 @@ def test_docker_that_does_not_answer(machine: Machine) -> None:
     assert machine.calls() == []
 
 
-def test_another_kind_on_the_path_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_tools_other_kind_version_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
     machine.install("kind")
     machine.write(kind_version="v0.20.0")
     done = machine.run(KIND, *ports, "cluster")
@@ -226,14 +222,14 @@ def test_another_kind_on_the_path_is_not_used(machine: Machine, ports: tuple[str
     assert (machine.state_folder / "bin" / "kind").exists()
 
 
-def test_helm_3_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_tools_helm_3_is_not_used(machine: Machine, ports: tuple[str, ...]) -> None:
     machine.install("helm")
     machine.write(helm_version="v3.18.0+g1")
     assert machine.run(KIND, *ports, "cluster").returncode == 0
     assert (machine.state_folder / "bin" / "helm").exists()
 
 
-def test_a_download_that_is_not_the_pinned_one_is_not_kept(
+def test_tools_download_with_other_checksum_is_rejected(
     machine: Machine, ports: tuple[str, ...]
 ) -> None:
     url = "https://github.com/kubernetes-sigs/kind/releases/download/v0.33.0/kind-linux-amd64"
@@ -244,7 +240,7 @@ def test_a_download_that_is_not_the_pinned_one_is_not_kept(
     assert machine.files() == {}
 
 
-def test_a_port_that_is_taken(machine: Machine) -> None:
+def test_setup_occupied_port_fails(machine: Machine) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -256,9 +252,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
     assert machine.read()["clusters"] == {}
 
 
-def test_a_cluster_that_somebody_else_made_is_not_touched(
-    machine: Machine, ports: tuple[str, ...]
-) -> None:
+def test_setup_foreign_cluster_is_left_unchanged(machine: Machine, ports: tuple[str, ...]) -> None:
     machine.write(clusters={"storefleet": "running"})
     done = machine.run(KIND, *ports)
     assert done.returncode == 1
@@ -267,7 +261,7 @@ def test_a_cluster_that_somebody_else_made_is_not_touched(
     assert machine.read()["clusters"] == {"storefleet": "running"}
 
 
-def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(
+def test_setup_other_ports_do_not_recreate_cluster(
     machine: Machine, ports: tuple[str, ...]
 ) -> None:
     assert machine.run(KIND, *ports).returncode == 0
@@ -276,15 +270,13 @@ def test_a_cluster_with_other_ports_is_not_made_anew_by_itself(
     assert "created with other options" in done.stderr
 
 
-def test_another_domain_is_only_another_deployment(
-    machine: Machine, ports: tuple[str, ...]
-) -> None:
+def test_setup_other_domain_only_redeploys(machine: Machine, ports: tuple[str, ...]) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     assert machine.run(KIND, "--domain", "localhost").returncode == 0
     assert '"domain": "localhost"' in (machine.state_folder / "kind.json").read_text()
 
 
-def test_a_stopped_node_is_started(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_stopped_node_is_started(machine: Machine, ports: tuple[str, ...]) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     machine.write(clusters={"storefleet": "stopped"})
     machine.forget_calls()
@@ -293,7 +285,9 @@ def test_a_stopped_node_is_started(machine: Machine, ports: tuple[str, ...]) -> 
     assert machine.read()["clusters"] == {"storefleet": "running"}
 
 
-def test_a_release_that_was_cut_off(machine: Machine, ports: tuple[str, ...]) -> None:
+def test_setup_interrupted_helm_release_is_repaired(
+    machine: Machine, ports: tuple[str, ...]
+) -> None:
     assert machine.run(KIND, *ports).returncode == 0
     for status, verb in (("pending-install", "uninstall"), ("pending-upgrade", "rollback")):
         machine.write(releases={"traefik": status})
@@ -302,7 +296,7 @@ def test_a_release_that_was_cut_off(machine: Machine, ports: tuple[str, ...]) ->
         assert f"helm {verb} traefik" in verbs(machine)
 
 
-def test_everything_goes_with_delete_and_comes_back(
+def test_delete_removes_cluster_and_setup_recreates_it(
     machine: Machine, ports: tuple[str, ...]
 ) -> None:
     assert machine.run(KIND, *ports, "--name", "trial").returncode == 0
@@ -325,7 +319,7 @@ def test_everything_goes_with_delete_and_comes_back(
         (("sideways",), "sideways"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(
+def test_setup_invalid_arguments_are_explained(
     machine: Machine, arguments: tuple[str, ...], named: str
 ) -> None:
     done = machine.run(KIND, *arguments)
@@ -334,7 +328,7 @@ def test_a_wrong_call_says_what_is_wrong(
     assert machine.calls() == []
 
 
-def test_the_choice_of_a_cluster(machine: Machine) -> None:
+def test_which_cluster_selects_kind_or_bare(machine: Machine) -> None:
     def chosen(*wanted: str) -> tuple[int, str]:
         done = machine.run("../tools/which-cluster", *wanted)
         return done.returncode, done.stdout.strip()

@@ -38,7 +38,7 @@ async def seed(world: World, *arguments: str, **environment: str) -> Done:
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_a_store_of_each_engine_and_again(platform: World) -> None:
+async def test_seed_creates_one_store_per_engine_once(platform: World) -> None:
     first = await seed(platform)
     assert first.status == 0, first.err
     names = [engine["name"] for engine in (await platform.api.get("/engines")).body["data"]]
@@ -53,14 +53,14 @@ async def test_a_store_of_each_engine_and_again(platform: World) -> None:
     assert [store["id"] for store in (await platform.api.get("/stores")).body["data"]] == before
 
 
-async def test_two_at_once_make_one(platform: World) -> None:
+async def test_seed_concurrent_runs_create_one_store(platform: World) -> None:
     done = await asyncio.gather(*(seed(platform, "--prefix", "twin", "shop") for _ in range(2)))
     assert [each.status for each in done] == [0, 0], done
     assert (await platform.api.store("twin-shop"))["state"] == "ready"
     assert (await seed(platform, "--prefix", "twin", "shop")).status == 0
 
 
-async def test_what_the_api_refuses_is_told(platform: World) -> None:
+async def test_seed_reports_rejected_request(platform: World) -> None:
     unknown = await seed(platform, "no-such-engine")
     assert unknown.status == 1
     assert "422 invalid" in unknown.err
@@ -73,14 +73,14 @@ async def test_what_the_api_refuses_is_told(platform: World) -> None:
     assert "does not answer" in away.err
 
 
-async def test_a_dry_run_makes_nothing(platform: World) -> None:
+async def test_seed_dry_run_creates_nothing(platform: World) -> None:
     done = await seed(platform, "--dry-run", "--prefix", "dry")
     assert done.status == 0
     assert "dry-ENGINE" in done.out
     assert (await platform.api.get("/stores/dry-shop")).status == 404
 
 
-async def test_without_a_platform_it_says_how_to_get_one(platform: World, tmp_path: Path) -> None:
+async def test_seed_without_platform_explains_next_step(platform: World, tmp_path: Path) -> None:
     script = tmp_path / "scripts" / "seed-stores.sh"
     (tmp_path / "scripts" / "setup").mkdir(parents=True)
     script.symlink_to(SCRIPT)

@@ -18,7 +18,7 @@ SCRIPTS = [
 ]
 
 
-def test_shellcheck_finds_nothing() -> None:
+def test_script_passes_shellcheck() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run(
         [shellcheck, *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
@@ -27,7 +27,7 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_explains_itself(name: str) -> None:
+def test_script_prints_help(name: str) -> None:
     script = ROOT / "scripts" / name
     done = subprocess.run(
         [script, "--help"], capture_output=True, text=True, timeout=30, check=False

@@ -33,7 +33,7 @@ PROGRAMS = {
 }
 
 
-def test_the_parts_of_a_block_do_not_overlap() -> None:
+def test_network_parts_do_not_overlap() -> None:
     parts = [NETWORK.link_block, NETWORK.services, NETWORK.pods]
     assert all(part.subnet_of(NETWORK.block) for part in parts)
     assert not any(one.overlaps(other) for one in parts for other in parts if one is not other)
@@ -43,12 +43,12 @@ def test_the_parts_of_a_block_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize("block", ["10.200.0.0/24", "10.200.0.1/16", "nonsense", "fd00::/16"])
-def test_a_block_that_does_not_do_is_told(block: str) -> None:
+def test_network_parse_invalid_block_fails(block: str) -> None:
     with pytest.raises(ClusterError, match="--block"):
         Network.parse(block)
 
 
-def test_a_block_with_a_route_elsewhere_is_refused() -> None:
+def test_check_routes_overlapping_route_fails() -> None:
     def routes(destination: str, device: str) -> list[dict[str, str]]:
         return [
             {"dst": "default", "dev": "eth0"},
@@ -63,14 +63,14 @@ def test_a_block_with_a_route_elsewhere_is_refused() -> None:
             check_routes(NETWORK, routes(taken, "eth0"))
 
 
-def test_clusters_of_different_folders_have_different_cgroups() -> None:
+def test_layout_name_differs_by_folder() -> None:
     assert LAYOUT.name != Layout(Path("/srv/other")).name
     assert (
         configuration.make_kubelet_configuration(LAYOUT, NETWORK)["cgroupRoot"] == f"/{LAYOUT.name}"
     )
 
 
-def test_containerd_s_file_is_toml_whatever_the_folder_is_called() -> None:
+def test_containerd_configuration_quotes_folder_names() -> None:
     made = tomllib.loads(
         configuration.make_containerd_configuration(LAYOUT, runc=Path("/cache/runc"))
     )
@@ -79,7 +79,7 @@ def test_containerd_s_file_is_toml_whatever_the_folder_is_called() -> None:
     assert runtime["containerd"]["runtimes"]["runc"]["options"]["BinaryName"] == "/cache/runc"
 
 
-def test_every_process_has_a_file_and_reads_what_is_written() -> None:
+def test_make_processes_lists_every_program() -> None:
     processes = make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None)
     assert [process.name for process in processes[: len(FIRST_PROCESSES)]] == list(FIRST_PROCESSES)
     assert {process.name for process in processes} == {*PROGRAMS, "volumes"}
@@ -89,7 +89,7 @@ def test_every_process_has_a_file_and_reads_what_is_written() -> None:
     assert changed == {"kube-apiserver"}
 
 
-def test_the_api_server_asks_for_node_and_role_rules() -> None:
+def test_api_server_enables_node_and_rbac_authorizers() -> None:
     [server] = [
         p
         for p in make_processes(LAYOUT, NETWORK, programs=PROGRAMS, audit_log=None)
@@ -100,7 +100,7 @@ def test_the_api_server_asks_for_node_and_role_rules() -> None:
     )
 
 
-def test_certificates_have_the_names_that_the_cluster_s_rules_know() -> None:
+def test_certificate_subjects_match_rbac_names() -> None:
     made = {certificate.name: certificate for certificate in list_certificates(NETWORK)}
     assert made["kubelet"].subject == "/O=system:nodes/CN=system:node:storefleet"
     assert made["admin"].subject == "/O=system:masters/CN=admin"
@@ -111,14 +111,14 @@ def test_certificates_have_the_names_that_the_cluster_s_rules_know() -> None:
     assert {one.authority for one in made.values() if one.name.endswith("etcd")} == {"etcd-ca"}
 
 
-def test_first_objects_have_a_place_in_the_api() -> None:
+def test_manifests_have_unique_api_paths() -> None:
     paths = [make_api_path(manifest) for manifest in make_manifests(NETWORK)]
     assert len(set(paths)) == len(paths)
     assert "/apis/storage.k8s.io/v1/storageclasses/standard" in paths
     assert "/api/v1/namespaces/kube-system/services/kube-dns" in paths
 
 
-def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None:
+def test_make_archive_is_reproducible(tmp_path: Path) -> None:
     archive = make_archive("storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"])
     assert archive == make_archive(
         "storefleet.dev/pause:1", {"pause": b"program"}, entrypoint=["/pause"]
@@ -130,13 +130,13 @@ def test_an_image_archive_is_the_same_for_the_same_files(tmp_path: Path) -> None
         assert f"blobs/{digest.replace(':', '/')}" in opened.getnames()
 
 
-def test_what_is_no_image_archive_is_told(tmp_path: Path) -> None:
+def test_read_archive_images_invalid_archive_fails(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"nothing")
     with pytest.raises(ClusterError, match="no image archive"):
         read_archive_images(tmp_path / "x.tar")
 
 
-def test_options_stand_over_what_is_kept(tmp_path: Path) -> None:
+def test_merge_options_override_current_settings(tmp_path: Path) -> None:
     kept = settings.ClusterSettings(block="10.201.0.0/16")
     chosen = settings.merge_options(
         kept, block=None, audit_log=str(tmp_path / "audit.log"), exists=True
@@ -150,7 +150,7 @@ def test_options_stand_over_what_is_kept(tmp_path: Path) -> None:
             settings.merge_options(kept, block=None, audit_log=hidden, exists=True)
 
 
-def test_settings_survive_the_file(tmp_path: Path) -> None:
+def test_settings_round_trip_through_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     assert settings.read_settings(layout) == settings.ClusterSettings()
     wanted = settings.ClusterSettings(block="10.9.0.0/16", audit_log=tmp_path / "a.log")
@@ -161,6 +161,6 @@ def test_settings_survive_the_file(tmp_path: Path) -> None:
         settings.read_settings(layout)
 
 
-def test_addresses_of_the_machine_and_the_node() -> None:
+def test_network_addresses_of_machine_and_node() -> None:
     assert (NETWORK.host, NETWORK.node) == (IPv4Address("10.200.0.1"), IPv4Address("10.200.0.2"))
     assert NETWORK.pods == IPv4Network("10.200.128.0/17")

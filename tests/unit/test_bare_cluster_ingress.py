@@ -14,11 +14,11 @@ OWN = [each for each in make_manifests() if "gateway.networking" not in each["ap
 
 
 @pytest.mark.parametrize("manifest", OWN, ids=lambda each: each["kind"])
-def test_kubernetes_knows_every_object(manifest: dict[str, object]) -> None:
+def test_manifest_matches_kubernetes_schema(manifest: dict[str, object]) -> None:
     kubernetes_validate.validate(manifest, "1.36", strict=True)
 
 
-def test_pod_and_gateway_are_where_the_platform_looks_for_them() -> None:
+def test_traefik_pod_and_gateway_use_expected_names_and_ports() -> None:
     made = {each["kind"]: each for each in make_manifests()}
     assert (
         made["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]

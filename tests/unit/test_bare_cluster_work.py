@@ -22,7 +22,7 @@ from tools.devcluster.layout import NODE_NAME, Layout, Network
 from tools.devcluster.status import describe_node_condition
 
 
-def test_a_build_is_found_by_what_it_is_made_of(
+def test_cached_folder_depends_on_sources_and_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = builds.GoModule("tool", ("example.org/tool",))
@@ -42,7 +42,7 @@ def test_a_build_is_found_by_what_it_is_made_of(
     )
 
 
-def test_every_program_is_pinned_by_a_lock() -> None:
+def test_go_modules_have_go_sum() -> None:
     modules = [module for module in builds.MODULES if isinstance(module, builds.GoModule)]
     assert all(
         {"go.mod", "go.sum"} <= {source.name for source in module.list_sources()}
@@ -52,13 +52,13 @@ def test_every_program_is_pinned_by_a_lock() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_go_is_found_by_its_version() -> None:
+def test_parse_go_version_compares_numerically() -> None:
     assert builds.parse_go_version("go version go1.26.8 linux/amd64") == (1, 26, 8)
     assert builds.parse_go_version("go version devel linux/amd64") < builds.MIN_GO_VERSION
     assert builds.parse_go_version("go version go1.30 linux/arm64") > builds.MIN_GO_VERSION
 
 
-def test_packages_are_lacking_when_what_they_bring_is(tmp_path: Path) -> None:
+def test_list_missing_packages_checks_programs_and_files(tmp_path: Path) -> None:
     (tmp_path / "here").touch()
     wanted = {
         str(tmp_path / "here"): "one",
@@ -69,7 +69,7 @@ def test_packages_are_lacking_when_what_they_bring_is(tmp_path: Path) -> None:
     assert list_missing_packages(wanted) == ["three", "two"]
 
 
-def test_a_process_is_found_by_what_it_carries_and_ended_for_certain(tmp_path: Path) -> None:
+def test_end_node_kills_tagged_process_that_ignores_sigterm(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "cluster")
     environment = {**os.environ, processes.TAG_VARIABLE: str(layout.state)}
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
@@ -86,7 +86,7 @@ def test_a_process_is_found_by_what_it_carries_and_ended_for_certain(tmp_path: P
     assert processes.end_node(layout) is False
 
 
-def test_a_later_process_of_the_same_number_is_another() -> None:
+def test_process_identity_differs_for_reused_pid() -> None:
     me = processes.read_identity(os.getpid())
     assert me is not None
     assert me.is_alive
@@ -124,7 +124,7 @@ def claim(**annotations: str) -> dict[str, Any]:
     }
 
 
-def test_a_claim_gets_a_folder_that_anybody_may_write_and_loses_it(tmp_path: Path) -> None:
+def test_provisioner_creates_and_removes_folder_of_claim(tmp_path: Path) -> None:
     server = Server()
     keeper = volumes.VolumeProvisioner(server, tmp_path)  # type: ignore[arg-type] # all that it asks of an Api
     wanted = claim(**{volumes.SELECTED_NODE: NODE_NAME})
@@ -147,7 +147,7 @@ def test_a_claim_gets_a_folder_that_anybody_may_write_and_loses_it(tmp_path: Pat
     assert not server.volumes
 
 
-def test_claims_of_others_and_without_a_node_wait(tmp_path: Path) -> None:
+def test_provisioner_ignores_claims_without_node_or_of_other_class(tmp_path: Path) -> None:
     placed = claim(**{volumes.SELECTED_NODE: NODE_NAME})
     assert volumes.needs_volume(placed)
     assert not volumes.needs_volume(claim())
@@ -162,12 +162,12 @@ def test_claims_of_others_and_without_a_node_wait(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_volume_of_somebody_else_is_left_alone() -> None:
+def test_is_released_false_for_other_provisioner() -> None:
     volume = {"metadata": {"name": "x"}, "spec": {"persistentVolumeReclaimPolicy": "Delete"}}
     assert not volumes.is_released(volume | {"status": {"phase": "Released"}})
 
 
-def test_folders_without_a_volume_go_when_they_are_old(tmp_path: Path) -> None:
+def test_remove_orphans_removes_only_old_folders(tmp_path: Path) -> None:
     old = time.time() - 2 * volumes.ORPHAN_AGE_S
     for name in ("pvc-known", "pvc-lost", "pvc-young"):
         (tmp_path / name).mkdir()
@@ -177,7 +177,7 @@ def test_folders_without_a_volume_go_when_they_are_old(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"pvc-known", "pvc-young"}
 
 
-def test_a_name_is_asked_for_and_its_answer_understood() -> None:
+def test_dns_query_and_response_match() -> None:
     network = Network.parse("10.200.0.0/16")
     question = dns.make_query("a.bc", 7)
     assert question[12:] == b"\1a\2bc\0\0\1\0\1"
@@ -191,7 +191,7 @@ def test_a_name_is_asked_for_and_its_answer_understood() -> None:
     assert socket.inet_ntoa(answer[-4:]) == str(network.api_service)
 
 
-def test_a_node_that_is_not_ready_says_why() -> None:
+def test_describe_node_condition_returns_reason() -> None:
     def node(status: str, **more: str) -> dict[str, Any]:
         return {"status": {"conditions": [{"type": "Ready", "status": status, **more}]}}
 
@@ -203,14 +203,14 @@ def test_a_node_that_is_not_ready_says_why() -> None:
     assert "not reported" in describe_node_condition({})
 
 
-def test_only_a_cluster_s_folder_is_removed(tmp_path: Path) -> None:
+def test_remove_cluster_other_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(ClusterError, match="does not look like"):
         remove_cluster(Layout(tmp_path))
     assert (tmp_path / "photos").is_dir()
 
 
-def test_a_lock_is_kept_by_the_folder_itself(tmp_path: Path) -> None:
+def test_lock_folder_locks_folder_without_file(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
     with files.lock_folder(folder, purpose="test"):

@@ -56,7 +56,7 @@ def read(archive: Path) -> dict[str, bytes]:
         return {entry.name: file.read() for entry in tar if (file := tar.extractfile(entry))}
 
 
-def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
+def test_write_archive_result_is_valid_oci_layout(tmp_path: Path) -> None:
     layers = [
         pack_layer(fill(tmp_path / name, text=name), name=name, target=tmp_path / f"{name}.tar.gz")
         for name in "ab"
@@ -90,7 +90,7 @@ def test_an_archive_is_a_valid_layout(tmp_path: Path) -> None:
     assert len(content) == 4  # two layers, manifest, config
 
 
-def test_a_layer_is_owned_by_root_and_holds_no_devices(tmp_path: Path) -> None:
+def test_pack_layer_is_owned_by_root_without_devices(tmp_path: Path) -> None:
     layer = pack_layer(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
     with tarfile.open(layer.path) as tar:
         entries = {entry.name: entry for entry in tar}
@@ -104,7 +104,7 @@ def test_a_layer_is_owned_by_root_and_holds_no_devices(tmp_path: Path) -> None:
     assert (tmp_path / "root/opt/app/link").read_text() == "hello"
 
 
-def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_pack_layer_same_content_gives_same_bytes(tmp_path: Path) -> None:
     first = pack_layer(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
     second = pack_layer(
         fill(tmp_path / "b", mtime=1_500_000_000), name="x", target=tmp_path / "second"
@@ -122,7 +122,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_files_of_packages_keep_their_time(tmp_path: Path) -> None:
+def test_pack_layer_preserves_older_mtimes(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a")
     (folder / "new").write_text("made just now")
     layer = pack_layer(
@@ -138,7 +138,7 @@ def test_files_of_packages_keep_their_time(tmp_path: Path) -> None:
     }
 
 
-def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_open_atomically_interrupted_keeps_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
@@ -153,7 +153,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old"
 
 
-def test_an_archive_is_kept_only_while_it_is_this_image_and_whole(tmp_path: Path) -> None:
+def test_is_archive_current_requires_same_complete_image(tmp_path: Path) -> None:
     layer = pack_layer(fill(tmp_path / "a"), name="a", target=tmp_path / "a.tar.gz")
     image, target = image_of(layer), tmp_path / "test.oci.tar"
     assert not is_archive_current(target, image)
@@ -165,7 +165,7 @@ def test_an_archive_is_kept_only_while_it_is_this_image_and_whole(tmp_path: Path
     assert not is_archive_current(target, image)
 
 
-def test_the_cache_keeps_one_of_each_name_and_believes_no_damaged_one(tmp_path: Path) -> None:
+def test_layer_cache_keeps_one_intact_layer_per_name(tmp_path: Path) -> None:
     cache = LayerCache(tmp_path / "cache")
     with cache.hold_lock(), cache.create_work_folder() as room:
         folder = fill(room / "a")
@@ -181,7 +181,7 @@ def test_the_cache_keeps_one_of_each_name_and_believes_no_damaged_one(tmp_path: 
     assert not room.exists()
 
 
-def test_a_key_is_of_names_modes_and_content(tmp_path: Path) -> None:
+def test_cache_key_depends_on_names_modes_and_content(tmp_path: Path) -> None:
     (tmp_path / "tree/__pycache__").mkdir(parents=True)
     file = tmp_path / "tree/a.py"
     file.write_text("1")
@@ -195,7 +195,7 @@ def test_a_key_is_of_names_modes_and_content(tmp_path: Path) -> None:
     assert str(CacheKey("x").add_tree(tmp_path / "tree")) != before
 
 
-def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
+def test_extract_lock_entry_returns_package_with_hashes(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(
         "aa==1 \\\n    --hash=sha256:1\npg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\npg-xy==1\n"
@@ -208,7 +208,7 @@ def test_one_package_of_a_lock_with_all_its_hashes(tmp_path: Path) -> None:
         wheels.extract_lock_entry(lock, "pg")
 
 
-def test_what_is_left_out_has_to_be_there(tmp_path: Path) -> None:
+def test_remove_matches_without_match_fails(tmp_path: Path) -> None:
     (tmp_path / "faker/providers").mkdir(parents=True)
     wheels.remove_matches(tmp_path, ["fak*"])
     assert not list(tmp_path.iterdir())
@@ -216,7 +216,7 @@ def test_what_is_left_out_has_to_be_there(tmp_path: Path) -> None:
         wheels.remove_matches(tmp_path, ["faker"])
 
 
-def test_a_failed_program_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_run_program_failure_quotes_last_line(tmp_path: Path) -> None:
     log = tmp_path / "build.log"
     script = "import sys; print('first'); print('no space', file=sys.stderr); sys.exit(3)"
     with pytest.raises(BuildError, match=r"It failed: exit status 3: no space \(more in "):
@@ -235,7 +235,7 @@ def test_a_failed_program_is_told_with_its_last_words(tmp_path: Path) -> None:
         run_program(["no-such-program"], failure="It", timeout_s=5, log=log)
 
 
-def test_what_is_unpacked_can_be_packed_again(tmp_path: Path) -> None:
+def test_unpack_layers_then_pack_gives_same_digest(tmp_path: Path) -> None:
     first = pack_layer(fill(tmp_path / "a"), name="x", target=tmp_path / "first")
     unpack_layers([first], tmp_path / "again")
     assert (

@@ -40,7 +40,7 @@ def versions(folder: Path, engine: str = "shop") -> list[str]:
     return [version["version"] for version in written(folder)[engine]["versions"]]
 
 
-def test_the_first_version_is_the_default_and_the_order_is_kept(tmp_path: Path) -> None:
+def test_update_catalogue_first_version_is_default(tmp_path: Path) -> None:
     catalogue.update_catalogue(tmp_path, [product(tmp_path, "2.0"), product(tmp_path, "1.0")])
     assert written(tmp_path) == {
         "shop": {
@@ -53,12 +53,12 @@ def test_the_first_version_is_the_default_and_the_order_is_kept(tmp_path: Path) 
     }
 
 
-def test_an_image_without_an_engine_is_not_listed(tmp_path: Path) -> None:
+def test_update_catalogue_skips_image_without_engine(tmp_path: Path) -> None:
     catalogue.update_catalogue(tmp_path, [product(tmp_path, "1", engine="")])
     assert written(tmp_path) == {}
 
 
-def test_what_an_earlier_build_made_stays_behind_what_is_made_now(tmp_path: Path) -> None:
+def test_update_catalogue_appends_earlier_versions(tmp_path: Path) -> None:
     catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
     catalogue.update_catalogue(tmp_path, [product(tmp_path, "9", engine="other")])
     assert versions(tmp_path) == ["1.0", "1.1"]
@@ -67,7 +67,7 @@ def test_what_an_earlier_build_made_stays_behind_what_is_made_now(tmp_path: Path
     assert written(tmp_path)["shop"]["default_version"] == "2.0"
 
 
-def test_what_is_no_longer_in_the_folder_is_forgotten(tmp_path: Path) -> None:
+def test_update_catalogue_drops_versions_without_archive(tmp_path: Path) -> None:
     catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0"), product(tmp_path, "1.1")])
     (tmp_path / "shop-1.0.oci.tar").write_bytes(b"half of it")
     catalogue.update_catalogue(tmp_path, [])
@@ -78,7 +78,7 @@ def test_what_is_no_longer_in_the_folder_is_forgotten(tmp_path: Path) -> None:
     assert written(tmp_path) == {}
 
 
-def test_a_broken_list_is_made_anew(tmp_path: Path) -> None:
+def test_update_catalogue_replaces_unreadable_file(tmp_path: Path) -> None:
     for broken in ("", "[]", '{"shop": 1}', '{"shop": {"default_version": "1", "versions": [{}]}}'):
         (tmp_path / "catalogue.json").write_text(broken)
         catalogue.update_catalogue(tmp_path, [product(tmp_path, "1.0")])

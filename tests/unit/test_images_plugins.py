@@ -32,26 +32,26 @@ def versions(*folders: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("environment", [{}, {"WOOCOMMERCE_DIRS": ""}, {"WOOCOMMERCE_DIRS": " : "}])
-def test_without_folders_it_is_said_what_is_missing_and_how_to_give_it(
+def test_read_plugins_without_folders_explains_variable(
     environment: dict[str, str],
 ) -> None:
     with pytest.raises(MaterialMissing, match=r"WOOCOMMERCE_DIRS=/path/to/woocommerce"):
         plugins.read_plugins(environment)
 
 
-def test_the_plugin_itself_or_the_folder_that_holds_it(tmp_path: Path) -> None:
+def test_read_plugins_accepts_plugin_or_parent_folder(tmp_path: Path) -> None:
     inner = plugin(tmp_path / "unpacked" / "woocommerce", "10.4.2")
     assert [found.folder for found in given(tmp_path / "unpacked", inner)] == [inner, inner]
     (found,) = given(inner)
     assert (found.version, found.min_wordpress, found.min_php) == ("10.4.2", "6.9", "7.4")
 
 
-def test_a_version_for_each_folder_in_the_order_given(tmp_path: Path) -> None:
+def test_list_releases_keeps_order_of_folders(tmp_path: Path) -> None:
     new, old = plugin(tmp_path / "new", "11.0.1"), plugin(tmp_path / "old", "10.9.0-rc.1")
     assert versions(new, old) == [("11.0.1", 1), ("10.9.0-rc.1", 1)]
 
 
-def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the_theme(
+def test_list_releases_single_or_repeated_plugin_gets_theme_revision_2(
     tmp_path: Path,
 ) -> None:
     one, two = plugin(tmp_path / "one"), plugin(tmp_path / "two")
@@ -69,13 +69,15 @@ def test_a_single_folder_and_the_same_again_come_with_the_second_revision_of_the
         ({"version": ""}, "and a version"),
     ],
 )
-def test_another_plugin_is_refused(tmp_path: Path, fields: dict[str, str], words: str) -> None:
+def test_read_plugins_other_plugin_is_rejected(
+    tmp_path: Path, fields: dict[str, str], words: str
+) -> None:
     with pytest.raises(BuildError, match=words):
         given(plugin(tmp_path / "given", **fields))
 
 
 @pytest.mark.parametrize("missing", ["assets/client", "assets/css", "vendor/autoload.php"])
-def test_the_source_of_woocommerce_is_refused(tmp_path: Path, missing: str) -> None:
+def test_read_plugins_source_checkout_is_rejected(tmp_path: Path, missing: str) -> None:
     path = plugin(tmp_path / "given") / missing
     path.unlink() if path.is_file() else path.rmdir()
     with pytest.raises(
@@ -84,12 +86,12 @@ def test_the_source_of_woocommerce_is_refused(tmp_path: Path, missing: str) -> N
         given(tmp_path / "given")
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_read_plugins_missing_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"names .*/nowhere, which contains no"):
         given(tmp_path / "nowhere")
 
 
-def test_it_asks_for_a_wordpress_and_a_php_that_there_are(tmp_path: Path) -> None:
+def test_check_requirements_older_wordpress_or_php_fails(tmp_path: Path) -> None:
     (found,) = given(plugin(tmp_path / "given", wordpress="7.10"))
     plugins.check_requirements(found, wordpress="7.10", php="8.4")
     plugins.check_requirements(found, wordpress="7.10.2", php="8.4")
@@ -99,7 +101,7 @@ def test_it_asks_for_a_wordpress_and_a_php_that_there_are(tmp_path: Path) -> Non
         plugins.check_requirements(found, wordpress="8", php="7.3")
 
 
-def test_versions_are_compared_by_their_numbers() -> None:
+def test_parse_version_compares_numerically() -> None:
     assert plugins.parse_version("7.10") > plugins.parse_version("7.9.9")
     assert plugins.parse_version("7.1") == plugins.parse_version("7.1.0")
     assert plugins.parse_version("7.2-beta1") == (7, 2)
