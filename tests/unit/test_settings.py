@@ -8,9 +8,9 @@ from storefleet.core.settings import (
     ENVIRONMENT_PREFIX,
     Settings,
     SettingsError,
-    describe_settings,
     read_settings,
 )
+from storefleet.core.settings_report import describe_settings
 
 
 def test_defaults_are_those_of_the_contract() -> None:

@@ -310,33 +310,3 @@ def _describe_error(place: tuple[int | str, ...], message: str) -> str:
     """Describe one error; a rule about several settings has no place and names them itself."""
     text = message.removeprefix("Value error, ")
     return f"{ENVIRONMENT_PREFIX}{'_'.join(map(str, place)).upper()}: {text}" if place else text
-
-
-def describe_settings(settings: Settings) -> list[dict[str, str]]:
-    """List every setting as `name, value, default, source, description`; secrets are hidden."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        value, default = getattr(settings, name), field.get_default()
-        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
-        in_file = (
-            settings.secrets_dir is not None and (settings.secrets_dir / variable.lower()).exists()
-        )
-        source = "environment" if variable in os.environ else "file" if in_file else "default"
-        rows.append(
-            {
-                "name": variable,
-                "value": _format_value(value),
-                "default": _format_value(default),
-                "source": source,
-                "description": field.description or "",
-            }
-        )
-    return rows
-
-
-def _format_value(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "(hidden)" if value.get_secret_value() else ""
-    if isinstance(value, tuple):
-        return ",".join(str(part) for part in value)
-    return "" if value is None else str(value)

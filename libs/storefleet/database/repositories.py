@@ -27,7 +27,8 @@ class Repositories:
         """Create the repositories.
 
         Args:
-            connection: The connection of `Database.transaction` or `Database.autocommit`.
+            connection: The connection of `Database.transaction` or `Database.autocommit`. It is
+                kept as an attribute for tests; services use the repositories only.
         """
         self.connection = connection
         self.audit_log = AuditLog(connection)

@@ -148,7 +148,7 @@ def _format_status(report: "Report") -> list[str]:
 
 def show_settings(cli: CommandContext) -> None:
     """List all settings with value, default and source; secrets stay hidden."""
-    from storefleet.core.settings import describe_settings
+    from storefleet.core.settings_report import describe_settings
 
     rows = [*describe_settings(load_settings()), *_list_client_settings()]
     headers = ("NAME", "VALUE", "DEFAULT", "SOURCE")
