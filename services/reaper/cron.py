@@ -21,7 +21,7 @@ from storefleet.core.identifiers import make_resource_name
 from storefleet.core.settings import Settings
 from storefleet.database.cron_calls import CronCall
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)

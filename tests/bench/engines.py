@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from storefleet.core.identifiers import make_resource_name
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from tests.bench import cluster, stage
 from tests.bench.figures import ROOT, Sheet
 from tests.support.customer import Customer

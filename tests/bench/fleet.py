@@ -18,7 +18,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from tests.bench import stage
 from tests.bench.figures import ROOT
 

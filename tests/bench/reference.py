@@ -11,7 +11,7 @@ from typing import Any
 from storefleet.core.identifiers import STORE_PREFIX, TENANT_PREFIX, generate_id
 from storefleet.core.models import Store, utc_now
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.kubernetes import manifests
 from tests.bench.fleet import Fleet
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from tests.bench import cluster, reference, stage
 from tests.bench.figures import Sheet
 from tests.bench.fleet import Fleet, fleet

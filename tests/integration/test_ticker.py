@@ -19,7 +19,7 @@ from services.reaper.cron import CronCaller
 from storefleet.core.identifiers import STORE_PREFIX, generate_id
 from storefleet.database import cron_calls
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import CronSchedule, Engine
+from storefleet.engines.descriptor import CronSchedule, Engine
 from tests.support.kubernetes import ENGINES, pocket
 from tests.support.polling import eventually
 from tests.support.world import World

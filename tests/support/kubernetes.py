@@ -6,7 +6,8 @@ from typing import Any
 
 from storefleet.core.models import Store
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     ContainerSnapshot,
     PodSnapshot,

@@ -10,7 +10,7 @@ import yaml
 
 from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.kubernetes import manifests
 from tests.support.attacks.ground import Ground
 from tests.support.charts import CHARTS, PLATFORM, Manifest, rendered

@@ -9,7 +9,8 @@ import yaml
 
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.settings import PROJECT_DIR
-from storefleet.engines.catalogue import EngineDescriptorError, load_engines
+from storefleet.engines.catalogue import load_engines
+from storefleet.engines.descriptor import EngineDescriptorError
 
 GOOD: dict[str, Any] = {
     "name": "shop",
@@ -209,7 +210,7 @@ def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) ->
     engines = load_engines([tmp_path], runtime="kubernetes")
     assert list(engines) == []
     assert engines.find("shop") is not None
-    with pytest.raises(InvalidRequest, match="there is no version of it"):
+    with pytest.raises(InvalidRequest, match="it has no versions"):
         engines.get_offered("shop")
     path = catalogue(
         tmp_path,
@@ -234,7 +235,7 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
     assert engines.find("shop") is not None, "stores that are there already have theirs"
     with pytest.raises(InvalidRequest, match="its image was not built"):
         engines.get_offered("shop")
-    with pytest.raises(InvalidRequest, match="No engine is offered"):
+    with pytest.raises(InvalidRequest, match="No engine is on offer"):
         engines.get_offered(engines.get_default_name(""))
     assert [each.name for each in load_engines([tmp_path], catalogue_file=path)] == ["shop"]
 

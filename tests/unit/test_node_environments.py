@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
 from storefleet.node.stores import environments
 from storefleet.runtimes.local.file_layout import FileLayout

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from storefleet.core.errors import TransientError
-from storefleet.engines.catalogue import CheckedPage
+from storefleet.engines.descriptor import CheckedPage
 from storefleet.runtimes.protocol import StepContext
 from storefleet.runtimes.storefront_check import StorefrontCheck
 from tests.support.kubernetes import a_store, pocket

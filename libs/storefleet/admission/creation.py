@@ -30,7 +30,8 @@ from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
 from storefleet.database.tenants import TenantUsage
 from storefleet.database.transitions import AddStoreResult
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)

@@ -26,7 +26,8 @@ from storefleet.core.settings import Settings
 from storefleet.database.outbox_rows import make_command, make_event
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)

@@ -1,1 +1,5 @@
-"""Engine descriptors (`charts/<engine>/engine.yaml`) and the catalogue of engines that can be offered."""
+"""Engines: what `charts/<engine>/engine.yaml` describes, and the catalogue of those on offer.
+
+`descriptor` models one engine, `plans` and `parameters` the choices that a store of it has,
+`catalogue` reads them all and decides which a new store can have.
+"""

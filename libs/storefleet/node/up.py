@@ -13,7 +13,7 @@ from typing import TextIO
 
 from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import EngineDescriptorError
+from storefleet.engines.descriptor import EngineDescriptorError
 from storefleet.node import admin, service_processes
 from storefleet.node.node import Node
 from storefleet.node.node_error import NodeError

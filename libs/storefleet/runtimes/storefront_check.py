@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from storefleet.core.errors import TransientError
-from storefleet.engines.catalogue import CheckedPage, Engine
+from storefleet.engines.descriptor import CheckedPage, Engine
 from storefleet.runtimes.protocol import StepContext
 
 _MAX_PAGE_BYTES = 2 << 20

@@ -20,7 +20,8 @@ from storefleet.core.errors import Conflict, InvalidRequest, LimitExceeded, Requ
 from storefleet.core.identifiers import STORE_PREFIX
 from storefleet.core.lifecycle import StoreState
 from storefleet.core.models import Principal
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.http.problems import REQUEST_ID
 
 _PAGE_SIZE = 25

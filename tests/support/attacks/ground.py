@@ -7,7 +7,7 @@ from typing import Any
 from storefleet.core.identifiers import STORE_PREFIX, TENANT_PREFIX, generate_id
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import EnginePlan
+from storefleet.engines.plans import EnginePlan
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.network_policies import make_network_policies
 

@@ -14,7 +14,7 @@ from services.gateway.dashboard.view_models.stores import make_event_view, make_
 from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
 from storefleet.core.models import Operation, Store
 from storefleet.database.version_history import VersionHistoryEntry
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.protocol import ResourceUsage
 from tests.support.platform import ROOT
 from tests.support.shown import things

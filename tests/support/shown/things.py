@@ -6,7 +6,7 @@ from typing import Any
 from storefleet.core.models import Event, Failure, Operation, Step, Store
 from storefleet.database.version_history import Requester, VersionHistoryEntry
 from storefleet.engines import catalogue
-from storefleet.engines.catalogue import Engine, EngineVersion
+from storefleet.engines.descriptor import Engine, EngineVersion
 from storefleet.runtimes.protocol import ResourceUsage
 from tests.support import rehearsal
 from tests.support.platform import ROOT

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
 from storefleet.node.private_files import pass_folder, read_json, write_json
 from storefleet.node.processes.launcher import Child, last_line, run_to_end

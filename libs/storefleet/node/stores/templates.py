@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
 from storefleet.node.private_files import give_folder, give_tree, read_json, write_json
 from storefleet.node.processes.launcher import Child, last_line, run_to_end

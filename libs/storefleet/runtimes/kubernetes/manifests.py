@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine, EnginePlan, ResourceAmounts
+from storefleet.engines.descriptor import Engine
+from storefleet.engines.plans import EnginePlan, ResourceAmounts
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 from storefleet.runtimes.kubernetes.exposure import make_exposure_values

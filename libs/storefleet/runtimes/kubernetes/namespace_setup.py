@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from storefleet.core.errors import PermanentError, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds

@@ -23,7 +23,8 @@ from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import (
     FileLayout,

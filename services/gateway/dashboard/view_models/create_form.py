@@ -6,7 +6,7 @@ from typing import Any
 
 from services.gateway.dashboard.view_models.resources import format_quantity
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

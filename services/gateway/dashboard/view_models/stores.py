@@ -5,7 +5,7 @@ from typing import Any
 from services.gateway.dashboard.event_texts import describe_event, is_cancellation
 from services.gateway.dashboard.view_models.operations import make_operation_view
 from storefleet.core.models import Event, Operation, Store, format_timestamp
-from storefleet.engines.catalogue import Engine
+from storefleet.engines.descriptor import Engine
 
 
 def make_store_view(

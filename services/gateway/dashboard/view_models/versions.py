@@ -6,7 +6,7 @@ from typing import Any
 
 from storefleet.core.models import Operation, Store, format_timestamp
 from storefleet.database.version_history import VersionHistoryEntry
-from storefleet.engines.catalogue import Engine, EngineVersion
+from storefleet.engines.descriptor import Engine, EngineVersion
 
 
 def make_versions_view(

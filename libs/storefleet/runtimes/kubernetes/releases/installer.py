@@ -10,7 +10,8 @@ import time
 from storefleet.core.errors import PermanentError, RuntimeUnavailable, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.catalogue import Engine, EngineCatalogue
+from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
