@@ -13,7 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 _PASSWORD_HASHER = PasswordHasher(memory_cost=19 * 1024, time_cost=2, parallelism=1)
 _VERIFICATION_SLOTS = asyncio.Semaphore(2)
 
-#: Verified when the account does not exist, so that the response takes as long as for one that does.
+#: Verified for an unknown account, so that its response takes as long as that of a known one.
 UNKNOWN_USER_HASH = _PASSWORD_HASHER.hash("nobody has this password")
 
 

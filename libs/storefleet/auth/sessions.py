@@ -13,7 +13,7 @@ from storefleet.database.pool import Database
 
 
 class NewSession(NamedTuple):
-    """A session that was just created: the cookie's value, and the hash under which it is stored."""
+    """A session that was just created: the value of its cookie, and the hash that is stored."""
 
     cookie: str
     hash: bytes

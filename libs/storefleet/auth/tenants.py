@@ -1,4 +1,4 @@
-"""Create tenants with their owners, and the first tenant, whose owner is the platform's operator."""
+"""Create tenants with their owners. The owner of the first tenant operates the platform."""
 
 import secrets
 from typing import NamedTuple
