@@ -16,7 +16,7 @@ SINCE = "2020-01-01T00:00:00.000Z"
 CHANGE = "app = 'auth' AND name = '0012_alter_user_first_name_max_length'"
 
 
-async def asked(shop: Containers, task: str, name: str, **environment: str) -> dict[str, Any]:
+async def run_task(shop: Containers, task: str, name: str, **environment: str) -> dict[str, Any]:
     """Run a task and return its result."""
     code = await shop.run_command(task, STOREFLEET_DUMP=name, **environment)
     assert code == 0, read_log(shop, task)[-2000:]
@@ -25,7 +25,7 @@ async def asked(shop: Containers, task: str, name: str, **environment: str) -> d
     return answer
 
 
-def dumps(shop: Containers) -> list[Path]:
+def list_dumps(shop: Containers) -> list[Path]:
     return sorted((shop.folder / "backups").iterdir())
 
 
@@ -33,14 +33,14 @@ async def test_restore_brings_back_complete_dump(shop: Containers) -> None:
     """Repeated, and over tables of a later version."""
     assert await shop.run_command("setup") == 0
     before = await shop.count_rows()
-    answer = await asked(shop, "dump", "op_first")
+    answer = await run_task(shop, "dump", "op_first")
     assert answer["bytes"] == (shop.folder / "backups" / "op_first.dump").stat().st_size > 100_000
     assert abs((datetime.now(UTC) - datetime.fromisoformat(answer["at"])).total_seconds()) < 60
     for _ in range(2):
         await shop.fetch_value("CREATE TABLE public.later (site int REFERENCES django_site)")
         await shop.fetch_value("DELETE FROM catalogue_productimage")
         assert await shop.count_rows() != before
-        assert await asked(shop, "restore", "op_first") == {"bytes": answer["bytes"]}
+        assert await run_task(shop, "restore", "op_first") == {"bytes": answer["bytes"]}
         assert await shop.count_rows() == before
     assert await shop.run_command("setup") == 0
     assert await shop.count_rows() == before
@@ -48,18 +48,18 @@ async def test_restore_brings_back_complete_dump(shop: Containers) -> None:
 
 async def test_dump_keeps_existing_file_and_newest_three(shop: Containers) -> None:
     assert await shop.run_command("setup") == 0
-    first = await asked(shop, "dump", "op_kept")
+    first = await run_task(shop, "dump", "op_kept")
     (shop.folder / "backups" / "op_killed.new").write_bytes(b"half")
-    assert await asked(shop, "dump", "op_kept") == first
+    assert await run_task(shop, "dump", "op_kept") == first
     for number in range(3):
-        await asked(shop, "dump", f"op_{number}")
-    assert [path.name for path in dumps(shop)] == ["op_0.dump", "op_1.dump", "op_2.dump"]
+        await run_task(shop, "dump", f"op_{number}")
+    assert [path.name for path in list_dumps(shop)] == ["op_0.dump", "op_1.dump", "op_2.dump"]
 
 
 async def test_restore_of_invalid_dump_changes_nothing(shop: Containers) -> None:
     assert await shop.run_command("setup") == 0
     before = await shop.count_rows()
-    await asked(shop, "dump", "op_whole")
+    await run_task(shop, "dump", "op_whole")
     whole = (shop.folder / "backups" / "op_whole.dump").read_bytes()
     broken = shop.folder / "backups" / "op_broken.dump"
     for size in (0, len(whole) // 2, len(whole) - 10):
@@ -77,7 +77,7 @@ async def test_restore_of_invalid_dump_changes_nothing(shop: Containers) -> None
 async def test_restore_killed_midway_changes_nothing(shop: Containers) -> None:
     assert await shop.run_command("setup") == 0
     before = await shop.count_rows()
-    await asked(shop, "dump", "op_first")
+    await run_task(shop, "dump", "op_first")
     watch = await shop.open_connection()
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND state IS NOT NULL"
     running = shop.start_command("restore", STOREFLEET_DUMP="op_first")
@@ -88,7 +88,7 @@ async def test_restore_killed_midway_changes_nothing(shop: Containers) -> None:
     await eventually(lambda: watch.fetchval(alone), within=READY)
     await watch.close()
     assert await shop.count_rows() == before
-    assert await asked(shop, "restore", "op_first")
+    assert await run_task(shop, "restore", "op_first")
     assert await shop.count_rows() == before
 
 
@@ -106,7 +106,7 @@ async def test_orders_lists_orders_since_time_after_setup_of_later_version(
         assert await shop.run_command("setup") == 0
         assert await shop.fetch_value(f"SELECT count(*) FROM django_migrations WHERE {CHANGE}") == 1  # noqa: S608
         await eventually(shop.is_ready, within=READY)
-        assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE) == {
+        assert await run_task(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE) == {
             "count": 0,
             "orders": [],
         }
@@ -118,14 +118,14 @@ async def test_orders_lists_orders_since_time_after_setup_of_later_version(
         )
     finally:
         await stop_process(running, signal.SIGTERM)
-    answer = await asked(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE)
+    answer = await run_task(shop, "orders", "op_x", STOREFLEET_SINCE=SINCE)
     (order,) = answer["orders"]
     assert (answer["count"], order["number"], order["total"].partition(" ")[0]) == (
         1,
         number,
         "GBP",
     )
-    assert await asked(shop, "orders", "op_x", STOREFLEET_SINCE=order["at"][:-1] + "999Z") == {
+    assert await run_task(shop, "orders", "op_x", STOREFLEET_SINCE=order["at"][:-1] + "999Z") == {
         "count": 0,
         "orders": [],
     }

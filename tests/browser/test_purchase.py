@@ -17,7 +17,7 @@ async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform
         assert status == 200
         order = await buy_products(store["url"], title="Plain Shop", sign="€")
         await check_order(store["url"], sign_in, order)
-        assert sign_in["password"] not in _everything_written(platform)
+        assert sign_in["password"] not in _collect_texts(platform)
         await _check_logs(client, platform, store)
         deleted = await client.delete("http-shop")
         assert (await client.ended(deleted["operation"]["id"]))["state"] == "succeeded"
@@ -42,7 +42,7 @@ async def _check_logs(client: Client, platform: Platform, store: dict[str, Any])
     }
 
 
-def _everything_written(platform: Platform) -> str:
+def _collect_texts(platform: Platform) -> str:
     """Return logs, streams, and every command line and environment; none may contain a password."""
     texts = [path.read_bytes() for path in (platform.state_dir / "logs").glob("*.log")]
     texts += [

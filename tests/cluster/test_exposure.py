@@ -25,7 +25,7 @@ EXPOSURES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def door() -> str:
+def ingress_url() -> str:
     """URL of Traefik as seen from this machine."""
     run_bare_cluster("ingress")
     found = json.loads(kubectl("get", "service", "traefik", "--namespace=traefik", "--output=json"))
@@ -41,16 +41,16 @@ def kubectl(*words: str) -> str:
 
 
 @pytest_asyncio.fixture(params=EXPOSURES)
-async def bench(request: pytest.FixtureRequest, door: str) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest, ingress_url: str) -> AsyncIterator[Bench]:
     fields = EXPOSURES[request.param]
     shops = catalogue.load_engines([CHARTS], runtime="kubernetes")
     async with open_bench(
-        engines=shops, ingress_address=door, store_domain="shops.test", **fields
+        engines=shops, ingress_address=ingress_url, store_domain="shops.test", **fields
     ) as made:
         yield made
 
 
-def a_shop(bench: Bench) -> Store:
+def make_oscar_store(bench: Bench) -> Store:
     oscar = catalogue.load_engines([CHARTS], runtime="kubernetes").get_offered("oscar")
     store = bench.make_store()
     return store.copy_with(
@@ -58,15 +58,15 @@ def a_shop(bench: Bench) -> Store:
     )
 
 
-async def seen(door: str, host: str) -> tuple[int, str]:
+async def request_page(ingress_url: str, host: str) -> tuple[int, str]:
     async with (
         aiohttp.ClientSession() as http,
-        http.get(f"{door}/catalogue/", headers={"Host": host}) as page,
+        http.get(f"{ingress_url}/catalogue/", headers={"Host": host}) as page,
     ):
         return page.status, await page.text()
 
 
-def asked(host: str) -> list[tuple[str, int]]:
+def list_requests(host: str) -> list[tuple[str, int]]:
     """Return path and status of Traefik's responses for a host."""
     lines = kubectl("logs", "deployment/traefik", "--namespace=traefik").splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
@@ -77,39 +77,39 @@ def asked(host: str) -> list[tuple[str, int]]:
     ]
 
 
-async def test_store_answers_under_its_host_until_deleted(bench: Bench, door: str) -> None:
-    store = await bench.create(a_shop(bench), within=120)
+async def test_store_answers_under_its_host_until_deleted(bench: Bench, ingress_url: str) -> None:
+    store = await bench.create(make_oscar_store(bench), within=120)
     host = f"{store.name}.shops.test"
     assert store.url == f"http://{host}/"
 
     async def shows() -> bool:
-        status, text = await seen(door, host)
+        status, text = await request_page(ingress_url, host)
         return status == 200 and "Stoneware Mug" in text and "Exposed" in text
 
     await eventually(shows, within=20, every=0.2)
     # Another host name gets 404 from the same controller.
-    assert (await seen(door, "nobody.shops.test"))[0] == 404
+    assert (await request_page(ingress_url, "nobody.shops.test"))[0] == 404
 
-    before = len(asked(host))
+    before = len(list_requests(host))
     await bench.delete(store)
     assert not await bench.exists(store)
-    assert (await seen(door, host))[0] in {404, 503}
+    assert (await request_page(ingress_url, host))[0] in {404, 503}
     # The storefront check requested the host through Traefik and did not get the store.
-    proofs = asked(host)[before:]
-    assert proofs, "the reaper did not check"
-    assert proofs[-1][1] in {404, 503}
+    checks = list_requests(host)[before:]
+    assert checks, "the reaper did not check"
+    assert checks[-1][1] in {404, 503}
 
 
-async def test_deletion_waits_while_host_still_answers(bench: Bench, door: str) -> None:
+async def test_deletion_waits_while_host_still_answers(bench: Bench, ingress_url: str) -> None:
     """A leftover of the store that still answers keeps the deletion from finishing."""
-    store = await bench.create(a_shop(bench), within=120)
+    store = await bench.create(make_oscar_store(bench), within=120)
     host = f"{store.name}.shops.test"
 
     async def shows() -> bool:
-        return (await seen(door, host))[0] == 200
+        return (await request_page(ingress_url, host))[0] == 200
 
     await eventually(shows, within=20, every=0.2)
-    proof = bench.runtime.delete_steps(store)[-1]
+    check = bench.runtime.delete_steps(store)[-1]
     outcome: list[str] = []
 
     async def report_progress(message: str) -> None:
@@ -119,7 +119,7 @@ async def test_deletion_waits_while_host_still_answers(bench: Bench, door: str) 
     from dataclasses import replace
 
     task = asyncio.create_task(
-        proof.run(replace(bench.make_context(store), report_progress=report_progress))
+        check.run(replace(bench.make_context(store), report_progress=report_progress))
     )
     try:
         await eventually(

@@ -47,10 +47,10 @@ TROUBLES = (
 
 async def test_failed_creations_name_their_cause(bench: Bench) -> None:
     """Run all concurrently: most of the time passes in grace periods."""
-    await asyncio.gather(*(_is_named(bench, *trouble) for trouble in TROUBLES))
+    await asyncio.gather(*(_check_cause(bench, *trouble) for trouble in TROUBLES))
 
 
-async def _is_named(bench: Bench, trouble: str, code: str, within: float, words: str) -> None:
+async def _check_cause(bench: Bench, trouble: str, code: str, within: float, words: str) -> None:
     store = bench.make_store(trouble=trouble)
     error = await bench.expect_failure(store, within=within)
     assert error.code == code, trouble
@@ -60,17 +60,17 @@ async def _is_named(bench: Bench, trouble: str, code: str, within: float, words:
 
 
 async def test_retry_continues_after_cause_is_fixed(bench: Bench) -> None:
-    await asyncio.gather(*(_goes_on(bench, bench, trouble) for trouble in ("setup", "crash")))
+    await asyncio.gather(*(_check_retry(bench, bench, trouble) for trouble in ("setup", "crash")))
 
 
 async def test_retry_continues_with_larger_plan(bench: Bench) -> None:
-    async with open_bench(engines=_generous()) as better:
+    async with open_bench(engines=_make_larger_plan()) as better:
         await asyncio.gather(
-            *(_goes_on(bench, better, trouble) for trouble in ("quota", "database-quota"))
+            *(_check_retry(bench, better, trouble) for trouble in ("quota", "database-quota"))
         )
 
 
-async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
+async def _check_retry(bench: Bench, mended: Bench, trouble: str) -> None:
     store = bench.make_store(trouble=trouble)
     await bench.expect_failure(store)
     await bench.fix_cause(store)
@@ -79,7 +79,7 @@ async def _goes_on(bench: Bench, mended: Bench, trouble: str) -> None:
     await bench.delete(store)
 
 
-def _generous() -> EngineCatalogue:
+def _make_larger_plan() -> EngineCatalogue:
     engine = pocket()
     assert engine.kubernetes
     plan = engine.kubernetes.plan

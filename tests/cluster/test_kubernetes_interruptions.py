@@ -37,7 +37,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield bench
 
 
-def _helm_processes() -> list[int]:
+def _list_helm_processes() -> list[int]:
     """Return the ids of the Helm processes that this process started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -56,7 +56,7 @@ def _helm_processes() -> list[int]:
 async def test_release_recovers_from_helm_killed_in_pending_status(
     bench: Bench, status: str
 ) -> None:
-    store = await _died(bench, status)
+    store = await _make_store_with_killed_helm(bench, status)
     await bench.create(store)
     assert (await bench.list_release_statuses(store))[-1] == "deployed"
     assert any(status in message for message in bench.messages)
@@ -67,7 +67,7 @@ async def test_release_recovers_from_helm_killed_in_pending_status(
     await bench.delete(store)
 
 
-async def _died(bench: Bench, status: str) -> Store:
+async def _make_store_with_killed_helm(bench: Bench, status: str) -> Store:
     """Return a store whose Helm run was killed in `status`; retry, as the moment is short."""
     for _ in range(10):
         store = bench.make_store()
@@ -76,7 +76,7 @@ async def _died(bench: Bench, status: str) -> Store:
             await bench.run_step(store, "release")
         task = asyncio.create_task(bench.run_step(store, "release"))
         await wait_for_status(bench, store, status)
-        for process in _helm_processes():
+        for process in _list_helm_processes():
             os.kill(process, signal.SIGKILL)
         try:
             await task
@@ -93,7 +93,7 @@ async def test_release_recovers_from_helm_killed_at_any_time(bench: Bench) -> No
     for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.23, 0.26, 0.3, 0.35, 0.4):
         task = asyncio.create_task(bench.run_step(store, "release"))
         await asyncio.sleep(after)
-        for process in _helm_processes():
+        for process in _list_helm_processes():
             os.kill(process, signal.SIGKILL)
         with contextlib.suppress(TransientError):
             await task
@@ -110,7 +110,7 @@ async def test_cancelled_step_ends_helm_process(bench: Bench) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        assert _helm_processes() == []
+        assert _list_helm_processes() == []
     await bench.create(store)
     await bench.delete(store)
 

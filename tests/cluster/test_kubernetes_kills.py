@@ -50,13 +50,13 @@ async def test_process_killed_at_every_effect_reaches_same_end(
     )
     async with Client(platform) as client:
         visited.write_text("")
-        await _gone(client, (await client.made("first"))["id"])
-        retried = await _retried(client, bench)
+        await _delete_store(client, (await client.made("first"))["id"])
+        retried = await _create_by_retry(client, bench)
         points = list_effects() - {
             f"{effect}:{side}" for effect in IN_CHANGE for side in ("before", "after")
         }
         assert points - set(visited.read_text().split()) == set()
-        leaving = [asyncio.create_task(_gone(client, retried))]
+        leaving = [asyncio.create_task(_delete_store(client, retried))]
         for number, point in enumerate(sorted(points)):
             effect = point.partition(":")[0]
             if effect in IN_DELETION:
@@ -65,28 +65,32 @@ async def test_process_killed_at_every_effect_reaches_same_end(
                     *leaving
                 )  # otherwise one of them could visit the failpoint first
                 armed.write_text(point)
-                await _gone(client, store_id)
+                await _delete_store(client, store_id)
             elif effect in IN_RETRY:
                 leaving.append(
-                    asyncio.create_task(_gone(client, await _retried(client, bench, armed, point)))
+                    asyncio.create_task(
+                        _delete_store(client, await _create_by_retry(client, bench, armed, point))
+                    )
                 )
             else:
                 armed.write_text(point)
                 store = await client.made(f"killed-{number}")
                 assert store["state"] == "ready"
-                leaving.append(asyncio.create_task(_gone(client, store["id"])))
+                leaving.append(asyncio.create_task(_delete_store(client, store["id"])))
             assert not armed.exists(), f"{point} was not visited"
         await asyncio.gather(*leaving)
     assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
 
 
-async def _gone(client: Client, store_id: str) -> None:
+async def _delete_store(client: Client, store_id: str) -> None:
     answer = await client.delete(store_id)
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
 
 
-async def _retried(client: Client, bench: Bench, armed: Path | None = None, point: str = "") -> str:
+async def _create_by_retry(
+    client: Client, bench: Bench, armed: Path | None = None, point: str = ""
+) -> str:
     """Fail a creation, leave its release pending as a killed Helm does, then retry it."""
     answer = await client.create(f"retried-{time.monotonic_ns()}", parameters={"trouble": "setup"})
     store_id: str = answer["store"]["id"]

@@ -66,9 +66,9 @@ async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
 
 async def test_repeated_steps_change_nothing(bench: Bench) -> None:
     store = await bench.create(bench.make_store())
-    before, secret = await _uids(bench, store), await bench.runtime.read_credentials(store)
+    before, secret = await _list_uids(bench, store), await bench.runtime.read_credentials(store)
     await bench.create(store)
-    assert await _uids(bench, store) == before
+    assert await _list_uids(bench, store) == before
     assert await bench.runtime.read_credentials(store) == secret
     assert await bench.list_release_statuses(store) == ["superseded", "deployed"]
     operation = generate_id("op")
@@ -81,7 +81,7 @@ async def test_repeated_steps_change_nothing(bench: Bench) -> None:
     await bench.delete(store)
 
 
-async def _uids(bench: Bench, store: Store) -> set[str]:
+async def _list_uids(bench: Bench, store: Store) -> set[str]:
     every = [
         await bench.cluster.list_objects(kind, namespace=make_resource_name(store.id))
         for kind in (
@@ -118,13 +118,13 @@ async def test_namespace_rejects_unsafe_and_oversized_pods(bench: Bench) -> None
 
 
 async def test_concurrent_creations_share_watches(bench: Bench) -> None:
-    before = _requests("WATCH")
+    before = _count_requests("WATCH")
     stores = await asyncio.gather(*(bench.create(bench.make_store(), within=90) for _ in range(5)))
-    assert _requests("WATCH") - before <= 8
+    assert _count_requests("WATCH") - before <= 8
     await asyncio.gather(*(bench.delete(store, within=90) for store in stores))
 
 
-def _requests(verb: str = "") -> float:
+def _count_requests(verb: str = "") -> float:
     (family,) = metrics.KUBERNETES_REQUESTS.collect()
     return sum(
         sample.value
@@ -135,6 +135,6 @@ def _requests(verb: str = "") -> float:
 
 async def test_idle_runtime_sends_no_requests(bench: Bench) -> None:
     await bench.create(bench.make_store())
-    before = _requests()
+    before = _count_requests()
     await asyncio.sleep(10)
-    assert _requests() - before <= 2
+    assert _count_requests() - before <= 2

@@ -51,12 +51,12 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
 async def test_medusa_store_takes_orders_and_restores_dump(
     deployment: Deployment, shop: Shop
 ) -> None:
-    await _look_at_keys_and_admin(deployment, shop)
+    await _check_keys_and_admin(deployment, shop)
     sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
     by_forms = await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
-    dump = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
+    dump = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
     assert dump["bytes"] > 100_000
-    again = await _task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
+    again = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
     assert again == dump, "an existing dump is kept"
     by_api = await medusa.buy_by_api(shop.url, at=shop.at)
 
@@ -67,22 +67,22 @@ async def test_medusa_store_takes_orders_and_restores_dump(
     )
     assert orders[by_forms]["total"] == 2 * 18 + 5
 
-    since = await _task(deployment, shop, "orders", STOREFLEET_SINCE=dump["at"])
+    since = await _run_task(deployment, shop, "orders", STOREFLEET_SINCE=dump["at"])
     assert [order["number"] for order in since["orders"]] == [by_api]
     assert since["count"] == 1
     assert since["orders"][0]["total"] == "84.00 EUR"
     later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
-    assert (await _task(deployment, shop, "orders", STOREFLEET_SINCE=later))["count"] == 0
+    assert (await _run_task(deployment, shop, "orders", STOREFLEET_SINCE=later))["count"] == 0
 
-    assert (await _task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))["bytes"] == dump[
+    assert (await _run_task(deployment, shop, "restore", STOREFLEET_DUMP="op_first"))[
         "bytes"
-    ]
+    ] == dump["bytes"]
     assert set(await medusa.list_orders(shop.url, sign_in, at=shop.at)) == {by_forms}
     await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
-    await _look_at_what_is_told(deployment, shop, sign_in)
+    await _check_logs_and_secrets(deployment, shop, sign_in)
 
 
-async def _look_at_what_is_told(
+async def _check_logs_and_secrets(
     deployment: Deployment, shop: Shop, sign_in: dict[str, str]
 ) -> None:
     """Check that logs exist and that no object, log or release contains a secret."""
@@ -102,7 +102,7 @@ async def _look_at_what_is_told(
     assert not any(value in told for value in secrets["data"].values())
 
 
-async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
+async def _check_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
     """Check that a missing or foreign key is rejected and that the admin's pages are served."""
     key = await medusa.read_publishable_key(shop.url, at=shop.at)
     image = await deployment.run_program(
@@ -132,7 +132,7 @@ async def _look_at_keys_and_admin(deployment: Deployment, shop: Shop) -> None:
         assert await stranger.request_status("GET", "/admin/orders") == 401
 
 
-async def _task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
+async def _run_task(deployment: Deployment, shop: Shop, name: str, **env: str) -> dict[str, Any]:
     """Run a task like the platform, as a Job from the suspended CronJob; return its result."""
     found = await deployment.run_program(
         "kubectl", "get", "cronjob", name, "-n", shop.namespace, "-o", "json"

@@ -49,7 +49,7 @@ class Stage:
 
     async def set_up(self) -> None:
         await self._permissions()
-        await self.insist(await self.api.apply({**named("Namespace", FOREIGN)}))
+        await self.insist(await self.api.apply({**make_object("Namespace", FOREIGN)}))
         for ground in (self.ground, self.bare):
             await self.as_provisioner(ground.namespace)
             for binding in ground.bindings:
@@ -69,7 +69,7 @@ class Stage:
     async def _permissions(self) -> None:
         """Apply the chart's permissions, or check that those of a deployment are the same."""
         await self.insist(
-            await self.api.apply(named("Namespace", PLATFORM_NAMESPACE), manager="tests")
+            await self.api.apply(make_object("Namespace", PLATFORM_NAMESPACE), manager="tests")
         )
         templates = ("templates/permissions.yaml", "templates/admission.yaml")
         for manifest in rendered(
@@ -77,7 +77,7 @@ class Stage:
         ):
             found = await self.api.ask("GET", path_of(manifest))
             if found.ok:
-                assert shape_of(found.body) == shape_of(manifest), (
+                assert get_shape(found.body) == get_shape(manifest), (
                     f"{path_of(manifest)} is not this chart's: make deploy"
                 )
                 continue
@@ -123,13 +123,13 @@ class Stage:
         assert reply.ok, reply
 
 
-def shape_of(manifest: Manifest) -> Any:
+def get_shape(manifest: Manifest) -> Any:
     """Reduce a manifest to the parts that do not depend on the chart's values."""
     validations = manifest.get("spec", {}).get("validations", [])
     return manifest.get("rules"), manifest.get("roleRef"), len(validations)
 
 
-def named(kind: str, name: str) -> Manifest:
+def make_object(kind: str, name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
 
 
@@ -270,7 +270,7 @@ async def test_quota_controller_can_update_status(stage: Stage) -> None:
         return "used" in found.body.get("status", {})
 
     await eventually(counted, within=20, every=0.2)
-    await removed_by_reaper(stage, ground)
+    await delete_as_reaper(stage, ground)
 
 
 async def test_reaper_deletes_namespace_with_uid_precondition(stage: Stage) -> None:
@@ -284,10 +284,10 @@ async def test_reaper_deletes_namespace_with_uid_precondition(stage: Stage) -> N
             *create(ground.claim() | {"spec": ground.claim()["spec"]}), as_=ADMINISTRATOR
         )
     )
-    await removed_by_reaper(stage, ground)
+    await delete_as_reaper(stage, ground)
 
 
-async def removed_by_reaper(stage: Stage, ground: Ground) -> None:
+async def delete_as_reaper(stage: Stage, ground: Ground) -> None:
     api = stage.api
     found = await api.ask("GET", namespace(ground.name), as_=REAPER)
     uid = found.body["metadata"]["uid"]
@@ -304,10 +304,10 @@ async def removed_by_reaper(stage: Stage, ground: Ground) -> None:
         reply = await api.ask(*delete(within(ground, plural, root)), as_=REAPER)
         # the permission ends when the namespace's role binding is deleted
         assert reply.ok or reply.status in (403, 404), reply
-    await eventually(lambda: gone(api, ground), within=60, every=0.3)
+    await eventually(lambda: is_gone(api, ground), within=60, every=0.3)
 
 
-async def gone(api: Api, ground: Ground) -> bool:
+async def is_gone(api: Api, ground: Ground) -> bool:
     return (await api.ask("GET", namespace(ground.name), as_=REAPER)).status == 404
 
 

@@ -12,7 +12,7 @@ from tests.support.polling import eventually
 from tests.support.sources import ROOT
 
 
-async def backup(deployment: Deployment, *words: str) -> str:
+async def run_backup_script(deployment: Deployment, *words: str) -> str:
     environment = {**os.environ, "KUBECONFIG": deployment.record["kubeconfig"]}
     environment["PATH"] = f"{STATE / 'cluster' / 'bin'}:{environment['PATH']}"
     process = await asyncio.create_subprocess_exec(
@@ -27,7 +27,7 @@ async def backup(deployment: Deployment, *words: str) -> str:
     return out.decode()
 
 
-async def answers(api: Api) -> bool:
+async def is_answering(api: Api) -> bool:
     """Check whether the token is accepted; without its database the gateway is not reachable."""
     try:
         return (await api.get("/stores")).status == 200
@@ -42,11 +42,11 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     made = await api.create(name, engine="oscar")
     operation = await api.ended(made["operation"]["id"], within=60)
     assert operation["state"] == "succeeded"
-    said = await backup(deployment, "now")
+    said = await run_backup_script(deployment, "now")
     dump = next(
         word for word in said.split() if word.startswith("storefleet-") and word.endswith(".dump")
     )
-    assert dump in await backup(deployment, "list")
+    assert dump in await run_backup_script(deployment, "list")
     forgotten = await deployment.create_tenant(f"forgotten-{run}")
 
     await deployment.run_program(
@@ -54,10 +54,10 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     )
     await deployment.run_program("kubectl", "delete", "pod", "postgres-0", "-n", PLATFORM)
     await eventually(lambda: _is_ready(deployment), within=120, every=1)
-    assert not await answers(api)  # the data is gone
+    assert not await is_answering(api)  # the data is gone
 
-    await backup(deployment, "restore", dump, "--yes")
-    await eventually(lambda: answers(api), within=60, every=0.5)
+    await run_backup_script(deployment, "restore", dump, "--yes")
+    await eventually(lambda: is_answering(api), within=60, every=0.5)
     store = await api.store(name)
     assert (store["id"], store["state"]) == (made["store"]["id"], "ready")
     again = (await api.get(f"/operations/{operation['id']}")).body

@@ -15,14 +15,14 @@ _READY_WITHIN = 120.0
 _GONE_WITHIN = 120.0
 
 
-async def _made(api: Api, name: str, **more: Any) -> dict[str, Any]:
+async def _create_store(api: Api, name: str, **more: Any) -> dict[str, Any]:
     accepted = await api.create(name, **more)
     operation = await api.ended(accepted["operation"]["id"], within=_READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     return await api.store(accepted["store"]["id"])
 
 
-async def _deleted(api: Api, store_id: str) -> None:
+async def _delete_store(api: Api, store_id: str) -> None:
     answer = await api.delete(f"/stores/{store_id}")
     assert answer.status == 202, answer.text
     operation = await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN)
@@ -31,7 +31,7 @@ async def _deleted(api: Api, store_id: str) -> None:
 
 async def test_store_takes_order_and_is_deleted_completely(deployment: Deployment) -> None:
     api = await deployment.create_tenant("buyers")
-    store = await _made(api, "cluster-shop", parameters={"title": "Cluster Shop"})
+    store = await _create_store(api, "cluster-shop", parameters={"title": "Cluster Shop"})
     assert store["state"] == "ready"
     at = await deployment.get_address(store["id"])
     order = await buy_products(store["url"], title="Cluster Shop", at=at)
@@ -39,12 +39,12 @@ async def test_store_takes_order_and_is_deleted_completely(deployment: Deploymen
     await check_order(store["url"], sign_in, order, at=at)
     lines = (await api.get(f"/stores/{store['id']}/logs")).body
     assert lines["data"]
-    assert sign_in["password"] not in await _told_of(deployment, store["id"])
-    await _deleted(api, store["id"])
+    assert sign_in["password"] not in await _collect_texts(deployment, store["id"])
+    await _delete_store(api, store["id"])
     assert await deployment.list_leftovers(store["id"]) == []
 
 
-async def _told_of(deployment: Deployment, store_id: str) -> str:
+async def _collect_texts(deployment: Deployment, store_id: str) -> str:
     """Return objects, Helm release and service logs of a store: everything outside its Secrets."""
     namespace = make_resource_name(store_id)
     kinds = "pods,configmaps,statefulsets,deployments,jobs,services,events"
@@ -64,8 +64,10 @@ async def test_two_provisioners_create_four_stores_concurrently(deployment: Depl
     )
     try:
         await deployment.wait_for_rollout()
-        stores = await asyncio.gather(*(_made(api, f"crowd-{number}") for number in range(4)))
-        await asyncio.gather(*(_deleted(api, store["id"]) for store in stores))
+        stores = await asyncio.gather(
+            *(_create_store(api, f"crowd-{number}") for number in range(4))
+        )
+        await asyncio.gather(*(_delete_store(api, store["id"]) for store in stores))
         for store in stores:
             assert await deployment.list_leftovers(store["id"]) == []
     finally:
@@ -100,7 +102,7 @@ async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
     )
     operation = await api.ended(accepted["operation"]["id"], within=180)
     assert operation["state"] == "succeeded", operation
-    await _deleted(api, accepted["store"]["id"])
+    await _delete_store(api, accepted["store"]["id"])
     assert await deployment.list_leftovers(accepted["store"]["id"]) == []
     await deployment.wait_for_rollout()
 
@@ -109,7 +111,7 @@ async def test_unfinished_creation_can_be_deleted(deployment: Deployment) -> Non
     api = await deployment.create_tenant("cancelled")
     accepted = await api.create("cancelled-shop")
     await asyncio.sleep(1)
-    await _deleted(api, accepted["store"]["id"])
+    await _delete_store(api, accepted["store"]["id"])
     assert await deployment.list_leftovers(accepted["store"]["id"]) == []
 
 
@@ -135,7 +137,7 @@ async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deplo
         await deployment.run_program(control, "start", *state, "kube-apiserver")
     operation = await api.ended(accepted["operation"]["id"], within=300)
     assert operation["state"] == "succeeded", operation
-    await _deleted(api, accepted["store"]["id"])
+    await _delete_store(api, accepted["store"]["id"])
     assert await deployment.list_leftovers(accepted["store"]["id"]) == []
 
 

@@ -43,21 +43,23 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
-async def _accepted(client: Client, store_id: str, verb: str, **body: Any) -> str:
+async def _request_operation(client: Client, store_id: str, verb: str, **body: Any) -> str:
     status, answer = await client.insist("POST", f"stores/{store_id}/{verb}", json=body)
     assert status == 202, answer
     return str(answer["operation"]["id"])
 
 
-async def _changed(
+async def _run_operation(
     client: Client, store_id: str, verb: str, state: str = "succeeded", **body: Any
 ) -> dict[str, Any]:
-    operation = await client.ended(await _accepted(client, store_id, verb, **body), within=180)
+    operation = await client.ended(
+        await _request_operation(client, store_id, verb, **body), within=180
+    )
     assert operation["state"] == state, operation
     return operation
 
 
-async def _store(client: Client, store_id: str) -> Store:
+async def _read_ready_store(client: Client, store_id: str) -> Store:
     """Read a store from the API and check that it is ready."""
     shown = (await client.insist("GET", f"stores/{store_id}"))[1]
     assert shown["state"] == "ready", shown
@@ -84,28 +86,30 @@ async def test_process_killed_at_every_effect_of_version_change_reaches_same_end
             for side in ("before", "after"):
                 for verb, effect in zip(effects, pair, strict=True):
                     armed.write_text(f"{effect}:{side}")
-                    await _changed(client, store_id, verb, **bodies[verb])
+                    await _run_operation(client, store_id, verb, **bodies[verb])
                     assert not armed.exists(), f"{effect}:{side} of the {verb} was not visited"
-                    store = await _store(client, store_id)
+                    store = await _read_ready_store(client, store_id)
                     assert store.engine_version == ("2.0.0" if verb == "upgrade" else "1.0.0")
                     assert f"version {store.engine_version}" in await request_page(
                         bench, store, "/"
                     )
                     assert (await bench.list_release_statuses(store))[-1] == "deployed"
                     assert await list_leftovers(bench, store) == NO_LEFTOVERS
-        await _goes_back_over_a_kill(client, store_id, armed, bench)
-        await _gone(client, bench, store_id)
+        await _check_killed_automatic_rollback(client, store_id, armed, bench)
+        await _delete_store(client, bench, store_id)
     assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
 
 
-async def _goes_back_over_a_kill(client: Client, store_id: str, armed: Path, bench: Bench) -> None:
+async def _check_killed_automatic_rollback(
+    client: Client, store_id: str, armed: Path, bench: Bench
+) -> None:
     armed.write_text(
         "delete_stuck:before"
     )  # during the automatic rollback, which deletes the failed set-up
-    operation = await _changed(client, store_id, "upgrade", "failed", version="7.0.0")
+    operation = await _run_operation(client, store_id, "upgrade", "failed", version="7.0.0")
     assert not armed.exists()
     assert operation["error"]["code"] == "setup_failed"
-    store = await _store(client, store_id)
+    store = await _read_ready_store(client, store_id)
     assert store.engine_version == "1.0.0"
     assert await list_leftovers(bench, store, leaving=True) == NO_LEFTOVERS
 
@@ -116,20 +120,20 @@ async def test_provisioner_killed_during_upgrade_step_is_taken_over(
 ) -> None:
     async with Client(platform) as client:
         store_id = (await client.made(f"killed-in-{step}"))["id"]
-        operation_id = await _accepted(client, store_id, "upgrade", version="2.0.0")
+        operation_id = await _request_operation(client, store_id, "upgrade", version="2.0.0")
         async with asyncio.timeout(60):
-            while step not in await _running(client, operation_id):
+            while step not in await _list_running_steps(client, operation_id):
                 await asyncio.sleep(0.05)
         assert platform.kill("provisioner")
         operation = await client.ended(operation_id, within=120)
         assert operation["state"] == "succeeded", operation
-        store = await _store(client, store_id)
+        store = await _read_ready_store(client, store_id)
         assert store.engine_version == "2.0.0"
         assert await list_leftovers(bench, store) == NO_LEFTOVERS
-        await _gone(client, bench, store_id)
+        await _delete_store(client, bench, store_id)
 
 
-async def _running(client: Client, operation_id: str) -> list[str]:
+async def _list_running_steps(client: Client, operation_id: str) -> list[str]:
     operation = (await client.insist("GET", f"operations/{operation_id}"))[1]
     return [each["name"] for each in operation["steps"] if each["state"] == "running"]
 
@@ -137,15 +141,15 @@ async def _running(client: Client, operation_id: str) -> list[str]:
 async def test_deletion_during_upgrade_leaves_nothing(platform: Platform, bench: Bench) -> None:
     async with Client(platform) as client:
         store_id = (await client.made("leaving"))["id"]
-        operation_id = await _accepted(client, store_id, "upgrade", version="6.0.0")
+        operation_id = await _request_operation(client, store_id, "upgrade", version="6.0.0")
         async with asyncio.timeout(60):
-            while "start" not in await _running(client, operation_id):
+            while "start" not in await _list_running_steps(client, operation_id):
                 await asyncio.sleep(0.2)
-        await _gone(client, bench, store_id)
+        await _delete_store(client, bench, store_id)
         assert (await client.ended(operation_id))["state"] in ("cancelled", "failed")
 
 
-async def _gone(client: Client, bench: Bench, store_id: str) -> None:
+async def _delete_store(client: Client, bench: Bench, store_id: str) -> None:
     answer = await client.delete(store_id)
     operation = await client.ended(answer["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation

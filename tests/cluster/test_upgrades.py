@@ -92,10 +92,10 @@ FAILING = (
 
 async def test_failed_upgrades_roll_back_automatically(bench: Bench) -> None:
     """Run all concurrently; each rolls back in time while its store keeps serving."""
-    await asyncio.gather(*(_fails(bench, *each) for each in FAILING))
+    await asyncio.gather(*(_check_failed_upgrade(bench, *each) for each in FAILING))
 
 
-async def _fails(bench: Bench, version: str, code: str, words: str) -> None:
+async def _check_failed_upgrade(bench: Bench, version: str, code: str, words: str) -> None:
     store = await bench.create(bench.make_store(), within=240)
     await place_order(bench, store, "kept")
     async with watch_page(bench, store) as shopper:

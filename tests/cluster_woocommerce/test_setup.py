@@ -26,7 +26,7 @@ COUNTS = {
 }
 
 
-async def is_one_shop(store: Store) -> None:
+async def check_store(store: Store) -> None:
     found = {statement: await store.query_number(statement) for statement in COUNTS}
     assert found == COUNTS
     await store.query("DELETE FROM wp_woocommerce_sessions")
@@ -48,7 +48,7 @@ async def test_repeated_setup_changes_nothing(store: Store) -> None:
     assert [row for row in await store.query(options) if row[0] not in ours] == [
         row for row in before if row[0] not in ours
     ]
-    await is_one_shop(store)
+    await check_store(store)
 
 
 async def test_setup_keeps_changes_of_owner(store: Store) -> None:
@@ -92,7 +92,7 @@ async def test_setup_killed_ten_times_still_completes(store: Store) -> None:
             break
     assert killed == 10
     assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
-    await is_one_shop(store)
+    await check_store(store)
 
 
 async def test_setup_of_foreign_database_fails_and_changes_nothing(store: Store) -> None:
@@ -107,4 +107,4 @@ async def test_setup_of_foreign_database_fails_and_changes_nothing(store: Store)
     assert await store.query("SHOW TABLES") == [["theirs"]]
     await store.query(_EMPTY)
     assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
-    await is_one_shop(store)
+    await check_store(store)

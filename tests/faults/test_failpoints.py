@@ -108,12 +108,12 @@ async def test_process_killed_at_every_effect_reaches_same_end(
     platform: Platform, story: Story, folder: Path
 ) -> None:
     points = {
-        scenario: await _visited_by(scenario, story, folder / "visited") for scenario in SCENARIOS
+        scenario: await _list_visited(scenario, story, folder / "visited") for scenario in SCENARIOS
     }
     every = {point for visited in points.values() for point in visited}
-    assert every == _in_source(every)
+    assert every == _list_failpoints(every)
     for scenario in SCENARIOS:
-        for point in sorted(points[scenario] - _killed_elsewhere(scenario, points)):
+        for point in sorted(points[scenario] - _list_covered(scenario, points)):
             store_id = await story.run(
                 scenario, lambda point=point: (folder / "armed").write_text(point)
             )
@@ -124,12 +124,12 @@ async def test_process_killed_at_every_effect_reaches_same_end(
     assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
 
 
-def _killed_elsewhere(scenario: str, points: dict[str, set[str]]) -> set[str]:
+def _list_covered(scenario: str, points: dict[str, set[str]]) -> set[str]:
     """Return failpoints that the creation already covers, for scenarios that start like it."""
     return points["create"] if scenario in ("cancel", "fail") else set()
 
 
-async def _visited_by(scenario: str, story: Story, log: Path) -> set[str]:
+async def _list_visited(scenario: str, story: Story, log: Path) -> set[str]:
     """Return the failpoints that the armed part of a scenario visits."""
     store_id = await story.run(scenario, lambda: log.write_text(""))
     visited = set(log.read_text().split())
@@ -137,18 +137,18 @@ async def _visited_by(scenario: str, story: Story, log: Path) -> set[str]:
     return visited
 
 
-def _in_source(visited: set[str]) -> set[str]:
+def _list_failpoints(visited: set[str]) -> set[str]:
     """Return every failpoint in the source; names with a step are completed from visited ones."""
     names: set[str] = set()
     for folder in ("libs", "services"):
         for path in (ROOT / folder).rglob("*.py"):
             if path.is_relative_to(ELSEWHERE):
                 continue
-            names |= set(_effects(ast.parse(path.read_text()), visited))
+            names |= set(_find_effects(ast.parse(path.read_text()), visited))
     return {f"{name}:{side}" for name in names for side in ("before", "after")}
 
 
-def _effects(tree: ast.AST, visited: set[str]) -> Iterator[str]:
+def _find_effects(tree: ast.AST, visited: set[str]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "effect":
             argument = node.args[0]

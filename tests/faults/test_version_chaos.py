@@ -101,12 +101,12 @@ async def _check_end(client: Client, follower: Follower, store_id: str) -> None:
         assert entry["error"] is None or entry["error"]["detail"].endswith(
             "The store is back on 1.0.0."
         )
-        told = await _told(follower, entry["operation_id"], expected[-1])
+        told = await _read_event_types(follower, entry["operation_id"], expected[-1])
         assert tuple(told) == expected
         assert max(Counter(told).values()) == 1
 
 
-async def _told(follower: Follower, operation_id: str, last: str) -> list[str]:
+async def _read_event_types(follower: Follower, operation_id: str, last: str) -> list[str]:
     """Return the operation's event types without steps, once the last one has arrived."""
     for _ in range(400):
         frames = [frame for frame in follower.frames if frame.get("operation_id") == operation_id]

@@ -13,7 +13,7 @@ sys.path.append(str(ROOT / "stores" / "oscar" / "src"))
 from storefleet_oscar.configuration import ConfigurationError, parse_store
 
 
-def content(**more: Any) -> dict[str, Any]:
+def make_content(**more: Any) -> dict[str, Any]:
     return {
         "store_id": "sto_1",
         "name": "acme",
@@ -37,7 +37,7 @@ def content(**more: Any) -> dict[str, Any]:
 
 
 def test_local_configuration_contains_secrets_and_binds_loopback() -> None:
-    store = parse_store(content())
+    store = parse_store(make_content())
     assert (store.address, store.template_dir) == ("127.0.0.1", None)
     assert (store.database.password, store.secret_key) == ("db-password", "key")
     assert (store.admin_email, store.admin_password) == ("admin@acme.localhost", "admin-password")
@@ -60,7 +60,7 @@ def test_container_configuration_reads_secret_files(tmp_path: Path) -> None:
         "password_file": str(tmp_path / "db"),
     }
     admin = {"username_file": str(tmp_path / "user"), "password_file": str(tmp_path / "pass")}
-    told = content(address="0.0.0.0", template_dir="/t", database=database, admin=admin)
+    told = make_content(address="0.0.0.0", template_dir="/t", database=database, admin=admin)
     del told["secret_key"]
     store = parse_store({**told, "secret_key_file": str(tmp_path / "key")})
     assert (store.address, store.template_dir) == ("0.0.0.0", Path("/t"))
@@ -84,7 +84,7 @@ def test_invalid_secret_file_error_names_file_without_content(
     path = tmp_path / "secret"
     if held is not None:
         path.write_bytes(held)
-    told = content()
+    told = make_content()
     del told["secret_key"]
     with pytest.raises(ConfigurationError) as caught:
         parse_store({**told, "secret_key_file": str(path)})
@@ -93,7 +93,7 @@ def test_invalid_secret_file_error_names_file_without_content(
 
 @pytest.mark.parametrize("entry", ["database", "secret_key", "admin", "port", "data_dir"])
 def test_missing_entry_error_names_entry(entry: str) -> None:
-    told = content()
+    told = make_content()
     del told[entry]
     with pytest.raises(ConfigurationError, match=entry):
         parse_store(told)
@@ -101,4 +101,4 @@ def test_missing_entry_error_names_entry(entry: str) -> None:
 
 def test_secret_of_wrong_type_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="wrong type"):
-        parse_store(content(secret_key=7))
+        parse_store(make_content(secret_key=7))

@@ -14,7 +14,7 @@ STORE_SOURCE = ROOT / "stores" / "woocommerce"
 FILES = sorted(STORE_SOURCE.rglob("*.php"))
 
 
-def php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def run_php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("php")
     assert program, "These tests need PHP 8.2 or newer. Run `make php`."
     environment = {"PATH": "/usr/bin:/bin", **variables}
@@ -29,17 +29,17 @@ def php(*arguments: str, stdin: str = "", **variables: str) -> subprocess.Comple
     )
 
 
-def run(code: str, *parts: str, **variables: str) -> Any:
+def run_code(code: str, *parts: str, **variables: str) -> Any:
     """Run PHP code with parts of the library loaded and return its JSON output."""
     wanted = "".join(f"require '{STORE_SOURCE}/shop/lib/{part}.php';" for part in parts)
-    done = php(stdin=f"<?php namespace Storefleet; {wanted} {code}", **variables)
+    done = run_php(stdin=f"<?php namespace Storefleet; {wanted} {code}", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
 def test_php_files_have_valid_syntax() -> None:
     assert len(FILES) > 30
-    done = [(path, php("-l", str(path))) for path in FILES]
+    done = [(path, run_php("-l", str(path))) for path in FILES]
     assert [
         (path.name, each.stdout + each.stderr) for path, each in done if each.returncode != 0
     ] == []
@@ -52,7 +52,7 @@ def test_php_file_has_docblock_and_less_than_300_lines(path: Path) -> None:
     assert len(text.splitlines()) < 300
 
 
-def configuration(folder: Path, **content: Any) -> str:
+def write_configuration(folder: Path, **content: Any) -> str:
     path = folder / "store.json"
     usual = {"url": "http://acme.shops.example.com/", "host": "acme.shops.example.com"}
     path.write_text(json.dumps({**usual, **content}), encoding="utf-8")
@@ -81,27 +81,32 @@ def test_address_follows_acceptable_host_header_only(
     tmp_path: Path, server: dict[str, str], address: str
 ) -> None:
     code = f"echo json_encode(Address::resolve(Configuration::load(), json_decode('{json.dumps(server)}', true)));"
-    assert run(code, "configuration", "address", STORE_CONFIG=configuration(tmp_path)) == address
+    assert (
+        run_code(code, "configuration", "address", STORE_CONFIG=write_configuration(tmp_path))
+        == address
+    )
 
 
 def test_address_keeps_configured_scheme_and_port(tmp_path: Path) -> None:
-    at = configuration(tmp_path, url="https://acme.localhost:8443/", host="acme.localhost")
+    at = write_configuration(tmp_path, url="https://acme.localhost:8443/", host="acme.localhost")
     code = "echo json_encode(Address::resolve(Configuration::load(), ['HTTP_HOST' => 'web']));"
-    assert run(code, "configuration", "address", STORE_CONFIG=at) == "https://acme.localhost:8443"
+    assert (
+        run_code(code, "configuration", "address", STORE_CONFIG=at) == "https://acme.localhost:8443"
+    )
 
 
 def test_invalid_configuration_is_reported(tmp_path: Path) -> None:
     tell = "try { %s } catch (PermanentError $error) { echo json_encode($error->getMessage()); }"
     broken = tmp_path / "broken.json"
     broken.write_text("[")
-    assert "not a JSON object" in run(
+    assert "not a JSON object" in run_code(
         tell % "Configuration::load();", "configuration", STORE_CONFIG=str(broken)
     )
-    at = configuration(tmp_path, secret_file=str(tmp_path / "none"))
-    assert "no text “name”" in run(
+    at = write_configuration(tmp_path, secret_file=str(tmp_path / "none"))
+    assert "no text “name”" in run_code(
         tell % "Configuration::load()->get_text('name');", "configuration", STORE_CONFIG=at
     )
-    told = run(
+    told = run_code(
         tell % "Configuration::load()->read_secret('secret_file');",
         "configuration",
         STORE_CONFIG=at,
@@ -114,12 +119,12 @@ def test_invalid_dump_name_is_rejected(name: str) -> None:
     code = (
         "try { echo json_encode(Task::get_dump_name()); } catch (PermanentError) { echo 'null'; }"
     )
-    assert run(code, "configuration", "termination", "task", STOREFLEET_DUMP=name) is None
+    assert run_code(code, "configuration", "termination", "task", STOREFLEET_DUMP=name) is None
 
 
 def test_since_is_converted_to_utc_in_database_format() -> None:
     code = "echo json_encode(Task::get_since());"
-    since = run(
+    since = run_code(
         code, "configuration", "termination", "task", STOREFLEET_SINCE="2026-11-25T12:00:00.5+02:00"
     )
     assert since == "2026-11-25 10:00:00"
@@ -144,13 +149,13 @@ def test_exit_status_is_zero_only_after_succeed(tmp_path: Path, end: str, status
         f"<?php namespace Storefleet; {wanted} $termination = Termination::watch('test'); {end}",
         encoding="utf-8",
     )
-    done = php(str(program))
+    done = run_php(str(program))
     assert done.returncode == status, done.stderr
     assert ("test:" in done.stderr) is (status != 0)
 
 
 def test_unknown_command_lists_commands() -> None:
-    done = php(str(STORE_SOURCE / "shop" / "store.php"), "reboot")
+    done = run_php(str(STORE_SOURCE / "shop" / "store.php"), "reboot")
     assert done.returncode == 2
     assert "bake, compile, database, dump" in done.stderr
 

@@ -89,13 +89,13 @@ def test_invalid_values_are_rejected_by_name(values: dict[str, Any], named: str)
     assert named in done.stderr
 
 
-def of(objects: list[Manifest], kind: str, name: str) -> Manifest:
+def find_object(objects: list[Manifest], kind: str, name: str) -> Manifest:
     return next(
         each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name
     )
 
 
-def settings_of(deployment: Manifest) -> dict[str, str]:
+def read_settings(deployment: Manifest) -> dict[str, str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return {
         variable["name"].removeprefix("STOREFLEET_"): variable["value"]
@@ -125,7 +125,7 @@ def test_upgrade_renders_new_setup_job() -> None:
 def test_external_servers_replace_bundled_ones() -> None:
     objects = rendered(files=("values-prod.yaml",))
     assert not {each["metadata"]["name"] for each in objects} & {"postgres", "nats", "nats-peers"}
-    deployment = of(objects, "Deployment", "provisioner")
+    deployment = find_object(objects, "Deployment", "provisioner")
     (volume,) = (
         each
         for each in deployment["spec"]["template"]["spec"]["volumes"]
@@ -136,7 +136,7 @@ def test_external_servers_replace_bundled_ones() -> None:
         for each in volume["projected"]["sources"]
     ]
     assert found == [("database", "url"), ("bus", "provisioner")]
-    job = of(objects, "Job", "secrets")
+    job = find_object(objects, "Job", "secrets")
     assert not any(
         word.startswith(("--postgres", "--nats"))
         for word in job["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -146,7 +146,7 @@ def test_external_servers_replace_bundled_ones() -> None:
 def test_service_mounts_only_its_own_nats_secret() -> None:
     objects = rendered(files=("values-local.yaml",))
     for name in ("gateway", "provisioner", "reaper", "notifier"):
-        spec = of(objects, "Deployment", name)["spec"]["template"]["spec"]
+        spec = find_object(objects, "Deployment", name)["spec"]["template"]["spec"]
         text = json.dumps(spec["volumes"])
         assert f'"key": "{name}"' in text
         others = {"gateway", "provisioner", "reaper", "notifier", "node"} - {name}
@@ -156,8 +156,8 @@ def test_service_mounts_only_its_own_nats_secret() -> None:
 
 
 def test_public_url_comes_from_values_or_exposure() -> None:
-    told = settings_of(
-        of(
+    told = read_settings(
+        find_object(
             rendered(
                 values={
                     "publicUrl": "http://10.0.0.1:30080",
@@ -172,12 +172,14 @@ def test_public_url_comes_from_values_or_exposure() -> None:
         "http://10.0.0.1:30080",
         "ws://10.0.0.1:30081",
     )
-    told = settings_of(of(rendered(files=("values-prod.yaml",)), "Deployment", "gateway"))
+    told = read_settings(
+        find_object(rendered(files=("values-prod.yaml",)), "Deployment", "gateway")
+    )
     assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == (
         "https://storefleet.example.com",
         "wss://storefleet.example.com",
     )
-    told = settings_of(of(rendered(), "Deployment", "gateway"))
+    told = read_settings(find_object(rendered(), "Deployment", "gateway"))
     assert "PUBLIC_URL" not in told
 
 
@@ -188,7 +190,7 @@ def test_settings_are_passed_to_services() -> None:
             "stores": {"publicPort": 8443},
         }
     )
-    told = settings_of(of(objects, "Deployment", "provisioner"))
+    told = read_settings(find_object(objects, "Deployment", "provisioner"))
     assert (told["STORES_PER_HOUR"], told["BODY_LIMIT"], told["STORE_PUBLIC_PORT"]) == (
         "1000000",
         "70000",
@@ -199,5 +201,5 @@ def test_settings_are_passed_to_services() -> None:
 def test_admission_policy_excludes_platform_host() -> None:
     host = "storefleet.stores.example.com"
     objects = rendered(files=("values-prod.yaml",), values={"exposure": {"host": host}})
-    policy = of(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")
+    policy = find_object(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")
     assert any(f"!= '{host}'" in each["expression"] for each in policy["spec"]["validations"])

@@ -162,7 +162,7 @@ def test_pod_grace_period_and_job_retries_are_bounded(template: Template) -> Non
 def test_charts_contain_no_secret(objects: list[Manifest]) -> None:
     assert "Secret" not in {each["kind"] for each in objects}
     assert not ADDRESS_WITH_SECRET.search(json.dumps(objects))
-    for path, value in words(objects):
+    for path, value in iterate_leaves(objects):
         if SECRET_NAME.search(path[-1]) and isinstance(value, str) and path[-2:-1] == ("data",):
             raise AssertionError(path)
 
@@ -245,13 +245,13 @@ def test_store_tasks_are_suspended(objects: list[Manifest]) -> None:
             )
 
 
-def words(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def iterate_leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every leaf with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from words(inner, (*path, key))
+            yield from iterate_leaves(inner, (*path, key))
     elif isinstance(value, list):
         for inner in value:
-            yield from words(inner, (*path, "[]"))
+            yield from iterate_leaves(inner, (*path, "[]"))
     else:
         yield path, value
