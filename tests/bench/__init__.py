@@ -1,1 +1,1 @@
-"""Measurements of the platform's speed and size: `make bench`, or one part with `python -m tests.bench.<part>`."""
+"""Benchmarks of the platform: `make bench`, or one part with `python -m tests.bench.<part>`."""

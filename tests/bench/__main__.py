@@ -1,4 +1,7 @@
-"""Run the measurements, print a table, write JSON: `python -m tests.bench [part …] [--runs N] [--results FOLDER]`."""
+"""Run the benchmarks, print a table and write JSON.
+
+Usage: `python -m tests.bench [part …] [--runs N] [--results FOLDER]`.
+"""
 
 import argparse
 import importlib

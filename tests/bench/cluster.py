@@ -1,4 +1,4 @@
-"""Stores in a real cluster: how long one takes to be ready and to be gone, and how much an idle platform asks."""
+"""Benchmark stores in a real cluster: time to create and delete, requests of an idle platform."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Thousands of open websockets in a process of their own; says when each event has reached the last of them."""
+"""Open thousands of websockets in a separate process; report when the last one got each event."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a measurement yields: named figures over several runs, a table for people and JSON for programs."""
+"""The results of benchmarks: named figures over several runs, as a table and as JSON."""
 
 import json
 import os

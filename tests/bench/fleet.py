@@ -1,7 +1,7 @@
-"""A cluster for many stores: the real control plane, simulated nodes (kwok), and one server that answers for all shops.
+"""A cluster for many stores: a real control plane, nodes simulated by kwok, one stand-in server.
 
-Every simulated pod has an address of its own in a range that the node takes for its own, so that what is asked of a
-store goes through its Service, kube-proxy and the endpoints that the control plane has made, to the stand-in.
+Every simulated pod has an address in a range that belongs to the real node, so requests to a store
+pass its Service, kube-proxy and the endpoints of the control plane before they reach the stand-in.
 """
 
 import json
@@ -47,7 +47,7 @@ class Fleet:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For programs that talk to it: their own homes, so that nothing of this machine's user gets in."""
+        """Environment of its clients, with homes of their own: no settings of this user apply."""
         path = f"{self.programs}:{os.environ['PATH']}"
         return {"PATH": path, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
 
@@ -123,7 +123,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
 
 
 def _addresses() -> IPv4Network:
-    """Of simulated pods: the second half of what the cluster's pods have, which the node never comes to."""
+    """Addresses of simulated pods: the second half of the pod block, which the node never uses."""
     return list(IPv4Network(BLOCK).subnets(new_prefix=18))[3]
 
 

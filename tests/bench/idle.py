@@ -1,4 +1,4 @@
-"""What the four services need when nothing happens."""
+"""Benchmark the memory and CPU of the idle services."""
 
 import time
 

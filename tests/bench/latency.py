@@ -1,4 +1,4 @@
-"""POST → `store.provisioning` in an open websocket, at a fixed rate, with stores that cost nothing."""
+"""Benchmark the latency from POST to `store.provisioning` on a websocket, at a fixed rate."""
 
 import asyncio
 import time

@@ -1,7 +1,7 @@
-"""The load of the latency measurement, a process of its own: creations at a fixed rate, answers and events timed.
+"""Generate the load of the latency benchmark in a separate process, and time responses and events.
 
-Open loop: a request leaves when its time has come, whatever became of the ones before. Every latency is taken from that
-time (so that a stall is not hidden by requests that wait behind it) and from the moment the request was written.
+Open loop: each request is sent at its scheduled time, independent of earlier ones. Latency is
+measured from that time, so that waiting requests do not hide a stall, and from the actual sending.
 """
 
 import asyncio
@@ -45,7 +45,8 @@ class Load:
         body = json.dumps({"name": f"{self._plan['prefix']}-{number}"}).encode()
         head = (
             "POST /api/v1/stores HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {tokens[number % len(tokens)]}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Authorization: Bearer {tokens[number % len(tokens)]}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 

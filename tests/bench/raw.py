@@ -1,4 +1,4 @@
-"""HTTP/1.1 and websocket clients with next to no cost of their own, so that they do not measure themselves."""
+"""HTTP/1.1 and websocket clients with minimal overhead, which would distort the results."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
 
 class Line(asyncio.Protocol):
-    """One keep-alive connection; `answered(key, status, body)` is called when an answer is whole."""
+    """A keep-alive connection; it calls `answered(key, status, body)` for each response."""
 
     def __init__(
         self, answered: Callable[["Line", int, int, bytes], None], lost: Callable[["Line"], None]
@@ -97,15 +97,17 @@ class Lines:
 
 
 class Feed(asyncio.Protocol):
-    """One websocket, open when the server has answered a ping; `heard(frame)` gets the bytes of every text frame."""
+    """A websocket, open once a ping was answered; it calls `heard(frame)` for each text frame."""
 
     def __init__(self, url: str, token: str, heard: Callable[[bytes], None]) -> None:
         place = urlsplit(url)
         target = place.path + (f"?{place.query}" if place.query else "")
         key = base64.b64encode(os.urandom(16)).decode()
         self._request = (
-            f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n"
+            f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n"
         ).encode()
         self._heard = heard
         self._transport: asyncio.Transport | None = None

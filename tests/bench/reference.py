@@ -1,4 +1,4 @@
-"""What the platform is compared with: a script that applies the same objects and installs the same chart, by xargs."""
+"""The baseline: a script that applies the same objects and installs the same chart with xargs."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ from tests.bench.fleet import Fleet
 
 AT_ONCE = 5
 _LONGEST = 1200.0
-#: One store, whose folder is the argument. Helm may come before the quotas were counted, and then tries again.
+#: Creates a store from its folder; Helm is retried if it ran before the quota was computed.
 _SCRIPT = """#!/bin/sh
 set -eu
 cd "$1"

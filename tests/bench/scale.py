@@ -1,7 +1,8 @@
-"""Many stores on simulated nodes: how fast the platform makes them beside a script, and what a thousand cost the next.
+"""Benchmark many stores on simulated nodes: throughput compared with a script, cost per store.
 
-It brings its own cluster and its own platform, and takes both away. The script and the platform take turns: half of the
-script's stores are made before the platform's and half after, as more is there by then; the platform is down meanwhile.
+It creates and removes its own cluster and platform. Half of the script's stores are created before
+the platform's and half after, because the cluster holds more by then. The platform is stopped
+while the script runs.
 """
 
 import os
@@ -67,14 +68,12 @@ def _measure(sheet: Sheet, made: Fleet, engine: Engine, staged: Platform) -> Non
     _compare(sheet, few, many)
     sheet.add(f"API server's requests from the idle platform, {CROWD} stores", "1/s", idle, limit=1)
     sheet.note(
-        f"Halves of the script: {', '.join(f'{60 * half / seconds:.1f} stores/min' for seconds, _ in script)}."
+        f"Halves of the script: "
+        f"{', '.join(f'{60 * half / seconds:.1f} stores/min' for seconds, _ in script)}."
     )
     sheet.note(
         f"Stores for which the script needed Helm twice: {sum(again for _, again in script)}."
     )
-
-
-# the platform ---------------------------------------------------------------------------------------------------------
 
 
 def _platform(made: Fleet) -> Platform:
@@ -121,7 +120,8 @@ def _together(staged: Platform, prefix: str, count: int) -> float:
     while _ended(staged) < goal:
         if time.perf_counter() - began > _LONGEST:
             raise RuntimeError(
-                f"{goal - _ended(staged):.0f} of {count} stores were not made within {_LONGEST:.0f} s"
+                f"{goal - _ended(staged):.0f} of {count} stores were not created "
+                f"within {_LONGEST:.0f} s"
             )
         time.sleep(0.25)
     seconds = time.perf_counter() - began
@@ -139,7 +139,7 @@ def _all_ready(staged: Platform, prefix: str) -> None:
 
 
 def _singly(sheet: Sheet, made: Fleet, staged: Platform, prefix: str) -> list[dict[str, float]]:
-    """One after the other, when what was made before is done with; and what the control plane does for each."""
+    """Create stores one at a time in a settled cluster; count the control plane's work for each."""
     there, idle = _present(made), _quiet(made)
     sheet.note(f"The control plane, idle with {there} stores, took {idle:.2f} of a processor.")
     before = made.busy()
@@ -219,9 +219,6 @@ def _greatest(look: Callable[[], int]) -> Iterator[list[int]]:
         thread.join()
 
 
-# a thousand -----------------------------------------------------------------------------------------------------------
-
-
 def _crowd(sheet: Sheet, made: Fleet, staged: Platform) -> None:
     """Fill up with stores of the platform."""
     missing = CROWD - _present(made)
@@ -234,7 +231,7 @@ def _crowd(sheet: Sheet, made: Fleet, staged: Platform) -> None:
         sheet.add(f"platform, up to {CROWD} stores", "stores/min", 60 * missing / seconds)
     _settle(made)
     sheet.note(
-        f"Namespaces of stores while the last figures were taken: {_present(made)} and up to {ALONE} more."
+        f"Namespaces of stores during the last figures: {_present(made)} and up to {ALONE} more."
     )
 
 
@@ -277,9 +274,6 @@ def _requests(staged: Platform) -> float:
     )
 
 
-# the cluster ----------------------------------------------------------------------------------------------------------
-
-
 def _script(made: Fleet, engine: Engine, count: int) -> tuple[float, int]:
     found = reference.run(made, engine, count)
     _settle(made)
@@ -296,7 +290,8 @@ def _settle(made: Fleet) -> None:
             return
         if time.monotonic() > deadline:
             raise RuntimeError(
-                f"after {_SETTLED:.0f} s there are {pods} pods of {stores} stores, {open_} of them pending"
+                f"After {_SETTLED:.0f} s there are {pods} pods of {stores} stores, "
+                f"{open_} of them pending."
             )
         time.sleep(1)
 

@@ -1,4 +1,4 @@
-"""Five thousand sockets on one notifier: how soon the last one hears an event, and what a socket costs."""
+"""Benchmark 5,000 websockets on one notifier: delay to the last one, memory per websocket."""
 
 import asyncio
 import json
@@ -18,7 +18,8 @@ TIMEOUT = 90.0
 def measure(runs: int) -> Sheet:
     sheet = Sheet(PART)
     sheet.note(
-        "From the row's time in the database, so relay and bus are counted too; the clients share the machine."
+        "Measured from the row's time in the database, so relay and NATS are included; the "
+        "clients run on the same machine."
     )
     with stage.simulated() as staged:
         for number in range(runs):

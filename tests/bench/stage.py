@@ -1,4 +1,4 @@
-"""A platform of its own for one part: `storefleet up` in a temporary folder, and a look at its processes."""
+"""Run a platform for one benchmark, by `storefleet up` in a temporary folder."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ def tenants(staged: Platform, count: int) -> list[str]:
 
 
 async def side_process(module: str, plan: dict[str, Any], *, timeout: float) -> dict[str, Any]:
-    """Run `python -m <module>` with a plan on standard input to its end; returns what it prints, JSON."""
+    """Run `python -m <module>` with a plan on standard input; return the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What answers for every simulated shop: one page with whatever texts it is told to show, on any address.
+"""The stand-in server of all simulated stores: one page with the given texts, on any address.
 
 `python -m tests.bench.standin PORT TEXT …`, inside the node's network.
 """
@@ -13,7 +13,10 @@ _LONGEST = 64 << 10
 def page(texts: list[str]) -> bytes:
     """A whole answer; the connection ends with it."""
     body = "".join(f"<p>{escape(text)}</p>" for text in texts).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -1,4 +1,4 @@
-"""From a fresh clone to a platform that is ready, and a later start."""
+"""Benchmark the first start in a fresh clone, and a later start."""
 
 import shutil
 import signal

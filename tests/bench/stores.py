@@ -1,4 +1,4 @@
-"""Real shops: how long one takes to be ready and to be gone, and twenty at once."""
+"""Benchmark real local stores: time to create and delete one, and to create twenty at once."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

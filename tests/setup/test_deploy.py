@@ -1,4 +1,4 @@
-"""scripts/deploy in a kind cluster: what the chart is told, and that it takes it."""
+"""scripts/deploy in a kind cluster: the chart's values, and that the chart accepts them."""
 
 import importlib.util
 import json

@@ -1,6 +1,6 @@
-"""setup-k3s.sh from every state of a server: nothing there, all there, stopped anywhere, DNS or ports in the way.
+"""setup-k3s.sh on a server in every state: fresh, complete, interrupted, conflicting DNS or ports.
 
-The programs it calls are stand-ins: what is tested is what the script decides. No real k3s runs here.
+The programs that it calls are stand-ins: the tests cover the script's decisions. No k3s runs here.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ K3S = "setup-k3s.sh"
 HERE = "198.51.100.7"  # as the stand-in of ip says
 PLAIN = ("--domain", "shops.example.com", "--email", "owner@example.com", "--no-tls")
 EDGES: tuple[How, ...] = ("fail", "kill-before", "kill-after")
-#: Firewall, k3s, Helm, Traefik's configuration, images, namespace, platform: what a whole run changes.
+#: Changes of a whole run: firewall, k3s, Helm, Traefik's configuration, images, platform.
 CALLS = 11
 TROUBLES: list[tuple[int, How]] = [
     each

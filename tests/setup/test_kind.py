@@ -1,6 +1,6 @@
-"""setup-kind.sh from every state of a machine: nothing there, all there, half made, stopped, something in the way.
+"""setup-kind.sh on a machine in every state: fresh, complete, interrupted, stopped, conflicting.
 
-The programs it calls are stand-ins: what is tested is what the script decides. No real kind runs here.
+The programs that it calls are stand-ins: the tests cover the script's decisions. No kind runs here.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""seed-stores.sh against a real gateway: a store of each engine, once, waited for and told."""
+"""seed-stores.sh against a real gateway: it creates one store per engine and waits for it."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The shell scripts: found clean by shellcheck, and each says what it is for."""
+"""The shell scripts pass shellcheck and print their help."""
 
 import subprocess
 import sys

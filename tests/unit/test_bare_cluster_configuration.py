@@ -1,4 +1,4 @@
-"""The bare cluster's addresses, files and argument lists, as far as they are pure."""
+"""The bare cluster's addresses, configuration files and argument lists, without I/O."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""What the bare cluster does on a machine, each part alone: builds, processes, volumes, questions, folders."""
+"""The parts of the bare cluster that act on the machine: builds, processes, volumes, DNS, files."""
 
 import os
 import signal
@@ -72,8 +72,11 @@ def test_list_missing_packages_checks_programs_and_files(tmp_path: Path) -> None
 def test_end_node_kills_tagged_process_that_ignores_sigterm(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "cluster")
     environment = {**os.environ, processes.TAG_VARIABLE: str(layout.state)}
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", deaf], env=environment, stdout=subprocess.PIPE)
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    script = f"{ignore}; print(flush=True); time.sleep(60)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE
+    )
     with child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -93,11 +96,11 @@ def test_process_identity_differs_for_reused_pid() -> None:
     assert not processes.ProcessIdentity(me.pid, "1").is_alive
     processes.send_signal(
         processes.ProcessIdentity(me.pid, "1"), signal.SIGKILL
-    )  # or this test would not go on
+    )  # otherwise this test would end here
 
 
 class Server:
-    """Takes volumes as the API server does."""
+    """Stores volumes like the API server."""
 
     def __init__(self) -> None:
         self.volumes: dict[str, Mapping[str, Any]] = {}
@@ -126,7 +129,7 @@ def claim(**annotations: str) -> dict[str, Any]:
 
 def test_provisioner_creates_and_removes_folder_of_claim(tmp_path: Path) -> None:
     server = Server()
-    keeper = volumes.VolumeProvisioner(server, tmp_path)  # type: ignore[arg-type] # all that it asks of an Api
+    keeper = volumes.VolumeProvisioner(server, tmp_path)  # type: ignore[arg-type] # the methods it uses
     wanted = claim(**{volumes.SELECTED_NODE: NODE_NAME})
     for _ in range(2):
         keeper.handle_change(volumes.CLAIMS_PATH, wanted)
@@ -214,7 +217,8 @@ def test_lock_folder_locks_folder_without_file(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
     with files.lock_folder(folder, purpose="test"):
-        script = f"import fcntl, os; fcntl.flock(os.open({str(folder)!r}, 0), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        opened = f"os.open({str(folder)!r}, 0)"
+        script = f"import fcntl, os; fcntl.flock({opened}, fcntl.LOCK_EX | fcntl.LOCK_NB)"
         assert subprocess.run(
             [sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False
         ).returncode

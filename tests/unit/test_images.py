@@ -1,4 +1,4 @@
-"""Image archives: valid by the specification, the same for the same content, whole or not there."""
+"""Image archives follow the specification, are reproducible, and are written atomically."""
 
 import gzip
 import hashlib
@@ -198,7 +198,9 @@ def test_cache_key_depends_on_names_modes_and_content(tmp_path: Path) -> None:
 def test_extract_lock_entry_returns_package_with_hashes(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(
-        "aa==1 \\\n    --hash=sha256:1\npg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\npg-xy==1\n"
+        "aa==1 \\\n    --hash=sha256:1\n"
+        "pg-x==2 \\\n    --hash=sha256:2 \\\n    --hash=sha256:3\n"
+        "pg-xy==1\n"
     )
     assert (
         wheels.extract_lock_entry(lock, "pg-x")

@@ -1,4 +1,4 @@
-"""The list of engine versions that have an image, over builds that make all of them, some, or none."""
+"""The catalogue of engine versions with an image, after builds of all, some or no images."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tools.images.products import ImageProduct
 
 
 def product(folder: Path, version: str, *, engine: str = "shop") -> ImageProduct:
-    """A version whose archive lies in the folder."""
+    """Make a version whose archive is in the folder."""
     content = folder / "layer"
     content.write_bytes(b"content")
     layer = Layer("layer", content, "sha256:1", "sha256:2", 7, 7)

@@ -1,4 +1,4 @@
-"""The plugin folders that a build is given: what is taken, what is refused, and which versions come of them."""
+"""The plugin folders of a build: accepted, rejected, and the versions that they give."""
 
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from tools.images.errors import BuildError, MaterialMissing
 def plugin(
     folder: Path, version: str = "11.0.1", *, wordpress: str = "6.9", name: str = "WooCommerce"
 ) -> Path:
-    """A folder that looks like WooCommerce as it is installed."""
+    """Create a folder that looks like an installed WooCommerce."""
     for built in plugins.BUILT_ENTRIES:
         (folder / built).parent.mkdir(parents=True, exist_ok=True)
         (folder / built).write_text("") if built.endswith(".php") else (folder / built).mkdir()
-    header = f" * Plugin Name: {name}\n * Version: {version}\n * Requires at least: {wordpress}\n * Requires PHP: 7.4\n"
+    header = (
+        f" * Plugin Name: {name}\n * Version: {version}\n"
+        f" * Requires at least: {wordpress}\n * Requires PHP: 7.4\n"
+    )
     (folder / "woocommerce.php").write_text(f"<?php\n/**\n{header} */\n")
     return folder
 
