@@ -17,7 +17,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL = install() { $(UV) "$$@" 2>$(VENV)/uv.log || $(PIP) "$$@" || { cat $(VENV)/uv.log >&2; return 1; }; }; install
 
-.PHONY: help up down test check bench clean assets chromium php lock local-up build deploy seed test-cluster test-woocommerce bench-cluster
+.PHONY: help up down test check bench clean assets chromium php lock dist local-up build deploy seed test-cluster test-woocommerce bench-cluster
 
 help:
 	@echo "make up      run the platform on this machine, in the foreground"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench   run the benchmarks; write Markdown tables and JSON"
 	@echo "make local-up build deploy   create a Kubernetes cluster on this machine, build the images, deploy:"
 	@echo "             kind where Docker is usable, else the bare cluster (as root); CLUSTER=kind or bare decides"
+	@echo "make dist    build a wheel into dist/, to install the platform without the checkout"
 	@echo "make seed    create a demo store of every engine"
 	@echo "make test-cluster, make bench-cluster   run tests and benchmarks on that cluster"
 	@echo "WOOCOMMERCE_DIRS=… make test-woocommerce   run the tests of WooCommerce there, with your copy of the plugin"
@@ -50,6 +51,10 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp assets
 	$(BIN)/python -m tests.bench
+
+# A wheel that runs without the checkout: pip install dist/*.whl && storefleet up
+dist: $(VENV)/runtime.stamp assets
+	@$(UMASK) $(BIN)/python -m hatchling build --target wheel --directory dist
 
 # A cluster on this machine: kind where Docker is usable, else the bare cluster, whose programs are
 # built once into a cache outside of this folder. CLUSTER=kind or CLUSTER=bare decides, unless a
@@ -93,7 +98,7 @@ clean: down
 	kind) scripts/setup-kind.sh delete ;; \
 	bare) tools/bare-cluster reset ;; \
 	*) exit 1 ;; esac
-	rm -rf build .storefleet .storefleet-bench $(VENV) node_modules services/gateway/dashboard/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build dist .storefleet .storefleet-bench $(VENV) node_modules services/gateway/dashboard/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
@@ -145,8 +150,9 @@ ifeq ($(CHROMIUM),)
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium
 endif
 
-# Updates the locks after an edit of a .in file.
+# Updates the locks after an edit of pyproject.toml or of a .in file.
 LOCK := $(CURDIR)/$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 lock: $(VENV)/uv.stamp
-	cd requirements && for set in uv runtime dev image node traefik; do $(LOCK) $$set.in -o $$set.txt || exit 1; done
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	cd requirements && for set in uv dev image node traefik; do $(LOCK) $$set.in -o $$set.txt || exit 1; done
 	cd stores/oscar && for set in requirements requirements-build; do $(LOCK) $$set.in -o $$set.txt || exit 1; done

@@ -14,7 +14,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from storefleet.core.errors import StorefleetError
 
 ENVIRONMENT_PREFIX = "STOREFLEET_"
-PROJECT_DIR = Path(__file__).resolve().parents[3]
+_PACKAGE_DIR = Path(__file__).resolve().parents[1]
+_PACKAGED_DATA_DIR = _PACKAGE_DIR / "_data"
+#: The folder with `charts` and `stores`: inside the installed wheel, or the checkout.
+PROJECT_DIR = _PACKAGED_DATA_DIR if _PACKAGED_DATA_DIR.is_dir() else _PACKAGE_DIR.parents[1]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
