@@ -23,10 +23,11 @@ set -eu
 cd "$1"
 namespace=$(cat name)
 kubectl apply --filename namespace.json >applied
-helm install store "{chart}" --namespace "$namespace" --values values.json >installed 2>failed && exit
+options="--namespace $namespace --values values.json"
+helm install store "{chart}" $options >installed 2>failed && exit
 echo again >>again
 sleep 0.3
-exec helm upgrade --install store "{chart}" --namespace "$namespace" --values values.json >installed 2>failed
+exec helm upgrade --install store "{chart}" $options >installed 2>failed
 """
 
 
