@@ -338,7 +338,7 @@ async def test_logs_are_lines(platform: World) -> None:
     await platform.api.ready("talkative")
     answer = await platform.api.get("/stores/talkative/logs?tail=5")
     assert answer.status == 200
-    assert answer.body["data"] == ["talkative is simulated: it runs nowhere."]
+    assert answer.body["data"] == ["talkative is simulated and has no log."]
     assert (await platform.api.get("/stores/talkative/logs?tail=1001")).status == 422
 
 

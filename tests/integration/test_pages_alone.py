@@ -78,7 +78,7 @@ async def test_a_store_by_forms_alone(world: World) -> None:
     detail = await browser.get(address)
     assert detail.status == 200
     assert 'data-store-state="ready"' in detail.text
-    assert "Pretend to make the store" in detail.text
+    assert "Simulate the creation" in detail.text
     assert "my-shop is simulated" in detail.text
     by_name = await browser.get("/stores/my-shop")
     assert by_name.status == 200

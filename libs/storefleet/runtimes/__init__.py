@@ -1,4 +1,7 @@
-"""Places where stores run: a small protocol and its implementations."""
+"""Runtimes: where stores run, behind one protocol.
+
+`protocol` is what the services use; `kubernetes`, `local` and `simulated` implement it.
+"""
 
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -7,7 +10,16 @@ from storefleet.runtimes.protocol import Runtime
 
 
 def create_runtime(settings: Settings, *, database: Database, engines: EngineCatalogue) -> Runtime:
-    """The runtime that the settings name; its libraries are imported only now."""
+    """Create the runtime that the settings name.
+
+    Only that runtime's modules are imported: the Kubernetes client alone takes longer to import
+    than a service to start.
+
+    Args:
+        settings: `runtime` is `kubernetes`, `local` or `simulated`.
+        database: The platform's database; the local runtime keeps its placements there.
+        engines: The engine catalogue.
+    """
     if settings.runtime == "simulated":
         from storefleet.runtimes.simulated import SimulatedRuntime
 

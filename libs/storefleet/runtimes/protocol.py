@@ -1,4 +1,8 @@
-"""What a runtime is: it names the steps that make a store and that take one away, and answers for what it keeps."""
+"""The protocol of a runtime, and what its steps receive and return.
+
+A runtime defines the steps of each operation and reads what it keeps for a store. Workers, leases,
+retries, events and states belong to `storefleet.operations`, not to a runtime.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,21 +14,28 @@ from storefleet.core.operation_inputs import RollbackInput
 
 
 class Address(NamedTuple):
-    """Where people find the store."""
+    """The URLs of a store's storefront and admin."""
 
     url: str
     admin_url: str
 
 
 class StepResult(NamedTuple):
-    """What a step has to say when it is done."""
+    """What a successful step returns: a message for people, and the store's address if known."""
 
     message: str = ""
     address: Address | None = None
 
 
 class ResourceUsage(NamedTuple):
-    """How much of a thing a store takes, of what it may: quantities as people read them, and `share` from 0 to 1."""
+    """How much of one resource of its plan a store uses.
+
+    Attributes:
+        name: The resource, such as `limits.memory`.
+        used: The used amount, as a Kubernetes quantity.
+        hard: The plan's amount, likewise.
+        share: used / hard, from 0 to 1; None if it cannot be computed.
+    """
 
     name: str
     used: str
@@ -34,9 +45,14 @@ class ResourceUsage(NamedTuple):
 
 @dataclass(frozen=True)
 class VersionChange:
-    """From which version to which; `dump` is the id of the operation that dumped the database before the upgrade.
+    """What an upgrade or a rollback changes.
 
-    `restore` puts that dump back, and `discard_orders` accepts that what was ordered since is lost.
+    Attributes:
+        from_version: The version that the store has.
+        to_version: The version that it will have.
+        restore: Restore the database dump as well.
+        discard_orders: Accept that orders since the dump are lost.
+        dump_operation_id: The upgrade whose dump is created or restored.
     """
 
     from_version: str
@@ -47,7 +63,7 @@ class VersionChange:
 
     @classmethod
     def from_operation(cls, operation: Operation) -> Self:
-        """What an upgrade or a rollback was asked for."""
+        """Read the change from the input of an upgrade or a rollback."""
         versions = operation.versions
         if not isinstance(versions, RollbackInput):
             return cls(versions.from_version, versions.to_version, dump_operation_id=operation.id)
@@ -70,11 +86,16 @@ async def _ignore_progress(_message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """What a step works on, and its line to the operation that runs it.
+    """What a step works on, and its connection to the operation that runs it.
 
-    `check` raises LeaseLost or CancelRequested when the operation is not ours any more: to be called right before an
-    effect on the world. `say` shows what the step waits for. `change` is what an upgrade or a rollback is about; the
-    store still has the version from before.
+    Attributes:
+        store: The store; during a version change it still has the previous version.
+        operation_id: The operation's id.
+        request_id: The request that caused it, for logs.
+        change: The version change, for upgrades and rollbacks.
+        check_ownership: Call it right before an external effect. It raises LeaseLost when another
+            worker owns the operation, and CancelRequested when a person cancelled it.
+        report_progress: Show what the step waits for, on the step and in an event.
     """
 
     store: Store
@@ -86,9 +107,12 @@ class StepContext:
 
 
 class RuntimeStep(NamedTuple):
-    """One converging step: look, do what is missing, count “already so” as done.
+    """A converging step: it reads the actual state and applies the difference.
 
-    `run` raises PermanentError, TransientError or Wait.
+    Attributes:
+        name: Its id within the operation.
+        title: Its name for people.
+        run: Its code; it raises PermanentError, TransientError or Wait.
     """
 
     name: str
@@ -99,47 +123,62 @@ class RuntimeStep(NamedTuple):
 class Runtime(Protocol):
     """Where stores run."""
 
-    #: Whether a store can be given another version; where not, nobody asks for those steps.
+    #: Whether stores can change their version; if not, admission rejects upgrades and rollbacks.
     supports_version_changes: bool
 
     def open_resources(self) -> AbstractAsyncContextManager["Runtime"]:
-        """Hold what the runtime needs while the service lives."""
+        """Hold connections and background tasks until the context exits."""
         ...
 
     async def check_available(self) -> None:
-        """Raise RuntimeUnavailable when stores can be neither made nor removed."""
+        """Check that stores can be created and deleted.
+
+        Raises:
+            RuntimeUnavailable: They cannot; for `/readyz`.
+        """
         ...
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
-        """From nothing, or from whatever is there, to a store that people can buy from."""
+        """Return the steps that create a store, from nothing or from an earlier attempt."""
         ...
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
-        """From whatever is there to nothing; the last step proves it."""
+        """Return the steps that delete a store; the last one verifies that nothing is left."""
         ...
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
-        """From `change.origin` to a store of `change.target` that people can buy from; the database is dumped first."""
+        """Return the steps of an upgrade; the database is dumped first."""
         ...
 
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
-        """From wherever an upgrade has stopped back to `change.origin`; their names begin with `rollback-`."""
+        """Return the steps that undo an upgrade, wherever it stopped.
+
+        Args:
+            store: The store, which has `change.from_version`.
+            change: The upgrade that is undone.
+
+        Returns:
+            Steps whose names begin with `rollback-`.
+        """
         ...
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
-        """From `change.origin` back to `change.target`, an older one; a step may raise Unchanged before any effect."""
+        """Return the steps of a rollback that a person requested.
+
+        A step may raise NothingChanged before the first effect.
+        """
         ...
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
-        """What the store takes of its plan; None where nothing limits it."""
+        """Read how much of its plan a store uses; None where nothing limits stores."""
         ...
 
     async def read_credentials(self, store: Store) -> AdminCredentials | None:
-        """The admin's sign-in as it was generated; None when there is none (yet, or any more)."""
+        """Read the generated admin credentials; None if there are none (yet, or any more)."""
         ...
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:
-        """The last lines that the store wrote, oldest first."""
+        """Read the last `tail` lines of a store's log, oldest first."""
         ...

@@ -1,4 +1,7 @@
-"""Stores that exist on paper only: steps that end at once. For measuring the way of a store, and for previews."""
+"""Simulated stores: steps that end at once and keep nothing.
+
+For measuring the platform without the cost of stores, and for previews.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,9 +19,12 @@ from storefleet.runtimes.protocol import (
     VersionChange,
 )
 
+#: A version with this image fails its upgrade, so that a preview can show an automatic rollback.
+_MISSING_IMAGE = "nowhere"
+
 
 class SimulatedRuntime:
-    """Says yes."""
+    """Implements the runtime protocol without resources."""
 
     supports_version_changes = True
 
@@ -28,73 +34,74 @@ class SimulatedRuntime:
 
     @asynccontextmanager
     async def open_resources(self) -> AsyncIterator["SimulatedRuntime"]:
+        """Hold nothing."""
         yield self
 
     async def check_available(self) -> None:
-        return None
+        """Succeed: a simulation is always available."""
 
     def create_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """Return one step that reports the store's address."""
         del store
-        return (RuntimeStep("simulate", "Pretend to make the store", self._simulate_running),)
+        return (RuntimeStep("simulate", "Simulate the creation", self._simulate_running),)
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
+        """Return one step without effect."""
         del store
-        return (RuntimeStep("simulate", "Pretend to remove the store", self._simulate_step),)
+        return (RuntimeStep("simulate", "Simulate the deletion", self._simulate_step),)
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return two steps; the second fails for a version whose image is missing."""
         del store, change
         return (
-            RuntimeStep("dump", "Pretend to dump the database", self._simulate_step),
-            RuntimeStep("release", "Pretend to install the version", self._simulate_release),
+            RuntimeStep("dump", "Simulate the database dump", self._simulate_step),
+            RuntimeStep("release", "Simulate the installation", self._simulate_release),
         )
 
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
+        """Return one step that succeeds."""
         del store, change
-        return (
-            RuntimeStep(
-                "rollback-release",
-                "Pretend to go back to the version before",
-                self._simulate_running,
-            ),
-        )
+        title = "Simulate the return to the previous version"
+        return (RuntimeStep("rollback-release", title, self._simulate_running),)
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return one step, or two if the dump is restored."""
         del store
-        restore = RuntimeStep("restore", "Pretend to put the dump back", self._simulate_step)
-        release = RuntimeStep("release", "Pretend to install the version", self._simulate_running)
+        restore = RuntimeStep("restore", "Simulate the restore of the dump", self._simulate_step)
+        release = RuntimeStep("release", "Simulate the installation", self._simulate_running)
         return (restore, release) if change.restore else (release,)
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
-        """What the plan allows, and that nothing of it is taken."""
+        """Return the plan's amounts, none of them used."""
         engine = self._engines.find(store.engine)
         plan = engine.get_plan(store.plan) if engine else None
-        return (
-            [ResourceUsage(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()]
-            if plan
-            else None
-        )
+        if plan is None:
+            return None
+        return [ResourceUsage(name, "0", str(hard), 0.0) for name, hard in plan.quota.items()]
 
     async def read_credentials(self, store: Store) -> AdminCredentials | None:
+        """Return None: a simulated store has no admin."""
         del store
         return None
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:
-        return [f"{store.name} is simulated: it runs nowhere."][:tail]
+        """Return one line that explains why there is no log."""
+        return [f"{store.name} is simulated and has no log."][:tail]
 
     async def _simulate_running(self, context: StepContext) -> StepResult:
         url = f"http://{context.store.name}.{self._domain}/"
         return StepResult("Simulated", Address(url, f"{url}admin/"))
 
     async def _simulate_release(self, context: StepContext) -> StepResult:
-        """A version whose image is “nowhere” does not come up, so that it can be seen what happens then."""
         engine = self._engines.find(context.store.engine)
-        if engine and context.change and engine.get_image(context.change.to_version) == "nowhere":
+        version = context.change.to_version if context.change else ""
+        if engine and engine.get_image(version) == _MISSING_IMAGE:
             raise PermanentError(
                 "image_missing",
-                f"The image of version {context.change.to_version} is nowhere.",
-                next_step="Choose another version, or mend the name of its image.",
+                f"The image of version {version} does not exist.",
+                next_step="Choose another version, or correct the name of its image.",
             )
         return await self._simulate_running(context)
 

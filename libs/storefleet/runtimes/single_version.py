@@ -1,4 +1,7 @@
-"""What a runtime answers whose stores keep the version that they were made with."""
+"""The part of a runtime whose stores keep the version with which they were created.
+
+Admission rejects version changes there; these steps answer for an operation that exists already.
+"""
 
 from collections.abc import Sequence
 
@@ -14,25 +17,28 @@ from storefleet.runtimes.protocol import (
 
 
 class SingleVersionRuntime:
-    """A part of such a runtime."""
+    """Mixin for runtimes without version changes and without limits."""
 
     supports_version_changes = False
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return one step that rejects the change before any effect."""
         del store, change
         return (RuntimeStep("release", "Install the version", _reject_change),)
 
     def automatic_rollback_steps(
         self, store: Store, change: VersionChange
     ) -> Sequence[RuntimeStep]:
+        """Return one step that succeeds at once: the version never changed."""
         del store, change
-        return (RuntimeStep("rollback-release", "Go back to the version before", _keep_version),)
+        return (RuntimeStep("rollback-release", "Restore the previous version", _keep_version),)
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
+        """Return one step that rejects the change before any effect."""
         return self.upgrade_steps(store, change)
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
-        """Nothing limits what a store takes."""
+        """Return None: nothing limits stores here."""
         del store
         return None
 
@@ -40,10 +46,10 @@ class SingleVersionRuntime:
 async def _reject_change(_context: StepContext) -> StepResult:
     raise NothingChanged(
         "cannot_change_versions",
-        "Here a store keeps the version that it was made with.",
+        "On this runtime a store keeps the version with which it was created.",
         next_step="Create a new store with the other version, or run the platform on Kubernetes.",
     )
 
 
 async def _keep_version(_context: StepContext) -> StepResult:
-    return StepResult("It was never left")
+    return StepResult("The version had not changed")

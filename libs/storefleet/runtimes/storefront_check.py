@@ -1,4 +1,8 @@
-"""Visits a store as a customer's browser would, under its own host name, until it shows what it should."""
+"""Storefront check: request a store's pages under its host name until they show the expected texts.
+
+It is the last step of a creation and of a version change, on every runtime that serves stores. The
+engine's descriptor names the pages and the texts.
+"""
 
 import asyncio
 import time
@@ -12,23 +16,34 @@ from storefleet.core.errors import TransientError
 from storefleet.engines.descriptor import CheckedPage, Engine
 from storefleet.runtimes.protocol import StepContext
 
+_RETRY_INTERVAL_S = 0.25
+_REQUEST_TIMEOUT_S = 15
 _MAX_PAGE_BYTES = 2 << 20
-_CONNECT_TIMEOUTS_S = (
-    *([0.1] * 7),
-    2.0,
-)  # longest wait for a connection, one try after the other, seconds
+#: Until the nodes have the rules of a new Service, packets to it are dropped, and the kernel would
+#: repeat a SYN only after a second. Several short attempts find the moment sooner.
+_CONNECT_TIMEOUTS_S = (*([0.1] * 7), 2.0)
 
 
 class StorefrontCheck:
-    """Keeps no cookies and no connections: a kept one would hold a shop up when it stops."""
+    """Requests pages without cookies and without keep-alive.
+
+    A kept connection would delay the shutdown of the store's web server.
+    """
 
     def __init__(self, *, timeout_s: float = 90, scheme: str = "http") -> None:
+        """Create the check.
+
+        Args:
+            timeout_s: How long to wait for each page, in seconds.
+            scheme: The scheme that customers use, sent as `X-Forwarded-Proto`.
+        """
         self._timeout_s = timeout_s
         self._scheme = scheme
         self._http: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
     async def open_resources(self) -> AsyncIterator["StorefrontCheck"]:
+        """Hold the HTTP client session until the context exits."""
         connector = aiohttp.TCPConnector(force_close=True)
         jar = aiohttp.DummyCookieJar()
         async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as self._http:
@@ -43,13 +58,24 @@ class StorefrontCheck:
         host: str,
         timeout_s: float | None = None,
     ) -> None:
-        """Every page that the engine names shows at `server` (http://address:port) what it says; or TransientError."""
+        """Wait until storefront, admin sign-in and the engine's other pages show their texts.
+
+        Args:
+            context: The step that waits; it reports progress.
+            engine: The store's engine, which names the pages.
+            server: Where to connect, `http://address:port`.
+            host: The `Host` header: the store's host name, with the port if it has one.
+            timeout_s: Seconds to wait for each page; by default those of the check.
+
+        Raises:
+            TransientError: `store_not_answering`, with the page and what is wrong with it.
+        """
         admin = CheckedPage(path=engine.admin.sign_in_path, expect=engine.admin.expect)
         pages = [(engine.storefront, "storefront"), (admin, "admin sign-in")]
         pages += [(page, f"page {page.path}") for page in engine.checks]
-        for page, what in pages:
+        for page, page_title in pages:
             await self._wait_for_page(
-                context, page, what, server=server, host=host, timeout_s=timeout_s
+                context, page, page_title, server=server, host=host, timeout_s=timeout_s
             )
 
     async def _wait_for_page(
@@ -76,7 +102,7 @@ class StorefrontCheck:
                     next_step="Read the store's log, then retry.",
                 )
             await context.report_progress(f"Waiting for the {page_title}: it {problem}")
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(_RETRY_INTERVAL_S)
 
     async def find_problem(
         self,
@@ -87,14 +113,22 @@ class StorefrontCheck:
         request_id: str,
         tls_server_name: str | None = None,
     ) -> str | None:
-        """What is wrong with a page, or None.
+        """Request a page once.
 
-        `name` asks a server for one of the hosts behind it, whatever certificate it has: to learn who answers, not to
-        trust it.
+        Args:
+            page: Path and expected text.
+            server: Where to connect, `scheme://address:port`.
+            host: The `Host` header.
+            request_id: Sent as `X-Request-Id`.
+            tls_server_name: The SNI name, for HTTPS. The certificate is not verified: the question
+                is which server answers, not whether to trust it.
+
+        Returns:
+            What is wrong, as the end of a sentence ("answers 500"); None if nothing is.
         """
-        tls: dict[str, Any] = (
-            {} if tls_server_name is None else {"ssl": False, "server_hostname": tls_server_name}
-        )
+        tls: dict[str, Any] = {}
+        if tls_server_name is not None:
+            tls = {"ssl": False, "server_hostname": tls_server_name}
         headers = {"Host": host, "X-Request-Id": request_id, "X-Forwarded-Proto": self._scheme}
         try:
             async with self._open_response(
@@ -111,13 +145,15 @@ class StorefrontCheck:
     async def _open_response(
         self, url: str, **request: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """What comes before the nodes know a new Service is dropped, and the kernel would try again after a second."""
+        """Send a request, with several attempts to connect."""
         if self._http is None:
-            raise RuntimeError("the visitor is not opened")
+            raise RuntimeError("The storefront check is not open.")
         *first, last = _CONNECT_TIMEOUTS_S
-        for patience in first:
+        for connect_timeout_s in first:
             try:
-                response = await self._http.get(url, timeout=_make_timeout(patience), **request)
+                response = await self._http.get(
+                    url, timeout=_make_timeout(connect_timeout_s), **request
+                )
                 break
             except aiohttp.ConnectionTimeoutError:
                 continue
@@ -128,11 +164,11 @@ class StorefrontCheck:
 
 
 def _make_timeout(connect_timeout_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=15, sock_connect=connect_timeout_s)
+    return aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S, sock_connect=connect_timeout_s)
 
 
 async def _read_page(response: aiohttp.ClientResponse) -> bytes:
-    """As much of the page as counts."""
+    """Read the body up to the size limit."""
     body = bytearray()
     async for part in response.content.iter_any():
         body += part

@@ -1,4 +1,4 @@
-"""Where the local runtime, the node and the gateway find a store's files: one layout, agreed here."""
+"""The file layout below the state folder, shared by the local runtime and the local node."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,16 @@ from storefleet.core.identifiers import make_resource_name
 
 
 class StoreTemplate(NamedTuple):
-    """What every store of an engine version is copied from; the node writes it down when it is complete."""
+    """What stores of an engine version are copied from.
+
+    The node writes its record when the template is complete.
+
+    Attributes:
+        version: The engine's version.
+        database: The template database.
+        role: The role that owns everything in it.
+        files: The folder that is copied.
+    """
 
     version: str
     database: str
@@ -17,7 +26,7 @@ class StoreTemplate(NamedTuple):
 
 
 class FileLayout:
-    """Paths below the state folder."""
+    """Paths of stores, logs and templates."""
 
     def __init__(self, state_dir: Path) -> None:
         self.stores_dir = state_dir / "stores"
@@ -25,30 +34,35 @@ class FileLayout:
         self.engines_dir = state_dir / "engines"
 
     def store_dir(self, store_id: str) -> Path:
+        """Return the folder of everything but the logs of a store."""
         return self.stores_dir / store_id
 
     def config_file(self, store_id: str) -> Path:
-        """The 0600 file that a store process reads: address, database, secrets."""
+        """Return the file (0600) that the store's process reads: address, database, secrets."""
         return self.store_dir(store_id) / "store.json"
 
     def files_dir(self, store_id: str) -> Path:
+        """Return the folder of the store's own files, copied from the template."""
         return self.store_dir(store_id) / "files"
 
     def mail_dir(self, store_id: str) -> Path:
+        """Return the folder of the store's e-mails."""
         return self.store_dir(store_id) / "mail"
 
     def log_file(self, store_id: str) -> Path:
+        """Return the current log of the store's process."""
         return self.logs_dir / f"store-{store_id}.log"
 
     def list_log_files(self, store_id: str) -> list[Path]:
-        """The log and what rotation has left of it."""
+        """List the current log and the rotated ones."""
         return sorted(self.logs_dir.glob(f"store-{store_id}.log*"))
 
     def template_record_file(self, engine: str, version: str) -> Path:
+        """Return the file that records a complete template."""
         return self.engines_dir / engine / f"{version}.json"
 
     def read_template(self, engine: str, version: str) -> StoreTemplate | None:
-        """The template, or None while the node has not prepared it."""
+        """Read a template's record; None while the node has not prepared the template."""
         record = read_json(self.template_record_file(engine, version))
         if record is None:
             return None
@@ -58,12 +72,12 @@ class FileLayout:
 
 
 def make_database_name(store_id: str) -> str:
-    """The store's database and role; the same word for both."""
+    """Derive the name of a store's database and role; both have the same."""
     return make_resource_name(store_id).replace("-", "_")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's content, or None when there is no (whole) file."""
+    """Read a JSON file; None if it does not exist or is incomplete."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,4 +1,8 @@
-"""The door to the server that holds the local stores' databases: clone, drop, look."""
+"""Adapter to the PostgreSQL server of the local stores' databases.
+
+It clones and drops databases and roles. The platform's own database has another adapter,
+`storefleet.database`.
+"""
 
 import base64
 import hashlib
@@ -17,7 +21,7 @@ from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import StoreTemplate
 
 _SCRAM_ITERATIONS = 4096
-#: Whoever makes a role may give it a database, also on a server whose default says otherwise.
+#: A role that creates another may then assign it a database, whatever the server's default is.
 _SESSION_SETTINGS = {
     "createrole_self_grant": "set, inherit",
     "application_name": "storefleet stores",
@@ -25,7 +29,7 @@ _SESSION_SETTINGS = {
 
 
 class StoreDatabases:
-    """Acts as a role with CREATEDB and CREATEROLE that owns nothing of the platform's."""
+    """The server, as a role with CREATEDB and CREATEROLE that owns nothing of the platform."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -35,21 +39,33 @@ class StoreDatabases:
 
     @asynccontextmanager
     async def lock_store(self, name: str) -> AsyncIterator["StoreSession"]:
-        """Work on one store's database, alone; raises RuntimeUnavailable.
+        """Lock one store's role and database for the time of the context.
 
-        Only the lease's owner comes here, so whoever else holds the lock is deposed, and its session is ended.
+        Only the owner of the operation's lease gets here. Another holder of the lock has lost its
+        lease, so its session is terminated.
+
+        Args:
+            name: The store's database and role.
+
+        Raises:
+            RuntimeUnavailable: The server does not answer.
         """
         async with self._connect(self._url) as connection:
             await self._acquire_lock(connection, name)
             yield StoreSession(self, connection, name)
 
     async def check_available(self) -> None:
+        """Check that the server answers.
+
+        Raises:
+            RuntimeUnavailable: It does not.
+        """
         async with self._connect(self._url) as connection:
             await connection.fetchval("SELECT 1")
 
     @asynccontextmanager
     async def connect_to(self, database: str) -> AsyncIterator[Connection]:
-        """A connection to one of the stores' databases."""
+        """Connect to the database of one store."""
         parts = urlsplit(self._url)
         async with self._connect(parts._replace(path=f"/{database}").geturl()) as connection:
             yield connection
@@ -67,7 +83,7 @@ class StoreDatabases:
                     connection.terminate()
         except DatabaseUnavailable as error:
             raise RuntimeUnavailable(
-                "The stores' database server does not answer at the moment."
+                "The stores' database server does not answer. Retry in a few seconds."
             ) from error
 
     async def _acquire_lock(self, connection: Connection, name: str) -> None:
@@ -75,8 +91,8 @@ class StoreDatabases:
             "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name
         ):
             await connection.execute(
-                "SELECT pg_terminate_backend(pid, 1000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, 0)",
                 name,
@@ -84,7 +100,7 @@ class StoreDatabases:
 
 
 class StoreSession:
-    """One store's role and database, under its lock."""
+    """One store's role and database, under the store's lock."""
 
     def __init__(self, server: StoreDatabases, connection: Connection, name: str) -> None:
         self._server = server
@@ -92,7 +108,7 @@ class StoreSession:
         self._name = name
 
     async def ensure_role(self, password: str) -> None:
-        """The role with this password, whether it was there or not; only a verifier travels."""
+        """Create the role or set its password; only a SCRAM verifier is sent."""
         verb = "ALTER" if await self._role_exists() else "CREATE"
         with effect("role"):
             await self._execute_formatted(
@@ -101,7 +117,7 @@ class StoreSession:
             )
 
     async def clone_template(self, template: StoreTemplate) -> None:
-        """The database as a copy of the template, everything in it owned by the store's role."""
+        """Clone the template database and assign everything in it to the store's role."""
         if not await self._database_exists():
             with effect("clone_database"):
                 pattern = "CREATE DATABASE %I TEMPLATE %I OWNER %I STRATEGY file_copy"
@@ -117,14 +133,14 @@ class StoreSession:
                 await inside.execute(statement)
 
     async def drop_database_and_role(self) -> None:
-        """Neither database nor role afterwards, whatever was there."""
+        """Drop database and role, if they exist."""
         with effect("drop_database"):
             await self._execute_formatted("DROP DATABASE IF EXISTS %I WITH (FORCE)")
         with effect("drop_role"):
             await self._execute_formatted("DROP ROLE IF EXISTS %I")
 
     async def list_leftovers(self) -> list[str]:
-        """What there still is, in words."""
+        """List what exists of database and role, for people."""
         found = []
         if await self._database_exists():
             found.append(f"database {self._name}")
@@ -145,7 +161,10 @@ class StoreSession:
         )
 
     async def _execute_formatted(self, pattern: str, *words: str) -> None:
-        """A statement whose names cannot be parameters: quoted by the server; the store's name comes first."""
+        """Execute a statement with identifiers, which cannot be parameters.
+
+        The server quotes them (`format`); the store's name is the first argument.
+        """
         places = ", ".join(f"${n}::text" for n in range(2, len(words) + 3))
         statement = await self._connection.fetchval(
             f"SELECT format($1, {places})", pattern, self._name, *words
@@ -154,7 +173,7 @@ class StoreSession:
 
 
 def make_scram_verifier(password: str) -> str:
-    """PostgreSQL's SCRAM-SHA-256 verifier (RFC 5803), so that no statement or log carries the password."""
+    """Make a SCRAM-SHA-256 verifier (RFC 5803); no statement or log contains the password."""
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
