@@ -166,7 +166,7 @@ async def test_rejected_upgrade_shows_error_beside_its_form(opened: Page, atelie
     await opened.route("**/upgrade", unknown_version)
     await opened.click("#start-upgrade")
     await expect(opened.locator("#versions-error")).to_contain_text(
-        "It must be one of: 2.0.0, 2.1.0, 1.9.0."
+        "The version must be one of: 2.0.0, 2.1.0, 1.9.0."
     )
     await expect(opened.locator("#versions-error")).to_be_focused()
     await untouched(opened)
@@ -187,7 +187,7 @@ async def test_rejected_retry_on_outdated_page_shows_reason(
     await atelier.api.ended(accepted.body["operation"]["id"])
     await opened.click("#retry")
     await expect(opened.locator("#toasts")).to_contain_text(
-        "only a failed one can be tried again. (not_failed)"
+        "Only a failed store can be retried. (not_failed)"
     )
     await expect(opened.locator("#live")).to_have_attribute("data-store-state", "ready")
 
