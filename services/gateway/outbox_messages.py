@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from storefleet.core.messages import encode_cloud_event
-from storefleet.database.outbox import PendingMessage
+from storefleet.database.repositories.outbox import PendingMessage
 from storefleet.messaging import OutgoingMessage
 from storefleet.observability import logs, metrics
 

@@ -26,9 +26,9 @@ from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable, MessagingUnavailable
 from storefleet.core.messages import RELAY_WAKE_SUBJECT
 from storefleet.core.models import utc_now
-from storefleet.database.outbox import OUTBOX_CHANNEL, PendingMessage, PublishedRows
 from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
+from storefleet.database.repositories.outbox import OUTBOX_CHANNEL, PendingMessage, PublishedRows
 from storefleet.messaging import MessageBus
 from storefleet.observability import logs, metrics
 

@@ -13,7 +13,7 @@ from storefleet.auth.tokens import Tokens
 from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
-from storefleet.database.sessions import SIGN_OUT_CHANNEL
+from storefleet.database.repositories.sessions import SIGN_OUT_CHANNEL
 from storefleet.http.app import make_app, make_cleanup_context, run_in_background, run_service
 from storefleet.messaging import MessageBus
 

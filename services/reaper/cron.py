@@ -19,8 +19,8 @@ from storefleet.core.async_tasks import cancel_and_wait
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.settings import Settings
-from storefleet.database.cron_calls import CronCall
 from storefleet.database.pool import Database
+from storefleet.database.repositories.cron_calls import CronCall
 from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from storefleet.core.errors import DatabaseUnavailable, LeaseLost
 from storefleet.core.settings import Settings
-from storefleet.database.leases import DueOperation
 from storefleet.database.outbox_rows import make_command
 from storefleet.database.pool import Database
+from storefleet.database.repositories.leases import DueOperation
 from storefleet.observability import logs, metrics
 from storefleet.operations.recorder import OperationRecorder
 

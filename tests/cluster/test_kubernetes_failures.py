@@ -10,11 +10,7 @@ from storefleet.core.errors import PermanentError
 from storefleet.core.identifiers import make_resource_name
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import (
-    Bench,
-    load_pocket_image,
-    open_bench,
-)
+from tests.support.cluster import Bench, load_pocket_image, open_bench
 from tests.support.kubernetes import pocket
 
 

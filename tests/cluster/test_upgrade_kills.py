@@ -19,11 +19,7 @@ from tests.support.cluster import (
     run_killable_platform,
 )
 from tests.support.platform import Client, Platform
-from tests.support.version_changes import (
-    NO_LEFTOVERS,
-    list_leftovers,
-    request_page,
-)
+from tests.support.version_changes import NO_LEFTOVERS, list_leftovers, request_page
 
 
 @pytest.fixture(scope="session", autouse=True)

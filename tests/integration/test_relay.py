@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY
 
 from services.gateway.relay import Relay
 from storefleet.core.messages import LIVE_EVENT_SUBJECT_PREFIX
-from storefleet.database.outbox import PublishedRows
 from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
+from storefleet.database.repositories.outbox import PublishedRows
 from storefleet.messaging import MessageBus
 from tests.support.polling import eventually
 from tests.support.world import World

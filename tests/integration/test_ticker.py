@@ -17,8 +17,8 @@ from prometheus_client import REGISTRY
 
 from services.reaper.cron import CronCaller
 from storefleet.core.identifiers import STORE_PREFIX, generate_id
-from storefleet.database import cron_calls
 from storefleet.database.pool import Database
+from storefleet.database.repositories import cron_calls
 from storefleet.engines.descriptor import CronSchedule, Engine
 from tests.support.kubernetes import ENGINES, pocket
 from tests.support.polling import eventually

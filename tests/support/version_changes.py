@@ -10,9 +10,7 @@ import aiohttp
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import (
-    Bench,
-)
+from tests.support.cluster import Bench
 
 
 class Shopper:

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storefleet.core.settings import (
-    ENVIRONMENT_PREFIX,
-    Settings,
-    SettingsError,
-    read_settings,
-)
+from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings, SettingsError, read_settings
 from storefleet.core.settings_report import describe_settings
 
 

@@ -24,12 +24,12 @@ from storefleet.core.lifecycle import (
 from storefleet.core.models import Operation, Principal, Store, utc_now
 from storefleet.core.settings import Settings
 from storefleet.core.store_names import find_name_problem
-from storefleet.database.outbox import OUTBOX_CHANNEL
 from storefleet.database.outbox_rows import OutboxRow, make_command, make_event
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
-from storefleet.database.tenants import TenantUsage
-from storefleet.database.transitions import AddStoreResult
+from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
+from storefleet.database.repositories.tenants import TenantUsage
+from storefleet.database.repositories.transitions import AddStoreResult
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics

@@ -14,12 +14,7 @@ from storefleet.admission.acceptance import (
     lock_store,
 )
 from storefleet.admission.creation import Quota, StoreCreation
-from storefleet.admission.requests import (
-    CancelOperation,
-    CreateStore,
-    DeleteStore,
-    RetryOperation,
-)
+from storefleet.admission.requests import CancelOperation, CreateStore, DeleteStore, RetryOperation
 from storefleet.core.errors import Conflict, NotFound
 from storefleet.core.lifecycle import (
     RETRY_KINDS,

@@ -14,8 +14,8 @@ from storefleet.core.errors import Forbidden, NotFound
 from storefleet.core.identifiers import TOKEN_PREFIX, generate_id
 from storefleet.core.models import Principal
 from storefleet.database.pool import Database
-from storefleet.database.sessions import SIGN_OUT_CHANNEL
-from storefleet.database.tokens import ApiToken
+from storefleet.database.repositories.sessions import SIGN_OUT_CHANNEL
+from storefleet.database.repositories.tokens import ApiToken
 
 
 class IssuedToken(NamedTuple):

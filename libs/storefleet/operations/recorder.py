@@ -20,10 +20,10 @@ from storefleet.core.lifecycle import (
     find_transition,
 )
 from storefleet.core.models import Failure, Operation, Store, utc_now
-from storefleet.database.outbox import OUTBOX_CHANNEL
 from storefleet.database.outbox_rows import make_command, make_event
 from storefleet.database.pool import Database
 from storefleet.database.repositories import Repositories
+from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
 from storefleet.observability import metrics
 from storefleet.observability.failpoints import effect
 from storefleet.operations.state_changes import (

@@ -17,9 +17,9 @@ from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.messages import COMMAND_STREAM, Command, UnreadableMessage, decode_command
 from storefleet.core.models import Operation, Store, utc_now
 from storefleet.core.settings import Settings
-from storefleet.database.operations import CANCEL_CHANNEL
-from storefleet.database.outbox import OUTBOX_CHANNEL
 from storefleet.database.pool import Database
+from storefleet.database.repositories.operations import CANCEL_CHANNEL
+from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
 from storefleet.messaging import MessageBus, PullConsumer, ReceivedMessage
 from storefleet.observability import logs, metrics
 from storefleet.operations.recorder import OperationRecorder

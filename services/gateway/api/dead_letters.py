@@ -13,9 +13,9 @@ from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import Conflict, NotFound
 from storefleet.core.identifiers import COMMAND_PREFIX, DEAD_LETTER_PREFIX, generate_id
 from storefleet.core.models import Principal, format_timestamp, utc_now
-from storefleet.database.dead_letters import DeadLetter
 from storefleet.database.outbox_rows import make_raw_message
 from storefleet.database.pool import Database
+from storefleet.database.repositories.dead_letters import DeadLetter
 from storefleet.http.problems import REQUEST_ID
 
 _PATH = "/api/v1/dead-letters"

@@ -13,7 +13,7 @@ from services.gateway.request_parameters import get_path_id
 from storefleet.auth.tokens import Tokens
 from storefleet.core.identifiers import TOKEN_PREFIX
 from storefleet.core.models import OWNER_SCOPES, format_timestamp, utc_now
-from storefleet.database.tokens import ApiToken
+from storefleet.database.repositories.tokens import ApiToken
 from storefleet.http.problems import REQUEST_ID
 from storefleet.http.validation import read_json
 

@@ -13,7 +13,7 @@ from services.gateway.dashboard.view_models.resources import make_resource_usage
 from services.gateway.dashboard.view_models.stores import make_event_view, make_store_view
 from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
 from storefleet.core.models import Operation, Store
-from storefleet.database.version_history import VersionHistoryEntry
+from storefleet.database.repositories.version_history import VersionHistoryEntry
 from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.protocol import ResourceUsage
 from tests.support.platform import ROOT

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from storefleet.core.models import Event, Failure, Operation, Step, Store
-from storefleet.database.version_history import Requester, VersionHistoryEntry
+from storefleet.database.repositories.version_history import Requester, VersionHistoryEntry
 from storefleet.engines import catalogue
 from storefleet.engines.descriptor import Engine, EngineVersion
 from storefleet.runtimes.protocol import ResourceUsage

@@ -68,10 +68,7 @@ def ensure_secrets(
     """Create the missing secrets of the deployment; existing ones are kept."""
     del cli
     from storefleet.deployment import secrets
-    from storefleet.deployment.secret_stores import (
-        FolderSecretStore,
-        open_kubernetes_secret_store,
-    )
+    from storefleet.deployment.secret_stores import FolderSecretStore, open_kubernetes_secret_store
 
     plan = secrets.SecretsPlan(
         admin_email=email, postgres_address=postgres, nats_address=nats, has_stores=stores

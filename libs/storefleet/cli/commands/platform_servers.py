@@ -8,11 +8,7 @@ from typing import Annotated
 import typer
 
 from storefleet.cli.command import CommandContext, command
-from storefleet.cli.deployment_command import (
-    configure_logging,
-    run_until_signal,
-    translate_errors,
-)
+from storefleet.cli.deployment_command import configure_logging, run_until_signal, translate_errors
 
 PasswordsOption = Annotated[
     Path,

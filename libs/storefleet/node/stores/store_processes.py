@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable
-from storefleet.database import placements
-from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
-from storefleet.database.repositories import Repositories
+from storefleet.database.repositories import Repositories, placements
+from storefleet.database.repositories.placements import Placement
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.node.ports import is_free
 from storefleet.node.private_files import give_tree, read_json, write_json

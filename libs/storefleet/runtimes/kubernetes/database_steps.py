@@ -22,11 +22,7 @@ from storefleet.runtimes.kubernetes.tasks.dumps import (
     TaskResult,
 )
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs, make_job_name
-from storefleet.runtimes.kubernetes.version_steps import (
-    get_version_change,
-    scale_web,
-    with_version,
-)
+from storefleet.runtimes.kubernetes.version_steps import get_version_change, scale_web, with_version
 from storefleet.runtimes.protocol import StepContext, StepResult, VersionChange
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from storefleet.core.errors import PermanentError, TransientError, Wait
 from storefleet.core.models import Store
-from storefleet.database.placements import Placement
 from storefleet.database.pool import Database
+from storefleet.database.repositories.placements import Placement
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.store_files import StoreFiles
 from storefleet.runtimes.protocol import StepContext

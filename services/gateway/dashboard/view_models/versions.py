@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from storefleet.core.models import Operation, Store, format_timestamp
-from storefleet.database.version_history import VersionHistoryEntry
+from storefleet.database.repositories.version_history import VersionHistoryEntry
 from storefleet.engines.descriptor import Engine, EngineVersion
 
 

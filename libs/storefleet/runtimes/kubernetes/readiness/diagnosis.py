@@ -19,10 +19,7 @@ from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     WarningEvent,
 )
 from storefleet.runtimes.kubernetes.readiness.problems import list_problems
-from storefleet.runtimes.kubernetes.readiness.progress_texts import (
-    describe_missing,
-    summarize_pods,
-)
+from storefleet.runtimes.kubernetes.readiness.progress_texts import describe_missing, summarize_pods
 from storefleet.runtimes.kubernetes.readiness.snapshots import (
     PodSnapshot,
     StoreSnapshot,

@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from storefleet.runtimes.kubernetes.api.api_errors import (
-    ApiRequestRejected,
-    map_rejection_message,
-)
+from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected, map_rejection_message
 from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     FailureTolerance,
     ReadinessProblem,

@@ -12,10 +12,7 @@ from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs
-from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    diagnose_store,
-    has_unexplained_wait,
-)
+from storefleet.runtimes.kubernetes.readiness.diagnosis import diagnose_store, has_unexplained_wait
 from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     CREATE_TOLERANCE,
     VERSION_CHANGE_TOLERANCE,

@@ -17,10 +17,7 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs
-from storefleet.runtimes.kubernetes.readiness.diagnosis import (
-    diagnose_task,
-    has_unexplained_wait,
-)
+from storefleet.runtimes.kubernetes.readiness.diagnosis import diagnose_task, has_unexplained_wait
 from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     NotReady,
     ReadinessProblem,

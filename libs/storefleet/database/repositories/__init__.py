@@ -1,23 +1,23 @@
 """The repositories of one connection: everything that one transaction can read and write."""
 
-from storefleet.database.audit_log import AuditLog
 from storefleet.database.connection import Connection
-from storefleet.database.cron_calls import CronCallRepository
-from storefleet.database.dead_letters import DeadLetterRepository
-from storefleet.database.event_history import EventHistory
-from storefleet.database.idempotency_keys import IdempotencyKeyRepository
-from storefleet.database.leases import LeaseRepository
-from storefleet.database.operations import OperationRepository
-from storefleet.database.outbox import OutboxRepository
-from storefleet.database.placements import PlacementRepository
-from storefleet.database.sessions import SessionRepository
-from storefleet.database.sign_in_failures import SignInFailureRepository
-from storefleet.database.stores import StoreRepository
-from storefleet.database.tenants import TenantRepository
-from storefleet.database.tokens import TokenRepository
-from storefleet.database.transitions import TransitionRepository
-from storefleet.database.users import UserRepository
-from storefleet.database.version_history import VersionHistory
+from storefleet.database.repositories.audit_log import AuditLog
+from storefleet.database.repositories.cron_calls import CronCallRepository
+from storefleet.database.repositories.dead_letters import DeadLetterRepository
+from storefleet.database.repositories.event_history import EventHistory
+from storefleet.database.repositories.idempotency_keys import IdempotencyKeyRepository
+from storefleet.database.repositories.leases import LeaseRepository
+from storefleet.database.repositories.operations import OperationRepository
+from storefleet.database.repositories.outbox import OutboxRepository
+from storefleet.database.repositories.placements import PlacementRepository
+from storefleet.database.repositories.sessions import SessionRepository
+from storefleet.database.repositories.sign_in_failures import SignInFailureRepository
+from storefleet.database.repositories.stores import StoreRepository
+from storefleet.database.repositories.tenants import TenantRepository
+from storefleet.database.repositories.tokens import TokenRepository
+from storefleet.database.repositories.transitions import TransitionRepository
+from storefleet.database.repositories.users import UserRepository
+from storefleet.database.repositories.version_history import VersionHistory
 
 
 class Repositories:

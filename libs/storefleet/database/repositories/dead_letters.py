@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from storefleet.core.identifiers import DEAD_LETTER_PREFIX, generate_id
 from storefleet.database.connection import Connection
-from storefleet.database.outbox import OutboxRepository
 from storefleet.database.outbox_rows import make_dead_letter
+from storefleet.database.repositories.outbox import OutboxRepository
 
 _MAX_PAYLOAD_BYTES = 65_536
 _MAX_DETAIL_CHARACTERS = 2000

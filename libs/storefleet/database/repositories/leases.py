@@ -10,10 +10,10 @@ from typing import NamedTuple
 from storefleet.core.errors import LeaseLost
 from storefleet.core.models import Operation, Store
 from storefleet.database.connection import Connection
-from storefleet.database.operations import COLUMNS, make_operation
+from storefleet.database.repositories.operations import COLUMNS, make_operation
+from storefleet.database.repositories.stores import make_store
 from storefleet.database.statements import load_statement
 from storefleet.database.steps import StepRepository
-from storefleet.database.stores import make_store
 
 _COLUMN_NAMES = tuple(COLUMNS.split(", "))
 _FIND_CLAIMABLE = load_statement("find_claimable_operation")

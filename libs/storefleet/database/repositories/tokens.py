@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storefleet.core.models import Principal
 from storefleet.database.connection import Connection, fetch_one
-from storefleet.database.sessions import SIGN_OUT_CHANNEL
+from storefleet.database.repositories.sessions import SIGN_OUT_CHANNEL
 
 
 class ApiToken(NamedTuple):

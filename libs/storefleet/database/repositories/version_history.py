@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from storefleet.core.models import Failure, Operation, Store, format_timestamp
 from storefleet.database.connection import Connection, Record
-from storefleet.database.operations import make_operation
+from storefleet.database.repositories.operations import make_operation
 from storefleet.database.statements import load_statement
 
 _FIND_REVERSIBLE_UPGRADE = load_statement("find_reversible_upgrade")
