@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.observability import logs
-from tests.support.servers import Servers, running_servers
-from tests.support.world import World, made_world
+from tests.support.services.servers import Servers, running_servers
+from tests.support.services.world import World, made_world
 
 
 class LogLines(io.StringIO):

@@ -11,7 +11,7 @@ from storefleet.engines import catalogue
 from storefleet.engines.descriptor import Engine
 from tests.bench import cluster, stage
 from tests.bench.figures import ROOT, Sheet
-from tests.support.customer import Customer
+from tests.support.stores.customer import Customer
 
 PART = "engines"
 LEAST = 5  # stores of an engine

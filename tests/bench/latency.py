@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.bench import stage
 from tests.bench.figures import Sheet
-from tests.support.platform import Platform
+from tests.support.services.platform import Platform
 
 PART = "latency"
 RATE, SECONDS, WARM_UP, TENANTS = 200, 20, 2, 20

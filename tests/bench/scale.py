@@ -19,7 +19,7 @@ from storefleet.engines.descriptor import Engine
 from tests.bench import cluster, reference, stage
 from tests.bench.figures import Sheet
 from tests.bench.fleet import Fleet, fleet
-from tests.support.platform import ROOT, Platform
+from tests.support.services.platform import ROOT, Platform
 
 PART = "scale"
 ENGINE = "oscar"

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench import stage
 from tests.bench.figures import Sheet
-from tests.support.platform import ROOT, Platform
+from tests.support.services.platform import ROOT, Platform
 
 PART = "sockets"
 SOCKETS, STORES, EVENTS_A_STORE = 5_000, 5, 3

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.platform import ROOT, Platform
+from tests.support.services.platform import ROOT, Platform
 
 SERVICES = ("gateway", "provisioner", "reaper", "notifier")
 _TICK = os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.bench.figures import Sheet
-from tests.support.platform import ROOT, Platform
+from tests.support.services.platform import ROOT, Platform
 
 PART = "start"
 LATER = 5

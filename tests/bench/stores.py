@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.bench import stage
 from tests.bench.figures import Sheet
-from tests.support.platform import ROOT, Platform
+from tests.support.services.platform import ROOT, Platform
 
 PART = "stores"
 ALONE, TOGETHER = 5, 20

@@ -18,9 +18,9 @@ from playwright.async_api import (
 
 from storefleet.node.private_files import give_folder, make_folder
 from storefleet.node.system_user import find_account
-from tests.support.containers import READY, Containers, stop_process
-from tests.support.platform import ROOT, Platform, free_ports, running
-from tests.support.polling import eventually
+from tests.support.services.platform import ROOT, Platform, free_ports, running
+from tests.support.services.polling import eventually
+from tests.support.stores.oscar_containers import READY, Containers, stop_process
 
 CHROMIUM = next(
     (p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()),

@@ -7,7 +7,7 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page, WebSocketRoute, expect
 
 from tests.browser.conftest import sign_in
-from tests.support.platform import ROOT, Client, Platform
+from tests.support.services.platform import ROOT, Client, Platform
 
 CUT = 10.0
 REMEMBER = """

@@ -7,8 +7,8 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser
 
-from tests.support.platform import ROOT, free_ports
-from tests.support.shown.states import DASHBOARD, drawn
+from tests.support.dashboard.page_states import DASHBOARD, drawn
+from tests.support.services.platform import ROOT, free_ports
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -14,9 +14,16 @@ import pytest
 
 from storefleet.node.private_files import give_folder, write_file, write_json
 from storefleet.node.processes.launcher import run_to_end
-from tests.support.containers import HOST, PASSWORD, READY, Containers, read_log, stop_process
-from tests.support.platform import free_ports
-from tests.support.polling import eventually
+from tests.support.services.platform import free_ports
+from tests.support.services.polling import eventually
+from tests.support.stores.oscar_containers import (
+    HOST,
+    PASSWORD,
+    READY,
+    Containers,
+    read_log,
+    stop_process,
+)
 
 
 async def test_setup_of_empty_database_makes_store_serve(shop: Containers) -> None:

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.support.databases import names_left
-from tests.support.platform import Client, Platform
+from tests.support.services.databases import names_left
+from tests.support.services.platform import Client, Platform
 
 READY = 40_000
 

@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.containers import HOST, PASSWORD, READY, Containers, read_log, stop_process
-from tests.support.polling import eventually
-from tests.support.purchase import buy_products
+from tests.support.services.polling import eventually
+from tests.support.stores.oscar import buy_products
+from tests.support.stores.oscar_containers import (
+    HOST,
+    PASSWORD,
+    READY,
+    Containers,
+    read_log,
+    stop_process,
+)
 
 SINCE = "2020-01-01T00:00:00.000Z"
 #: A migration that is idempotent and that no other one depends on.

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.databases import names_left
-from tests.support.platform import Client, Platform
-from tests.support.purchase import buy_products, check_order
+from tests.support.services.databases import names_left
+from tests.support.services.platform import Client, Platform
+from tests.support.stores.oscar import buy_products, check_order
 
 
 async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform: Platform) -> None:

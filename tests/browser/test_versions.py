@@ -9,9 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
 from storefleet.core.errors import PermanentError
-from tests.support.plans import Gate, failing
-from tests.support.rehearsal import VERSIONED, Rehearsal, orders_found
-from tests.support.world import World
+from tests.support.services.scripted_steps import Gate, failing
+from tests.support.services.version_rehearsal import VERSIONED, Rehearsal, orders_found
+from tests.support.services.world import World
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.support.deployment import Deployment, open_deployment
+from tests.support.cluster.deployment import Deployment, open_deployment
 
 
 @pytest_asyncio.fixture(scope="session")

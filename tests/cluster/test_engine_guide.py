@@ -11,17 +11,17 @@ from storefleet.core.errors import NothingChanged
 from storefleet.core.identifiers import make_resource_name
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support import guide
-from tests.support.cluster import Bench, open_bench, run_bare_cluster
-from tests.support.images import make_image
-from tests.support.polling import eventually
+from tests.support.cluster.container_images import make_image
+from tests.support.cluster.runtime_bench import Bench, open_bench, run_bare_cluster
+from tests.support.documents import engine_guide
+from tests.support.services.polling import eventually
 
 
 @pytest.fixture(scope="module")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the guide's files, and load the image of its Dockerfile, built without Docker."""
     folder = tmp_path_factory.mktemp("guide")
-    made = guide.write_files(folder)
+    made = engine_guide.write_files(folder)
     program = (folder / "stores" / "kiosk" / "kiosk").read_bytes()
     archive = make_image(
         folder, "docker.io/storefleet/kiosk:1.0.0", {"bin/kiosk": program}, entrypoint="/bin/kiosk"

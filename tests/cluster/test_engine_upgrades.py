@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import medusa, purchase
-from tests.support.client import Api
-from tests.support.customer import Customer
-from tests.support.deployment import Deployment
+from tests.support.cluster.deployment import Deployment
+from tests.support.http.client import Api
+from tests.support.stores import medusa, oscar
+from tests.support.stores.customer import Customer
 
 WITHIN = 180.0
 #: Longest gap in seconds that a customer may see; a test machine is busier than a node.
@@ -32,7 +32,7 @@ async def _medusa_sees(url: str, sign_in: dict[str, str], order: str, at: str) -
 
 
 async def _oscar_sees(url: str, sign_in: dict[str, str], order: str, at: str) -> bool:
-    return await purchase.has_order(url, sign_in, order, at=at)
+    return await oscar.has_order(url, sign_in, order, at=at)
 
 
 SHOPS = {
@@ -45,7 +45,7 @@ SHOPS = {
     "oscar": Shop(
         "/catalogue/",
         "Stoneware Mug",
-        lambda url, title, at: purchase.buy_products(url, title=title, at=at),
+        lambda url, title, at: oscar.buy_products(url, title=title, at=at),
         _oscar_sees,
     ),
 }

@@ -14,9 +14,9 @@ from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.charts import CHARTS
-from tests.support.cluster import Bench, get_kubeconfig, open_bench, run_bare_cluster
-from tests.support.polling import eventually
+from tests.support.cluster.charts import CHARTS
+from tests.support.cluster.runtime_bench import Bench, get_kubeconfig, open_bench, run_bare_cluster
+from tests.support.services.polling import eventually
 
 EXPOSURES: dict[str, dict[str, Any]] = {
     "ingress": {"exposure": "ingress", "ingress_class": "traefik"},

@@ -10,8 +10,8 @@ from storefleet.core.errors import PermanentError
 from storefleet.core.identifiers import make_resource_name
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import Bench, load_pocket_image, open_bench
-from tests.support.kubernetes import pocket
+from tests.support.cluster.runtime_bench import Bench, load_pocket_image, open_bench
+from tests.support.cluster.samples import pocket
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from storefleet.core.errors import TransientError
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import (
+from tests.support.cluster.runtime_bench import (
     Bench,
     load_pocket_image,
     make_proxied_kubeconfig,
@@ -22,8 +22,8 @@ from tests.support.cluster import (
     run_bare_cluster,
     wait_for_status,
 )
-from tests.support.platform import free_ports
-from tests.support.proxy import Proxy
+from tests.support.services.platform import free_ports
+from tests.support.services.proxy import Proxy
 
 
 @pytest.fixture(scope="session", autouse=True)

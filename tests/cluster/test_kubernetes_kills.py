@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from storefleet.core.identifiers import make_resource_name
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import (
+from tests.support.cluster.runtime_bench import (
     IN_CHANGE,
     Bench,
     list_effects,
@@ -18,7 +18,7 @@ from tests.support.cluster import (
     open_bench,
     run_killable_platform,
 )
-from tests.support.platform import Client, Platform
+from tests.support.services.platform import Client, Platform
 
 IN_DELETION = ("delete_namespace", "delete_contents")
 IN_RETRY = ("delete_release_record", "delete_stuck")

@@ -14,7 +14,7 @@ from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.observability import metrics
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import Bench, load_pocket_image, open_bench
+from tests.support.cluster.runtime_bench import Bench, load_pocket_image, open_bench
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pytest_asyncio
 
 from storefleet.core.identifiers import make_resource_name
-from tests.support import medusa
-from tests.support.client import Api
-from tests.support.deployment import Deployment
-from tests.support.polling import eventually
+from tests.support.cluster.deployment import Deployment
+from tests.support.http.client import Api
+from tests.support.services.polling import eventually
+from tests.support.stores import medusa
 
 _READY_WITHIN = 180.0
 _GONE_WITHIN = 120.0

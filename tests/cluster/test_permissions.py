@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.support.attacks.calls import (
+from tests.support.cluster.api_access import Api, Reply, api_server, collection_of, path_of
+from tests.support.cluster.attacks.calls import (
     ADMINISTRATOR,
     FOREIGN,
     GATEWAY,
@@ -24,15 +25,14 @@ from tests.support.attacks.calls import (
     namespace,
     within,
 )
-from tests.support.attacks.doors import ON_DOORS
-from tests.support.attacks.ground import PLATFORM_NAMESPACE, Ground, Manifest
-from tests.support.attacks.namespaces import ON_NAMESPACES
-from tests.support.attacks.rights import ON_RIGHTS
-from tests.support.attacks.rules import ON_RULES
-from tests.support.attacks.secrets import ON_SECRETS
-from tests.support.charts import rendered
-from tests.support.kube import Api, Reply, api_server, collection_of, path_of
-from tests.support.polling import eventually
+from tests.support.cluster.attacks.namespace_setup import PLATFORM_NAMESPACE, Ground, Manifest
+from tests.support.cluster.attacks.namespaces import ON_NAMESPACES
+from tests.support.cluster.attacks.rights import ON_RIGHTS
+from tests.support.cluster.attacks.rules import ON_RULES
+from tests.support.cluster.attacks.secrets import ON_SECRETS
+from tests.support.cluster.attacks.service_exposure import ON_DOORS
+from tests.support.cluster.charts import rendered
+from tests.support.services.polling import eventually
 
 ATTACKS = [*ON_NAMESPACES, *ON_RIGHTS, *ON_SECRETS, *ON_RULES, *ON_DOORS]
 REFUSALS = (403, 405, 409, 422)

@@ -6,10 +6,10 @@ import os
 import aiohttp
 
 from storefleet.core.identifiers import generate_id
-from tests.support.client import Api
-from tests.support.deployment import PLATFORM, STATE, Deployment
-from tests.support.polling import eventually
-from tests.support.sources import ROOT
+from tests.support.cluster.deployment import PLATFORM, STATE, Deployment
+from tests.support.documents.sources import ROOT
+from tests.support.http.client import Api
+from tests.support.services.polling import eventually
 
 
 async def run_backup_script(deployment: Deployment, *words: str) -> str:

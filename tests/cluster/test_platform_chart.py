@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from tests.support.release import Release, open_trial
+from tests.support.cluster.platform_release import Release, open_trial
 
 RATE = 10  # requests of each kind per second
 LONG = 60.0

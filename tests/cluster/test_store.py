@@ -5,11 +5,11 @@ import time
 from typing import Any
 
 from storefleet.core.identifiers import make_resource_name
-from tests.support.client import Api
-from tests.support.deployment import PLATFORM, STATE, Deployment
-from tests.support.platform import ROOT
-from tests.support.polling import eventually
-from tests.support.purchase import buy_products, check_order
+from tests.support.cluster.deployment import PLATFORM, STATE, Deployment
+from tests.support.http.client import Api
+from tests.support.services.platform import ROOT
+from tests.support.services.polling import eventually
+from tests.support.stores.oscar import buy_products, check_order
 
 _READY_WITHIN = 120.0
 _GONE_WITHIN = 120.0

@@ -11,15 +11,15 @@ import pytest_asyncio
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
 from storefleet.runtimes.kubernetes.api import resource_kinds
-from tests.support.cluster import (
+from tests.support.cluster.runtime_bench import (
     IN_CHANGE,
     Bench,
     load_pocket_image,
     open_bench,
     run_killable_platform,
 )
-from tests.support.platform import Client, Platform
-from tests.support.version_changes import NO_LEFTOVERS, list_leftovers, request_page
+from tests.support.cluster.version_changes import NO_LEFTOVERS, list_leftovers, request_page
+from tests.support.services.platform import Client, Platform
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from storefleet.core.errors import NothingChanged, PermanentError
 from storefleet.core.identifiers import generate_id
-from tests.support.cluster import Bench, load_pocket_image, open_bench
-from tests.support.version_changes import (
+from tests.support.cluster.runtime_bench import Bench, load_pocket_image, open_bench
+from tests.support.cluster.version_changes import (
     NO_LEFTOVERS,
     list_leftovers,
     list_pod_uids,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from tests.cluster_woocommerce.store import Store, create_store
-from tests.support.deployment import Deployment, open_deployment
+from tests.support.cluster.deployment import Deployment, open_deployment
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from storefleet.core.identifiers import make_resource_name
-from tests.support.client import Api
-from tests.support.deployment import Deployment
-from tests.support.polling import eventually
+from tests.support.cluster.deployment import Deployment
+from tests.support.http.client import Api
+from tests.support.services.polling import eventually
 
 READY_WITHIN = 180.0
 #: Shell command that reads the password in the container and the statement from standard input.

@@ -4,9 +4,9 @@ import re
 from urllib.parse import urlsplit
 
 from tests.cluster_woocommerce.store import Store, create_store
-from tests.support.deployment import Deployment
-from tests.support.polling import eventually
-from tests.support.woocommerce import API, buy_product, open_admin_visit, open_visit
+from tests.support.cluster.deployment import Deployment
+from tests.support.services.polling import eventually
+from tests.support.stores.woocommerce import API, buy_product, open_admin_visit, open_visit
 
 
 async def test_order_appears_in_admin(store: Store) -> None:

@@ -5,7 +5,7 @@ import random
 import time
 
 from tests.cluster_woocommerce.store import Store
-from tests.support.woocommerce import buy_product, open_admin_visit
+from tests.support.stores.woocommerce import buy_product, open_admin_visit
 
 _EMPTY = "DROP DATABASE store; CREATE DATABASE store CHARACTER SET utf8mb4"
 #: Statements that count rows, and the expected counts.

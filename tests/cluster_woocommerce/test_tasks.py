@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tests.cluster_woocommerce.store import Store
-from tests.support.woocommerce import buy_product
+from tests.support.stores.woocommerce import buy_product
 
 ORDERS = "SELECT COUNT(*) FROM wp_wc_orders WHERE type = 'shop_order' AND status = 'wc-processing'"
 

@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.support.databases import names_left
-from tests.support.follower import Follower
-from tests.support.platform import Client, Platform, running
+from tests.support.http.websocket_follower import Follower
+from tests.support.services.databases import names_left
+from tests.support.services.platform import Client, Platform, running
 
 KILLS = 25
 SHOPKEEPERS = 20

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import names_left
-from tests.support.platform import ROOT, Client, Platform, running
+from tests.support.services.databases import names_left
+from tests.support.services.platform import ROOT, Client, Platform, running
 
 SCENARIOS = ("create", "delete", "cancel", "fail")
 #: Code with effects of the Kubernetes runtime; tests on a cluster visit them.

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.support.follower import Follower
-from tests.support.platform import ROOT, Client, running
+from tests.support.http.websocket_follower import Follower
+from tests.support.services.platform import ROOT, Client, running
 
 KILLS = 12
 SHOPKEEPERS = 8

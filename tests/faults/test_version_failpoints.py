@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.platform import ROOT, Client, Platform, running
-from tests.support.polling import eventually
+from tests.support.services.platform import ROOT, Client, Platform, running
+from tests.support.services.polling import eventually
 
 #: Failpoints of each scenario: claim, recorded steps, and the switch to automatic rollback.
 SCENARIOS = {

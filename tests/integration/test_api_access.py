@@ -9,9 +9,9 @@ from aiohttp import web
 from services.gateway.app import create_app
 from storefleet.core.identifiers import generate_id
 from storefleet.core.settings import Settings
-from tests.support.client import Api
-from tests.support.polling import eventually
-from tests.support.world import ENGINES, World
+from tests.support.http.client import Api
+from tests.support.services.polling import eventually
+from tests.support.services.world import ENGINES, World
 
 NUMBERS = itertools.count()
 SCOPES = ["stores:read", "stores:write", "credentials:read", "tokens:write"]

@@ -6,9 +6,9 @@ import time
 from yarl import URL
 
 from storefleet.core.errors import PermanentError
-from tests.support.plans import Gate, Script, failing
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.scripted_steps import Gate, Script, failing
+from tests.support.services.world import World
 
 
 def broken() -> PermanentError:

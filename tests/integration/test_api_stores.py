@@ -5,8 +5,8 @@ import re
 import pytest
 
 from storefleet.core.models import format_timestamp
-from tests.support.client import Api
-from tests.support.world import World
+from tests.support.http.client import Api
+from tests.support.services.world import World
 
 STORE_FIELDS = {
     *(

@@ -10,8 +10,8 @@ import pytest
 from storefleet.deployment.backups import create_backup, list_backups, restore_backup
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.world import World
 
 
 def url_of(world: World) -> str:

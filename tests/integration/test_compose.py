@@ -10,8 +10,8 @@ import aiohttp
 import pytest_asyncio
 
 from storefleet.deployment.deployment_check import Deployment, check_deployment
-from tests.support.compose import Stack, remove
-from tests.support.polling import eventually
+from tests.support.services.compose import Stack, remove
+from tests.support.services.polling import eventually
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -12,9 +12,9 @@ from storefleet.core.messages import (
     make_command_subject,
 )
 from storefleet.core.models import utc_now
-from tests.support.plans import Script, failing
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.scripted_steps import Script, failing
+from tests.support.services.world import World
 
 
 def busy() -> TransientError:

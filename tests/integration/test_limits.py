@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 
 from storefleet.core.messages import COMMAND_STREAM
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.world import World
 
 
 async def test_two_hundred_at_once_with_ten_left(world: World) -> None:

@@ -24,7 +24,7 @@ from storefleet.node.private_files import make_folder
 from storefleet.node.processes.supervisor import Supervisor
 from storefleet.node.servers.nats_server import RIGHTS, NatsServer
 from storefleet.node.system_user import find_account
-from tests.support.polling import eventually
+from tests.support.services.polling import eventually
 
 COMMAND = "storefleet.commands.v1.provisioner.create.sto_1"
 EVENT = "storefleet.events.v1.ten_1.sto_1.ready"

@@ -28,7 +28,7 @@ from storefleet.node.servers.roles import (
     SUPERUSER,
 )
 from storefleet.node.system_user import find_account
-from tests.support.polling import eventually
+from tests.support.services.polling import eventually
 
 
 class Cluster:

@@ -15,8 +15,8 @@ import pytest
 from storefleet.core.settings import Settings
 from storefleet.node.down import Report, down, status
 from storefleet.node.processes.process_records import identify
-from tests.support.platform import ROOT, Client, Platform
-from tests.support.polling import eventually
+from tests.support.services.platform import ROOT, Client, Platform
+from tests.support.services.polling import eventually
 
 COMMAND = "import sys; from storefleet.core import settings; from storefleet.node.up import up; sys.exit(up(settings.read_settings()))"
 SERVERS = {"postgres", "nats"}

@@ -12,10 +12,10 @@ from jsonschema.exceptions import best_match
 
 from storefleet.core.models import AdminCredentials
 from storefleet.runtimes.simulated import SimulatedRuntime
-from tests.support.client import Answer, Api
-from tests.support.kubernetes import ENGINES as POCKET
-from tests.support.world import ENGINES as SHOPS
-from tests.support.world import World
+from tests.support.cluster.samples import ENGINES as POCKET
+from tests.support.http.client import Answer, Api
+from tests.support.services.world import ENGINES as SHOPS
+from tests.support.services.world import World
 
 UNKNOWN = "aaaaaaaaaaaaaaaa"
 

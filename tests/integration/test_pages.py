@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.support.browser import Browser, forms
-from tests.support.world import World
+from tests.support.http.browser import Browser, forms
+from tests.support.services.world import World
 
 
 def stranger(world: World) -> Browser:

@@ -7,11 +7,11 @@ import pytest_asyncio
 
 from storefleet.core.errors import PermanentError, RuntimeUnavailable
 from storefleet.runtimes.simulated import SimulatedRuntime
-from tests.support.browser import Browser, forms
-from tests.support.client import Answer
-from tests.support.plans import Gate, failing
-from tests.support.rehearsal import VERSIONED, Rehearsal, orders_found
-from tests.support.world import World
+from tests.support.http.browser import Browser, forms
+from tests.support.http.client import Answer
+from tests.support.services.scripted_steps import Gate, failing
+from tests.support.services.version_rehearsal import VERSIONED, Rehearsal, orders_found
+from tests.support.services.world import World
 
 
 @pytest.fixture

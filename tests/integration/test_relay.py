@@ -16,8 +16,8 @@ from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
 from storefleet.database.repositories.outbox import PublishedRows
 from storefleet.messaging import MessageBus
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.world import World
 
 STORES = [f"sto_{letter * 16}" for letter in "abcdef"]
 

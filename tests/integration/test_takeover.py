@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.polling import eventually
-from tests.support.processes import Process
-from tests.support.scripted_worker import CARELESS, FOLDER
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.processes import Process
+from tests.support.services.scripted_worker import CARELESS, FOLDER
+from tests.support.services.world import World
 
 
 async def scripted(world: World, folder: Path, **overrides: Any) -> Process:
     extra = {FOLDER: str(folder), **overrides.pop("extra", {})}
     process = await world.process(
-        "tests.support.scripted_worker", service="provisioner", extra=extra, **overrides
+        "tests.support.services.scripted_worker", service="provisioner", extra=extra, **overrides
     )
     await eventually((folder / f"started-{process.pid}").exists, within=20)
     return process

@@ -11,10 +11,10 @@ from storefleet.core.errors import NothingChanged, PermanentError, TransientErro
 from storefleet.core.models import Failure
 from storefleet.operations.recorder import OperationRecorder
 from storefleet.runtimes.protocol import StepContext
-from tests.support.kubernetes import ENGINES as POCKET
-from tests.support.plans import Gate, Script, Shopfitter, failing, nothing
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.cluster.samples import ENGINES as POCKET
+from tests.support.services.polling import eventually
+from tests.support.services.scripted_steps import Gate, Script, Shopfitter, failing, nothing
+from tests.support.services.world import World
 
 
 def broken() -> PermanentError:

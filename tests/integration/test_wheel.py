@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from storefleet import __version__
-from tests.support.sources import ROOT
+from tests.support.documents.sources import ROOT
 
 #: Where the wheel keeps the folders of the checkout.
 PLACES = {

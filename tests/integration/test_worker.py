@@ -9,9 +9,9 @@ import pytest
 from storefleet.core.errors import PermanentError, RuntimeUnavailable, TransientError, Wait
 from storefleet.database.outbox_rows import make_command
 from storefleet.runtimes.protocol import StepContext
-from tests.support.plans import Gate, Script, failing, nothing
-from tests.support.polling import eventually
-from tests.support.world import World
+from tests.support.services.polling import eventually
+from tests.support.services.scripted_steps import Gate, Script, failing, nothing
+from tests.support.services.world import World
 
 
 def busy() -> TransientError:

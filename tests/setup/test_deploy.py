@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.charts import rendered
-from tests.support.sources import ROOT
+from tests.support.cluster.charts import rendered
+from tests.support.documents.sources import ROOT
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.charts import rendered
-from tests.support.machine import How, Machine
+from tests.support.cluster.charts import rendered
+from tests.support.setup.machine import How, Machine
 
 K3S = "setup-k3s.sh"
 HERE = "198.51.100.7"  # as the stand-in of ip says

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import How, Machine
+from tests.support.setup.machine import How, Machine
 from tools.images.plugins import BUILT_ENTRIES
 
 PROGRAMS = ("docker", "curl")

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.sources import ROOT
-from tests.support.world import World
+from tests.support.documents.sources import ROOT
+from tests.support.services.world import World
 
 SCRIPT = ROOT / "scripts" / "seed-stores.sh"
 

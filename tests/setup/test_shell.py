@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sources import ROOT
+from tests.support.documents.sources import ROOT
 
 COMMANDS = ("setup-kind.sh", "setup-k3s.sh", "seed-stores.sh", "platform-backup")
 SCRIPTS = [

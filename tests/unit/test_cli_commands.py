@@ -15,7 +15,7 @@ import pytest
 from storefleet.cli import output
 from storefleet.cli.main import main
 from storefleet.cli.progress_display import LiveDisplay
-from tests.unit.test_cli_double import (
+from tests.support.http.scripted_gateway import (
     OPERATION,
     STORE,
     TOKEN,

@@ -12,7 +12,7 @@ from storefleet.cli.cli_errors import AccessDenied, ServiceUnreachable
 from storefleet.cli.commands.events import format_event
 from storefleet.cli.endpoint import ApiAccess
 from storefleet.cli.event_stream import NEWEST_SEQ, EventStream
-from tests.unit.test_cli_double import STORE, TOKEN, Double, running_double
+from tests.support.http.scripted_gateway import STORE, TOKEN, Double, running_double
 
 
 @pytest.fixture
@@ -120,3 +120,9 @@ def test_lines() -> None:
     }
     assert format_event(frame) == "7  T  store.step          acme  [1/1] Open�[2J: soon"
     assert json.loads(json.dumps(frame))["seq"] == 7
+
+
+def test_scripted_gateway_repeats_last_answer() -> None:
+    double = Double()
+    double.on("GET", "/stores", 1, 2)
+    assert double.answers["GET", "/stores"] == [1, 2]

@@ -10,7 +10,7 @@ from compose_spec import PyCompose
 from storefleet import __version__
 from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from storefleet.node.servers.nats_server import RIGHTS
-from tests.support.compose import FILE, ordered, services
+from tests.support.services.compose import FILE, ordered, services
 
 SERVICES = services()
 ONCE = {"volumes", "secrets", "setup"}

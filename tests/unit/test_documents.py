@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
-from tests.support.sources import ROOT, codes_in
+from tests.support.documents.sources import ROOT, codes_in
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: Without the changelog, which also lists former names.

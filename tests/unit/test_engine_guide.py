@@ -8,13 +8,13 @@ import yaml
 from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes import manifests
-from tests.support import guide
-from tests.support.charts import rendered
-from tests.support.kubernetes import a_store
+from tests.support.cluster.charts import rendered
+from tests.support.cluster.samples import a_store
+from tests.support.documents import engine_guide
 
 
 def test_guide_shows_all_listed_files() -> None:
-    shown = guide.read_files()
+    shown = engine_guide.read_files()
     assert {Path(name).name for name in shown} >= {
         "engine.yaml",
         "Chart.yaml",
@@ -30,7 +30,7 @@ def test_guide_shows_all_listed_files() -> None:
 
 def test_guide_chart_renders_required_objects(tmp_path: Path) -> None:
     engine = catalogue.load_engines(
-        [guide.write_files(tmp_path)], runtime="kubernetes"
+        [engine_guide.write_files(tmp_path)], runtime="kubernetes"
     ).get_offered("kiosk")
     settings = Settings(runtime="kubernetes")
     store = a_store().copy_with(engine="kiosk", engine_version="1.0.0", parameters={}, plan="small")

@@ -24,7 +24,7 @@ from storefleet.runtimes.kubernetes.readiness.snapshots import (
     WorkloadSnapshot,
 )
 from storefleet.runtimes.kubernetes.releases.stuck_resources import find_stuck_resources
-from tests.support.kubernetes import a_container, a_pod, a_workload
+from tests.support.cluster.samples import a_container, a_pod, a_workload
 
 WEB, DATABASE, JOB = a_workload(), a_workload("StatefulSet"), a_workload("Job")
 NOT_READY = {"ready_replicas": 0}

@@ -9,7 +9,7 @@ import yaml
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.manifests import locate_store
-from tests.support.kubernetes import a_store, pocket
+from tests.support.cluster.samples import a_store, pocket
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -24,8 +24,8 @@ from storefleet.runtimes.kubernetes.delete_steps import describe_deletion_blocke
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext
-from tests.support.fake_cluster import FakeCluster, running_cluster
-from tests.support.kubernetes import NAMESPACE, STORE_ID, a_store, pocket_engines
+from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.samples import NAMESPACE, STORE_ID, a_store, pocket_engines
 
 HOME = f"/api/v1/namespaces/{NAMESPACE}"
 RELEASES = f"{HOME}/secrets"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storefleet.engines import catalogue
-from tests.support.programs import node
-from tests.support.sources import ROOT
+from tests.support.documents.sources import ROOT
+from tests.support.setup.programs import node
 
 STORE_SOURCE = ROOT / "stores" / "medusa"
 CHART = ROOT / "charts" / "medusa"

@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from storefleet.observability import metrics
-from tests.support.charts import PLATFORM, rendered
-from tests.support.sources import ROOT
+from tests.support.cluster.charts import PLATFORM, rendered
+from tests.support.documents.sources import ROOT
 
 FOLDER = PLATFORM / "monitoring"
 #: Of Prometheus itself, of every Python process, and of kube-state-metrics.

@@ -25,7 +25,7 @@ from services.gateway.api.routes import Api
 from storefleet.core import lifecycle, messages, models
 from storefleet.core.settings import Settings
 from storefleet.core.store_names import find_name_problem
-from tests.support.sources import codes_in
+from tests.support.documents.sources import codes_in
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 BODIES: dict[str, type[RequestBody]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.platform import ROOT
+from tests.support.services.platform import ROOT
 
 sys.path.append(str(ROOT / "stores" / "oscar" / "src"))
 

@@ -9,7 +9,7 @@ from storefleet import runtimes
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.engines import catalogue
-from tests.support.kubernetes import ENGINES
+from tests.support.cluster.samples import ENGINES
 
 _MAKE = """
 import sys

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.sources import ROOT
+from tests.support.documents.sources import ROOT
 
 STORE_SOURCE = ROOT / "stores" / "woocommerce"
 FILES = sorted(STORE_SOURCE.rglob("*.php"))

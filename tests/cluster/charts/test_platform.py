@@ -8,8 +8,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.support.charts import PLATFORM, Manifest, render, rendered, run_helm
-from tests.support.templates import PLATFORM_VALUES, everything
+from tests.support.cluster.charts import PLATFORM, Manifest, render, rendered, run_helm
+from tests.support.cluster.pod_templates import PLATFORM_VALUES, everything
 
 GOLDEN = Path(__file__).parent / "golden"
 #: Read at import, because the tests remove settings from the environment.

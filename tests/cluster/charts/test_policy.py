@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT_LABEL, STORE_LABEL
-from tests.support.charts import Manifest
-from tests.support.templates import Template, everything, store_charts, templates_of
+from tests.support.cluster.charts import Manifest
+from tests.support.cluster.pod_templates import Template, everything, store_charts, templates_of
 
 #: Chart and component of the pods that use the API server; no others may.
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}

@@ -1,0 +1,307 @@
+"""The ticker: every ready store is asked at its pace, by one reaper a turn, whatever some of them do."""
+
+import asyncio
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from services.reaper.cron import CronCaller
+from storefleet.core.identifiers import STORE_PREFIX, generate_id
+from storefleet.database.pool import Database
+from storefleet.database.repositories import cron_calls
+from storefleet.engines.descriptor import CronSchedule, Engine
+from tests.support.cluster.samples import ENGINES, pocket
+from tests.support.services.polling import eventually
+from tests.support.services.world import World
+
+PATH = "/clock?now=1"
+
+
+class Shops:
+    """One server that is all shops, and behaves as the first word of the host says."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.asked: dict[str, list[float]] = defaultdict(list)
+        self.seen: list[tuple[str, dict[str, str]]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked[request.host].append(time.monotonic())
+        self.seen.append((request.path_qs, dict(request.headers)))
+        if request.host.startswith("hang-"):
+            await asyncio.sleep(60)
+        await asyncio.sleep(0.01)
+        return web.Response(
+            status=500 if request.host.startswith("broken-") else 200, text="x" * 100_000
+        )
+
+    def least(self, kind: str) -> int:
+        """How often the one of this kind that was asked least was asked."""
+        return min(
+            (len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-")),
+            default=0,
+        )
+
+    def count(self, kind: str) -> int:
+        return sum(len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-"))
+
+
+@asynccontextmanager
+async def shops(world: World) -> AsyncIterator[Shops]:
+    made = Shops(world.ports.take())
+    app = web.Application()
+    app.router.add_get("/{path:.*}", made.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", made.port).start()
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+def with_ticker(every: int = 1) -> Engine:
+    engine = pocket()
+    assert engine.kubernetes
+    kubernetes = engine.kubernetes.model_copy(update={"cron": CronSchedule(path=PATH, every=every)})
+    return engine.model_copy(update={"kubernetes": kubernetes})
+
+
+class Counting(CronCaller):
+    """Knows how many turns it had, and how many at once at most."""
+
+    turns = now = most = 0
+
+    async def _call_store(self, http: aiohttp.ClientSession, turn: cron_calls.CronCall) -> None:
+        self.turns += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await super()._call_store(http, turn)
+        finally:
+            self.now -= 1
+
+
+@asynccontextmanager
+async def ticking(
+    world: World,
+    engines: Iterable[Engine],
+    *,
+    port: int,
+    database_port: int | None = None,
+    **overrides: Any,
+) -> AsyncIterator[tuple[Counting, asyncio.Task[None]]]:
+    """A reaper's ticker without the reaper."""
+    settings = world.settings(
+        "reaper",
+        runtime="kubernetes",
+        store_service=f"http://127.0.0.1:{port}",
+        database_port=database_port,
+        **overrides,
+    )
+    database = Database(settings.database_url.get_secret_value(), max_connections=4, timeout_s=1)
+    async with database.open_pool():
+        ticker = Counting(database=database, engines=engines, settings=settings)
+        task = asyncio.create_task(ticker.run())
+        try:
+            yield ticker, task
+            assert not task.done(), "the ticker has ended"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def stores(
+    world: World, count: int, kind: str = "good", *, engine: str = "pocket", state: str = "ready"
+) -> None:
+    await world.execute(
+        "INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, url)"
+        " SELECT id, $2, $3 || '-' || number, $4, '1', '{}', $5, 'http://' || $3 || '-' || number || '.localhost:81/'"
+        " FROM unnest($1::text[]) WITH ORDINALITY AS made (id, number)",
+        [generate_id(STORE_PREFIX) for _ in range(count)],
+        world.admin.tenant_id,
+        kind,
+        engine,
+        state,
+    )
+
+
+def outcome(name: str) -> float:
+    return REGISTRY.get_sample_value("storefleet_cron_calls_total", {"outcome": name}) or 0
+
+
+async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
+    await stores(world, 60)
+    await stores(world, 3, "making", state="provisioning")
+    await stores(world, 3, "other", engine="shop")
+    async with shops(world) as server:
+        both, began = {"port": server.port, "scan_interval": 0.1}, time.monotonic()
+        async with (
+            ticking(world, [with_ticker()], **both) as (one, _),
+            ticking(world, [with_ticker()], **both) as (two, _),
+        ):
+            await eventually(
+                lambda: len(server.asked) == 60 and server.least("good") >= 5, within=60
+            )
+        assert len(server.asked) == 60, "only those that are ready, and whose engine wants it"
+        turns = (
+            time.monotonic() - began
+        ) / 0.9 + 1  # as many as a store can have had, asked by one reaper at a time
+        assert max(len(times) for times in server.asked.values()) <= turns
+        assert min(one.turns, two.turns) > 30, "both worked"
+        path, headers = server.seen[0]
+        assert path == PATH
+        assert headers["Host"].endswith(".localhost:81")
+        assert headers["X-Forwarded-Proto"] == "http"
+
+
+async def test_first_turns_are_spread(world: World) -> None:
+    await stores(world, 300)
+    async with world.database.transaction() as tx:
+        assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (300, 0)
+        assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (0, 0)
+    tenths = await world.fetch(
+        "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) FROM ticks GROUP BY 1"
+    )
+    assert len(tenths) >= 10
+    assert max(row["count"] for row in tenths) < 80
+
+
+async def test_a_turn_is_claimed_once(world: World) -> None:
+    await stores(world, 500)
+    every = {"pocket": 60.0}
+    async with world.database.transaction() as tx:
+        await tx.cron_calls.synchronize(every)
+    await world.execute("UPDATE ticks SET due_at = now() - interval '1 minute'")
+
+    async def claim() -> list[cron_calls.CronCall]:
+        async with world.database.transaction() as tx:
+            return await tx.cron_calls.claim_due(every, limit=200)
+
+    found = [turn for turns in await asyncio.gather(*(claim() for _ in range(6))) for turn in turns]
+    assert len(found) == len({turn.store_id for turn in found}) == 500
+    assert (
+        await world.value("SELECT count(*) FROM ticks WHERE due_at < now() + interval '50 seconds'")
+        == 0
+    )
+    assert min(turn.delay_s for turn in found) >= 60
+
+
+async def test_stores_that_hang_or_break_hold_nobody_up(
+    world: World, logged: Callable[[], str]
+) -> None:
+    """They take turns less and less often; never more are asked at once than allowed; the log stays short."""
+    await stores(world, 12, "hang")
+    await stores(world, 4, "broken")
+    await stores(world, 6, "good")
+    counted = {"timeout": 24, "refused": 8, "answered": 48}
+    before = {name: outcome(name) for name in counted}
+
+    def so_far() -> bool:
+        """A shop knows that it was asked before the ticker counts what it answered."""
+        asked = server.least("hang") >= 3 and server.least("good") >= 8
+        return asked and all(
+            outcome(name) - before[name] >= least for name, least in counted.items()
+        )
+
+    async with shops(world) as server:
+        async with ticking(
+            world,
+            [with_ticker()],
+            port=server.port,
+            scan_interval=0.1,
+            cron_concurrency=4,
+            cron_timeout=0.5,
+        ) as (ticker, _):
+            await eventually(so_far, within=60)
+        assert ticker.most <= 4
+        assert server.count("hang") / 12 < server.count("good") / 6 / 1.5
+        assert server.count("broken") / 4 < server.count("good") / 6 / 1.5
+    assert logged().count("cron_calls_failed") <= 2, "at most once a minute"
+    assert (
+        await world.value(
+            "SELECT min(failures) FROM ticks JOIN stores ON id = store_id WHERE name LIKE 'hang-%'"
+        )
+        >= 2
+    )
+
+
+async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
+    await stores(world, 1)
+    async with world.database.transaction() as tx:
+        await tx.cron_calls.synchronize({"pocket": 1.0})
+    (row,) = await world.fetch("SELECT store_id FROM ticks")
+    async with world.database.autocommit() as db:
+        for _ in range(30):
+            await db.cron_calls.record_failure(
+                row["store_id"], interval_s=60, max_interval=timedelta(minutes=30)
+            )
+    left = await world.value("SELECT extract(epoch FROM due_at - now()) FROM ticks")
+    assert 1700 < left <= 1800
+    await world.execute("UPDATE ticks SET due_at = now()")
+    async with (
+        shops(world) as server,
+        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+    ):
+        await eventually(lambda: server.count("good") >= 3)
+    assert await world.value("SELECT failures FROM ticks") == 0
+
+
+async def test_stores_come_and_go(world: World) -> None:
+    await stores(world, 5)
+    async with (
+        shops(world) as server,
+        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+    ):
+        await eventually(lambda: len(server.asked) == 5)
+        await world.execute("UPDATE stores SET state = 'deleting' WHERE name <> 'good-1'")
+        await asyncio.sleep(0.5)
+        before = {host: len(times) for host, times in server.asked.items()}
+        await stores(world, 2, "new")
+        await eventually(lambda: len(server.asked) == 7, within=15)
+        changed = {host for host, times in server.asked.items() if len(times) > before.get(host, 0)}
+        assert changed == {"good-1.localhost:81", "new-1.localhost:81", "new-2.localhost:81"}
+        assert await world.value("SELECT count(*) FROM ticks") == 3
+        await world.execute("DELETE FROM stores WHERE name LIKE 'new-%'")
+        assert await world.value("SELECT count(*) FROM ticks") == 1
+
+
+async def test_the_database_may_go_away(world: World) -> None:
+    port, proxy = await world.proxy(world.servers.postgres_port)
+    await stores(world, 5)
+    async with (
+        shops(world) as server,
+        ticking(world, [with_ticker()], port=server.port, database_port=port, scan_interval=0.1),
+    ):
+        await eventually(lambda: len(server.asked) == 5)
+        await proxy.cut()
+        await asyncio.sleep(2)
+        before = server.count("good")
+        await proxy.mend()
+        await eventually(lambda: server.count("good") >= before + 10)
+
+
+async def test_the_reaper_ticks(world: World, tmp_path: Path) -> None:
+    """As it is started, with an engine that asks for it in its descriptor."""
+    shutil.copytree(ENGINES / "pocket", tmp_path / "engines" / "pocket")
+    descriptor = tmp_path / "engines" / "pocket" / "engine.yaml"
+    content = yaml.safe_load(descriptor.read_text())
+    content["kubernetes"]["cron"] = {"path": PATH, "every": 1}
+    descriptor.write_text(yaml.safe_dump(content))
+    await stores(world, 2)
+    async with shops(world) as server:
+        service = f"http://127.0.0.1:{server.port}"
+        paths = (tmp_path / "engines",)
+        await world.start("reaper", runtime="kubernetes", engines_path=paths, store_service=service)
+        await eventually(lambda: server.count("good") >= 6)
+        await world.stop("reaper")

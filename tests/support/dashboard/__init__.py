@@ -1,0 +1,1 @@
+"""Sample data and rendered pages of the dashboard."""

@@ -1,0 +1,1 @@
+"""The documents and the source that they are compared with."""

@@ -1,0 +1,1 @@
+"""PostgreSQL, NATS and the services of the platform, started for tests."""

@@ -1,0 +1,1 @@
+"""Stand-ins and programs for the tests of the set-up scripts."""

@@ -1,0 +1,1 @@
+"""Customers and owners of the stores of each engine."""

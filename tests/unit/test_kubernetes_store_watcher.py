@@ -1,0 +1,263 @@
+"""The mirror of the cluster: one watch per kind, whatever happens to it."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from storefleet.core.errors import PermanentError, RuntimeUnavailable
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.api.client import KubernetesClient
+from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher, WatchTimings
+from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.samples import NAMESPACE, STORE_ID
+
+QUICK = WatchTimings(
+    min_watch_s=30,
+    max_watch_s=30,
+    idle_timeout_s=20,
+    min_backoff_s=0.02,
+    max_backoff_s=0.05,
+    min_healthy_watch_s=0.01,
+)
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+OTHER_ID, OTHER_PODS = "sto_zzzzzzzzzzzzzzzz", "/api/v1/namespaces/st-zzzzzzzzzzzzzzzz/pods"
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeCluster]:
+    async with running_cluster() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
+    async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).open_resources() as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def watching(cluster: KubernetesClient) -> AsyncIterator[StoreWatcher]:
+    async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
+        yield watching
+
+
+def pod(phase: str = "Pending", store_id: str = STORE_ID) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": {resource_kinds.STORE_LABEL: store_id, resource_kinds.COMPONENT_LABEL: "web"}
+        },
+        "status": {"phase": phase},
+    }
+
+
+async def until(follow: StoreSubscription, wanted: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not wanted():
+            await follow.wait_for_change(0.5)
+            follow.take_snapshot()
+
+
+def phases(watching: StoreWatcher, store_id: str = STORE_ID) -> list[str]:
+    return sorted(pod.phase for pod in watching.take_snapshot(store_id).pods)
+
+
+async def test_nothing_is_asked_before_somebody_follows(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    await asyncio.sleep(0.1)
+    assert fake.asked == []
+
+
+async def test_one_list_and_one_watch_per_kind_for_all_stores(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    await fake.put(f"{PODS}/a", pod())
+    await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
+    with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID):
+        assert await follow.wait_until_current(5)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
+        assert (phases(watching), phases(watching, OTHER_ID)) == (["Pending"], ["Running"])
+        await fake.put(f"{PODS}/a", pod("Running"))
+        await until(follow, lambda: phases(watching) == ["Running"])
+        await fake.take(f"{PODS}/a")
+        await until(follow, lambda: phases(watching) == [])
+    assert len(fake.asked) == 10
+    assert all("labelSelector=storefleet.dev/store" in path for _, path in fake.asked)
+    assert all("/namespaces/" not in path for _, path in fake.asked)
+
+
+async def test_only_the_store_that_changed_is_woken(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID) as other:
+        assert await follow.wait_until_current(5)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
+        other.take_snapshot()
+        await fake.put(f"{PODS}/a", pod())
+        await until(follow, lambda: phases(watching) == ["Pending"])
+        assert not other._changed.is_set()
+
+
+async def test_a_label_in_a_foreign_namespace_proves_nothing(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    await fake.put("/api/v1/namespaces/default/pods/a", pod())
+    await fake.put(f"{OTHER_PODS}/b", pod())
+    with watching.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
+        await fake.put("/api/v1/namespaces/default/pods/c", pod())
+        await fake.put(f"{PODS}/d", pod("Running"))
+        await until(follow, lambda: phases(watching) == ["Running"])
+
+
+async def test_a_watch_goes_on_where_the_last_one_ended(
+    fake: FakeCluster, cluster: KubernetesClient
+) -> None:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
+    ).open_resources() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
+            await fake.put(f"{PODS}/a", pod())
+            await until(follow, lambda: phases(watching) == ["Pending"])
+            assert watching.sync_error is None
+    assert fake.count("GET", "pods?limit") == 1
+
+
+async def test_bookmarks_are_where_the_next_watch_begins(
+    fake: FakeCluster, cluster: KubernetesClient
+) -> None:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
+    ).open_resources() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
+            await fake.bookmark()
+            await asyncio.sleep(0.1)
+            await fake.forget()  # only what came before the bookmark
+            fake._oldest -= 1
+            await until(follow, lambda: fake.count("GET", "pods?watch=1") == 2)
+    assert fake.count("GET", "pods?limit") == 1
+
+
+async def test_what_is_too_old_is_listed_again(
+    fake: FakeCluster, cluster: KubernetesClient
+) -> None:
+    await fake.put(f"{PODS}/a", pod())
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
+    ).open_resources() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            await until(follow, lambda: phases(watching) == ["Pending"])
+            await until(follow, lambda: fake.count("GET", "pods?watch=1") == 1)
+            fake.objects[f"{PODS}/a"]["status"]["phase"] = "Running"  # without an event
+            await fake.forget()
+            await until(follow, lambda: phases(watching) == ["Running"])
+    assert fake.count("GET", "pods?limit") == 2
+
+
+async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: FakeCluster) -> None:
+    with watching.subscribe(STORE_ID) as follow:
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
+        await fake.cut()
+        await fake.put(f"{PODS}/a", pod())
+        await until(follow, lambda: phases(watching) == ["Pending"])
+        assert watching.sync_error is None
+
+
+async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: KubernetesClient) -> None:
+    async with StoreWatcher(
+        cluster, timings=QUICK._replace(idle_timeout_s=0.2)
+    ).open_resources() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            await until(follow, lambda: fake.count("GET", "pods?limit") == 3)
+            assert watching.sync_error is None
+
+
+async def test_it_never_gives_up(watching: StoreWatcher, fake: FakeCluster) -> None:
+    await fake.put(f"{PODS}/a", pod())
+    with watching.subscribe(STORE_ID) as follow:
+        await until(follow, lambda: phases(watching) == ["Pending"])
+        await fake.stop()
+        await until(follow, lambda: isinstance(watching.sync_error, RuntimeUnavailable))
+        assert phases(watching) == ["Pending"], "what is known stays"
+        assert watching.restored_at == -math.inf
+        await asyncio.sleep(0.5)
+        fake.objects.clear()
+        await fake.start()
+        assert await follow.wait_until_current(5)
+        await until(follow, lambda: phases(watching) == [])
+        assert 0 <= time.monotonic() - watching.restored_at < 5
+
+
+async def test_what_may_not_be_listed_is_said(watching: StoreWatcher, fake: FakeCluster) -> None:
+    fake.refuse = lambda request: (
+        (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
+    )
+    with watching.subscribe(STORE_ID) as follow:
+        assert not await follow.wait_until_current(0.3)
+        assert isinstance(follow.sync_error, PermanentError)
+        fake.refuse = None
+        assert await follow.wait_until_current(5)
+
+
+async def test_a_server_that_ends_every_watch_is_not_pestered(
+    fake: FakeCluster, cluster: KubernetesClient
+) -> None:
+    async def ends(*_: object) -> None:
+        return
+
+    fake._stream = ends  # type: ignore[method-assign]
+    pace = QUICK._replace(min_backoff_s=0.1, max_backoff_s=0.3, min_healthy_watch_s=0.5)
+    async with StoreWatcher(cluster, timings=pace).open_resources() as watching:
+        with watching.subscribe(STORE_ID):
+            await asyncio.sleep(1)
+    assert 2 <= fake.count("GET", "pods?watch=1") <= 12
+
+
+async def test_what_cannot_be_understood_ends_nothing(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    await fake.put(f"{PODS}/a", pod())
+    fake.objects[f"{PODS}/a"]["status"] = "what?"
+    with watching.subscribe(STORE_ID) as follow:
+        await until(
+            follow,
+            lambda: (
+                isinstance(watching.sync_error, RuntimeUnavailable)
+                and fake.count("GET", "pods?limit") > 2
+            ),
+        )
+        fake.objects[f"{PODS}/a"]["status"] = {"phase": "Running"}
+        await until(follow, lambda: phases(watching) == ["Running"])
+
+
+async def test_a_store_takes_no_more_than_its_share(
+    watching: StoreWatcher, fake: FakeCluster
+) -> None:
+    for number in range(150):
+        await fake.put(f"{PODS}/listed-{number}", pod())
+    with watching.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
+        await until(follow, lambda: fake.count("GET", "watch=1") == 5)
+        for number in range(150):
+            await fake.put(f"{PODS}/watched-{number}", pod())
+        await fake.put(f"{PODS}/listed-0", pod("Running"))
+        await until(follow, lambda: "Running" in phases(watching))
+        assert len(watching.take_snapshot(STORE_ID).pods) == 200
+
+
+async def test_it_ends_with_the_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
+    async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
+        with watching.subscribe(STORE_ID) as follow:
+            assert await follow.wait_until_current(5)
+            tasks = list(watching._tasks)
+    assert all(task.done() for task in tasks)
+    with contextlib.suppress(AttributeError):
+        assert not watching._subscribers

@@ -1,0 +1,540 @@
+"""The steps by which a store gets another version, on an API server in memory with a stand-in for its controllers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from storefleet.core.errors import NothingChanged, PermanentError
+from storefleet.core.settings import Settings
+from storefleet.runtimes.kubernetes import version_steps
+from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
+from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.samples import NAMESPACE, STORE_ID, a_store, pocket_engines
+from tests.support.services.polling import eventually
+
+HOME = f"/api/v1/namespaces/{NAMESPACE}"
+APPS, BATCH = (f"/apis/{group}/v1/namespaces/{NAMESPACE}" for group in ("apps", "batch"))
+OPERATION = "op_0123456789abcdef"
+LABELS = {"storefleet.dev/store": STORE_ID}
+UPGRADE = VersionChange("1.0.0", "2.0.0", dump_operation_id=OPERATION)
+BACK = VersionChange("2.0.0", "1.0.0", restore=True, dump_operation_id=OPERATION)
+DUMPED = {"bytes": 2_000_000, "at": "2026-11-25T16:00:00.000Z"}
+ORDERS = {
+    "count": 2,
+    "orders": [{"number": "100001", "total": "EUR 19.00", "at": "2026-11-25T16:20:00Z"}],
+}
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeCluster]:
+    async with running_cluster() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesRuntime]:
+    helm = tmp_path / "helm"
+    helm.write_text(f'#!/bin/sh\ncat >> {tmp_path}/values\necho "$@" >> {tmp_path}/runs\n')
+    helm.chmod(0o755)
+    settings = Settings(runtime="kubernetes", kubeconfig=fake.kubeconfig(tmp_path), helm=str(helm))
+    async with KubernetesRuntime(
+        settings=settings, engines=pocket_engines()
+    ).open_resources() as runtime:
+        yield runtime
+
+
+@pytest_asyncio.fixture
+async def node(fake: FakeCluster) -> AsyncIterator["Node"]:
+    """A store of version 1.0.0 that runs, and what brings Jobs to their end."""
+    node = Node(fake)
+    await node.lay()
+    task = asyncio.create_task(node.run())
+    yield node
+    task.cancel()
+
+
+class Node:
+    """`answers` are the termination messages of tasks; one that is missing lets the task fail."""
+
+    def __init__(self, fake: FakeCluster) -> None:
+        self.fake = fake
+        self.answers: dict[str, Any] = {
+            "dump": DUMPED,
+            "restore": {"bytes": 1},
+            "orders": {"count": 0},
+        }
+        self.jobs: list[dict[str, Any]] = []
+
+    async def lay(self) -> None:
+        labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "web"}
+        await self.put_web(revision=1)
+        await self.fake.put(f"{HOME}/services/web", {"spec": {"clusterIP": "127.0.0.1"}})
+        container = {"name": "database", "image": "storefleet/pocket:old"}
+        await self.fake.put(
+            f"{APPS}/statefulsets/database",
+            {
+                "metadata": {
+                    "labels": {**labels, resource_kinds.COMPONENT_LABEL: "database"},
+                    "generation": 1,
+                },
+                "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+                "status": {
+                    "observedGeneration": 1,
+                    "updatedReplicas": 1,
+                    "readyReplicas": 1,
+                    "replicas": 1,
+                },
+            },
+        )
+        for task in ("dump", "restore", "orders"):
+            pod = {
+                "containers": [
+                    {
+                        "name": task,
+                        "image": "x",
+                        "env": [{"name": "STOREFLEET_DUMP", "value": "none"}],
+                    }
+                ]
+            }
+            await self.fake.put(
+                f"{BATCH}/cronjobs/{task}",
+                {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}},
+            )
+
+    async def put_web(
+        self, *, revision: int, replicas: int = 1, seen: bool = True, **status: Any
+    ) -> None:
+        labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "web"}
+        metadata = {
+            "labels": labels,
+            "generation": revision,
+            "annotations": {resource_kinds.REVISION_ANNOTATION: str(revision)},
+        }
+        usual = dict.fromkeys(("updatedReplicas", "readyReplicas", "replicas"), replicas)
+        told = {"observedGeneration": revision if seen else revision - 1, **usual, **status}
+        web = f"{APPS}/deployments/web"
+        made = await self.fake.put(
+            web, {"metadata": metadata, "spec": {"replicas": replicas}, "status": told}
+        )
+        owner = {"uid": made["metadata"]["uid"], "controller": True}
+        replica_set = {
+            "labels": labels,
+            "annotations": {resource_kinds.REVISION_ANNOTATION: str(revision)},
+            "ownerReferences": [owner],
+        }
+        await self.fake.put(f"{APPS}/replicasets/web-{revision}", {"metadata": replica_set})
+
+    async def put_pod(self, revision: int, **status: Any) -> None:
+        owner = {
+            "uid": self.fake.objects[f"{APPS}/replicasets/web-{revision}"]["metadata"]["uid"],
+            "controller": True,
+        }
+        metadata = {
+            "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},
+            "ownerReferences": [owner],
+        }
+        await self.fake.put(f"{HOME}/pods/web-{revision}", {"metadata": metadata, "status": status})
+
+    async def run(self) -> None:
+        """What the Job controller and the node do."""
+        done: set[str] = set()
+        while True:
+            for path, job in list(self.fake.objects.items()):
+                if "/jobs/" in path and job["metadata"]["uid"] not in done:
+                    done.add(job["metadata"]["uid"])
+                    self.jobs.append(job)
+                    await self.finish(path, job)
+            for path, deployment in list(self.fake.objects.items()):
+                if (
+                    "/deployments/" in path
+                    and deployment["spec"]["replicas"] != deployment["status"]["replicas"]
+                ):
+                    revision = int(
+                        deployment["metadata"]["annotations"][resource_kinds.REVISION_ANNOTATION]
+                    )
+                    await self.put_web(revision=revision, replicas=deployment["spec"]["replicas"])
+            await self.collect()
+            await asyncio.sleep(0.02)
+
+    async def collect(self) -> None:
+        """Pods whose Job is gone go, too."""
+        uids = {each["metadata"]["uid"] for each in self.fake.objects.values()}
+        for path, each in list(self.fake.objects.items()):
+            owners = each["metadata"].get("ownerReferences", [])
+            if "/pods/" in path and owners and owners[0]["uid"] not in uids:
+                await self.fake.take(path)
+
+    async def finish(self, path: str, job: dict[str, Any]) -> None:
+        task = job["metadata"]["labels"][resource_kinds.TASK_LABEL]
+        answer = self.answers.get(task)
+        ended = {"exitCode": 0 if answer else 2, "message": json.dumps(answer)}
+        status = {
+            "phase": "Succeeded" if answer else "Failed",
+            "containerStatuses": [{"name": task, "state": {"terminated": ended}}],
+        }
+        owner = {"uid": job["metadata"]["uid"], "controller": True}
+        metadata = {
+            "labels": job["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [owner],
+        }
+        name = job["metadata"]["name"]
+        await self.fake.put(f"{HOME}/pods/{name}-1", {"metadata": metadata, "status": status})
+        self.fake.logs[f"{name}-1"] = "password=hush: it went wrong"
+        condition = {
+            "type": "Complete" if answer else "Failed",
+            "status": "True",
+            "reason": "r",
+            "message": "m",
+        }
+        await self.fake.put(path, {**job, "status": {"conditions": [condition]}})
+
+    def env(self, number: int) -> dict[str, str]:
+        (container,) = self.jobs[number]["spec"]["template"]["spec"]["containers"]
+        assert len({each["name"] for each in container["env"]}) == len(container["env"])
+        return {each["name"]: each["value"] for each in container["env"]}
+
+
+async def run(steps: Sequence[RuntimeStep], name: str, change: VersionChange, **line: Any) -> str:
+    step = next(step for step in steps if step.name == name)
+    version = {"engine_version": change.from_version}
+    work = StepContext(
+        store=a_store().model_copy(update=version), operation_id=OPERATION, change=change, **line
+    )
+    async with asyncio.timeout(20):
+        return (await step.run(work)).message
+
+
+async def upgrade(
+    runtime: KubernetesRuntime, name: str, change: VersionChange = UPGRADE, **line: Any
+) -> str:
+    return await run(runtime.upgrade_steps(a_store(), change), name, change, **line)
+
+
+async def go_back(runtime: KubernetesRuntime, name: str) -> str:
+    return await run(runtime.automatic_rollback_steps(a_store(), UPGRADE), name, UPGRADE)
+
+
+async def roll_back(runtime: KubernetesRuntime, name: str, change: VersionChange = BACK) -> str:
+    return await run(runtime.rollback_steps(a_store(), change), name, change)
+
+
+def names(steps: Sequence[RuntimeStep]) -> list[str]:
+    return [step.name for step in steps]
+
+
+def test_the_steps(runtime: KubernetesRuntime) -> None:
+    store = a_store()
+    assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "verify"]
+    assert names(runtime.automatic_rollback_steps(store, UPGRADE)) == [
+        "rollback-release",
+        "rollback-start",
+        "rollback-verify",
+    ]
+    assert names(runtime.rollback_steps(store, replace(BACK, restore=False))) == [
+        "release",
+        "start",
+        "verify",
+    ]
+    assert names(runtime.rollback_steps(store, BACK))[:4] == [
+        "orders",
+        "stop",
+        "restore",
+        "release",
+    ]
+
+
+# tasks ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node) -> None:
+    assert await upgrade(runtime, "dump") == "The database is dumped (2,000 kB)"
+    (job,) = node.jobs
+    assert job["metadata"]["name"] == "dump-0123456789abcdef"
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert labels[resource_kinds.COMPONENT_LABEL] == "setup"
+    assert labels[resource_kinds.TASK_LABEL] == "dump"
+    assert labels[resource_kinds.STORE_LABEL] == STORE_ID
+    assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (1, 300)
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert node.env(0) == {"STOREFLEET_DUMP": OPERATION}
+    assert not [path for path in fake.objects if "/jobs/" in path], "it is taken away"
+    notes = fake.objects[f"{HOME}/configmaps/storefleet-dumps"]["data"]
+    assert json.loads(notes["op-0123456789abcdef"])["bytes"] == 2_000_000
+
+
+async def test_a_task_that_is_there_is_not_made_again(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
+    job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
+    await fake.put(f"{BATCH}/jobs/dump-0123456789abcdef", job)
+    await upgrade(runtime, "dump")
+    assert fake.count("POST", "/jobs") == 0
+
+
+async def test_a_dump_that_fails_leaves_everything_as_it_is(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    del node.answers["dump"]
+    with pytest.raises(NothingChanged) as error:
+        await upgrade(runtime, "dump")
+    assert error.value.code == "task_failed"
+    assert "(exit 2)" in error.value.detail
+    assert "password=(hidden) it went wrong" in error.value.detail
+    assert not [path for path in fake.objects if "/jobs/" in path]
+
+
+@pytest.mark.parametrize(
+    "answer", [{"bytes": 1}, {"bytes": -1, "at": "2026-11-25T16:00:00Z"}, ["x"], {"at": "now"}]
+)
+async def test_an_answer_that_cannot_be_read(
+    runtime: KubernetesRuntime, node: Node, answer: Any
+) -> None:
+    node.answers["dump"] = answer
+    with pytest.raises(NothingChanged) as error:
+        await upgrade(runtime, "dump")
+    assert error.value.code == "task_failed"
+    assert "Correct the engine's task" in error.value.next_step
+
+
+async def test_a_chart_without_tasks(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    await fake.take(f"{BATCH}/cronjobs/dump")
+    with pytest.raises(NothingChanged) as error:
+        await upgrade(runtime, "dump")
+    assert error.value.code == "task_missing"
+
+
+async def test_a_version_that_is_not_known_is_not_begun(
+    runtime: KubernetesRuntime, node: Node
+) -> None:
+    """Nor one from which there would be no way back."""
+    for change in (
+        VersionChange("1.0.0", "9.9.9", dump_operation_id=OPERATION),
+        VersionChange("9.9.9", "2.0.0", dump_operation_id=OPERATION),
+    ):
+        with pytest.raises(NothingChanged) as error:
+            await upgrade(runtime, "dump", change)
+        assert error.value.code == "engine_unavailable"
+    with pytest.raises(NothingChanged):
+        await roll_back(
+            runtime,
+            "orders",
+            VersionChange("2.0.0", "9.9.9", restore=True, dump_operation_id=OPERATION),
+        )
+    assert not node.jobs
+
+
+async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> None:
+    await upgrade(runtime, "dump")
+    assert await roll_back(runtime, "orders") == "No orders will be lost"
+    assert node.env(1) == {
+        "STOREFLEET_DUMP": OPERATION,
+        "STOREFLEET_SINCE": "2026-11-25T16:00:00.000Z",
+    }
+    node.answers["orders"] = ORDERS
+    with pytest.raises(NothingChanged) as error:
+        await roll_back(runtime, "orders")
+    assert error.value.code == "orders_would_be_lost"
+    assert "100001 (EUR 19.00, 2026-11-25T16:20:00Z); and 1 more" in error.value.detail
+    assert "2 order(s) will be lost" in await roll_back(
+        runtime, "orders", replace(BACK, discard_orders=True)
+    )
+
+
+async def test_a_dump_that_is_not_kept(runtime: KubernetesRuntime, node: Node) -> None:
+    with pytest.raises(NothingChanged) as error:
+        await roll_back(runtime, "orders")
+    assert error.value.code == "dump_missing"
+    assert not node.jobs
+
+
+async def test_only_the_newest_dumps_are_noted(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    notes = {f"op-{n}": json.dumps({"bytes": n, "at": f"2026-11-2{n}T00:00:00Z"}) for n in range(4)}
+    await fake.put(f"{HOME}/configmaps/storefleet-dumps", {"data": notes})
+    await upgrade(runtime, "dump")
+    kept = fake.objects[f"{HOME}/configmaps/storefleet-dumps"]["data"]
+    assert set(kept) == {"op-2", "op-3", "op-0123456789abcdef"}
+
+
+# the dump comes back --------------------------------------------------------------------------------------------------
+
+
+def replicas(fake: FakeCluster) -> int:
+    found: int = fake.objects[f"{APPS}/deployments/web"]["spec"]["replicas"]
+    return found
+
+
+async def test_the_shop_is_stopped_and_the_dump_put_back(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    await upgrade(runtime, "dump")
+    assert await roll_back(runtime, "stop") == "The store is stopped"
+    assert replicas(fake) == 0
+    assert node.jobs[-1]["metadata"]["name"] == "recount-0123456789abcdef"
+    assert "before the upgrade" in await roll_back(runtime, "restore")
+    assert node.jobs[-1]["metadata"]["labels"][resource_kinds.TASK_LABEL] == "restore"
+
+
+async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    await upgrade(runtime, "dump")
+    node.answers["orders"] = ORDERS
+    with pytest.raises(NothingChanged, match="100001"):
+        await roll_back(runtime, "stop")
+    assert replicas(fake) == 1, "the shop goes on"
+    await roll_back(runtime, "stop", replace(BACK, discard_orders=True))
+    assert replicas(fake) == 0
+
+
+async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    await upgrade(runtime, "dump")
+    await roll_back(runtime, "stop")
+    del node.answers["restore"]
+    with pytest.raises(NothingChanged) as error:
+        await roll_back(runtime, "restore")
+    assert error.value.code == "task_failed"
+    assert replicas(fake) == 1
+
+
+# versions -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_release_is_the_other_versions_and_the_database_stays(
+    runtime: KubernetesRuntime, node: Node, tmp_path: Path
+) -> None:
+    await upgrade(runtime, "release")
+    await go_back(runtime, "rollback-release")
+    await roll_back(runtime, "release")
+    decoder, text, found = json.JSONDecoder(), (tmp_path / "values").read_text(), []
+    while text:
+        values, end = decoder.raw_decode(text)
+        found.append(values)
+        text = text[end:]
+    assert [each["version"] for each in found] == ["2.0.0", "1.0.0", "1.0.0"]
+    assert {each["database"]["image"] for each in found} == {"storefleet/pocket:old"}
+    assert {each["database"]["storage"] for each in found} == {"50Mi"}
+
+
+async def test_a_shop_that_was_stopped_is_started_again(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    """Also where the chart leaves open how many there are to be."""
+    await node.put_web(revision=1, replicas=0)
+    await roll_back(runtime, "release")
+    assert replicas(fake) == 1
+
+
+async def test_going_back_sweeps_tasks_and_wakes_nothing(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    """What is stuck belongs to the version that goes: its controller would only make it anew."""
+    await node.put_web(revision=2)
+    await node.put_pod(
+        2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "ErrImagePull"}}}]
+    )
+    labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
+    job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
+    await fake.put(f"{BATCH}/jobs/dump-x", job)
+    await go_back(runtime, "rollback-release")
+    assert f"{BATCH}/jobs/dump-x" not in fake.objects
+    assert f"{HOME}/pods/web-2" in fake.objects
+
+
+async def test_only_the_new_pods_count(runtime: KubernetesRuntime, node: Node) -> None:
+    """The one from before is ready, and says nothing of the new version."""
+    await node.put_pod(1, phase="Running", conditions=[{"type": "Ready", "status": "True"}])
+    await node.put_web(revision=2, updatedReplicas=1, readyReplicas=1, replicas=2)
+    await node.put_pod(
+        2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "InvalidImageName"}}}]
+    )
+    with pytest.raises(PermanentError) as error:
+        await upgrade(runtime, "start")
+    assert error.value.code == "image_missing"
+    assert "web-2" in error.value.detail
+
+
+async def test_what_the_mirror_does_not_show_yet_is_waited_for(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    with runtime._watcher.subscribe(STORE_ID) as follow:
+        assert await follow.wait_until_current(5)
+        await node.put_web(revision=2, seen=False)
+        said: list[str] = []
+
+        async def report_progress(message: str) -> None:
+            said.append(message)
+
+        starting = asyncio.create_task(upgrade(runtime, "start", report_progress=report_progress))
+
+        async def told() -> bool:
+            return bool(said)
+
+        await eventually(told, within=10)
+        assert not starting.done()
+        await node.put_web(revision=2)
+        assert await starting == "0 pods ready"
+
+
+async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
+    await node.put_web(revision=2)
+    await node.put_web(revision=3)
+    await node.put_pod(2, phase="Pending")
+    starting = asyncio.create_task(go_back(runtime, "rollback-start"))
+    await asyncio.sleep(0.7)
+    assert not starting.done()
+    await fake.take(f"{HOME}/pods/web-2")
+    await starting
+
+
+async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
+    runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_steps, "_STOREFRONT_TIMEOUT_S", 0.2)
+    with pytest.raises(PermanentError) as error:
+        await upgrade(runtime, "verify")
+    assert error.value.code == "store_not_answering"
+
+
+async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+    assert await runtime.read_usage(a_store()) is None
+    status = {
+        "hard": {"limits.memory": "1Gi", "pods": "4"},
+        "used": {"limits.memory": "640Mi", "pods": "2"},
+    }
+    await fake.put(f"{HOME}/resourcequotas/store", {"spec": {"hard": {}}, "status": status})
+    found = await runtime.read_usage(a_store())
+    assert found == [("memory limits", "640 MiB", "1 GiB", 0.625), ("pods", "2", "4", 0.5)]
+    fake.refuse = lambda _: (403, 'User "gateway" cannot list resource "resourcequotas"')
+    assert await runtime.read_usage(a_store()) is None
+
+
+async def test_the_newer_of_two_shops_has_the_last_word(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
+    for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
+        metadata = {
+            "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},
+            "creationTimestamp": when,
+        }
+        await fake.put(
+            f"{HOME}/pods/{name}", {"metadata": metadata, "spec": {"containers": [{"name": "web"}]}}
+        )
+        fake.logs[name] = f"{name} says"
+    assert await runtime.read_logs(a_store(), tail=5) == ["web-b says", "web-a says"]
