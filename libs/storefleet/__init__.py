@@ -1,3 +1,3 @@
-"""Storefleet: whole online shops, made and removed by one command."""
+"""Storefleet launches, upgrades and deletes online stores on Kubernetes."""
 
 __version__ = "0.1.0"
