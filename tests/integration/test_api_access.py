@@ -23,7 +23,7 @@ async def token_of(api: Api, *scopes: str) -> dict[str, object]:
     return dict(answer.body)
 
 
-async def test_a_token_from_its_making_to_its_end(platform: World) -> None:
+async def test_token_lifecycle(platform: World) -> None:
     answer = await platform.api.post("/tokens", {"name": " ci ", "expires_in_days": 7})
     assert answer.status == 201
     assert answer.headers["Cache-Control"] == "no-store"
@@ -67,7 +67,7 @@ async def test_a_token_from_its_making_to_its_end(platform: World) -> None:
     assert [row["action"] for row in actions] == ["token.create", "token.revoke"]
 
 
-async def test_an_expired_token_is_none(platform: World) -> None:
+async def test_expired_token_is_rejected(platform: World) -> None:
     """Within the second for which a caller is remembered."""
     token = await token_of(platform.api, "stores:read")
     api = platform.api.with_token(str(token["token"]))
@@ -109,7 +109,7 @@ async def test_an_expired_token_is_none(platform: World) -> None:
         ("POST", "/tenants", "operator"),
     ],
 )
-async def test_every_route_asks_for_its_scope(
+async def test_every_route_requires_its_scope(
     platform: World, method: str, path: str, scope: str
 ) -> None:
     others = [other for other in (*SCOPES, "operator") if other != scope]
@@ -121,7 +121,7 @@ async def test_every_route_asks_for_its_scope(
     assert answer.status in (200, 404, 422), answer.text
 
 
-async def test_nobody_gives_what_he_has_not(platform: World) -> None:
+async def test_token_cannot_grant_missing_scopes(platform: World) -> None:
     answer = await platform.other_api.post("/tokens", {"name": "greedy", "scopes": ["operator"]})
     assert (answer.status, answer.body["code"]) == (403, "scope_missing")
     weak = await token_of(platform.api, "tokens:write", "stores:read")
@@ -143,7 +143,9 @@ async def test_nobody_gives_what_he_has_not(platform: World) -> None:
         ),
     ],
 )
-async def test_tokens_that_break_a_rule(platform: World, body: dict[str, object]) -> None:
+async def test_invalid_token_requests_are_rejected(
+    platform: World, body: dict[str, object]
+) -> None:
     answer = await platform.api.post("/tokens", body)
     assert answer.status == 422
     assert answer.body["errors"]
@@ -164,7 +166,7 @@ async def test_tokens_that_break_a_rule(platform: World, body: dict[str, object]
         *("sft_x", "Bearer sft_\u00e4", "Bearer a b c"),
     ],
 )
-async def test_who_is_not_known_gets_401(platform: World, header: str) -> None:
+async def test_unknown_principal_gets_401(platform: World, header: str) -> None:
     nobody = platform.api.with_token(None)
     for path in ("/me", "/stores", "/operations", "/tokens"):
         answer = await nobody.get(path, headers={"Authorization": header})
@@ -173,7 +175,7 @@ async def test_who_is_not_known_gets_401(platform: World, header: str) -> None:
     assert (await nobody.get("/stores")).status == 401
 
 
-async def test_the_operator_makes_tenants(platform: World) -> None:
+async def test_operator_creates_tenants(platform: World) -> None:
     answer = await platform.api.post("/tenants", {"name": "Third", "email": "Third@Example.com"})
     assert answer.status == 201
     assert answer.body.keys() == {"tenant", "email", "password", "token"}
@@ -216,7 +218,7 @@ def routes_with_references() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("method", "path"), routes_with_references())
-async def test_what_belongs_to_another_tenant_is_not_found(
+async def test_resources_of_other_tenant_return_404(
     platform: World, method: str, path: str
 ) -> None:
     store = await platform.other_api.ready(f"foreign-{next(NUMBERS)}")
@@ -264,7 +266,7 @@ async def snapshot(world: World) -> list[dict[str, object]]:
     )
 
 
-async def test_credentials_are_audited(platform: World) -> None:
+async def test_credentials_request_is_audited(platform: World) -> None:
     """The simulated runtime has none, so that nothing is revealed and nothing audited."""
     store = await platform.api.ready("audited")
     assert (await platform.api.post("/stores/audited/credentials")).status == 409

@@ -15,7 +15,7 @@ def broken() -> PermanentError:
     return PermanentError("no_template", "The template is broken.", next_step="Repair it.")
 
 
-async def test_lists(world: World) -> None:
+async def test_operations_are_listed_and_filtered(world: World) -> None:
     await world.start()
     first, second = await world.api.ready("first"), await world.api.ready("second")
     deletion = (await world.api.delete("/stores/first")).body["operation"]
@@ -39,7 +39,7 @@ async def test_lists(world: World) -> None:
         assert (await world.api.get(f"/operations?{query}")).status == 422
 
 
-async def test_waiting_ends_with_the_operation_or_with_the_time(world: World) -> None:
+async def test_wait_ends_with_operation_or_timeout(world: World) -> None:
     gate = Gate()
     await world.start("gateway")
     async with world.worker(Script(only=gate)):
@@ -60,7 +60,7 @@ async def test_waiting_ends_with_the_operation_or_with_the_time(world: World) ->
         assert (await world.api.get(f"/operations/{operation['id']}?wait={wrong}")).status == 422
 
 
-async def test_a_running_creation_is_taken_back_at_once(world: World) -> None:
+async def test_running_create_is_cancelled_at_once(world: World) -> None:
     gate = Gate()
     await world.start("gateway")
     async with world.worker(Script(before=gate, after=gate), lease=60):
@@ -81,7 +81,7 @@ async def test_a_running_creation_is_taken_back_at_once(world: World) -> None:
     assert (again.status, again.body["state"]) == (200, "cancelled")
 
 
-async def test_a_queued_creation_is_taken_back_by_the_gateway_alone(world: World) -> None:
+async def test_queued_create_is_cancelled_by_gateway(world: World) -> None:
     await world.start("gateway")
     accepted = await world.api.create("never-begun")
     answer = await world.api.post(f"/operations/{accepted['operation']['id']}/cancel")
@@ -95,7 +95,7 @@ async def test_a_queued_creation_is_taken_back_by_the_gateway_alone(world: World
     assert (await world.api.store("never-begun"))["failure"] is None
 
 
-async def test_a_creation_between_two_attempts_is_taken_back_with_its_steps(world: World) -> None:
+async def test_create_between_attempts_is_cancelled_with_steps(world: World) -> None:
     await world.start("gateway")
     wait = failing(lambda: ConnectionError("far away"), times=1)
     async with world.worker(Script(only=wait), retry_delays=(30.0,)):
@@ -113,7 +113,7 @@ async def test_a_creation_between_two_attempts_is_taken_back_with_its_steps(worl
     assert [step["state"] for step in stored.body["steps"]] == ["cancelled"]
 
 
-async def test_a_deletion_is_not_taken_back(world: World) -> None:
+async def test_delete_is_not_cancellable(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("going")
     deletion = (await world.api.delete("/stores/going")).body["operation"]
@@ -121,7 +121,7 @@ async def test_a_deletion_is_not_taken_back(world: World) -> None:
     assert (answer.status, answer.body["code"]) == (409, "not_cancellable")
 
 
-async def test_deleting_while_a_creation_runs_cancels_it_first(world: World) -> None:
+async def test_delete_cancels_running_create(world: World) -> None:
     gate = Gate()
     creating = Script(only=gate)
     await world.start("gateway", "reaper")
@@ -141,7 +141,7 @@ async def test_deleting_while_a_creation_runs_cancels_it_first(world: World) -> 
     assert creating.most[accepted["store"]["id"]] == 1
 
 
-async def test_deleting_in_every_other_live_state(world: World) -> None:
+async def test_delete_is_accepted_in_every_live_state(world: World) -> None:
     await world.start("gateway", "reaper")
     requested = await world.api.create("requested")  # there is no provisioner yet
     answer = await world.api.delete("/stores/requested")
@@ -170,7 +170,7 @@ async def test_deleting_in_every_other_live_state(world: World) -> None:
     assert repeat.body["store"]["state"] == "deleted"
 
 
-async def test_parallel_deletions_are_one(world: World) -> None:
+async def test_parallel_deletes_are_one_operation(world: World) -> None:
     await world.start()
     store = await world.api.ready("once-only")
     answers = await asyncio.gather(*(world.api.delete(f"/stores/{store['id']}") for _ in range(20)))
@@ -178,7 +178,7 @@ async def test_parallel_deletions_are_one(world: World) -> None:
     assert len({answer.body["operation"]["id"] for answer in answers}) == 1
 
 
-async def test_a_failed_deletion_is_tried_again_or_ordered_again(world: World) -> None:
+async def test_failed_delete_is_retried_or_requested_again(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("sticky")
     async with world.worker(Script(only=failing(broken, times=2)), service="reaper", kind="delete"):
@@ -195,7 +195,7 @@ async def test_a_failed_deletion_is_tried_again_or_ordered_again(world: World) -
         assert (await world.api.ended(third.body["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_a_retry_continues_where_the_creation_failed(world: World) -> None:
+async def test_retry_continues_from_failed_step(world: World) -> None:
     await world.start("gateway")
     script = Script(one=failing(broken, times=0), two=failing(broken, times=1))
     async with world.worker(script):
@@ -208,7 +208,7 @@ async def test_a_retry_continues_where_the_creation_failed(world: World) -> None
     assert (await world.api.store("continued"))["state"] == "ready"
 
 
-async def test_what_there_is_not(world: World) -> None:
+async def test_unknown_operation_returns_404(world: World) -> None:
     await world.start("gateway")
     headers = {"Authorization": f"Bearer {world.admin.token}"}
     for operation_id in (

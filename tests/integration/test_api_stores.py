@@ -44,7 +44,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ID = "[a-z0-9]{16}"
 
 
-async def test_the_way_of_a_store(platform: World) -> None:
+async def test_store_lifecycle_over_http(platform: World) -> None:
     api = platform.api
     answer = await api.post("/stores", {"name": "whole-way"})
     assert answer.status == 202
@@ -100,7 +100,7 @@ async def test_the_way_of_a_store(platform: World) -> None:
     assert (await api.get("/stores/whole-way")).status == 404
 
 
-async def test_a_deleted_store_is_found_by_its_id_for_seven_days(platform: World) -> None:
+async def test_deleted_store_is_readable_by_id_for_seven_days(platform: World) -> None:
     store = await platform.api.ready("kept-a-week")
     await platform.api.ended(
         (await platform.api.delete("/stores/kept-a-week")).body["operation"]["id"]
@@ -112,7 +112,7 @@ async def test_a_deleted_store_is_found_by_its_id_for_seven_days(platform: World
     assert (await platform.api.get(f"/stores/{store['id']}")).status == 404
 
 
-async def test_a_deleted_name_may_be_used_again(platform: World) -> None:
+async def test_name_of_deleted_store_is_reusable(platform: World) -> None:
     first = await platform.api.ready("phoenix")
     await platform.api.ended((await platform.api.delete("/stores/phoenix")).body["operation"]["id"])
     second = await platform.api.ready("phoenix")
@@ -121,7 +121,9 @@ async def test_a_deleted_name_may_be_used_again(platform: World) -> None:
 
 
 @pytest.mark.parametrize("another_tenant", [False, True])
-async def test_a_live_name_is_taken_for_everybody(platform: World, another_tenant: bool) -> None:
+async def test_name_of_live_store_is_unique_across_tenants(
+    platform: World, another_tenant: bool
+) -> None:
     name = f"taken-{int(another_tenant)}"
     await platform.api.create(name)
     api = platform.other_api if another_tenant else platform.api
@@ -164,7 +166,7 @@ async def test_a_live_name_is_taken_for_everybody(platform: World, another_tenan
         ({"name": "fine-name", "surprise": 1}, "/surprise"),
     ],
 )
-async def test_what_breaks_a_rule_is_named(
+async def test_validation_errors_name_field(
     platform: World, body: dict[str, object], pointer: str
 ) -> None:
     answer = await platform.api.post("/stores", body)
@@ -191,7 +193,7 @@ async def test_what_breaks_a_rule_is_named(
         (b'{"name": "' + b"a" * 65_536 + b'"}', 413),
     ],
 )
-async def test_bodies_that_are_no_requests(platform: World, body: bytes, status: int) -> None:
+async def test_malformed_bodies_are_rejected(platform: World, body: bytes, status: int) -> None:
     answer = await platform.api.call(
         "POST", "/api/v1/stores", data=body, headers={"Content-Type": "application/json"}
     )
@@ -200,7 +202,7 @@ async def test_bodies_that_are_no_requests(platform: World, body: bytes, status:
     assert answer.body["code"]
 
 
-async def test_lists_have_pages_newest_first(platform: World) -> None:
+async def test_list_pages_are_newest_first(platform: World) -> None:
     created = [(await platform.api.ready(f"paged-{number}"))["id"] for number in range(5)]
     seen: list[str] = []
     path = "/stores?q=paged-&limit=2"
@@ -219,7 +221,7 @@ async def test_lists_have_pages_newest_first(platform: World) -> None:
     assert moments == sorted(moments, reverse=True)
 
 
-async def test_lists_show_deleted_ones_only_when_asked(platform: World) -> None:
+async def test_list_includes_deleted_stores_on_request(platform: World) -> None:
     kept, gone = await platform.api.ready("filter-kept"), await platform.api.ready("filter-gone")
     await platform.api.ended(
         (await platform.api.delete("/stores/filter-gone")).body["operation"]["id"]
@@ -251,18 +253,18 @@ async def test_lists_show_deleted_ones_only_when_asked(platform: World) -> None:
         *("q=" + "a" * 101, "q=%00"),
     ],
 )
-async def test_query_parameters_are_checked(platform: World, query: str) -> None:
+async def test_invalid_query_parameters_are_rejected(platform: World, query: str) -> None:
     answer = await platform.api.get(f"/stores?{query}")
     assert answer.status == 422, answer.text
     assert answer.body["errors"]
 
 
-async def test_a_mark_that_is_unknown_ends_the_list(platform: World) -> None:
+async def test_unknown_cursor_ends_list(platform: World) -> None:
     answer = await platform.api.get("/stores?starting_after=sto_aaaaaaaaaaaaaaaa")
     assert answer.body == {"data": [], "has_more": False}
 
 
-async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one(
+async def test_idempotency_key_returns_first_answer(
     platform: World,
 ) -> None:
     headers = {"Idempotency-Key": "order-1"}
@@ -291,7 +293,7 @@ async def test_every_create_has_a_new_answer_without_a_key_and_the_same_with_one
         assert refused.body["code"] == "idempotency_key_invalid"
 
 
-async def test_a_refused_create_does_not_use_up_its_key(platform: World) -> None:
+async def test_rejected_create_does_not_consume_idempotency_key(platform: World) -> None:
     headers = {"Idempotency-Key": "second-thought"}
     assert (await platform.api.post("/stores", {"name": "no"}, headers=headers)).status == 422
     assert (
@@ -299,7 +301,7 @@ async def test_a_refused_create_does_not_use_up_its_key(platform: World) -> None
     ).status == 202
 
 
-async def test_events_tell_the_story_newest_first(platform: World) -> None:
+async def test_events_are_listed_newest_first(platform: World) -> None:
     store = await platform.api.ready("storied")
     await platform.api.ended((await platform.api.delete("/stores/storied")).body["operation"]["id"])
     await platform.settled()
@@ -334,7 +336,7 @@ async def test_events_tell_the_story_newest_first(platform: World) -> None:
     assert page.body["data"] + rest.body["data"] == events
 
 
-async def test_logs_are_lines(platform: World) -> None:
+async def test_logs_are_returned_as_lines(platform: World) -> None:
     await platform.api.ready("talkative")
     answer = await platform.api.get("/stores/talkative/logs?tail=5")
     assert answer.status == 200
@@ -342,13 +344,13 @@ async def test_logs_are_lines(platform: World) -> None:
     assert (await platform.api.get("/stores/talkative/logs?tail=1001")).status == 422
 
 
-async def test_without_a_sign_in_there_are_no_credentials(platform: World) -> None:
+async def test_store_without_admin_has_no_credentials(platform: World) -> None:
     await platform.api.ready("no-sign-in")
     answer = await platform.api.post("/stores/no-sign-in/credentials")
     assert (answer.status, answer.body["code"]) == (409, "no_credentials")
 
 
-async def test_only_a_failed_store_can_be_tried_again(platform: World) -> None:
+async def test_retry_requires_failed_store(platform: World) -> None:
     await platform.api.ready("fine-already")
     answer = await platform.api.post("/stores/fine-already/retry")
     assert (answer.status, answer.body["code"]) == (409, "not_failed")
@@ -368,7 +370,7 @@ async def test_only_a_failed_store_can_be_tried_again(platform: World) -> None:
         ("GET", "/logs"),
     ],
 )
-async def test_what_there_is_not_is_not_found(
+async def test_unknown_resources_return_404(
     platform: World, ref: str, method: str, path: str
 ) -> None:
     from yarl import URL
@@ -384,7 +386,7 @@ async def test_what_there_is_not_is_not_found(
         )
 
 
-async def test_unknown_addresses_and_methods(platform: World) -> None:
+async def test_unknown_routes_and_methods_are_problems(platform: World) -> None:
     assert (await platform.api.get("/nothing")).status == 404
     answer = await platform.api.call("PUT", "/api/v1/stores")
     assert answer.status == 405
@@ -392,7 +394,7 @@ async def test_unknown_addresses_and_methods(platform: World) -> None:
     assert answer.body["code"] == "method_not_allowed"
 
 
-async def test_engines(platform: World) -> None:
+async def test_engines_are_listed(platform: World) -> None:
     answer = await platform.api.get("/engines")
     assert answer.status == 200
     engine = next(engine for engine in answer.body["data"] if engine["name"] == "shop")
@@ -401,7 +403,7 @@ async def test_engines(platform: World) -> None:
     assert engine["parameters"]["properties"]["products"]["maximum"] == 50
 
 
-async def test_me(platform: World) -> None:
+async def test_me_describes_principal(platform: World) -> None:
     mine, others = (await platform.api.get("/me")).body, (await platform.other_api.get("/me")).body
     assert (mine["tenant"], mine["email"], mine["operator"]) == (
         platform.admin.tenant_id,
@@ -413,13 +415,13 @@ async def test_me(platform: World) -> None:
     assert "operator" not in others["scopes"]
 
 
-async def test_openapi_is_served_and_names_every_route(platform: World) -> None:
+async def test_openapi_document_names_every_route(platform: World) -> None:
     answer = await Api(platform.session, platform.url, None).get("/openapi.json")
     assert answer.status == 200
     assert answer.body["openapi"].startswith("3.1")
 
 
-async def test_request_ids_are_kept_or_made(platform: World) -> None:
+async def test_request_id_is_kept_or_generated(platform: World) -> None:
     given = await platform.api.get("/me", headers={"X-Request-Id": "my-request-0001"})
     assert given.headers["X-Request-Id"] == "my-request-0001"
     for wrong in ("short", "a" * 65, "with space in", "ü" * 10):
@@ -434,7 +436,7 @@ async def test_request_ids_are_kept_or_made(platform: World) -> None:
     assert row == [{"request_id": "my-request-0002"}]
 
 
-async def test_health_readiness_and_metrics(platform: World) -> None:
+async def test_health_readiness_and_metrics_are_served(platform: World) -> None:
     await platform.api.ready("measured")
     for service, port in platform.port.items():
         base = Api(platform.session, f"http://127.0.0.1:{port}", None)
@@ -466,5 +468,5 @@ async def test_health_readiness_and_metrics(platform: World) -> None:
         assert name.removesuffix("_total") in metrics, name
 
 
-def test_times_are_utc_with_a_z() -> None:
+def test_times_are_utc_with_z_suffix() -> None:
     assert format_timestamp(None) is None

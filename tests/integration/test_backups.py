@@ -55,7 +55,7 @@ async def history(world: World) -> list[tuple[int, str]]:
         await connection.close()
 
 
-async def test_backed_up_lost_and_put_back(world: World, tmp_path: Path) -> None:
+async def test_backup_restores_lost_database(world: World, tmp_path: Path) -> None:
     await world.start()
     kept = await world.api.create("kept")
     await world.api.ended(kept["operation"]["id"])
@@ -93,7 +93,7 @@ async def test_backed_up_lost_and_put_back(world: World, tmp_path: Path) -> None
     assert (await world.api.get("/stores/kept")).status == 404
 
 
-async def test_only_the_newest_are_kept_and_halves_go(world: World, tmp_path: Path) -> None:
+async def test_only_newest_complete_backups_are_kept(world: World, tmp_path: Path) -> None:
     (tmp_path / "storefleet-20200101T000000Z.dump.part").write_text("half")
     (tmp_path / "notes.txt").write_text("not ours")
     begin = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,7 +104,7 @@ async def test_only_the_newest_are_kept_and_halves_go(world: World, tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {*names, "notes.txt"}
 
 
-async def test_what_cannot_be_put_back_changes_nothing(world: World, tmp_path: Path) -> None:
+async def test_unusable_backup_changes_nothing(world: World, tmp_path: Path) -> None:
     await world.start("gateway")
     backup = await create_backup(url_of(world), tmp_path, keep_count=3)
     await world.api.create("still-here")
@@ -122,7 +122,7 @@ async def test_what_cannot_be_put_back_changes_nothing(world: World, tmp_path: P
     assert (await world.api.get("/stores/still-here")).status == 200
 
 
-async def test_a_server_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+async def test_unavailable_server_error_hides_password(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="pg_dump") as told:
         await create_backup("postgresql://who:hush@127.0.0.1:9/db", tmp_path, keep_count=1)
     assert "hush" not in str(told.value)

@@ -34,7 +34,7 @@ def owner(stack: Stack) -> dict[str, str]:
     }
 
 
-async def test_it_comes_up_and_signs_in(stack: Stack) -> None:
+async def test_compose_stack_starts_and_accepts_sign_in(stack: Stack) -> None:
     gateway, notifier = (f"http://127.0.0.1:{stack.port[name]}" for name in ("gateway", "notifier"))
     await check_deployment(
         Deployment(gateway_url=gateway, notifier_url=notifier, owner=owner(stack)), timeout_s=40
@@ -49,7 +49,7 @@ async def test_it_comes_up_and_signs_in(stack: Stack) -> None:
             await eventually(ready, within=20, every=0.2)
 
 
-async def test_a_store_comes_and_goes(stack: Stack) -> None:
+async def test_store_is_created_and_deleted(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {owner(stack)['token']}"}
     base = f"http://127.0.0.1:{stack.port['gateway']}/api/v1/"
     async with aiohttp.ClientSession(base, headers=headers) as session:
@@ -76,7 +76,7 @@ async def test_a_store_comes_and_goes(stack: Stack) -> None:
             assert (await done(answer))["state"] == "succeeded"
 
 
-async def test_the_logs_are_json_and_tell_no_secret(stack: Stack) -> None:
+async def test_logs_are_json_without_secrets(stack: Stack) -> None:
     secrets = [value for key, value in owner(stack).items() if key in ("password", "token")]
     for name in ("setup", "gateway", "notifier", "provisioner", "reaper"):
         text = stack.log(name)

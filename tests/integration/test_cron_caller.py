@@ -140,7 +140,7 @@ def outcome(name: str) -> float:
     return REGISTRY.get_sample_value("storefleet_cron_calls_total", {"outcome": name}) or 0
 
 
-async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
+async def test_two_reapers_call_each_store_once_per_interval(world: World) -> None:
     await stores(world, 60)
     await stores(world, 3, "making", state="provisioning")
     await stores(world, 3, "other", engine="shop")
@@ -165,7 +165,7 @@ async def test_two_reapers_ask_each_store_once_a_turn(world: World) -> None:
         assert headers["X-Forwarded-Proto"] == "http"
 
 
-async def test_first_turns_are_spread(world: World) -> None:
+async def test_first_calls_are_spread_over_interval(world: World) -> None:
     await stores(world, 300)
     async with world.database.transaction() as tx:
         assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (300, 0)
@@ -177,7 +177,7 @@ async def test_first_turns_are_spread(world: World) -> None:
     assert max(row["count"] for row in tenths) < 80
 
 
-async def test_a_turn_is_claimed_once(world: World) -> None:
+async def test_due_call_is_claimed_once(world: World) -> None:
     await stores(world, 500)
     every = {"pocket": 60.0}
     async with world.database.transaction() as tx:
@@ -197,7 +197,7 @@ async def test_a_turn_is_claimed_once(world: World) -> None:
     assert min(turn.delay_s for turn in found) >= 60
 
 
-async def test_stores_that_hang_or_break_hold_nobody_up(
+async def test_hanging_or_failing_stores_do_not_delay_others(
     world: World, logged: Callable[[], str]
 ) -> None:
     """They take turns less and less often; never more are asked at once than allowed; the log stays short."""
@@ -236,7 +236,7 @@ async def test_stores_that_hang_or_break_hold_nobody_up(
     )
 
 
-async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
+async def test_recovered_store_returns_to_its_interval(world: World) -> None:
     await stores(world, 1)
     async with world.database.transaction() as tx:
         await tx.cron_calls.synchronize({"pocket": 1.0})
@@ -257,7 +257,7 @@ async def test_one_that_answers_again_is_back_at_its_pace(world: World) -> None:
     assert await world.value("SELECT failures FROM ticks") == 0
 
 
-async def test_stores_come_and_go(world: World) -> None:
+async def test_new_and_deleted_stores_are_followed(world: World) -> None:
     await stores(world, 5)
     async with (
         shops(world) as server,
@@ -276,7 +276,7 @@ async def test_stores_come_and_go(world: World) -> None:
         assert await world.value("SELECT count(*) FROM ticks") == 1
 
 
-async def test_the_database_may_go_away(world: World) -> None:
+async def test_calls_resume_after_database_outage(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await stores(world, 5)
     async with (
@@ -291,7 +291,7 @@ async def test_the_database_may_go_away(world: World) -> None:
         await eventually(lambda: server.count("good") >= before + 10)
 
 
-async def test_the_reaper_ticks(world: World, tmp_path: Path) -> None:
+async def test_reaper_runs_cron_caller(world: World, tmp_path: Path) -> None:
     """As it is started, with an engine that asks for it in its descriptor."""
     shutil.copytree(ENGINES / "pocket", tmp_path / "engines" / "pocket")
     descriptor = tmp_path / "engines" / "pocket" / "engine.yaml"

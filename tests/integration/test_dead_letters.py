@@ -63,7 +63,7 @@ async def publish(world: World, body: bytes, kind: str = "create") -> str:
     return subject
 
 
-async def test_an_unreadable_message_is_kept_and_the_next_one_flows(world: World) -> None:
+async def test_unreadable_message_is_kept_and_next_is_processed(world: World) -> None:
     await world.start("gateway", "provisioner", workers=1)
     for number, (what, body) in enumerate(UNREADABLE.items(), start=1):
         subject = await publish(world, body)
@@ -83,7 +83,7 @@ async def test_an_unreadable_message_is_kept_and_the_next_one_flows(world: World
         assert (info.num_ack_pending, info.num_pending) == (0, 0)
 
 
-async def test_an_unreadable_message_is_sent_again_byte_for_byte(world: World) -> None:
+async def test_unreadable_message_is_replayed_byte_for_byte(world: World) -> None:
     await world.start("gateway", "reaper", "provisioner")
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await publish(world, b"\x00\xffgarbage", kind="delete")
@@ -117,7 +117,7 @@ async def test_an_unreadable_message_is_sent_again_byte_for_byte(world: World) -
     assert heard.empty()
 
 
-async def test_what_is_given_up_becomes_a_dead_letter_and_a_replay_retries_it(world: World) -> None:
+async def test_expired_operation_becomes_dead_letter_and_replay_retries_it(world: World) -> None:
     await world.start("gateway", "reaper")
     published: list[dict[str, Any]] = []
 
@@ -164,7 +164,7 @@ async def test_what_is_given_up_becomes_a_dead_letter_and_a_replay_retries_it(wo
     assert (await world.api.store("given-up"))["state"] == "ready"
 
 
-async def test_a_tenant_sees_and_replays_its_own(world: World) -> None:
+async def test_tenant_lists_and_replays_own_dead_letters(world: World) -> None:
     await world.start("gateway", "reaper")
     async with world.worker(Script(only=failing(busy, times=10**6)), operation_deadline=0.3):
         accepted = await world.other_api.create("their-own")
@@ -180,7 +180,7 @@ async def test_a_tenant_sees_and_replays_its_own(world: World) -> None:
         assert (await world.other_api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_lists_have_pages(world: World) -> None:
+async def test_dead_letter_list_is_paged(world: World) -> None:
     await world.start("gateway")
     for number in range(5):
         await world.execute(
@@ -196,7 +196,7 @@ async def test_lists_have_pages(world: World) -> None:
     ]
 
 
-async def test_a_command_for_another_service_or_store_changes_nothing(world: World) -> None:
+async def test_mismatched_command_changes_nothing(world: World) -> None:
     """Commands are hints: a wrong one must not take an operation from the service that works on it."""
     await world.start("gateway", "provisioner")
     store = await world.api.ready("well-kept")

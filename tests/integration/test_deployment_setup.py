@@ -80,7 +80,7 @@ async def signs_in(servers: Servers, owner: NewTenant) -> bool:
         return caller is not None and caller.tenant_id == owner.tenant_id and bool(session.cookie)
 
 
-async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
+async def test_setup_is_complete_and_repeatable(empty: Servers) -> None:
     given = SetupInput(owner=OWNER, passwords=passwords(empty))
     for _ in range(2):
         await set_up_deployment(settings(empty), given, timeout_s=30)
@@ -92,7 +92,7 @@ async def test_from_nothing_to_a_platform_and_again(empty: Servers) -> None:
         ] == [0, 0, 0]
 
 
-async def test_two_at_once_agree(empty: Servers) -> None:
+async def test_concurrent_setups_agree(empty: Servers) -> None:
     given = SetupInput(owner=OWNER, passwords=passwords(empty))
     await set_up_deployment(settings(empty), given, timeout_s=30)
     await asyncio.gather(
@@ -104,7 +104,7 @@ async def test_two_at_once_agree(empty: Servers) -> None:
     assert await signs_in(empty, OWNER)
 
 
-async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers) -> None:
+async def test_new_secrets_of_same_tenant_replace_old(empty: Servers) -> None:
     given = SetupInput(owner=OWNER, passwords=passwords(empty))
     await set_up_deployment(settings(empty), given, timeout_s=30)
     fresh = tenants.generate_tenant(OWNER.tenant_id, OWNER.email)
@@ -115,9 +115,7 @@ async def test_new_secrets_of_the_same_owner_replace_the_old_ones(empty: Servers
     assert await signs_in(empty, fresh)
 
 
-async def test_another_tenant_than_the_secret_says_is_told(
-    empty: Servers, logged: Callable[[], str]
-) -> None:
+async def test_tenant_mismatch_is_reported(empty: Servers, logged: Callable[[], str]) -> None:
     await set_up_deployment(
         settings(empty), SetupInput(owner=OWNER, passwords=passwords(empty)), timeout_s=30
     )
@@ -127,9 +125,7 @@ async def test_another_tenant_than_the_secret_says_is_told(
     assert await signs_in(empty, elsewhere._replace(tenant_id=OWNER.tenant_id))
 
 
-async def test_servers_that_come_later_are_waited_for(
-    empty: Servers, logged: Callable[[], str]
-) -> None:
+async def test_setup_waits_for_late_servers(empty: Servers, logged: Callable[[], str]) -> None:
     await empty.stop_nats()
     given = SetupInput(owner=OWNER, passwords=passwords(empty))
     work = asyncio.create_task(set_up_deployment(settings(empty), given, timeout_s=60))
@@ -142,7 +138,7 @@ async def test_servers_that_come_later_are_waited_for(
     assert await signs_in(empty, OWNER)
 
 
-async def test_patience_ends(empty: Servers) -> None:
+async def test_setup_times_out(empty: Servers) -> None:
     nowhere = settings(empty, database_url="postgresql://storefleet:x@127.0.0.1:1/storefleet")
     with pytest.raises(DependencyNotReady, match="schema"):
         await set_up_deployment(nowhere, SetupInput(owner=OWNER), timeout_s=0.1)
@@ -150,7 +146,7 @@ async def test_patience_ends(empty: Servers) -> None:
         await wait_for_schema(nowhere, timeout_s=0.1)
 
 
-async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty: Servers) -> None:
+async def test_older_schema_is_waited_for_and_newer_is_rejected(empty: Servers) -> None:
     await set_up_deployment(
         settings(empty), SetupInput(owner=OWNER, passwords=passwords(empty)), timeout_s=30
     )
@@ -168,7 +164,7 @@ async def test_a_schema_that_is_older_is_waited_for_and_a_newer_one_is_not(empty
         await connection.close()
 
 
-async def test_a_wrong_password_is_no_reason_to_wait(empty: Servers) -> None:
+async def test_wrong_password_fails_at_once(empty: Servers) -> None:
     wrong = {**passwords(empty), SUPERUSER: "wrong"}
     with pytest.raises(DeploymentError, match="rejects the password"):
         await set_up_deployment(
@@ -176,7 +172,7 @@ async def test_a_wrong_password_is_no_reason_to_wait(empty: Servers) -> None:
         )
 
 
-def test_three_servers_know_each_other_and_their_users(tmp_path: Path) -> None:
+def test_three_nats_servers_form_cluster_with_users(tmp_path: Path) -> None:
     for user in (*RIGHTS, "route"):
         (tmp_path / f"nats_{user}").write_text(f"password-of-{user}\n")
     peers = tuple(f"nats-{number}.nats-peers:6222" for number in range(3))
@@ -237,7 +233,7 @@ class Trio:
         )
 
 
-async def test_three_servers_keep_streams_when_one_goes(tmp_path: Path) -> None:
+async def test_three_nats_servers_keep_streams_without_one(tmp_path: Path) -> None:
     trio = Trio(tmp_path)
     for number in range(3):
         trio.start(number)

@@ -30,7 +30,7 @@ def own(frames: list[dict[str, Any]], store_id: str = "sto_aaaaaaaaaaaaaaaa") ->
 # who may listen -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_by_header_or_by_first_frame(world: World) -> None:
+async def test_token_is_accepted_in_header_or_first_frame(world: World) -> None:
     await world.start("gateway", "notifier")
     async with world.listener() as by_header, listening(world.session, world.live_url) as by_frame:
         await by_frame.ws.send_json({"token": world.admin.token})
@@ -48,9 +48,7 @@ async def test_a_token_by_header_or_by_first_frame(world: World) -> None:
             assert frame["time"].endswith("Z")
 
 
-async def test_nobody_is_let_in_without_a_valid_token(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_invalid_token_is_rejected(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.4)
     await world.start("gateway", "notifier")
     expired = (await world.api.post("/tokens", {"name": "x"})).body
@@ -93,7 +91,7 @@ async def test_nobody_is_let_in_without_a_valid_token(
         assert await listener.closed() in (NOBODY, 1009)
 
 
-async def test_a_session_listens_from_a_page_of_ours_only(world: World) -> None:
+async def test_session_requires_own_origin(world: World) -> None:
     await world.start("gateway", "notifier")
     browser = await world.signed_in()
     gateway, notifier = world.port["gateway"], world.port["notifier"]
@@ -138,9 +136,7 @@ async def test_a_session_listens_from_a_page_of_ours_only(world: World) -> None:
         await eventually(lambda: listener.frames)
 
 
-async def test_a_cookie_that_is_none_is_nobody(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_invalid_cookie_is_rejected(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.2)
     await world.start("notifier")
     headers = {
@@ -152,7 +148,7 @@ async def test_a_cookie_that_is_none_is_nobody(
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "", "9" * 30, "9223372036854775808", "٣"])
-async def test_after_must_be_a_number(world: World, after: str) -> None:
+async def test_after_requires_number(world: World, after: str) -> None:
     await world.start("notifier")
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await world.session.ws_connect(
@@ -162,7 +158,7 @@ async def test_after_must_be_a_number(world: World, after: str) -> None:
     assert refused.value.status == 422
 
 
-async def test_other_refusals(world: World) -> None:
+async def test_invalid_handshakes_are_rejected(world: World) -> None:
     await world.start("notifier", websocket_limit=2)
     plain = await world.api.call("GET", world.live_url.replace("ws:", "http:"))
     assert (plain.status, plain.body["code"]) == (422, "websocket_only")
@@ -184,7 +180,7 @@ async def test_other_refusals(world: World) -> None:
     await eventually(free)
 
 
-async def test_a_database_that_is_away_says_try_again(world: World) -> None:
+async def test_unavailable_database_closes_with_try_again_later(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await world.start("notifier", database_port=port)
     await proxy.cut()
@@ -199,7 +195,7 @@ async def test_a_database_that_is_away_says_try_again(world: World) -> None:
 # what is heard ------------------------------------------------------------------------------------------------------
 
 
-async def test_replay_then_live_with_nothing_missed_or_doubled(world: World) -> None:
+async def test_replay_continues_live_without_gaps_or_duplicates(world: World) -> None:
     await world.start("gateway", "notifier")
     await world.tell(700)
     total, step = 2500, 50
@@ -228,7 +224,7 @@ async def _reached(world: World, seq: int) -> bool:
     return await world.last_seq() >= seq
 
 
-async def test_without_after_only_what_is_new(world: World) -> None:
+async def test_connection_without_after_receives_new_events_only(world: World) -> None:
     await world.start("gateway", "notifier")
     await world.tell(5)
     await world.settled()
@@ -240,7 +236,7 @@ async def test_without_after_only_what_is_new(world: World) -> None:
             assert listener.seqs == [6, 7, 8]
 
 
-async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
+async def test_expired_history_sends_reset(world: World) -> None:
     await world.start("gateway", "notifier")
     await world.tell(20)
     await world.settled()
@@ -269,7 +265,7 @@ async def test_a_history_that_is_gone_is_a_reset(world: World) -> None:
                 assert listener.seqs == [20, 21]
 
 
-async def test_a_tenant_hears_its_own(world: World) -> None:
+async def test_tenant_receives_own_events_only(world: World) -> None:
     await world.start("gateway", "notifier")
     theirs = "sto_bbbbbbbbbbbbbbbb"
     await world.tell(3)
@@ -289,7 +285,7 @@ async def test_a_tenant_hears_its_own(world: World) -> None:
         assert own(others.frames, theirs) == [1, 2, 3]
 
 
-async def test_lost_live_messages_are_read_from_the_database(
+async def test_lost_live_messages_are_read_from_database(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(4)
@@ -312,7 +308,7 @@ async def test_lost_live_messages_are_read_from_the_database(
         assert listener.seqs == list(range(1, 421))
 
 
-async def test_unreadable_live_messages_are_passed_over(
+async def test_unreadable_live_messages_are_skipped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = EventFeed.receive_message
@@ -340,7 +336,7 @@ async def test_unreadable_live_messages_are_passed_over(
         assert listener.seqs == list(range(1, 31))
 
 
-async def test_a_notifier_without_nats_for_a_while_misses_nothing(world: World) -> None:
+async def test_notifier_recovers_from_nats_outage(world: World) -> None:
     port, proxy = await world.proxy(world.servers.nats_port)
     await world.start("gateway")
     await world.start("notifier", nats_port=port)
@@ -364,7 +360,7 @@ async def _status_is(world: World, url: str, status: int) -> bool:
     return (await world.api.call("GET", url)).status == status
 
 
-async def test_a_notifier_that_was_cut_off_from_everything_catches_up(world: World) -> None:
+async def test_notifier_recovers_from_full_outage(world: World) -> None:
     database_port, database = await world.proxy(world.servers.postgres_port)
     nats_port, nats = await world.proxy(world.servers.nats_port)
     await world.start("gateway")
@@ -383,7 +379,7 @@ async def test_a_notifier_that_was_cut_off_from_everything_catches_up(world: Wor
         assert listener.seqs == list(range(1, 16))
 
 
-async def test_who_comes_before_the_hub_has_begun_misses_nothing(
+async def test_connection_before_feed_start_misses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin, may_begin = EventFeed._read_initial_watermark, asyncio.Event()
@@ -404,7 +400,7 @@ async def test_who_comes_before_the_hub_has_begun_misses_nothing(
         assert listener.seqs == [1, 2, 3, 4, 5, 6]
 
 
-async def test_many_listeners_hear_everything_in_order(world: World) -> None:
+async def test_many_connections_receive_all_events_in_order(world: World) -> None:
     await world.start("gateway", "notifier")
     async with asyncio.timeout(60), AsyncExitStack() as many:
         listeners = await asyncio.gather(
@@ -421,7 +417,7 @@ async def test_many_listeners_hear_everything_in_order(world: World) -> None:
 # when it is closed --------------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_reader_is_cut_off_alone(
+async def test_slow_reader_alone_is_disconnected(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websockets, "REPLAY_BATCH_TIMEOUT_S", 1.0)
@@ -455,7 +451,7 @@ def _measured(name: str) -> float:
     return REGISTRY.get_sample_value(name) or 0.0
 
 
-async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
+async def test_briefly_slow_reader_receives_everything(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It falls behind, is brought back from the database at its own pace, and nothing is missed or doubled."""
@@ -489,7 +485,7 @@ async def test_a_reader_that_is_slow_for_a_moment_gets_everything(
     await ws.close()
 
 
-async def test_signing_out_closes_within_a_second(world: World) -> None:
+async def test_sign_out_closes_within_one_second(world: World) -> None:
     await world.start("gateway", "notifier")
     browser, other = await world.signed_in(), await world.signed_in()
     origin = {"Origin": world.url}
@@ -515,7 +511,7 @@ async def test_signing_out_closes_within_a_second(world: World) -> None:
         assert stays.code is None
 
 
-async def test_revoking_a_token_closes_its_sockets(world: World) -> None:
+async def test_token_revocation_closes_its_connections(world: World) -> None:
     await world.start("gateway", "notifier")
     token = (await world.api.post("/tokens", {"name": "short"})).body
     async with world.listener(token=token["token"]) as revoked, world.listener() as stays:
@@ -525,7 +521,7 @@ async def test_revoking_a_token_closes_its_sockets(world: World) -> None:
         assert stays.code is None
 
 
-async def test_what_expires_is_closed_and_missed_word_is_made_up_for(
+async def test_expired_principal_is_closed_after_lost_notification(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websockets, "_RECHECK_INTERVAL_S", 0.3)
@@ -546,7 +542,7 @@ async def test_what_expires_is_closed_and_missed_word_is_made_up_for(
         assert stays.code is None
 
 
-async def test_a_restart_says_so(world: World) -> None:
+async def test_restart_closes_with_service_restart(world: World) -> None:
     await world.start("gateway", "notifier")
     await world.tell(3)
     async with world.listener(after=0) as listener:

@@ -13,7 +13,7 @@ DRAIN = 1.5
 
 
 @pytest.mark.parametrize("service", ["gateway", "notifier"])
-async def test_it_answers_until_everybody_knows(world: World, service: str) -> None:
+async def test_draining_service_answers_while_not_ready(world: World, service: str) -> None:
     process = await world.service(service, drain=DRAIN)
     base = f"http://127.0.0.1:{world.port[service]}"
     async with aiohttp.ClientSession() as session:
@@ -37,7 +37,7 @@ async def test_it_answers_until_everybody_knows(world: World, service: str) -> N
     assert time.monotonic() - began >= DRAIN
 
 
-async def test_a_second_word_ends_it_at_once(world: World) -> None:
+async def test_second_signal_stops_at_once(world: World) -> None:
     process = await world.service("gateway", drain=60)
     for _ in range(2):
         process.signal(signal.SIGTERM)
@@ -45,7 +45,7 @@ async def test_a_second_word_ends_it_at_once(world: World) -> None:
     assert await process.ended(within=10) == 0
 
 
-async def test_without_draining_it_goes_at_once(world: World) -> None:
+async def test_service_without_drain_stops_at_once(world: World) -> None:
     process = await world.service("gateway")
     process.signal(signal.SIGTERM)
     assert await process.ended(within=5) == 0

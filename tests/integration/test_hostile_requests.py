@@ -65,7 +65,9 @@ async def battered(world: World) -> tuple[World, Abuse]:
     return world, abuse
 
 
-async def test_over_http(battered: tuple[World, Abuse], logged: Callable[[], str]) -> None:
+async def test_http_survives_hostile_requests(
+    battered: tuple[World, Abuse], logged: Callable[[], str]
+) -> None:
     world, abuse = battered
     before = await everything(world)
     heard = await storm(world.port["gateway"], [abuse.http() for _ in range(1400)])
@@ -78,7 +80,7 @@ async def test_over_http(battered: tuple[World, Abuse], logged: Callable[[], str
     await world.api.ready("as-good-as-new")
 
 
-async def test_over_websockets(
+async def test_websocket_survives_hostile_requests(
     battered: tuple[World, Abuse], logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.2)
@@ -103,7 +105,7 @@ def judge(heard: list[tuple[bytes, Heard]], log: str) -> None:
         assert not lines, f"{len(lines)}: {lines[0]}"
 
 
-async def test_64_kib_is_the_limit(world: World) -> None:
+async def test_body_limit_is_64_kib(world: World) -> None:
     await world.start("gateway")
     just = b'{"name": "' + b"a" * (65_536 - 12) + b'"}'
     assert len(just) == 65_536

@@ -8,7 +8,7 @@ from tests.support.services.polling import eventually
 from tests.support.services.world import World
 
 
-async def test_two_hundred_at_once_with_ten_left(world: World) -> None:
+async def test_parallel_creates_stop_at_limit(world: World) -> None:
     await world.start("gateway", stores_per_hour=12, stores_per_tenant=50)
     for number in range(2):
         await world.api.create(f"before-{number}")
@@ -28,7 +28,7 @@ async def test_two_hundred_at_once_with_ten_left(world: World) -> None:
     assert (await world.other_api.post("/stores", {"name": "unhindered"})).status == 202
 
 
-async def test_the_hour_rolls(world: World) -> None:
+async def test_hourly_limit_uses_rolling_window(world: World) -> None:
     await world.start("gateway", stores_per_hour=2)
     await world.api.create("first")
     await world.execute("UPDATE stores SET created_at = now() - interval '59 minutes 30 seconds'")
@@ -42,14 +42,14 @@ async def test_the_hour_rolls(world: World) -> None:
     await world.api.create("third")
 
 
-async def test_a_deleted_store_counts_in_its_hour(world: World) -> None:
+async def test_deleted_store_counts_in_hourly_limit(world: World) -> None:
     await world.start("gateway", "reaper", stores_per_hour=1, stores_per_tenant=1)
     await world.api.create("gone")
     await world.api.ended((await world.api.delete("/stores/gone")).body["operation"]["id"])
     assert (await world.api.post("/stores", {"name": "next"})).body["code"] == "stores_per_hour"
 
 
-async def test_stores_per_tenant_are_exact(world: World) -> None:
+async def test_store_limit_per_tenant_is_exact(world: World) -> None:
     await world.start("gateway", "reaper", stores_per_tenant=5)
     answers = await asyncio.gather(
         *(world.api.post("/stores", {"name": f"shop-{n}"}) for n in range(40))
@@ -65,13 +65,13 @@ async def test_stores_per_tenant_are_exact(world: World) -> None:
     assert await world.value("SELECT count(*) FROM stores WHERE state <> 'deleted'") in (4, 5)
 
 
-async def test_nothing_is_allowed_when_the_limit_is_nothing(world: World) -> None:
+async def test_zero_limit_allows_nothing(world: World) -> None:
     await world.start("gateway", stores_per_hour=0)
     answer = await world.api.post("/stores", {"name": "none-at-all"})
     assert (answer.status, answer.headers["Retry-After"]) == (429, "3600")
 
 
-async def test_fifty_with_one_key_make_one_store(world: World) -> None:
+async def test_parallel_requests_with_one_key_create_one_store(world: World) -> None:
     await world.start("gateway", stores_per_hour=10)
     headers = {"Idempotency-Key": "the-same"}
     answers = await asyncio.gather(
@@ -84,7 +84,7 @@ async def test_fifty_with_one_key_make_one_store(world: World) -> None:
     assert await world.value("SELECT count(*) FROM stores") == 1
 
 
-async def test_one_name_wanted_by_many_is_given_once(world: World) -> None:
+async def test_parallel_requests_for_one_name_create_one_store(world: World) -> None:
     await world.start("gateway")
     apis = [world.api, world.other_api] * 10
     answers = await asyncio.gather(*(api.post("/stores", {"name": "wanted"}) for api in apis))

@@ -126,7 +126,7 @@ def other(api: Checked, token: str | None) -> Checked:
     return same
 
 
-async def test_the_served_document_is_the_written_one(world: World) -> None:
+async def test_served_document_matches_file(world: World) -> None:
     await world.start("gateway")
     api = await caller(world)
     again = await api.get("/openapi.json")
@@ -134,7 +134,9 @@ async def test_the_served_document_is_the_written_one(world: World) -> None:
     assert len(again.body["paths"]) == len(api.described.document["paths"])
 
 
-async def test_the_way_of_a_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_lifecycle_matches_contract(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.start("gateway", "provisioner", "reaper")
     api = await caller(world)
     for path in ("/me", "/engines", "/stores", "/operations", "/dead-letters"):
@@ -175,7 +177,7 @@ async def test_the_way_of_a_store(world: World, monkeypatch: pytest.MonkeyPatch)
     assert (await api.post(f"/operations/{deletion.body['operation']['id']}/cancel")).status == 200
 
 
-async def test_versions_and_plans(world: World) -> None:
+async def test_versions_and_plans_match_contract(world: World) -> None:
     await world.start("gateway", "provisioner", "reaper", engines_path=(SHOPS, POCKET))
     api = await caller(world)
     listed = {engine["name"]: engine for engine in (await api.get("/engines")).body["data"]}
@@ -217,7 +219,7 @@ async def test_versions_and_plans(world: World) -> None:
     assert (await api.post("/stores/acme/upgrade", {"version": "2.0.0"})).status in (404, 409)
 
 
-async def test_cancel_and_retry(world: World) -> None:
+async def test_cancel_and_retry_match_contract(world: World) -> None:
     await world.start("gateway")
     api = await caller(world)
     store = (await api.create("acme"))["store"]
@@ -236,7 +238,7 @@ async def test_cancel_and_retry(world: World) -> None:
     ] == "not_cancellable"
 
 
-async def test_tokens_and_tenants(world: World) -> None:
+async def test_tokens_and_tenants_match_contract(world: World) -> None:
     await world.start("gateway")
     api = await caller(world)
     tenant = await api.post("/tenants", {"name": "Acme", "email": "owner@acme.example"})
@@ -263,7 +265,7 @@ async def test_tokens_and_tenants(world: World) -> None:
     assert (await reader.get("/stores")).status == 401
 
 
-async def test_dead_letters(world: World) -> None:
+async def test_dead_letters_match_contract(world: World) -> None:
     await world.start("gateway")
     api = await caller(world)
     store = (await api.create("acme"))["store"]
@@ -292,7 +294,7 @@ async def test_dead_letters(world: World) -> None:
         assert (await api.post(f"/dead-letters/{letter}/replay")).body["code"] == "already_replayed"
 
 
-async def test_refusals(world: World) -> None:
+async def test_rejections_match_contract(world: World) -> None:
     await world.start("gateway", stores_per_hour=1)
     api = await caller(world)
     nobody = other(api, None)
@@ -345,7 +347,7 @@ async def test_refusals(world: World) -> None:
     assert (await api.post("/stores", {"name": "acme-2"})).body["code"] == "stores_per_hour"
 
 
-async def test_a_taken_name_and_a_full_tenant(world: World) -> None:
+async def test_taken_name_and_exceeded_limit_match_contract(world: World) -> None:
     await world.start("gateway", stores_per_tenant=1)
     api = await caller(world)
     await api.create("acme")
@@ -354,7 +356,7 @@ async def test_a_taken_name_and_a_full_tenant(world: World) -> None:
     assert taken.body["code"] == "name_taken"
 
 
-async def test_the_database_is_away(world: World) -> None:
+async def test_unavailable_database_matches_contract(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await world.start("gateway", database_port=port)
     api = await caller(world)

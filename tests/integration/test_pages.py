@@ -12,7 +12,7 @@ def stranger(world: World) -> Browser:
     return Browser(world.session, world.url)
 
 
-async def test_signing_in_and_out(platform: World) -> None:
+async def test_sign_in_and_sign_out(platform: World) -> None:
     browser = stranger(platform)
     assert (await browser.get("/")).headers["Location"] == "/stores"
     sent_away = await browser.get("/stores")
@@ -48,7 +48,7 @@ async def test_signing_in_and_out(platform: World) -> None:
     assert (await browser.get("/stores")).headers["Location"] == "/login"
 
 
-async def test_a_session_ends_by_itself(platform: World) -> None:
+async def test_session_expires(platform: World) -> None:
     browser = await platform.signed_in(platform.other)
     await platform.execute(
         "UPDATE sessions SET expires_at = now() FROM users u WHERE u.id = user_id AND tenant_id = $1",
@@ -84,7 +84,7 @@ async def test_a_session_ends_by_itself(platform: World) -> None:
         ),
     ],
 )
-async def test_after_signing_in_only_pages_of_ours_follow(
+async def test_sign_in_redirects_to_own_pages_only(
     platform: World, target: str, lands: str
 ) -> None:
     browser = stranger(platform)
@@ -96,7 +96,7 @@ async def test_after_signing_in_only_pages_of_ours_follow(
     assert again.headers["Location"] == lands
 
 
-async def test_the_page_that_was_wanted_comes_after_signing_in(platform: World) -> None:
+async def test_sign_in_redirects_to_requested_page(platform: World) -> None:
     browser = stranger(platform)
     sent = await browser.get("/stores/new?x=1&y=2")
     assert sent.headers["Location"].startswith("/login?next=")
@@ -107,7 +107,7 @@ async def test_the_page_that_was_wanted_comes_after_signing_in(platform: World) 
     assert answer.headers["Location"] == "/stores/new?x=1&y=2"
 
 
-async def test_wrong_sign_ins_look_all_the_same(platform: World) -> None:
+async def test_failed_sign_ins_are_indistinguishable(platform: World) -> None:
     browser = stranger(platform)
     answers = [
         await browser.post("/login", {"email": email, "password": password})
@@ -143,7 +143,7 @@ async def test_wrong_sign_ins_look_all_the_same(platform: World) -> None:
         ({"name": "<script>alert(1)</script>"}, "&lt;script&gt;"),
     ],
 )
-async def test_what_is_wrong_is_said_beside_what_was_entered(
+async def test_form_errors_are_shown_beside_input(
     platform: World, fields: dict[str, str], says: str
 ) -> None:
     await platform.other_api.post("/stores", {"name": "taken"})
@@ -176,7 +176,7 @@ POSTS = [
 
 
 @pytest.mark.parametrize("path", POSTS)
-async def test_forms_from_elsewhere_do_nothing(platform: World, path: str) -> None:
+async def test_cross_site_forms_are_rejected(platform: World, path: str) -> None:
     name = "guarded-" + re.sub(r"[^a-z]", "", path)[:20]
     accepted = (await platform.api.post("/stores", {"name": name})).body
     if "store" not in accepted:
@@ -225,7 +225,7 @@ async def test_forms_from_elsewhere_do_nothing(platform: World, path: str) -> No
     assert (await browser.get("/stores")).status == 200
 
 
-async def test_signing_in_from_elsewhere_is_refused(platform: World) -> None:
+async def test_cross_site_sign_in_is_rejected(platform: World) -> None:
     browser = stranger(platform)
     browser.origin = "http://evil.com"
     form = {"email": platform.admin.email, "password": platform.admin.password}
@@ -233,7 +233,7 @@ async def test_signing_in_from_elsewhere_is_refused(platform: World) -> None:
     assert browser.cookie is None
 
 
-async def test_the_api_takes_a_session_only_with_its_guards(platform: World) -> None:
+async def test_api_session_requires_csrf_protection(platform: World) -> None:
     browser = await platform.signed_in()
     page = (await browser.get("/stores")).text
     csrf = forms(page)[0].fields["csrf_token"]
@@ -252,12 +252,12 @@ async def test_the_api_takes_a_session_only_with_its_guards(platform: World) -> 
     ).status == 202
 
 
-async def test_a_token_needs_no_guards(platform: World) -> None:
+async def test_token_requires_no_csrf_protection(platform: World) -> None:
     headers = {"Origin": "http://evil.com", "Sec-Fetch-Site": "cross-site"}
     assert (await platform.api.post("/stores", {"name": "by-token"}, headers=headers)).status == 202
 
 
-async def test_every_page_is_well_guarded_by_its_headers(platform: World) -> None:
+async def test_pages_have_security_headers(platform: World) -> None:
     store = await platform.api.ready("headed")
     browser = await platform.signed_in()
     pages = (
@@ -297,7 +297,7 @@ async def test_every_page_is_well_guarded_by_its_headers(platform: World) -> Non
     )
 
 
-async def test_a_strange_host_gets_no_word_into_the_policy(platform: World) -> None:
+async def test_invalid_host_header_is_not_in_policy(platform: World) -> None:
     browser = stranger(platform)
     for host in ("evil.com; script-src *", "a b", "x'y", "[::1", "ä.com", "%00", "*", ""):
         answer = await browser.get("/login", headers={"Host": host})
@@ -308,7 +308,7 @@ async def test_a_strange_host_gets_no_word_into_the_policy(platform: World) -> N
             assert "*" not in policy
 
 
-async def test_errors_are_pages_for_people_and_problems_for_programs(platform: World) -> None:
+async def test_errors_are_html_or_problem_json(platform: World) -> None:
     browser = await platform.signed_in()
     page = await browser.get("/stores/sto_aaaaaaaaaaaaaaaa")
     assert page.status == 404
@@ -322,7 +322,7 @@ async def test_errors_are_pages_for_people_and_problems_for_programs(platform: W
     assert method.status == 405
 
 
-async def test_another_tenants_pages_are_not_found(platform: World) -> None:
+async def test_pages_of_other_tenant_return_404(platform: World) -> None:
     store = await platform.other_api.ready("not-yours")
     operation = (await platform.other_api.get("/operations")).body["data"][0]
     browser = await platform.signed_in()

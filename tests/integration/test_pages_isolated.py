@@ -18,7 +18,7 @@ def stranger(world: World) -> Browser:
     return Browser(world.session, world.url)
 
 
-async def test_sign_ins_are_throttled_by_account(world: World) -> None:
+async def test_sign_in_attempts_are_limited_per_account(world: World) -> None:
     await world.start("gateway", sign_in_attempts=3, sign_in_pause=30)
     browser = stranger(world)
     right = {"email": world.admin.email, "password": world.admin.password}
@@ -45,7 +45,7 @@ async def test_sign_ins_are_throttled_by_account(world: World) -> None:
     )
 
 
-async def test_a_store_by_forms_alone(world: World) -> None:
+async def test_store_lifecycle_by_forms(world: World) -> None:
     await world.start()
     browser = await world.signed_in()
     page = await browser.get("/stores/new")
@@ -95,7 +95,7 @@ async def test_a_store_by_forms_alone(world: World) -> None:
     assert (await browser.get(address)).status == 200
 
 
-async def test_a_box_that_is_not_ticked_means_no(world: World) -> None:
+async def test_unchecked_box_means_false(world: World) -> None:
     await world.start("gateway")
     browser = await world.signed_in()
     page = await browser.get("/stores/new")
@@ -105,7 +105,7 @@ async def test_a_box_that_is_not_ticked_means_no(world: World) -> None:
     assert (await world.api.store("closed"))["parameters"]["open"] is False
 
 
-async def test_a_failure_is_shown_and_retried_by_forms(world: World) -> None:
+async def test_failed_store_is_retried_by_form(world: World) -> None:
     await world.start("gateway")
     browser = await world.signed_in()
     error = lambda: PermanentError("no_room", "The disk is full.", next_step="Make room.")  # noqa: E731
@@ -120,7 +120,7 @@ async def test_a_failure_is_shown_and_retried_by_forms(world: World) -> None:
         await world.api.store_in("unlucky", "ready")
 
 
-async def test_a_creation_is_cancelled_by_a_form(world: World) -> None:
+async def test_create_is_cancelled_by_form(world: World) -> None:
     await world.start("gateway")
     browser = await world.signed_in()
     gate = Gate()
@@ -134,7 +134,7 @@ async def test_a_creation_is_cancelled_by_a_form(world: World) -> None:
         assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "cancelled"
 
 
-async def test_credentials_are_shown_once_asked_for_and_audited(
+async def test_credentials_are_shown_on_request_and_audited(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def credentials(_self: object, store: object) -> AdminCredentials:
@@ -172,7 +172,7 @@ async def test_credentials_are_shown_once_asked_for_and_audited(
     assert (await world.api.post(f"/stores/{store['id']}/credentials")).status == 409
 
 
-async def test_the_list_is_filtered_and_paged(world: World) -> None:
+async def test_store_list_is_filtered_and_paged(world: World) -> None:
     await world.start("gateway")
     for number in range(27):
         await world.api.create(f"shop-{number:02}")
@@ -195,7 +195,7 @@ async def test_the_list_is_filtered_and_paged(world: World) -> None:
         assert (await browser.get(f"/stores?{query}")).status == 422
 
 
-async def test_a_secure_address_makes_a_secure_cookie(world: World) -> None:
+async def test_https_address_sets_secure_cookie(world: World) -> None:
     await world.start(
         "gateway", public_url="https://shops.example.com", public_live_url="wss://live.example.com"
     )
@@ -211,9 +211,7 @@ async def test_a_secure_address_makes_a_secure_cookie(world: World) -> None:
     ("live", "port"),
     [("", None), ("ws://10.0.0.1:30081", "30081"), ("wss://shops.example.com", "")],
 )
-async def test_pages_listen_where_the_live_feed_is(
-    world: World, live: str, port: str | None
-) -> None:
+async def test_pages_contain_websocket_address(world: World, live: str, port: str | None) -> None:
     await world.start("gateway", public_live_url=live)
     browser = await world.signed_in()
     page = (await browser.get("/stores")).text

@@ -51,7 +51,7 @@ async def changed(
     return await page_of(browser, store)
 
 
-async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier: World) -> None:
+async def test_create_form_applies_version_and_plan(atelier: World) -> None:
     browser = await atelier.signed_in()
     page = await browser.get("/stores/new")
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
@@ -83,9 +83,7 @@ async def test_a_new_store_has_the_version_and_the_plan_that_were_chosen(atelier
         ("plan.atelier", "The plan must be one of: small, medium."),
     ],
 )
-async def test_what_there_is_not_is_said_with_what_there_is(
-    atelier: World, field: str, says: str
-) -> None:
+async def test_unknown_version_error_lists_versions(atelier: World, field: str, says: str) -> None:
     browser = await atelier.signed_in()
     page = await browser.get("/stores/new")
     answer = await browser.submit(page.text, "/stores/new", **{"name": "fine", field: "<9>"})
@@ -95,14 +93,14 @@ async def test_what_there_is_not_is_said_with_what_there_is(
     assert "<9>" not in answer.text
 
 
-async def test_an_engine_without_plans_asks_for_none(world: World) -> None:
+async def test_engine_without_plans_has_no_plan_field(world: World) -> None:
     await world.start("gateway")
     page = await (await world.signed_in()).get("/stores/new")
     assert "plan.shop" not in page.text
     assert "First version." in page.text
 
 
-async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_upgrade_and_rollback_by_forms(atelier: World, rehearsal: Rehearsal) -> None:
     store = await atelier.api.ready("steady")
     browser = await atelier.signed_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
@@ -119,9 +117,7 @@ async def test_up_and_down_again_by_forms_alone(atelier: World, rehearsal: Rehea
     assert rehearsal.runs == ["dump", "release", "start", "verify", "release", "start", "verify"]
 
 
-async def test_an_upgrade_that_does_not_come_up_says_why(
-    atelier: World, rehearsal: Rehearsal
-) -> None:
+async def test_failed_upgrade_shows_reason(atelier: World, rehearsal: Rehearsal) -> None:
     rehearsal.acts["start"] = failing(crash, times=1)
     store = await atelier.api.ready("unlucky")
     browser = await atelier.signed_in()
@@ -144,7 +140,7 @@ async def test_an_upgrade_that_does_not_come_up_says_why(
     assert 'id="retry"' not in page.text
 
 
-async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_running_automatic_rollback_is_shown(atelier: World, rehearsal: Rehearsal) -> None:
     gate = Gate()
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": gate}
     store = await atelier.api.ready("returning")
@@ -168,9 +164,7 @@ async def test_the_way_back_is_shown_while_it_is_gone(atelier: World, rehearsal:
     await atelier.api.store_in(store["id"], "ready")
 
 
-async def test_a_way_back_that_fails_too_can_be_tried_again(
-    atelier: World, rehearsal: Rehearsal
-) -> None:
+async def test_failed_automatic_rollback_is_retryable(atelier: World, rehearsal: Rehearsal) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
     store = await atelier.api.ready("stuck")
     browser = await atelier.signed_in()
@@ -187,7 +181,9 @@ async def test_a_way_back_that_fails_too_can_be_tried_again(
     assert 'id="current-version">2.0.0<' in page.text
 
 
-async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_rollback_confirmation_names_lost_orders(
+    atelier: World, rehearsal: Rehearsal
+) -> None:
     rehearsal.acts["orders"] = orders_found
     store = await atelier.api.ready("selling")
     browser = await atelier.signed_in()
@@ -211,7 +207,7 @@ async def test_orders_are_named_before_they_go(atelier: World, rehearsal: Rehear
     assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "verify"]
 
 
-async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_upgrade_is_cancelled_by_form(atelier: World, rehearsal: Rehearsal) -> None:
     gate = Gate()
     rehearsal.acts["start"] = gate
     store = await atelier.api.ready("hesitant")
@@ -244,7 +240,7 @@ async def test_an_upgrade_is_cancelled_by_a_form(atelier: World, rehearsal: Rehe
         ("rollback", {}, "nothing_to_roll_back", "Upgrade it to the version that you want"),
     ],
 )
-async def test_what_cannot_be_is_refused_in_the_section(
+async def test_rejected_version_change_is_shown_in_section(
     atelier: World, what: str, fields: dict[str, str], code: str, says: str
 ) -> None:
     store = await atelier.api.ready("refused")
@@ -258,7 +254,7 @@ async def test_what_cannot_be_is_refused_in_the_section(
     assert (await atelier.api.store("refused"))["state"] == "ready"
 
 
-async def test_one_change_at_a_time(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_second_version_change_is_rejected(atelier: World, rehearsal: Rehearsal) -> None:
     gate = Gate()
     rehearsal.acts["dump"] = gate
     store = await atelier.api.ready("busy")
@@ -277,7 +273,7 @@ async def test_one_change_at_a_time(atelier: World, rehearsal: Rehearsal) -> Non
     assert (await atelier.api.store("busy"))["engine_version"] == "2.1.0"
 
 
-async def test_where_versions_stay_the_page_says_so(
+async def test_runtime_without_version_changes_is_explained(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedRuntime, "supports_version_changes", False)
@@ -295,7 +291,7 @@ async def test_where_versions_stay_the_page_says_so(
     assert "cannot_change_versions" in answer.text
 
 
-async def test_the_page_is_of_use_without_the_usage(
+async def test_page_renders_without_resource_usage(
     atelier: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await atelier.api.ready("measured")
@@ -313,7 +309,7 @@ async def test_the_page_is_of_use_without_the_usage(
     assert "Reveal credentials" in page
 
 
-async def test_a_long_history_has_pages(atelier: World) -> None:
+async def test_version_history_is_paged(atelier: World) -> None:
     store = await atelier.api.ready("old")
     for number in range(11):
         version = "2.1.0" if number % 2 == 0 else "2.0.0"

@@ -15,7 +15,7 @@ from tests.support.services.scripted_steps import Script
 from tests.support.services.world import World
 
 
-async def test_what_is_old_is_forgotten(world: World) -> None:
+async def test_expired_rows_are_deleted(world: World) -> None:
     await world.start("gateway", "provisioner", "reaper")
     old, new = await world.api.ready("old"), await world.api.ready("new")
     for store in (old, new):
@@ -63,7 +63,7 @@ async def test_what_is_old_is_forgotten(world: World) -> None:
     assert again.status == 202  # a key is remembered for a day
 
 
-async def test_stores_are_counted_by_state(world: World) -> None:
+async def test_store_gauge_counts_by_state(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("one")
     await world.api.ready("two")
@@ -73,7 +73,7 @@ async def test_stores_are_counted_by_state(world: World) -> None:
     )
 
 
-async def test_many_reapers_announce_what_is_due_once(world: World) -> None:
+async def test_concurrent_reapers_dispatch_due_operations_once(world: World) -> None:
     await world.start("gateway")
     for number in range(20):
         await world.api.create(f"due-{number}")
@@ -91,7 +91,7 @@ async def test_many_reapers_announce_what_is_due_once(world: World) -> None:
     assert await world.value("SELECT count(*) FROM stores WHERE state = 'ready'") == 20
 
 
-async def test_the_first_tenant_is_made_once_and_its_secrets_can_be_replaced(world: World) -> None:
+async def test_first_tenant_is_created_once_with_replaceable_secrets(world: World) -> None:
     settings = world.settings()
     sessions = Sessions(database=world.database, settings=settings)
     tokens = Tokens(database=world.database)

@@ -83,7 +83,7 @@ async def numbers_are_whole(world: World, count: int) -> None:
         assert own == list(range(1, len(own) + 1))
 
 
-async def test_two_relays_publish_everything_once_and_in_order(world: World) -> None:
+async def test_two_relays_publish_once_in_order(world: World) -> None:
     async with live(world) as heard, relay(world) as first, relay(world):
         await publish(world, 300)
         await all_published(world, 300)
@@ -99,7 +99,7 @@ async def test_two_relays_publish_everything_once_and_in_order(world: World) -> 
         assert len({message["id"] for message in heard}) == 600
 
 
-async def test_a_relay_that_ends_hands_over_at_once(world: World) -> None:
+async def test_stopped_relay_releases_lease_at_once(world: World) -> None:
     async with relay(world) as first:
         await world.tell(1)
         await all_published(world, 1)
@@ -112,7 +112,7 @@ async def test_a_relay_that_ends_hands_over_at_once(world: World) -> None:
             await all_published(world, 2, within=3)  # and not after a lease of five seconds
 
 
-async def test_a_killed_relay_loses_and_doubles_nothing(world: World) -> None:
+async def test_killed_relay_loses_and_duplicates_nothing(world: World) -> None:
     """Two gateways as processes; the one that relays is killed in the middle of the work."""
     ports = [world.port["gateway"], world.ports.take()]
     gateways = await asyncio.gather(*(world.service("gateway", port=port) for port in ports))
@@ -133,7 +133,7 @@ async def test_a_killed_relay_loses_and_doubles_nothing(world: World) -> None:
         assert listener.seqs == list(range(1, 1501))
 
 
-async def test_a_deposed_relay_does_no_harm(world: World) -> None:
+async def test_relay_with_expired_lease_publishes_nothing_twice(world: World) -> None:
     """It took a batch, lost its lease, and publishes late what another one has published meanwhile."""
     lease = timedelta(seconds=0.2)
     async with live(world) as heard, AsyncExitStack() as stack:
@@ -183,7 +183,7 @@ async def numbers_are_whole_of_one(world: World, count: int) -> None:
     ]
 
 
-async def test_a_transaction_that_commits_late_is_numbered_late(world: World) -> None:
+async def test_late_commit_gets_later_sequence_number(world: World) -> None:
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         async with world.database.transaction() as tx:
@@ -199,7 +199,7 @@ async def test_a_transaction_that_commits_late_is_numbered_late(world: World) ->
         assert [frame["store_id"] for frame in listener.frames][3] == "sto_late"
 
 
-async def test_commits_at_every_moment_are_numbered_before_they_are_sent(world: World) -> None:
+async def test_concurrent_commits_are_numbered_before_publish(world: World) -> None:
     """Rows that are committed while the relay takes a batch must not be sent without a number."""
     async with live(world) as heard, relay(world):
         await asyncio.gather(*(_one_by_one(world, store, 60) for store in STORES))
@@ -213,7 +213,7 @@ async def _one_by_one(world: World, store_id: str, count: int) -> None:
         await world.tell(1, store_id=store_id)
 
 
-async def test_the_outbox_waits_for_a_bus_that_is_away(world: World) -> None:
+async def test_outbox_keeps_rows_while_nats_is_unavailable(world: World) -> None:
     port, proxy = await world.proxy(world.servers.nats_port)
     async with live(world) as heard, relay(world, nats_port=port):
         await world.tell(5)
@@ -233,7 +233,7 @@ async def test_the_outbox_waits_for_a_bus_that_is_away(world: World) -> None:
         assert [message["seq"] for message in heard] == list(range(1, 31))
 
 
-async def test_what_is_too_large_for_the_bus_blocks_nothing(world: World) -> None:
+async def test_oversized_message_does_not_block_outbox(world: World) -> None:
     """It is passed over by the bus, and in the history all the same."""
     async with live(world) as heard, relay(world):
         await world.tell(1)
@@ -246,7 +246,7 @@ async def test_what_is_too_large_for_the_bus_blocks_nothing(world: World) -> Non
     assert await world.value("SELECT array_agg(seq ORDER BY seq) FROM events") == [1, 2, 3, 4]
 
 
-async def test_a_row_that_cannot_be_encoded_blocks_nothing(
+async def test_unencodable_row_does_not_block_outbox(
     world: World, logged: Callable[[], str]
 ) -> None:
     """The relay's task goes on; the row is named in the log, counted and gone."""
@@ -273,7 +273,7 @@ async def test_a_row_that_cannot_be_encoded_blocks_nothing(
     )
 
 
-async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World) -> None:
+async def test_unencodable_event_counts_as_published(world: World) -> None:
     """It is in the history, and what comes after it is not sent for ever."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
@@ -298,7 +298,7 @@ async def test_an_event_that_cannot_be_encoded_counts_as_published(world: World)
         assert await publisher._publish_rows(taken[1:2]) == (PublishedRows((), 2), True)
 
 
-async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: World) -> None:
+async def test_unencodable_command_does_not_stop_relay(world: World) -> None:
     """It left ahead of its row, which is taken by the loop later."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
@@ -313,7 +313,7 @@ async def test_a_command_that_cannot_be_encoded_does_not_end_the_relay(world: Wo
         assert await Relay(database=database, bus=bus)._send_early(broken) is False
 
 
-async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
+async def test_nats_restart_loses_nothing(world: World) -> None:
     await world.start()
     await world.api.ready("before")
     async with world.listener(after=0) as listener:
@@ -332,7 +332,7 @@ async def test_a_restart_of_nats_loses_nothing(world: World) -> None:
         assert listener.seqs == list(range(1, last + 1))
 
 
-async def test_the_loss_of_every_stream_loses_nothing(world: World) -> None:
+async def test_loss_of_all_streams_loses_nothing(world: World) -> None:
     await world.start("gateway", "notifier")
     accepted = [await world.api.create(f"store-{n}") for n in range(5)]
     await eventually(world.all_sent)  # the commands are in the stream, and nobody has taken them
@@ -351,7 +351,7 @@ async def test_the_loss_of_every_stream_loses_nothing(world: World) -> None:
         assert later.seqs == list(range(1, last + 1))
 
 
-async def test_old_messages_are_forgotten_and_numbers_go_on(world: World) -> None:
+async def test_expired_messages_are_deleted_and_numbers_continue(world: World) -> None:
     async with relay(world):
         await world.tell(10)
         await all_published(world, 10)

@@ -7,7 +7,7 @@ from tests.support.services.world import ENGINES as SHOPS
 from tests.support.services.world import World
 
 
-async def test_an_engine_that_cannot_run_here_is_not_offered(world: World) -> None:
+async def test_engine_without_runtime_support_is_not_offered(world: World) -> None:
     await world.start(
         "gateway", runtime="kubernetes", engines_path=(SHOPS, ENGINES), default_engine="pocket"
     )
@@ -21,7 +21,7 @@ async def test_an_engine_that_cannot_run_here_is_not_offered(world: World) -> No
     assert await world.value("SELECT engine FROM stores") == "pocket"
 
 
-async def test_a_gateway_lives_without_its_cluster(world: World, tmp_path: Path) -> None:
+async def test_gateway_runs_without_cluster(world: World, tmp_path: Path) -> None:
     await world.start(
         "gateway", runtime="kubernetes", kubeconfig=str(tmp_path / "none"), engines_path=(ENGINES,)
     )

@@ -40,7 +40,7 @@ async def everything(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def test_a_killed_workers_operation_is_taken_over_and_continues(
+async def test_takeover_after_killed_worker_continues_operation(
     world: World, tmp_path: Path
 ) -> None:
     await world.start("gateway", "reaper")
@@ -58,7 +58,7 @@ async def test_a_killed_workers_operation_is_taken_over_and_continues(
     assert await world.value("SELECT fence FROM operations") == 2
 
 
-async def test_a_frozen_worker_that_wakes_up_changes_nothing(world: World, tmp_path: Path) -> None:
+async def test_frozen_worker_with_old_fence_changes_nothing(world: World, tmp_path: Path) -> None:
     await world.start("gateway", "reaper")
     frozen, accepted = await at_work(world, tmp_path, "fenced", workers=1)
     careless, also = await at_work(world, tmp_path, "fenced-too", extra={CARELESS: "1"}, workers=1)
@@ -84,9 +84,7 @@ async def test_a_frozen_worker_that_wakes_up_changes_nothing(world: World, tmp_p
     ][1] == (f"by {heir.pid}")
 
 
-async def test_a_terminated_worker_hands_back_and_the_next_one_need_not_wait(
-    world: World, tmp_path: Path
-) -> None:
+async def test_terminated_worker_releases_lease_at_once(world: World, tmp_path: Path) -> None:
     await world.start(
         "gateway"
     )  # no scan: what is handed back is announced by the one that hands it back
@@ -102,7 +100,7 @@ async def test_a_terminated_worker_hands_back_and_the_next_one_need_not_wait(
     assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_services_as_processes_end_at_sigterm_and_survive_kills(world: World) -> None:
+async def test_service_processes_stop_on_sigterm_and_recover_from_kills(world: World) -> None:
     """The real programs: a creation is accepted, provisioner and gateway are killed, and it is ready all the same."""
     gateway, provisioner, reaper, _notifier = await asyncio.gather(
         *(world.service(service) for service in ("gateway", "provisioner", "reaper", "notifier"))

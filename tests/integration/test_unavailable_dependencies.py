@@ -47,7 +47,7 @@ async def all_unavailable(world: World) -> None:
     assert signing_in.status == 503
 
 
-async def test_without_the_database_everything_is_503_until_it_is_back(world: World) -> None:
+async def test_gateway_answers_503_until_database_returns(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await world.start("gateway", database_port=port)
     await world.api.create("acme")
@@ -58,7 +58,7 @@ async def test_without_the_database_everything_is_503_until_it_is_back(world: Wo
     assert (await world.api.post("/stores", {"name": "acme-two"})).status == 202
 
 
-async def test_a_gateway_starts_without_its_database(world: World) -> None:
+async def test_gateway_starts_without_database(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await proxy.cut()
     await world.start("gateway", database_port=port)
@@ -67,7 +67,7 @@ async def test_a_gateway_starts_without_its_database(world: World) -> None:
     assert (await world.api.get("/stores")).status == 200
 
 
-async def test_a_database_that_does_not_answer_is_given_up_in_time(world: World) -> None:
+async def test_silent_database_times_out(world: World) -> None:
     port, proxy = await world.proxy(world.servers.postgres_port)
     await world.start("gateway", database_port=port, database_timeout=0.5)
     await world.api.create("acme")
@@ -81,7 +81,7 @@ async def test_a_database_that_does_not_answer_is_given_up_in_time(world: World)
     assert (await world.api.get("/stores")).status == 200
 
 
-async def test_without_the_bus_creations_are_accepted_and_carried_out_later(world: World) -> None:
+async def test_creates_are_accepted_without_nats_and_run_later(world: World) -> None:
     port, proxy = await world.proxy(world.servers.nats_port)
     await world.start("gateway", nats_port=port)
     await world.start("provisioner", "reaper")
@@ -103,7 +103,7 @@ async def test_without_the_bus_creations_are_accepted_and_carried_out_later(worl
 
 
 @pytest.mark.parametrize("service", ["provisioner", "reaper", "notifier"])
-async def test_a_working_service_without_its_bus_is_not_ready(world: World, service: str) -> None:
+async def test_provisioner_without_nats_is_not_ready(world: World, service: str) -> None:
     port, proxy = await world.proxy(world.servers.nats_port)
     await proxy.cut()
     await world.start(service, nats_port=port)
@@ -113,7 +113,7 @@ async def test_a_working_service_without_its_bus_is_not_ready(world: World, serv
     assert (await base.call("GET", "/healthz")).status == 200
 
 
-async def test_everything_started_in_the_wrong_order_works_in_the_end(world: World) -> None:
+async def test_services_start_in_any_order(world: World) -> None:
     database_port, database = await world.proxy(world.servers.postgres_port)
     nats_port, nats = await world.proxy(world.servers.nats_port)
     await database.cut()

@@ -61,7 +61,7 @@ def states(operation: dict[str, Any]) -> list[tuple[str, str]]:
 # there --------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_upgrade_in_the_order_of_its_events(world: World) -> None:
+async def test_upgrade_publishes_events_in_order(world: World) -> None:
     await world.start()
     store = await world.api.ready("acme")
     async with world.listener() as heard:
@@ -91,7 +91,7 @@ async def test_an_upgrade_in_the_order_of_its_events(world: World) -> None:
     assert now["failure"] is None
 
 
-async def test_a_step_knows_what_it_is_about(world: World) -> None:
+async def test_step_context_contains_operation_input(world: World) -> None:
     seen: list[Any] = []
 
     async def look(work: StepContext) -> None:
@@ -111,7 +111,7 @@ async def test_a_step_knows_what_it_is_about(world: World) -> None:
     assert (change.origin, change.target, change.dump) == ("1.0.0", "2.0.0", operation["id"])
 
 
-async def test_the_same_upgrade_twice_is_one(world: World) -> None:
+async def test_repeated_upgrade_request_returns_same_operation(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("acme")
     await world.stop("provisioner")
@@ -131,7 +131,7 @@ async def test_the_same_upgrade_twice_is_one(world: World) -> None:
     assert (again.status, again.body["code"]) == (409, "already_there")
 
 
-async def test_what_cannot_be_upgraded(world: World) -> None:
+async def test_upgrade_is_rejected_with_reason(world: World) -> None:
     await world.start("gateway")
     waiting = await world.api.create("waiting")
     refused = await world.api.post("/stores/waiting/upgrade", {"version": "2.0.0"})
@@ -160,7 +160,7 @@ async def test_what_cannot_be_upgraded(world: World) -> None:
     )
 
 
-async def test_where_stores_keep_their_version(world: World) -> None:
+async def test_runtime_without_versions_rejects_upgrade(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("acme")
     await world.stop("gateway")
@@ -174,7 +174,7 @@ async def test_where_stores_keep_their_version(world: World) -> None:
 # back by itself -----------------------------------------------------------------------------------------------------
 
 
-async def test_an_upgrade_that_fails_goes_back_and_says_why(world: World) -> None:
+async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> None:
     await world.start()
     store = await world.api.ready("acme")
     async with world.listener() as heard:
@@ -206,7 +206,7 @@ async def test_an_upgrade_that_fails_goes_back_and_says_why(world: World) -> Non
     assert (await world.api.ended((await upgrade(world, "acme"))["id"]))["state"] == "succeeded"
 
 
-async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own(
+async def test_upgrade_deadline_starts_rollback_with_new_deadline(
     world: World,
 ) -> None:
     await world.start("gateway", "reaper")
@@ -233,7 +233,7 @@ async def test_what_keeps_failing_goes_back_at_its_deadline_with_time_of_its_own
     assert (await world.api.get("/dead-letters")).body["data"] == []
 
 
-async def test_steps_that_never_began_are_marked_so(world: World) -> None:
+async def test_unstarted_steps_are_skipped(world: World) -> None:
     await world.start("gateway")
     fitter = Shopfitter(
         there=Script(dump=failing(broken, times=1), release=nothing, verify=nothing)
@@ -249,7 +249,7 @@ async def test_steps_that_never_began_are_marked_so(world: World) -> None:
     assert [step["message"] for step in ended["steps"][1:3]] == ["Not started"] * 2
 
 
-async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None:
+async def test_failed_rollback_is_retried(world: World) -> None:
     await world.start("gateway", "reaper")
     fitter = Shopfitter(
         there=Script(release=failing(broken, times=9)),
@@ -304,7 +304,7 @@ async def test_a_way_back_that_fails_and_what_a_retry_does(world: World) -> None
     assert (now["engine_version"], now["failure"]) == ("1.0.0", None)
 
 
-async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed(
+async def test_expired_rollback_becomes_replayable_dead_letter(
     world: World,
 ) -> None:
     await world.start("gateway", "reaper")
@@ -325,9 +325,7 @@ async def test_a_way_back_that_is_given_up_is_a_dead_letter_that_can_be_replayed
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "rollback"])
-async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_is(
-    world: World, kind: str
-) -> None:
+async def test_upgrade_failed_in_preflight_leaves_store_unchanged(world: World, kind: str) -> None:
     def refusal() -> NothingChanged:
         return NothingChanged(
             "orders_would_be_lost",
@@ -362,7 +360,7 @@ async def test_what_was_refused_before_anything_was_done_leaves_the_store_as_it_
 # back on demand -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_rollback_and_the_history_of_it_all(world: World) -> None:
+async def test_rollback_is_recorded_in_version_history(world: World) -> None:
     await world.start()
     store = await upgraded(world, "acme")
     token = (await world.api.post("/tokens", {"name": "night shift"})).body
@@ -398,7 +396,7 @@ async def test_a_rollback_and_the_history_of_it_all(world: World) -> None:
     assert (await world.other_api.get(f"/stores/{store['id']}/history")).status == 404
 
 
-async def test_a_person_is_named_by_the_address_and_somebody_elses_people_are_not(
+async def test_history_names_users_of_own_tenant_only(
     world: World,
 ) -> None:
     await world.start()
@@ -416,7 +414,7 @@ async def test_a_person_is_named_by_the_address_and_somebody_elses_people_are_no
     assert (await world.api.get("/stores/acme/history")).body["data"][0]["by"]["name"] == "operator"
 
 
-async def test_nothing_to_roll_back(world: World) -> None:
+async def test_rollback_without_previous_version_is_rejected(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("acme")
 
@@ -435,7 +433,7 @@ async def test_nothing_to_roll_back(world: World) -> None:
     assert (await rollback(world, "acme"))["input"]["to"] == "1.0.0"
 
 
-async def test_upgrades_are_rolled_back_one_by_one(world: World) -> None:
+async def test_rollbacks_reverse_upgrades_one_by_one(world: World) -> None:
     await world.start("gateway")
     async with world.worker(Shopfitter().plans):
         await upgraded(world, "acme", "2.0.0")
@@ -451,7 +449,7 @@ async def test_upgrades_are_rolled_back_one_by_one(world: World) -> None:
             assert (await world.api.store("acme"))["engine_version"] == version
 
 
-async def test_a_rollback_that_fails_is_tried_again(world: World) -> None:
+async def test_failed_rollback_operation_is_retried(world: World) -> None:
     await world.start("gateway")
     fitter = Shopfitter(rollback=Script(release=failing(worse, times=1)))
     async with world.worker(fitter.plans):
@@ -472,7 +470,7 @@ async def test_a_rollback_that_fails_is_tried_again(world: World) -> None:
 # cancelled, deleted -------------------------------------------------------------------------------------------------
 
 
-async def test_a_queued_upgrade_is_taken_back_and_nothing_has_happened(world: World) -> None:
+async def test_cancelled_queued_upgrade_changes_nothing(world: World) -> None:
     await world.start("gateway", "provisioner")
     before = await world.api.ready("acme")
     await world.stop("provisioner")
@@ -488,7 +486,7 @@ async def upgraded_again(world: World) -> None:
     assert (await world.api.ended((await upgrade(world, "acme"))["id"]))["state"] == "succeeded"
 
 
-async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> None:
+async def test_cancelled_running_upgrade_rolls_back(world: World) -> None:
     gate, way = Gate(), Gate()
     await world.start("gateway")
     fitter = Shopfitter(
@@ -523,7 +521,7 @@ async def test_a_running_upgrade_that_is_cancelled_goes_back(world: World) -> No
         await upgraded_again(world)
 
 
-async def test_an_upgrade_between_two_attempts_that_is_cancelled_goes_back(world: World) -> None:
+async def test_cancelled_upgrade_between_attempts_rolls_back(world: World) -> None:
     await world.start("gateway")
     fitter = Shopfitter(there=Script(release=failing(busy, times=1)))
     async with world.worker(fitter.plans, retry_delays=(30.0,)):
@@ -542,7 +540,7 @@ async def test_an_upgrade_between_two_attempts_that_is_cancelled_goes_back(world
     assert (await world.api.store("acme"))["state"] == "ready"
 
 
-async def test_a_cancelled_upgrade_whose_worker_is_gone_goes_back(world: World) -> None:
+async def test_cancelled_upgrade_of_lost_worker_rolls_back(world: World) -> None:
     await world.start("gateway", "provisioner")
     await world.api.ready("acme")
     await world.stop("provisioner")
@@ -562,7 +560,7 @@ async def test_a_cancelled_upgrade_whose_worker_is_gone_goes_back(world: World) 
     assert (ended["state"], ended["error"]["code"]) == ("failed", "cancelled")
 
 
-async def test_a_rollback_that_has_begun_is_not_taken_back(world: World) -> None:
+async def test_started_rollback_is_not_cancellable(world: World) -> None:
     gate = Gate()
     await world.start("gateway")
     async with world.worker(Shopfitter(rollback=Script(release=gate)).plans):
@@ -576,7 +574,7 @@ async def test_a_rollback_that_has_begun_is_not_taken_back(world: World) -> None
 
 
 @pytest.mark.parametrize("where", ["there", "back", "rollback"])
-async def test_deleting_in_the_middle_takes_everything_away(world: World, where: str) -> None:
+async def test_delete_during_upgrade_removes_store(world: World, where: str) -> None:
     gate = Gate()
     fitters: dict[str, Callable[[], Shopfitter]] = {
         "there": lambda: Shopfitter(there=Script(release=gate)),
@@ -600,7 +598,7 @@ async def test_deleting_in_the_middle_takes_everything_away(world: World, where:
     assert await world.value("SELECT state FROM stores") == "deleted"
 
 
-async def test_upgrades_and_deletions_at_once(world: World) -> None:
+async def test_concurrent_upgrades_and_deletions_are_consistent(world: World) -> None:
     """Whoever comes first: every store is gone in the end, and nothing is left open."""
     await world.start()
     stores = [await world.api.ready(f"store-{number}") for number in range(8)]
@@ -627,7 +625,7 @@ async def test_upgrades_and_deletions_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-async def test_another_worker_goes_on_where_one_was_stopped(world: World, turned: bool) -> None:
+async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: bool) -> None:
     gate = Gate()
     there = (
         Script(dump=nothing, release=failing(broken, times=1))
@@ -653,7 +651,7 @@ async def test_another_worker_goes_on_where_one_was_stopped(world: World, turned
     assert (await world.api.store("acme"))["engine_version"] == ("1.0.0" if turned else "2.0.0")
 
 
-async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> None:
+async def test_rollback_transition_with_lost_reply_is_recorded_once(world: World) -> None:
     """A worker that does not know whether its write arrived writes it again."""
     await world.start("gateway", "provisioner")
     store = await world.api.ready("acme")
@@ -685,7 +683,7 @@ async def test_a_turn_whose_answer_was_lost_is_written_once(world: World) -> Non
     assert (await ledger.record_cancellation(turned[1])).state == "cancelled"
 
 
-async def test_waiting_on_the_way_back_is_no_attempt(world: World) -> None:
+async def test_wait_during_rollback_consumes_no_attempt(world: World) -> None:
     await world.start("gateway", "reaper")
     waits = failing(lambda: Wait("Not yet.", delay=0.02), times=5)
     fitter = Shopfitter(there=Script(release=failing(broken, times=1)), back=back(release=waits))
@@ -699,7 +697,7 @@ async def test_waiting_on_the_way_back_is_no_attempt(world: World) -> None:
 # plans and versions of new stores -----------------------------------------------------------------------------------
 
 
-async def test_a_new_store_may_choose_its_version(world: World) -> None:
+async def test_create_accepts_engine_version(world: World) -> None:
     await world.start("gateway", "provisioner")
     assert (await world.api.ready("old", version="2.0.0"))["engine_version"] == "2.0.0"
     history = (await world.api.get("/stores/old/history")).body["data"]
@@ -712,7 +710,7 @@ async def test_a_new_store_may_choose_its_version(world: World) -> None:
     assert usage == {"plan": "", "title": "", "resources": None}
 
 
-async def test_a_new_store_may_choose_its_plan(world: World) -> None:
+async def test_create_accepts_plan(world: World) -> None:
     await world.start("gateway", "provisioner", engines_path=(POCKET,), default_engine="")
     engine = (await world.api.get("/engines")).body["data"][0]
     assert (engine["name"], engine["default"]) == ("pocket", True)
@@ -729,7 +727,7 @@ async def test_a_new_store_may_choose_its_plan(world: World) -> None:
     assert (await world.other_api.get("/stores/chosen/usage")).status == 404
 
 
-async def test_an_idempotency_key_knows_version_and_plan(world: World) -> None:
+async def test_idempotency_key_covers_version_and_plan(world: World) -> None:
     await world.start("gateway")
     key = {"Idempotency-Key": "one"}
     first = await world.api.post("/stores", {"name": "acme", "version": "2.0.0"}, headers=key)

@@ -18,7 +18,7 @@ def busy() -> TransientError:
     return TransientError("busy", "The place is busy.", next_step="Wait.")
 
 
-async def test_a_transient_failure_is_tried_again_from_the_step_that_failed(world: World) -> None:
+async def test_transient_failure_retries_from_failed_step(world: World) -> None:
     await world.start("gateway", "reaper")
     script = Script(one=nothing, two=failing(busy, times=2), three=nothing)
     async with world.worker(script):
@@ -34,7 +34,7 @@ async def test_a_transient_failure_is_tried_again_from_the_step_that_failed(worl
     assert "The place is busy. Retrying in 0 s." in messages
 
 
-async def test_the_pauses_grow(world: World) -> None:
+async def test_backoff_grows(world: World) -> None:
     await world.start("gateway", "reaper")
     script = Script(only=failing(busy, times=3))
     async with world.worker(script, retry_delays=(0.1, 0.4, 0.8)):
@@ -45,7 +45,7 @@ async def test_the_pauses_grow(world: World) -> None:
     assert time.monotonic() - began > 0.8 * (0.1 + 0.4 + 0.8)
 
 
-async def test_what_breaks_unexpectedly_is_tried_again_and_explained(world: World) -> None:
+async def test_unexpected_error_is_retried_and_explained(world: World) -> None:
     await world.start("gateway", "reaper")
     async with world.worker(Script(only=failing(lambda: KeyError("secret detail"), times=10**6))):
         accepted = await world.api.create("crashing")
@@ -56,7 +56,7 @@ async def test_what_breaks_unexpectedly_is_tried_again_and_explained(world: Worl
     assert ended["error"]["step"] == "only"
 
 
-async def test_a_permanent_failure_ends_it_at_once(world: World) -> None:
+async def test_permanent_failure_ends_operation_at_once(world: World) -> None:
     await world.start("gateway")
     script = Script(
         one=nothing,
@@ -82,7 +82,7 @@ async def test_a_permanent_failure_ends_it_at_once(world: World) -> None:
 @pytest.mark.parametrize(
     "error", [lambda: Wait("Not yet.", delay=0.05), lambda: RuntimeUnavailable("Not there.")]
 )
-async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
+async def test_wait_consumes_no_attempt(world: World, error: Any) -> None:
     await world.start("gateway", "reaper")
     gate = Gate()
 
@@ -109,7 +109,7 @@ async def test_waiting_counts_as_no_attempt(world: World, error: Any) -> None:
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
 
 
-async def test_waiting_goes_on_beyond_the_deadline(world: World) -> None:
+async def test_wait_continues_after_deadline(world: World) -> None:
     """A part that is away for long fails nobody's store."""
     await world.start("gateway", "reaper")
     script = Script(only=failing(lambda: Wait("Not yet.", delay=0.02), times=5))
@@ -119,7 +119,7 @@ async def test_waiting_goes_on_beyond_the_deadline(world: World) -> None:
         assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_no_more_at_once_than_workers_and_everybody_gets_a_turn(world: World) -> None:
+async def test_concurrency_is_limited_and_fair(world: World) -> None:
     await world.start("gateway")
     running, most = 0, 0
 
@@ -137,7 +137,7 @@ async def test_no_more_at_once_than_workers_and_everybody_gets_a_turn(world: Wor
     assert most == 3
 
 
-async def test_what_a_step_says_is_shown(world: World) -> None:
+async def test_step_progress_is_recorded(world: World) -> None:
     await world.start("gateway")
     gate = Gate()
 
@@ -158,7 +158,7 @@ async def test_what_a_step_says_is_shown(world: World) -> None:
     assert told == 1
 
 
-async def test_stopping_lets_short_work_finish_and_hands_back_the_rest(world: World) -> None:
+async def test_shutdown_finishes_short_steps_and_releases_rest(world: World) -> None:
     await world.start("gateway")
     short, long_ = Gate(), Gate()
 
@@ -182,7 +182,7 @@ async def test_stopping_lets_short_work_finish_and_hands_back_the_rest(world: Wo
         assert (await world.api.ended(second["operation"]["id"], within=5))["state"] == "succeeded"
 
 
-async def test_operations_of_one_store_follow_each_other(world: World) -> None:
+async def test_operations_of_one_store_run_in_sequence(world: World) -> None:
     """Creations, cancels, retries and deletions at random on a few stores: never two at work on one of them."""
     await world.start("gateway", "reaper")
     script = Script(one=nothing, two=failing(busy, times=10), three=nothing)
@@ -216,7 +216,7 @@ async def test_operations_of_one_store_follow_each_other(world: World) -> None:
     assert [states[each["store"]["id"]] for each in accepted[2:]] == ["deleted"] * 4
 
 
-async def test_a_database_that_is_away_for_a_moment_costs_nothing(world: World) -> None:
+async def test_short_database_outage_consumes_no_attempt(world: World) -> None:
     await world.start("gateway")
     gate = Gate()
     port, proxy = await world.proxy(world.servers.postgres_port)
@@ -232,7 +232,7 @@ async def test_a_database_that_is_away_for_a_moment_costs_nothing(world: World) 
     assert await world.value("SELECT fence FROM operations") == 1
 
 
-async def test_a_worker_cut_off_from_the_database_stops_when_its_lease_ends(world: World) -> None:
+async def test_worker_without_database_stops_at_lease_end(world: World) -> None:
     await world.start("gateway", "reaper")
     stopped = asyncio.Event()
 
@@ -255,7 +255,7 @@ async def test_a_worker_cut_off_from_the_database_stops_when_its_lease_ends(worl
     assert await world.value("SELECT fence FROM operations") == 2
 
 
-async def test_a_lost_command_is_sent_again(world: World) -> None:
+async def test_lost_command_is_redispatched(world: World) -> None:
     await world.start("gateway")
     accepted = await world.api.create("forgotten")
     await eventually(world.all_sent)
@@ -265,7 +265,7 @@ async def test_a_lost_command_is_sent_again(world: World) -> None:
         assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_a_doubled_command_does_nothing(world: World) -> None:
+async def test_duplicate_command_is_ignored(world: World) -> None:
     await world.start("gateway")
     script = Script()
     async with world.worker(script):
@@ -283,7 +283,7 @@ async def test_a_doubled_command_does_nothing(world: World) -> None:
     assert await world.value("SELECT max(fence) FROM operations") == 1
 
 
-async def test_the_bus_goes_away_and_comes_back(world: World) -> None:
+async def test_worker_recovers_from_nats_outage(world: World) -> None:
     await world.start("gateway")
     port, proxy = await world.proxy(world.servers.nats_port)
     gate = Gate()
@@ -298,7 +298,7 @@ async def test_the_bus_goes_away_and_comes_back(world: World) -> None:
         assert (await world.api.ended(second["operation"]["id"]))["state"] == "succeeded"
 
 
-async def test_a_cancel_is_ended_by_the_scan_when_its_worker_is_gone(world: World) -> None:
+async def test_cancel_of_lost_worker_is_finished_by_scan(world: World) -> None:
     await world.start("gateway")
     gate = Gate()
     async with world.worker(Script(only=gate), lease=1, shutdown_grace=30) as task:

@@ -43,7 +43,7 @@ def allowed(name: str) -> bool:
 @example("٣٣٣")
 @example("a" * 40)
 @example("a" * 41)
-def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
+def test_invalid_name_has_explanation(name: str) -> None:
     problem = find_name_problem(name)
     assert (problem is None) == allowed(name)
     if problem is not None:
@@ -55,7 +55,7 @@ def test_a_name_is_right_or_there_is_a_sentence_about_it(name: str) -> None:
     st.text(alphabet=LETTERS, min_size=1, max_size=1),
     st.text(alphabet=LETTERS + "-", min_size=1, max_size=38),
 )
-def test_what_begins_and_ends_well_is_a_host_name(end: str, middle: str) -> None:
+def test_accepted_name_is_host_label(end: str, middle: str) -> None:
     name = f"{end}{middle}{end}"
     if "xn--" not in name and name not in RESERVED_NAMES:
         assert find_name_problem(name) is None
@@ -63,11 +63,11 @@ def test_what_begins_and_ends_well_is_a_host_name(end: str, middle: str) -> None
 
 
 @pytest.mark.parametrize("name", ["www", "api", "admin", "dashboard", "mail", "localhost"])
-def test_names_of_the_platform_are_reserved(name: str) -> None:
+def test_platform_names_are_reserved(name: str) -> None:
     assert find_name_problem(name) == "is reserved; choose another name"
 
 
-def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
+def test_reserved_names_are_otherwise_valid_or_too_short() -> None:
     wrong = [
         name
         for name in RESERVED_NAMES
@@ -76,14 +76,14 @@ def test_every_reserved_name_would_be_right_otherwise_or_is_too_short() -> None:
     assert wrong == []
 
 
-def test_the_same_request_in_another_order_is_the_same() -> None:
+def test_request_fingerprint_ignores_order() -> None:
     one = _hash_request("key", {"name": "a", "parameters": {"x": 1, "y": 2}})
     assert one == _hash_request("key", {"parameters": {"y": 2, "x": 1}, "name": "a"})
     assert one != _hash_request("key", {"name": "a", "parameters": {"x": 1, "y": 3}})
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "a b", "ä", "a\n", "\x7f"])
-def test_keys_are_printable_and_not_long(key: str) -> None:
+def test_idempotency_key_requires_short_printable_text(key: str) -> None:
     with pytest.raises(InvalidRequest):
         _hash_request(key, {})
     assert _hash_request("a" * 255, {})

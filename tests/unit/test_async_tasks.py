@@ -19,7 +19,7 @@ async def deaf(times: int) -> None:
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
-async def test_a_swallowed_cancel_is_repeated(times: int) -> None:
+async def test_swallowed_cancel_is_repeated(times: int) -> None:
     work = [asyncio.create_task(deaf(times)), asyncio.create_task(asyncio.sleep(60))]
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
@@ -27,7 +27,7 @@ async def test_a_swallowed_cancel_is_repeated(times: int) -> None:
     assert all(task.cancelled() for task in work)
 
 
-async def test_failed_and_finished_work_is_no_trouble() -> None:
+async def test_failed_and_finished_tasks_are_accepted() -> None:
     async def fail() -> None:
         raise ValueError("on purpose")
 
@@ -37,5 +37,5 @@ async def test_failed_and_finished_work_is_no_trouble() -> None:
     assert isinstance(work[0].exception(), ValueError)
 
 
-async def test_nothing_to_end() -> None:
+async def test_empty_task_list_is_accepted() -> None:
     await async_tasks.cancel_and_wait([])

@@ -25,13 +25,13 @@ def home(tmp_path: Path) -> Path:
     return below
 
 
-def test_the_platform_is_found_from_a_folder_below(home: Path) -> None:
+def test_local_platform_is_found_from_subfolder(home: Path) -> None:
     access = resolve_access(ConnectionOptions(), {}, home)
     assert (access.url, access.token, access.live_url) == (URL, "sft_local", LIVE)
     assert "sft_local" not in repr(access)
 
 
-def test_flags_win_over_the_environment_and_that_over_the_file(home: Path) -> None:
+def test_flags_override_environment_and_file(home: Path) -> None:
     environ = {"STOREFLEET_URL": "https://env.example", "STOREFLEET_TOKEN": "sft_env"}
     access = resolve_access(ConnectionOptions(), environ, home)
     assert (access.url, access.token) == ("https://env.example", "sft_env")
@@ -45,21 +45,21 @@ def test_flags_win_over_the_environment_and_that_over_the_file(home: Path) -> No
 @pytest.mark.parametrize(
     "url", ["http://shop.example:8080", "https://127.0.0.1:8080", "http://127.0.0.1:9999"]
 )
-def test_the_local_token_is_not_sent_elsewhere(home: Path, url: str) -> None:
+def test_local_token_is_sent_to_local_platform_only(home: Path, url: str) -> None:
     with pytest.raises(AccessDenied) as refused:
         resolve_access(ConnectionOptions(url=url), {}, home)
     assert refused.value.exit_code == 4
     assert url in str(refused.value)
 
 
-def test_localhost_is_the_same_place(home: Path) -> None:
+def test_localhost_equals_loopback_address(home: Path) -> None:
     assert (
         resolve_access(ConnectionOptions(url="http://localhost:8080/"), {}, home).token
         == "sft_local"
     )
 
 
-def test_the_state_folder_can_be_named(home: Path, tmp_path: Path) -> None:
+def test_state_folder_is_selectable(home: Path, tmp_path: Path) -> None:
     state = home.parents[1] / ".storefleet"
     elsewhere = tmp_path / "elsewhere"
     assert resolve_access(ConnectionOptions(state_dir=state), {}, elsewhere).token == "sft_local"
@@ -69,7 +69,7 @@ def test_the_state_folder_can_be_named(home: Path, tmp_path: Path) -> None:
     )
 
 
-def test_without_anything_it_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_access_explains_next_step(tmp_path: Path) -> None:
     (tmp_path / ".storefleet").mkdir()
     with pytest.raises(AccessDenied) as refused:
         resolve_access(ConnectionOptions(), {}, tmp_path)
@@ -78,7 +78,7 @@ def test_without_anything_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"token": 5', "{}", "x" * 70_000])
-def test_a_broken_file_is_explained(home: Path, content: str) -> None:
+def test_invalid_file_is_explained(home: Path, content: str) -> None:
     (home.parents[1] / ".storefleet" / "admin.json").write_text(content)
     with pytest.raises(AccessDenied):
         resolve_access(ConnectionOptions(), {}, home)
@@ -87,7 +87,7 @@ def test_a_broken_file_is_explained(home: Path, content: str) -> None:
     )
 
 
-def test_a_stranger_s_file_is_not_trusted_unless_named(
+def test_file_of_other_user_requires_explicit_path(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger = os.stat_result((0o100600, 0, 0, 0, 12_345, 0, 10, 0, 0, 0))
@@ -118,13 +118,13 @@ def test_a_stranger_s_file_is_not_trusted_unless_named(
         "http://ü.example",
     ],
 )
-def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
+def test_invalid_addresses_are_rejected(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         resolve_access(ConnectionOptions(url=url, token="t"), {}, tmp_path)
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nX-Evil: 1", "ü", "x" * 2000])
-def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
+def test_invalid_tokens_are_rejected(token: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         resolve_access(ConnectionOptions(url=URL, token=token), {}, tmp_path)
 
@@ -140,7 +140,7 @@ def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
         ("http://127.0.0.1:9000", "https://x.example/live", "wss://x.example/live"),
     ],
 )
-def test_where_the_events_are(
+def test_websocket_address_is_derived(
     url: str, given: str | None, live: str | None, tmp_path: Path
 ) -> None:
     assert (

@@ -81,7 +81,7 @@ def test_list_writes_every_format(double: Double, run: Runner) -> None:
     assert run("stores", "list", "-o", "name").out.split() == ["acme", STORE]
 
 
-def test_all_walks_the_pages(double: Double, run: Runner) -> None:
+def test_all_flag_reads_every_page(double: Double, run: Runner) -> None:
     first = {"data": [make_store(id="sto_2")], "has_more": True}
     double.on("GET", "/stores", first, {"data": [make_store(id="sto_1")], "has_more": False})
     found = json.loads(run("stores", "list", "--all", "-o", "json").out)
@@ -89,14 +89,14 @@ def test_all_walks_the_pages(double: Double, run: Runner) -> None:
     assert found["has_more"] is False
 
 
-def test_an_empty_list_says_so_beside_the_data(double: Double, run: Runner) -> None:
+def test_empty_list_message_goes_to_stderr(double: Double, run: Runner) -> None:
     double.on("GET", "/stores", {"data": [], "has_more": False})
     assert run("stores", "list") == Run(
         0, "", "No stores yet. To create one: storefleet stores create NAME\n"
     )
 
 
-def test_create_does_not_wait_by_itself_without_a_terminal(double: Double, run: Runner) -> None:
+def test_create_does_not_wait_without_terminal(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     said = run("stores", "create", "acme", "-o", "json")
     assert said.code == 0
@@ -105,7 +105,7 @@ def test_create_does_not_wait_by_itself_without_a_terminal(double: Double, run: 
     assert not double.asked("GET", f"/operations/{OPERATION}")
 
 
-def test_create_is_repeated_with_one_key(double: Double, run: Runner) -> None:
+def test_create_is_retried_with_one_idempotency_key(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", Double.CUT, problem(503, "database_unavailable"), ACCEPTED)
     assert run("stores", "create", "acme").code == 0
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in double.asked("POST", "/stores")]
@@ -113,7 +113,7 @@ def test_create_is_repeated_with_one_key(double: Double, run: Runner) -> None:
     assert len(set(keys)) == 1
 
 
-def test_what_may_not_be_repeated_is_not(double: Double, run: Runner) -> None:
+def test_unsafe_request_is_not_retried(double: Double, run: Runner) -> None:
     double.on("POST", "/stores/acme/retry", Double.CUT)
     said = run("stores", "retry", "acme")
     assert (said.code, len(double.asked("POST", "/stores/acme/retry"))) == (1, 1)
@@ -121,7 +121,7 @@ def test_what_may_not_be_repeated_is_not(double: Double, run: Runner) -> None:
     assert "request: cli_" in said.err
 
 
-def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> None:
+def test_parameters_are_converted_by_schema(double: Double, run: Runner) -> None:
     kinds = {"count": "integer", "open": "boolean", "title": "string", "tags": "array"}
     schema = {"properties": {name: {"type": kind} for name, kind in kinds.items()}}
     double.on(
@@ -135,7 +135,7 @@ def test_parameters_get_the_types_of_the_schema(double: Double, run: Runner) -> 
     assert body == {"name": "acme", "parameters": parameters}
 
 
-def test_waiting_tells_the_steps_and_the_end(double: Double, run: Runner) -> None:
+def test_wait_prints_steps_and_result(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on(
         "GET",
@@ -153,7 +153,7 @@ def test_waiting_tells_the_steps_and_the_end(double: Double, run: Runner) -> Non
     assert "\x1b" not in said.out + said.err
 
 
-def test_the_end_comes_by_the_event_stream(double: Double, run: Runner) -> None:
+def test_wait_uses_event_stream(double: Double, run: Runner) -> None:
     double.on("GET", "/stores/acme", make_store())
     double.on("GET", "/operations", {"data": [make_operation("running")], "has_more": False})
     double.on(
@@ -167,7 +167,7 @@ def test_the_end_comes_by_the_event_stream(double: Double, run: Runner) -> None:
     ended.join()
 
 
-def test_a_dead_stream_changes_nothing(
+def test_wait_works_without_event_stream(
     double: Double, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOREFLEET_LIVE_URL", "ws://127.0.0.1:1")
@@ -179,7 +179,7 @@ def test_a_dead_stream_changes_nothing(
     assert run("stores", "create", "acme", "--wait").code == 0
 
 
-def test_a_gateway_that_is_away_for_a_while_changes_nothing(double: Double, run: Runner) -> None:
+def test_wait_survives_gateway_outage(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     away = [Double.CUT] * 3
     double.on(
@@ -195,7 +195,7 @@ def test_a_gateway_that_is_away_for_a_while_changes_nothing(double: Double, run:
     assert "the gateway does not answer" in said.err
 
 
-def test_a_failed_operation_is_3_with_everything_to_go_on(double: Double, run: Runner) -> None:
+def test_failed_operation_exits_3_with_next_step(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on("GET", f"/operations/{OPERATION}", make_operation("failed"))
     double.on("GET", f"/stores/{STORE}", make_store("acme", "failed"))
@@ -211,13 +211,13 @@ def test_a_failed_operation_is_3_with_everything_to_go_on(double: Double, run: R
         assert fact in said.err
 
 
-def test_a_cancelled_operation_is_3(double: Double, run: Runner) -> None:
+def test_cancelled_operation_exits_3(double: Double, run: Runner) -> None:
     double.on("GET", f"/operations/{OPERATION}", make_operation("cancelled"))
     double.on("GET", f"/stores/{STORE}", make_store())
     assert run("operations", "watch", OPERATION).code == 3
 
 
-def test_a_late_operation_is_5(double: Double, run: Runner) -> None:
+def test_wait_timeout_exits_5(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
     said = run("stores", "create", "acme", "--wait", "--timeout", "0.3")
@@ -237,7 +237,9 @@ def test_a_late_operation_is_5(double: Double, run: Runner) -> None:
         (problem(500, "internal_error"), 1, "request id"),
     ],
 )
-def test_refusals(double: Double, run: Runner, answer: Any, code: int, next_step: str) -> None:
+def test_problems_map_to_exit_status(
+    double: Double, run: Runner, answer: Any, code: int, next_step: str
+) -> None:
     double.on("POST", "/stores/acme/credentials", answer)
     said = run("stores", "credentials", "acme")
     assert said.code == code
@@ -246,14 +248,14 @@ def test_refusals(double: Double, run: Runner, answer: Any, code: int, next_step
     assert "request: req_of_double" in said.err
 
 
-def test_nothing_answers(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_gateway_is_reported(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOREFLEET_URL", "http://127.0.0.1:1")
     said = run("stores", "list")
     assert said.code == 1
     assert "code: gateway_unreachable" in said.err
 
 
-def test_delete_needs_the_name(double: Double, run: Runner) -> None:
+def test_delete_requires_confirmation_by_name(double: Double, run: Runner) -> None:
     double.on("GET", f"/stores/{STORE}", make_store())
     double.on(
         "DELETE",
@@ -267,26 +269,26 @@ def test_delete_needs_the_name(double: Double, run: Runner) -> None:
     assert double.asked("DELETE", f"/stores/{STORE}")
 
 
-def test_names_do_not_leave_their_place_in_the_path(double: Double, run: Runner) -> None:
+def test_names_are_escaped_in_path(double: Double, run: Runner) -> None:
     assert run("stores", "get", "../tokens?x=1").code == 1
     assert [path for _, path, _, _ in double.requests] == ["/stores/../tokens?x=1"]
     assert run("stores", "get", "").code == 2
     assert run("stores", "get", "..").code == 2
 
 
-def test_replaying_a_dead_letter(double: Double, run: Runner) -> None:
+def test_dead_letter_is_replayed(double: Double, run: Runner) -> None:
     double.on("POST", "/dead-letters/dl_1/replay", ACCEPTED)
     assert run("dead-letters", "replay", "dl_1", "-o", "name").out == f"{OPERATION}\n"
 
 
-def test_log_lines_of_strangers_are_harmless(double: Double, run: Runner) -> None:
+def test_log_lines_are_sanitized(double: Double, run: Runner) -> None:
     double.on("GET", "/stores/acme/logs", {"data": ["one \x1b]0;evil\x07", "two"]})
     said = run("stores", "logs", "acme")
     assert said.out.splitlines()[1] == "two"
     assert "\x1b" not in said.out
 
 
-def test_debug_shows_requests_and_no_secret(double: Double, run: Runner) -> None:
+def test_debug_shows_requests_without_secrets(double: Double, run: Runner) -> None:
     double.on("GET", "/stores/acme", problem(404, "not_found"))
     for said in (run("stores", "get", "acme", "--debug"), run("--debug", "stores", "get", "acme")):
         assert "debug: GET /api/v1/stores/acme -> 404" in said.err
@@ -296,14 +298,14 @@ def test_debug_shows_requests_and_no_secret(double: Double, run: Runner) -> None
 @pytest.mark.parametrize(
     "arguments", [["stores", "nonsense"], ["stores", "get"], ["stores", "list", "--limit", "x"], []]
 )
-def test_misuse_is_2(run: Runner, arguments: list[str]) -> None:
+def test_usage_error_exits_2(run: Runner, arguments: list[str]) -> None:
     assert run(*arguments).code == 2
 
 
 @pytest.mark.parametrize(
     "noun", ["", "stores", "operations", "events", "dead-letters", "engines", "tokens"]
 )
-def test_help(run: Runner, noun: str) -> None:
+def test_help_is_printed(run: Runner, noun: str) -> None:
     said = run(*([noun] if noun else []), "--help")
     assert said.code == 0
     assert "Usage" in said.out
@@ -319,26 +321,28 @@ def test_settings_hide_secrets(run: Runner, monkeypatch: pytest.MonkeyPatch) -> 
     assert "hunter2" not in said.out
 
 
-def test_a_wrong_setting_is_one_line(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_reported_in_one_line(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STOREFLEET_GATEWAY_PORT", "eighty")
     said = run("settings")
     assert said.code == 2
     assert "error: STOREFLEET_GATEWAY_PORT: " in said.err
 
 
-def test_status_and_down_where_nothing_runs(run: Runner) -> None:
+def test_status_and_down_without_local_node(run: Runner) -> None:
     assert run("status").code == 1
     assert run("down") == Run(0, "", "Nothing is running.\n")
 
 
 @pytest.mark.parametrize("url", ["", "mysql://x/y", "postgresql://u@h:hunter2/d"])
-def test_migrate_needs_an_address(run: Runner, url: str) -> None:
+def test_migrate_requires_database_url(run: Runner, url: str) -> None:
     said = run("migrate", "--database-url", url)
     assert said.code == 2
     assert "hunter2" not in said.err
 
 
-def test_a_closed_pipe_is_quiet(double: Double) -> None:
+def test_closed_pipe_is_silent(double: Double) -> None:
     double.on("GET", "/stores/acme/logs", {"data": ["a line of some length"] * 20_000})
     process = _start(double, "stores", "logs", "acme")
     assert process.stdout is not None
@@ -350,7 +354,7 @@ def test_a_closed_pipe_is_quiet(double: Double) -> None:
         assert process.wait(20) == 141
 
 
-def test_ctrl_c_is_130_and_says_how_to_go_on(double: Double) -> None:
+def test_interrupt_exits_130_with_next_step(double: Double) -> None:
     double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
     double.on("GET", f"/stores/{STORE}", make_store())
     process = _start(double, "operations", "watch", OPERATION)
@@ -362,7 +366,7 @@ def test_ctrl_c_is_130_and_says_how_to_go_on(double: Double) -> None:
     assert "Traceback" not in said
 
 
-def test_tail_prints_events_and_says_where_it_stopped(double: Double) -> None:
+def test_tail_prints_events_and_last_position(double: Double) -> None:
     double.event(1, make_operation("running"))
     double.event(2, store_id="sto_of_another", data={"store": make_store("other")})
     double.event(3)
@@ -377,7 +381,7 @@ def test_tail_prints_events_and_says_where_it_stopped(double: Double) -> None:
     assert "next: storefleet events tail --after 3" in said
 
 
-def test_the_picture_of_an_operation() -> None:
+def test_operation_is_rendered_with_steps() -> None:
     picture = LiveDisplay("acme")
     picture.show(make_operation("running"))
     lines = picture.render().plain.splitlines()
@@ -390,7 +394,7 @@ def test_the_picture_of_an_operation() -> None:
     assert picture.render().plain.startswith("✗ creation of acme failed (0.0 s)")
 
 
-def test_the_start_imports_nothing_heavy() -> None:
+def test_start_imports_no_heavy_modules() -> None:
     heavy = ["aiohttp", "asyncio", "pydantic", "rich.live", "yaml", "sqlalchemy"]
     code = f"import sys, storefleet.cli.main; print([m for m in {heavy} if m in sys.modules])"
     said = subprocess.run(
@@ -420,7 +424,7 @@ def _until(condition: Callable[[], bool]) -> None:
 # versions and plans -------------------------------------------------------------------------------------------------
 
 
-def test_create_names_version_and_plan(double: Double, run: Runner) -> None:
+def test_create_sends_version_and_plan(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     assert run("stores", "create", "acme", "--version", "2.0.0", "--plan", "large").code == 0
     assert double.asked("POST", "/stores")[0][3] == {
@@ -430,7 +434,7 @@ def test_create_names_version_and_plan(double: Double, run: Runner) -> None:
     }
 
 
-def test_an_upgrade_is_asked_for_and_waited_for(double: Double, run: Runner) -> None:
+def test_upgrade_is_requested_and_awaited(double: Double, run: Runner) -> None:
     accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="upgrade")}
     double.on("POST", "/stores/acme/upgrade", accepted)
     double.on("GET", f"/operations/{OPERATION}", make_operation("succeeded", "upgrade"))
@@ -469,7 +473,7 @@ def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
         ("rollback", "unschedulable", "storefleet stores retry acme"),
     ],
 )
-def test_what_to_do_after_a_change_that_failed(
+def test_failed_version_change_prints_next_step(
     double: Double, run: Runner, kind: str, code: str, words: str
 ) -> None:
     operation = failed_with(kind, code, to="2.0.0")
@@ -486,7 +490,7 @@ def test_what_to_do_after_a_change_that_failed(
     assert said.err.rstrip().splitlines()[-1].endswith(words) or words in said.err
 
 
-def test_a_rollback_says_how(double: Double, run: Runner) -> None:
+def test_rollback_prints_result(double: Double, run: Runner) -> None:
     accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="rollback")}
     double.on("POST", "/stores/acme/rollback", accepted)
     assert run("stores", "rollback", "acme").code == 0
@@ -518,7 +522,7 @@ def entry(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -> None:
+def test_history_is_paged_with_failures(double: Double, run: Runner) -> None:
     error = {"code": "x", "detail": "It broke.", "step": None, "next": "", "retryable": True}
     first = {
         "data": [entry(3, kind="rollback", restore=True), entry(2, state="failed", error=error)],
@@ -543,7 +547,7 @@ def test_the_history_in_pages_and_what_went_wrong(double: Double, run: Runner) -
     assert "op_0000000000000002: It broke." in said.err
 
 
-def test_usage(double: Double, run: Runner) -> None:
+def test_usage_is_printed(double: Double, run: Runner) -> None:
     resources = [{"name": "pods", "used": "2", "hard": "3", "share": 0.667}]
     some, none = (
         {"plan": "small", "title": "Small", "resources": resources},
@@ -558,7 +562,7 @@ def test_usage(double: Double, run: Runner) -> None:
     )
 
 
-def test_engines_show_their_plans(double: Double, run: Runner) -> None:
+def test_engines_list_plans(double: Double, run: Runner) -> None:
     plans = [{"name": "small", "title": "Small", "default": True, "summary": {}}]
     engine = {
         "name": "oscar",

@@ -47,14 +47,14 @@ class Heard:
         return [("reset", f["seq"]) if f["type"] == "reset" else f["seq"] for f in self.frames]
 
 
-async def test_replay_then_live(double: Double) -> None:
+async def test_replay_continues_live(double: Double) -> None:
     for seq in (3, 4, 7):
         double.event(seq)
     asyncio.get_running_loop().call_later(0.3, double.event, 9)
     assert await Heard(double, after=3).until(3) == [4, 7, 9]
 
 
-async def test_without_a_place_it_begins_now_and_knows_where_it_is(double: Double) -> None:
+async def test_stream_without_position_starts_at_current_event(double: Double) -> None:
     double.event(5)
     double.cut_after = [0]
     asyncio.get_running_loop().call_later(0.3, double.event, 6)
@@ -63,7 +63,7 @@ async def test_without_a_place_it_begins_now_and_knows_where_it_is(double: Doubl
     assert double.asked_after == [NEWEST_SEQ, 5]
 
 
-async def test_cuts_neither_lose_nor_double(double: Double) -> None:
+async def test_reconnects_neither_lose_nor_repeat_events(double: Double) -> None:
     for seq in range(1, 21):
         double.event(seq)
     double.cut_after = [5, 0, 7]
@@ -73,30 +73,30 @@ async def test_cuts_neither_lose_nor_double(double: Double) -> None:
     assert heard.turns == [True, False, True, False, True, False, True]
 
 
-async def test_what_comes_twice_is_told_once(double: Double) -> None:
+async def test_duplicate_event_is_printed_once(double: Double) -> None:
     for seq in (1, 2, 2, 1, 3):
         double.event(seq)
     assert await Heard(double, after=0).until(3) == [1, 2, 3]
 
 
-async def test_a_reset_is_handed_on(double: Double) -> None:
+async def test_reset_is_passed_to_caller(double: Double) -> None:
     double.event(4)
     asyncio.get_running_loop().call_later(0.3, double.event, 5)
     assert await Heard(double, after=900).until(2) == [("reset", 4), 5]
 
 
-async def test_a_wrong_token_ends_it(double: Double) -> None:
+async def test_rejected_token_ends_stream(double: Double) -> None:
     with pytest.raises(AccessDenied):
         await Heard(double, token="sft_wrong").until(1)
 
 
-async def test_a_line_that_never_stood_is_given_up(double: Double) -> None:
+async def test_stream_that_never_connects_fails(double: Double) -> None:
     double.refuse_events = 100
     with pytest.raises(ServiceUnreachable):
         await Heard(double).until(1)
 
 
-async def test_a_patient_one_waits_for_the_notifier(double: Double) -> None:
+async def test_stream_with_retry_waits_for_notifier(double: Double) -> None:
     double.event(1)
     double.refuse_events = 4
     heard = Heard(double, after=0, patient=True)
@@ -104,7 +104,7 @@ async def test_a_patient_one_waits_for_the_notifier(double: Double) -> None:
     assert heard.turns == [False, False, False, False, True]
 
 
-def test_lines() -> None:
+def test_events_are_printed_as_lines() -> None:
     frame: dict[str, Any] = {
         "seq": 7,
         "type": "store.ready",

@@ -19,16 +19,16 @@ NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("nasty", ["\x1b[2J", "\x9b31m", "\x07", "\r", "\x7f", "\u202e", "\0"])
-def test_controls_do_not_reach_the_terminal(nasty: str) -> None:
+def test_control_characters_are_removed(nasty: str) -> None:
     assert nasty not in sanitize_text(f"a{nasty}b")
     assert nasty not in format_json({"message": f"a{nasty}b"}) or nasty == "\u202e"
 
 
-def test_text_of_people_is_left_as_it_is() -> None:
+def test_printable_text_is_unchanged() -> None:
     assert sanitize_text("Café “Läden”\tund\nmehr 店") == "Café “Läden”\tund\nmehr 店"
 
 
-def test_json_is_the_same_data() -> None:
+def test_json_output_has_same_data() -> None:
     shape = {"a": ["\x9b", "é", "\n"], "b": None}
     assert json.loads(format_json(shape)) == shape
 
@@ -45,11 +45,11 @@ def test_json_is_the_same_data() -> None:
         ("nonsense", "-"),
     ],
 )
-def test_ages(then: str | None, said: str) -> None:
+def test_ages_are_formatted(then: str | None, said: str) -> None:
     assert format_age(then, now=NOW) == said
 
 
-def test_durations() -> None:
+def test_durations_are_formatted() -> None:
     assert [format_duration(0.04), format_duration(59.9), format_duration(61)] == [
         "0.0 s",
         "59.9 s",
@@ -57,17 +57,17 @@ def test_durations() -> None:
     ]
 
 
-def test_columns_are_aligned_also_below_wide_characters() -> None:
+def test_columns_align_with_wide_characters() -> None:
     lines = format_table([("店", "x"), ("ab\n c", None)], ("A", "B"))
     assert lines == ["A     B", "店    x", "ab c  -"]
 
 
-def test_facts_leave_out_what_is_empty() -> None:
+def test_empty_facts_are_omitted() -> None:
     assert format_fields({"Name": "acme", "URL": None, "Longer": 0}) == [
         "Name:    acme",
         "Longer:  0",
     ]
 
 
-def test_one_line() -> None:
+def test_text_is_reduced_to_one_line() -> None:
     assert format_one_line("a\n  b\tc") == "a b c"

@@ -22,7 +22,7 @@ def specification() -> dict[str, Any]:
     return {key: value for key, value in content.items() if not key.startswith("x-")}
 
 
-def test_it_is_what_the_specification_knows() -> None:
+def test_file_matches_specification() -> None:
     PyCompose.from_yaml(yaml.safe_dump(specification())).to_spec()
 
 
@@ -35,14 +35,14 @@ def test_it_is_what_the_specification_knows() -> None:
         ("depends_on", {"setup": {"condition": "soon"}}),
     ],
 )
-def test_the_check_would_find_a_mistake(key: str, value: object) -> None:
+def test_specification_check_finds_mistake(key: str, value: object) -> None:
     content = specification()
     content["services"]["node"][key] = value
     with pytest.raises(ValueError, match=r"services\.node"):
         PyCompose.from_yaml(yaml.safe_dump(content))
 
 
-def test_the_whole_platform_is_there() -> None:
+def test_file_contains_whole_platform() -> None:
     assert set(SERVICES) == {
         *ONCE,
         "postgres",
@@ -57,7 +57,7 @@ def test_the_whole_platform_is_there() -> None:
 
 
 @EVERY
-def test_every_container_is_the_image_of_this_version_and_can_do_little(name: str) -> None:
+def test_containers_use_current_image_without_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["image"] == f"storefleet/platform:{__version__}"
     assert service["read_only"] is True
@@ -69,12 +69,12 @@ def test_every_container_is_the_image_of_this_version_and_can_do_little(name: st
 
 
 @EVERY
-def test_only_this_machine_comes_in(name: str) -> None:
+def test_ports_are_bound_to_loopback(name: str) -> None:
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
 @EVERY
-def test_settings_are_known_and_no_secret_is_among_them(name: str) -> None:
+def test_settings_exist_and_contain_no_secret(name: str) -> None:
     known = {f"{ENVIRONMENT_PREFIX}{field.upper()}" for field in Settings.model_fields}
     environment = SERVICES[name].get("environment", {})
     assert set(environment) <= known
@@ -84,7 +84,7 @@ def test_settings_are_known_and_no_secret_is_among_them(name: str) -> None:
 
 
 @EVERY
-def test_it_waits_for_what_it_needs(name: str) -> None:
+def test_services_wait_for_dependencies(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
         assert how["condition"] == (
             "service_completed_successfully" if needed in ONCE else "service_started"
@@ -92,7 +92,7 @@ def test_it_waits_for_what_it_needs(name: str) -> None:
 
 
 @EVERY
-def test_a_container_sees_only_its_own_secrets(name: str) -> None:
+def test_containers_mount_own_secrets_only(name: str) -> None:
     mounts = {
         each["target"]: each.get("volume", {}).get("subpath")
         for each in SERVICES[name].get("volumes", [])
@@ -114,7 +114,7 @@ def test_a_container_sees_only_its_own_secrets(name: str) -> None:
     assert user in RIGHTS or name in own
 
 
-def test_who_visits_stores_shares_their_network() -> None:
+def test_store_clients_share_store_network() -> None:
     assert {SERVICES[name].get("network_mode") for name in ("provisioner", "reaper")} == {
         "service:node"
     }

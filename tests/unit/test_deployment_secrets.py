@@ -42,7 +42,7 @@ class MemorySecretStore:
         self.kept.pop(name, None)
 
 
-async def test_all_of_them_are_made_once() -> None:
+async def test_secrets_are_generated_once() -> None:
     secret_store = MemorySecretStore()
     assert await secrets.ensure_secrets(secret_store, PLAN) == [
         POSTGRES_SECRET,
@@ -56,7 +56,7 @@ async def test_all_of_them_are_made_once() -> None:
     assert secret_store.kept == before
 
 
-async def test_addresses_carry_the_passwords_of_the_servers() -> None:
+async def test_addresses_contain_server_passwords() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(secret_store, PLAN)
     password = secret_store.kept[POSTGRES_SECRET]["postgres_storefleet"]
@@ -72,13 +72,13 @@ async def test_addresses_carry_the_passwords_of_the_servers() -> None:
     assert len(set(every)) == len(every)
 
 
-async def test_servers_of_others_get_no_secrets_of_ours() -> None:
+async def test_external_servers_get_no_generated_secrets() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(secret_store, SecretsPlan(admin_email="admin@example.com"))
     assert set(secret_store.kept) == {ADMIN_SECRET}
 
 
-async def test_stores_have_a_role_where_they_have_databases() -> None:
+async def test_store_databases_add_role_secret() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(
         secret_store,
@@ -91,14 +91,14 @@ async def test_stores_have_a_role_where_they_have_databases() -> None:
     )
 
 
-async def test_whoever_is_faster_decides() -> None:
+async def test_concurrent_creation_keeps_first_secret() -> None:
     theirs = {"postgres_postgres": "a", "postgres_storefleet": "b"}
     secret_store = MemorySecretStore({POSTGRES_SECRET: theirs})
     await secrets.ensure_secrets(secret_store, PLAN)
     assert ":b@" in secret_store.kept[DATABASE_SECRET]["url"]
 
 
-async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
+async def test_lost_sign_in_is_recreated_for_same_tenant() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(secret_store, PLAN)
     first = secret_store.kept.pop(ADMIN_SECRET)
@@ -108,7 +108,7 @@ async def test_a_lost_sign_in_is_made_anew_for_the_same_tenant() -> None:
     assert secret_store.kept[ADMIN_SECRET]["password"] != first["password"]
 
 
-async def test_half_a_secret_is_named_and_left_alone() -> None:
+async def test_incomplete_secret_is_reported_and_unchanged() -> None:
     secret_store = MemorySecretStore()
     secret_store.kept[NATS_SECRET] = {"nats_gateway": "x"}
     with pytest.raises(
@@ -118,7 +118,7 @@ async def test_half_a_secret_is_named_and_left_alone() -> None:
     assert secret_store.kept[NATS_SECRET] == {"nats_gateway": "x"}
 
 
-async def test_all_of_them_are_forgotten() -> None:
+async def test_secrets_are_deleted() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(secret_store, PLAN)
     await secrets.delete_secrets(secret_store)
@@ -126,7 +126,7 @@ async def test_all_of_them_are_forgotten() -> None:
     assert secret_store.kept == {}
 
 
-async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
+async def test_folder_stores_secrets_in_private_files(tmp_path: Path) -> None:
     secret_store = FolderSecretStore(tmp_path)
     await secrets.ensure_secrets(secret_store, PLAN)
     (tmp_path / ".storefleet-nats.new").mkdir()  # a run that was killed
@@ -138,7 +138,7 @@ async def test_a_folder_keeps_them_in_private_files(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o700}
 
 
-def test_the_command_tells_names_and_no_secret(
+def test_command_prints_names_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["platform", "secrets", "--folder", str(tmp_path), "--nats", "nats:4222"]) == 0
@@ -151,7 +151,7 @@ def test_the_command_tells_names_and_no_secret(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outside_of_a_cluster_it_says_so(
+def test_command_outside_cluster_is_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)

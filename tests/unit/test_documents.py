@@ -34,7 +34,7 @@ def anchors_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_links_resolve(document: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", words_of(document)):
         if link.startswith(("http://", "https://")):
             continue
@@ -45,13 +45,13 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", CURRENT_DOCUMENTS, ids=lambda path: path.name)
-def test_every_named_setting_exists(document: Path) -> None:
+def test_named_settings_exist(document: Path) -> None:
     known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
     named = set(re.findall(rf"{ENVIRONMENT_PREFIX}([A-Z][A-Z_]*[A-Z])\b", words_of(document)))
     assert named - known == set()
 
 
-def test_every_error_code_has_its_line_in_the_guide() -> None:
+def test_error_codes_are_documented() -> None:
     section = words_of(ROOT / "docs" / "operations.md").partition("\n## Error codes\n")[2]
     explained = set(re.findall(r"(?m)^\| `([a-z_]+)` \|", section))
     source = codes_in("libs/storefleet", "services")

@@ -41,7 +41,7 @@ def write(folder: Path, content: object, name: str = "shop") -> Path:
     return folder
 
 
-def test_defaults_are_filled_in(tmp_path: Path) -> None:
+def test_defaults_are_applied(tmp_path: Path) -> None:
     engine = load_engines([write(tmp_path, GOOD)]).get_offered("shop")
     assert engine.complete_parameters({}) == {"size": 2}
     assert engine.complete_parameters({"size": 3, "title": "x"}) == {"size": 3, "title": "x"}
@@ -60,7 +60,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
         ({"size": 0, "title": 1}, ["/parameters/size", "/parameters/title"]),
     ],
 )
-def test_broken_rules_have_pointers(
+def test_validation_errors_have_pointers(
     tmp_path: Path, parameters: dict[str, Any], pointers: list[str]
 ) -> None:
     engine = load_engines([write(tmp_path, GOOD)]).get_offered("shop")
@@ -69,7 +69,7 @@ def test_broken_rules_have_pointers(
     assert [pointer for pointer, _detail in error.value.errors] == pointers
 
 
-def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
+def test_unknown_engine_error_lists_engines(tmp_path: Path) -> None:
     engines = load_engines([write(tmp_path, GOOD), tmp_path / "nowhere"])
     assert engines.find("other") is None
     with pytest.raises(InvalidRequest) as error:
@@ -95,7 +95,7 @@ def test_what_there_is_not_lists_what_there_is(tmp_path: Path) -> None:
         {"local": {"source": ".", "template": [], "serve": ["x"]}},
     ],
 )
-def test_a_broken_descriptor_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_descriptor_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
         load_engines([write(tmp_path, {**GOOD, **change})])
 
@@ -117,7 +117,7 @@ KUBERNETES: dict[str, Any] = {
 }
 
 
-def test_how_it_runs_on_kubernetes(tmp_path: Path) -> None:
+def test_kubernetes_section_is_read(tmp_path: Path) -> None:
     engine = load_engines(
         [write(tmp_path, {**GOOD, **KUBERNETES})], runtime="kubernetes"
     ).get_offered("shop")
@@ -144,12 +144,12 @@ def test_how_it_runs_on_kubernetes(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_broken_section_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_kubernetes_section_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
         load_engines([write(tmp_path, {**GOOD, **KUBERNETES, **change})])
 
 
-def test_new_stores_have_only_engines_that_run_here(tmp_path: Path) -> None:
+def test_only_engines_of_runtime_are_offered(tmp_path: Path) -> None:
     local = {"source": ".", "template": ["x"], "serve": ["x"]}
     write(tmp_path, {**GOOD, "name": "here", "local": local}, "here")
     write(tmp_path, {**GOOD, **KUBERNETES, "name": "there"}, "there")
@@ -177,7 +177,7 @@ def catalogue(folder: Path, content: object) -> Path:
     return path
 
 
-def test_the_catalogue_adds_versions_and_wins_where_both_have_one(tmp_path: Path) -> None:
+def test_catalogue_adds_and_overrides_versions(tmp_path: Path) -> None:
     own = {
         "versions": [
             {"version": "1", "image": "shop:1", "notes": "Ours."},
@@ -204,7 +204,7 @@ def test_the_catalogue_adds_versions_and_wins_where_both_have_one(tmp_path: Path
     ), "without a catalogue as it is"
 
 
-def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) -> None:
+def test_engine_without_version_is_not_offered(tmp_path: Path) -> None:
     bare = {key: value for key, value in GOOD.items() if key != "default_version"}
     write(tmp_path, {**bare, **KUBERNETES, "versions": []})
     engines = load_engines([tmp_path], runtime="kubernetes")
@@ -225,7 +225,7 @@ def test_an_engine_without_a_version_is_known_but_not_offered(tmp_path: Path) ->
     assert engine.choose_version(None) == "3"
 
 
-def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
+def test_engine_without_image_is_not_offered(
     tmp_path: Path,
 ) -> None:
     write(tmp_path, {**GOOD, **KUBERNETES})
@@ -257,7 +257,7 @@ def test_an_engine_that_was_not_built_is_not_offered_where_images_are_needed(
         ),
     ],
 )
-def test_a_broken_catalogue_is_named(tmp_path: Path, content: object) -> None:
+def test_invalid_catalogue_is_named(tmp_path: Path, content: object) -> None:
     write(tmp_path, {**GOOD, **KUBERNETES})
     with pytest.raises(EngineDescriptorError, match=r"catalogue\.json|engine\.yaml"):
         load_engines([tmp_path], runtime="kubernetes", catalogue_file=catalogue(tmp_path, content))
@@ -265,7 +265,7 @@ def test_a_broken_catalogue_is_named(tmp_path: Path, content: object) -> None:
         load_engines([tmp_path], catalogue_file=tmp_path / "nowhere")
 
 
-def test_the_default_engine(tmp_path: Path) -> None:
+def test_default_engine_is_selected(tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, "name": "aaa"}, "aaa")
     assert load_engines([tmp_path]).get_default_name("") == "aaa"
     write(tmp_path, {**GOOD, "name": "oscar"}, "oscar")
@@ -276,7 +276,7 @@ def test_the_default_engine(tmp_path: Path) -> None:
     assert load_engines([]).get_default_name("") == ""
 
 
-def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
+def test_versions_and_stores_have_charts_and_plans(tmp_path: Path) -> None:
     versions = [
         {"version": "1", "image": "shop:1"},
         {"version": "2", "image": "shop:2", "chart": "next"},
@@ -328,12 +328,12 @@ def test_charts_and_plans_of_versions_and_stores(tmp_path: Path) -> None:
     )
 
 
-def test_a_version_is_named_once(tmp_path: Path) -> None:
+def test_duplicate_version_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(EngineDescriptorError, match="twice"):
         load_engines([write(tmp_path, {**GOOD, "versions": [{"version": "1"}, {"version": "1"}]})])
 
 
-def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Path) -> None:
+def test_local_store_requires_installed_version(tmp_path: Path) -> None:
     folder = write(
         tmp_path, {**GOOD, "default_version": "2", "versions": [{"version": "3"}, {"version": "2"}]}
     )
@@ -346,12 +346,12 @@ def test_a_local_store_can_only_have_the_version_that_is_installed(tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", ["", "[]", ": :", "\t", "a: {", "x"])
-def test_what_is_no_descriptor_is_named(tmp_path: Path, text: str) -> None:
+def test_non_descriptor_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(EngineDescriptorError, match=r"engine\.yaml"):
         load_engines([write(tmp_path, text)])
 
 
-def test_every_engine_of_ours_can_be_read() -> None:
+def test_shipped_engines_are_readable() -> None:
     engines = list(
         load_engines(
             [

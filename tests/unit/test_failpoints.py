@@ -28,12 +28,12 @@ def run(**variables: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nothing_happens_by_default() -> None:
+def test_unarmed_failpoint_does_nothing() -> None:
     done = run()
     assert (done.returncode, done.stdout) == (0, "first\nsecond\n")
 
 
-def test_everything_visited_is_written_down(tmp_path: Path) -> None:
+def test_visited_failpoints_are_recorded(tmp_path: Path) -> None:
     assert run(log=tmp_path / "log").returncode == 0
     assert (tmp_path / "log").read_text().splitlines() == [
         *("first:before", "first:after", "second:before", "second:after")
@@ -49,7 +49,7 @@ def test_everything_visited_is_written_down(tmp_path: Path) -> None:
         ("second:after", "first\nsecond\n"),
     ],
 )
-def test_an_armed_point_kills_once(tmp_path: Path, point: str, printed: str) -> None:
+def test_armed_failpoint_kills_once(tmp_path: Path, point: str, printed: str) -> None:
     (tmp_path / "armed").write_text(f"{point}\n")
     killed = run(file=tmp_path / "armed")
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, printed)
@@ -57,7 +57,7 @@ def test_an_armed_point_kills_once(tmp_path: Path, point: str, printed: str) -> 
     assert run(file=tmp_path / "armed").returncode == 0
 
 
-def test_another_point_stays_armed(tmp_path: Path) -> None:
+def test_other_failpoint_stays_armed(tmp_path: Path) -> None:
     (tmp_path / "armed").write_text("third:before")
     assert run(file=tmp_path / "armed").returncode == 0
     assert (tmp_path / "armed").exists()

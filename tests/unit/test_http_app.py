@@ -61,7 +61,7 @@ def application(**more: object) -> web.Application:
         (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), 400, "unreadable"),
     ],
 )
-async def test_errors_are_problems(
+async def test_errors_become_problem_json(
     error: Exception, status: int, code: str, logged: Callable[[], str]
 ) -> None:
     async def fail(_request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ async def test_errors_are_problems(
     assert ("ZeroDivisionError" in logged()) == (status == 500)
 
 
-async def test_redirects_are_kept() -> None:
+async def test_redirects_are_unchanged() -> None:
     async def away(_request: web.Request) -> web.Response:
         raise web.HTTPSeeOther("/elsewhere")
 
@@ -102,7 +102,7 @@ async def test_redirects_are_kept() -> None:
     assert (answer.status, answer.headers["Location"]) == (303, "/elsewhere")
 
 
-async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
+async def test_readiness_depends_on_required_checks_only() -> None:
     away = {"database": False, "bus": False}
 
     def check(name: str, error: type[Exception]) -> Callable[[], None]:
@@ -161,7 +161,7 @@ async def test_readiness_is_what_is_needed_and_reports_the_rest() -> None:
         *((b'{"a": ' + b"9" * 5000 + b"}", 400), (b"[" * 65_000, 400), (b"x" * 65_537, 413)),
     ],
 )
-async def test_bodies_are_objects_of_clean_text(body: bytes, status: int) -> None:
+async def test_body_requires_object_of_storable_text(body: bytes, status: int) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.json_response(await read_json(request))
 
@@ -184,7 +184,7 @@ async def test_bodies_are_objects_of_clean_text(body: bytes, status: int) -> Non
         max_leaves=10,
     )
 )
-def test_what_passes_can_be_kept(value: object) -> None:
+def test_accepted_values_are_storable(value: object) -> None:
     try:
         check_storable(value)
     except InvalidRequest:
@@ -197,11 +197,11 @@ def test_what_passes_can_be_kept(value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "clean"), [("", True), ("ä€😀", True), ("a\0b", False), ("\ud800", False)]
 )
-def test_clean_text(text: str, clean: bool) -> None:
+def test_storable_text_is_recognized(text: str, clean: bool) -> None:
     assert is_storable_text(text) is clean
 
 
-async def test_a_background_task_ends_with_the_application() -> None:
+async def test_background_task_ends_with_application() -> None:
     ended = asyncio.Event()
 
     async def work() -> None:
@@ -223,7 +223,7 @@ async def test_a_background_task_ends_with_the_application() -> None:
     assert ended.is_set()
 
 
-async def test_a_background_task_that_dies_stops_the_service(
+async def test_failed_background_task_stops_service(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
 ) -> None:
     raised: list[int] = []
@@ -238,9 +238,7 @@ async def test_a_background_task_that_dies_stops_the_service(
     assert "background_task_failed" in logged()
 
 
-async def test_a_request_is_logged_with_its_id(
-    log_lines: object, logged: Callable[[], str]
-) -> None:
+async def test_request_is_logged_with_id(log_lines: object, logged: Callable[[], str]) -> None:
     async with serving(application()) as api:
         await api.call("GET", "/nowhere", headers={"X-Request-Id": "my-request-1"})
         await api.call("GET", "/healthz")

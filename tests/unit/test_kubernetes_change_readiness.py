@@ -53,7 +53,7 @@ def trouble(verdict: Diagnosis) -> ReadinessProblem:
     return verdict
 
 
-def test_only_pods_of_the_newest_revision_are_its_pods() -> None:
+def test_only_newest_revision_pods_count() -> None:
     new = a_new_pod()
     both = seen(OLD_POD, new)
     assert both.list_pods(WEB) == (new,)
@@ -68,7 +68,7 @@ def test_only_pods_of_the_newest_revision_are_its_pods() -> None:
     )
 
 
-def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
+def test_old_pod_beside_new_pod_is_not_ready() -> None:
     assert isinstance(
         diagnose_store(seen(OLD_POD, a_new_pod()), (), VERSION_CHANGE_TOLERANCE), NotReady
     )
@@ -95,7 +95,9 @@ def test_the_old_pod_beside_the_new_one_is_not_ready_yet() -> None:
         ),
     ],
 )
-def test_what_is_certain_sooner(container: dict[str, Any], code: str, seconds: float) -> None:
+def test_version_change_shortens_grace_period(
+    container: dict[str, Any], code: str, seconds: float
+) -> None:
     found = trouble(
         diagnose_store(seen(OLD_POD, a_new_pod(**container)), (), VERSION_CHANGE_TOLERANCE)
     )
@@ -103,7 +105,7 @@ def test_what_is_certain_sooner(container: dict[str, Any], code: str, seconds: f
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 30), (2, 30), (3, 0)])
-def test_a_set_up_that_fails_again_and_again(failures: int, seconds: float) -> None:
+def test_repeated_setup_failure_is_final(failures: int, seconds: float) -> None:
     job = a_workload("Job", is_complete=False, failed_pods=failures)
     pod = a_pod(
         a_container(last_exit="Error (exit 1)"), name="setup-1", owner_uid=job.uid, phase="Failed"
@@ -115,7 +117,7 @@ def test_a_set_up_that_fails_again_and_again(failures: int, seconds: float) -> N
     )
 
 
-def test_what_is_on_its_way_out_is_in_no_trouble() -> None:
+def test_terminating_pod_is_ignored() -> None:
     job = a_workload(
         "Job", is_complete=False, failure="BackoffLimitExceeded: m", is_terminating=True
     )
@@ -128,7 +130,7 @@ def test_what_is_on_its_way_out_is_in_no_trouble() -> None:
     assert "the deletion of the old set-up (Job)" in verdict.text
 
 
-def test_tasks_are_judged_apart() -> None:
+def test_tasks_are_diagnosed_separately() -> None:
     task = a_workload(
         "Job",
         name="dump-1",
@@ -148,14 +150,14 @@ def test_tasks_are_judged_apart() -> None:
     assert find_stuck_resources(done).jobs == done.workloads[1:], "a task that is left over goes"
 
 
-def test_what_is_left_of_another_version() -> None:
+def test_pods_of_other_version_are_stuck_resources() -> None:
     gone = a_pod(uid="p3", name="setup-1", owner_uid="a job that is gone", component="setup")
     assert seen(OLD_POD, a_new_pod(is_ready=True), gone).list_stray_pods() == ["web-old", "setup-1"]
     assert seen(a_new_pod()._replace(is_terminating=True)).list_stray_pods() == ["web-new"]
     assert seen(a_new_pod()).list_stray_pods() == []
 
 
-def test_a_replica_set_and_the_answer_of_a_task() -> None:
+def test_snapshot_of_replica_set_and_task_output() -> None:
     owner = [{"uid": "u-web", "controller": True}]
     metadata: dict[str, Any] = {"name": "web-2", "uid": "rs-2", "ownerReferences": owner}
     told = {**metadata, "annotations": {resource_kinds.REVISION_ANNOTATION: "2"}}
@@ -173,7 +175,7 @@ def test_a_replica_set_and_the_answer_of_a_task() -> None:
         assert pod.containers[0].termination_message == answer
 
 
-def test_in_a_change_time_is_short_but_for_a_set_up() -> None:
+def test_version_change_limits_exclude_setup() -> None:
     wait = GracePeriods(grace_periods.VERSION_CHANGE_LIMITS, now=0)
     for now in range(0, 200, 10):
         wait.extend_for_setup(now=now)
@@ -184,7 +186,7 @@ def test_in_a_change_time_is_short_but_for_a_set_up() -> None:
     assert error.value.code == "store_not_ready"
 
 
-def test_a_set_up_is_not_waited_for_without_end() -> None:
+def test_setup_wait_is_limited() -> None:
     wait = GracePeriods(WaitLimits(timeout_s=10, setup_extension_s=30, is_final=True), now=0)
 
     def pass_to(now: float) -> None:
@@ -201,11 +203,11 @@ def test_a_set_up_is_not_waited_for_without_end() -> None:
     ("text", "number"),
     [("128Mi", 134217728), ("1k", 1000), ("250m", 0.25), ("2", 2), ("1.5Gi", 1610612736), ("0", 0)],
 )
-def test_quantities(text: str, number: float) -> None:
+def test_quantities_are_parsed(text: str, number: float) -> None:
     assert float(parse_quantity(text)) == number
 
 
-def test_use_as_people_read_it() -> None:
+def test_resource_usage_is_listed() -> None:
     hard = {"requests.cpu": "500m", "limits.memory": "1536Mi", "pods": "4"}
     used = {"requests.cpu": "125m", "limits.memory": "0", "pods": "what?"}
     quotas = [

@@ -43,7 +43,9 @@ def secret(name: str = "one", **fields: object) -> Manifest:
     }
 
 
-async def test_made_read_changed_and_deleted(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_object_is_created_read_changed_and_deleted(
+    cluster: KubernetesClient, fake: FakeCluster
+) -> None:
     assert await cluster.get(resource_kinds.SECRET, "one", namespace="st-x") is None
     assert await cluster.create(secret(stringData={"a": "1"}))
     assert not await cluster.create(secret(stringData={"a": "2"}))
@@ -69,12 +71,12 @@ async def test_made_read_changed_and_deleted(cluster: KubernetesClient, fake: Fa
     assert not fake.objects
 
 
-async def test_apply_is_in_our_name(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_apply_sets_field_manager(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.apply(secret())
     assert fake.asked[-1] == ("PATCH", f"{SECRETS}/one?fieldManager=storefleet&force=true")
 
 
-async def test_another_uid_is_not_deleted(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_delete_requires_matching_uid(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.apply(secret())
     with pytest.raises(TransientError, match="UID") as error:
         await cluster.delete(resource_kinds.SECRET, "one", uid="another", namespace="st-x")
@@ -82,7 +84,7 @@ async def test_another_uid_is_not_deleted(cluster: KubernetesClient, fake: FakeC
     assert list(fake.objects) == [f"{SECRETS}/one"]
 
 
-async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_long_lists_are_read_in_pages(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.page = 2
     for number in range(5):
         await cluster.apply(secret(f"s{number}"))
@@ -111,7 +113,7 @@ async def test_long_lists_come_in_pages(cluster: KubernetesClient, fake: FakeClu
         (400, "what is that?", PermanentError, "cluster_refused"),
     ],
 )
-async def test_refusals(
+async def test_api_errors_are_mapped(
     cluster: KubernetesClient,
     fake: FakeCluster,
     status: int,
@@ -129,7 +131,7 @@ async def test_refusals(
         assert error.value.next_step
 
 
-async def test_a_namespace_on_its_way_out_is_waited_for(
+async def test_terminating_namespace_is_waited_for(
     cluster: KubernetesClient, fake: FakeCluster
 ) -> None:
     fake.refuse = lambda _request: (
@@ -140,7 +142,7 @@ async def test_a_namespace_on_its_way_out_is_waited_for(
         await cluster.apply(secret())
 
 
-async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_unreachable_server_is_reported(cluster: KubernetesClient, fake: FakeCluster) -> None:
     await cluster.check_readiness()
     fake.ready = False
     with pytest.raises(RuntimeUnavailable, match="not ready"):
@@ -153,13 +155,13 @@ async def test_nobody_there(cluster: KubernetesClient, fake: FakeCluster) -> Non
     await cluster.check_readiness()
 
 
-async def test_silence_is_not_waited_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_silent_server_times_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.delay = 1
     with pytest.raises(RuntimeUnavailable, match="does not respond"):
         await cluster.check_readiness(timeout_s=0.2)
 
 
-async def test_keys_that_were_renewed_are_read_again(
+async def test_rotated_credentials_are_reloaded(
     cluster: KubernetesClient, fake: FakeCluster, tmp_path: Path
 ) -> None:
     def refuse(request: web.Request) -> tuple[int, str] | None:
@@ -176,7 +178,7 @@ async def test_keys_that_were_renewed_are_read_again(
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "clusters: [", "[]", "current-context: x"])
-async def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
+async def test_unreadable_kubeconfig_is_reported(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "config"
     if content is not None:
         path.write_text(content)
@@ -185,13 +187,13 @@ async def test_a_kubeconfig_that_cannot_be_read(tmp_path: Path, content: str | N
             await cluster.check_readiness()
 
 
-async def test_outside_of_a_pod_there_are_no_keys_of_one() -> None:
+async def test_missing_service_account_is_reported() -> None:
     async with KubernetesClient().open_resources() as cluster:
         with pytest.raises(RuntimeUnavailable, match="service account"):
             await cluster.check_readiness()
 
 
-async def test_an_answer_that_is_no_object(
+async def test_non_object_answer_is_rejected(
     cluster: KubernetesClient, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
@@ -205,7 +207,7 @@ async def test_an_answer_that_is_no_object(
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
 
 
-async def test_logs(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_logs_are_read(cluster: KubernetesClient, fake: FakeCluster) -> None:
     fake.logs["web-1"] = "a\nb\nc\n"
     assert await cluster.read_log("st-x", "web-1", "web", tail_lines=2) == ["b", "c"]
     with pytest.raises(PermanentError):

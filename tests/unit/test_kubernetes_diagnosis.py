@@ -54,7 +54,7 @@ def metadata(**fields: Any) -> dict[str, Any]:
     }
 
 
-def test_a_running_pod() -> None:
+def test_snapshot_of_running_pod() -> None:
     status = {
         "phase": "Running",
         "conditions": [
@@ -85,7 +85,7 @@ def test_a_running_pod() -> None:
     )
 
 
-def test_a_pod_that_has_only_begun() -> None:
+def test_snapshot_of_starting_pod() -> None:
     assert make_snapshot(
         resource_kinds.POD, {"metadata": metadata(deletionTimestamp="now")}
     ) == PodSnapshot(
@@ -102,7 +102,7 @@ def test_a_pod_that_has_only_begun() -> None:
     )
 
 
-def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
+def test_snapshot_of_unschedulable_pod_and_missing_image() -> None:
     conditions = [
         {
             "type": "PodScheduled",
@@ -205,7 +205,7 @@ def test_a_pod_that_no_node_takes_and_one_whose_image_is_missing() -> None:
         ),
     ],
 )
-def test_workloads(
+def test_snapshot_of_workloads(
     kind: ResourceKind, spec: dict[str, Any], status: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     found = make_snapshot(
@@ -218,7 +218,7 @@ def test_workloads(
 # verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def test_ready() -> None:
+def test_ready_store_has_no_findings() -> None:
     assert diagnose_store(seen(WEB, DATABASE, JOB, a_pod(is_ready=True))) == Ready("1 pod ready")
     running = (
         a_pod(is_ready=True),
@@ -228,7 +228,7 @@ def test_ready() -> None:
     assert diagnose_store(seen(WEB, *running)) == Ready("2 pods ready")
 
 
-def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
+def test_succeeded_pod_completes_job() -> None:
     job = a_workload("Job", is_complete=False)
     ended = a_pod(component="setup", owner_uid=job.uid, phase="Succeeded")
     assert isinstance(diagnose_store(seen(WEB, job, ended)), Ready)
@@ -254,7 +254,7 @@ def test_the_end_of_a_jobs_pod_is_as_good_as_the_jobs() -> None:
         ),
     ],
 )
-def test_not_yet(objects: tuple[PodSnapshot | WorkloadSnapshot, ...]) -> None:
+def test_unready_workloads_are_pending(objects: tuple[PodSnapshot | WorkloadSnapshot, ...]) -> None:
     assert isinstance(diagnose_store(seen(*objects)), NotReady)
 
 
@@ -276,14 +276,14 @@ def test_not_yet(objects: tuple[PodSnapshot | WorkloadSnapshot, ...]) -> None:
         (None, "a pod of the web (Deployment)"),
     ],
 )
-def test_what_it_waits_for_is_said(pod: PodSnapshot | None, words: str) -> None:
+def test_pending_message_names_cause(pod: PodSnapshot | None, words: str) -> None:
     objects: tuple[PodSnapshot | WorkloadSnapshot, ...] = (a_workload(**NOT_READY),)
     verdict = diagnose_store(seen(*objects, *((pod,) if pod else ())))
     assert isinstance(verdict, NotReady)
     assert words in verdict.text
 
 
-def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
+def test_warning_event_explains_pending_pod() -> None:
     pod = a_pod(a_container(waiting_reason="ContainerCreating"), phase="Pending")
     warnings = [
         WarningEvent("Pod", "web-1", "FailedMount", "secret “x” not found"),
@@ -327,14 +327,16 @@ def test_a_warning_tells_why_a_pod_does_not_begin() -> None:
         ),
     ],
 )
-def test_containers_in_trouble(container: ContainerSnapshot, code: str, patience: float) -> None:
+def test_failing_containers_are_diagnosed(
+    container: ContainerSnapshot, code: str, patience: float
+) -> None:
     found = trouble(diagnose_store(seen(a_workload(**NOT_READY), a_pod(container))))
     assert (found.code, found.grace_period_s, found.pod) == (code, patience, "web-1")
     assert "no such" in found.cause
     assert found.next_step
 
 
-def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
+def test_restarts_of_ready_container_are_ignored() -> None:
     assert isinstance(
         diagnose_store(seen(WEB, a_pod(a_container(restarts=9, is_ready=True), is_ready=True))),
         Ready,
@@ -357,7 +359,7 @@ def test_restarts_of_what_is_ready_again_are_no_trouble() -> None:
         ("something new", "pod_refused"),
     ],
 )
-def test_pods_that_are_refused(words: str, code: str) -> None:
+def test_rejected_pods_are_diagnosed(words: str, code: str) -> None:
     found = trouble(diagnose_store(seen(a_workload(rejection=words, **NOT_READY))))
     assert (found.code, found.grace_period_s) == (code, 15)
     assert words in found.cause
@@ -375,19 +377,19 @@ def test_pods_that_are_refused(words: str, code: str) -> None:
     assert found.code == code
 
 
-def test_a_refusal_is_over_when_there_is_a_pod() -> None:
+def test_existing_pod_clears_rejection() -> None:
     assert isinstance(
         diagnose_store(seen(a_workload(rejection="exceeded quota", **NOT_READY), a_pod())), NotReady
     )
 
 
-def test_a_pod_that_no_node_takes() -> None:
+def test_unschedulable_pod_is_diagnosed() -> None:
     pod = a_pod(phase="Pending", unschedulable_reason="0/1 nodes are available", containers=())
     found = trouble(diagnose_store(seen(a_workload(**NOT_READY), pod)))
     assert (found.code, found.grace_period_s) == ("unschedulable", 40)
 
 
-def test_a_failed_job_comes_first() -> None:
+def test_failed_job_is_reported_first() -> None:
     job = a_workload("Job", is_complete=False, failure="BackoffLimitExceeded: m")
     pod = a_pod(
         a_container(name="setup", last_exit="Error (exit 3)"),
@@ -401,7 +403,7 @@ def test_a_failed_job_comes_first() -> None:
     assert "Error (exit 3)" in found.cause
 
 
-def test_no_progress() -> None:
+def test_exceeded_progress_deadline_is_diagnosed() -> None:
     found = trouble(
         diagnose_store(
             seen(a_workload(failure="ProgressDeadlineExceeded: m", **NOT_READY), a_pod())
@@ -413,7 +415,7 @@ def test_no_progress() -> None:
 # retries --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_retry_takes_out_of_the_way() -> None:
+def test_retry_finds_stuck_resources() -> None:
     failed = a_workload("Job", is_complete=False, failure="DeadlineExceeded: m")
     poor = a_workload("StatefulSet", rejection="exceeded quota", updated_replicas=0, **NOT_READY)
     stuck = a_pod(a_container(waiting_reason="ImagePullBackOff"))
@@ -426,7 +428,7 @@ def test_what_a_retry_takes_out_of_the_way() -> None:
 # patience -------------------------------------------------------------------------------------------------------------
 
 
-def test_trouble_is_certain_when_it_has_lasted() -> None:
+def test_condition_is_final_after_grace_period() -> None:
     patience = GracePeriods(now=100)
     first, other = (
         ReadinessProblem("image_missing", "x", "y", 20),
@@ -442,7 +444,7 @@ def test_trouble_is_certain_when_it_has_lasted() -> None:
     assert patience.has_grace_period_expired(ReadinessProblem("setup_failed", "x", "y", 0), now=143)
 
 
-def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> None:
+def test_cluster_outage_restarts_grace_periods() -> None:
     patience = GracePeriods(now=100)
     trouble, final = (
         ReadinessProblem("container_refused", "x", "y", 20),
@@ -461,13 +463,13 @@ def test_after_the_cluster_was_away_only_what_is_final_is_certain_at_once() -> N
         'pods "x" is forbidden: status unknown for quota: store, resources: limits.cpu',
     ],
 )
-def test_a_controller_that_catches_up_is_no_trouble(words: str) -> None:
+def test_delayed_controller_is_not_failure(words: str) -> None:
     verdict = diagnose_store(seen(a_workload(rejection=words, **NOT_READY)))
     assert isinstance(verdict, NotReady)
     assert words in verdict.text
 
 
-def test_a_node_that_catches_up_is_no_trouble() -> None:
+def test_delayed_node_is_not_failure() -> None:
     words = "failed to sync secret cache: timed out waiting for the condition"
     pod = a_pod(
         a_container(waiting_reason="CreateContainerConfigError", waiting_message=words),
@@ -476,7 +478,7 @@ def test_a_node_that_catches_up_is_no_trouble() -> None:
     assert isinstance(diagnose_store(seen(a_workload(**NOT_READY), pod)), NotReady)
 
 
-def test_times_when_the_cluster_was_away_do_not_count() -> None:
+def test_cluster_outage_does_not_count() -> None:
     patience = GracePeriods(now=0)
     patience.record_diagnosis(NotReady("web"), now=200)
     patience.exclude_outage(now=1000)
@@ -486,7 +488,7 @@ def test_times_when_the_cluster_was_away_do_not_count() -> None:
     assert error.value.code == "store_not_ready"
 
 
-def test_warnings_are_asked_for_when_nothing_is_new() -> None:
+def test_warning_events_are_read_without_progress() -> None:
     patience = GracePeriods(now=0)
     assert not patience.should_read_warnings(now=2)
     patience.record_diagnosis(NotReady("web"), now=2.5)

@@ -51,7 +51,7 @@ NOBODY = {"namespace": "", "name": "", "sectionName": ""}
         ),
     ],
 )
-def test_what_the_chart_is_told(fields: dict[str, Any], exposure: dict[str, Any]) -> None:
+def test_exposure_sets_chart_values(fields: dict[str, Any], exposure: dict[str, Any]) -> None:
     assert make_exposure_values(Settings(**fields)) == exposure
 
 
@@ -70,7 +70,9 @@ def test_what_the_chart_is_told(fields: dict[str, Any], exposure: dict[str, Any]
         ),
     ],
 )
-def test_where_the_way_in_is(fields: dict[str, Any], door: StoreEntrypoint | None) -> None:
+def test_exposure_determines_check_address(
+    fields: dict[str, Any], door: StoreEntrypoint | None
+) -> None:
     assert find_entrypoint(URL, Settings(**fields)) == door
 
 
@@ -83,6 +85,6 @@ def test_where_the_way_in_is(fields: dict[str, Any], door: StoreEntrypoint | Non
         ({"ingress_address": "traefik.traefik.svc"}, "STOREFLEET_INGRESS_ADDRESS"),
     ],
 )
-def test_what_makes_no_sense_is_named(fields: dict[str, Any], named: str) -> None:
+def test_invalid_exposure_is_rejected(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(**fields)

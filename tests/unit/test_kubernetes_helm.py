@@ -69,7 +69,7 @@ async def appears(file: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_it_is_given(
+async def test_helm_receives_arguments_and_values(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://secret")
@@ -110,7 +110,7 @@ async def test_what_it_is_given(
     assert not names & {"STOREFLEET_DATABASE_URL", "HELM_PLUGINS"}
 
 
-async def test_in_a_pod_it_has_the_pods_keys(
+async def test_in_cluster_helm_uses_service_account(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
@@ -121,7 +121,7 @@ async def test_in_a_pod_it_has_the_pods_keys(
     assert "KUBECONFIG" not in environment
 
 
-async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
+async def test_concurrent_runs_are_limited(script: Script, tmp_path: Path) -> None:
     helm = script(
         "mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$",
         runs=2,
@@ -132,7 +132,7 @@ async def test_only_so_many_at_once(script: Script, tmp_path: Path) -> None:
     assert max(counted) == 2
 
 
-async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> None:
+async def test_helm_folders_are_removed_with_service(script: Script, tmp_path: Path) -> None:
     helm = script("mkdir -p $HELM_CACHE_HOME && echo $HOME > $HERE/home")
     async with helm.open_resources():
         await install(helm)
@@ -141,7 +141,7 @@ async def test_its_homes_go_with_the_service(script: Script, tmp_path: Path) -> 
     assert not home.exists()
 
 
-async def test_large_values_and_many_words(script: Script) -> None:
+async def test_large_values_and_output_are_handled(script: Script) -> None:
     await install(
         script(
             "cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; i=$((i+1)); done"
@@ -150,14 +150,12 @@ async def test_large_values_and_many_words(script: Script) -> None:
     )
 
 
-async def test_one_that_ends_without_reading(script: Script) -> None:
+async def test_helm_exit_before_reading_is_handled(script: Script) -> None:
     with pytest.raises(TransientError, match="did not like it"):
         await install(script("echo 'Error: did not like it' >&2; exit 1"), text="x" * 500_000)
 
 
-async def test_its_whole_group_ends_when_the_step_is_cancelled(
-    script: Script, tmp_path: Path
-) -> None:
+async def test_cancelled_step_ends_process_group(script: Script, tmp_path: Path) -> None:
     helm = script('sh -c "echo \\$\\$ > $HERE/child; exec sleep 60" & echo $$ > $HERE/parent; wait')
     task = asyncio.create_task(install(helm))
     await appears(tmp_path / "child")
@@ -169,7 +167,7 @@ async def test_its_whole_group_ends_when_the_step_is_cancelled(
     assert not alive(tmp_path / "child")
 
 
-async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_path: Path) -> None:
+async def test_sigterm_allows_helm_to_record_failure(script: Script, tmp_path: Path) -> None:
     helm = script(
         "trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done"
     )
@@ -181,7 +179,7 @@ async def test_sigterm_lets_it_write_down_that_it_failed(script: Script, tmp_pat
     assert (tmp_path / "noted").read_text() == "noted\n"
 
 
-async def test_one_that_will_not_end_is_killed(
+async def test_unresponsive_helm_is_killed(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(helm_module, "_TERMINATION_GRACE_S", 0.2)
@@ -194,7 +192,7 @@ async def test_one_that_will_not_end_is_killed(
     assert not alive(tmp_path / "parent")
 
 
-async def test_a_second_cancel_leaves_nothing_either(
+async def test_second_cancel_leaves_no_process(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helm = script("trap '' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done")
@@ -210,14 +208,14 @@ async def test_a_second_cancel_leaves_nothing_either(
             await asyncio.sleep(0.01)
 
 
-async def test_one_that_was_killed_is_run_again(script: Script) -> None:
+async def test_killed_helm_is_retried(script: Script) -> None:
     with pytest.raises(TransientError, match="signal 9") as error:
         await install(script("kill -9 $$"))
     assert error.value.code == "release_interrupted"
 
 
 @pytest.mark.parametrize("program", ["/nowhere/helm", "/", "/etc/passwd"])
-async def test_no_program(program: str) -> None:
+async def test_missing_helm_is_reported(program: str) -> None:
     async with HelmClient(executable=program, timeout_s=5).open_resources() as helm:
         with pytest.raises(PermanentError, match=program) as error:
             await install(helm)
@@ -274,7 +272,7 @@ async def test_no_program(program: str) -> None:
         ("", TransientError, "release_failed"),
     ],
 )
-def test_what_its_words_mean(said: str, kind: type[StorefleetError], code: str) -> None:
+def test_helm_errors_are_classified(said: str, kind: type[StorefleetError], code: str) -> None:
     error = map_helm_error(1, f"WARNING: this is noise\n{said}\n")
     assert isinstance(error, kind)
     if isinstance(error, PermanentError | TransientError):
@@ -283,7 +281,7 @@ def test_what_its_words_mean(said: str, kind: type[StorefleetError], code: str) 
     assert "noise" not in str(error)
 
 
-def test_chart_and_values_together_have_one_word(tmp_path: Path) -> None:
+def test_fingerprint_covers_chart_and_values(tmp_path: Path) -> None:
     charts = [tmp_path / name for name in ("a", "b", "c")]
     for chart in charts:
         (chart / "templates").mkdir(parents=True)

@@ -39,16 +39,16 @@ def golden(name: str) -> list[Any]:
     return list(yaml.safe_load_all((GOLDEN / name).read_text(encoding="utf-8")))
 
 
-def test_the_objects_of_a_namespace() -> None:
+def test_namespace_objects_match_golden_file() -> None:
     assert everything() == golden("namespace.yaml")
 
 
-def test_the_internet_is_opened_by_one_policy_more() -> None:
+def test_internet_access_adds_one_policy() -> None:
     closed, opened = everything(), everything(egress="internet")
     assert [each for each in opened if each not in closed] == golden("internet.yaml")
 
 
-def test_the_values_of_a_chart() -> None:
+def test_chart_values_match_golden_file() -> None:
     chosen, store = (
         settings(
             ingress_class="traefik", store_scheme="https", image_prefix="registry.example.com/"
@@ -61,7 +61,7 @@ def test_the_values_of_a_chart() -> None:
     )
 
 
-def test_everything_says_whose_it_is() -> None:
+def test_objects_have_ownership_labels() -> None:
     for manifest in everything(egress="internet"):
         assert (
             manifest["metadata"]["labels"].items()
@@ -86,7 +86,7 @@ def test_everything_says_whose_it_is() -> None:
         ({"store_public_port": 443}, "http://acme.shops.example.com:443/", None),
     ],
 )
-def test_addresses(fields: dict[str, Any], url: str, authority: str | None) -> None:
+def test_store_addresses(fields: dict[str, Any], url: str, authority: str | None) -> None:
     place = locate_store(a_store(), settings(**fields))
     assert (place.namespace, place.host) == ("st-0123456789abcdef", "acme.shops.example.com")
     assert place.url == url

@@ -75,7 +75,9 @@ async def put_namespace(fake: FakeCluster, **fields: Any) -> None:
 # create ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_ground(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_namespace_setup_creates_objects(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     assert NAMESPACE in await create(runtime, "namespace")
     made = [path for method, path in fake.asked if method in ("PATCH", "POST")]
     names = [path.partition("?")[0].rpartition("/")[2] for path in made]
@@ -95,7 +97,7 @@ async def test_the_ground(runtime: KubernetesRuntime, fake: FakeCluster) -> None
     }
 
 
-async def test_what_was_generated_stays(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_generated_secrets_are_kept(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await create(runtime, "namespace")
     before = {path: fake.objects[path]["data"] for path in fake.objects if "/secrets/" in path}
     await create(runtime, "namespace")
@@ -110,7 +112,7 @@ async def test_what_was_generated_stays(runtime: KubernetesRuntime, fake: FakeCl
     assert completed["older"] == "b2xk"
 
 
-async def test_a_namespace_that_is_as_it_should_be_is_left_alone(
+async def test_unchanged_namespace_is_not_written(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     await create(runtime, "namespace")
@@ -127,7 +129,7 @@ async def test_a_namespace_that_is_as_it_should_be_is_left_alone(
     "labels",
     [{}, {**OURS, "storefleet.dev/store": "sto_another"}, {"storefleet.dev/store": STORE_ID}],
 )
-async def test_a_foreign_namespace_is_not_touched(
+async def test_foreign_namespace_is_not_changed(
     runtime: KubernetesRuntime, fake: FakeCluster, labels: dict[str, str]
 ) -> None:
     await put_namespace(fake, labels=labels)
@@ -138,7 +140,7 @@ async def test_a_foreign_namespace_is_not_touched(
     assert [method for method, _ in fake.asked] == ["GET", "GET"]
 
 
-async def test_a_namespace_on_its_way_out_is_waited_for(
+async def test_terminating_namespace_is_waited_for(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
@@ -146,7 +148,7 @@ async def test_a_namespace_on_its_way_out_is_waited_for(
         await create(runtime, "namespace")
 
 
-async def test_a_role_binding_counts_a_moment_later(
+async def test_delayed_role_binding_is_waited_for(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     refusals = iter([True] * 3)
@@ -163,7 +165,7 @@ async def test_a_role_binding_counts_a_moment_later(
     await create(runtime, "namespace")
 
 
-async def test_what_is_forbidden_for_good_is_said(
+async def test_permanent_forbidden_is_reported(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(namespace_setup, "_ROLE_BINDING_TIMEOUT_S", 0.3)
@@ -175,7 +177,7 @@ async def test_what_is_forbidden_for_good_is_said(
     assert error.value.code == "cluster_permission_denied"
 
 
-async def test_quotas_are_counted_before_anything_comes(
+async def test_quota_usage_is_awaited_before_release(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create(runtime, "namespace")
@@ -195,9 +197,7 @@ async def test_quotas_are_counted_before_anything_comes(
     await waiting
 
 
-async def test_nothing_is_changed_once_the_operation_is_not_ours(
-    runtime: KubernetesRuntime, fake: FakeCluster
-) -> None:
+async def test_lost_lease_changes_nothing(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     async def lost() -> None:
         raise CancelRequested
 
@@ -220,7 +220,9 @@ def runs(tmp_path: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-async def test_the_release(runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path) -> None:
+async def test_release_is_installed(
+    runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path
+) -> None:
     await create(runtime, "release")
     (words,) = runs(tmp_path)
     assert f"--namespace {NAMESPACE}" in words
@@ -246,7 +248,7 @@ async def test_the_release(runtime: KubernetesRuntime, fake: FakeCluster, tmp_pa
 @pytest.mark.parametrize(
     "status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"]
 )
-async def test_a_release_that_helm_died_in(
+async def test_interrupted_release_is_recovered(
     runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path, status: str
 ) -> None:
     await put_record(fake, 1, "deployed")
@@ -262,7 +264,7 @@ async def test_a_release_that_helm_died_in(
     assert len(runs(tmp_path)) == 1
 
 
-async def test_a_retry_begins_with_what_was_stuck(
+async def test_retry_deletes_stuck_resources(
     runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path
 ) -> None:
     await put_record(fake, 1, "deployed")
@@ -295,7 +297,7 @@ async def test_a_retry_begins_with_what_was_stuck(
     assert len(runs(tmp_path)) == 1
 
 
-async def test_an_engine_that_cannot_run_here(runtime: KubernetesRuntime) -> None:
+async def test_engine_without_kubernetes_is_rejected(runtime: KubernetesRuntime) -> None:
     for change in ({"engine": "other"}, {"engine_version": "0.1"}):
         store = a_store().model_copy(update=change)
         with pytest.raises(PermanentError) as error:
@@ -303,7 +305,9 @@ async def test_an_engine_that_cannot_run_here(runtime: KubernetesRuntime) -> Non
         assert error.value.code == "engine_unavailable"
 
 
-async def test_a_chart_without_a_service(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_chart_without_service_is_rejected(
+    runtime: KubernetesRuntime, fake: FakeCluster
+) -> None:
     for spec in (None, {"clusterIP": "None"}):
         if spec:
             await fake.put(f"{HOME}/services/web", {"spec": spec})
@@ -314,12 +318,12 @@ async def test_a_chart_without_a_service(runtime: KubernetesRuntime, fake: FakeC
 # delete ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_there_may_be_nothing_to_delete(runtime: KubernetesRuntime) -> None:
+async def test_delete_without_namespace_succeeds(runtime: KubernetesRuntime) -> None:
     for step in runtime.delete_steps(a_store()):
         await delete(runtime, step.name)
 
 
-async def test_the_namespace_goes_by_its_uid(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_namespace_is_deleted_by_uid(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await put_namespace(fake)
     await fake.put(f"{HOME}/pods/web-1", {"metadata": {"labels": OURS}})
     await delete(runtime, "namespace")
@@ -331,7 +335,7 @@ async def test_the_namespace_goes_by_its_uid(runtime: KubernetesRuntime, fake: F
     }
 
 
-async def test_where_pods_may_not_be_deleted_it_goes_more_slowly(
+async def test_delete_works_without_pod_permission(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     await put_namespace(fake)
@@ -342,7 +346,7 @@ async def test_where_pods_may_not_be_deleted_it_goes_more_slowly(
     assert HOME not in fake.objects
 
 
-async def test_one_that_is_being_removed_is_not_deleted_again(
+async def test_terminating_namespace_is_not_deleted_again(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
@@ -350,7 +354,7 @@ async def test_one_that_is_being_removed_is_not_deleted_again(
     assert ("DELETE", HOME) not in fake.asked
 
 
-async def test_what_holds_it_is_said(
+async def test_blocking_finalizer_is_reported(
     runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
@@ -409,7 +413,7 @@ async def test_what_holds_it_is_said(
         ),
     ],
 )
-async def test_what_is_left_is_named(
+async def test_remaining_objects_are_named(
     runtime: KubernetesRuntime,
     fake: FakeCluster,
     monkeypatch: pytest.MonkeyPatch,
@@ -432,7 +436,7 @@ async def test_what_is_left_is_named(
 # looking --------------------------------------------------------------------------------------------------------------
 
 
-async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     store = a_store()
     assert await runtime.read_credentials(store) is None
     ready = store.copy_with(url="http://acme.localhost/", admin_url="http://acme.localhost/admin/")
@@ -451,7 +455,7 @@ async def test_credentials(runtime: KubernetesRuntime, fake: FakeCluster) -> Non
         await runtime.read_credentials(ready)
 
 
-async def test_logs(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_pod_logs_are_read(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.read_logs(a_store(), tail=10) == []
     for component in ("database", "web", "setup"):
         labels = {**OURS, "app.kubernetes.io/component": component}
@@ -465,7 +469,7 @@ async def test_logs(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.read_logs(a_store(), tail=10) == []
 
 
-async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_log_tail_hides_secrets(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await create(runtime, "namespace")
     password = base64.b64decode(
         fake.objects[f"{RELEASES}/store-admin"]["data"]["password"]
@@ -482,9 +486,7 @@ async def test_last_words_hold_no_secret(runtime: KubernetesRuntime, fake: FakeC
     assert await runtime._pod_logs.read_log_tail(NAMESPACE, "web-3", "web") == "now"
 
 
-async def test_a_good_answer_counts_for_a_while(
-    runtime: KubernetesRuntime, fake: FakeCluster
-) -> None:
+async def test_successful_check_is_cached(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     await asyncio.gather(*(runtime.check_available() for _ in range(10)))
     assert fake.asked == [("GET", "/readyz")]
     fake.ready = False

@@ -67,14 +67,12 @@ def phases(watching: StoreWatcher, store_id: str = STORE_ID) -> list[str]:
     return sorted(pod.phase for pod in watching.take_snapshot(store_id).pods)
 
 
-async def test_nothing_is_asked_before_somebody_follows(
-    watching: StoreWatcher, fake: FakeCluster
-) -> None:
+async def test_watch_starts_with_first_follower(watching: StoreWatcher, fake: FakeCluster) -> None:
     await asyncio.sleep(0.1)
     assert fake.asked == []
 
 
-async def test_one_list_and_one_watch_per_kind_for_all_stores(
+async def test_one_watch_per_kind_serves_all_stores(
     watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
@@ -92,9 +90,7 @@ async def test_one_list_and_one_watch_per_kind_for_all_stores(
     assert all("/namespaces/" not in path for _, path in fake.asked)
 
 
-async def test_only_the_store_that_changed_is_woken(
-    watching: StoreWatcher, fake: FakeCluster
-) -> None:
+async def test_only_changed_store_is_woken(watching: StoreWatcher, fake: FakeCluster) -> None:
     with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID) as other:
         assert await follow.wait_until_current(5)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
@@ -104,7 +100,7 @@ async def test_only_the_store_that_changed_is_woken(
         assert not other._changed.is_set()
 
 
-async def test_a_label_in_a_foreign_namespace_proves_nothing(
+async def test_label_in_foreign_namespace_is_ignored(
     watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put("/api/v1/namespaces/default/pods/a", pod())
@@ -116,7 +112,7 @@ async def test_a_label_in_a_foreign_namespace_proves_nothing(
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_a_watch_goes_on_where_the_last_one_ended(
+async def test_watch_resumes_at_last_resource_version(
     fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     async with StoreWatcher(
@@ -130,9 +126,7 @@ async def test_a_watch_goes_on_where_the_last_one_ended(
     assert fake.count("GET", "pods?limit") == 1
 
 
-async def test_bookmarks_are_where_the_next_watch_begins(
-    fake: FakeCluster, cluster: KubernetesClient
-) -> None:
+async def test_watch_resumes_at_bookmark(fake: FakeCluster, cluster: KubernetesClient) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
     ).open_resources() as watching:
@@ -146,7 +140,7 @@ async def test_bookmarks_are_where_the_next_watch_begins(
     assert fake.count("GET", "pods?limit") == 1
 
 
-async def test_what_is_too_old_is_listed_again(
+async def test_expired_resource_version_relists(
     fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
@@ -162,7 +156,7 @@ async def test_what_is_too_old_is_listed_again(
     assert fake.count("GET", "pods?limit") == 2
 
 
-async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_broken_connection_is_resumed(watching: StoreWatcher, fake: FakeCluster) -> None:
     with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         await fake.cut()
@@ -171,7 +165,7 @@ async def test_a_broken_connection_is_no_trouble(watching: StoreWatcher, fake: F
         assert watching.sync_error is None
 
 
-async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: KubernetesClient) -> None:
+async def test_silent_watch_times_out(fake: FakeCluster, cluster: KubernetesClient) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(idle_timeout_s=0.2)
     ).open_resources() as watching:
@@ -180,7 +174,7 @@ async def test_silence_is_a_broken_connection(fake: FakeCluster, cluster: Kubern
             assert watching.sync_error is None
 
 
-async def test_it_never_gives_up(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_watch_retries_without_limit(watching: StoreWatcher, fake: FakeCluster) -> None:
     await fake.put(f"{PODS}/a", pod())
     with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: phases(watching) == ["Pending"])
@@ -196,7 +190,7 @@ async def test_it_never_gives_up(watching: StoreWatcher, fake: FakeCluster) -> N
         assert 0 <= time.monotonic() - watching.restored_at < 5
 
 
-async def test_what_may_not_be_listed_is_said(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeCluster) -> None:
     fake.refuse = lambda request: (
         (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
     )
@@ -207,7 +201,7 @@ async def test_what_may_not_be_listed_is_said(watching: StoreWatcher, fake: Fake
         assert await follow.wait_until_current(5)
 
 
-async def test_a_server_that_ends_every_watch_is_not_pestered(
+async def test_immediately_ended_watches_back_off(
     fake: FakeCluster, cluster: KubernetesClient
 ) -> None:
     async def ends(*_: object) -> None:
@@ -221,7 +215,7 @@ async def test_a_server_that_ends_every_watch_is_not_pestered(
     assert 2 <= fake.count("GET", "pods?watch=1") <= 12
 
 
-async def test_what_cannot_be_understood_ends_nothing(
+async def test_unreadable_event_does_not_stop_watch(
     watching: StoreWatcher, fake: FakeCluster
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
@@ -238,9 +232,7 @@ async def test_what_cannot_be_understood_ends_nothing(
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_a_store_takes_no_more_than_its_share(
-    watching: StoreWatcher, fake: FakeCluster
-) -> None:
+async def test_store_is_limited_in_objects(watching: StoreWatcher, fake: FakeCluster) -> None:
     for number in range(150):
         await fake.put(f"{PODS}/listed-{number}", pod())
     with watching.subscribe(STORE_ID) as follow:
@@ -253,7 +245,7 @@ async def test_a_store_takes_no_more_than_its_share(
         assert len(watching.take_snapshot(STORE_ID).pods) == 200
 
 
-async def test_it_ends_with_the_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
+async def test_watch_stops_with_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
     async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             assert await follow.wait_until_current(5)

@@ -230,7 +230,7 @@ def names(steps: Sequence[RuntimeStep]) -> list[str]:
     return [step.name for step in steps]
 
 
-def test_the_steps(runtime: KubernetesRuntime) -> None:
+def test_step_plan_of_version_change(runtime: KubernetesRuntime) -> None:
     store = a_store()
     assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "verify"]
     assert names(runtime.automatic_rollback_steps(store, UPGRADE)) == [
@@ -254,7 +254,9 @@ def test_the_steps(runtime: KubernetesRuntime) -> None:
 # tasks ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node) -> None:
+async def test_dump_task_writes_dump(
+    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+) -> None:
     assert await upgrade(runtime, "dump") == "The database is dumped (2,000 kB)"
     (job,) = node.jobs
     assert job["metadata"]["name"] == "dump-0123456789abcdef"
@@ -270,7 +272,7 @@ async def test_a_dump(runtime: KubernetesRuntime, fake: FakeCluster, node: Node)
     assert json.loads(notes["op-0123456789abcdef"])["bytes"] == 2_000_000
 
 
-async def test_a_task_that_is_there_is_not_made_again(
+async def test_existing_task_is_reused(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
@@ -280,7 +282,7 @@ async def test_a_task_that_is_there_is_not_made_again(
     assert fake.count("POST", "/jobs") == 0
 
 
-async def test_a_dump_that_fails_leaves_everything_as_it_is(
+async def test_failed_dump_changes_nothing(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     del node.answers["dump"]
@@ -295,7 +297,7 @@ async def test_a_dump_that_fails_leaves_everything_as_it_is(
 @pytest.mark.parametrize(
     "answer", [{"bytes": 1}, {"bytes": -1, "at": "2026-11-25T16:00:00Z"}, ["x"], {"at": "now"}]
 )
-async def test_an_answer_that_cannot_be_read(
+async def test_unreadable_task_output_fails(
     runtime: KubernetesRuntime, node: Node, answer: Any
 ) -> None:
     node.answers["dump"] = answer
@@ -305,7 +307,7 @@ async def test_an_answer_that_cannot_be_read(
     assert "Correct the engine's task" in error.value.next_step
 
 
-async def test_a_chart_without_tasks(
+async def test_chart_without_tasks_is_rejected(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await fake.take(f"{BATCH}/cronjobs/dump")
@@ -314,9 +316,7 @@ async def test_a_chart_without_tasks(
     assert error.value.code == "task_missing"
 
 
-async def test_a_version_that_is_not_known_is_not_begun(
-    runtime: KubernetesRuntime, node: Node
-) -> None:
+async def test_unknown_version_is_rejected(runtime: KubernetesRuntime, node: Node) -> None:
     """Nor one from which there would be no way back."""
     for change in (
         VersionChange("1.0.0", "9.9.9", dump_operation_id=OPERATION),
@@ -334,7 +334,7 @@ async def test_a_version_that_is_not_known_is_not_begun(
     assert not node.jobs
 
 
-async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> None:
+async def test_new_orders_are_reported(runtime: KubernetesRuntime, node: Node) -> None:
     await upgrade(runtime, "dump")
     assert await roll_back(runtime, "orders") == "No orders will be lost"
     assert node.env(1) == {
@@ -351,14 +351,14 @@ async def test_orders_that_would_go(runtime: KubernetesRuntime, node: Node) -> N
     )
 
 
-async def test_a_dump_that_is_not_kept(runtime: KubernetesRuntime, node: Node) -> None:
+async def test_missing_dump_is_reported(runtime: KubernetesRuntime, node: Node) -> None:
     with pytest.raises(NothingChanged) as error:
         await roll_back(runtime, "orders")
     assert error.value.code == "dump_missing"
     assert not node.jobs
 
 
-async def test_only_the_newest_dumps_are_noted(
+async def test_only_newest_dumps_are_recorded(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     notes = {f"op-{n}": json.dumps({"bytes": n, "at": f"2026-11-2{n}T00:00:00Z"}) for n in range(4)}
@@ -376,7 +376,7 @@ def replicas(fake: FakeCluster) -> int:
     return found
 
 
-async def test_the_shop_is_stopped_and_the_dump_put_back(
+async def test_restore_stops_store_and_restores_dump(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
@@ -387,7 +387,7 @@ async def test_the_shop_is_stopped_and_the_dump_put_back(
     assert node.jobs[-1]["metadata"]["labels"][resource_kinds.TASK_LABEL] == "restore"
 
 
-async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
+async def test_late_orders_stop_restore(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
@@ -399,7 +399,7 @@ async def test_whoever_ordered_in_the_meantime_is_not_passed_over(
     assert replicas(fake) == 0
 
 
-async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
+async def test_failed_restore_leaves_store_unchanged(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
@@ -414,7 +414,7 @@ async def test_a_dump_that_cannot_be_put_back_leaves_the_shop_as_it_was(
 # versions -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_release_is_the_other_versions_and_the_database_stays(
+async def test_release_changes_version_and_keeps_database(
     runtime: KubernetesRuntime, node: Node, tmp_path: Path
 ) -> None:
     await upgrade(runtime, "release")
@@ -430,7 +430,7 @@ async def test_the_release_is_the_other_versions_and_the_database_stays(
     assert {each["database"]["storage"] for each in found} == {"50Mi"}
 
 
-async def test_a_shop_that_was_stopped_is_started_again(
+async def test_stopped_store_is_restarted(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     """Also where the chart leaves open how many there are to be."""
@@ -439,7 +439,7 @@ async def test_a_shop_that_was_stopped_is_started_again(
     assert replicas(fake) == 1
 
 
-async def test_going_back_sweeps_tasks_and_wakes_nothing(
+async def test_rollback_deletes_tasks_without_restarting(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     """What is stuck belongs to the version that goes: its controller would only make it anew."""
@@ -455,7 +455,7 @@ async def test_going_back_sweeps_tasks_and_wakes_nothing(
     assert f"{HOME}/pods/web-2" in fake.objects
 
 
-async def test_only_the_new_pods_count(runtime: KubernetesRuntime, node: Node) -> None:
+async def test_only_new_pods_count_as_ready(runtime: KubernetesRuntime, node: Node) -> None:
     """The one from before is ready, and says nothing of the new version."""
     await node.put_pod(1, phase="Running", conditions=[{"type": "Ready", "status": "True"}])
     await node.put_web(revision=2, updatedReplicas=1, readyReplicas=1, replicas=2)
@@ -468,7 +468,7 @@ async def test_only_the_new_pods_count(runtime: KubernetesRuntime, node: Node) -
     assert "web-2" in error.value.detail
 
 
-async def test_what_the_mirror_does_not_show_yet_is_waited_for(
+async def test_stale_cache_is_waited_for(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     with runtime._watcher.subscribe(STORE_ID) as follow:
@@ -490,7 +490,7 @@ async def test_what_the_mirror_does_not_show_yet_is_waited_for(
         assert await starting == "0 pods ready"
 
 
-async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
+async def test_rollback_waits_for_other_version_to_end(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
     await node.put_web(revision=2)
@@ -503,7 +503,7 @@ async def test_going_back_waits_until_nothing_of_the_other_version_is_left(
     await starting
 
 
-async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
+async def test_failed_storefront_check_is_final(
     runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version_steps, "_STOREFRONT_TIMEOUT_S", 0.2)
@@ -512,7 +512,7 @@ async def test_a_version_that_does_not_show_its_shop_is_not_waited_for(
     assert error.value.code == "store_not_answering"
 
 
-async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.read_usage(a_store()) is None
     status = {
         "hard": {"limits.memory": "1Gi", "pods": "4"},
@@ -525,9 +525,7 @@ async def test_use(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     assert await runtime.read_usage(a_store()) is None
 
 
-async def test_the_newer_of_two_shops_has_the_last_word(
-    runtime: KubernetesRuntime, fake: FakeCluster
-) -> None:
+async def test_newer_of_two_stores_decides(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
         metadata = {
             "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},

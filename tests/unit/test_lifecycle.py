@@ -99,7 +99,7 @@ class Walk:
 
 @QUICK
 @given(st.data())
-def test_every_order_of_events_has_its_transitions(data: st.DataObject) -> None:
+def test_event_sequences_follow_transitions(data: st.DataObject) -> None:
     walk = Walk()
     for _ in range(data.draw(st.integers(1, 40))):
         moves = walk.moves()
@@ -114,7 +114,7 @@ def test_every_order_of_events_has_its_transitions(data: st.DataObject) -> None:
             assert "rollback" in walk.operations[0].activity
 
 
-def test_every_state_is_reached_and_only_a_deleted_store_stays_for_ever() -> None:
+def test_states_are_reachable_and_only_deleted_is_final() -> None:
     assert {row.target for row in TRANSITIONS} == set(StoreState)
     left = {row.source for row in TRANSITIONS if row.source is not row.target}
     assert left == {None, *StoreState} - {StoreState.DELETED}
@@ -127,7 +127,7 @@ def test_every_state_is_reached_and_only_a_deleted_store_stays_for_ever() -> Non
     st.sampled_from(Activity),
     st.sampled_from(Occurrence),
 )
-def test_an_illegal_transition_names_both_states(
+def test_illegal_transition_names_both_states(
     source: StoreState | None, activity: Activity, occurrence: Occurrence
 ) -> None:
     if (source, activity, occurrence) in KEYS:
@@ -142,9 +142,7 @@ def test_an_illegal_transition_names_both_states(
 
 @pytest.mark.parametrize("before", OperationState)
 @pytest.mark.parametrize("after", OperationState)
-def test_an_operation_that_has_ended_stays_as_it_is(
-    before: OperationState, after: OperationState
-) -> None:
+def test_ended_operation_is_final(before: OperationState, after: OperationState) -> None:
     if after in OPERATION_TRANSITIONS[before]:
         assert not before.is_final
         check_operation_transition(before, after)
@@ -153,7 +151,7 @@ def test_an_operation_that_has_ended_stays_as_it_is(
         check_operation_transition(before, after)
 
 
-def test_an_event_says_what_the_transition_did() -> None:
+def test_transition_determines_event_type() -> None:
     for row in TRANSITIONS:
         if row.event is StoreEvent.STEP:
             assert not row.changes_state
@@ -162,7 +160,7 @@ def test_an_event_says_what_the_transition_did() -> None:
         assert (row.event is StoreEvent.FAILED) == (row.target is StoreState.FAILED)
 
 
-def test_an_upgrade_rolls_back_only_after_it_has_begun_and_not_before_a_deletion() -> None:
+def test_upgrade_rolls_back_only_once_started_without_delete() -> None:
     assert {
         (row.source, row.occurrence) for row in TRANSITIONS if row.starts_automatic_rollback
     } == {
@@ -174,7 +172,7 @@ def test_an_upgrade_rolls_back_only_after_it_has_begun_and_not_before_a_deletion
             assert (row.ends, row.event) == (None, StoreEvent.ROLLING_BACK)
 
 
-def test_only_versions_change_without_effect() -> None:
+def test_only_version_changes_have_no_effect_check() -> None:
     rejected = {
         activity
         for activity in Activity
@@ -197,13 +195,13 @@ def test_only_versions_change_without_effect() -> None:
         (Activity.DELETE, StoreState.DELETING, CancelObstacle.DELETION),
     ],
 )
-def test_what_a_person_can_cancel(
+def test_cancellable_states(
     activity: Activity, state: StoreState, obstacle: CancelObstacle | None
 ) -> None:
     assert find_cancel_obstacle(activity, state) is obstacle
 
 
-def test_a_failed_upgrade_is_retried_as_a_rollback() -> None:
+def test_failed_upgrade_is_retried_as_rollback() -> None:
     assert set(RETRY_KINDS) == set(OperationKind)
     assert RETRY_KINDS[OperationKind.UPGRADE] is OperationKind.ROLLBACK
     for kind in RETRY_KINDS.values():
@@ -211,19 +209,19 @@ def test_a_failed_upgrade_is_retried_as_a_rollback() -> None:
         assert transition.event == f"store.{transition.target}"
 
 
-def test_only_an_upgrade_has_an_activity_besides_its_kind() -> None:
+def test_only_upgrade_has_second_activity() -> None:
     for kind in OperationKind:
         assert choose_activity(kind, is_rolling_back=False) == kind
     rolling_back = choose_activity(OperationKind.UPGRADE, is_rolling_back=True)
     assert rolling_back is Activity.AUTOMATIC_ROLLBACK
 
 
-def test_the_diagram_in_the_documentation_is_that_of_the_table() -> None:
+def test_documented_diagram_matches_table() -> None:
     text = lifecycle_diagram.DOCUMENT.read_text(encoding="utf-8")
     assert lifecycle_diagram.insert_diagram(text) == text, "run `python -m tools.lifecycle_diagram`"
 
 
-def test_the_diagram_shows_every_change_of_state() -> None:
+def test_diagram_contains_every_transition() -> None:
     lines = lifecycle_diagram.render_diagram().splitlines()
     for row in TRANSITIONS:
         if row.changes_state:

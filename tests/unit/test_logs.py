@@ -27,7 +27,7 @@ def stream(log_lines: io.StringIO) -> Iterator[Stream]:
     logs.configure_logging("tests", "info", log_lines)
 
 
-def test_a_line_is_json_with_service_module_and_ids(stream: Stream) -> None:
+def test_line_is_json_with_service_module_and_ids(stream: Stream) -> None:
     logs.bind_log_context(request_id="req_1", store_id=None)
     structlog.get_logger(module="here").info("happened", count=3)
     (line,) = stream.lines()
@@ -51,7 +51,7 @@ def test_secrets_are_hidden(stream: Stream, key: str) -> None:
     assert "hush" not in stream.getvalue()
 
 
-def test_libraries_speak_the_same_language(stream: Stream) -> None:
+def test_library_logs_use_same_format(stream: Stream) -> None:
     logging.getLogger("library").warning("took %d s", 3)
     logging.getLogger("library").debug("not heard")
     (line,) = stream.lines()
@@ -63,7 +63,7 @@ def test_libraries_speak_the_same_language(stream: Stream) -> None:
     )
 
 
-def test_an_exception_stays_on_its_line(stream: Stream) -> None:
+def test_exception_is_logged_on_one_line(stream: Stream) -> None:
     try:
         raise ValueError("line\nbreak")
     except ValueError:
@@ -72,7 +72,7 @@ def test_an_exception_stays_on_its_line(stream: Stream) -> None:
     assert "ValueError" in stream.lines()[0]["exception"]
 
 
-def test_text_that_is_none_does_no_harm(stream: Stream) -> None:
+def test_invalid_text_is_logged(stream: Stream) -> None:
     structlog.get_logger().info("happened", path="/\ud800\0\n", raw="ä€😀")
     assert len(stream.getvalue().splitlines()) == 1
     stream.getvalue().encode("ascii")

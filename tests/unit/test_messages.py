@@ -39,7 +39,7 @@ def envelope(**changes: Any) -> bytes:
     return body
 
 
-def test_an_envelope_is_a_cloudevent() -> None:
+def test_envelope_is_cloudevent() -> None:
     assert json.loads(envelope()) == {
         "specversion": "1.0",
         "id": "cmd_1",
@@ -54,7 +54,7 @@ def test_an_envelope_is_a_cloudevent() -> None:
     }
 
 
-def test_a_command_is_read_as_it_was_written() -> None:
+def test_command_round_trips() -> None:
     command = decode_command(envelope())
     assert (command.id, command.type) == ("cmd_1", "storefleet.create")
     assert command.model_dump(include=set(DATA)) == DATA
@@ -94,7 +94,7 @@ def test_a_command_is_read_as_it_was_written() -> None:
         ),
     ],
 )
-def test_what_is_no_command_is_unreadable(body: bytes) -> None:
+def test_non_command_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMessage) as error:
         decode_command(body)
     assert "\0" not in str(error.value)
@@ -108,13 +108,13 @@ def test_what_is_no_command_is_unreadable(body: bytes) -> None:
         st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps),
     )
 )
-def test_garbage_is_unreadable_and_nothing_worse(garbage: bytes | str) -> None:
+def test_garbage_is_unreadable(garbage: bytes | str) -> None:
     body = garbage if isinstance(garbage, bytes) else garbage.encode()
     with pytest.raises(UnreadableMessage):
         decode_command(body)
 
 
-def test_subjects() -> None:
+def test_subjects_are_built_from_parts() -> None:
     assert (
         make_command_subject("create", "sto_1") == "storefleet.commands.v1.provisioner.create.sto_1"
     )
@@ -125,5 +125,5 @@ def test_subjects() -> None:
     )
 
 
-def test_decoding_gives_the_envelope() -> None:
+def test_decoding_returns_envelope() -> None:
     assert decode_cloud_event(envelope())["seq"] == 7

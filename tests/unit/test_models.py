@@ -62,7 +62,7 @@ def operation(**changes: object) -> Operation:
     return Operation.model_validate({**fields, **changes})
 
 
-def test_times_are_utc_with_a_z() -> None:
+def test_times_are_utc_with_z_suffix() -> None:
     assert format_timestamp(None) is None
     assert format_timestamp(THEN) == "2026-01-02T03:04:05.678Z"
     assert (
@@ -71,7 +71,7 @@ def test_times_are_utc_with_a_z() -> None:
     )
 
 
-def test_the_shape_of_a_store() -> None:
+def test_store_public_fields() -> None:
     shape = store().to_json()
     assert shape["failure"] == {
         "code": "c",
@@ -95,28 +95,28 @@ def test_the_shape_of_a_store() -> None:
         ("cancelled", True),
     ],
 )
-def test_an_operation_is_done_when_it_has_ended(state: str, done: bool) -> None:
+def test_operation_is_done_in_final_states(state: str, done: bool) -> None:
     assert operation(state=state).done is done
     assert operation(state=state).to_json()["done"] is done
 
 
-def test_an_event_carries_both_without_the_parameters() -> None:
+def test_event_contains_store_and_operation_without_parameters() -> None:
     data = make_event_data(store(), operation(steps=(Step(name="a", title="A"),)))
     assert "parameters" not in data["store"]
     assert data["operation"]["steps"][0]["state"] == "pending"
     assert make_event_data(store(), None).keys() == {"store"}
 
 
-def test_models_do_not_change() -> None:
+def test_models_are_immutable() -> None:
     with pytest.raises(ValidationError):
         store().name = "other"  # type: ignore[misc]
 
 
-def test_a_password_is_not_shown() -> None:
+def test_password_is_hidden_in_repr() -> None:
     assert "hush" not in repr(AdminCredentials("http://x", "admin", "hush"))
 
 
-def test_scopes() -> None:
+def test_scopes_imply_narrower_scopes() -> None:
     caller = Principal(
         tenant_id="t",
         tenant_name="T",
@@ -129,7 +129,7 @@ def test_scopes() -> None:
     assert not caller.has_scope("stores:write")
 
 
-def test_identifiers() -> None:
+def test_identifiers_have_prefix_and_length() -> None:
     made = {generate_id(STORE_PREFIX) for _ in range(1000)}
     assert len(made) == 1000
     assert all(re.fullmatch(r"sto_[a-z0-9]{16}", one) and is_id(one, STORE_PREFIX) for one in made)

@@ -74,7 +74,7 @@ EXPRESSIONS = list(expressions())
 
 
 @pytest.mark.parametrize(("name", "expression"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
-def test_every_expression_names_what_there_is(name: str, expression: str) -> None:
+def test_expressions_use_exported_metrics(name: str, expression: str) -> None:
     known = exported()
     assert REGISTRY is not None
     seen = re.findall(r"([a-z_:][a-z0-9_:]*)\{([^}]*)\}", expression)
@@ -101,13 +101,13 @@ def test_every_expression_names_what_there_is(name: str, expression: str) -> Non
         assert expression.count(opened) == expression.count(closed)
 
 
-def test_every_metric_of_the_services_is_shown() -> None:
+def test_exported_metrics_are_shown() -> None:
     shown = " ".join(expression for _, expression in EXPRESSIONS)
     families = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in exported()}
     assert {name for name in families if name not in shown} == set()
 
 
-def test_every_alert_has_its_place_in_the_guide() -> None:
+def test_alerts_have_runbook_sections() -> None:
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     titles = set(re.findall(r"(?m)^#### (Storefleet\w+)$", guide))
     assert titles == {rule["alert"] for rule in rules()}
@@ -117,7 +117,7 @@ def test_every_alert_has_its_place_in_the_guide() -> None:
         assert {"summary", "description"} <= rule["annotations"].keys()
 
 
-def test_the_chart_fills_in_where_it_is() -> None:
+def test_chart_sets_namespace() -> None:
     parts = {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")}
     parts["rules"]["runbook"] = "https://wiki.example.com/runbook"  # type: ignore[assignment]
     objects = rendered(values={"monitoring": parts}, namespace="shops")
@@ -136,7 +136,7 @@ def test_the_chart_fills_in_where_it_is() -> None:
     assert made["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def test_the_monitor_finds_the_four_services() -> None:
+def test_monitor_selects_four_services() -> None:
     objects = rendered(values={"monitoring": {"serviceMonitor": {"enabled": True}}})
     monitor = next(each for each in objects if each["kind"] == "ServiceMonitor")
     chosen = monitor["spec"]["selector"]
@@ -151,7 +151,7 @@ def test_the_monitor_finds_the_four_services() -> None:
     assert sorted(services) == ["gateway", "notifier", "provisioner", "reaper"]
 
 
-def test_panels_do_not_cover_each_other() -> None:
+def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         place = panel["gridPos"]

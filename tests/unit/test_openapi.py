@@ -107,7 +107,7 @@ def described_codes() -> set[str]:
 # structure ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_version_is_3_1_and_every_reference_leads_somewhere() -> None:
+def test_version_is_3_1_and_references_resolve() -> None:
     assert document()["openapi"].startswith("3.1.")
     references = [
         node for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node
@@ -117,13 +117,13 @@ def test_the_version_is_3_1_and_every_reference_leads_somewhere() -> None:
         assert resolved(reference) is not None
 
 
-def test_examples_hold_no_references() -> None:
+def test_examples_contain_no_references() -> None:
     for path, node in nodes(document()):
         if path and path[-1] in ("example", "value"):
             assert "$ref" not in json.dumps(node), path
 
 
-def test_every_schema_is_one() -> None:
+def test_schemas_are_valid() -> None:
     schemas = [(path, node) for path, node in nodes(document()) if path and path[-1] == "schema"]
     schemas += [((name,), schema) for name, schema in document()["components"]["schemas"].items()]
     assert len(schemas) > 50
@@ -131,7 +131,7 @@ def test_every_schema_is_one() -> None:
         Draft202012Validator.check_schema(schema)
 
 
-def test_nothing_in_components_is_unused() -> None:
+def test_components_are_used() -> None:
     used = {
         node["$ref"] for _, node in nodes(document()) if isinstance(node, dict) and "$ref" in node
     }
@@ -149,7 +149,7 @@ def test_nothing_in_components_is_unused() -> None:
             ), name
 
 
-def test_operations_are_whole() -> None:
+def test_operations_are_complete() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
     assert len(names) == len(set(names))
     tags = {tag["name"] for tag in document()["tags"]}
@@ -194,7 +194,7 @@ def examples_of(media: dict[str, Any]) -> list[Any]:
     ]
 
 
-def test_every_example_fits_its_schema() -> None:
+def test_examples_match_schemas() -> None:
     checked = 0
     for path, media in media_types():
         for example in examples_of(media):
@@ -204,7 +204,7 @@ def test_every_example_fits_its_schema() -> None:
     assert checked > 40
 
 
-def test_every_success_with_a_body_has_an_example_or_needs_none() -> None:
+def test_success_bodies_have_examples() -> None:
     without = {"getDescription", "cancelOperation", "getDeadLetter", "replayDeadLetter"}
     for _, _, operation in operations():
         for status, response in operation["responses"].items():
@@ -216,7 +216,7 @@ def test_every_success_with_a_body_has_an_example_or_needs_none() -> None:
 # the source ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_route_is_described_and_every_description_has_a_route() -> None:
+def test_routes_and_descriptions_match() -> None:
     parts = (
         "database",
         "admission",
@@ -242,11 +242,11 @@ def test_every_route_is_described_and_every_description_has_a_route() -> None:
         ("Scope", get_args(models.Scope)),
     ],
 )
-def test_enumerations_are_those_of_the_models(schema: str, words: Any) -> None:
+def test_enumerations_match_models(schema: str, words: Any) -> None:
     assert tuple(document()["components"]["schemas"][schema]["enum"]) == tuple(words)
 
 
-def test_event_types_are_those_of_the_lifecycle() -> None:
+def test_event_types_match_lifecycle() -> None:
     assert set(document()["components"]["schemas"]["EventType"]["enum"]) == set(
         lifecycle.StoreEvent
     )
@@ -256,7 +256,7 @@ def test_event_types_are_those_of_the_lifecycle() -> None:
 
 
 @pytest.mark.parametrize("operation_id", BODIES)
-def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
+def test_body_fields_match_models(operation_id: str) -> None:
     operation = next(op for _, _, op in operations() if op["operationId"] == operation_id)
     schema = resolved(operation["requestBody"]["content"]["application/json"]["schema"])
     fields = BODIES[operation_id].model_fields
@@ -291,7 +291,7 @@ def test_bodies_have_the_fields_of_their_models(operation_id: str) -> None:
         ("createToken", {"name": "ci", "expires_in_days": "9"}),
     ],
 )
-def test_what_the_models_refuse_the_schemas_refuse(operation_id: str, body: dict[str, Any]) -> None:
+def test_schemas_reject_what_models_reject(operation_id: str, body: dict[str, Any]) -> None:
     operation = next(op for _, _, op in operations() if op["operationId"] == operation_id)
     assert list(
         validator(operation["requestBody"]["content"]["application/json"]["schema"]).iter_errors(
@@ -305,7 +305,7 @@ def test_what_the_models_refuse_the_schemas_refuse(operation_id: str, body: dict
 @pytest.mark.parametrize(
     "name", ["abc", "a-1", "a" * 40, "ab", "a" * 41, "-ab", "ab-", "Abc", "a_b", "", "shop.one"]
 )
-def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
+def test_name_pattern_matches_admission(name: str) -> None:
     pattern = document()["components"]["schemas"]["NewStore"]["properties"]["name"]["pattern"]
     assert bool(re.search(pattern, name)) == (find_name_problem(name) is None)
 
@@ -313,7 +313,7 @@ def test_the_pattern_of_names_is_the_rule_of_admission(name: str) -> None:
 # error codes --------------------------------------------------------------------------------------------------------
 
 
-def test_every_problem_of_the_gateway_is_described_with_an_example() -> None:
+def test_gateway_problems_have_examples() -> None:
     shared = (
         f"libs/storefleet/{module}.py"
         for module in (

@@ -22,7 +22,7 @@ print("kubernetes_asyncio" in sys.modules)
 
 @pytest.mark.parametrize("service", ["gateway", "provisioner", "reaper"])
 @pytest.mark.parametrize("runtime", ["local", "simulated", "kubernetes"])
-def test_the_client_library_is_imported_only_where_it_is_used(service: str, runtime: str) -> None:
+def test_client_library_is_imported_lazily(service: str, runtime: str) -> None:
     code = _MAKE.format(service=service, runtime=runtime)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
@@ -31,7 +31,7 @@ def test_the_client_library_is_imported_only_where_it_is_used(service: str, runt
 
 
 @pytest.mark.parametrize("name", ["local", "simulated", "kubernetes"])
-def test_the_settings_decide(name: str) -> None:
+def test_settings_select_runtime(name: str) -> None:
     settings = Settings(runtime=name, engines_path=(ENGINES,))
     runtime = runtimes.create_runtime(
         settings,

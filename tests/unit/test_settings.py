@@ -8,7 +8,7 @@ from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings, SettingsError
 from storefleet.core.settings_report import describe_settings
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults_match_contract() -> None:
     settings = read_settings()
     assert settings.gateway_url == "http://127.0.0.1:8080"
     assert settings.live_url == "ws://127.0.0.1:8081/api/v1/events"
@@ -19,7 +19,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.state_dir.is_absolute()
 
 
-def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_overrides_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORES_PER_HOUR", "7")
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}RETRY_DELAYS", "0.5,2")
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}ENGINES_PATH", f"{tmp_path}:/other")
@@ -32,7 +32,7 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.gateway_url == "https://shops.example.com"
 
 
-def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "storefleet_database_url").write_text("postgresql://u:secret@h/d\n")
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}SECRETS_DIR", str(tmp_path))
     settings = read_settings()
@@ -43,7 +43,7 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert read_settings().database_url.get_secret_value() == "postgresql://from-the-environment"
 
 
-def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "storefleet_nats_url").write_text("nats://u:hush@h")
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}SECRETS_DIR", str(tmp_path))
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}WORKERS", "3")
@@ -91,7 +91,7 @@ def test_every_setting_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ),
     ],
 )
-def test_what_breaks_a_rule_is_named_in_one_line(
+def test_invalid_setting_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}{name}", value)
@@ -100,7 +100,7 @@ def test_what_breaks_a_rule_is_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_ports_of_stores_are_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_ports_are_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORE_PORT_FIRST", "9000")
     monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}STORE_PORT_LAST", "8999")
     with pytest.raises(

@@ -63,7 +63,7 @@ def operation(*steps: Step) -> Operation:
     )
 
 
-def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
+def test_plan_keeps_finished_steps() -> None:
     done = Step(
         name="a",
         title="A",
@@ -78,12 +78,12 @@ def test_a_plan_keeps_what_earlier_runs_have_done() -> None:
     assert [step.state for step in steps[1:]] == ["pending", "pending"]
 
 
-def test_a_plan_that_has_changed_is_the_new_one() -> None:
+def test_changed_plan_replaces_old_plan() -> None:
     done = Step(name="gone", title="Gone", state=StepState.SUCCEEDED)
     assert [step.name for step in merge_step_plan(operation(done), plan("a"))] == ["a"]
 
 
-def test_the_first_unfinished_step_begins() -> None:
+def test_first_unfinished_step_starts() -> None:
     steps = start_next_step(
         (
             Step(name="a", title="A", state=StepState.SUCCEEDED),
@@ -95,17 +95,17 @@ def test_the_first_unfinished_step_begins() -> None:
     assert steps[1].started_at is not None
 
 
-def test_a_step_that_runs_keeps_its_first_start() -> None:
+def test_running_step_keeps_start_time() -> None:
     begun = Step(name="a", title="A", state=StepState.RUNNING, started_at=THEN, message="half way")
     assert start_next_step((begun,)) == (begun,)
 
 
-def test_nothing_begins_when_everything_is_done() -> None:
+def test_finished_plan_starts_no_step() -> None:
     steps = (Step(name="a", title="A", state=StepState.SUCCEEDED),)
     assert start_next_step(steps) == steps
 
 
-def test_only_the_running_step_is_closed() -> None:
+def test_only_running_step_is_finished() -> None:
     before = operation(
         Step(name="a", title="A", state=StepState.SUCCEEDED),
         Step(name="b", title="B", state=StepState.RUNNING),
@@ -122,12 +122,12 @@ def test_only_the_running_step_is_closed() -> None:
     ]  # models are frozen
 
 
-def test_one_step_changes() -> None:
+def test_step_result_changes_one_step() -> None:
     before = operation(Step(name="a", title="A"), Step(name="b", title="B"))
     assert [step.message for step in update_step(before, 1, message="x").steps] == ["", "x"]
 
 
-def test_a_cancelled_store_says_what_to_do() -> None:
+def test_cancelled_store_has_next_step() -> None:
     failure = make_cancellation_failure(Activity.CREATE)
     assert (failure.code, failure.retryable) == ("cancelled", True)
     assert failure.next
@@ -165,7 +165,7 @@ def store(state: StoreState = StoreState.UPGRADING) -> Store:
     )
 
 
-def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
+def test_rollback_start_closes_upgrade_steps() -> None:
     there = (
         Step(name="a", title="A", state=StepState.SUCCEEDED),
         Step(name="b", title="B", state=StepState.RUNNING),
@@ -182,7 +182,7 @@ def test_turning_back_closes_what_led_there_and_begins_the_way_back() -> None:
     assert [step.state for step in stopped] == ["succeeded", "cancelled"]
 
 
-def test_a_claim_on_the_way_back_finds_both_ways() -> None:
+def test_claim_during_rollback_keeps_both_plans() -> None:
     kept = (
         Step(name="a", title="A", state=StepState.FAILED),
         Step(name="rollback-b", title="B", state=StepState.SUCCEEDED),
@@ -197,7 +197,7 @@ def test_a_claim_on_the_way_back_finds_both_ways() -> None:
     ]
 
 
-def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
+def test_operation_start_changes_store_state() -> None:
     changed = begin_operation(store(StoreState.READY), upgrade())
     assert (changed.store.state, changed.event) == ("upgrading", "store.upgrading")
     again = begin_operation(store(StoreState.UPGRADING), upgrade())
@@ -208,14 +208,14 @@ def test_what_an_operation_makes_of_its_store_as_it_begins() -> None:
 
 
 @pytest.mark.parametrize("state", [StoreState.FAILED, StoreState.DELETED, StoreState.DELETING])
-def test_what_must_not_begin_or_succeed(state: StoreState) -> None:
+def test_illegal_start_or_success_is_rejected(state: StoreState) -> None:
     with pytest.raises(IllegalTransition, match=f"from `{state}` to `upgrading`"):
         begin_operation(store(state), upgrade())
     with pytest.raises(IllegalTransition, match=f"from `{state}` to `ready`"):
         complete_operation(store(state), upgrade(), {})
 
 
-def test_a_step_keeps_the_state_of_its_store() -> None:
+def test_step_keeps_store_state() -> None:
     same = record_progress(store(), upgrade())
     assert (same.store, same.event) == (store(), "store.step")
     moved = record_progress(store(), upgrade(), {"url": "http://new/"})
@@ -224,7 +224,7 @@ def test_a_step_keeps_the_state_of_its_store() -> None:
     assert (deleting.store.state, deleting.event) == ("deleting", "store.step")
 
 
-def test_the_version_changes_with_success_alone() -> None:
+def test_version_changes_only_on_success() -> None:
     after, ended, event = complete_operation(store(), upgrade(), {"url": "http://new/"})
     assert (after.engine_version, after.state, after.url, after.ready_at) == (
         "2",
@@ -243,7 +243,7 @@ def test_the_version_changes_with_success_alone() -> None:
     )
 
 
-def test_a_way_back_that_fails_tells_both_causes() -> None:
+def test_failed_rollback_records_both_failures() -> None:
     both = describe_failed_rollback(upgrade(error=CAUSE), WORSE)
     assert (both.code, both.step) == ("rollback_failed", "rollback-b")
     assert (

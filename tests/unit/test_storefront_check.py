@@ -63,23 +63,23 @@ async def problem(server: str, path: str, expect: str = "teapot", host: str = HO
         ("/broken", "answers 500"),
     ],
 )
-async def test_pages(server: str, path: str, found: str | None) -> None:
+async def test_page_text_decides_result(server: str, path: str, found: str | None) -> None:
     assert await problem(server, path) == found
 
 
-async def test_under_its_own_host_and_scheme(server: str) -> None:
+async def test_request_uses_store_host_and_scheme(server: str) -> None:
     assert await problem(server, "/", host="other.localhost") == "answers 404"
     for header in ("x-request-id=op_1", "x-forwarded-proto=https"):
         assert await problem(server, "/asked", header) is None
 
 
-async def test_nobody_there() -> None:
+async def test_unreachable_store_fails_check() -> None:
     found = await problem("http://127.0.0.1:1", "/")
     assert found is not None
     assert found.startswith("does not answer")
 
 
-async def test_a_connection_that_is_lost_is_tried_again_soon() -> None:
+async def test_lost_connection_is_retried_soon() -> None:
     """Its first packet is dropped, as by nodes that do not know a Service yet; the kernel repeats it after a second."""
     listener = socket.create_server(
         ("127.0.0.1", 0), backlog=0
@@ -102,7 +102,7 @@ async def test_a_connection_that_is_lost_is_tried_again_soon() -> None:
             assert time.monotonic() - began < 0.7
 
 
-async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
+async def test_failed_check_is_retried_and_reported(server: str) -> None:
     said: list[str] = []
 
     async def say(message: str) -> None:
@@ -118,7 +118,7 @@ async def test_it_is_tried_for_a_while_and_said(server: str) -> None:
     assert said[0] == "Waiting for the storefront: it answers 404"
 
 
-async def test_further_pages_have_to_show_what_they_should(server: str) -> None:
+async def test_additional_pages_require_expected_text(server: str) -> None:
     work = StepContext(store=a_store(), operation_id="op_1")
     checked = pocket().model_copy(update={"checks": (CheckedPage(path="/large", expect="teapot"),)})
     async with StorefrontCheck().open_resources() as visitor:

@@ -54,7 +54,7 @@ def test_form_fields_become_parameters(sent: dict[str, str], found: dict[str, An
 @pytest.mark.parametrize(
     "target", ["/stores", "/", "/stores/new?x=1&y=%2F", "/stores/a#b", "/a//b"]
 )
-def test_pages_of_ours(target: str) -> None:
+def test_own_pages_are_redirect_targets(target: str) -> None:
     assert sanitize_redirect_target(target) == target
 
 
@@ -78,7 +78,7 @@ def test_pages_of_ours(target: str) -> None:
         *("/a b", "/ä", "/\0", "/login", "/login?next=/login", " /a", "/" + "a" * 500),
     ],
 )
-def test_everything_else(target: str) -> None:
+def test_foreign_targets_are_rejected(target: str) -> None:
     assert sanitize_redirect_target(target) == "/stores"
 
 
@@ -152,7 +152,7 @@ def event(
         (event("store.ready", kind="upgrade"), "Not upgraded: cancelled"),
     ],
 )
-def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
+def test_event_texts(shown: Event, summary: str) -> None:
     assert describe_event(shown) == summary
 
 
@@ -172,7 +172,7 @@ def test_every_event_has_a_sentence(shown: Event, summary: str) -> None:
         ({"runtime": "kubernetes", "store_public_port": 80}, ("http://", ".localhost", False)),
     ],
 )
-def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, bool]) -> None:
+def test_create_form_previews_address(chosen: dict[str, Any], shown: tuple[str, str, bool]) -> None:
     assert tuple(make_url_preview(Settings(**chosen)).values()) == shown
 
 
@@ -197,7 +197,7 @@ def test_addresses_are_foretold(chosen: dict[str, Any], shown: tuple[str, str, b
         ),
     ],
 )
-def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
+def test_quantities_are_formatted(quantity: str, shown: str) -> None:
     assert format_quantity(quantity) == shown
 
 
@@ -225,7 +225,7 @@ def test_quantities_are_written_as_people_do(quantity: str, shown: str) -> None:
         ),
     ],
 )
-def test_an_operation_knows_its_place(
+def test_operation_view_has_position(
     state: str, steps: str, error: Failure | None, place: tuple[int, int], states: str
 ) -> None:
     shown = make_operation_view(
@@ -237,7 +237,7 @@ def test_an_operation_knows_its_place(
     assert shown["is_automatic_rollback"] == ("rollback-start" in steps)
 
 
-def test_versions_newest_first_and_older_ones_marked() -> None:
+def test_versions_are_newest_first_with_older_marked() -> None:
     upgrade = samples.operation("upgrade", "succeeded", "dump+", asked=samples.UP)
     shown = make_versions_view(
         samples.store("ready"),
