@@ -1,0 +1,2 @@
+"""The platform's four processes: gateway, provisioner, reaper and notifier."""
+

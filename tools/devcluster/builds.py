@@ -44,19 +44,23 @@ class GoModule:
 
     @property
     def folder(self) -> Path:
+        """The folder of go.mod."""
         return PACKAGE_FOLDER / "go" / self.name
 
     def list_programs(self) -> list[str]:
+        """List the names of the programs that the build creates."""
         return [
             self.name if package == "." else package.rpartition("/")[2] for package in self.packages
         ]
 
     def list_sources(self) -> list[Path]:
+        """List the files that the programs depend on."""
         return sorted(
             path for path in self.folder.iterdir() if path.suffix in {".go", ".mod", ".sum"}
         )
 
     def make_command(self, go: str, output: Path) -> list[str]:
+        """Make the command that builds all programs into the folder `output`."""
         output_flag = [f"-o={output}{os.sep}"]
         tags = [f"-tags={self.tags}"] if self.tags else []
         return [
@@ -78,12 +82,15 @@ class PauseProgram:
     cgo: bool = True
 
     def list_programs(self) -> list[str]:
+        """List the program's name."""
         return ["pause"]
 
     def list_sources(self) -> list[Path]:
+        """List the C file."""
         return [PACKAGE_FOLDER / "pause" / "pause.c"]
 
     def make_command(self, go: str, output: Path) -> list[str]:
+        """Make the command that compiles the program into the folder `output`."""
         del go
         return [
             "gcc",
@@ -99,6 +106,7 @@ class PauseProgram:
 
     @property
     def folder(self) -> Path:
+        """The folder of the C file."""
         return PACKAGE_FOLDER / "pause"
 
 

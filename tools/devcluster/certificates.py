@@ -27,6 +27,7 @@ class Certificate:
 
     @property
     def subject(self) -> str:
+        """The subject in openssl's syntax: groups as organizations, the user as common name."""
         return "".join(f"/O={group}" for group in self.groups) + f"/CN={self.user}"
 
     def make_extensions(self) -> list[str]:

@@ -60,6 +60,7 @@ def make_kubeconfig(
 
 
 def make_kubelet_configuration(layout: Layout, network: Network) -> dict[str, Any]:
+    """Make the kubelet's configuration."""
     certificates = layout.certificates
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -104,6 +105,7 @@ def make_kubelet_configuration(layout: Layout, network: Network) -> dict[str, An
 
 
 def make_kube_proxy_configuration(layout: Layout, network: Network) -> dict[str, Any]:
+    """Make kube-proxy's configuration."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -129,6 +131,7 @@ def make_kube_proxy_configuration(layout: Layout, network: Network) -> dict[str,
 
 
 def make_kube_scheduler_configuration(layout: Layout) -> dict[str, Any]:
+    """Make the scheduler's configuration."""
     return {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
@@ -212,4 +215,5 @@ def make_corefile(layout: Layout, network: Network) -> str:
 
 
 def make_hosts(network: Network) -> str:
+    """Make the node's /etc/hosts."""
     return f"127.0.0.1 localhost\n{network.node} {NODE_NAME}\n"

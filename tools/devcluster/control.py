@@ -32,6 +32,7 @@ class ProcessStatus:
     message: str
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 

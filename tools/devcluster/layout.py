@@ -36,34 +36,42 @@ class Layout:
 
     @property
     def settings(self) -> Path:
+        """The options that the cluster keeps across restarts."""
         return self.state / "settings.json"
 
     @property
     def processes(self) -> Path:
+        """The table of the node's processes, see `process_table`."""
         return self.state / "processes.json"
 
     @property
     def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
         return self.state / "kubeconfig"
 
     @property
     def programs(self) -> Path:
+        """Links to the built programs."""
         return self.state / "bin"
 
     @property
     def certificates(self) -> Path:
+        """Certificates and keys."""
         return self.state / "pki"
 
     @property
     def configuration(self) -> Path:
+        """Configuration files of the programs."""
         return self.state / "config"
 
     @property
     def logs(self) -> Path:
+        """A log file for each process."""
         return self.state / "logs"
 
     @property
     def volumes(self) -> Path:
+        """A folder for each persistent volume."""
         return self.state / "volumes"
 
     def get_node_folder(self, folder: str) -> Path:
@@ -110,32 +118,40 @@ class Network:
 
     @property
     def link_block(self) -> IPv4Network:
+        """The addresses of the link: a /30 at the start of the block."""
         return IPv4Network((self.block.network_address, 30))
 
     @property
     def host(self) -> IPv4Address:
+        """The machine's address on the link."""
         return self.link_block[1]
 
     @property
     def node(self) -> IPv4Address:
+        """The node's address on the link."""
         return self.link_block[2]
 
     @cached_property
     def services(self) -> IPv4Network:
+        """The addresses of Services: the second quarter of the block."""
         return list(self.block.subnets(new_prefix=18))[1]
 
     @cached_property
     def pods(self) -> IPv4Network:
+        """The addresses of pods: the second half of the block."""
         return list(self.block.subnets(new_prefix=17))[1]
 
     @property
     def api_service(self) -> IPv4Address:
+        """The address of the Service `kubernetes`."""
         return self.services[1]
 
     @property
     def dns_service(self) -> IPv4Address:
+        """The address of the Service `kube-dns`."""
         return self.services[10]
 
     @property
     def api_url(self) -> str:
+        """The API server's URL, on the node's address."""
         return f"https://{self.node}:6443"

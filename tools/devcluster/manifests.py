@@ -58,6 +58,7 @@ def make_manifests(network: Network) -> list[Manifest]:
 
 
 def make_storage_class() -> Manifest:
+    """Make the default StorageClass, served by `volumes`."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -113,10 +114,12 @@ def make_role(user: str, *rules: Manifest) -> list[Manifest]:
 def make_rule(
     *resources: str, group: str = "", verbs: Sequence[str] = ("get", "list", "watch")
 ) -> Manifest:
+    """Make a rule of a ClusterRole; by default it grants reading."""
     return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
 
 
 def make_binding(name: str, *, role: str, user: str) -> Manifest:
+    """Make a ClusterRoleBinding of one user to a ClusterRole."""
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRoleBinding",

@@ -48,10 +48,12 @@ def prepare_node(layout: Layout, network: Network) -> None:
 
 
 def get_kernel_setting_file(layout: Layout, name: str) -> Path:
+    """Return the file that stands in for a kernel setting below /proc/sys."""
     return layout.configuration / f"kernel-{name.replace('/', '-')}"
 
 
 def list_program_folders(layout: Layout) -> set[Path]:
+    """Return the cache folders in which the linked programs are."""
     return {link.resolve().parent for link in layout.programs.iterdir()}
 
 
@@ -80,6 +82,7 @@ def bind_descriptor(descriptor: int, target: Path) -> None:
 
 
 def bind_path(source: Path, target: Path) -> None:
+    """Bind-mount a file or folder, with the mounts below it."""
     mount(str(source), target, flags=_BIND | _RECURSIVE)
 
 
@@ -139,6 +142,7 @@ def make_packet_rules(network: Network) -> list[list[str]]:
 
 
 def wait_for_link() -> None:
+    """Wait until `up` has attached the link to the machine."""
     give_up = time.monotonic() + LINK_TIMEOUT_S
     while NODE_LINK not in {name for _, name in socket.if_nameindex()}:
         if time.monotonic() > give_up:

@@ -26,10 +26,12 @@ class ProcessSpec:
     command: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ProcessSpec":
+        """Read a process from its JSON object."""
         return cls(name=content["name"], command=tuple(content["command"]))
 
 

@@ -17,6 +17,7 @@ class ClusterSettings:
 
     @property
     def network(self) -> Network:
+        """The addresses of the block."""
         return Network.parse(self.block)
 
 

@@ -27,10 +27,12 @@ class ClusterStatus:
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields and `healthy` as a JSON object."""
         return asdict(self) | {"healthy": self.is_healthy}
 
     @property
     def is_healthy(self) -> bool:
+        """Whether the cluster runs and no check found a problem."""
         return self.up and not self.problems
 
 

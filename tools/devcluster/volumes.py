@@ -55,6 +55,7 @@ def is_released(volume: ApiObject) -> bool:
 
 
 def make_volume_name(claim: ApiObject) -> str:
+    """Make the volume's name, which is also its folder's, from the claim's UID."""
     return f"pvc-{claim['metadata']['uid']}"
 
 

@@ -23,6 +23,7 @@ class CacheKey:
         self._hash = hashlib.sha256(repr((words, sys.version_info[:2])).encode())
 
     def add_file(self, path: Path, name: str | None = None) -> "CacheKey":
+        """Add a file's name, content and executable bits."""
         self._hash.update(f"\0{name or path.name}\0{path.stat().st_mode & 0o111}\0".encode())
         self._hash.update(hashlib.sha256(path.read_bytes()).digest())
         return self
@@ -35,6 +36,7 @@ class CacheKey:
         return self
 
     def add_layer(self, layer: Layer) -> "CacheKey":
+        """Add a finished layer, by its digest."""
         self._hash.update(layer.digest.encode())
         return self
 

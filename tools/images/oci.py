@@ -146,6 +146,7 @@ def write_archive(image: Image, target: Path) -> None:
 
 
 def make_blob_name(digest: str) -> str:
+    """Return the path of a blob inside an OCI image layout."""
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 

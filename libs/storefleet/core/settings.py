@@ -276,6 +276,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment and secret files only; a `.env` file is never read."""
         del settings_cls, dotenv_settings
         return init_settings, env_settings, file_secret_settings
 

@@ -18,27 +18,34 @@ class Record(Protocol):
 
     def __len__(self) -> int: ...
 
-    def keys(self) -> Iterator[str]: ...
+    def keys(self) -> Iterator[str]:
+        """Iterate over the column names."""
 
 
 class Connection(Protocol):
     """A connection that runs statements with positional parameters (`$1`)."""
 
-    async def execute(self, query: str, *args: Any) -> str: ...
+    async def execute(self, query: str, *args: Any) -> str:
+        """Run a statement and return its command tag, such as `UPDATE 1`."""
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Record]: ...
+    async def fetch(self, query: str, *args: Any) -> Sequence[Record]:
+        """Run a statement and return all its rows."""
 
-    async def fetchrow(self, query: str, *args: Any) -> Record | None: ...
+    async def fetchrow(self, query: str, *args: Any) -> Record | None:
+        """Run a statement and return its first row, or None if there is none."""
 
-    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """Run a statement and return the first column of its first row, or None."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Open a transaction for an `async with` block; an exception rolls it back."""
 
 
 class OwnedConnection(Connection, Protocol):
     """A connection outside the pool; the function that opened it closes it."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connection."""
 
 
 async def fetch_one(connection: Connection, query: str, *args: Any) -> Record:

@@ -60,6 +60,7 @@ class Store:
 
     @property
     def is_https(self) -> bool:
+        """Whether customers reach the store over HTTPS."""
         return urlsplit(self.url).scheme == "https"
 
 

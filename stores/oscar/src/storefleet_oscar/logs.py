@@ -33,6 +33,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON, with a traceback as a field."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "timestamp": datetime.fromtimestamp(record.created, UTC)
             .isoformat()

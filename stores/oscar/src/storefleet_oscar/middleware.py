@@ -25,6 +25,7 @@ class ContentSecurityPolicy:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Get the response and add the header."""
         response = self._get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
@@ -39,6 +40,7 @@ class StaticAndMediaFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
         self._prefixes = (settings.STATIC_URL, settings.MEDIA_URL)
 
     def __call__(self, request: HttpRequest) -> Any:
+        """Serve a file if the path is below one of the prefixes; pass other requests on."""
         path = request.path_info
         if path.startswith(self._prefixes) and "\0" not in path:
             return super().__call__(request)

@@ -26,16 +26,19 @@ class Canvas:
     def draw_box(
         self, x: float, y: float, right: float, bottom: float, colour: str, radius: float = 0
     ) -> None:
+        """Fill a rectangle, with rounded corners if `radius` is set."""
         self._draw.rounded_rectangle(
             _scale_points((x, y), (right, bottom)), radius * SCALE, fill=colour
         )
 
     def draw_oval(self, x: float, y: float, right: float, bottom: float, colour: str) -> None:
+        """Fill the ellipse that the rectangle encloses."""
         self._draw.ellipse(_scale_points((x, y), (right, bottom)), fill=colour)
 
     def draw_ring(
         self, x: float, y: float, right: float, bottom: float, colour: str, width: float
     ) -> None:
+        """Outline the ellipse that the rectangle encloses."""
         self._draw.ellipse(
             _scale_points((x, y), (right, bottom)), outline=colour, width=round(width * SCALE)
         )
@@ -50,14 +53,17 @@ class Canvas:
         width: float,
         span: Point,
     ) -> None:
+        """Draw a part of an ellipse; `span` is its first and last angle in degrees."""
         self._draw.arc(
             _scale_points((x, y), (right, bottom)), *span, fill=colour, width=round(width * SCALE)
         )
 
     def draw_polygon(self, colour: str, *points: Point) -> None:
+        """Fill the polygon with these corners."""
         self._draw.polygon(_scale_points(*points), fill=colour)
 
     def draw_line(self, colour: str, width: float, *points: Point) -> None:
+        """Draw a line through the points."""
         self._draw.line(
             _scale_points(*points), fill=colour, width=round(width * SCALE), joint="curve"
         )

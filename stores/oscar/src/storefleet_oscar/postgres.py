@@ -23,7 +23,7 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class ServerPaths:
-    """Files and folders of the server; `folder` is the volume. Its `data`, if it exists, is complete."""
+    """Files and folders of the server; `folder` is the volume."""
 
     folder: Path
     settings: Path
@@ -32,10 +32,12 @@ class ServerPaths:
 
     @property
     def data(self) -> Path:
+        """The server's data folder; if it exists, it is complete."""
         return self.folder / "data"
 
     @classmethod
     def from_environment(cls) -> Self:
+        """Read the paths from the variables STORE_DATABASE_*; raises ConfigurationError."""
         return cls(
             folder=_read_path_variable("STORE_DATABASE_FOLDER"),
             settings=_read_path_variable("STORE_DATABASE_SETTINGS"),

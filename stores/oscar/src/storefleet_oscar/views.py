@@ -16,9 +16,11 @@ HOME_PRODUCTS_MAX = 12
 
 
 class HomeView(TemplateView):  # type: ignore[misc]
+    """The storefront's home page."""
     template_name = "storefleet/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the products that the page shows."""
         return {**super().get_context_data(**kwargs), "products": _list_home_products()}
 
 

@@ -24,6 +24,7 @@ class StoreApplication:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        """Answer a request as PEP 3333 defines it."""
         if (probe := PROBES.get(environ.get("PATH_INFO", ""))) is not None:
             environ["storefleet.probe"] = True
             return _answer_probe(probe(), start_response)

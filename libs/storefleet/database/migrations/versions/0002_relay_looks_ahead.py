@@ -11,8 +11,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Run the SQL file beside this module."""
     op.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
 
 
 def downgrade() -> None:
+    """Reject the downgrade: migrations only go forward."""
     raise RuntimeError("Migrations cannot be undone; restore a backup instead.")
