@@ -1,2 +1,1 @@
 """The platform's four processes: gateway, provisioner, reaper and notifier."""
-

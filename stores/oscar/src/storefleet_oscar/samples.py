@@ -16,6 +16,7 @@ CATEGORIES = {
 @dataclass(frozen=True)
 class SampleProduct:
     """A product as Oscar's catalogue stores it; `picture` names an illustration of pictures.py."""
+
     upc: str
     title: str
     category: str

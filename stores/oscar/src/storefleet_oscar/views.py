@@ -17,6 +17,7 @@ HOME_PRODUCTS_MAX = 12
 
 class HomeView(TemplateView):  # type: ignore[misc]
     """The storefront's home page."""
+
     template_name = "storefleet/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

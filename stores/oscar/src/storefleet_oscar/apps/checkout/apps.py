@@ -5,4 +5,5 @@ from oscar.apps.checkout import apps
 
 class CheckoutConfig(apps.CheckoutConfig):  # type: ignore[misc]
     """Use Oscar's checkout with the classes of this package."""
+
     name = "storefleet_oscar.apps.checkout"

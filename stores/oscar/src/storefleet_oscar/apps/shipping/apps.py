@@ -5,4 +5,5 @@ from oscar.apps.shipping import apps
 
 class ShippingConfig(apps.ShippingConfig):  # type: ignore[misc]
     """Use Oscar's shipping with the classes of this package."""
+
     name = "storefleet_oscar.apps.shipping"

@@ -7,6 +7,7 @@ from oscar.apps.shipping import methods
 
 class Standard(methods.FixedPrice):  # type: ignore[misc]
     """Standard delivery at a flat rate."""
+
     code = "standard"
     name = "Standard delivery"
     description = "3 to 5 working days, paid together with the products on delivery"

@@ -10,4 +10,5 @@ from storefleet_oscar.apps.shipping.methods import Standard
 
 class Repository(repository.Repository):  # type: ignore[misc]
     """Offer standard delivery for every basket."""
+
     methods = (Standard(),)
