@@ -13,7 +13,7 @@ from storefleet.database.outbox_rows import make_command
 from storefleet.database.pool import Database
 from storefleet.database.repositories.leases import DueOperation
 from storefleet.observability import logs, metrics
-from storefleet.operations.recorder import OperationRecorder
+from storefleet.operations.interruptions import cancel_abandoned_operation
 
 log = logs.get_logger(__name__)
 
@@ -24,7 +24,6 @@ class DueOperations:
     def __init__(self, *, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._recorder = OperationRecorder(database)
 
     async def run(self) -> None:
         """Scan until cancelled."""
@@ -59,9 +58,9 @@ class DueOperations:
 
     async def _cancel_abandoned(self, due: DueOperation) -> None:
         try:
-            await self._recorder.cancel_abandoned(due.operation)
+            await cancel_abandoned_operation(self._database, due.operation)
         except LeaseLost:
-            return  # its worker came back and ended it
+            return  # its worker has resumed and ended it
         log.info(
             "abandoned_operation_cancelled",
             store_id=due.operation.store_id,

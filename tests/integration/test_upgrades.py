@@ -9,7 +9,9 @@ import pytest
 
 from storefleet.core.errors import NothingChanged, PermanentError, TransientError, Wait
 from storefleet.core.models import Failure
+from storefleet.operations.interruptions import InterruptionRecorder
 from storefleet.operations.recorder import OperationRecorder
+from storefleet.operations.written_stores import WrittenStores
 from storefleet.runtimes.protocol import StepContext
 from tests.support.cluster.samples import ENGINES as POCKET
 from tests.support.services.polling import eventually
@@ -108,7 +110,11 @@ async def test_step_context_contains_operation_input(world: World) -> None:
     assert [version for version, _ in seen] == ["1.0.0", "1.0.0"]
     assert seen[0][1] == seen[1][1]
     change = seen[0][1]
-    assert (change.origin, change.target, change.dump) == ("1.0.0", "2.0.0", operation["id"])
+    assert (change.from_version, change.to_version, change.dump_operation_id) == (
+        "1.0.0",
+        "2.0.0",
+        operation["id"],
+    )
 
 
 async def test_repeated_upgrade_request_returns_same_operation(world: World) -> None:
@@ -190,7 +196,7 @@ async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> No
     assert ended["error"]["step"] == "release"
     assert (
         ended["error"]["detail"]
-        == "The image of version 3.0.0 is nowhere. The store is back on 1.0.0."
+        == "The image of version 3.0.0 does not exist. The store is back on 1.0.0."
     )
     assert ended["error"]["next"]
     told = [each for each in heard.types(store["id"]) if each != "store.step"]
@@ -658,9 +664,11 @@ async def test_rollback_transition_with_lost_reply_is_recorded_once(world: World
     await world.stop("provisioner")
     operation_id = (await upgrade(world, "acme"))["id"]
     fitter = Shopfitter()
-    ledger = OperationRecorder(world.database)
+    written_stores = WrittenStores()
+    recorder = OperationRecorder(database=world.database, written_stores=written_stores)
+    interruptions = InterruptionRecorder(database=world.database, written_stores=written_stores)
     lease = timedelta(seconds=60)
-    claimed = await ledger.claim(
+    claimed = await recorder.claim(
         operation_id,
         store_id=store["id"],
         owner="me",
@@ -671,7 +679,9 @@ async def test_rollback_transition_with_lost_reply_is_recorded_once(world: World
     failure = Failure(code="image_missing", detail="No.", next="Build it.")
     steps = fitter.back(*claimed)
     turned = [
-        await ledger.record_failure(claimed[1], failure, dead_letter=False, rollback_steps=steps)
+        await interruptions.record_failure(
+            claimed[1], failure, dead_letter=False, rollback_steps=steps
+        )
         for _ in range(2)
     ]
     assert turned[0] == turned[1]
@@ -680,7 +690,7 @@ async def test_rollback_transition_with_lost_reply_is_recorded_once(world: World
     assert (await world.api.store("acme"))["state"] == "rolling_back"
     await world.execute("UPDATE operations SET cancel_requested = true WHERE id = $1", operation_id)
     await world.execute("UPDATE stores SET state = 'deleting', version = version + 1")
-    assert (await ledger.record_cancellation(turned[1])).state == "cancelled"
+    assert (await interruptions.record_cancellation(turned[1])).state == "cancelled"
 
 
 async def test_wait_during_rollback_consumes_no_attempt(world: World) -> None:

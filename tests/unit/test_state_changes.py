@@ -15,11 +15,11 @@ from storefleet.core.lifecycle import (
 from storefleet.core.models import Failure, Operation, Step, Store
 from storefleet.core.operation_inputs import UpgradeInput
 from storefleet.operations.state_changes import (
-    begin_operation,
-    complete_operation,
+    apply_claim,
+    apply_progress,
+    apply_success,
     describe_failed_rollback,
     make_cancellation_failure,
-    record_progress,
 )
 from storefleet.operations.steps import (
     close_running_step,
@@ -198,11 +198,11 @@ def test_claim_during_rollback_keeps_both_plans() -> None:
 
 
 def test_operation_start_changes_store_state() -> None:
-    changed = begin_operation(store(StoreState.READY), upgrade())
+    changed = apply_claim(store(StoreState.READY), upgrade())
     assert (changed.store.state, changed.event) == ("upgrading", "store.upgrading")
-    again = begin_operation(store(StoreState.UPGRADING), upgrade())
+    again = apply_claim(store(StoreState.UPGRADING), upgrade())
     assert (again.store, again.event) == (store(StoreState.UPGRADING), "store.step")
-    back = begin_operation(store(StoreState.UPGRADING), upgrade(error=CAUSE))
+    back = apply_claim(store(StoreState.UPGRADING), upgrade(error=CAUSE))
     assert (back.store.state, back.store.version) == ("rolling_back", 8)
     assert back.event == "store.rolling_back"
 
@@ -210,22 +210,22 @@ def test_operation_start_changes_store_state() -> None:
 @pytest.mark.parametrize("state", [StoreState.FAILED, StoreState.DELETED, StoreState.DELETING])
 def test_illegal_start_or_success_is_rejected(state: StoreState) -> None:
     with pytest.raises(IllegalTransition, match=f"from `{state}` to `upgrading`"):
-        begin_operation(store(state), upgrade())
+        apply_claim(store(state), upgrade())
     with pytest.raises(IllegalTransition, match=f"from `{state}` to `ready`"):
-        complete_operation(store(state), upgrade(), {})
+        apply_success(store(state), upgrade(), {})
 
 
 def test_step_keeps_store_state() -> None:
-    same = record_progress(store(), upgrade())
+    same = apply_progress(store(), upgrade())
     assert (same.store, same.event) == (store(), "store.step")
-    moved = record_progress(store(), upgrade(), {"url": "http://new/"})
+    moved = apply_progress(store(), upgrade(), {"url": "http://new/"})
     assert (moved.store.url, moved.store.version) == ("http://new/", 8)
-    deleting = record_progress(store(StoreState.DELETING), upgrade())
+    deleting = apply_progress(store(StoreState.DELETING), upgrade())
     assert (deleting.store.state, deleting.event) == ("deleting", "store.step")
 
 
 def test_version_changes_only_on_success() -> None:
-    after, ended, event = complete_operation(store(), upgrade(), {"url": "http://new/"})
+    after, ended, event = apply_success(store(), upgrade(), {"url": "http://new/"})
     assert (after.engine_version, after.state, after.url, after.ready_at) == (
         "2",
         "ready",
@@ -233,7 +233,7 @@ def test_version_changes_only_on_success() -> None:
         THEN,
     )
     assert (ended.state, event) == ("succeeded", "store.upgraded")
-    after, ended, event = complete_operation(
+    after, ended, event = apply_success(
         store(StoreState.ROLLING_BACK), upgrade(error=CAUSE), {}
     )
     assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")

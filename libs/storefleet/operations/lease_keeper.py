@@ -59,7 +59,7 @@ class LeaseKeeper:
         if cancel_requested:
             raise CancelRequested
 
-    async def keep(self, steps_task: asyncio.Task[None]) -> None:
+    async def run_heartbeat(self, steps_task: asyncio.Task[None]) -> None:
         """Renew the lease until cancelled.
 
         Args:
@@ -85,7 +85,7 @@ class LeaseKeeper:
                 steps_task.cancel()
                 raise
 
-    async def write(self, write: Callable[[], Awaitable[_Written]]) -> _Written:
+    async def retry_while_held(self, write: Callable[[], Awaitable[_Written]]) -> _Written:
         """Write, and repeat while PostgreSQL is unavailable and the lease can still be held.
 
         Args:

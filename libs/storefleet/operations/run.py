@@ -25,6 +25,7 @@ from storefleet.core.models import Failure, Operation, Store, utc_now
 from storefleet.core.operation_inputs import VersionInput
 from storefleet.core.settings import Settings
 from storefleet.observability import logs, metrics
+from storefleet.operations.interruptions import InterruptionRecorder
 from storefleet.operations.lease_keeper import LeaseKeeper
 from storefleet.operations.recorder import OperationRecorder
 from storefleet.operations.state_changes import make_cancellation_failure
@@ -48,6 +49,7 @@ class OperationRun:
         operation: Operation,
         step_plan: StepPlan,
         recorder: OperationRecorder,
+        interruptions: InterruptionRecorder,
         settings: Settings,
         request_id: str | None,
     ) -> None:
@@ -57,7 +59,8 @@ class OperationRun:
             store: The store as the claim has written it.
             operation: The claimed operation.
             step_plan: The step plan of its kind.
-            recorder: Writes the transitions.
+            recorder: Writes the transitions of its steps.
+            interruptions: Writes its failure, its cancellation, or its return to the queue.
             settings: Lease duration and pauses between attempts.
             request_id: The id of the HTTP request that the operation came with.
         """
@@ -65,6 +68,7 @@ class OperationRun:
         self._operation = operation
         self._step_plan = step_plan
         self._recorder = recorder
+        self._interruptions = interruptions
         self._settings = settings
         self._lease = LeaseKeeper(
             operation=operation, recorder=recorder, lease_duration_s=settings.lease
@@ -90,18 +94,19 @@ class OperationRun:
         operation next continues.
         """
         try:
-            has_switched = True
-            while has_switched:
+            while True:
                 cause = self._operation.error
                 await self._run_until_stopped()
                 has_switched = self._is_running() and self._operation.error is not cause
+                if not has_switched:  # to the steps of its automatic rollback
+                    return
         except LeaseLost:
             log.warning("lease_lost")
 
     async def _run_until_stopped(self) -> None:
         """Run the steps beside the heartbeat, which stops them when it must."""
         steps_task = asyncio.create_task(self._run_steps())
-        heartbeat = asyncio.create_task(self._lease.keep(steps_task))
+        heartbeat = asyncio.create_task(self._lease.run_heartbeat(steps_task))
         try:
             await steps_task
         except asyncio.CancelledError:
@@ -125,7 +130,9 @@ class OperationRun:
         steps_task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await steps_task
-        await self._write(lambda: self._recorder.requeue(self._operation, delay_s=0, dispatch=True))
+        await self._write(
+            lambda: self._interruptions.requeue(self._operation, delay_s=0, dispatch=True)
+        )
         log.info("operation_handed_over")
 
     async def _run_steps(self) -> None:
@@ -136,7 +143,7 @@ class OperationRun:
         except Wait as error:
             await self._schedule_wait(error.reason, error.delay)
         except DependencyUnavailable as error:
-            await self._schedule_wait(error.detail, _jitter(2, 0.5))
+            await self._schedule_wait(error.detail, _add_jitter(2, 0.5))
         except PermanentError as error:
             nothing_changed = isinstance(error, NothingChanged)
             await self._record_failure(
@@ -205,7 +212,7 @@ class OperationRun:
         failure = Failure(code=code, detail=detail, step=step, next=next_step)
         rollback_steps = self._list_rollback_steps(failure)
         await self._write(
-            lambda: self._recorder.record_failure(
+            lambda: self._interruptions.record_failure(
                 self._operation,
                 failure,
                 dead_letter=deadline_reached,
@@ -223,7 +230,7 @@ class OperationRun:
         failure = make_cancellation_failure(Activity.UPGRADE)
         rollback_steps = self._list_rollback_steps(failure)
         await self._write(
-            lambda: self._recorder.record_cancellation(
+            lambda: self._interruptions.record_cancellation(
                 self._operation, rollback_steps=rollback_steps
             )
         )
@@ -242,7 +249,7 @@ class OperationRun:
     async def _schedule_retry(self, code: str, detail: str, next_step: str) -> None:
         """Queue the next attempt after a growing pause, or fail when the deadline comes first."""
         delays = self._settings.retry_delays
-        delay_s = _jitter(delays[min(self._operation.attempt, len(delays)) - 1], 0.2)
+        delay_s = _add_jitter(delays[min(self._operation.attempt, len(delays)) - 1], 0.2)
         if utc_now() + timedelta(seconds=delay_s) > self._operation.deadline:
             await self._record_failure(code, detail, next_step, deadline_reached=True)
             return
@@ -250,7 +257,7 @@ class OperationRun:
         message = f"{detail} Retrying in {delay_s:.0f} s."
         log.warning("operation_retry_scheduled", code=code, detail=detail, delay=round(delay_s, 1))
         await self._write(
-            lambda: self._recorder.requeue(
+            lambda: self._interruptions.requeue(
                 self._operation, delay_s=delay_s, message=message, failed_attempt=True
             )
         )
@@ -259,12 +266,12 @@ class OperationRun:
         """Queue the operation until a dependency may be available; no attempt is consumed."""
         log.info("operation_wait_scheduled", reason=reason, delay=round(delay_s, 1))
         await self._write(
-            lambda: self._recorder.requeue(self._operation, delay_s=delay_s, message=reason)
+            lambda: self._interruptions.requeue(self._operation, delay_s=delay_s, message=reason)
         )
 
     async def _check_ownership(self) -> None:
         """Check, right before an external effect, that the operation is owned and not cancelled."""
-        await self._lease.write(self._lease.renew)
+        await self._lease.retry_while_held(self._lease.renew)
 
     async def _report_progress(self, message: str) -> None:
         """Record the running step's status message, unless it is the current one."""
@@ -275,7 +282,7 @@ class OperationRun:
             )
 
     async def _write(self, write: Callable[[], Awaitable[Operation]]) -> None:
-        self._operation = await self._lease.write(write)
+        self._operation = await self._lease.retry_while_held(write)
 
     def _is_running(self) -> bool:
         return self._operation.state == OperationState.RUNNING
@@ -288,7 +295,7 @@ class OperationRun:
         log.info("operation_ended", kind=kind, outcome=outcome, seconds=round(elapsed_s, 3))
 
 
-def _jitter(seconds: float, share: float) -> float:
+def _add_jitter(seconds: float, share: float) -> float:
     """Vary a pause by a share of it, so that operations do not come back together."""
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  jitter, not a secret
 

@@ -27,7 +27,7 @@ class StateChange(NamedTuple):
     event: StoreEvent
 
 
-def begin_operation(store: Store, operation: Operation) -> StateChange:
+def apply_claim(store: Store, operation: Operation) -> StateChange:
     """Apply a claim: a worker starts or continues the operation.
 
     Args:
@@ -53,7 +53,7 @@ def begin_operation(store: Store, operation: Operation) -> StateChange:
     return StateChange(store, operation.model_copy(update=claimed), transition.event)
 
 
-def record_progress(
+def apply_progress(
     store: Store, operation: Operation, address: Mapping[str, str] | None = None
 ) -> StateChange:
     """Apply a change of a step: the store's state stays.
@@ -70,7 +70,7 @@ def record_progress(
     return StateChange(store.copy_with(**(address or {})), operation, transition.event)
 
 
-def complete_operation(
+def apply_success(
     store: Store, operation: Operation, address: Mapping[str, str]
 ) -> StateChange:
     """Apply the success of the last step: the operation ends.

@@ -117,7 +117,7 @@ async def queue_rollback(
     return changed
 
 
-async def apply_termination(
+async def write_termination(
     tx: Repositories, store: Store, operation: Operation, failure: Failure, transition: Transition
 ) -> None:
     """Write what the end of an operation means for its store, then dispatch the next operation.
@@ -165,5 +165,5 @@ async def _end_cancelled(
     tx: Repositories, store: Store, operation: Operation, failure: Failure, transition: Transition
 ) -> Operation:
     ended = await mark_cancelled(tx, operation)
-    await apply_termination(tx, store, ended, failure, transition)
+    await write_termination(tx, store, ended, failure, transition)
     return ended

@@ -22,9 +22,11 @@ from storefleet.database.repositories.operations import CANCEL_CHANNEL
 from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
 from storefleet.messaging import MessageBus, PullConsumer, ReceivedMessage
 from storefleet.observability import logs, metrics
+from storefleet.operations.interruptions import InterruptionRecorder
 from storefleet.operations.recorder import OperationRecorder
 from storefleet.operations.run import OperationRun
 from storefleet.operations.step_plans import StepPlans
+from storefleet.operations.written_stores import WrittenStores
 
 log = logs.get_logger(__name__)
 
@@ -58,7 +60,11 @@ class Worker:
         self._database = database
         self._bus = bus
         self._settings = settings
-        self._recorder = OperationRecorder(database)
+        self._written_stores = WrittenStores()
+        self._recorder = OperationRecorder(database=database, written_stores=self._written_stores)
+        self._interruptions = InterruptionRecorder(
+            database=database, written_stores=self._written_stores
+        )
         self._lease_owner = f"{service}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease_duration = timedelta(seconds=settings.lease)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,6 +185,7 @@ class Worker:
             operation=operation,
             step_plan=self._step_plans[operation.kind],
             recorder=self._recorder,
+            interruptions=self._interruptions,
             settings=self._settings,
             request_id=command.request_id,
         )
@@ -187,4 +194,4 @@ class Worker:
             await run.execute()
         finally:
             self._runs.pop(operation.id, None)
-            self._recorder.discard_cached_store(operation)
+            self._written_stores.discard(operation.id)

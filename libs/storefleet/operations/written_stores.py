@@ -1,15 +1,15 @@
-"""The cache of the recorder: stores as they were written last."""
+"""Cache the stores of running operations as this process wrote them last."""
 
 from storefleet.core.models import Store
 
 
 class WrittenStores:
-    """The stores as this process wrote them last, by operation: a cache that saves a read.
+    """A cache of stores by operation, which saves the recorder a read per transition.
 
     A frequent transition starts from the cached store instead of reading the row. That is safe,
     because its statement compares the store's version: when another process has changed the row,
-    nothing is written, and the recorder reads it. An entry is taken out before it is used, so
-    that it is never used twice, and lives as long as the claim.
+    nothing is written, and the recorder reads the row. An entry is removed before it is used, so
+    that no store is used twice, and at the end of the claim.
     """
 
     def __init__(self) -> None:
@@ -20,5 +20,9 @@ class WrittenStores:
         self._stores[operation_id] = store
 
     def take(self, operation_id: str) -> Store | None:
-        """Take the store out of the cache; None when it is not there."""
+        """Remove the store from the cache and return it; None when it is not there."""
         return self._stores.pop(operation_id, None)
+
+    def discard(self, operation_id: str) -> None:
+        """Remove the store: its row changes in another way, or the claim is over."""
+        self._stores.pop(operation_id, None)
