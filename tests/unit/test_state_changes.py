@@ -233,9 +233,7 @@ def test_version_changes_only_on_success() -> None:
         THEN,
     )
     assert (ended.state, event) == ("succeeded", "store.upgraded")
-    after, ended, event = apply_success(
-        store(StoreState.ROLLING_BACK), upgrade(error=CAUSE), {}
-    )
+    after, ended, event = apply_success(store(StoreState.ROLLING_BACK), upgrade(error=CAUSE), {})
     assert (after.engine_version, after.state, event) == ("1", "ready", "store.rolled_back")
     assert (ended.state, ended.error and ended.error.detail) == (
         "failed",

@@ -138,7 +138,9 @@ class StoreCreation:
         store = _make_store(principal, engine, request)
         operation = self._make_operation(store, request_id)
         command = make_command(operation)
-        if key is None and await self._try_add_without_counting(principal, store, operation, command):
+        if key is None and await self._try_add_without_counting(
+            principal, store, operation, command
+        ):
             return self._report_accepted(store, operation, command)
         async with self._database.transaction(notify=OUTBOX_CHANNEL) as tx:
             usage = await self._read_usage(tx, principal, lock=True)

@@ -66,9 +66,9 @@ class InterruptionRecorder:
         Args:
             operation: The operation under the worker's fence.
             failure: Why it failed.
-            dead_letter: Whether an operation that ends becomes a dead letter, too: its deadline
-                was reached.
-            nothing_changed: Whether its step stopped before any effect.
+            dead_letter: Whether a dead letter is added when the operation ends: its deadline was
+                reached.
+            nothing_changed: Whether the step stopped before any external effect.
             rollback_steps: The steps of an automatic rollback, should there be one.
 
         Returns:
@@ -108,7 +108,7 @@ class InterruptionRecorder:
             rollback_steps: The steps of an automatic rollback, should there be one.
 
         Returns:
-            The operation as written. It is unchanged when the request no longer stands.
+            The operation as written; unchanged when the request was handled before.
         """
         with effect("cancel_operation"):
             async with self._database.transaction() as tx:
@@ -136,8 +136,8 @@ class InterruptionRecorder:
             operation: The operation under the worker's fence.
             delay_s: Seconds until it may be claimed again.
             message: The status message of its running step.
-            failed_attempt: Whether this counts as an attempt.
-            dispatch: Whether to dispatch it now, because the worker shuts down.
+            failed_attempt: Whether an attempt is consumed.
+            dispatch: Whether it is dispatched at once, because the worker shuts down.
 
         Returns:
             The queued operation.

@@ -1,7 +1,7 @@
 """Keep the lease of a running operation, and stop its steps when the lease is lost.
 
-A run of an operation has one keeper. Its heartbeat renews the lease; its `write` repeats writes
-while PostgreSQL is unavailable, but only as long as no other worker can have taken the lease.
+Each run of an operation has one keeper. It renews the lease periodically, and it retries writes
+while PostgreSQL is unavailable, but only until another worker may have claimed the operation.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ _Written = TypeVar("_Written")
 
 
 class LeaseKeeper:
-    """Renews the lease of one claim, and bounds how long its owner may write."""
+    """Renews the lease of one claim, and limits how long its owner may write."""
 
     def __init__(
         self, *, operation: Operation, recorder: OperationRecorder, lease_duration_s: float
     ) -> None:
-        """Start with a lease that was just claimed.
+        """Create the keeper of a lease that was just claimed.
 
         Args:
             operation: The operation under the worker's fence.
@@ -50,7 +50,7 @@ class LeaseKeeper:
             LeaseLost: Another worker has claimed the operation, or it has ended.
             DatabaseUnavailable: PostgreSQL does not answer.
         """
-        # Measured before the statement: the lease in the row never ends before ours.
+        # Measured before the statement, so that our lease never outlasts the one in the row.
         started = time.monotonic()
         cancel_requested = await self._recorder.renew_lease(
             self._operation, timedelta(seconds=self._lease_duration_s)
@@ -60,15 +60,16 @@ class LeaseKeeper:
             raise CancelRequested
 
     async def run_heartbeat(self, steps_task: asyncio.Task[None]) -> None:
-        """Renew the lease until cancelled.
+        """Renew the lease periodically until cancelled; stop the steps when that fails.
 
         Args:
-            steps_task: The task that runs the steps. It is cancelled when the lease is lost or a
-                cancellation was requested.
+            steps_task: The task that runs the steps. It is cancelled when the lease is lost or
+                the cancellation of the operation was requested.
 
         Raises:
             CancelRequested: The cancellation of the operation was requested.
-            LeaseLost: The lease is lost, or ended while PostgreSQL did not answer.
+            LeaseLost: Another worker has claimed the operation, it has ended, or the lease
+                expired while PostgreSQL did not answer.
         """
         while True:
             with suppress(TimeoutError):
@@ -86,7 +87,7 @@ class LeaseKeeper:
                 raise
 
     async def retry_while_held(self, write: Callable[[], Awaitable[_Written]]) -> _Written:
-        """Write, and repeat while PostgreSQL is unavailable and the lease can still be held.
+        """Write, and retry while PostgreSQL is unavailable and the lease has not expired.
 
         Args:
             write: The write, under the operation's fence; safe to repeat.
@@ -95,7 +96,7 @@ class LeaseKeeper:
             What the write returns.
 
         Raises:
-            LeaseLost: The lease ended before PostgreSQL answered, or the fence has moved on.
+            LeaseLost: The lease expired before PostgreSQL answered, or the fence has moved on.
         """
         while True:
             try:

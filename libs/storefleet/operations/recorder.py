@@ -125,9 +125,7 @@ class OperationRecorder:
             The operation as written.
         """
         changed = update_step(operation, position, message=message)
-        return await self._write_transition(
-            operation, lambda store: apply_progress(store, changed)
-        )
+        return await self._write_transition(operation, lambda store: apply_progress(store, changed))
 
     async def record_step_start(self, operation: Operation, position: int) -> Operation:
         """Record that a step has started.
@@ -140,9 +138,7 @@ class OperationRecorder:
             The operation as written.
         """
         changed = update_step(operation, position, state=StepState.RUNNING, started_at=utc_now())
-        return await self._write_transition(
-            operation, lambda store: apply_progress(store, changed)
-        )
+        return await self._write_transition(operation, lambda store: apply_progress(store, changed))
 
     async def record_step_result(
         self, operation: Operation, position: int, result: StepResult, *, is_last: bool
@@ -195,9 +191,7 @@ class OperationRecorder:
     ) -> tuple[Store, Operation] | None:
         """Write a claim; return None when the rows have changed since they were read."""
         steps = start_next_step(merge_step_plan(unclaimed, step_plan(before, unclaimed)))
-        store, operation, event = apply_claim(
-            before, unclaimed.model_copy(update={"steps": steps})
-        )
+        store, operation, event = apply_claim(before, unclaimed.model_copy(update={"steps": steps}))
         fence = await db.transitions.claim_operation(
             before,
             store,

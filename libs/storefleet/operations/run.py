@@ -1,7 +1,7 @@
-"""Run one claim of an operation: its steps, one after another, and record every outcome.
+"""Run one claim of an operation: run its steps in order and record every outcome.
 
 The run decides what an error of a step means: a wait, a retry, a failure or a cancellation. The
-recorder writes that, the lease keeper holds the lease meanwhile, and the worker starts the run.
+recorders write that, and the lease keeper renews the lease meanwhile. The worker starts the run.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = logs.get_logger(__name__)
 
 
 class OperationRun:
-    """One claim of one operation, from its first unfinished step to its end or the queue.
+    """One claim of an operation: from its first unfinished step until it ends or is queued again.
 
     An upgrade that fails or is cancelled continues in the same run with its automatic rollback.
     """
@@ -56,13 +56,13 @@ class OperationRun:
         """Prepare the run; `execute` starts it.
 
         Args:
-            store: The store as the claim has written it.
+            store: The store as the claim wrote it.
             operation: The claimed operation.
             step_plan: The step plan of its kind.
             recorder: Writes the transitions of its steps.
             interruptions: Writes its failure, its cancellation, or its return to the queue.
             settings: Lease duration and pauses between attempts.
-            request_id: The id of the HTTP request that the operation came with.
+            request_id: The id of the HTTP request that created the operation.
         """
         self._store = store
         self._operation = operation
@@ -90,21 +90,21 @@ class OperationRun:
     async def execute(self) -> None:
         """Run the steps until the operation has ended or is queued again.
 
-        Every outcome is recorded. When the lease is lost nothing is: the worker that claims the
-        operation next continues.
+        Every outcome is recorded, except a lost lease: the next worker that claims the operation
+        continues it.
         """
         try:
             while True:
                 cause = self._operation.error
                 await self._run_until_stopped()
-                has_switched = self._is_running() and self._operation.error is not cause
-                if not has_switched:  # to the steps of its automatic rollback
+                has_switched_to_rollback = self._operation.error is not cause
+                if not (self._is_running() and has_switched_to_rollback):
                     return
         except LeaseLost:
             log.warning("lease_lost")
 
     async def _run_until_stopped(self) -> None:
-        """Run the steps beside the heartbeat, which stops them when it must."""
+        """Run the steps while the heartbeat renews the lease; it may stop them."""
         steps_task = asyncio.create_task(self._run_steps())
         heartbeat = asyncio.create_task(self._lease.run_heartbeat(steps_task))
         try:
@@ -119,14 +119,18 @@ class OperationRun:
             heartbeat.cancel()
 
     async def _handle_stopped_steps(self, heartbeat: asyncio.Task[None]) -> None:
-        """Handle that the heartbeat stopped the steps: a cancellation, or a lost lease."""
+        """Record the cancellation for which the heartbeat stopped the steps.
+
+        Raises:
+            LeaseLost: The heartbeat stopped them because the lease is lost.
+        """
         try:
             await heartbeat
         except CancelRequested:
             await self._record_cancellation()
 
     async def _hand_over(self, steps_task: asyncio.Task[None]) -> None:
-        """Stop the steps and queue the operation for another worker: this one shuts down."""
+        """Stop the steps and dispatch the operation to another worker: this one shuts down."""
         steps_task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await steps_task
@@ -206,7 +210,7 @@ class OperationRun:
         deadline_reached: bool = False,
         nothing_changed: bool = False,
     ) -> None:
-        """Record a failure: the operation ends, or an upgrade switches to automatic rollback."""
+        """Record a failure: the operation ends, or the upgrade switches to automatic rollback."""
         position = find_running_step(self._operation)
         step = None if position is None else self._operation.steps[position].name
         failure = Failure(code=code, detail=detail, step=step, next=next_step)
@@ -226,7 +230,7 @@ class OperationRun:
             self._count_end(OperationState.FAILED)
 
     async def _record_cancellation(self) -> None:
-        """Record a cancellation: the operation ends, or an upgrade switches to its rollback."""
+        """Record a cancellation: it ends, or the upgrade switches to automatic rollback."""
         failure = make_cancellation_failure(Activity.UPGRADE)
         rollback_steps = self._list_rollback_steps(failure)
         await self._write(
@@ -240,14 +244,14 @@ class OperationRun:
             log.info("operation_cancelled")
 
     def _list_rollback_steps(self, failure: Failure) -> Sequence[RuntimeStep]:
-        """List the steps of the automatic rollback that the failure would start."""
+        """List the steps of the automatic rollback that this failure of an upgrade would start."""
         if self._operation.activity != Activity.UPGRADE:
             return ()
         rolling_back = self._operation.model_copy(update={"error": failure})
         return self._step_plan(self._store, rolling_back)
 
     async def _schedule_retry(self, code: str, detail: str, next_step: str) -> None:
-        """Queue the next attempt after a growing pause, or fail when the deadline comes first."""
+        """Queue the next attempt after a growing pause; fail if the deadline comes first."""
         delays = self._settings.retry_delays
         delay_s = _add_jitter(delays[min(self._operation.attempt, len(delays)) - 1], 0.2)
         if utc_now() + timedelta(seconds=delay_s) > self._operation.deadline:
@@ -263,18 +267,18 @@ class OperationRun:
         )
 
     async def _schedule_wait(self, reason: str, delay_s: float) -> None:
-        """Queue the operation until a dependency may be available; no attempt is consumed."""
+        """Queue the operation for `delay_s` seconds; no attempt is consumed."""
         log.info("operation_wait_scheduled", reason=reason, delay=round(delay_s, 1))
         await self._write(
             lambda: self._interruptions.requeue(self._operation, delay_s=delay_s, message=reason)
         )
 
     async def _check_ownership(self) -> None:
-        """Check, right before an external effect, that the operation is owned and not cancelled."""
+        """Check, before an external effect, that this worker may still run the operation."""
         await self._lease.retry_while_held(self._lease.renew)
 
     async def _report_progress(self, message: str) -> None:
-        """Record the running step's status message, unless it is the current one."""
+        """Record a status message of the running step, if it differs from the current one."""
         position = find_running_step(self._operation)
         if position is not None and self._operation.steps[position].message != message:
             await self._write(
@@ -296,7 +300,7 @@ class OperationRun:
 
 
 def _add_jitter(seconds: float, share: float) -> float:
-    """Vary a pause by a share of it, so that operations do not come back together."""
+    """Vary a pause by up to `share` of it, so that operations do not retry simultaneously."""
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  jitter, not a secret
 
 

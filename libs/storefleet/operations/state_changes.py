@@ -1,7 +1,7 @@
-"""Apply transitions of the lifecycle to models: the store and the operation as they become.
+"""Compute the store and the operation after a transition of the lifecycle.
 
-Pure: `core/lifecycle.py` decides which transition it is, this module fills in the columns that go
-with it, and the recorder writes the result in one transaction.
+Pure functions: `core/lifecycle.py` decides which transition follows, this module sets the fields
+that belong to it, and the recorder writes the result.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from storefleet.core.operation_inputs import VersionInput
 
 
 class StateChange(NamedTuple):
-    """A store and its operation as they become, and the event that reports it."""
+    """A store and its operation after a transition, and the type of the event that reports it."""
 
     store: Store
     operation: Operation
@@ -35,8 +35,8 @@ def apply_claim(store: Store, operation: Operation) -> StateChange:
         operation: The operation as it was read, with the steps that the worker runs.
 
     Returns:
-        The running operation, and the store in the state of its activity. A store that is in it
-        already stays as it is, because an earlier claim has changed it.
+        The running operation, and the store in the state that belongs to the activity. A store
+        that an earlier claim has changed stays as it is.
 
     Raises:
         IllegalTransition: The operation cannot be claimed in this state of the store.
@@ -56,7 +56,7 @@ def apply_claim(store: Store, operation: Operation) -> StateChange:
 def apply_progress(
     store: Store, operation: Operation, address: Mapping[str, str] | None = None
 ) -> StateChange:
-    """Apply a change of a step: the store's state stays.
+    """Apply a change of a step, which leaves the store's state as it is.
 
     Args:
         store: The store as it was read.
@@ -70,13 +70,11 @@ def apply_progress(
     return StateChange(store.copy_with(**(address or {})), operation, transition.event)
 
 
-def apply_success(
-    store: Store, operation: Operation, address: Mapping[str, str]
-) -> StateChange:
-    """Apply the success of the last step: the operation ends.
+def apply_success(store: Store, operation: Operation, address: Mapping[str, str]) -> StateChange:
+    """Apply the success of the last step, which ends the operation.
 
-    No operation of the store waits for this one: a deletion, the only one that is accepted
-    meanwhile, requests the cancellation of a running operation.
+    Afterwards there is no operation to dispatch: only a deletion is accepted while another
+    operation runs, and it requests the cancellation of that one, which then does not succeed.
 
     Args:
         store: The store as it was read.
@@ -107,7 +105,7 @@ def apply_success(
 
 
 def _add_rollback_result(operation: Operation, engine_version: str) -> Failure | None:
-    """Append to the cause of an automatic rollback that the rollback succeeded."""
+    """Add to the error that caused an automatic rollback that the rollback has succeeded."""
     cause = operation.error
     if cause is None:
         return None
@@ -123,8 +121,8 @@ def make_cancellation_failure(activity: Activity) -> Failure:
         activity: What the operation was doing.
 
     Returns:
-        The failure that an upgrade keeps while it rolls back, and that a store shows whose
-        creation was cancelled. No other cancellation shows its failure.
+        The failure. It is shown by an upgrade, and by a store whose creation was cancelled; for
+        other activities it is not shown.
     """
     if activity == Activity.UPGRADE:
         return Failure(

@@ -1,6 +1,6 @@
-"""Arithmetic on the steps of an operation: which exist, which runs, how they are closed.
+"""Compute the steps of an operation: merge a step plan, start a step, close a step.
 
-Pure functions over `Step`; the recorder writes what they return.
+Pure functions; the recorders write what they return.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def merge_step_plan(operation: Operation, step_plan: Sequence[RuntimeStep]) -> t
         step_plan: The steps that the runtime defines for it now.
 
     Returns:
-        The steps of the plan with their recorded states. A recorded step that the plan does not
-        have any more is dropped.
+        The steps of the plan with their recorded states. A recorded step that is no longer in the
+        plan is dropped.
     """
     recorded = {step.name: step for step in operation.steps}
     planned = {step.name for step in step_plan}

@@ -1,7 +1,7 @@
 """Terminate an operation early: fail it, cancel it, or switch an upgrade to automatic rollback.
 
-Every function works inside a transaction in which the caller has locked the store's row, then the
-operation's. Which of the three it is, the lifecycle decides (`core/lifecycle.py`).
+`core/lifecycle.py` decides which of the three it is. Every function works inside a transaction in
+which the caller has locked the store's row, then the operation's.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ async def cancel_owned(
         tx: The transaction.
         store: The store, locked.
         operation: The operation, locked, with its steps.
-        rollback_steps: The steps with which the worker continues an upgrade that has started.
+        rollback_steps: The steps of the automatic rollback, should there be one.
 
     Returns:
         The operation: ended, or running with its automatic rollback.
@@ -96,8 +96,8 @@ async def queue_rollback(
 ) -> Operation:
     """Switch an upgrade that no worker owns to its automatic rollback, and dispatch it.
 
-    The fence is incremented, so that a worker whose lease has expired can write nothing more. The
-    steps of the rollback are added by the worker that claims the operation.
+    The fence is incremented, so that a worker whose lease has expired cannot write any more. The
+    worker that claims the operation adds the steps of the rollback.
 
     Args:
         tx: The transaction.
@@ -120,13 +120,13 @@ async def queue_rollback(
 async def write_termination(
     tx: Repositories, store: Store, operation: Operation, failure: Failure, transition: Transition
 ) -> None:
-    """Write what the end of an operation means for its store, then dispatch the next operation.
+    """Write the store's state and event after an operation has ended; dispatch the next operation.
 
     Args:
         tx: The transaction.
         store: The store, locked.
-        operation: The operation, which has ended.
-        failure: The failure that a store in state `failed` shows.
+        operation: The ended operation.
+        failure: The failure that the store shows if its state becomes `failed`.
         transition: The transition of the lifecycle.
     """
     if transition.changes_state:
@@ -137,11 +137,11 @@ async def write_termination(
 
 
 async def mark_cancelled(tx: Repositories, operation: Operation) -> Operation:
-    """End an operation and its running step as cancelled; the store is left to the caller.
+    """End an operation and its running step as cancelled; the caller updates the store.
 
     Args:
         tx: The transaction.
-        operation: An operation that the caller owns, or that nobody owns.
+        operation: An operation that the caller owns, or that no worker owns.
 
     Returns:
         The ended operation.
@@ -154,7 +154,7 @@ async def mark_cancelled(tx: Repositories, operation: Operation) -> Operation:
 
 
 async def dispatch_next_operation(tx: Repositories, store_id: str) -> None:
-    """Dispatch the operation that waited for the end of another one of its store, if any."""
+    """Dispatch the oldest queued operation of a store, if another one's end has unblocked it."""
     waiting = await tx.operations.find_next(store_id)
     if waiting is not None and waiting.state == OperationState.QUEUED:
         await tx.outbox.add(make_command(waiting))

@@ -1,8 +1,8 @@
 """Receive commands and run their operations, several at once, until the service shuts down.
 
-The provisioner and the reaper are this worker with different consumers and step plans. A command
-is acknowledged after the claim, not after the work: from then on the operation's row says who
-works on it, and a lost worker is noticed by its expired lease.
+The provisioner and the reaper run this worker with different consumers and step plans. A command
+is acknowledged after the claim, not after the work: from then on the operation's row names its
+owner, and if that worker dies, the lease expires and the reaper redispatches the operation.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from storefleet.operations.written_stores import WrittenStores
 log = logs.get_logger(__name__)
 
 _REDELIVERY_DELAY_S = 1
-_CANCEL_TIMEOUT_S = 5  # for handing an operation over at shutdown
+_HAND_OVER_TIMEOUT_S = 5  # for returning unfinished operations to the queue at shutdown
 
 
 class Worker:
@@ -49,7 +49,7 @@ class Worker:
         """Create a worker; `run` starts it.
 
         Args:
-            service: The service's name, which is also that of its consumer.
+            service: The name of the service and of its consumer.
             step_plans: The step plans of the kinds of operation that it runs.
             database: The database of the platform.
             bus: Where the commands come from.
@@ -97,11 +97,14 @@ class Worker:
             log.error("operation_run_crashed", exc_info=error)
 
     def _wake_runs(self, operation_id: str) -> None:
-        """Let a run check for its cancellation; all of them when the id may have been missed."""
-        run = self._runs.get(operation_id)
-        runs = [run] if run is not None else list(self._runs.values())
-        for each in runs:
-            each.wake_heartbeat()
+        """Wake the heartbeat of a run, because its cancellation was requested.
+
+        An id without a run wakes every run: after a reconnect it is empty, and notifications may
+        have been missed.
+        """
+        named = self._runs.get(operation_id)
+        for run in [named] if named is not None else list(self._runs.values()):
+            run.wake_heartbeat()
 
     async def _drain_runs(self) -> None:
         if not self._tasks:
@@ -111,7 +114,7 @@ class Worker:
         for task in unfinished:
             task.cancel()
         if unfinished:
-            await asyncio.wait(unfinished, timeout=_CANCEL_TIMEOUT_S)
+            await asyncio.wait(unfinished, timeout=_HAND_OVER_TIMEOUT_S)
 
     async def _handle_message(self, message: ReceivedMessage, consumer: PullConsumer) -> None:
         try:
