@@ -25,10 +25,10 @@ from storefleet.observability.failpoints import effect
 from storefleet.operations.state_changes import describe_failed_rollback
 from storefleet.operations.steps import close_running_step, find_running_step, update_step
 from storefleet.operations.termination import (
-    write_termination,
     cancel_owned,
     cancel_unowned,
     continue_with_rollback,
+    write_termination,
 )
 from storefleet.operations.written_stores import WrittenStores
 from storefleet.runtimes.protocol import RuntimeStep

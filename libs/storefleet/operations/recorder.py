@@ -22,8 +22,8 @@ from storefleet.operations.interruptions import cancel_abandoned_operation
 from storefleet.operations.state_changes import (
     StateChange,
     apply_claim,
-    apply_success,
     apply_progress,
+    apply_success,
 )
 from storefleet.operations.step_plans import StepPlan, StepPlans
 from storefleet.operations.steps import merge_step_plan, start_next_step, update_step

@@ -28,6 +28,7 @@ from storefleet.observability import logs, metrics
 from storefleet.operations.interruptions import InterruptionRecorder
 from storefleet.operations.lease_keeper import LeaseKeeper
 from storefleet.operations.recorder import OperationRecorder
+from storefleet.operations.run_metrics import observe_operation_end, observe_step
 from storefleet.operations.state_changes import make_cancellation_failure
 from storefleet.operations.step_plans import StepPlan
 from storefleet.operations.steps import find_running_step
@@ -149,21 +150,25 @@ class OperationRun:
         except DependencyUnavailable as error:
             await self._schedule_wait(error.detail, _add_jitter(2, 0.5))
         except PermanentError as error:
-            nothing_changed = isinstance(error, NothingChanged)
-            await self._record_failure(
-                error.code, error.detail, error.next_step, nothing_changed=nothing_changed
-            )
+            failure = self._make_failure(error.code, error.detail, error.next_step)
+            await self._record_failure(failure, nothing_changed=isinstance(error, NothingChanged))
         except TransientError as error:
-            await self._schedule_retry(error.code, error.detail, error.next_step)
+            failure = self._make_failure(error.code, error.detail, error.next_step)
+            await self._retry_or_fail(failure)
         except (LeaseLost, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("step_crashed")
-            await self._schedule_retry(
-                "internal_error",
-                f"{type(error).__name__} in the step",
-                "Read the log of this operation.",
+            detail = f"{type(error).__name__} in the step"
+            failure = self._make_failure(
+                code="internal_error", detail=detail, next_step="Read the log of this operation."
             )
+            await self._retry_or_fail(failure)
+
+    def _make_failure(self, code: str, detail: str, next_step: str) -> Failure:
+        position = find_running_step(self._operation)
+        step = None if position is None else self._operation.steps[position].name
+        return Failure(code=code, detail=detail, step=step, next=next_step)
 
     async def _run_unfinished_steps(self) -> None:
         planned = {step.name: step for step in self._step_plan(self._store, self._operation)}
@@ -184,11 +189,7 @@ class OperationRun:
             outcome = "waiting"
             raise
         finally:
-            elapsed_s = time.monotonic() - started
-            metrics.STEP_DURATION.labels(self._operation.kind, step.name, outcome).observe(
-                elapsed_s
-            )
-            log.info("step_ended", outcome=outcome, seconds=round(elapsed_s, 3))
+            observe_step(self._operation, step.name, outcome, time.monotonic() - started)
         await self._record_step_result(position, result)
 
     async def _record_step_result(self, position: int, result: StepResult) -> None:
@@ -199,21 +200,12 @@ class OperationRun:
             )
         )
         if is_last:
-            self._count_end(self._operation.state)
+            observe_operation_end(self._operation, self._operation.state)
 
     async def _record_failure(
-        self,
-        code: str,
-        detail: str,
-        next_step: str,
-        *,
-        deadline_reached: bool = False,
-        nothing_changed: bool = False,
+        self, failure: Failure, *, deadline_reached: bool = False, nothing_changed: bool = False
     ) -> None:
         """Record a failure: the operation ends, or the upgrade switches to automatic rollback."""
-        position = find_running_step(self._operation)
-        step = None if position is None else self._operation.steps[position].name
-        failure = Failure(code=code, detail=detail, step=step, next=next_step)
         rollback_steps = self._list_rollback_steps(failure)
         await self._write(
             lambda: self._interruptions.record_failure(
@@ -225,9 +217,9 @@ class OperationRun:
             )
         )
         if self._is_running():
-            log.warning("automatic_rollback_started", code=code, detail=detail)
+            log.warning("automatic_rollback_started", code=failure.code, detail=failure.detail)
         else:
-            self._count_end(OperationState.FAILED)
+            observe_operation_end(self._operation, OperationState.FAILED)
 
     async def _record_cancellation(self) -> None:
         """Record a cancellation: it ends, or the upgrade switches to automatic rollback."""
@@ -250,16 +242,21 @@ class OperationRun:
         rolling_back = self._operation.model_copy(update={"error": failure})
         return self._step_plan(self._store, rolling_back)
 
-    async def _schedule_retry(self, code: str, detail: str, next_step: str) -> None:
+    async def _retry_or_fail(self, failure: Failure) -> None:
         """Queue the next attempt after a growing pause; fail if the deadline comes first."""
         delays = self._settings.retry_delays
         delay_s = _add_jitter(delays[min(self._operation.attempt, len(delays)) - 1], 0.2)
         if utc_now() + timedelta(seconds=delay_s) > self._operation.deadline:
-            await self._record_failure(code, detail, next_step, deadline_reached=True)
+            await self._record_failure(failure, deadline_reached=True)
             return
         metrics.RETRIES.labels(self._operation.kind).inc()
-        message = f"{detail} Retrying in {delay_s:.0f} s."
-        log.warning("operation_retry_scheduled", code=code, detail=detail, delay=round(delay_s, 1))
+        message = f"{failure.detail} Retrying in {delay_s:.0f} s."
+        log.warning(
+            "operation_retry_scheduled",
+            code=failure.code,
+            detail=failure.detail,
+            delay=round(delay_s, 1),
+        )
         await self._write(
             lambda: self._interruptions.requeue(
                 self._operation, delay_s=delay_s, message=message, failed_attempt=True
@@ -290,13 +287,6 @@ class OperationRun:
 
     def _is_running(self) -> bool:
         return self._operation.state == OperationState.RUNNING
-
-    def _count_end(self, outcome: OperationState) -> None:
-        kind = self._operation.kind
-        metrics.OPERATIONS_ENDED.labels(kind, outcome).inc()
-        elapsed_s = (utc_now() - self._operation.created_at).total_seconds()
-        metrics.OPERATION_DURATION.labels(kind).observe(elapsed_s)
-        log.info("operation_ended", kind=kind, outcome=outcome, seconds=round(elapsed_s, 3))
 
 
 def _add_jitter(seconds: float, share: float) -> float:
