@@ -27,9 +27,6 @@ def own(frames: list[dict[str, Any]], store_id: str = "sto_aaaaaaaaaaaaaaaa") ->
     return [frame["data"]["number"] for frame in frames if frame.get("store_id") == store_id]
 
 
-# who may listen -----------------------------------------------------------------------------------------------------
-
-
 async def test_token_is_accepted_in_header_or_first_frame(world: World) -> None:
     await world.start("gateway", "notifier")
     async with world.listener() as by_header, listening(world.session, world.live_url) as by_frame:
@@ -190,9 +187,6 @@ async def test_unavailable_database_closes_with_try_again_later(world: World) ->
     async with world.listener() as listener:
         await asyncio.sleep(0.3)
         assert listener.code is None
-
-
-# what is heard ------------------------------------------------------------------------------------------------------
 
 
 async def test_replay_continues_live_without_gaps_or_duplicates(world: World) -> None:
@@ -412,9 +406,6 @@ async def test_many_connections_receive_all_events_in_order(world: World) -> Non
         for listener in listeners:
             await listener.reached(50, within=20)
             assert listener.seqs == list(range(1, 51))
-
-
-# when it is closed --------------------------------------------------------------------------------------------------
 
 
 async def test_slow_reader_alone_is_disconnected(

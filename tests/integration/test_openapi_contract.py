@@ -14,6 +14,7 @@ from storefleet.core.models import AdminCredentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.cluster.samples import ENGINES as POCKET
 from tests.support.http.client import Answer, Api
+from tests.support.services.polling import eventually
 from tests.support.services.world import ENGINES as SHOPS
 from tests.support.services.world import World
 
@@ -362,6 +363,11 @@ async def test_unavailable_database_matches_contract(world: World) -> None:
     api = await caller(world)
     assert (await api.get("/stores")).status == 200
     await proxy.cut()
+
+    async def is_rejected() -> bool:
+        return (await api.get("/me")).status == 503
+
+    await eventually(is_rejected)  # the gateway caches the principal of a token for one second
     for path in documented_reads(api.described):
         assert (await api.get(path)).body["code"] == "database_unavailable"
     assert (await api.post("/stores", {"name": "acme"})).status == 503

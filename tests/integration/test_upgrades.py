@@ -60,9 +60,6 @@ def states(operation: dict[str, Any]) -> list[tuple[str, str]]:
     return [(step["name"], step["state"]) for step in operation["steps"]]
 
 
-# there --------------------------------------------------------------------------------------------------------------
-
-
 async def test_upgrade_publishes_events_in_order(world: World) -> None:
     await world.start()
     store = await world.api.ready("acme")
@@ -175,9 +172,6 @@ async def test_runtime_without_versions_rejects_upgrade(world: World) -> None:
         refused = await world.api.post(f"/stores/acme/{path}", body)
         assert (refused.status, refused.body["code"]) == (409, "cannot_change_versions")
         assert "create a new store" in refused.body["detail"]
-
-
-# back by itself -----------------------------------------------------------------------------------------------------
 
 
 async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> None:
@@ -363,9 +357,6 @@ async def test_upgrade_failed_in_preflight_leaves_store_unchanged(world: World, 
             assert (await world.api.store("acme"))["engine_version"] == "1.0.0"
 
 
-# back on demand -----------------------------------------------------------------------------------------------------
-
-
 async def test_rollback_is_recorded_in_version_history(world: World) -> None:
     await world.start()
     store = await upgraded(world, "acme")
@@ -471,9 +462,6 @@ async def test_failed_rollback_operation_is_retried(world: World) -> None:
         assert (retried["kind"], retried["input"]) == ("rollback", operation["input"])
         assert (await world.api.ended(retried["id"]))["state"] == "succeeded"
     assert (await world.api.store("acme"))["engine_version"] == "1.0.0"
-
-
-# cancelled, deleted -------------------------------------------------------------------------------------------------
 
 
 async def test_cancelled_queued_upgrade_changes_nothing(world: World) -> None:
@@ -627,9 +615,6 @@ async def test_concurrent_upgrades_and_deletions_are_consistent(world: World) ->
         assert now["engine_version"] == succeeded[0]["to"]
 
 
-# handed over --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("turned", [False, True])
 async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: bool) -> None:
     gate = Gate()
@@ -657,7 +642,7 @@ async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: boo
     assert (await world.api.store("acme"))["engine_version"] == ("1.0.0" if turned else "2.0.0")
 
 
-async def test_rollback_transition_with_lost_reply_is_recorded_once(world: World) -> None:
+async def test_repeated_rollback_transition_is_recorded_once(world: World) -> None:
     """A worker that does not know whether its write arrived writes it again."""
     await world.start("gateway", "provisioner")
     store = await world.api.ready("acme")
@@ -702,9 +687,6 @@ async def test_wait_during_rollback_consumes_no_attempt(world: World) -> None:
         ended = await world.api.ended((await upgrade(world, "acme"))["id"])
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
     assert (await world.api.store("acme"))["state"] == "ready"
-
-
-# plans and versions of new stores -----------------------------------------------------------------------------------
 
 
 async def test_create_accepts_engine_version(world: World) -> None:

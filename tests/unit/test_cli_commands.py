@@ -421,9 +421,6 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-# versions and plans -------------------------------------------------------------------------------------------------
-
-
 def test_create_sends_version_and_plan(double: Double, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     assert run("stores", "create", "acme", "--version", "2.0.0", "--plan", "large").code == 0
@@ -547,7 +544,7 @@ def test_history_is_paged_with_failures(double: Double, run: Runner) -> None:
     assert "op_0000000000000002: It broke." in said.err
 
 
-def test_usage_is_printed(double: Double, run: Runner) -> None:
+def test_resource_usage_is_printed(double: Double, run: Runner) -> None:
     resources = [{"name": "pods", "used": "2", "hard": "3", "share": 0.667}]
     some, none = (
         {"plan": "small", "title": "Small", "resources": resources},

@@ -78,7 +78,7 @@ async def test_external_servers_get_no_generated_secrets() -> None:
     assert set(secret_store.kept) == {ADMIN_SECRET}
 
 
-async def test_store_databases_add_role_secret() -> None:
+async def test_stores_url_is_added_for_store_databases() -> None:
     secret_store = MemorySecretStore()
     await secrets.ensure_secrets(
         secret_store,

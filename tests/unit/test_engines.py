@@ -168,9 +168,6 @@ def test_only_engines_of_runtime_are_offered(tmp_path: Path) -> None:
     assert error.value.errors == (("/engine", "must be one of: here"),)
 
 
-# versions from a catalogue --------------------------------------------------------------------------------------
-
-
 def catalogue(folder: Path, content: object) -> Path:
     path = folder / "catalogue.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))

@@ -150,7 +150,7 @@ def test_tasks_are_diagnosed_separately() -> None:
     assert find_stuck_resources(done).jobs == done.workloads[1:], "a task that is left over goes"
 
 
-def test_pods_of_other_version_are_stuck_resources() -> None:
+def test_stray_pods_of_other_version_are_listed() -> None:
     gone = a_pod(uid="p3", name="setup-1", owner_uid="a job that is gone", component="setup")
     assert seen(OLD_POD, a_new_pod(is_ready=True), gone).list_stray_pods() == ["web-old", "setup-1"]
     assert seen(a_new_pod()._replace(is_terminating=True)).list_stray_pods() == ["web-new"]

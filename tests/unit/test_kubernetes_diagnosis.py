@@ -42,9 +42,6 @@ def trouble(verdict: Diagnosis) -> ReadinessProblem:
     return verdict
 
 
-# digests --------------------------------------------------------------------------------------------------------------
-
-
 def metadata(**fields: Any) -> dict[str, Any]:
     return {
         "name": "web-1",
@@ -213,9 +210,6 @@ def test_snapshot_of_workloads(
     )
     assert isinstance(found, WorkloadSnapshot)
     assert {name: getattr(found, name) for name in expected} == expected
-
-
-# verdicts -------------------------------------------------------------------------------------------------------------
 
 
 def test_ready_store_has_no_findings() -> None:
@@ -412,9 +406,6 @@ def test_exceeded_progress_deadline_is_diagnosed() -> None:
     assert (found.code, found.grace_period_s) == ("store_not_ready", 0)
 
 
-# retries --------------------------------------------------------------------------------------------------------------
-
-
 def test_retry_finds_stuck_resources() -> None:
     failed = a_workload("Job", is_complete=False, failure="DeadlineExceeded: m")
     poor = a_workload("StatefulSet", rejection="exceeded quota", updated_replicas=0, **NOT_READY)
@@ -423,9 +414,6 @@ def test_retry_finds_stuck_resources() -> None:
     found = find_stuck_resources(seen(failed, poor, a_workload(**NOT_READY), stuck, leaving))
     assert found == ((failed,), (stuck,), (poor,))
     assert not find_stuck_resources(seen(WEB, DATABASE, JOB, a_pod(is_ready=True)))
-
-
-# patience -------------------------------------------------------------------------------------------------------------
 
 
 def test_condition_is_final_after_grace_period() -> None:

@@ -281,7 +281,7 @@ def test_helm_errors_are_classified(said: str, kind: type[StorefleetError], code
     assert "noise" not in str(error)
 
 
-def test_fingerprint_covers_chart_and_values(tmp_path: Path) -> None:
+def test_release_hash_covers_chart_and_values(tmp_path: Path) -> None:
     charts = [tmp_path / name for name in ("a", "b", "c")]
     for chart in charts:
         (chart / "templates").mkdir(parents=True)

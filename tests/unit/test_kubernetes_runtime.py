@@ -72,9 +72,6 @@ async def put_namespace(fake: FakeCluster, **fields: Any) -> None:
     await fake.put(HOME, {"metadata": {"labels": labels, **fields}, "status": {}})
 
 
-# create ---------------------------------------------------------------------------------------------------------------
-
-
 async def test_namespace_setup_creates_objects(
     runtime: KubernetesRuntime, fake: FakeCluster
 ) -> None:
@@ -315,9 +312,6 @@ async def test_chart_without_service_is_rejected(
             await create(runtime, "verify")
 
 
-# delete ---------------------------------------------------------------------------------------------------------------
-
-
 async def test_delete_without_namespace_succeeds(runtime: KubernetesRuntime) -> None:
     for step in runtime.delete_steps(a_store()):
         await delete(runtime, step.name)
@@ -431,9 +425,6 @@ async def test_remaining_objects_are_named(
     with pytest.raises(TransientError, match=named) as error:
         await delete(runtime, "verify")
     assert error.value.code == "leftovers"
-
-
-# looking --------------------------------------------------------------------------------------------------------------
 
 
 async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: FakeCluster) -> None:

@@ -232,7 +232,7 @@ async def test_unreadable_event_does_not_stop_watch(
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_store_is_limited_in_objects(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_cached_pods_per_store_are_limited(watching: StoreWatcher, fake: FakeCluster) -> None:
     for number in range(150):
         await fake.put(f"{PODS}/listed-{number}", pod())
     with watching.subscribe(STORE_ID) as follow:

@@ -251,9 +251,6 @@ def test_step_plan_of_version_change(runtime: KubernetesRuntime) -> None:
     ]
 
 
-# tasks ----------------------------------------------------------------------------------------------------------------
-
-
 async def test_dump_task_writes_dump(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
@@ -368,9 +365,6 @@ async def test_only_newest_dumps_are_recorded(
     assert set(kept) == {"op-2", "op-3", "op-0123456789abcdef"}
 
 
-# the dump comes back --------------------------------------------------------------------------------------------------
-
-
 def replicas(fake: FakeCluster) -> int:
     found: int = fake.objects[f"{APPS}/deployments/web"]["spec"]["replicas"]
     return found
@@ -409,9 +403,6 @@ async def test_failed_restore_leaves_store_unchanged(
         await roll_back(runtime, "restore")
     assert error.value.code == "task_failed"
     assert replicas(fake) == 1
-
-
-# versions -------------------------------------------------------------------------------------------------------------
 
 
 async def test_release_changes_version_and_keeps_database(
@@ -525,7 +516,7 @@ async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: Fake
     assert await runtime.read_usage(a_store()) is None
 
 
-async def test_newer_of_two_stores_decides(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_logs_end_with_newest_pod(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
     for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
         metadata = {
             "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},

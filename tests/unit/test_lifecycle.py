@@ -172,7 +172,7 @@ def test_upgrade_rolls_back_only_once_started_without_delete() -> None:
             assert (row.ends, row.event) == (None, StoreEvent.ROLLING_BACK)
 
 
-def test_only_version_changes_have_no_effect_check() -> None:
+def test_only_version_changes_are_rejected_without_effect() -> None:
     rejected = {
         activity
         for activity in Activity
@@ -209,7 +209,7 @@ def test_failed_upgrade_is_retried_as_rollback() -> None:
         assert transition.event == f"store.{transition.target}"
 
 
-def test_only_upgrade_has_second_activity() -> None:
+def test_only_upgrade_has_rollback_activity() -> None:
     for kind in OperationKind:
         assert choose_activity(kind, is_rolling_back=False) == kind
     rolling_back = choose_activity(OperationKind.UPGRADE, is_rolling_back=True)

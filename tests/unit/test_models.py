@@ -116,7 +116,7 @@ def test_password_is_hidden_in_repr() -> None:
     assert "hush" not in repr(AdminCredentials("http://x", "admin", "hush"))
 
 
-def test_scopes_imply_narrower_scopes() -> None:
+def test_principal_has_granted_scopes_only() -> None:
     caller = Principal(
         tenant_id="t",
         tenant_name="T",

@@ -104,9 +104,6 @@ def described_codes() -> set[str]:
     return set(document()["components"]["schemas"]["Problem"]["properties"]["code"]["examples"])
 
 
-# structure ----------------------------------------------------------------------------------------------------------
-
-
 def test_version_is_3_1_and_references_resolve() -> None:
     assert document()["openapi"].startswith("3.1.")
     references = [
@@ -174,9 +171,6 @@ def test_security_names_known_schemes_and_scopes() -> None:
                 assert ("csrf" in requirement) == (method not in ("get", "head")), path
 
 
-# examples -----------------------------------------------------------------------------------------------------------
-
-
 def media_types() -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     for path, node in nodes(document()):
         if (
@@ -211,9 +205,6 @@ def test_success_bodies_have_examples() -> None:
             for media in resolved(response).get("content", {}).values():
                 if status.startswith("2") and operation["operationId"] not in without:
                     assert examples_of(media), operation["operationId"]
-
-
-# the source ---------------------------------------------------------------------------------------------------------
 
 
 def test_routes_and_descriptions_match() -> None:
@@ -308,9 +299,6 @@ def test_schemas_reject_what_models_reject(operation_id: str, body: dict[str, An
 def test_name_pattern_matches_admission(name: str) -> None:
     pattern = document()["components"]["schemas"]["NewStore"]["properties"]["name"]["pattern"]
     assert bool(re.search(pattern, name)) == (find_name_problem(name) is None)
-
-
-# error codes --------------------------------------------------------------------------------------------------------
 
 
 def test_gateway_problems_have_examples() -> None:

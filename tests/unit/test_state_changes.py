@@ -133,8 +133,6 @@ def test_cancelled_store_has_next_step() -> None:
     assert failure.next
 
 
-# there and back -----------------------------------------------------------------------------------------------------
-
 CAUSE = Failure(code="image_missing", detail="No image.", step="b", next="Build it.")
 WORSE = Failure(code="unschedulable", detail="No room.", step="rollback-b", next="Make room.")
 

@@ -33,8 +33,6 @@ class FakeCluster:
         self._streams: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
 
-    # what the tests do ----------------------------------------------------------------------------------------------
-
     async def put(self, path: str, content: Object) -> Object:
         """Make or replace an object, as a controller would."""
         known = self.objects.get(path)
@@ -101,8 +99,6 @@ class FakeCluster:
         }
         path.write_text(json.dumps(content))
         return str(path)
-
-    # what the platform asks -----------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path_qs))

@@ -84,8 +84,6 @@ class Servers:
         await self._supervisor.stop_all()
         self._ports.close()
 
-    # NATS -----------------------------------------------------------------------------------------------------------
-
     def nats_url(self, user: str, port: int | None = None) -> str:
         url = self._nats.url(user)
         return url if port is None else url.replace(f":{self.nats_port}", f":{port}")
@@ -140,8 +138,6 @@ class Servers:
             js = client.jetstream(timeout=5)
             for stream in (COMMAND_STREAM, EVENT_STREAM, DEAD_LETTER_STREAM):
                 await js.delete_stream(stream)
-
-    # PostgreSQL -----------------------------------------------------------------------------------------------------
 
     def database_url(self, database: str, port: int | None = None) -> str:
         url = self._postgres.url(PLATFORM_ROLE, database)

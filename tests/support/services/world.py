@@ -67,8 +67,6 @@ class World:
         self._processes = 0
         self._told: dict[str, int] = {}
 
-    # settings -------------------------------------------------------------------------------------------------------
-
     def settings(self, service: str = "gateway", **overrides: Any) -> Settings:
         """What the service is started with; `database_port` and `nats_port` lead through a proxy."""
         database_port, nats_port = (
@@ -92,8 +90,6 @@ class World:
     @property
     def other(self) -> NewTenant:
         return self.servers.other
-
-    # services -------------------------------------------------------------------------------------------------------
 
     async def start(self, *services: str, **overrides: Any) -> None:
         """Start services in this process; all four when none is named."""
@@ -180,8 +176,6 @@ class World:
         self._stack.push_async_callback(proxy.cut)
         return port, proxy
 
-    # callers --------------------------------------------------------------------------------------------------------
-
     @property
     def session(self) -> aiohttp.ClientSession:
         assert self._session is not None
@@ -214,8 +208,6 @@ class World:
         url = self.live_url if after is None else f"{self.live_url}?after={after}"
         async with listening(self.session, url, headers=headers, **more) as heard:
             yield heard
-
-    # the truth ------------------------------------------------------------------------------------------------------
 
     async def fetch(self, statement: str, *args: Any) -> list[dict[str, Any]]:
         async with self.database.autocommit() as db:

@@ -139,8 +139,6 @@ class Machine:
             encoding="utf-8",
         )
 
-    # what happens on it -----------------------------------------------------------------------------------------------
-
     def run(
         self, script: str, *arguments: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
