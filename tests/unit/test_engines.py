@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator, FormatChecker
 
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.settings import PROJECT_DIR
 from storefleet.engines.catalogue import load_engines
 from storefleet.engines.descriptor import EngineDescriptorError
+from storefleet.engines.parameters import explain_violation
 
 GOOD: dict[str, Any] = {
     "name": "shop",
@@ -69,6 +71,69 @@ def test_validation_errors_have_pointers(
     assert [pointer for pointer, _detail in error.value.errors] == pointers
 
 
+PROPERTIES: dict[str, Any] = {
+    "title": {"type": "string", "minLength": 1, "maxLength": 60, "pattern": r"^.*\S.*$"},
+    "code": {"type": "string", "minLength": 2, "pattern": "^[a-z]+$"},
+    "currency": {"enum": ["USD", "EUR"]},
+    "level": {"enum": [1, True, None, "high"]},
+    "size": {"type": "integer", "minimum": 1, "maximum": 9},
+    "open": {"type": ["boolean", "null"]},
+    "sizes": {"type": "array", "items": {"type": "number"}},
+    "step": {"type": "number", "multipleOf": 2},
+    "owner": {"type": "object", "properties": {"name": {}}, "required": ["name"]},
+    "labels": {"patternProperties": {"^x-": {}}, "additionalProperties": False},
+    "e-mail": {"type": "string", "format": "email"},
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rule"),
+    [
+        ({"currency": "XYZ"}, "must be one of: USD, EUR"),
+        ({"level": "low"}, "must be one of: 1, true, null, high"),
+        ({"title": 1}, "must be text"),
+        ({"size": "1"}, "must be a whole number"),
+        ({"open": 1}, "must be true or false or null"),
+        ({"sizes": {}}, "must be a list"),
+        ({"sizes": ["x"]}, "must be a number"),
+        ({"owner": []}, "must be an object"),
+        ({"code": "a"}, "must have at least 2 characters"),
+        ({"title": "x" * 61}, "must have at most 60 characters"),
+        ({"size": 0}, "must be at least 1"),
+        ({"size": 10}, "must be at most 9"),
+        ({"title": " "}, "must be one line of text and not blank"),
+        ({"code": "A1"}, "must match the pattern ^[a-z]+$"),
+        ({"owner": {}}, "'name' is required"),
+        ({"colour": "red"}, "“colour” is not a known parameter"),
+        ({"a": 1, "b": 2}, "“a”, “b” are not known parameters"),
+        ({"e-mail": "none"}, "must have the format “email”"),
+        ({"step": 3}, "3 is not a multiple of 2"),
+        ({"labels": {"y{}": 1}}, "'y{}' does not match any of the regexes: '^x-'"),
+    ],
+)
+def test_violated_rule_is_explained(parameters: dict[str, Any], rule: str) -> None:
+    schema = {"type": "object", "properties": PROPERTIES, "additionalProperties": False}
+    validator = Draft202012Validator(schema, format_checker=FormatChecker())
+    assert [explain_violation(error) for error in validator.iter_errors(parameters)] == [rule]
+
+
+def test_explanation_of_rule_is_short() -> None:
+    schema = {"properties": {}, "additionalProperties": False}
+    (error,) = Draft202012Validator(schema).iter_errors({"x" * 1000: 1})
+    assert len(explain_violation(error)) == 200
+
+
+def test_empty_title_breaks_both_rules(tmp_path: Path) -> None:
+    parameters = {**GOOD["parameters"], "properties": PROPERTIES}
+    engine = load_engines([write(tmp_path, {**GOOD, "parameters": parameters})]).get_offered("shop")
+    with pytest.raises(InvalidRequest) as error:
+        engine.complete_parameters({"title": ""})
+    assert error.value.errors == (
+        ("/parameters/title", "must have at least 1 character"),
+        ("/parameters/title", "must be one line of text and not blank"),
+    )
+
+
 def test_unknown_engine_error_lists_engines(tmp_path: Path) -> None:
     engines = load_engines([write(tmp_path, GOOD), tmp_path / "nowhere"])
     assert engines.find("other") is None
@@ -77,7 +142,7 @@ def test_unknown_engine_error_lists_engines(tmp_path: Path) -> None:
     assert error.value.errors == (("/engine", "must be one of: shop"),)
     with pytest.raises(InvalidRequest) as none:
         load_engines([]).get_offered("x")
-    assert none.value.errors == (("/engine", "must be one of: none"),)
+    assert none.value.errors == (("/engine", "cannot be chosen: no engine is on offer"),)
 
 
 @pytest.mark.parametrize(
@@ -314,6 +379,9 @@ def test_versions_and_stores_have_charts_and_plans(tmp_path: Path) -> None:
     assert error.value.errors == (("/plan", "must be one of: large, small"),)
     unlimited = load_engines([tmp_path], runtime="local").find("shop")
     assert unlimited is not None
+    with pytest.raises(InvalidRequest) as none:
+        unlimited.choose_plan("small")
+    assert none.value.errors == (("/plan", "cannot be chosen: Shop has no plans here"),)
     assert (
         unlimited.to_json()["plans"],
         unlimited.choose_plan(None),

@@ -60,7 +60,7 @@ async def lock_store(
         lock=True,
     )
     if store is None:
-        raise NotFound("There is no such store.")
+        raise NotFound("Store not found.")
     return store
 
 

@@ -195,7 +195,7 @@ class StoreAdmission:
                 tenant_id=principal.tenant_id, store_ref=operation.store_id, lock=True
             )
             if store is None:
-                raise NotFound("There is no such operation.")
+                raise NotFound("Operation not found.")
             # Read again under the lock: it may have moved on while another one held the store.
             operation = await _find_operation(tx, principal, request)
             if operation.done:
@@ -218,7 +218,7 @@ async def _find_operation(
         tenant_id=principal.tenant_id, operation_id=request.operation_id
     )
     if operation is None:
-        raise NotFound("There is no such operation.")
+        raise NotFound("Operation not found.")
     return operation
 
 

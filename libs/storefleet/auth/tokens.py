@@ -137,7 +137,7 @@ class Tokens:
         """
         async with self._database.transaction() as tx:
             if not await tx.tokens.revoke(tenant_id=principal.tenant_id, token_id=token_id):
-                raise NotFound("There is no such token.")
+                raise NotFound("Token not found.")
             await tx.audit_log.add_entry(
                 tenant_id=principal.tenant_id,
                 actor=principal.token_id or principal.user_id,

@@ -84,7 +84,7 @@ class Forbidden(RequestError):
 class NotFound(RequestError):
     """The tenant has no such object."""
 
-    status, code, title = 404, "not_found", "There is no such object"
+    status, code, title = 404, "not_found", "Not found"
 
 
 class Conflict(RequestError):

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.models import FrozenModel
 from storefleet.engines.descriptor import Engine, EngineDescriptorError, EngineVersion
+from storefleet.engines.parameters import explain_choices
 
 #: The default engine where none is configured: the first of these that is on offer.
 _PREFERRED_ENGINES = ("woocommerce", "oscar")
@@ -74,7 +75,9 @@ class EngineCatalogue:
         Raises:
             InvalidRequest: A new store cannot have it; the error lists the engines on offer.
         """
-        rule = f"must be one of: {', '.join(each.name for each in self) or 'none'}"
+        rule = explain_choices(
+            [each.name for each in self], if_none="cannot be chosen: no engine is on offer"
+        )
         engine = self._engines.get(name)
         if engine is None:
             raise InvalidRequest(

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, model_validator
 
 from storefleet.core.errors import InvalidRequest, StorefleetError
 from storefleet.core.models import FrozenModel
-from storefleet.engines.parameters import ParameterSchema
+from storefleet.engines.parameters import ParameterSchema, explain_choices
 from storefleet.engines.plans import EnginePlan
 
 
@@ -277,7 +277,7 @@ class Engine(FrozenModel):
 def _check_choice(name: str, known: Sequence[str], *, field: str, engine_title: str) -> str:
     if name in known:
         return name
-    rule = f"must be one of: {', '.join(known) or 'none'}"
+    rule = explain_choices(known, if_none=f"cannot be chosen: {engine_title} has no {field}s here")
     raise InvalidRequest(
         f"{engine_title} has no {field} “{name[:60]}” here.", errors=[(f"/{field}", rule)]
     )

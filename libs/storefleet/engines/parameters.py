@@ -1,13 +1,32 @@
 """Parameters: an engine's own choices for a store, described by a JSON Schema."""
 
+import json
+from collections.abc import Collection
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from storefleet.core.errors import InvalidRequest
 
 _MAX_REPORTED_ERRORS = 20
-_MAX_MESSAGE_LENGTH = 200
+_MAX_QUOTED_LENGTH = 200
+
+_TYPE_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_RULE_TEXTS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "format": "must have the format “{}”",
+}
+#: The pattern of the shipped engines' titles. Other patterns are shown as they are.
+_PATTERN_TEXTS = {r"^.*\S.*$": "must be one line of text and not blank"}
 
 
 class ParameterSchema:
@@ -45,7 +64,7 @@ class ParameterSchema:
                 errors=[
                     (
                         "/parameters" + "".join(f"/{part}" for part in error.path),
-                        error.message[:_MAX_MESSAGE_LENGTH],
+                        explain_violation(error),
                     )
                     for error in errors[:_MAX_REPORTED_ERRORS]
                 ],
@@ -53,3 +72,58 @@ class ParameterSchema:
         properties = self._schema.get("properties", {})
         defaults = {name: rule["default"] for name, rule in properties.items() if "default" in rule}
         return {**defaults, **parameters}
+
+
+def explain_violation(error: ValidationError) -> str:
+    """Explain a violated rule of a JSON Schema to a person.
+
+    Args:
+        error: What the validator found.
+
+    Returns:
+        The end of a sentence about the field, such as “must be at most 60”. A rule without a text
+        here has the validator's own message. Content of the request is cut at 200 characters.
+    """
+    rule = str(error.validator)
+    value: Any = error.validator_value
+    schema: Any = error.schema
+    instance: Any = error.instance
+    match rule:
+        case "enum":
+            return explain_choices(
+                [each if isinstance(each, str) else json.dumps(each) for each in value]
+            )
+        case "type":
+            names = [value] if isinstance(value, str) else value
+            text = f"must be {' or '.join(_TYPE_NAMES[name] for name in names)}"
+        case "minLength" | "maxLength":
+            bound = "least" if rule == "minLength" else "most"
+            text = f"must have at {bound} {value} character{'' if value == 1 else 's'}"
+        case "pattern":
+            text = _PATTERN_TEXTS.get(value, f"must match the pattern {value}")
+        case "required":
+            text = error.message.replace("a required property", "required")
+        case "additionalProperties" if "patternProperties" not in schema:
+            text = _explain_unknown(set(instance) - set(schema.get("properties", ())))
+        case _:
+            text = _RULE_TEXTS[rule].format(value) if rule in _RULE_TEXTS else error.message
+    return text[:_MAX_QUOTED_LENGTH]
+
+
+def _explain_unknown(parameters: Collection[str]) -> str:
+    names = ", ".join(f"“{name}”" for name in sorted(parameters))
+    is_one = len(parameters) == 1
+    return f"{names} {'is not a known parameter' if is_one else 'are not known parameters'}"
+
+
+def explain_choices(choices: Collection[str], *, if_none: str = "cannot be chosen") -> str:
+    """Explain which values a field can have.
+
+    Args:
+        choices: The allowed values.
+        if_none: The explanation when no value is allowed.
+
+    Returns:
+        The end of a sentence about the field, such as “must be one of: USD, EUR”.
+    """
+    return f"must be one of: {', '.join(choices)}" if choices else if_none

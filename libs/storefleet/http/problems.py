@@ -75,7 +75,7 @@ def convert_http_exception(error: web.HTTPException) -> RequestError:
     if error.status == 413:
         return RequestTooLarge("The body is larger than 64 KiB.")
     if error.status == 404:
-        return NotFound("There is no resource at this address.")
+        return NotFound("Resource not found.")
     problem = RequestError(error.reason, code=re.sub(r"\W+", "_", error.reason.lower()))
     problem.status = error.status  # type: ignore[misc]  # 405 and the like have no own class
     problem.title = error.reason  # type: ignore[misc]
