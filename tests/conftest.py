@@ -1,4 +1,4 @@
-"""Fixtures that every kind of test may ask for; nothing is started before somebody does."""
+"""Shared fixtures; servers start only when a test requests them."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from tests.support.services.world import World, made_world
 
 
 class LogLines(io.StringIO):
-    """What has been logged; pytest shows it on standard output too, when a test fails."""
+    """Captured log output; also printed, so that pytest shows it when a test fails."""
 
     def write(self, text: str) -> int:
         print(text, end="")
@@ -23,7 +23,7 @@ class LogLines(io.StringIO):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers share nothing, so what shares an expensive fixture goes to one of them: a file, or a whole platform."""
+    """Run tests that share an expensive fixture (a file, a platform) in one xdist worker."""
     for item in items:
         shared = item.path.parent if item.path.parent.name == "browser" else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> None:
-    """No setting of whoever runs the tests gets in."""
+    """Remove the caller's Storefleet settings from the environment."""
     for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
         del os.environ[name]
 
@@ -46,7 +46,7 @@ def log_lines() -> Iterator[LogLines]:
 
 @pytest.fixture
 def logged(log_lines: LogLines) -> Callable[[], str]:
-    """What has been logged since the test began."""
+    """Return the log output since the start of the test."""
     begin = len(log_lines.getvalue())
     return lambda: log_lines.getvalue()[begin:]
 
@@ -67,7 +67,7 @@ async def world(servers: Servers, tmp_path: Path) -> AsyncIterator[World]:
 async def platform(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
-    """All four services on one database for a whole module, for tests that only need names of their own."""
+    """Start all four services on one database for a module whose tests only need own names."""
     async with made_world(servers, tmp_path_factory.mktemp("platform")) as made:
         await made.start()
         yield made

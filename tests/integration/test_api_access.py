@@ -1,4 +1,4 @@
-"""Tokens, tenants, and what belongs to another tenant."""
+"""Tokens, tenants and scopes over HTTP; resources of another tenant are not found."""
 
 import itertools
 import re
@@ -68,7 +68,7 @@ async def test_token_lifecycle(platform: World) -> None:
 
 
 async def test_expired_token_is_rejected(platform: World) -> None:
-    """Within the second for which a caller is remembered."""
+    """The rejection comes within the second for which a principal is cached."""
     token = await token_of(platform.api, "stores:read")
     api = platform.api.with_token(str(token["token"]))
     assert (await api.get("/stores")).status == 200
@@ -205,7 +205,7 @@ async def test_operator_creates_tenants(platform: World) -> None:
 
 
 def routes_with_references() -> list[tuple[str, str]]:
-    """Every method and path of the API that names something, taken from the application itself."""
+    """Return method and path of every API route that refers to a resource."""
     app: web.Application = create_app(Settings(engines_path=(ENGINES,), runtime="simulated"))
     return sorted(
         (route.method, route.resource.canonical)
@@ -267,7 +267,7 @@ async def snapshot(world: World) -> list[dict[str, object]]:
 
 
 async def test_credentials_request_is_audited(platform: World) -> None:
-    """The simulated runtime has none, so that nothing is revealed and nothing audited."""
+    """The simulated runtime has no credentials: none are returned and none are audited."""
     store = await platform.api.ready("audited")
     assert (await platform.api.post("/stores/audited/credentials")).status == 409
     assert (

@@ -1,4 +1,4 @@
-"""Operations over HTTP: lists, waiting, taking back, and deleting while something else is under way."""
+"""Operations over HTTP: lists, waiting, cancelling, and deleting during another operation."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The HTTP API of stores: shapes, statuses, lists, and what each state allows."""
+"""Stores over HTTP: bodies, statuses, lists, and what each state allows."""
 
 import re
 

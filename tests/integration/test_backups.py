@@ -1,4 +1,4 @@
-"""The platform's database: backed up, lost, put back; then everything is there, and the platform goes on."""
+"""Backup and restore of the platform's database; the platform continues afterwards."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ async def administer(world: World, *statements: str) -> None:
 
 
 async def lose(world: World) -> None:
-    """The whole database, as with a lost disk; an empty one is there afterwards, as set-up makes it."""
+    """Replace the database by an empty one, as set-up creates it after a lost disk."""
     name = world.database_name
     await administer(
         world,
@@ -40,7 +40,7 @@ async def lose(world: World) -> None:
 
 
 async def history(world: World) -> list[tuple[int, str]]:
-    """Number and id of every event that has its number; those of an operation that ended come in a moment."""
+    """Return number and id of every numbered event; recent events get theirs shortly after."""
     connection: Any = await asyncpg.connect(url_of(world))
     try:
 

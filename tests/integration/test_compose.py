@@ -1,4 +1,4 @@
-"""What docker-compose.yml starts, started: the same commands and environment, without containers."""
+"""Commands and environment of docker-compose.yml, run without containers."""
 
 import json
 import tempfile

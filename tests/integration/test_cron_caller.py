@@ -1,4 +1,4 @@
-"""The ticker: every ready store is asked at its pace, by one reaper a turn, whatever some of them do."""
+"""Cron calls: every ready store at its interval, by one reaper, despite failing stores."""
 
 import asyncio
 import shutil
@@ -28,7 +28,7 @@ PATH = "/clock?now=1"
 
 
 class Shops:
-    """One server that is all shops, and behaves as the first word of the host says."""
+    """One server for all stores; the first word of the host name selects its behaviour."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -46,7 +46,7 @@ class Shops:
         )
 
     def least(self, kind: str) -> int:
-        """How often the one of this kind that was asked least was asked."""
+        """Return the smallest number of calls among the stores of this behaviour."""
         return min(
             (len(times) for host, times in self.asked.items() if host.startswith(f"{kind}-")),
             default=0,
@@ -78,7 +78,7 @@ def with_ticker(every: int = 1) -> Engine:
 
 
 class Counting(CronCaller):
-    """Knows how many turns it had, and how many at once at most."""
+    """Counts calls and the largest number of concurrent calls."""
 
     turns = now = most = 0
 
@@ -101,7 +101,7 @@ async def ticking(
     database_port: int | None = None,
     **overrides: Any,
 ) -> AsyncIterator[tuple[Counting, asyncio.Task[None]]]:
-    """A reaper's ticker without the reaper."""
+    """Run a reaper's cron caller without the reaper."""
     settings = world.settings(
         "reaper",
         runtime="kubernetes",
@@ -200,7 +200,7 @@ async def test_due_call_is_claimed_once(world: World) -> None:
 async def test_hanging_or_failing_stores_do_not_delay_others(
     world: World, logged: Callable[[], str]
 ) -> None:
-    """They take turns less and less often; never more are asked at once than allowed; the log stays short."""
+    """Their interval grows, concurrency stays limited, and the log stays short."""
     await stores(world, 12, "hang")
     await stores(world, 4, "broken")
     await stores(world, 6, "good")
@@ -208,7 +208,7 @@ async def test_hanging_or_failing_stores_do_not_delay_others(
     before = {name: outcome(name) for name in counted}
 
     def so_far() -> bool:
-        """A shop knows that it was asked before the ticker counts what it answered."""
+        """Return whether the calls are done and counted; the caller counts after the store."""
         asked = server.least("hang") >= 3 and server.least("good") >= 8
         return asked and all(
             outcome(name) - before[name] >= least for name, least in counted.items()
@@ -292,7 +292,7 @@ async def test_calls_resume_after_database_outage(world: World) -> None:
 
 
 async def test_reaper_runs_cron_caller(world: World, tmp_path: Path) -> None:
-    """As it is started, with an engine that asks for it in its descriptor."""
+    """The reaper runs as a service, with an engine that declares `cron`."""
     shutil.copytree(ENGINES / "pocket", tmp_path / "engines" / "pocket")
     descriptor = tmp_path / "engines" / "pocket" / "engine.yaml"
     content = yaml.safe_load(descriptor.read_text())

@@ -1,4 +1,4 @@
-"""What cannot be read or done ends as a dead letter, blocks nobody, and can be replayed."""
+"""Unreadable messages and expired operations become dead letters that can be replayed."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ UNREADABLE = {
 
 
 async def publish(world: World, body: bytes, kind: str = "create") -> str:
-    """Put bytes into the stream of commands as the gateway could; returns the subject."""
+    """Publish bytes to the command stream as the gateway could; return the subject."""
     subject = make_command_subject(kind, "sto_aaaaaaaaaaaaaaaa")
     async with world.servers.nats_client("gateway") as client:
         answer = await client.request(subject, body, timeout=3)
@@ -197,7 +197,7 @@ async def test_dead_letter_list_is_paged(world: World) -> None:
 
 
 async def test_mismatched_command_changes_nothing(world: World) -> None:
-    """Commands are hints: a wrong one must not take an operation from the service that works on it."""
+    """A command is a hint: a wrong one must not take an operation from its service."""
     await world.start("gateway", "provisioner")
     store = await world.api.ready("well-kept")
     other = await world.api.ready("not-meant")

@@ -1,4 +1,4 @@
-"""The set-up of a deployment on real servers: what is missing is made, what is there stays, servers are waited for."""
+"""Set-up of a deployment on real servers: creates what is missing, waits for servers."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def administer(servers: Servers, statement: str) -> None:
 
 @pytest_asyncio.fixture
 async def empty(servers: Servers) -> AsyncIterator[Servers]:
-    """No database of the platform, no streams."""
+    """Provide servers without a platform database and without streams."""
     await administer(servers, f"DROP DATABASE IF EXISTS {PLATFORM_DATABASE} WITH (FORCE)")
     await servers.delete_streams()
     yield servers

@@ -1,4 +1,4 @@
-"""The event websocket: who may listen, replay then live, and when it is closed."""
+"""The event websocket: authentication, replay before live events, and close codes."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ NOBODY = 4401
 
 
 def own(frames: list[dict[str, Any]], store_id: str = "sto_aaaaaaaaaaaaaaaa") -> list[int]:
-    """The numbers that the test has given, in the order of arrival."""
+    """Return the test's own numbers in the order of arrival."""
     return [frame["data"]["number"] for frame in frames if frame.get("store_id") == store_id]
 
 
@@ -445,7 +445,7 @@ def _measured(name: str) -> float:
 async def test_briefly_slow_reader_receives_everything(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It falls behind, is brought back from the database at its own pace, and nothing is missed or doubled."""
+    """It falls behind, catches up from the database, and gets each event once."""
     behind: list[websockets.EventWebsocket] = []
     resume = websockets.WebsocketServer._restart_replay
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""A service that goes while others go on: first not ready, still answering, then gone."""
+"""Graceful shutdown: not ready first, still answering, then stopped."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Two thousand requests that nobody should send: no 5xx, no traceback, no effect."""
+"""Two thousand hostile requests cause no 5xx, no traceback and no change."""
 
 import asyncio
 import gzip
@@ -17,7 +17,7 @@ AT_ONCE = 16
 
 
 async def everything(world: World) -> list[dict[str, Any]]:
-    """All that could have changed, but for the clocks of signing in and of tokens."""
+    """Return all rows, without the times of sign-ins and token use."""
     return await world.fetch(
         "SELECT (SELECT json_agg(s ORDER BY id) FROM stores s)::text AS stores,"
         " (SELECT json_agg(o ORDER BY id) FROM operations o)::text AS operations,"
@@ -43,7 +43,7 @@ async def storm(port: int, requests: list[bytes]) -> list[tuple[bytes, Heard]]:
 
 @pytest.fixture
 async def battered(world: World) -> tuple[World, Abuse]:
-    """A platform with something to lose, and somebody who has no right to any of it."""
+    """Start a platform with stores, and a principal without rights to them."""
     await world.start(sign_in_attempts=1)
     store = await world.api.ready("precious")
     operation = (await world.api.get("/operations")).body["data"][0]

@@ -1,4 +1,4 @@
-"""Answers of a running gateway are what the description of the API says, to the last property and header."""
+"""Responses of a running gateway match the OpenAPI document, every property and header."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ UNKNOWN = "aaaaaaaaaaaaaaaa"
 
 
 class Description:
-    """The served document, made strict: what it does not name must not be in an answer."""
+    """The served document made strict: properties that it does not name are errors."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = copy.deepcopy(document)
@@ -32,7 +32,7 @@ class Description:
         self.seen: set[tuple[str, str]] = set()
 
     def check(self, method: str, path: str, answer: Answer) -> None:
-        """Raise AssertionError unless the answer to `method path` is one that is described."""
+        """Raise AssertionError unless the response to `method path` is described."""
         template, operation = self._operation(method, path)
         responses = operation["responses"]
         status = str(answer.status)
@@ -52,7 +52,7 @@ class Description:
         self._check(content[kind]["schema"], answer.body, f"{method} {template} {status}")
 
     def check_body(self, method: str, path: str, body: Any) -> None:
-        """Raise AssertionError unless the body is one that the description allows."""
+        """Raise AssertionError unless the body matches its schema."""
         _, operation = self._operation(method, path)
         self._check(
             operation["requestBody"]["content"]["application/json"]["schema"],
@@ -100,7 +100,7 @@ def _schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 
 class Checked(Api):
-    """A caller whose every answer is held against the description."""
+    """An API client that validates every response against the document."""
 
     described: Description
 
@@ -113,7 +113,7 @@ class Checked(Api):
 
 
 async def caller(world: World, *, token: str | None = None) -> Checked:
-    """The first tenant's owner, or whoever has the token; the document is fetched as a client would."""
+    """Return a client of the first tenant's owner or of `token`, with the served document."""
     answer = await world.api.with_token(None).get("/openapi.json")
     assert answer.status == 200
     api = Checked(world.session, world.url, world.admin.token if token is None else token)
@@ -374,7 +374,7 @@ async def test_unavailable_database_matches_contract(world: World) -> None:
 
 
 def documented_reads(described: Description) -> Iterator[str]:
-    """Every address that is only read, with ids that may exist."""
+    """Yield the path of every authenticated GET, with ids of the right form."""
     for path, item in described.document["paths"].items():
         if "get" in item and item["get"].get("security") != []:
             kind = "sto" if "{ref}" in path else "op" if "operations" in path else "dl"

@@ -1,4 +1,4 @@
-"""The dashboard over plain HTTP, as a person without JavaScript uses it."""
+"""The dashboard over plain HTTP, without JavaScript."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The dashboard over plain HTTP: what needs a database, or settings, of its own."""
+"""Dashboard pages that need a database or settings of their own, without JavaScript."""
 
 import asyncio
 import re

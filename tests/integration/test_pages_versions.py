@@ -1,4 +1,4 @@
-"""Versions, plans, usage and history on the pages, as a person without JavaScript meets them."""
+"""Versions, plans, usage and history on the pages, without JavaScript."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
 
 @pytest_asyncio.fixture
 async def atelier(world: World, rehearsal: Rehearsal) -> World:
-    """All services, offering an engine with versions and plans."""
+    """Start all services with an engine that has versions and plans."""
     del rehearsal
     await world.start(engines_path=(VERSIONED,), default_engine="")
     return world
@@ -40,7 +40,7 @@ async def page_of(browser: Browser, store: dict[str, Any]) -> Answer:
 async def changed(
     world: World, browser: Browser, store: dict[str, Any], what: str, **fields: str
 ) -> Answer:
-    """Send the form of the store's page, wait for its operation, and look at the page again."""
+    """Submit a form of the store's page, wait for the operation, return the new page."""
     page = await page_of(browser, store)
     answer = await browser.submit(page.text, f"/stores/{store['id']}/{what}", **fields)
     assert (answer.status, answer.headers.get("Location")) == (303, f"/stores/{store['id']}"), (

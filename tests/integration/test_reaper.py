@@ -1,4 +1,4 @@
-"""The reaper's clock: what it sends again, what it counts, what it forgets; and the first tenant."""
+"""The reaper: redispatch, gauges, deletion of expired rows, and the first tenant."""
 
 import asyncio
 

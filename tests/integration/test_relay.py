@@ -1,4 +1,4 @@
-"""The relay: one at a time, in order, numbered without gaps; and what a bus that goes away or forgets can do to it."""
+"""The relay: one at a time, in order, numbered without gaps, also across NATS outages."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ STORES = [f"sto_{letter * 16}" for letter in "abcdef"]
 
 @asynccontextmanager
 async def relay(world: World, **overrides: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """A gateway's relay without the gateway."""
+    """Run a gateway's relay without the gateway."""
     settings = world.settings("gateway", **overrides)
     database = Database(settings.database_url.get_secret_value(), max_connections=3)
     bus = MessageBus(settings.nats_url.get_secret_value(), name="gateway")
@@ -39,7 +39,7 @@ async def relay(world: World, **overrides: Any) -> AsyncIterator[asyncio.Task[No
 
 @asynccontextmanager
 async def live(world: World) -> AsyncIterator[list[dict[str, Any]]]:
-    """Every message of the live subject, as it comes."""
+    """Collect every message of the live subject."""
     heard: list[dict[str, Any]] = []
 
     async def keep(message: Any) -> None:
@@ -52,7 +52,7 @@ async def live(world: World) -> AsyncIterator[list[dict[str, Any]]]:
 
 
 async def publish(world: World, count: int, *, seed: int = 1) -> None:
-    """So many events of several stores, from several writers at once."""
+    """Write events of several stores from several concurrent writers."""
     chance = random.Random(seed)
     batches = []
     while count > 0:
@@ -74,7 +74,7 @@ async def all_published(world: World, count: int, *, within: float = 20) -> None
 
 
 async def numbers_are_whole(world: World, count: int) -> None:
-    """Numbers from 1 without a gap, and every store's events in the order in which they were written."""
+    """Check numbers from 1 without gaps, and each store's events in the order of writing."""
     rows = await world.fetch("SELECT seq, store_id, data FROM events ORDER BY seq")
     assert [row["seq"] for row in rows] == list(range(1, count + 1))
     assert await world.last_seq() == count
@@ -113,7 +113,7 @@ async def test_stopped_relay_releases_lease_at_once(world: World) -> None:
 
 
 async def test_killed_relay_loses_and_duplicates_nothing(world: World) -> None:
-    """Two gateways as processes; the one that relays is killed in the middle of the work."""
+    """Two gateways run as processes; the one that relays is killed while it publishes."""
     ports = [world.port["gateway"], world.ports.take()]
     gateways = await asyncio.gather(*(world.service("gateway", port=port) for port in ports))
     await world.start("notifier")
@@ -134,7 +134,7 @@ async def test_killed_relay_loses_and_duplicates_nothing(world: World) -> None:
 
 
 async def test_relay_with_expired_lease_publishes_nothing_twice(world: World) -> None:
-    """It took a batch, lost its lease, and publishes late what another one has published meanwhile."""
+    """It takes a batch, loses its lease, and publishes what another relay has published."""
     lease = timedelta(seconds=0.2)
     async with live(world) as heard, AsyncExitStack() as stack:
         database = await stack.enter_async_context(
@@ -200,7 +200,7 @@ async def test_late_commit_gets_later_sequence_number(world: World) -> None:
 
 
 async def test_concurrent_commits_are_numbered_before_publish(world: World) -> None:
-    """Rows that are committed while the relay takes a batch must not be sent without a number."""
+    """Rows committed while the relay takes a batch must not be sent without a number."""
     async with live(world) as heard, relay(world):
         await asyncio.gather(*(_one_by_one(world, store, 60) for store in STORES))
         await all_published(world, 360)
@@ -234,7 +234,7 @@ async def test_outbox_keeps_rows_while_nats_is_unavailable(world: World) -> None
 
 
 async def test_oversized_message_does_not_block_outbox(world: World) -> None:
-    """It is passed over by the bus, and in the history all the same."""
+    """NATS rejects the message; the event history still contains it."""
     async with live(world) as heard, relay(world):
         await world.tell(1)
         await world.tell(1, padding=140_000)  # more than a stream takes
@@ -249,7 +249,7 @@ async def test_oversized_message_does_not_block_outbox(world: World) -> None:
 async def test_unencodable_row_does_not_block_outbox(
     world: World, logged: Callable[[], str]
 ) -> None:
-    """The relay's task goes on; the row is named in the log, counted and gone."""
+    """The relay's task continues; the row is logged, counted and deleted."""
     before = REGISTRY.get_sample_value("storefleet_outbox_rows_dropped_total", {"kind": "raw"}) or 0
     async with live(world) as heard, relay(world) as task:
         await world.tell(1)
@@ -274,7 +274,7 @@ async def test_unencodable_row_does_not_block_outbox(
 
 
 async def test_unencodable_event_counts_as_published(world: World) -> None:
-    """It is in the history, and what comes after it is not sent for ever."""
+    """The history contains it, and later events are not sent again and again."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database(world.settings().database_url.get_secret_value()).open_pool()
@@ -299,7 +299,7 @@ async def test_unencodable_event_counts_as_published(world: World) -> None:
 
 
 async def test_unencodable_command_does_not_stop_relay(world: World) -> None:
-    """It left ahead of its row, which is taken by the loop later."""
+    """The direct publish fails; the relay's loop takes the row later."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database(world.settings().database_url.get_secret_value()).open_pool()

@@ -1,4 +1,4 @@
-"""What a service offers and says in a runtime that is away, or that an engine does not know."""
+"""What a service offers when its runtime is unavailable or an engine does not support it."""
 
 from pathlib import Path
 

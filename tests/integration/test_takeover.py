@@ -1,4 +1,4 @@
-"""Workers as processes: killed, frozen, stopped; whoever comes next goes on, and a deposed one changes nothing."""
+"""Workers as processes: killed, frozen or stopped; the next one takes over with a new fence."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ async def scripted(world: World, folder: Path, **overrides: Any) -> Process:
 async def at_work(
     world: World, folder: Path, name: str, **overrides: Any
 ) -> tuple[Process, dict[str, Any]]:
-    """A worker in the middle of the second step of this store's creation."""
+    """Return a worker that runs the second step of this store's create operation."""
     process = await scripted(world, folder, **overrides)
     accepted = await world.api.create(name)
     await eventually((folder / f"second-{process.pid}").exists)
@@ -101,7 +101,7 @@ async def test_terminated_worker_releases_lease_at_once(world: World, tmp_path: 
 
 
 async def test_service_processes_stop_on_sigterm_and_recover_from_kills(world: World) -> None:
-    """The real programs: a creation is accepted, provisioner and gateway are killed, and it is ready all the same."""
+    """Provisioner and gateway are killed during a create, and the store becomes ready."""
     gateway, provisioner, reaper, _notifier = await asyncio.gather(
         *(world.service(service) for service in ("gateway", "provisioner", "reaper", "notifier"))
     )

@@ -1,4 +1,4 @@
-"""A gateway whose database or bus is away: what it answers meanwhile, and that it recovers by itself."""
+"""A gateway without database or NATS: its responses, and its recovery."""
 
 import asyncio
 import time

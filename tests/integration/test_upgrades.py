@@ -1,4 +1,4 @@
-"""Upgrades and rollbacks: there, back by itself, back on demand; cancelled, deleted, killed in between."""
+"""Upgrades, automatic rollbacks and rollbacks; cancelled, deleted or killed while they run."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def busy() -> TransientError:
 
 
 def back(**steps: Any) -> Script:
-    """A way back: names of steps without their prefix."""
+    """Return the names of rollback steps without their prefix."""
     return Script(**{f"rollback-{name}": act for name, act in steps.items()})
 
 
@@ -43,7 +43,7 @@ async def upgrade(world: World, name: str, version: str = "2.0.0") -> dict[str, 
 
 
 async def upgraded(world: World, name: str, version: str = "2.0.0") -> dict[str, Any]:
-    """A store that has been made, and then given the version."""
+    """Create a store and upgrade it to the version."""
     store = await world.api.ready(name)
     ended = await world.api.ended((await upgrade(world, name, version))["id"])
     assert ended["state"] == "succeeded", ended
@@ -593,7 +593,7 @@ async def test_delete_during_upgrade_removes_store(world: World, where: str) -> 
 
 
 async def test_concurrent_upgrades_and_deletions_are_consistent(world: World) -> None:
-    """Whoever comes first: every store is gone in the end, and nothing is left open."""
+    """In any order, every store is deleted and no operation stays open."""
     await world.start()
     stores = [await world.api.ready(f"store-{number}") for number in range(8)]
     for _ in range(3):
@@ -643,7 +643,7 @@ async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: boo
 
 
 async def test_repeated_rollback_transition_is_recorded_once(world: World) -> None:
-    """A worker that does not know whether its write arrived writes it again."""
+    """A worker that lost the reply to its write writes again."""
     await world.start("gateway", "provisioner")
     store = await world.api.ready("acme")
     await world.stop("provisioner")

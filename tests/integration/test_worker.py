@@ -1,4 +1,4 @@
-"""The worker: attempts, waits, one operation of a store at a time, handing back; a database or a bus that goes away."""
+"""The worker: attempts, waits, order per store, lease release, and outages."""
 
 import asyncio
 import time
@@ -110,7 +110,7 @@ async def test_wait_consumes_no_attempt(world: World, error: Any) -> None:
 
 
 async def test_wait_continues_after_deadline(world: World) -> None:
-    """A part that is away for long fails nobody's store."""
+    """A long outage of a dependency fails no store."""
     await world.start("gateway", "reaper")
     script = Script(only=failing(lambda: Wait("Not yet.", delay=0.02), times=5))
     async with world.worker(script):
@@ -183,7 +183,7 @@ async def test_shutdown_finishes_short_steps_and_releases_rest(world: World) -> 
 
 
 async def test_operations_of_one_store_run_in_sequence(world: World) -> None:
-    """Creations, cancels, retries and deletions at random on a few stores: never two at work on one of them."""
+    """Random requests on a few stores never run two operations of one store at a time."""
     await world.start("gateway", "reaper")
     script = Script(one=nothing, two=failing(busy, times=10), three=nothing)
     overlaps = 0

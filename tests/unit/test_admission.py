@@ -1,4 +1,4 @@
-"""The rules of a store's name, and what makes two requests the same."""
+"""Rules of store names and idempotency keys, and request fingerprints."""
 
 import re
 
@@ -15,7 +15,7 @@ QUICK = settings(max_examples=300, deadline=None, database=None)
 
 
 def allowed(name: str) -> bool:
-    """The rule once more, in other words than the code's."""
+    """Decide about a name by a second implementation of the rule."""
     inside = all(character in LETTERS + "-" for character in name)
     ends = bool(name) and name[0] != "-" and name[-1] != "-"
     return (

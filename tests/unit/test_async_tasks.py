@@ -1,4 +1,4 @@
-"""Background work ends, even when it swallows a cancel."""
+"""Background tasks end even when they swallow a cancel."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from storefleet.core import async_tasks
 
 
 async def deaf(times: int) -> None:
-    """Go on after so many cancels, as a loop around a careless wait does."""
+    """Swallow this many cancels, like a loop around a careless wait."""
     while True:
         try:
             await asyncio.sleep(60)

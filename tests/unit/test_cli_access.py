@@ -1,4 +1,4 @@
-"""Which source wins, and that the local platform's token goes nowhere else."""
+"""Precedence of access settings; the local platform's token is sent nowhere else."""
 
 import json
 import os
@@ -14,7 +14,7 @@ URL, LIVE = "http://127.0.0.1:8080", "ws://127.0.0.1:8081/api/v1/events"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder two levels below one with a platform."""
+    """Return a folder two levels below a local platform."""
     state = tmp_path / ".storefleet"
     state.mkdir()
     (state / "admin.json").write_text(

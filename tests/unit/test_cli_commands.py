@@ -1,4 +1,4 @@
-"""Commands from the command line to the exit status, against a scripted gateway."""
+"""Commands from arguments to exit status, against a scripted gateway."""
 
 import json
 import signal
@@ -404,7 +404,7 @@ def test_start_imports_no_heavy_modules() -> None:
 
 
 def _start(double: Double, *arguments: str) -> "subprocess.Popen[str]":
-    """It listens to an interrupt, also where the tests run in the background of a shell, which turns that off."""
+    """Start with SIGINT enabled, which a background shell disables for its children."""
     return subprocess.Popen(
         ["env", "--default-signal=INT", sys.executable, "-m", "storefleet.cli.main", *arguments],
         env=double.environment,

@@ -1,4 +1,4 @@
-"""The event stream: in order, each event once, across cuts; and how `events tail` writes it."""
+"""The CLI's event stream: in order, each event once, across reconnects; `events tail`."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ def double() -> Iterator[Double]:
 
 
 class Heard:
-    """What a stream brought."""
+    """The frames that a stream delivered."""
 
     def __init__(
         self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False
@@ -38,7 +38,7 @@ class Heard:
         self.turns.append(live)
 
     async def until(self, count: int) -> list[Any]:
-        """Read so many frames and stop; resets are told as ("reset", seq)."""
+        """Read this many frames and stop; a reset is recorded as ("reset", seq)."""
         async with asyncio.timeout(20), contextlib.aclosing(self._stream.read_frames()) as frames:
             async for frame in frames:
                 self.frames.append(frame)

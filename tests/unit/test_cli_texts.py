@@ -1,4 +1,4 @@
-"""Nothing that a server sends may steer a terminal; tables keep their columns."""
+"""Server text cannot control the terminal; tables stay aligned."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""docker-compose.yml: as the Compose specification wants it, and as the platform's image needs it."""
+"""docker-compose.yml matches the Compose specification and the platform's image."""
 
 import re
 from typing import Any

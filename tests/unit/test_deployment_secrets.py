@@ -1,4 +1,4 @@
-"""A deployment's secrets: made once, kept ever after, each made of the ones before it."""
+"""A deployment's secrets: generated once, kept, and derived in order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The documents hold what they promise: links lead somewhere, codes and settings are those of the source."""
+"""Links resolve; codes and settings in the documents are those of the source."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def words_of(path: Path) -> str:
 
 
 def anchors_of(path: Path) -> set[str]:
-    """The fragments that a reader of the rendered document can link to."""
+    """Return the fragments that the rendered document offers."""
     titles = re.findall(r"(?m)^#+ (.+)$", words_of(path))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""Descriptors of engines: read, refused, and their parameters completed."""
+"""Engine descriptors: parsing, validation errors, parameter defaults."""
 
 import json
 from pathlib import Path

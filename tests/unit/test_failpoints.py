@@ -1,4 +1,4 @@
-"""The place to be killed: inert by default, once when armed, and everything visited is written down."""
+"""Failpoints: inert by default, fire once when armed, visits are recorded."""
 
 import signal
 import subprocess

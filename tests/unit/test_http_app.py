@@ -1,4 +1,4 @@
-"""What every service's HTTP side shares, on an application of its own."""
+"""The HTTP application that every service shares."""
 
 import asyncio
 import json

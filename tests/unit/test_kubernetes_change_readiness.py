@@ -1,4 +1,4 @@
-"""Verdicts while a store gets another version: whose pods count, what is certain sooner, what has to go."""
+"""Readiness during a version change: relevant pods, shorter grace periods, stray pods."""
 
 from typing import Any
 

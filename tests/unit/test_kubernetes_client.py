@@ -1,4 +1,4 @@
-"""The door to the Kubernetes API: its verbs, and what comes of every kind of failure."""
+"""The Kubernetes client: its requests, and the mapping of every kind of failure."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

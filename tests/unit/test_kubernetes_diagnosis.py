@@ -1,4 +1,4 @@
-"""What is made of what there is: digests of the API's objects, verdicts, and how long a trouble may last."""
+"""Resource snapshots, diagnoses, and grace periods."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How stores are reached: what a chart is told of it, and where the reaper asks whether one still answers."""
+"""Store exposure: chart values, and the address of the storefront check."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs of Helm: what it is given, what its words mean, and that nothing of it goes on when we do not."""
+"""Helm runs: arguments, error classification, and no process after a cancel."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ LABELS = {"storefleet.dev/content": "abc", "storefleet.dev/operation": "op_1"}
 
 @pytest_asyncio.fixture
 async def script(tmp_path: Path) -> AsyncIterator[Script]:
-    """A program in place of Helm, with these lines of shell; `$HERE` is the test's folder."""
+    """Replace Helm by a shell script; `$HERE` is the test's folder."""
     opened: list[HelmClient] = []
 
     def make(
@@ -55,7 +55,7 @@ async def install(helm: HelmClient, **values: object) -> None:
 
 
 def alive(file: Path) -> bool:
-    """Whether the process whose number is in the file is there, and not only waiting to be counted."""
+    """Return whether the process in the pid file runs and is not a zombie."""
     try:
         stat = Path(f"/proc/{int(file.read_text())}/stat").read_text()
     except FileNotFoundError:

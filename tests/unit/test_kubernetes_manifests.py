@@ -1,4 +1,4 @@
-"""What a store's namespace holds: compared with files that a person has read."""
+"""Objects of a store's namespace match the golden files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The steps of the kubernetes runtime on an API server in memory: what they make, keep, refuse and take away."""
+"""Steps of the kubernetes runtime on an API server in memory."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The mirror of the cluster: one watch per kind, whatever happens to it."""
+"""The store watcher: one watch per kind, which survives every interruption."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The steps by which a store gets another version, on an API server in memory with a stand-in for its controllers."""
+"""Steps of version changes on an API server in memory with a stand-in controller."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Kubernetes
 
 @pytest_asyncio.fixture
 async def node(fake: FakeCluster) -> AsyncIterator["Node"]:
-    """A store of version 1.0.0 that runs, and what brings Jobs to their end."""
+    """Provide a running store of version 1.0.0 and a stand-in that completes Jobs."""
     node = Node(fake)
     await node.lay()
     task = asyncio.create_task(node.run())
@@ -62,7 +62,7 @@ async def node(fake: FakeCluster) -> AsyncIterator["Node"]:
 
 
 class Node:
-    """`answers` are the termination messages of tasks; one that is missing lets the task fail."""
+    """`answers` are the tasks' termination messages; a task without one fails."""
 
     def __init__(self, fake: FakeCluster) -> None:
         self.fake = fake
@@ -144,7 +144,7 @@ class Node:
         await self.fake.put(f"{HOME}/pods/web-{revision}", {"metadata": metadata, "status": status})
 
     async def run(self) -> None:
-        """What the Job controller and the node do."""
+        """Play the Job controller and the node."""
         done: set[str] = set()
         while True:
             for path, job in list(self.fake.objects.items()):
@@ -165,7 +165,7 @@ class Node:
             await asyncio.sleep(0.02)
 
     async def collect(self) -> None:
-        """Pods whose Job is gone go, too."""
+        """Delete pods whose Job is deleted."""
         uids = {each["metadata"]["uid"] for each in self.fake.objects.values()}
         for path, each in list(self.fake.objects.items()):
             owners = each["metadata"].get("ownerReferences", [])
@@ -314,7 +314,7 @@ async def test_chart_without_tasks_is_rejected(
 
 
 async def test_unknown_version_is_rejected(runtime: KubernetesRuntime, node: Node) -> None:
-    """Nor one from which there would be no way back."""
+    """So is a current version without a chart, which no rollback could restore."""
     for change in (
         VersionChange("1.0.0", "9.9.9", dump_operation_id=OPERATION),
         VersionChange("9.9.9", "2.0.0", dump_operation_id=OPERATION),
@@ -424,7 +424,7 @@ async def test_release_changes_version_and_keeps_database(
 async def test_stopped_store_is_restarted(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
-    """Also where the chart leaves open how many there are to be."""
+    """This includes charts that do not set the number of replicas."""
     await node.put_web(revision=1, replicas=0)
     await roll_back(runtime, "release")
     assert replicas(fake) == 1
@@ -433,7 +433,7 @@ async def test_stopped_store_is_restarted(
 async def test_rollback_deletes_tasks_without_restarting(
     runtime: KubernetesRuntime, fake: FakeCluster, node: Node
 ) -> None:
-    """What is stuck belongs to the version that goes: its controller would only make it anew."""
+    """Stuck pods belong to the old version, whose controller would recreate them."""
     await node.put_web(revision=2)
     await node.put_pod(
         2, containerStatuses=[{"name": "web", "state": {"waiting": {"reason": "ErrImagePull"}}}]
@@ -447,7 +447,7 @@ async def test_rollback_deletes_tasks_without_restarting(
 
 
 async def test_only_new_pods_count_as_ready(runtime: KubernetesRuntime, node: Node) -> None:
-    """The one from before is ready, and says nothing of the new version."""
+    """The old pod is ready, which proves nothing about the new version."""
     await node.put_pod(1, phase="Running", conditions=[{"type": "Ready", "status": "True"}])
     await node.put_web(revision=2, updatedReplicas=1, readyReplicas=1, replicas=2)
     await node.put_pod(

@@ -1,4 +1,4 @@
-"""The table of transitions: complete for every order of events, closed against all others."""
+"""The transition table: complete for every sequence of events, closed to all others."""
 
 from dataclasses import dataclass, field
 
@@ -33,7 +33,7 @@ KEYS = {(row.source, row.activity, row.occurrence) for row in TRANSITIONS}
 
 @dataclass
 class OpenOperation:
-    """An operation that has not ended; `claimed` once a worker has begun it."""
+    """An operation that has not ended; `claimed` once a worker has claimed it."""
 
     activity: Activity
     claimed: bool = False
@@ -42,13 +42,13 @@ class OpenOperation:
 
 @dataclass
 class Walk:
-    """A store, its open operations and what may happen to them, as admission and worker allow."""
+    """A store, its open operations, and the events that admission and worker allow."""
 
     state: StoreState | None = None
     operations: list[OpenOperation] = field(default_factory=list)
 
     def moves(self) -> list[tuple[Activity, Occurrence]]:
-        """List what may happen next."""
+        """List the possible next events."""
         if self.state is None:
             return [(Activity.CREATE, Occurrence.REQUESTED)]
         found: list[tuple[Activity, Occurrence]] = []
@@ -79,7 +79,7 @@ class Walk:
         return [(first.activity, occurrence) for occurrence in found]
 
     def apply(self, activity: Activity, occurrence: Occurrence) -> Transition:
-        """Do what the table says, and keep the list of open operations."""
+        """Apply the transition and update the open operations."""
         transition = find_transition(self.state, activity, occurrence)
         self.state = transition.target
         if occurrence in (Occurrence.REQUESTED, Occurrence.RETRIED):

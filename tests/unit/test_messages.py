@@ -1,4 +1,4 @@
-"""Envelopes: what is written can be read, and nothing else can."""
+"""Message envelopes round-trip; everything else is unreadable."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Public shapes, times and identifiers."""
+"""Public fields, times and identifiers of the models."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""Dashboard and alerts speak of metrics and labels that the services export, and every alert has its page."""
+"""Dashboards and alerts use exported metrics and labels; every alert has a runbook section."""
 
 import json
 import re
@@ -39,7 +39,7 @@ WORDS = {
 
 
 def exported() -> dict[str, set[str]]:
-    """Every series that the services have, with its labels."""
+    """Return every series of the services with its labels."""
     found: dict[str, set[str]] = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):

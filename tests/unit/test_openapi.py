@@ -1,4 +1,4 @@
-"""The description of the API says what the routes, the bodies and the error codes in the source say."""
+"""The OpenAPI document matches routes, bodies and error codes in the source."""
 
 import json
 import re
@@ -53,13 +53,13 @@ ELSEWHERE = {
 
 @cache
 def document() -> dict[str, Any]:
-    """As it is served: JSON has no dates and no anchors."""
+    """Return the document as served: JSON without dates and anchors."""
     content: dict[str, Any] = json.loads(json.dumps(openapi.load_document()))
     return content
 
 
 def resolved(node: Any) -> Any:
-    """The node itself, or what its $ref points to; raises KeyError when that is nothing."""
+    """Return the node or the target of its $ref; raise KeyError for a broken $ref."""
     while isinstance(node, dict) and "$ref" in node:
         target = document()
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -94,7 +94,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def validator(schema: Any) -> Draft202012Validator:
-    """For a schema of the document, whose references lead into the document."""
+    """Build a validator for a schema whose references lead into the document."""
     return Draft202012Validator(
         {**document(), **schema}, format_checker=Draft202012Validator.FORMAT_CHECKER
     )

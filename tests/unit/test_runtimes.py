@@ -1,4 +1,4 @@
-"""Which runtime is made, and that a service pays for no other one."""
+"""Runtime selection; a service imports only the runtime that it uses."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they refuse, and what they never show."""
+"""Settings: sources, validation, and hidden secrets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Steps and transitions as they are applied to models, without a database."""
+"""Steps and transitions applied to models, without a database."""
 
 from datetime import UTC, datetime
 

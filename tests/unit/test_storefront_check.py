@@ -1,4 +1,4 @@
-"""A visit to a store: what counts as shown."""
+"""The storefront check: which responses pass."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,7 @@ async def test_unreachable_store_fails_check() -> None:
 
 
 async def test_lost_connection_is_retried_soon() -> None:
-    """Its first packet is dropped, as by nodes that do not know a Service yet; the kernel repeats it after a second."""
+    """The first SYN is dropped, as by a node without the Service; the kernel retries after 1 s."""
     listener = socket.create_server(
         ("127.0.0.1", 0), backlog=0
     )  # one waits to be taken, who comes after is not heard

@@ -1,4 +1,4 @@
-"""What the pages draw, and where they send people."""
+"""View models of the dashboard, and redirect targets after sign-in."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A real API server, spoken to as any account: plain requests, and what came of them."""
+"""Plain requests to a real API server under any account, and their responses."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class Reply(NamedTuple):
 
 
 class Api:
-    """Requests as the administrator of the kubeconfig, or as whom it impersonates."""
+    """Sends requests as the kubeconfig's administrator, or as an impersonated account."""
 
     def __init__(self, connection: client.ApiClient) -> None:
         self._connection = connection
@@ -44,7 +44,7 @@ class Api:
         merge: bool = False,
         **query: str,
     ) -> Reply:
-        """One request; PATCH is server-side apply, or a merge patch."""
+        """Send one request; PATCH is server-side apply or a merge patch."""
         headers = {"Accept": "application/json"}
         if as_ is not None:
             headers["Impersonate-User"] = as_
@@ -78,13 +78,13 @@ class Api:
     async def apply(
         self, manifest: dict[str, Any], *, as_: str | None = None, manager: str = "storefleet"
     ) -> Reply:
-        """Server-side apply."""
+        """Apply the manifest server-side."""
         return await self.ask("PATCH", path_of(manifest), manifest, as_=as_, fieldManager=manager)
 
 
 @asynccontextmanager
 async def api_server() -> AsyncIterator[Api]:
-    """The one of STOREFLEET_TEST_KUBECONFIG; a test that needs it fails without."""
+    """Open the API server of STOREFLEET_TEST_KUBECONFIG; fail without that setting."""
     assert KUBECONFIG, (
         "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
     )
@@ -111,7 +111,7 @@ _CLUSTER_WIDE = {
 
 
 def collection_of(manifest: dict[str, Any]) -> str:
-    """Where objects of this kind are."""
+    """Return the collection path of the manifest's kind and namespace."""
     version, kind = manifest["apiVersion"], manifest["kind"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     plural = _PLURALS.get(kind, f"{kind.lower()}s")

@@ -1,4 +1,4 @@
-"""A small Kubernetes API server in memory: objects, apply, lists in pages, watches that end, break and forget."""
+"""A Kubernetes API server in memory: objects, apply, paged lists, and watches that break."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ Refusal = Callable[[web.Request], tuple[int, str] | None]
 
 
 class FakeCluster:
-    """What it was asked is in `asked`; `refuse` may answer a request in its place."""
+    """`asked` records the requests; `refuse` may answer a request instead."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
@@ -34,7 +34,7 @@ class FakeCluster:
         self._runner: web.AppRunner | None = None
 
     async def put(self, path: str, content: Object) -> Object:
-        """Make or replace an object, as a controller would."""
+        """Create or replace an object, as a controller would."""
         known = self.objects.get(path)
         self._version += 1
         name = path.rpartition("/")[2]
@@ -54,7 +54,7 @@ class FakeCluster:
         await self._note("DELETED", path, gone)
 
     async def forget(self) -> None:
-        """What happened so far cannot be watched any more."""
+        """Expire all resource versions: a later watch gets 410 Gone."""
         self._version += 1
         self._oldest = self._version
 
@@ -63,7 +63,7 @@ class FakeCluster:
         await self._note("BOOKMARK", "")
 
     async def cut(self) -> None:
-        """Every open watch breaks."""
+        """Break every open watch."""
         for stream in list(self._streams):
             stream.cancel()
         await asyncio.sleep(0)
@@ -242,7 +242,7 @@ _LISTED = {
 
 
 def _fits(path: str, content: Object, request: web.Request) -> bool:
-    """Whether the object is of the kind, namespace and labels that are asked for."""
+    """Return whether the object matches the requested kind, namespace and labels."""
     root, _, plural = request.path.rpartition("/")
     parts = path.split("/")
     if parts[-2] != plural or not path.startswith(
@@ -265,7 +265,7 @@ def _merged(known: Object, change: Object) -> Object:
 
 
 def _data(body: Object) -> Object:
-    """Secrets are written as text and read as base64."""
+    """Encode `stringData` of a Secret as base64, as the API server does."""
     text = body.pop("stringData", {})
     if text:
         body["data"] = {

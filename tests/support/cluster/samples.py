@@ -1,4 +1,4 @@
-"""Stores, engines and objects as the kubernetes runtime meets them."""
+"""Sample stores, engines and resource snapshots for the kubernetes runtime."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every state that the dashboard can show, drawn without a server: for looking at, and for the audit of each."""
+"""Every state that the dashboard can show, rendered without a server."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 
 def drawn() -> Iterator[tuple[str, str]]:
-    """Name and HTML of each state."""
+    """Yield name and HTML of each state."""
     templates = _environment()
     for name, shown in {
         **_others(),
@@ -47,7 +47,7 @@ def drawn() -> Iterator[tuple[str, str]]:
 
 
 def _environment() -> jinja2.Environment:
-    """As the gateway makes it."""
+    """Create the template environment as the gateway does."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(DASHBOARD / "templates"),
         autoescape=True,
@@ -87,7 +87,7 @@ def page(
     older: bool = False,
     **more: Any,
 ) -> Shown:
-    """The page of a store, with what its latest operation says."""
+    """Render a store's page with the state of its latest operation."""
     context: dict[str, Any] = {
         "store": {**shown.to_json(), "engine_title": "WooCommerce"},
         "operation": make_operation_view(last),
@@ -115,7 +115,7 @@ def page(
 
 
 def _quiet() -> dict[str, Shown]:
-    """Nothing is being done to the store."""
+    """Return pages of stores without an open operation."""
     made = operation("create", "succeeded", "namespace+ release+ start+ verify+")
     ready = store("ready")
     url = f"http://{samples.LONG_NAME}.stores.example.com/"
@@ -160,7 +160,7 @@ def _quiet() -> dict[str, Shown]:
 
 
 def _changing() -> dict[str, Shown]:
-    """Something is being done to the store."""
+    """Return pages of stores with a running operation."""
     fresh = {"url": None, "ready_at": None}
     newer = store("rolling_back", engine_version="11.0.2")
     running = (samples.entry("upgrade", "running", UP), samples.CREATED)
@@ -199,7 +199,7 @@ def _changing() -> dict[str, Shown]:
 
 
 def _changed() -> dict[str, Shown]:
-    """Something was done to the store, or could not be."""
+    """Return pages of stores after a finished or rejected operation."""
     upgraded = operation("upgrade", "succeeded", "dump+ release+ start+ verify+", asked=UP)
     newer = store("ready", engine_version="11.0.2")
     back = "dump+ release+ start! verify- rollback-release+ rollback-start+ rollback-verify+"

@@ -1,4 +1,4 @@
-"""Stores, operations, engines and events as pages meet them, made up but whole."""
+"""Complete sample stores, operations, engines and events for the pages."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,7 +77,7 @@ USES = (
 
 
 def versioned_engine(*, versions: int = 3) -> Engine:
-    """An engine with versions before and after the store's, and three plans."""
+    """Return an engine with three plans, and versions around the store's."""
     oscar = oscar_on("kubernetes")
     assert oscar.kubernetes is not None
     small = oscar.kubernetes.plans["small"]
@@ -150,7 +150,7 @@ def operation(
     error: Failure | None = None,
     asked: dict[str, Any] | None = None,
 ) -> Operation:
-    """`steps` as "dump+ release! start rollback-release* rollback-start": done, failed, not begun, running, to come."""
+    """Build an operation; `steps` marks done steps by `+`, failed by `!`, the running by `*`."""
     done = state in ("succeeded", "failed", "cancelled")
     return Operation.model_validate(
         {

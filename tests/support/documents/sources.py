@@ -1,4 +1,4 @@
-"""What the source says of itself, for tests that hold the documents to it."""
+"""Error codes and settings of the source, for comparison with the documents."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ _RAISERS = (
 
 
 def codes_in(*places: str) -> set[str]:
-    """Error codes below these places: `code=…` of calls, `code = …` of classes, the first words of work errors."""
+    """Return the error codes raised below these paths: `code=` arguments and attributes."""
     return {
         code
         for place in places

@@ -1,4 +1,4 @@
-"""A person without JavaScript: forms, links and one cookie."""
+"""A browser without JavaScript: forms, links and one cookie."""
 
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -13,7 +13,7 @@ _TICKED = ("radio", "checkbox")
 
 
 class Form:
-    """One form of a page: where it goes, and what it holds before anybody has touched it."""
+    """One form of a page: its target and its initial values."""
 
     def __init__(self, action: str) -> None:
         self.action = action
@@ -52,7 +52,7 @@ class _Forms(HTMLParser):
 
 
 def forms(page: str) -> list[Form]:
-    """Every form that is posted."""
+    """Return every form with the method POST."""
     parser = _Forms()
     parser.feed(page)
     parser.close()
@@ -60,7 +60,7 @@ def forms(page: str) -> list[Form]:
 
 
 class Browser:
-    """Requests of one session, as a page of the gateway makes them."""
+    """Sends the requests of one session as a page of the gateway does."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
         self._session = session
@@ -96,7 +96,7 @@ class Browser:
         return await self.call("POST", path, data=fields, **more)
 
     async def submit(self, page: str, action: str, **fields: str) -> Answer:
-        """Fill in the form of that page with this action, and send it."""
+        """Fill in the page's form with this action and send it."""
         actions = [form.action for form in forms(page)]
         assert action in actions, actions
         form = forms(page)[actions.index(action)]

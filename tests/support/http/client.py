@@ -1,4 +1,4 @@
-"""A caller of the HTTP API, as tests like to write it."""
+"""A client of the HTTP API for tests."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from tests.support.services.polling import eventually
 
 
 class Answer(NamedTuple):
-    """A response, read to its end."""
+    """A completely read response."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
 
 class Api:
-    """Requests with one token (or none) to one gateway."""
+    """Sends requests with one token (or none) to one gateway."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str, token: str | None) -> None:
         self.session = session
@@ -52,13 +52,13 @@ class Api:
         return await self.call("DELETE", f"/api/v1{path}", **more)
 
     async def create(self, name: str, **more: Any) -> dict[str, Any]:
-        """An accepted creation: `{"store", "operation"}`."""
+        """Create a store; return the accepted `{"store", "operation"}`."""
         answer = await self.post("/stores", {"name": name, **more})
         assert answer.status == 202, answer.text
         return dict(answer.body)
 
     async def ended(self, operation_id: str, *, within: float = 10) -> dict[str, Any]:
-        """The operation when it is done; the API may be away in between."""
+        """Wait until the operation is done and return it; outages of the API are tolerated."""
 
         async def look() -> dict[str, Any]:
             answer = await self.get(
@@ -76,7 +76,7 @@ class Api:
         return dict(answer.body)
 
     async def store_in(self, ref: str, state: str, *, within: float = 10) -> dict[str, Any]:
-        """The store as soon as it is in this state."""
+        """Wait until the store is in this state and return it."""
 
         async def look() -> dict[str, Any]:
             found = await self.store(ref)
@@ -86,7 +86,7 @@ class Api:
         return await eventually(look, within=within)
 
     async def ready(self, name: str, **more: Any) -> dict[str, Any]:
-        """A store that has been created and is ready."""
+        """Create a store and return it when it is ready."""
         accepted = await self.create(name, **more)
         operation = await self.ended(accepted["operation"]["id"])
         assert operation["state"] == "succeeded", operation

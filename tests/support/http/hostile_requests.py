@@ -1,4 +1,4 @@
-"""Requests that nobody well-meaning sends: made by a seeded generator, sent over plain sockets."""
+"""Hostile requests from a seeded generator, sent over plain sockets."""
 
 import asyncio
 import base64
@@ -275,14 +275,14 @@ FRAMES: Sequence[bytes] = (
 
 
 class Heard(NamedTuple):
-    """What came back: the status (0 for nothing) and the first bytes."""
+    """A response: its status (0 for none) and its first bytes."""
 
     status: int
     answer: bytes
 
 
 class Abuse:
-    """Makes one bad request after the other; `tokens` and `refs` are valid, but never for each other."""
+    """Generates bad requests; `tokens` and `refs` are valid, but never for each other."""
 
     def __init__(
         self, seed: int, *, tokens: Sequence[str], cookies: Sequence[str], refs: Sequence[str]
@@ -293,7 +293,7 @@ class Abuse:
         self._refs = [ref.encode() for ref in refs]
 
     def http(self) -> bytes:
-        """One request as it goes over the wire."""
+        """Build one HTTP request as bytes."""
         pick = self._chance
         if pick.random() < 0.6:
             return self._whole()
@@ -337,7 +337,7 @@ class Abuse:
         return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
     def _whole(self) -> bytes:
-        """Right as HTTP, at an address that there is; wrong in what it asks for, or in who asks."""
+        """Build valid HTTP for an existing route, with invalid content or a wrong principal."""
         pick = self._chance
         method, routes = pick.choice(
             (("GET", READ), ("POST", WRITTEN), ("POST", WRITTEN), ("DELETE", DELETED))
@@ -428,7 +428,7 @@ class Abuse:
         )
 
     def websocket(self) -> bytes:
-        """A handshake, right or wrong, and frames that break every rule."""
+        """Build a valid or invalid handshake, and frames that violate RFC 6455."""
         pick = self._chance
         key = base64.b64encode(pick.randbytes(16)) if pick.random() < 0.9 else self._word()
         path = b"/api/v1/events" + pick.choice(
@@ -493,7 +493,7 @@ class Abuse:
 
 
 async def send(port: int, request: bytes, *, hang_up: bool, patience: float = 8) -> Heard:
-    """Send it whole, perhaps hang up the sending side, and read until it ends or pauses; status 0 for no HTTP."""
+    """Send the request and read until the connection ends or pauses; status 0 is no HTTP."""
     answer = b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

@@ -1,4 +1,4 @@
-"""A gateway and a notifier of two hundred lines, scripted by the tests; and the tests that it counts right."""
+"""A gateway and a notifier whose responses are scripted by the tests."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ def problem(status: int, code: str, detail: str = "No.", **headers: str) -> web.
 
 
 class Double:
-    """Answers by script: `answers[method, path]` is a list whose last entry repeats; CUT closes the connection."""
+    """Answers by script: the last entry of `answers[method, path]` repeats; CUT disconnects."""
 
     CUT = object()
 
@@ -202,7 +202,7 @@ def _own(response: web.Response) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def running_double() -> Iterator[Double]:
-    """The double in a thread of its own: the command line under test blocks the calling one."""
+    """Run the gateway in a thread, because the command line blocks the calling one."""
     double, ready, loop, stop = (
         Double(),
         threading.Event(),

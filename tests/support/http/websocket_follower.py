@@ -1,4 +1,4 @@
-"""A websocket client that goes on from the last number it has seen, as a page does."""
+"""A websocket client that resumes after the last number, as a page does."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from tests.support.services.platform import Platform
 
 
 class Follower:
-    """Collects frames until it is closed; every cut is followed by a new connection with `after`."""
+    """Collects frames until it is closed; reconnects with `after` when disconnected."""
 
     def __init__(self, platform: Platform, *, after: int) -> None:
         self._admin = platform.admin

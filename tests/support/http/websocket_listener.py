@@ -1,4 +1,4 @@
-"""A listener of the event websocket that keeps every frame."""
+"""A client of the event websocket that keeps every frame."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.support.services.polling import eventually
 
 
 class Listener:
-    """One open websocket; `frames` are in the order of their arrival, `code` is set when it is closed."""
+    """One open websocket: `frames` in the order of arrival, `code` once it is closed."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -35,7 +35,7 @@ class Listener:
     async def heard(
         self, event_type: str, *, store_id: str | None = None, within: float = 10
     ) -> dict[str, Any]:
-        """The first frame of that type (and store), waited for."""
+        """Wait for the first frame of that type (and store) and return it."""
 
         def look() -> dict[str, Any] | None:
             return next(
@@ -55,7 +55,7 @@ class Listener:
         await eventually(lambda: any(frame["seq"] >= seq for frame in self.frames), within=within)
 
     async def closed(self, *, within: float = 10) -> int | None:
-        """The close code, once it is closed."""
+        """Wait until the websocket is closed and return the close code."""
         done, _ = await asyncio.wait({self._task}, timeout=within)
         assert done, "still open"
         return self.code

@@ -1,4 +1,4 @@
-"""docker-compose.yml without containers: its commands and environment as plain processes, its volumes as folders."""
+"""docker-compose.yml as plain processes: same commands and environment, folders as volumes."""
 
 import os
 import re
@@ -26,13 +26,13 @@ Service = dict[str, Any]
 
 
 def services() -> dict[str, Service]:
-    """As Compose sees them, with anchors and merges resolved."""
+    """Return the services with YAML anchors and merges resolved."""
     found: dict[str, Service] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
     return found
 
 
 class Stack:
-    """Every container's command, run by the system user instead of the image's; ports are this test's."""
+    """Runs every container's command as the system user, on ports of this test."""
 
     def __init__(self, folder: Path) -> None:
         self._account = find_account()
@@ -49,7 +49,7 @@ class Stack:
             give_folder(self._place(volume), self._account)
 
     async def up(self) -> None:
-        """In the order of `depends_on`; what has to be completed is waited for."""
+        """Start in the order of `depends_on`; wait for services that must complete."""
         self._ports.close()
         for name in ordered(services()):
             if (
@@ -68,7 +68,7 @@ class Stack:
         self._ports.close()
 
     def read(self, service: str, path: str) -> str:
-        """A file as the service sees it."""
+        """Read a file as the service sees it."""
         return Path(self._mapped(service, path)).read_text(encoding="utf-8").strip()
 
     def log(self, name: str) -> str:
@@ -78,7 +78,7 @@ class Stack:
         return make_folder(self._folder / "volumes", 0o711) / volume / subpath
 
     def _mapped(self, service: str, text: str) -> str:
-        """Paths of the container are those of its volumes, names of servers are this machine."""
+        """Replace container paths by volume folders, and server names by this machine."""
         for mount in services()[service].get("volumes", []):
             subpath = mount.get("volume", {}).get("subpath", "")
             place = self._place(mount["source"], subpath)
@@ -148,7 +148,7 @@ class Stack:
 
 
 def ordered(all_of: dict[str, Service]) -> Iterator[str]:
-    """Names, each after those that it depends on."""
+    """Yield the names, each after its dependencies."""
     done: set[str] = set()
     while len(done) < len(all_of):
         ready = [

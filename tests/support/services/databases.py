@@ -1,4 +1,4 @@
-"""A look into the node's PostgreSQL, as the role that makes the stores' databases."""
+"""Access to the node's PostgreSQL as the role that creates the stores' databases."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ def platform_url(platform: Platform) -> str:
 
 
 async def names_left(platform: Platform) -> list[str]:
-    """Databases and roles of stores that still exist."""
+    """Return databases and roles of stores that still exist."""
     assert urlsplit(stores_url(platform)).hostname == "127.0.0.1"
     connection = await asyncpg.connect(stores_url(platform))
     try:

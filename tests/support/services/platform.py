@@ -1,4 +1,4 @@
-"""The whole platform as a person starts it: `storefleet up` in a state folder of its own, driven from outside."""
+"""`storefleet up` in a state folder of its own, controlled from outside."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TINY = ROOT / "tests" / "fixtures" / "engines" / "local"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now."""
+    """Return ports on which nothing listens."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -65,7 +65,7 @@ class Platform:
         }
 
     def up(self, timeout: float = 150) -> None:
-        """Start and wait until the panel's file is there."""
+        """Start and wait until the admin file exists."""
         output = (self.state_dir.parent / "up.out").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "storefleet.cli.main", "up"],
@@ -87,7 +87,7 @@ class Platform:
             time.sleep(0.05)
 
     def down(self) -> int:
-        """Stop as Ctrl-C does; returns the exit code."""
+        """Stop as Ctrl-C does; return the exit code."""
         if self.process is None:
             return 0
         self.process.send_signal(signal.SIGTERM)
@@ -103,14 +103,14 @@ class Platform:
         return content
 
     def pid(self, name: str) -> int | None:
-        """Process id of a child by its name (gateway, postgres, nats, store-…)."""
+        """Return the process id of a child by its name (gateway, postgres, nats, store-…)."""
         try:
             return int(json.loads((self.state_dir / "pids" / f"{name}.json").read_text())["pid"])
         except (FileNotFoundError, ValueError):
             return None
 
     def kill(self, name: str) -> bool:
-        """End one child by SIGKILL; whether it was there."""
+        """Kill one child with SIGKILL; return whether it existed."""
         pid = self.pid(name)
         if pid is None:
             return False
@@ -131,7 +131,7 @@ class Platform:
                     yield {"event": "not_json", "line": line}
 
     def leftovers(self) -> list[str]:
-        """What of any store is still on the disk or in the process table."""
+        """Return files and processes of stores that still exist."""
         found = [str(path) for path in (self.state_dir / "stores").glob("*")]
         found += [str(path) for path in (self.state_dir / "logs").glob("store-*")]
         found += [str(path) for path in (self.state_dir / "pids").glob("store-*")]
@@ -146,7 +146,7 @@ class Platform:
 
 
 class Client:
-    """The HTTP API as a program uses it: a dropped connection or a 503 is tried again with the same key."""
+    """An API client that retries lost connections and 503 with the same idempotency key."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -174,7 +174,7 @@ class Client:
     async def insist(
         self, method: str, path: str, *, within: float = 60, **kwargs: Any
     ) -> tuple[int, dict[str, Any]]:
-        """Until there is an answer that is not a 503."""
+        """Repeat the request until the response is not 503."""
         deadline = time.monotonic() + within
         while True:
             try:
@@ -202,7 +202,7 @@ class Client:
         return answer
 
     async def ended(self, operation_id: str, within: float = 60) -> dict[str, Any]:
-        """The operation when it is done."""
+        """Wait until the operation is done and return it."""
         deadline = time.monotonic() + within
         while True:
             _, operation = await self.insist(
@@ -213,7 +213,7 @@ class Client:
             assert time.monotonic() < deadline, f"not done within {within} s: {operation}"
 
     async def made(self, name: str, **body: Any) -> dict[str, Any]:
-        """A store that is ready."""
+        """Create a store and return it when it is ready."""
         answer = await self.create(name, **body)
         operation = await self.ended(answer["operation"]["id"])
         assert operation["state"] == "succeeded", operation
@@ -222,7 +222,7 @@ class Client:
 
 @contextmanager
 def running(state_dir: Path, **settings: Any) -> Iterator[Platform]:
-    """A platform that is up, and is down afterwards whatever happens."""
+    """Start a platform and stop it afterwards, also after a failure."""
     platform = Platform(state_dir, **settings)
     try:
         platform.up()

@@ -1,4 +1,4 @@
-"""Waiting for something without guessing how long it takes."""
+"""Wait for a condition by polling."""
 
 import asyncio
 import inspect
@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def eventually(
     look: Callable[[], T | Awaitable[T]], *, within: float = 10, every: float = 0.02
 ) -> T:
-    """What `look` returns as soon as that is true; raises its last AssertionError, or ours, after `within` seconds."""
+    """Poll `look` until its result is true and return it; fail after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         complaint: AssertionError | None = None

@@ -1,10 +1,10 @@
-"""Loopback ports that nobody else gets while a test runs."""
+"""Loopback ports that are reserved while a test runs."""
 
 import socket
 
 
 class Ports:
-    """Holds ports by binding without listening: a server that sets SO_REUSEADDR, as ours do, may listen there."""
+    """Reserves ports by bind without listen; a server with SO_REUSEADDR may still listen."""
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []

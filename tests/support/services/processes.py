@@ -1,4 +1,4 @@
-"""Services (and the scripted worker) as processes of their own, for tests that kill or freeze them."""
+"""Services and the scripted worker as processes that tests kill or freeze."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What makes a process read the same settings."""
+    """Return environment variables that give a process the same settings."""
     plain = {
         name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
     }
@@ -73,7 +73,7 @@ class Process:
         await self.ended()
 
     async def end(self) -> None:
-        """Whatever state it is in."""
+        """End the process, also when it is frozen."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:

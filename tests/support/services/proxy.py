@@ -1,11 +1,11 @@
-"""A TCP proxy that can be cut: how a server that is away looks to one service alone."""
+"""A TCP proxy that makes a server unavailable for one service only."""
 
 import asyncio
 from contextlib import suppress
 
 
 class Proxy:
-    """Listens on `port` and passes everything to `target`, while it is whole."""
+    """Listens on `port` and forwards to `target` unless it is cut or frozen."""
 
     def __init__(self, port: int, target: int, host: str = "127.0.0.1") -> None:
         self._port = port
@@ -24,7 +24,7 @@ class Proxy:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
 
     async def cut(self) -> None:
-        """Every connection breaks, and no new one is accepted."""
+        """Break every connection and accept no new one."""
         self._is_cut = True
         if self._server is not None:
             self._server.close()
@@ -36,7 +36,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def freeze(self) -> None:
-        """Connections stay, but nothing passes until it is mended."""
+        """Keep connections open without forwarding until the proxy is repaired."""
         self._flowing.clear()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Steps that do what a test tells them."""
+"""Runtime steps whose actions a test defines."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ async def nothing(_work: StepContext) -> None:
 
 
 class Script:
-    """A plan of named steps; `runs` says which step ran for which store, in order."""
+    """A plan of named steps; `runs` lists which step ran for which store, in order."""
 
     def __init__(self, **steps: Act) -> None:
         self._steps = steps or {"only": nothing}
@@ -50,7 +50,7 @@ class Script:
 
 
 class Shopfitter:
-    """Plans of creations, upgrades, their ways back, and rollbacks, each a script of the test's own."""
+    """Step plans of creates, upgrades, automatic rollbacks and rollbacks, each a script."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Shopfitter:
 
 
 class Gate:
-    """A step that waits until the test opens it; `reached` is set when somebody stands before it."""
+    """A step that waits until the test opens it; `reached` is set when a step waits there."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -91,7 +91,7 @@ class Gate:
 
 
 def failing(error: Callable[[], Exception], *, times: int) -> Act:
-    """Raise so many times, then succeed."""
+    """Return an action that raises `times` times and then succeeds."""
     left = times
 
     async def act(_work: StepContext) -> None:

@@ -1,7 +1,8 @@
-"""A worker process whose steps leave files: `python -m tests.support.services.scripted_worker`, the folder in its environment.
+"""A worker process whose steps create files in the folder that its environment names.
 
-Step `first` leaves `first-<pid>`. Step `second` leaves `second-<pid>`, waits for the file `go` (or `go-<pid>`), asks
-whether the operation is still its own, and leaves `effect-<pid>`.
+Run it by `python -m tests.support.services.scripted_worker`. Step `first` creates `first-<pid>`.
+Step `second` creates `second-<pid>`, waits for the file `go` (or `go-<pid>`), checks that the
+worker still owns the operation, and creates `effect-<pid>`.
 """
 
 import asyncio

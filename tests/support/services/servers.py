@@ -1,4 +1,4 @@
-"""A real PostgreSQL and a real nats-server for one test session, run by the node's own code."""
+"""PostgreSQL and nats-server for one test session, started by the node's own code."""
 
 import asyncio
 import itertools
@@ -101,7 +101,7 @@ class Servers:
         await self.start_nats()
 
     async def ensure_streams(self) -> None:
-        """As the node does, which makes missing streams again."""
+        """Create missing streams, as the node does."""
 
         async def made() -> bool:
             with suppress(MessagingUnavailable):
@@ -128,7 +128,7 @@ class Servers:
                 await js.purge_stream(stream)
 
     async def count(self, stream: str) -> int:
-        """Messages that the stream holds."""
+        """Return the number of messages in the stream."""
         async with self.nats_client("node") as client:
             info = await client.jetstream(timeout=5).stream_info(stream)
             return info.state.messages
@@ -144,7 +144,7 @@ class Servers:
         return url if port is None else url.replace(f":{self.postgres_port}/", f":{port}/")
 
     async def new_database(self) -> str:
-        """The name of a fresh copy of the template."""
+        """Create a copy of the template database and return its name."""
         name = f"tests_{next(_NUMBERS)}"
         await self._administer(
             f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {PLATFORM_ROLE} STRATEGY file_copy"
@@ -175,7 +175,7 @@ class Servers:
 
 @asynccontextmanager
 async def running_servers() -> AsyncIterator[Servers]:
-    """Started, and taken away with everything they wrote."""
+    """Start the servers; stop them afterwards and delete their files."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
     folder.chmod(0o711)  # the system user that runs the servers passes through
     servers = Servers(folder)

@@ -1,4 +1,4 @@
-"""Upgrades and rollbacks of the simulated runtime whose steps do what a test tells them."""
+"""Scripted upgrades and rollbacks of the simulated runtime."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ TITLES = {
 
 
 class Rehearsal:
-    """Acts by the names of their steps; a step without one succeeds at once. `runs` says which ran, in order."""
+    """Actions by step name; other steps succeed at once. `runs` lists the steps that ran."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.acts: dict[str, Act] = {}
@@ -60,7 +60,7 @@ class Rehearsal:
 
 
 async def orders_found(work: StepContext) -> None:
-    """There are two, which only somebody who gives them up may lose."""
+    """Reject the rollback: two orders would be lost without the confirmation."""
     assert work.change is not None
     if not work.change.discard_orders:
         raise NothingChanged(

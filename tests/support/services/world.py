@@ -1,4 +1,4 @@
-"""One test's platform: a database of its own, services in process or as processes, callers, listeners."""
+"""One test's platform: database, services in process or as processes, clients, listeners."""
 
 import asyncio
 import importlib
@@ -49,7 +49,7 @@ QUICK: dict[str, Any] = {
 
 
 class World:
-    """Made by the `world` fixture."""
+    """One test's platform, created by the `world` fixture."""
 
     def __init__(
         self, servers: Servers, *, database_name: str, folder: Path, stack: AsyncExitStack
@@ -68,7 +68,7 @@ class World:
         self._told: dict[str, int] = {}
 
     def settings(self, service: str = "gateway", **overrides: Any) -> Settings:
-        """What the service is started with; `database_port` and `nats_port` lead through a proxy."""
+        """Return a service's settings; `database_port` and `nats_port` may lead to a proxy."""
         database_port, nats_port = (
             overrides.pop("database_port", None),
             overrides.pop("nats_port", None),
@@ -92,7 +92,7 @@ class World:
         return self.servers.other
 
     async def start(self, *services: str, **overrides: Any) -> None:
-        """Start services in this process; all four when none is named."""
+        """Start services in this process: the named ones or all four."""
         for service in services or ALL:
             module = importlib.import_module(f"services.{service}.app")
             settings = self.settings(service, **overrides)
@@ -115,7 +115,7 @@ class World:
         port: int | None = None,
         **overrides: Any,
     ) -> Process:
-        """Start `python -m <module>`; it is ended with the test."""
+        """Start `python -m <module>` and stop it after the test."""
         self._processes += 1
         log = self.folder / f"{service}-{self._processes}.log"
         if port is not None:
@@ -125,7 +125,7 @@ class World:
         return process
 
     async def service(self, service: str, **overrides: Any) -> Process:
-        """A service as a process, ready."""
+        """Start a service as a process and wait until it is ready."""
         port = overrides.pop("port", None) or self.port[service]
         process = await self.process(f"services.{service}", service=service, port=port, **overrides)
         await process.ready(port)
@@ -140,7 +140,7 @@ class World:
         kind: str = "create",
         **overrides: Any,
     ) -> AsyncIterator[asyncio.Task[None]]:
-        """A worker with steps of the test's own, in place of the service that works on these kinds of operation."""
+        """Run a worker with scripted steps in place of the service for these operations."""
         settings = self.settings(service, **overrides)
         database = Database(settings.database_url.get_secret_value())
         bus = MessageBus(settings.nats_url.get_secret_value(), name=service)
@@ -161,7 +161,7 @@ class World:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def signed_in(self, tenant: NewTenant | None = None) -> Browser:
-        """A person with a session of the gateway."""
+        """Sign in at the gateway and return the session."""
         person = tenant or self.admin
         browser = Browser(self.session, self.url)
         answer = await browser.post("/login", {"email": person.email, "password": person.password})
@@ -169,7 +169,7 @@ class World:
         return browser
 
     async def proxy(self, target: int) -> tuple[int, Proxy]:
-        """A whole proxy before `target`, and its port."""
+        """Start a proxy to `target`; return its port and the proxy."""
         port = self.ports.take()
         proxy = Proxy(port, target)
         await proxy.mend()
@@ -191,19 +191,19 @@ class World:
 
     @property
     def api(self) -> Api:
-        """As the first tenant's owner, who is the operator."""
+        """Return a client of the first tenant's owner, who is the operator."""
         return Api(self.session, self.url, self.admin.token)
 
     @property
     def other_api(self) -> Api:
-        """As the other tenant's owner."""
+        """Return a client of the other tenant's owner."""
         return Api(self.session, self.url, self.other.token)
 
     @asynccontextmanager
     async def listener(
         self, *, token: str | None = None, after: int | None = None, **more: Any
     ) -> AsyncIterator[Listener]:
-        """A websocket of the first tenant's owner, signed on by header."""
+        """Open a websocket as the first tenant's owner, with the token in the header."""
         headers = {"Authorization": f"Bearer {token or self.admin.token}"}
         url = self.live_url if after is None else f"{self.live_url}?after={after}"
         async with listening(self.session, url, headers=headers, **more) as heard:
@@ -229,7 +229,7 @@ class World:
         store_id: str = "sto_aaaaaaaaaaaaaaaa",
         padding: int = 0,
     ) -> None:
-        """So many events of one store, as the ledger writes them, in one transaction; their data counts on."""
+        """Write numbered events of one store in one transaction, as the recorder does."""
         tenant = tenant_id or self.admin.tenant_id
         begin = self._told.get(store_id, 0)
         self._told[store_id] = begin + count
@@ -253,7 +253,7 @@ class World:
         return int(await self.value("SELECT last_seq FROM relay"))
 
     async def waiting(self) -> int:
-        """Messages that the bus does not have, as far as the database knows."""
+        """Return the number of outbox rows that are not published."""
         return int(
             await self.value(
                 "SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM relay)"
@@ -264,7 +264,7 @@ class World:
         return await self.waiting() == 0
 
     async def settled(self, *, within: float = 20) -> int:
-        """Wait until no operation is open and everything is published; returns the last number."""
+        """Wait until no operation is open and all is published; return the last number."""
 
         async def look() -> bool:
             open_ = await self.value(
@@ -282,7 +282,7 @@ class World:
 
 @asynccontextmanager
 async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
-    """A world with nothing running in it yet, and what a test left behind ended afterwards."""
+    """Create a world without running services; stop everything afterwards."""
     assert not servers.taken, (
         "one world at a time: the streams are the same for all (`world` beside `platform`?)"
     )

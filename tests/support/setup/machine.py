@@ -1,4 +1,4 @@
-"""A machine for the set-up scripts to work on: a copy of them, and stand-ins for all that they call."""
+"""A machine for the set-up scripts: a copy of them, and stand-ins for what they call."""
 
 import hashlib
 import io
@@ -53,7 +53,7 @@ How = Literal["fail", "kill-before", "kill-half", "kill-after"]
 
 
 class Machine:
-    """Its folder, its state, and the scripts that are run on it."""
+    """The machine's folder and state, and the scripts that run on it."""
 
     def __init__(self, folder: Path, *programs: str) -> None:
         self.folder = folder
@@ -104,7 +104,7 @@ class Machine:
         self._serve()
 
     def _serve(self) -> None:
-        """Downloads that are the stand-ins themselves, and pins that name their sums."""
+        """Provide stand-ins as downloads, and pins with their checksums."""
         program = PROGRAM.read_bytes()
         names = ("kind-linux-amd64", "kind-linux-arm64", "kubectl", "k3s", "k3s-arm64")
         served = dict.fromkeys(names, program)
@@ -142,7 +142,7 @@ class Machine:
     def run(
         self, script: str, *arguments: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script; the shell that it runs in has the number that a stand-in kills."""
+        """Run a script in a shell whose process id the stand-ins know, so that they can kill it."""
         return subprocess.run(
             [
                 self.bin / "bash",
@@ -185,7 +185,7 @@ class Machine:
         self.write(changes=0, trouble=None)
 
     def calls(self) -> list[list[str]]:
-        """What changed something, in order."""
+        """Return the calls that changed something, in order."""
         path = self.play / "calls.jsonl"
         return (
             [json.loads(line)["call"] for line in path.read_text().splitlines()]
@@ -198,7 +198,7 @@ class Machine:
         self.write(changes=0)
 
     def files(self) -> dict[str, str]:
-        """Every file that a script has left, with its content."""
+        """Return every file that a script has left, with its content."""
         places = [
             self.state_folder,
             self.folder / "etc",
@@ -215,7 +215,7 @@ class Machine:
         }
 
     def end(self) -> dict[str, Any]:
-        """What it has come to, without what merely happened on the way."""
+        """Return the final state without its intermediate records."""
         state = self.read()
         kept = {part: state[part] for part in ("clusters", "releases", "images", "loaded", "k3s")}
         return {**kept, "applied": sorted(set(state["applied"])), "files": self.files()}

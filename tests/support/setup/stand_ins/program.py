@@ -1,8 +1,8 @@
 #!/usr/bin/env -S python3 -SE
-"""Stands for docker, kind, kubectl, helm, k3s and others: plays a machine whose state is a file, and records its calls.
+"""Stand-in for docker, kind, kubectl, helm, k3s and others; its machine's state is a file.
 
-It dies, or kills the script that called it, at the call that changes something and whose number it was told, before or
-after the effect.
+It records its calls. At a configured number of the calls that change something it exits, or kills
+the calling script, before or after the effect.
 """
 
 import json
@@ -67,7 +67,7 @@ def save(state: State) -> None:
 
 
 def stop(state: State) -> None:
-    """As a power cut would: the script and this program end at once."""
+    """End this program and the calling script at once, as a power cut would."""
     save(state)
     os.kill(int(os.environ["STANDIN_SCRIPT"]), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -173,7 +173,7 @@ def k3s(state: State, a: list[str]) -> Act:
 
 
 def sh(state: State, a: list[str]) -> Act:
-    """The installer of k3s; anything else is the shell's."""
+    """Stand in for the k3s installer; pass other scripts to the real shell."""
     if not a or not a[0].endswith("k3s-install.sh"):
         os.execv("/bin/sh", ["sh", *a])  # noqa: S606  it is the shell
     return [
