@@ -228,7 +228,8 @@ async def test_resources_of_other_tenant_return_404(
     token = (await platform.other_api.post("/tokens", {"name": "foreign"})).body
     letter = generate_id("dl")
     await platform.execute(
-        "INSERT INTO dead_letters (id, tenant_id, store_id, operation_id, reason, detail, subject, payload)"
+        "INSERT INTO dead_letters (id, tenant_id, store_id, operation_id, reason, detail, "
+        "subject, payload)"
         " VALUES ($1, $2, $3, $4, 'exhausted', 'x', 'x', '')",
         letter, platform.other.tenant_id, store["id"], operation["id"],
     )  # fmt: skip

@@ -71,7 +71,7 @@ async def test_running_create_is_cancelled_at_once(world: World) -> None:
         assert answer.status == 202
         assert answer.body["cancel_requested"] is True
         ended = await world.api.ended(accepted["operation"]["id"])
-        assert time.monotonic() - began < 2  # the lease, and with it the heartbeat, is far longer
+        assert time.monotonic() - began < 2  # lease and heartbeat are far longer
     assert ended["state"] == "cancelled"
     assert [step["state"] for step in ended["steps"]] == ["cancelled", "pending"]
     store = await world.api.store("unwanted")
@@ -143,7 +143,7 @@ async def test_delete_cancels_running_create(world: World) -> None:
 
 async def test_delete_is_accepted_in_every_live_state(world: World) -> None:
     await world.start("gateway", "reaper")
-    requested = await world.api.create("requested")  # there is no provisioner yet
+    requested = await world.api.create("requested")  # no provisioner runs yet
     answer = await world.api.delete("/stores/requested")
     assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
     assert (await world.api.ended(requested["operation"]["id"]))["state"] == "cancelled"

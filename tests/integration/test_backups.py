@@ -88,7 +88,7 @@ async def test_backup_restores_lost_database(world: World, tmp_path: Path) -> No
         deleted = await world.api.delete("/stores/kept")
         await world.api.ended(deleted.body["operation"]["id"])
         await listener.heard("store.deleted", store_id=store["id"])
-    # “forgotten” was told under numbers that no later event may have.
+    # The lost events used numbers that no later event may have.
     assert min(listener.seqs) > last + 1000
     assert (await world.api.get("/stores/kept")).status == 404
 

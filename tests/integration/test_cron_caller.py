@@ -126,7 +126,8 @@ async def stores(
 ) -> None:
     await world.execute(
         "INSERT INTO stores (id, tenant_id, name, engine, engine_version, parameters, state, url)"
-        " SELECT id, $2, $3 || '-' || number, $4, '1', '{}', $5, 'http://' || $3 || '-' || number || '.localhost:81/'"
+        " SELECT id, $2, $3 || '-' || number, $4, '1', '{}', $5, 'http://' || $3 || '-' || number "
+        "|| '.localhost:81/'"
         " FROM unnest($1::text[]) WITH ORDINALITY AS made (id, number)",
         [generate_id(STORE_PREFIX) for _ in range(count)],
         world.admin.tenant_id,
@@ -171,7 +172,8 @@ async def test_first_calls_are_spread_over_interval(world: World) -> None:
         assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (300, 0)
         assert await tx.cron_calls.synchronize({"pocket": 60.0}) == (0, 0)
     tenths = await world.fetch(
-        "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) FROM ticks GROUP BY 1"
+        "SELECT width_bucket(extract(epoch FROM due_at - now()), 0, 60, 10) AS tenth, count(*) "
+        "FROM ticks GROUP BY 1"
     )
     assert len(tenths) >= 10
     assert max(row["count"] for row in tenths) < 80

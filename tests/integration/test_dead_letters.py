@@ -94,7 +94,7 @@ async def test_unreadable_message_is_replayed_byte_for_byte(world: World) -> Non
     letter = (await eventually(letters))[0]
     assert (await world.other_api.get("/dead-letters")).body[
         "data"
-    ] == []  # nobody's, so the operator's
+    ] == []  # without a tenant, so only the operator sees it
     assert (await world.other_api.post(f"/dead-letters/{letter['id']}/replay")).status == 404
     await world.stop("reaper")
 
@@ -171,7 +171,7 @@ async def test_tenant_lists_and_replays_own_dead_letters(world: World) -> None:
         await world.execute("UPDATE operations SET deadline = now() + interval '0.3 seconds'")
         assert (await world.other_api.ended(accepted["operation"]["id"]))["state"] == "failed"
     (letter,) = (await world.other_api.get("/dead-letters")).body["data"]
-    (seen,) = (await world.api.get("/dead-letters")).body["data"]  # the operator sees everybody's
+    (seen,) = (await world.api.get("/dead-letters")).body["data"]  # the operator sees all tenants'
     assert letter == seen
     assert letter["tenant_id"] == world.other.tenant_id
     async with world.worker(Script()):
@@ -184,7 +184,8 @@ async def test_dead_letter_list_is_paged(world: World) -> None:
     await world.start("gateway")
     for number in range(5):
         await world.execute(
-            "INSERT INTO dead_letters (id, reason, detail, subject, payload) VALUES ($1, 'unreadable', 'x', 'x', '')",
+            "INSERT INTO dead_letters (id, reason, detail, subject, payload) VALUES ($1, "
+            "'unreadable', 'x', 'x', '')",
             f"dl_{number:016}",
         )
     first = (await world.api.get("/dead-letters?limit=3")).body
@@ -201,9 +202,7 @@ async def test_mismatched_command_changes_nothing(world: World) -> None:
     await world.start("gateway", "provisioner")
     store = await world.api.ready("well-kept")
     other = await world.api.ready("not-meant")
-    deletion = (await world.api.delete("/stores/well-kept")).body[
-        "operation"
-    ]  # there is no reaper yet
+    deletion = (await world.api.delete("/stores/well-kept")).body["operation"]  # no reaper runs yet
     await publish(world, command(operation_id=deletion["id"], store_id=store["id"], kind="delete"))
     await publish(world, command(operation_id=deletion["id"], store_id=other["id"], kind="create"))
     await publish(

@@ -110,7 +110,7 @@ async def test_new_secrets_of_same_tenant_replace_old(empty: Servers) -> None:
     fresh = tenants.generate_tenant(OWNER.tenant_id, OWNER.email)
     await set_up_deployment(settings(empty), SetupInput(owner=fresh), timeout_s=30)
     assert await signs_in(empty, fresh)
-    # the old token is known, so an old secret that comes back changes nothing
+    # the old token exists, so restoring the old Secret changes nothing
     await set_up_deployment(settings(empty), given, timeout_s=30)
     assert await signs_in(empty, fresh)
 
@@ -159,7 +159,7 @@ async def test_older_schema_is_waited_for_and_newer_is_rejected(empty: Servers) 
         await wait_for_schema(settings(empty), timeout_s=0.1)
         await set_up_deployment(
             settings(empty), SetupInput(owner=OWNER), timeout_s=5
-        )  # a release that was taken back
+        )  # a reverted release
     finally:
         await connection.close()
 

@@ -117,7 +117,7 @@ async def test_session_requires_own_origin(world: World) -> None:
             f"http://127.0.0.1:{notifier}",
             f"http://127.0.0.1:{gateway}.evil.com",
         ),
-        f"http://localhost:{gateway}",  # ours, but not the host that was asked
+        f"http://localhost:{gateway}",  # our own, but not the requested host
     )
     for origin in wrong:
         headers = {**browser.cookie_header, **({"Origin": origin} if origin is not None else {})}
@@ -127,7 +127,7 @@ async def test_session_requires_own_origin(world: World) -> None:
     headers = {"Authorization": f"Bearer {world.admin.token}", "Origin": "http://evil.com"}
     async with listening(
         world.session, world.live_url, headers=headers
-    ) as listener:  # a token is no cookie
+    ) as listener:  # a token is not a session cookie
         await asyncio.sleep(0.1)
         await world.tell(1)
         await eventually(lambda: listener.frames)
@@ -254,7 +254,7 @@ async def test_expired_history_sends_reset(world: World) -> None:
             assert listener.seqs == expected, after
             assert (listener.frames[:1] == [{"type": "reset", "seq": 20}]) == (expected == [20])
             if after == 2**63 - 1:
-                await world.tell(1)  # after a reset it goes on
+                await world.tell(1)  # after a reset the stream continues
                 await listener.reached(21)
                 assert listener.seqs == [20, 21]
 
@@ -296,7 +296,7 @@ async def test_lost_live_messages_are_read_from_database(
             await asyncio.sleep(0.02)
         monkeypatch.setattr(
             EventFeed, "receive_message", lambda _self, _body: None
-        )  # and the last ones altogether
+        )  # and the last ones completely
         await world.tell(20)
         await listener.reached(420, within=15)
         assert listener.seqs == list(range(1, 421))
@@ -341,7 +341,7 @@ async def test_notifier_recovers_from_nats_outage(world: World) -> None:
         await world.tell(10)
         ready = f"http://127.0.0.1:{world.port['notifier']}/readyz"
         await eventually(lambda: _status_is(world, ready, 503))
-        await listener.reached(20, within=10)  # from the database, within moments
+        await listener.reached(20, within=10)  # from the database, at once
         await world.tell(10)
         await proxy.mend()
         await world.tell(10)
@@ -420,7 +420,8 @@ async def test_slow_reader_alone_is_disconnected(
     loop = asyncio.get_running_loop()
     await loop.sock_connect(slow, ("127.0.0.1", world.port["notifier"]))
     request = (
-        "GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: "
+        "Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
         f"Authorization: Bearer {world.admin.token}\r\n\r\n"
     )

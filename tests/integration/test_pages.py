@@ -27,7 +27,7 @@ async def test_sign_in_and_sign_out(platform: World) -> None:
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert "Max-Age=43200" in cookie
-    assert "Secure" not in cookie  # there is no TLS before this one
+    assert "Secure" not in cookie  # this address has no TLS in front
     assert browser.cookie
     assert (
         await platform.value(
@@ -44,14 +44,15 @@ async def test_sign_in_and_sign_out(platform: World) -> None:
     out = await browser.submit(stores.text, "/logout")
     assert (out.status, out.headers["Location"]) == (303, "/login")
     assert browser.cookie is None
-    browser.cookie = kept  # whoever kept it has nothing
+    browser.cookie = kept  # the old cookie is worthless
     assert (await browser.get("/stores")).headers["Location"] == "/login"
 
 
 async def test_session_expires(platform: World) -> None:
     browser = await platform.signed_in(platform.other)
     await platform.execute(
-        "UPDATE sessions SET expires_at = now() FROM users u WHERE u.id = user_id AND tenant_id = $1",
+        "UPDATE sessions SET expires_at = now() FROM users u WHERE u.id = user_id AND tenant_id = "
+        "$1",
         platform.other.tenant_id,
     )
     assert (await browser.get("/stores")).status == 303

@@ -37,14 +37,16 @@ async def test_expired_rows_are_deleted(world: World) -> None:
     await world.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
     await world.execute("UPDATE sessions SET expires_at = now() - interval '25 hours'")
     await world.execute(
-        "INSERT INTO sign_in_failures (account, failures, last_at) VALUES ('x', 9, now() - interval '25 hours')"
+        "INSERT INTO sign_in_failures (account, failures, last_at) VALUES ('x', 9, now() - "
+        "interval '25 hours')"
     )
     await world.start("reaper")
 
     async def forgotten() -> bool:
         counts = await world.fetch(
             "SELECT (SELECT count(*) FROM idempotency_keys) + (SELECT count(*) FROM sessions)"
-            " + (SELECT count(*) FROM sign_in_failures) + (SELECT count(*) FROM events WHERE store_id = $1)"
+            " + (SELECT count(*) FROM sign_in_failures) + (SELECT count(*) FROM events WHERE "
+            "store_id = $1)"
             " + (SELECT count(*) FROM stores WHERE id = $1)"
             " + (SELECT count(*) FROM operations WHERE store_id = $1) AS n",
             old["id"],
@@ -60,7 +62,7 @@ async def test_expired_rows_are_deleted(world: World) -> None:
     again = await world.api.post(
         "/stores", {"name": "keyed-again"}, headers={"Idempotency-Key": "old"}
     )
-    assert again.status == 202  # a key is remembered for a day
+    assert again.status == 202  # a key is kept for one day
 
 
 async def test_store_gauge_counts_by_state(world: World) -> None:
@@ -78,7 +80,7 @@ async def test_concurrent_reapers_dispatch_due_operations_once(world: World) -> 
     for number in range(20):
         await world.api.create(f"due-{number}")
     await eventually(world.all_sent)
-    await world.stop("gateway")  # what the sweeps send is counted before it goes out
+    await world.stop("gateway")  # so that redispatched commands stay countable in the outbox
     await world.servers.empty_streams()
     await world.execute("UPDATE operations SET announced_at = now() - interval '1 hour'")
     settings = world.settings("reaper", redispatch_after=3600)

@@ -109,7 +109,7 @@ async def test_stopped_relay_releases_lease_at_once(world: World) -> None:
             await asyncio.gather(first, return_exceptions=True)
             assert await world.value("SELECT owner FROM relay") != holder
             await world.tell(1)
-            await all_published(world, 2, within=3)  # and not after a lease of five seconds
+            await all_published(world, 2, within=3)  # not only after the lease of five seconds
 
 
 async def test_killed_relay_loses_and_duplicates_nothing(world: World) -> None:
@@ -188,7 +188,8 @@ async def test_late_commit_gets_later_sequence_number(world: World) -> None:
     async with world.listener(after=0) as listener:
         async with world.database.transaction() as tx:
             await tx.connection.execute(
-                "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, data) VALUES ('evt_late', 'event',"
+                "INSERT INTO outbox (id, kind, subject, type, tenant_id, store_id, data) VALUES "
+                "('evt_late', 'event',"
                 " 'storefleet.events.v1.t.s.step', 'store.step', $1, 'sto_late', '{}')",
                 world.admin.tenant_id,
             )
@@ -224,7 +225,7 @@ async def test_outbox_keeps_rows_while_nats_is_unavailable(world: World) -> None
         await proxy.mend()
         await all_published(world, 25)
         await eventually(lambda: len(heard) == 25)
-        proxy.freeze()  # connected, but nothing is answered
+        proxy.freeze()  # connected, but without responses
         await world.tell(5)
         await asyncio.sleep(0.5)
         await proxy.mend()
@@ -335,7 +336,7 @@ async def test_nats_restart_loses_nothing(world: World) -> None:
 async def test_loss_of_all_streams_loses_nothing(world: World) -> None:
     await world.start("gateway", "notifier")
     accepted = [await world.api.create(f"store-{n}") for n in range(5)]
-    await eventually(world.all_sent)  # the commands are in the stream, and nobody has taken them
+    await eventually(world.all_sent)  # the commands are in the stream and unacknowledged
     async with world.listener(after=0) as listener:
         await world.servers.delete_streams()
         also = await world.api.create("without-streams")
@@ -346,7 +347,7 @@ async def test_loss_of_all_streams_loses_nothing(world: World) -> None:
         last = await world.settled()
         await listener.reached(last)
         assert listener.seqs == list(range(1, last + 1))
-    async with world.listener(after=0) as later:  # the history is the database's
+    async with world.listener(after=0) as later:  # the history is read from the database
         await later.reached(last)
         assert later.seqs == list(range(1, last + 1))
 

@@ -50,7 +50,7 @@ async def test_takeover_after_killed_worker_continues_operation(
     killed_at = time.monotonic()
     await eventually((tmp_path / f"second-{second.pid}").exists, within=8)
     assert time.monotonic() - killed_at < 5  # the lease is 1.5 s
-    assert not (tmp_path / f"first-{second.pid}").exists()  # what was done is not done again
+    assert not (tmp_path / f"first-{second.pid}").exists()  # finished steps are not repeated
     (tmp_path / "go").touch()
     ended = await world.api.ended(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
@@ -87,7 +87,7 @@ async def test_frozen_worker_with_old_fence_changes_nothing(world: World, tmp_pa
 async def test_terminated_worker_releases_lease_at_once(world: World, tmp_path: Path) -> None:
     await world.start(
         "gateway"
-    )  # no scan: what is handed back is announced by the one that hands it back
+    )  # without a scan: the worker that releases the lease dispatches the command
     first, accepted = await at_work(world, tmp_path, "handed-back", lease=60, shutdown_grace=0.3)
     first.signal(signal.SIGTERM)
     assert await first.ended() == 0

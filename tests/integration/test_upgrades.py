@@ -218,7 +218,8 @@ async def test_upgrade_deadline_starts_rollback_with_new_deadline(
         await world.api.ready("acme")
         operation = await upgrade(world, "acme")
         await world.execute(
-            "UPDATE operations SET created_at = now() - interval '1 minute', deadline = now() + interval '0.4 seconds'"
+            "UPDATE operations SET created_at = now() - interval '1 minute', deadline = now() + "
+            "interval '0.4 seconds'"
             " WHERE kind = 'upgrade'"
         )
         ended = await world.api.ended(operation["id"])
@@ -399,7 +400,8 @@ async def test_history_names_users_of_own_tenant_only(
     await world.start()
     store = await world.api.ready("acme")
     await world.execute(
-        "UPDATE operations SET requested_by = (SELECT id FROM users WHERE email = 'admin@example.com')"
+        "UPDATE operations SET requested_by = (SELECT id FROM users WHERE email = "
+        "'admin@example.com')"
     )
     assert (await world.api.get("/stores/acme/history")).body["data"][0]["by"][
         "name"
@@ -422,7 +424,7 @@ async def test_rollback_without_previous_version_is_rejected(world: World) -> No
     await refused()
     ended = await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
     assert ended["state"] == "failed"
-    await refused()  # it is back already
+    await refused()  # the rollback has already happened
     await world.api.ended((await upgrade(world, "acme"))["id"])
     await world.api.ended((await rollback(world, "acme"))["id"])
     await refused()  # only once
@@ -540,7 +542,8 @@ async def test_cancelled_upgrade_of_lost_worker_rolls_back(world: World) -> None
     await world.stop("provisioner")
     operation = await upgrade(world, "acme")
     await world.execute(
-        "UPDATE operations SET state = 'running', fence = 1, lease_owner = 'gone', lease_until = now(), started_at ="
+        "UPDATE operations SET state = 'running', fence = 1, lease_owner = 'gone', lease_until = "
+        "now(), started_at ="
         " now() WHERE id = $1",
         operation["id"],
     )

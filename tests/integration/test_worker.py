@@ -178,7 +178,7 @@ async def test_shutdown_finishes_short_steps_and_releases_rest(world: World) -> 
     ] == "succeeded"
     handed = (await world.api.get(f"/operations/{second['operation']['id']}")).body
     assert (handed["state"], handed["attempt"]) == ("queued", 1)
-    async with world.worker(Script()):  # announced by the one that stopped: no scan is running
+    async with world.worker(Script()):  # dispatched by the stopped worker: no scan is running
         assert (await world.api.ended(second["operation"]["id"], within=5))["state"] == "succeeded"
 
 
@@ -192,7 +192,8 @@ async def test_operations_of_one_store_run_in_sequence(world: World) -> None:
         nonlocal overlaps
         while True:
             overlaps += await world.value(
-                "SELECT count(*) FROM (SELECT 1 FROM operations WHERE state = 'running' GROUP BY store_id"
+                "SELECT count(*) FROM (SELECT 1 FROM operations WHERE state = 'running' GROUP BY "
+                "store_id"
                 " HAVING count(*) > 1) doubled"
             )
             await asyncio.sleep(0.005)

@@ -158,7 +158,7 @@ def test_wait_uses_event_stream(double: Double, run: Runner) -> None:
     double.on("GET", "/operations", {"data": [make_operation("running")], "has_more": False})
     double.on(
         "GET", f"/operations/{OPERATION}", make_operation("running")
-    )  # asking alone would never see the end
+    )  # polling alone would never see the end
     double.on("GET", f"/stores/{STORE}", make_store("acme", "ready"))
     double.event(1)
     ended = threading.Timer(0.5, double.event, (2, make_operation("succeeded")))

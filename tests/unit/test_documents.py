@@ -56,5 +56,5 @@ def test_error_codes_are_documented() -> None:
     explained = set(re.findall(r"(?m)^\| `([a-z_]+)` \|", section))
     source = codes_in("libs/storefleet", "services")
     assert source - explained == set()
-    # made from the reasons of HTTP refusals, so the source does not hold it as a word
+    # derived from HTTP reason phrases, so the source has no such literal
     assert explained - source == {"method_not_allowed"}

@@ -447,7 +447,10 @@ def test_cluster_outage_restarts_grace_periods() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        'pods "x" is forbidden: error looking up service account st-x/default: serviceaccount "default" not found',
+        (
+            'pods "x" is forbidden: error looking up service account st-x/default: serviceaccount '
+            '"default" not found'
+        ),
         'pods "x" is forbidden: status unknown for quota: store, resources: limits.cpu',
     ],
 )

@@ -123,7 +123,8 @@ async def test_in_cluster_helm_uses_service_account(
 
 async def test_concurrent_runs_are_limited(script: Script, tmp_path: Path) -> None:
     helm = script(
-        "mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir $HERE/$$",
+        "mkdir $HERE/$$ && sleep 0.2 && ls -d $HERE/[0-9]* | wc -l >> $HERE/counted; rmdir "
+        "$HERE/$$",
         runs=2,
     )
     await asyncio.gather(*(install(helm) for _ in range(6)))
@@ -144,7 +145,8 @@ async def test_helm_folders_are_removed_with_service(script: Script, tmp_path: P
 async def test_large_values_and_output_are_handled(script: Script) -> None:
     await install(
         script(
-            "cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; i=$((i+1)); done"
+            "cat > /dev/null; i=0; while [ $i -lt 20000 ]; do echo xxxxxxxxxxxxxxxx >&2; "
+            "i=$((i+1)); done"
         ),
         text="x" * 500_000,
     )
@@ -169,7 +171,8 @@ async def test_cancelled_step_ends_process_group(script: Script, tmp_path: Path)
 
 async def test_sigterm_allows_helm_to_record_failure(script: Script, tmp_path: Path) -> None:
     helm = script(
-        "trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep 0.05; done"
+        "trap 'echo noted > $HERE/noted; exit 1' TERM; echo $$ > $HERE/parent; while :; do sleep "
+        "0.05; done"
     )
     task = asyncio.create_task(install(helm))
     await appears(tmp_path / "parent")

@@ -368,7 +368,8 @@ async def test_blocking_finalizer_is_reported(
     await delete(runtime, "gone", report_progress=report_progress)
     assert (
         said[0]
-        == "Waiting for the deletion of the namespace. NamespaceFinalizersRemaining: x in 1 resource instances"
+        == "Waiting for the deletion of the namespace. NamespaceFinalizersRemaining: x in 1 "
+        "resource instances"
     )
     assert not [method for method, _ in fake.asked if method not in ("GET", "DELETE")], (
         "nothing is forced"
@@ -470,7 +471,8 @@ async def test_log_tail_hides_secrets(runtime: KubernetesRuntime, fake: FakeClus
     )
     words = await runtime._pod_logs.read_log_tail(NAMESPACE, "web-1", "web")
     assert words == (
-        "connecting to postgresql://shop:(hidden)@db | admin is (hidden) | API_KEY='(hidden)' token: (hidden)"
+        "connecting to postgresql://shop:(hidden)@db | admin is (hidden) | API_KEY='(hidden)' "
+        "token: (hidden)"
     )
     assert await runtime._pod_logs.read_log_tail(NAMESPACE, "web-2", "web") == ""
     fake.logs["web-3"] = "now\n"

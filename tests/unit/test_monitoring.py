@@ -15,9 +15,9 @@ from tests.support.cluster.charts import PLATFORM, rendered
 from tests.support.documents.sources import ROOT
 
 FOLDER = PLATFORM / "monitoring"
-#: Of Prometheus itself, of every Python process, and of kube-state-metrics.
+#: Series of Prometheus itself, of Python processes, and of kube-state-metrics.
 FOREIGN = {"up", "process_resident_memory_bytes", "kube_cronjob_status_last_successful_time"}
-#: Given by Prometheus when it scrapes, and by histograms.
+#: Labels that Prometheus adds at scrape time, and those of histograms.
 GIVEN = {"namespace", "service", "le", "cronjob"}
 WORDS = {
     *(

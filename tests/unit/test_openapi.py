@@ -35,7 +35,7 @@ BODIES: dict[str, type[RequestBody]] = {
     "createTenant": CreateTenantBody,
     "createToken": CreateTokenBody,
 }
-#: Answered by pages and services that are not in this document: docs/operations.md has them.
+#: Codes of pages and services outside this document; see docs/operations.md.
 ELSEWHERE = {
     "wrong_sign_in",
     "sign_in_paused",
@@ -43,7 +43,7 @@ ELSEWHERE = {
     "websocket_only",
     "messaging_unavailable",
     "runtime_unavailable",
-    # the words of the classes themselves; whatever is raised carries a narrower one
+    # defaults of the base classes; raised errors have a more specific code
     "forbidden",
     "conflict",
     "rate_limited",

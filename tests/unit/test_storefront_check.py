@@ -83,7 +83,7 @@ async def test_lost_connection_is_retried_soon() -> None:
     """The first SYN is dropped, as by a node without the Service; the kernel retries after 1 s."""
     listener = socket.create_server(
         ("127.0.0.1", 0), backlog=0
-    )  # one waits to be taken, who comes after is not heard
+    )  # a backlog of one: the SYN of the next connection is dropped
     port = listener.getsockname()[1]
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -80,7 +80,10 @@ def write_configuration(folder: Path, **content: Any) -> str:
 def test_address_follows_acceptable_host_header_only(
     tmp_path: Path, server: dict[str, str], address: str
 ) -> None:
-    code = f"echo json_encode(Address::resolve(Configuration::load(), json_decode('{json.dumps(server)}', true)));"
+    code = (
+        "echo json_encode(Address::resolve(Configuration::load(), "
+        f"json_decode('{json.dumps(server)}', true)));"
+    )
     assert (
         run_code(code, "configuration", "address", STORE_CONFIG=write_configuration(tmp_path))
         == address

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kubernetes_asyncio import client, config
 
-#: Read now: settings are taken out of the environment when tests begin.
+#: Read at import, because the tests remove settings from the environment.
 KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
 _TYPES = {"PATCH": "application/apply-patch+yaml"}
 
@@ -86,7 +86,8 @@ class Api:
 async def api_server() -> AsyncIterator[Api]:
     """Open the API server of STOREFLEET_TEST_KUBECONFIG; fail without that setting."""
     assert KUBECONFIG, (
-        "These tests need a cluster: name its administrator's kubeconfig by STOREFLEET_TEST_KUBECONFIG."
+        "These tests need a cluster: name its administrator's kubeconfig by "
+        "STOREFLEET_TEST_KUBECONFIG."
     )
     found = client.Configuration()
     await config.load_kube_config(

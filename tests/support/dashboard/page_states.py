@@ -121,11 +121,13 @@ def _quiet() -> dict[str, Shown]:
     url = f"http://{samples.LONG_NAME}.stores.example.com/"
     refusal = {
         "code": "not_ready",
-        "detail": "The store is upgrading. Only a ready store can be upgraded. Wait until the upgrade has ended.",
+        "detail": "The store is upgrading. Only a ready store can be upgraded. Wait until the "
+        "upgrade has ended.",
     }
     away = make_resource_usage_view(
         {},
-        problem="Usage is unavailable. The cluster does not answer. The store isn't affected. Reload the page in a minute.",
+        problem="Usage is unavailable. The cluster does not answer. The store isn't affected. "
+        "Reload the page in a minute.",
     )
     signed = {
         "admin_url": ready.admin_url,

@@ -27,8 +27,10 @@ MESSAGES = {
 }
 CRASHES = Failure(
     code="store_crashes",
-    detail="The store with 11.0.2 ended with exit code 255, three times: PHP Fatal error: Uncaught Error: Call to"
-    " undefined function wc_get_container() in /srv/shop/wp-content/plugins/woocommerce/woocommerce.php:43.",
+    detail="The store with 11.0.2 ended with exit code 255, three times: PHP Fatal error: "
+    "Uncaught Error: Call to"
+    " undefined function wc_get_container() in "
+    "/srv/shop/wp-content/plugins/woocommerce/woocommerce.php:43.",
     step="start",
     next="Try the version on a store without customers, or wait for the next one.",
 )
@@ -42,14 +44,17 @@ CANCELLED = Failure(
 )
 ORDERS = Failure(
     code="orders_would_be_lost",
-    detail="3 order(s) came in after the dump of 2026-11-20T10:00:00.000Z and would be lost: 1042 (84.00 EUR,"
-    " 2026-11-20T11:02:14Z); 1043 (12.50 EUR, 2026-11-20T11:15:40Z); 1044 (230.00 EUR, 2026-11-20T12:40:02Z).",
+    detail="3 order(s) came in after the dump of 2026-11-20T10:00:00.000Z and would be lost: 1042 "
+    "(84.00 EUR,"
+    " 2026-11-20T11:02:14Z); 1043 (12.50 EUR, 2026-11-20T11:15:40Z); 1044 (230.00 EUR, "
+    "2026-11-20T12:40:02Z).",
     step="orders",
     next="Repeat the rollback with “discard_orders”: true, or roll back without restore.",
 )
 STUCK = Failure(
     code="rollback_failed",
-    detail="The store with 11.0.2 ended with exit code 255, three times. (store_crashes) The automatic rollback failed, too: there is"
+    detail="The store with 11.0.2 ended with exit code 255, three times. (store_crashes) The "
+    "automatic rollback failed, too: there is"
     " no room for another pod: 0/1 nodes are available: 1 Insufficient memory. (no_room)",
     step="rollback-start",
     next="Make room on the node. Then retry the rollback to 11.0.1.",
@@ -95,7 +100,10 @@ def versioned_engine(*, versions: int = 3) -> Engine:
         )
         for name, (title, cpu, memory) in sizes.items()
     }
-    notes = "WooCommerce 11.0.1 on WordPress 7.1 and PHP 8.4; a light theme with cart and checkout blocks."
+    notes = (
+        "WooCommerce 11.0.1 on WordPress 7.1 and PHP 8.4; "
+        "a light theme with cart and checkout blocks."
+    )
     known = (
         EngineVersion(version="11.0.1", notes=notes, image="x"),
         EngineVersion(
@@ -107,7 +115,8 @@ def versioned_engine(*, versions: int = 3) -> Engine:
         update={
             "name": "woocommerce",
             "title": "WooCommerce",
-            "summary": "WordPress with WooCommerce: the most used store software, with thousands of extensions.",
+            "summary": "WordPress with WooCommerce: the most used store software, with thousands "
+            "of extensions.",
             "versions": known[:versions],
             "default_version": "11.0.1",
             "kubernetes": oscar.kubernetes.model_copy(update={"plans": plans}),

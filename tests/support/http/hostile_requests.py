@@ -177,7 +177,7 @@ TYPES = (
     ),
     b"multipart/form-data; boundary=" + b"y" * 100,
 )
-#: None of these makes anything, whoever sends them wherever.
+#: None of these bodies creates anything, under any principal and path.
 BODIES: Sequence[bytes] = (
     *(
         b"",
@@ -242,7 +242,10 @@ BODIES: Sequence[bytes] = (
         b"--x\r\nContent-Disposition: form-data; name=csrf_token\r\n\r\nx\r\n--x--",
     ),
     *(
-        b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\nContent-Type: a/b; charset=zz\r\n\r\nx\r\n--x--",
+        (
+            b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\nContent-Type: a/b; "
+            b"charset=zz\r\n\r\nx\r\n--x--"
+        ),
     ),
     *(
         gzip.compress(b"0" * 200_000),
@@ -389,9 +392,7 @@ class Abuse:
             headers.append(("Accept", b"text/html"))
         for _ in range(pick.choice((0, 0, 1, 1, 2, 3))):
             name, value = pick.choice(FIELDS), self._word()
-            if (
-                name == "Expect"
-            ):  # aiohttp, before any code of ours, answers 500 to one that is not text
+            if name == "Expect":  # aiohttp itself answers 500 if it is not text
                 value = value.decode("ascii", "ignore").encode()
             headers.append((name, value))
         if pick.random() < 0.02:
@@ -417,8 +418,14 @@ class Abuse:
                 b"GET / HTTP/1.1",
                 b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
                 b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
-                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-                b"POST /api/v1/stores HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n",
+                (
+                    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+                    b"5\r\n\r\n0\r\n\r\n"
+                ),
+                (
+                    b"POST /api/v1/stores HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    b"FFFFFFFFFFFFFFFFF\r\n"
+                ),
                 b"GET http://evil.com/ HTTP/1.1\r\nHost: x\r\n\r\n",
                 b"GET / HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
                 b"GET / HTTP/1.1\nHost: x\n\n",

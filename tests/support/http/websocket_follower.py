@@ -46,7 +46,7 @@ class Follower:
                     self.problems.append(f"reset at {frame['seq']} after {self.seq}")
                 elif frame["seq"] <= self.seq:
                     self.problems.append(f"{frame['seq']} again after {self.seq}")
-                elif frame["seq"] != self.seq + 1:  # one tenant only, so there is no gap to expect
+                elif frame["seq"] != self.seq + 1:  # with one tenant there are no gaps
                     self.problems.append(f"{frame['seq']} follows {self.seq}")
                 self.seq = frame["seq"]
                 self.frames.append(frame)

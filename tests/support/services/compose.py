@@ -54,7 +54,7 @@ class Stack:
         for name in ordered(services()):
             if (
                 name == "volumes"
-            ):  # `chown` to the image's user: the folders are the account's already
+            ):  # `chown` to the image's user: the account owns the folders already
                 continue
             child = self._child(name, services()[name])
             if services()[name]["restart"] == "no":

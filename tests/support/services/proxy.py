@@ -40,10 +40,10 @@ class Proxy:
         self._flowing.clear()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_cut:  # between the handshake and this
+        if self._is_cut:  # cut since the handshake
             writer.transport.abort()
             return
-        self._open.add(writer)  # here, since a task that is cancelled at once never begins
+        self._open.add(writer)  # here, because a task that is cancelled at once never starts
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -71,4 +71,4 @@ class Proxy:
             writer.write(data)
             with suppress(ConnectionError):
                 await writer.drain()
-        raise ConnectionResetError  # one end has closed: so does the other
+        raise ConnectionResetError  # one end has closed: close the other

@@ -75,7 +75,7 @@ class Servers:
         for setting in (
             "fsync",
             "full_page_writes",
-        ):  # what survives a power cut is not tested here; speed is welcome
+        ):  # power cuts are not tested here, so fsync is off for speed
             await self._administer(f"ALTER SYSTEM SET {setting} = off")
         await self._administer("SELECT pg_reload_conf()")
         await self._make_template()
@@ -177,7 +177,7 @@ class Servers:
 async def running_servers() -> AsyncIterator[Servers]:
     """Start the servers; stop them afterwards and delete their files."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
-    folder.chmod(0o711)  # the system user that runs the servers passes through
+    folder.chmod(0o711)  # for the system user that runs the servers
     servers = Servers(folder)
     try:
         await servers.start()

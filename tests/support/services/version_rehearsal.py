@@ -65,6 +65,7 @@ async def orders_found(work: StepContext) -> None:
     if not work.change.discard_orders:
         raise NothingChanged(
             "orders_would_be_lost",
-            "2 order(s) came in after the dump of 2026-11-20 and would be lost: 1042 (84.00); 1043 (12.50).",
+            "2 order(s) came in after the dump of 2026-11-20 and would be lost: 1042 (84.00); "
+            "1043 (12.50).",
             next_step='Repeat with "discard_orders": true, or roll back without restore.',
         )

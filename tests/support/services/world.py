@@ -32,7 +32,7 @@ from tests.support.services.servers import Servers
 ENGINES = Path(__file__).parents[2] / "fixtures" / "engines" / "simulated"
 ALL = ("gateway", "provisioner", "reaper", "notifier")
 
-#: So that what takes seconds or minutes in service takes moments here.
+#: Short intervals and timeouts, so that tests wait milliseconds instead of minutes.
 QUICK: dict[str, Any] = {
     "runtime": "simulated",
     "engines_path": (ENGINES,),
@@ -256,7 +256,8 @@ class World:
         """Return the number of outbox rows that are not published."""
         return int(
             await self.value(
-                "SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM relay)"
+                "SELECT (SELECT count(*) FROM outbox) + (SELECT last_seq - published_seq FROM "
+                "relay)"
             )
         )
 

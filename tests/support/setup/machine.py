@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tests.support.documents.sources import ROOT
 
 PROGRAM = Path(__file__).parent / "stand_ins" / "program.py"
-#: What the scripts need of a real system; everything else that they call is a stand-in or not there.
+#: Real programs that the scripts need; everything else is a stand-in or missing.
 REAL = (
     *(
         "bash",
@@ -98,7 +98,7 @@ class Machine:
         shutil.copytree(ROOT / "tools" / "images", tools / "images")
         for name in ("__init__.py", "which-cluster", "docker-images"):
             shutil.copy2(ROOT / "tools" / name, tools)
-        # Whether the platform comes up is another test's; here it counts that it is asked for, with what is there.
+        # Other tests start the platform; here only the call and its surroundings count.
         (scripts / "deploy").write_text(DEPLOY)
         (self.root / "charts" / "platform").mkdir(parents=True)
         self._serve()

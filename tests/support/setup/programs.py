@@ -10,7 +10,7 @@ _CACHE = (
 )
 _NAMED = os.environ.get(
     "STOREFLEET_TEST_HELM"
-)  # read now: settings are taken out of the environment when tests begin
+)  # read at import: tests remove settings from the environment
 
 
 def helm() -> str:
@@ -24,7 +24,8 @@ def helm() -> str:
         or next((str(path) for path in built if os.access(path, os.X_OK)), None)
     )
     assert found, (
-        "The program of Helm 4 is needed: set STOREFLEET_TEST_HELM, put it on PATH, or build it with the bare cluster "
+        "The program of Helm 4 is needed: set STOREFLEET_TEST_HELM, put it on PATH, or build it "
+        "with the bare cluster "
         "(make local-up)."
     )
     return found

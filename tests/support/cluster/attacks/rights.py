@@ -142,7 +142,8 @@ ON_RIGHTS: list[Attack] = [
         PROVISIONER,
         FORBIDDEN,
         lambda g: delete(
-            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/storefleet-provisioner-rules"
+            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+            "/storefleet-provisioner-rules"
         ),
     ),
     Attack(
@@ -150,7 +151,8 @@ ON_RIGHTS: list[Attack] = [
         PROVISIONER,
         FORBIDDEN,
         lambda g: delete(
-            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/storefleet-provisioner-rules"
+            "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+            "/storefleet-provisioner-rules"
         ),
     ),
     Attack(

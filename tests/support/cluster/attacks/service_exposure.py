@@ -58,7 +58,8 @@ ON_DOORS: list[Attack] = [
                     g.ingress(
                         g.place.host,
                         annotations={
-                            "traefik.ingress.kubernetes.io/router.middlewares": "kube-system-auth@kubernetescrd"
+                            "traefik.ingress.kubernetes.io"
+                            "/router.middlewares": "kube-system-auth@kubernetescrd"
                         },
                     )
                 ),

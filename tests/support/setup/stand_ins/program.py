@@ -16,7 +16,7 @@ from typing import Any
 State = dict[str, Any]
 Effect = Callable[[], Any]
 Answer = str | tuple[int, str]
-#: What it changes, one after the other, and what it says.
+#: The effects of a call in order, and its output.
 Act = tuple[list[Effect], Answer]
 
 PLAY = Path(os.environ["STANDIN_PLAY"])
