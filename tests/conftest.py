@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.observability import logs
-from tests.support.services.servers import Servers, running_servers
-from tests.support.services.world import World, made_world
+from tests.support.services.servers import Servers, open_servers
+from tests.support.services.world import World, open_world
 
 
 class LogLines(io.StringIO):
@@ -53,13 +53,13 @@ def logged(log_lines: LogLines) -> Callable[[], str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def servers(log_lines: LogLines) -> AsyncIterator[Servers]:
-    async with running_servers() as running:
+    async with open_servers() as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def world(servers: Servers, tmp_path: Path) -> AsyncIterator[World]:
-    async with made_world(servers, tmp_path) as made:
+    async with open_world(servers, tmp_path) as made:
         yield made
 
 
@@ -68,6 +68,6 @@ async def platform(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """Start all four services on one database for a module whose tests only need own names."""
-    async with made_world(servers, tmp_path_factory.mktemp("platform")) as made:
+    async with open_world(servers, tmp_path_factory.mktemp("platform")) as made:
         await made.start()
         yield made

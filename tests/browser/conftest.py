@@ -18,7 +18,7 @@ from playwright.async_api import (
 
 from storefleet.node.private_files import give_folder, make_folder
 from storefleet.node.system_user import find_account
-from tests.support.services.platform import ROOT, Platform, free_ports, running
+from tests.support.services.platform import ROOT, Platform, free_ports, run_platform
 from tests.support.services.polling import eventually
 from tests.support.stores.oscar_containers import READY, Containers, stop_process
 
@@ -40,7 +40,9 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     state = tmp_path_factory.mktemp("shops") / "state"
-    with running(state, engines=ROOT / "charts", engine="oscar", stores_per_hour=1000) as platform:
+    with run_platform(
+        state, engines=ROOT / "charts", engine="oscar", stores_per_hour=1000
+    ) as platform:
         yield platform
 
 

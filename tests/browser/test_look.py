@@ -7,7 +7,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser
 
-from tests.support.dashboard.page_states import DASHBOARD, drawn
+from tests.support.dashboard.page_states import DASHBOARD, render_states
 from tests.support.services.platform import ROOT, free_ports
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -19,7 +19,7 @@ OPEN_ALL = "for (const each of document.querySelectorAll('details')) each.open =
 @pytest_asyncio.fixture(scope="session")
 async def gallery() -> AsyncIterator[tuple[str, list[str]]]:
     """URL of the rendered states, and their names."""
-    pages = dict(drawn())
+    pages = dict(render_states())
 
     async def show(request: web.Request) -> web.Response:
         return web.Response(text=pages[request.match_info["name"]], content_type="text/html")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.support.services.databases import names_left
+from tests.support.services.databases import list_store_databases
 from tests.support.services.platform import Client, Platform
 
 READY = 40_000
@@ -20,7 +20,7 @@ async def test_store_created_by_form_takes_order_and_is_deleted_completely(
     await _find_order(await context.new_page(), page, order)
     await _delete(page, "first-shop")
     assert platform.leftovers() == []
-    assert await names_left(platform) == []
+    assert await list_store_databases(platform) == []
 
 
 async def _create(page: Page, name: str, *, title: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.services.databases import names_left
+from tests.support.services.databases import list_store_databases
 from tests.support.services.platform import Client, Platform
 from tests.support.stores.oscar import buy_products, check_order
 
@@ -22,7 +22,7 @@ async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform
         deleted = await client.delete("http-shop")
         assert (await client.ended(deleted["operation"]["id"]))["state"] == "succeeded"
     assert not [left for left in platform.leftovers() if store["id"] in left]
-    assert store["id"].replace("sto_", "st_") not in " ".join(await names_left(platform))
+    assert store["id"].replace("sto_", "st_") not in " ".join(await list_store_databases(platform))
 
 
 async def _check_logs(client: Client, platform: Platform, store: dict[str, Any]) -> None:

@@ -10,17 +10,21 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
 from storefleet.core.errors import PermanentError
 from tests.support.services.scripted_steps import Gate, failing
-from tests.support.services.version_rehearsal import VERSIONED, Rehearsal, orders_found
+from tests.support.services.version_rehearsal import (
+    VERSIONED,
+    ScriptedVersionChanges,
+    reject_lost_orders,
+)
 from tests.support.services.world import World
 
 
 @pytest.fixture
-def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
-    return Rehearsal(monkeypatch)
+def rehearsal(monkeypatch: pytest.MonkeyPatch) -> ScriptedVersionChanges:
+    return ScriptedVersionChanges(monkeypatch)
 
 
 @pytest_asyncio.fixture
-async def atelier(world: World, rehearsal: Rehearsal) -> World:
+async def atelier(world: World, rehearsal: ScriptedVersionChanges) -> World:
     del rehearsal
     await world.start(engines_path=(VERSIONED,), default_engine="")
     return world
@@ -79,11 +83,11 @@ def crash() -> PermanentError:
 
 
 async def test_upgrade_updates_open_page_without_reload(
-    opened: Page, atelier: World, rehearsal: Rehearsal
+    opened: Page, atelier: World, rehearsal: ScriptedVersionChanges
 ) -> None:
     gate = Gate()
     rehearsal.acts["start"] = gate
-    store = await atelier.api.ready("growing")
+    store = await atelier.api.create_ready_store("growing")
     await show(opened, store, atelier)
     await opened.click("#upgrade > summary")
     await expect(opened.locator("#upgrade input:checked")).to_have_value("2.1.0")
@@ -104,11 +108,11 @@ async def test_upgrade_updates_open_page_without_reload(
 
 
 async def test_automatic_rollback_updates_open_page_without_reload(
-    opened: Page, atelier: World, rehearsal: Rehearsal
+    opened: Page, atelier: World, rehearsal: ScriptedVersionChanges
 ) -> None:
     gate = Gate()
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": gate}
-    store = await atelier.api.ready("falling")
+    store = await atelier.api.create_ready_store("falling")
     await show(opened, store, atelier)
     await opened.click("#upgrade > summary")
     await opened.click("#start-upgrade")
@@ -139,12 +143,12 @@ async def test_automatic_rollback_updates_open_page_without_reload(
 
 
 async def test_rollback_that_loses_orders_asks_for_confirmation(
-    opened: Page, atelier: World, rehearsal: Rehearsal
+    opened: Page, atelier: World, rehearsal: ScriptedVersionChanges
 ) -> None:
-    rehearsal.acts["orders"] = orders_found
-    store = await atelier.api.ready("trading")
+    rehearsal.acts["orders"] = reject_lost_orders
+    store = await atelier.api.create_ready_store("trading")
     accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
-    await atelier.api.ended(accepted.body["operation"]["id"])
+    await atelier.api.wait_until_done(accepted.body["operation"]["id"])
     await show(opened, store, atelier)
     await opened.click("#rollback > summary")
     await opened.check("#rollback-restore")
@@ -160,7 +164,7 @@ async def test_rollback_that_loses_orders_asks_for_confirmation(
 
 
 async def test_rejected_upgrade_shows_error_beside_its_form(opened: Page, atelier: World) -> None:
-    store = await atelier.api.ready("changed-elsewhere")
+    store = await atelier.api.create_ready_store("changed-elsewhere")
     await show(opened, store, atelier)
     await opened.click("#upgrade > summary")
     await opened.route("**/upgrade", unknown_version)
@@ -173,18 +177,18 @@ async def test_rejected_upgrade_shows_error_beside_its_form(opened: Page, atelie
 
 
 async def test_rejected_retry_on_outdated_page_shows_reason(
-    opened: Page, atelier: World, rehearsal: Rehearsal
+    opened: Page, atelier: World, rehearsal: ScriptedVersionChanges
 ) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
-    store = await atelier.api.ready("mended-elsewhere")
+    store = await atelier.api.create_ready_store("mended-elsewhere")
     accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": "2.1.0"})
-    await atelier.api.ended(accepted.body["operation"]["id"])
+    await atelier.api.wait_until_done(accepted.body["operation"]["id"])
     await opened.route_web_socket(
         "**/api/v1/events*", lambda _line: None
     )  # the page receives no events
     await show(opened, store, atelier)
     accepted = await atelier.api.post(f"/stores/{store['id']}/retry")
-    await atelier.api.ended(accepted.body["operation"]["id"])
+    await atelier.api.wait_until_done(accepted.body["operation"]["id"])
     await opened.click("#retry")
     await expect(opened.locator("#toasts")).to_contain_text(
         "Only a failed store can be retried. (not_failed)"
@@ -209,7 +213,7 @@ async def test_create_form_offers_versions_and_plans_of_engine(
 
 
 async def test_versions_change_without_javascript(browser: Browser, atelier: World) -> None:
-    store = await atelier.api.ready("plain")
+    store = await atelier.api.create_ready_store("plain")
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
     await sign_in(page, atelier)
@@ -221,14 +225,16 @@ async def test_versions_change_without_javascript(browser: Browser, atelier: Wor
         await page.click(f"#{section} > summary")
         await page.click(button)
         await page.wait_for_url("**/stores/sto_*")
-        await atelier.api.ended((await atelier.api.get("/operations")).body["data"][0]["id"])
+        await atelier.api.wait_until_done(
+            (await atelier.api.get("/operations")).body["data"][0]["id"]
+        )
         await page.reload()
         await expect(page.locator("#current-version")).to_have_text(version)
     await context.close()
 
 
 async def test_upgrade_is_operable_by_keyboard(opened: Page, atelier: World) -> None:
-    store = await atelier.api.ready("keyed")
+    store = await atelier.api.create_ready_store("keyed")
     await show(opened, store, atelier)
     await opened.focus("#upgrade > summary")
     await opened.keyboard.press("Enter")

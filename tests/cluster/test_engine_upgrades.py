@@ -61,7 +61,7 @@ class Subject:
     async def change(self, verb: str, **body: Any) -> dict[str, Any]:
         answer = await self.api.post(f"/stores/{self.id}/{verb}", body)
         assert answer.status == 202, answer.text
-        return await self.api.ended(answer.body["operation"]["id"], within=WITHIN)
+        return await self.api.wait_until_done(answer.body["operation"]["id"], within=WITHIN)
 
     async def changed(self, verb: str, then: str, **body: Any) -> None:
         """Change the version while a customer requests a page; check the resulting version."""
@@ -100,7 +100,9 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: 
     name = f"versions-{engine}-{time.time_ns() % 10**9:x}"
     api = await deployment.create_tenant(name)
     accepted = await api.create(name, engine=engine, version=before)
-    assert (await api.ended(accepted["operation"]["id"], within=WITHIN))["state"] == "succeeded"
+    assert (await api.wait_until_done(accepted["operation"]["id"], within=WITHIN))[
+        "state"
+    ] == "succeeded"
     store = await api.store(accepted["store"]["id"])
     assert store["engine_version"] == before
     subject = Subject(api, store, SHOPS[engine], await deployment.get_address(store["id"]))
@@ -126,5 +128,7 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment, engine: 
     await subject.buy()
 
     answer = await api.delete(f"/stores/{store['id']}")
-    assert (await api.ended(answer.body["operation"]["id"], within=WITHIN))["state"] == "succeeded"
+    assert (await api.wait_until_done(answer.body["operation"]["id"], within=WITHIN))[
+        "state"
+    ] == "succeeded"
     assert await deployment.list_leftovers(store["id"]) == []

@@ -34,7 +34,7 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     api = await deployment.create_tenant(f"medusa-{time.time_ns()}")
     parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
     accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
-    assert (await api.ended(accepted["operation"]["id"], within=_READY_WITHIN))[
+    assert (await api.wait_until_done(accepted["operation"]["id"], within=_READY_WITHIN))[
         "state"
     ] == "succeeded"
     store = await api.store(accepted["store"]["id"])
@@ -42,7 +42,7 @@ async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     yield Shop(api, store, store["url"], at, make_resource_name(store["id"]))
     answer = await api.delete(f"/stores/{store['id']}")
     assert answer.status == 202, answer.text
-    assert (await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN))[
+    assert (await api.wait_until_done(answer.body["operation"]["id"], within=_GONE_WITHIN))[
         "state"
     ] == "succeeded"
     assert await deployment.list_leftovers(store["id"]) == []

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.support.cluster.api_access import Api, Reply, api_server, collection_of, path_of
+from tests.support.cluster.api_access import (
+    Api,
+    Reply,
+    get_collection_path,
+    get_object_path,
+    open_api_server,
+)
 from tests.support.cluster.attacks.calls import (
     ADMINISTRATOR,
     FOREIGN,
@@ -25,13 +31,17 @@ from tests.support.cluster.attacks.calls import (
     namespace,
     within,
 )
-from tests.support.cluster.attacks.namespace_setup import PLATFORM_NAMESPACE, Ground, Manifest
+from tests.support.cluster.attacks.namespace_setup import (
+    PLATFORM_NAMESPACE,
+    Manifest,
+    NamespaceObjects,
+)
 from tests.support.cluster.attacks.namespaces import ON_NAMESPACES
 from tests.support.cluster.attacks.rights import ON_RIGHTS
 from tests.support.cluster.attacks.rules import ON_RULES
 from tests.support.cluster.attacks.secrets import ON_SECRETS
 from tests.support.cluster.attacks.service_exposure import ON_DOORS
-from tests.support.cluster.charts import rendered
+from tests.support.cluster.charts import render_objects
 from tests.support.services.polling import eventually
 
 ATTACKS = [*ON_NAMESPACES, *ON_RIGHTS, *ON_SECRETS, *ON_RULES, *ON_DOORS]
@@ -43,8 +53,8 @@ class Stage:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.bare = Ground("bare")
-        self.ground = Ground("acme", self.bare)
+        self.bare = NamespaceObjects("bare")
+        self.ground = NamespaceObjects("acme", self.bare)
         self._made: list[str] = []
 
     async def set_up(self) -> None:
@@ -72,19 +82,19 @@ class Stage:
             await self.api.apply(make_object("Namespace", PLATFORM_NAMESPACE), manager="tests")
         )
         templates = ("templates/permissions.yaml", "templates/admission.yaml")
-        for manifest in rendered(
+        for manifest in render_objects(
             files=("values-local.yaml",), namespace=PLATFORM_NAMESPACE, templates=templates
         ):
-            found = await self.api.ask("GET", path_of(manifest))
+            found = await self.api.ask("GET", get_object_path(manifest))
             if found.ok:
                 assert get_shape(found.body) == get_shape(manifest), (
-                    f"{path_of(manifest)} is not this chart's: make deploy"
+                    f"{get_object_path(manifest)} is not this chart's: make deploy"
                 )
                 continue
-            self._made.append(path_of(manifest))
+            self._made.append(get_object_path(manifest))
             await self.insist(await self.api.apply(manifest, manager="tests"))
         # A policy takes effect a moment after its creation; attacks are meaningless before that.
-        probe = create(Ground("probe").namespace | {"metadata": {"name": "not-a-store"}})
+        probe = create(NamespaceObjects("probe").namespace | {"metadata": {"name": "not-a-store"}})
         await eventually(lambda: self._refused(probe, "must be st-"), within=30, every=0.3)
         await eventually(
             lambda: self._refused(delete(namespace(PLATFORM_NAMESPACE)), "only a store", REAPER),
@@ -135,7 +145,7 @@ def make_object(kind: str, name: str) -> Manifest:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage() -> AsyncIterator[Stage]:
-    async with api_server() as api:
+    async with open_api_server() as api:
         made = Stage(api)
         try:
             await made.set_up()
@@ -162,20 +172,20 @@ async def test_repeated_namespace_setup_changes_nothing(stage: Stage) -> None:
     ground = stage.ground
     everything = [ground.namespace, *ground.bindings, *ground.policies, *ground.limits]
     before = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"]
+        (await stage.api.ask("GET", get_object_path(each))).body["metadata"]["resourceVersion"]
         for each in everything
     ]
     for each in everything:
         await stage.as_provisioner(each)
     after = [
-        (await stage.api.ask("GET", path_of(each))).body["metadata"]["resourceVersion"]
+        (await stage.api.ask("GET", get_object_path(each))).body["metadata"]["resourceVersion"]
         for each in everything
     ]
     # the cluster may have updated the quotas' counts in between
     kept = [
         one == two
         for one, two, each in zip(before, after, everything, strict=False)
-        if "quota" not in path_of(each)
+        if "quota" not in get_object_path(each)
     ]
     assert all(kept)
 
@@ -207,12 +217,12 @@ async def test_provisioner_can_create_objects_of_a_store(stage: Stage) -> None:
     for each in objects:
         await stage.insist(await api.ask(*create(each), as_=PROVISIONER))
         await stage.insist(await api.apply(each, as_=PROVISIONER, manager="helm"))
-        await stage.insist(await api.ask("GET", path_of(each), as_=PROVISIONER))
-        await stage.insist(await api.ask("GET", collection_of(each), as_=PROVISIONER))
+        await stage.insist(await api.ask("GET", get_object_path(each), as_=PROVISIONER))
+        await stage.insist(await api.ask("GET", get_collection_path(each), as_=PROVISIONER))
     for each in objects:
-        await stage.insist(await api.ask(*delete(path_of(each)), as_=PROVISIONER))
+        await stage.insist(await api.ask(*delete(get_object_path(each)), as_=PROVISIONER))
     await stage.insist(await api.ask("GET", within(ground, "events"), as_=PROVISIONER))
-    await stage.insist(await api.ask("GET", path_of(ground.secrets[1]), as_=PROVISIONER))
+    await stage.insist(await api.ask("GET", get_object_path(ground.secrets[1]), as_=PROVISIONER))
     # a pod that does not exist: the request is permitted
     for path, method in (("pods/none/log", "GET"), ("pods/none", "DELETE"), ("pods/none", "GET")):
         assert (await api.ask(method, within(ground, path), as_=PROVISIONER)).status == 404
@@ -239,7 +249,7 @@ async def test_provisioner_can_list_and_watch_cluster(stage: Stage, path: str) -
 
 async def test_gateway_can_read_credentials_logs_and_usage(stage: Stage) -> None:
     ground, api = stage.ground, stage.api
-    await stage.insist(await api.ask("GET", path_of(ground.secrets[0]), as_=GATEWAY))
+    await stage.insist(await api.ask("GET", get_object_path(ground.secrets[0]), as_=GATEWAY))
     await stage.insist(
         await api.ask(
             "GET", within(ground, "pods"), as_=GATEWAY, labelSelector="storefleet.dev/store"
@@ -259,14 +269,14 @@ async def test_compliant_pod_is_admitted(stage: Stage) -> None:
 
 async def test_quota_controller_can_update_status(stage: Stage) -> None:
     """The quota controller writes counts that the provisioner may not change."""
-    ground = Ground("counted")
+    ground = NamespaceObjects("counted")
     made = [ground.namespace, ground.bindings[0]]
     for each in made:
         await stage.as_provisioner(each)
     await stage._settled(ground.limits[0])
 
     async def counted() -> bool:
-        found = await stage.api.ask("GET", path_of(ground.limits[0]))
+        found = await stage.api.ask("GET", get_object_path(ground.limits[0]))
         return "used" in found.body.get("status", {})
 
     await eventually(counted, within=20, every=0.2)
@@ -274,7 +284,7 @@ async def test_quota_controller_can_update_status(stage: Stage) -> None:
 
 
 async def test_reaper_deletes_namespace_with_uid_precondition(stage: Stage) -> None:
-    ground = Ground("short")
+    ground = NamespaceObjects("short")
     for each in (ground.namespace, *ground.bindings):
         await stage.as_provisioner(each)
     for each in (*ground.policies, *ground.limits):
@@ -287,7 +297,7 @@ async def test_reaper_deletes_namespace_with_uid_precondition(stage: Stage) -> N
     await delete_as_reaper(stage, ground)
 
 
-async def delete_as_reaper(stage: Stage, ground: Ground) -> None:
+async def delete_as_reaper(stage: Stage, ground: NamespaceObjects) -> None:
     api = stage.api
     found = await api.ask("GET", namespace(ground.name), as_=REAPER)
     uid = found.body["metadata"]["uid"]
@@ -307,7 +317,7 @@ async def delete_as_reaper(stage: Stage, ground: Ground) -> None:
     await eventually(lambda: is_gone(api, ground), within=60, every=0.3)
 
 
-async def is_gone(api: Api, ground: Ground) -> bool:
+async def is_gone(api: Api, ground: NamespaceObjects) -> bool:
     return (await api.ask("GET", namespace(ground.name), as_=REAPER)).status == 404
 
 

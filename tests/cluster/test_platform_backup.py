@@ -40,7 +40,7 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     name = f"kept-{run}"
     api = await deployment.create_tenant(name)
     made = await api.create(name, engine="oscar")
-    operation = await api.ended(made["operation"]["id"], within=60)
+    operation = await api.wait_until_done(made["operation"]["id"], within=60)
     assert operation["state"] == "succeeded"
     said = await run_backup_script(deployment, "now")
     dump = next(
@@ -67,7 +67,7 @@ async def test_backup_restores_lost_database(deployment: Deployment) -> None:
     assert (await forgotten.get("/stores")).status == 401
 
     deletion = await api.delete(f"/stores/{name}")
-    ended = await api.ended(deletion.body["operation"]["id"], within=60)
+    ended = await api.wait_until_done(deletion.body["operation"]["id"], within=60)
     assert ended["state"] == "succeeded"
     assert await deployment.list_leftovers(store["id"]) == []
 

@@ -17,7 +17,7 @@ _GONE_WITHIN = 120.0
 
 async def _create_store(api: Api, name: str, **more: Any) -> dict[str, Any]:
     accepted = await api.create(name, **more)
-    operation = await api.ended(accepted["operation"]["id"], within=_READY_WITHIN)
+    operation = await api.wait_until_done(accepted["operation"]["id"], within=_READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     return await api.store(accepted["store"]["id"])
 
@@ -25,7 +25,7 @@ async def _create_store(api: Api, name: str, **more: Any) -> dict[str, Any]:
 async def _delete_store(api: Api, store_id: str) -> None:
     answer = await api.delete(f"/stores/{store_id}")
     assert answer.status == 202, answer.text
-    operation = await api.ended(answer.body["operation"]["id"], within=_GONE_WITHIN)
+    operation = await api.wait_until_done(answer.body["operation"]["id"], within=_GONE_WITHIN)
     assert operation["state"] == "succeeded", operation
 
 
@@ -100,7 +100,7 @@ async def test_killed_provisioner_is_taken_over(deployment: Deployment) -> None:
         "--grace-period=0",
         "--force",
     )
-    operation = await api.ended(accepted["operation"]["id"], within=180)
+    operation = await api.wait_until_done(accepted["operation"]["id"], within=180)
     assert operation["state"] == "succeeded", operation
     await _delete_store(api, accepted["store"]["id"])
     assert await deployment.list_leftovers(accepted["store"]["id"]) == []
@@ -135,7 +135,7 @@ async def test_creation_survives_api_server_outage_of_a_minute(deployment: Deplo
             await asyncio.sleep(2)
     finally:
         await deployment.run_program(control, "start", *state, "kube-apiserver")
-    operation = await api.ended(accepted["operation"]["id"], within=300)
+    operation = await api.wait_until_done(accepted["operation"]["id"], within=300)
     assert operation["state"] == "succeeded", operation
     await _delete_store(api, accepted["store"]["id"])
     assert await deployment.list_leftovers(accepted["store"]["id"]) == []

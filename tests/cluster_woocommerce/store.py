@@ -40,7 +40,7 @@ class Store:
     async def wait_for_operation(
         self, operation: str, *, within: float = READY_WITHIN
     ) -> dict[str, Any]:
-        return await self.api.ended(operation, within=within)
+        return await self.api.wait_until_done(operation, within=within)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         return await self.deployment.run_program(
@@ -138,13 +138,13 @@ async def create_store(deployment: Deployment, **more: Any) -> AsyncIterator[Sto
     api = await deployment.create_tenant(f"woo-{word}")
     fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}
     accepted = await api.create(f"woo-{word}", **fields)
-    operation = await api.ended(accepted["operation"]["id"], within=READY_WITHIN)
+    operation = await api.wait_until_done(accepted["operation"]["id"], within=READY_WITHIN)
     assert operation["state"] == "succeeded", operation
     store = await api.store(accepted["store"]["id"])
     yield Store(
         deployment, api, store["id"], store["url"], await deployment.get_address(store["id"])
     )
     answer = await api.delete(f"/stores/{store['id']}")
-    operation = await api.ended(answer.body["operation"]["id"], within=120)
+    operation = await api.wait_until_done(answer.body["operation"]["id"], within=120)
     assert operation["state"] == "succeeded", operation
     assert await deployment.list_leftovers(store["id"]) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http.websocket_follower import Follower
-from tests.support.services.databases import names_left
-from tests.support.services.platform import Client, Platform, running
+from tests.support.services.databases import list_store_databases
+from tests.support.services.platform import Client, Platform, run_platform
 
 KILLS = 25
 SHOPKEEPERS = 20
@@ -47,7 +47,9 @@ class Shopkeepers:
 async def test_random_kills_lose_and_duplicate_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"CHAOS_SEED={seed}")
-    with running(tmp_path / "state", stores_per_hour=100_000, stores_per_tenant=1000) as platform:
+    with run_platform(
+        tmp_path / "state", stores_per_hour=100_000, stores_per_tenant=1000
+    ) as platform:
         async with Client(platform) as client, Follower(platform, after=0) as follower:
             keepers = await _kill_while_they_work(platform, client, random.Random(seed))
             began = time.monotonic()
@@ -56,7 +58,7 @@ async def test_random_kills_lose_and_duplicate_nothing(tmp_path: Path) -> None:
             await _check_ends(client, keepers)
             await _check_events(client, follower, keepers)
         assert platform.leftovers() == []
-        assert await names_left(platform) == []
+        assert await list_store_databases(platform) == []
         assert [
             line
             for line in platform.log_lines()

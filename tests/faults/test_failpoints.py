@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services.databases import names_left
-from tests.support.services.platform import ROOT, Client, Platform, running
+from tests.support.services.databases import list_store_databases
+from tests.support.services.platform import ROOT, Client, Platform, run_platform
 
 SCENARIOS = ("create", "delete", "cancel", "fail")
 #: Code with effects of the Kubernetes runtime; tests on a cluster visit them.
@@ -34,7 +34,7 @@ def platform(folder: Path) -> Iterator[Platform]:
         "restart_backoff": 0.2,
         "stores_per_hour": 10_000,
     }
-    with running(folder / "state", **settings) as platform:
+    with run_platform(folder / "state", **settings) as platform:
         yield platform
 
 
@@ -120,7 +120,7 @@ async def test_process_killed_at_every_effect_reaches_same_end(
             assert not (folder / "armed").exists(), f"{point} was not visited again in {scenario}"
             await story.gone(store_id)
     assert platform.leftovers() == []
-    assert await names_left(platform) == []
+    assert await list_store_databases(platform) == []
     assert not [line for line in platform.log_lines() if line.get("level") in ("error", "critical")]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http.websocket_follower import Follower
-from tests.support.services.platform import ROOT, Client, running
+from tests.support.services.platform import ROOT, Client, run_platform
 
 KILLS = 12
 SHOPKEEPERS = 8
@@ -65,7 +65,7 @@ async def test_random_kills_leave_every_store_on_expected_version(tmp_path: Path
         "engine": "shop",
         "runtime": "simulated",
     }
-    with running(tmp_path / "state", stores_per_hour=1000, **shops) as platform:
+    with run_platform(tmp_path / "state", stores_per_hour=1000, **shops) as platform:
         async with Client(platform) as client, Follower(platform, after=0) as follower:
             keepers = [
                 Shopkeeper(client, f"shop-{number}", chance) for number in range(SHOPKEEPERS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services.platform import ROOT, Client, Platform, running
+from tests.support.services.platform import ROOT, Client, Platform, run_platform
 from tests.support.services.polling import eventually
 
 #: Failpoints of each scenario: claim, recorded steps, and the switch to automatic rollback.
@@ -38,7 +38,7 @@ def platform(folder: Path) -> Iterator[Platform]:
         "restart_backoff": 0.2,
         "stores_per_hour": 10_000,
     }
-    with running(folder / "state", **settings) as platform:
+    with run_platform(folder / "state", **settings) as platform:
         yield platform
 
 

@@ -221,7 +221,7 @@ def routes_with_references() -> list[tuple[str, str]]:
 async def test_resources_of_other_tenant_return_404(
     platform: World, method: str, path: str
 ) -> None:
-    store = await platform.other_api.ready(f"foreign-{next(NUMBERS)}")
+    store = await platform.other_api.create_ready_store(f"foreign-{next(NUMBERS)}")
     operation = (await platform.other_api.get(f"/operations?store_id={store['id']}")).body["data"][
         0
     ]
@@ -269,7 +269,7 @@ async def snapshot(world: World) -> list[dict[str, object]]:
 
 async def test_credentials_request_is_audited(platform: World) -> None:
     """The simulated runtime has no credentials: none are returned and none are audited."""
-    store = await platform.api.ready("audited")
+    store = await platform.api.create_ready_store("audited")
     assert (await platform.api.post("/stores/audited/credentials")).status == 409
     assert (
         await platform.value(

@@ -17,9 +17,12 @@ def broken() -> PermanentError:
 
 async def test_operations_are_listed_and_filtered(world: World) -> None:
     await world.start()
-    first, second = await world.api.ready("first"), await world.api.ready("second")
+    first, second = (
+        await world.api.create_ready_store("first"),
+        await world.api.create_ready_store("second"),
+    )
     deletion = (await world.api.delete("/stores/first")).body["operation"]
-    await world.api.ended(deletion["id"])
+    await world.api.wait_until_done(deletion["id"])
     answer = await world.api.get("/operations")
     assert [(op["store_id"], op["kind"]) for op in answer.body["data"]] == [
         (first["id"], "delete"),
@@ -70,7 +73,7 @@ async def test_running_create_is_cancelled_at_once(world: World) -> None:
         answer = await world.api.post(f"/operations/{accepted['operation']['id']}/cancel")
         assert answer.status == 202
         assert answer.body["cancel_requested"] is True
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
         assert time.monotonic() - began < 2  # lease and heartbeat are far longer
     assert ended["state"] == "cancelled"
     assert [step["state"] for step in ended["steps"]] == ["cancelled", "pending"]
@@ -90,7 +93,9 @@ async def test_queued_create_is_cancelled_by_gateway(world: World) -> None:
     script = Script()
     async with world.worker(script):
         retried = await world.api.post("/stores/never-begun/retry")
-        assert (await world.api.ended(retried.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(retried.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
     assert script.count("only") == 1  # the first command was acknowledged and left alone
     assert (await world.api.store("never-begun"))["failure"] is None
 
@@ -115,7 +120,7 @@ async def test_create_between_attempts_is_cancelled_with_steps(world: World) -> 
 
 async def test_delete_is_not_cancellable(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("going")
+    await world.api.create_ready_store("going")
     deletion = (await world.api.delete("/stores/going")).body["operation"]
     answer = await world.api.post(f"/operations/{deletion['id']}/cancel")
     assert (answer.status, answer.body["code"]) == (409, "not_cancellable")
@@ -133,8 +138,8 @@ async def test_delete_cancels_running_create(world: World) -> None:
         assert answer.body["store"]["state"] == "deleting"
         again = await world.api.delete("/stores/cut-short")
         assert again.body["operation"]["id"] == answer.body["operation"]["id"]
-        deletion = await world.api.ended(answer.body["operation"]["id"])
-        creation = await world.api.ended(accepted["operation"]["id"])
+        deletion = await world.api.wait_until_done(answer.body["operation"]["id"])
+        creation = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (creation["state"], deletion["state"]) == ("cancelled", "succeeded")
     assert creation["finished_at"] <= deletion["started_at"]
     assert (await world.api.store(accepted["store"]["id"]))["state"] == "deleted"
@@ -145,12 +150,12 @@ async def test_delete_is_accepted_in_every_live_state(world: World) -> None:
     await world.start("gateway", "reaper")
     requested = await world.api.create("requested")  # no provisioner runs yet
     answer = await world.api.delete("/stores/requested")
-    assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
-    assert (await world.api.ended(requested["operation"]["id"]))["state"] == "cancelled"
+    assert (await world.api.wait_until_done(answer.body["operation"]["id"]))["state"] == "succeeded"
+    assert (await world.api.wait_until_done(requested["operation"]["id"]))["state"] == "cancelled"
 
     async with world.worker(Script(only=failing(broken, times=1))):
         failed = await world.api.create("failed")
-        assert (await world.api.ended(failed["operation"]["id"]))["state"] == "failed"
+        assert (await world.api.wait_until_done(failed["operation"]["id"]))["state"] == "failed"
         store = await world.api.store("failed")
         assert store["state"] == "failed"
         assert store["failure"] == {
@@ -162,7 +167,9 @@ async def test_delete_is_accepted_in_every_live_state(world: World) -> None:
         }
         answer = await world.api.delete("/stores/failed")
         assert answer.body["store"]["failure"] is None
-        assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(answer.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
     repeat = await world.api.delete(f"/stores/{failed['store']['id']}")
     assert repeat.status == 202
@@ -172,7 +179,7 @@ async def test_delete_is_accepted_in_every_live_state(world: World) -> None:
 
 async def test_parallel_deletes_are_one_operation(world: World) -> None:
     await world.start()
-    store = await world.api.ready("once-only")
+    store = await world.api.create_ready_store("once-only")
     answers = await asyncio.gather(*(world.api.delete(f"/stores/{store['id']}") for _ in range(20)))
     assert {answer.status for answer in answers} == {202}
     assert len({answer.body["operation"]["id"] for answer in answers}) == 1
@@ -180,19 +187,23 @@ async def test_parallel_deletes_are_one_operation(world: World) -> None:
 
 async def test_failed_delete_is_retried_or_requested_again(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("sticky")
+    await world.api.create_ready_store("sticky")
     async with world.worker(Script(only=failing(broken, times=2)), service="reaper", kind="delete"):
         first = (await world.api.delete("/stores/sticky")).body["operation"]
-        assert (await world.api.ended(first["id"]))["state"] == "failed"
+        assert (await world.api.wait_until_done(first["id"]))["state"] == "failed"
         assert (await world.api.store("sticky"))["state"] == "failed"
         second = await world.api.post("/stores/sticky/retry")
         assert second.status == 202
         assert second.body["operation"]["kind"] == "delete"
         assert second.body["store"]["state"] == "deleting"
-        assert (await world.api.ended(second.body["operation"]["id"]))["state"] == "failed"
+        assert (await world.api.wait_until_done(second.body["operation"]["id"]))[
+            "state"
+        ] == "failed"
         third = await world.api.delete("/stores/sticky")
         assert third.body["operation"]["id"] not in (first["id"], second.body["operation"]["id"])
-        assert (await world.api.ended(third.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(third.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
 
 async def test_retry_continues_from_failed_step(world: World) -> None:
@@ -200,11 +211,11 @@ async def test_retry_continues_from_failed_step(world: World) -> None:
     script = Script(one=failing(broken, times=0), two=failing(broken, times=1))
     async with world.worker(script):
         failed = await world.api.create("continued")
-        assert (await world.api.ended(failed["operation"]["id"]))["state"] == "failed"
+        assert (await world.api.wait_until_done(failed["operation"]["id"]))["state"] == "failed"
         retried = (await world.api.post("/stores/continued/retry")).body
         assert retried["store"]["state"] == "requested"
         assert retried["operation"]["id"] != failed["operation"]["id"]
-        assert (await world.api.ended(retried["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(retried["operation"]["id"]))["state"] == "succeeded"
     assert (await world.api.store("continued"))["state"] == "ready"
 
 

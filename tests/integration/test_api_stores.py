@@ -66,7 +66,7 @@ async def test_store_lifecycle_over_http(platform: World) -> None:
         "colour": "red",
     }
 
-    ended = await api.ended(operation["id"])
+    ended = await api.wait_until_done(operation["id"])
     assert (ended["state"], ended["done"], ended["error"], ended["attempt"]) == (
         "succeeded",
         True,
@@ -92,7 +92,7 @@ async def test_store_lifecycle_over_http(platform: World) -> None:
     answer = await api.delete("/stores/whole-way")
     assert answer.status == 202
     assert answer.body["store"]["state"] == "deleting"
-    deletion = await api.ended(answer.body["operation"]["id"])
+    deletion = await api.wait_until_done(answer.body["operation"]["id"])
     assert (deletion["kind"], deletion["state"]) == ("delete", "succeeded")
     gone = await api.store(store["id"])
     assert gone["state"] == "deleted"
@@ -101,8 +101,8 @@ async def test_store_lifecycle_over_http(platform: World) -> None:
 
 
 async def test_deleted_store_is_readable_by_id_for_seven_days(platform: World) -> None:
-    store = await platform.api.ready("kept-a-week")
-    await platform.api.ended(
+    store = await platform.api.create_ready_store("kept-a-week")
+    await platform.api.wait_until_done(
         (await platform.api.delete("/stores/kept-a-week")).body["operation"]["id"]
     )
     age = "UPDATE stores SET deleted_at = now() - make_interval(hours => $2) WHERE id = $1"
@@ -113,9 +113,11 @@ async def test_deleted_store_is_readable_by_id_for_seven_days(platform: World) -
 
 
 async def test_name_of_deleted_store_is_reusable(platform: World) -> None:
-    first = await platform.api.ready("phoenix")
-    await platform.api.ended((await platform.api.delete("/stores/phoenix")).body["operation"]["id"])
-    second = await platform.api.ready("phoenix")
+    first = await platform.api.create_ready_store("phoenix")
+    await platform.api.wait_until_done(
+        (await platform.api.delete("/stores/phoenix")).body["operation"]["id"]
+    )
+    second = await platform.api.create_ready_store("phoenix")
     assert first["id"] != second["id"]
     assert (await platform.api.store("phoenix"))["id"] == second["id"]
 
@@ -203,7 +205,9 @@ async def test_malformed_bodies_are_rejected(platform: World, body: bytes, statu
 
 
 async def test_list_pages_are_newest_first(platform: World) -> None:
-    created = [(await platform.api.ready(f"paged-{number}"))["id"] for number in range(5)]
+    created = [
+        (await platform.api.create_ready_store(f"paged-{number}"))["id"] for number in range(5)
+    ]
     seen: list[str] = []
     path = "/stores?q=paged-&limit=2"
     more = True
@@ -222,8 +226,11 @@ async def test_list_pages_are_newest_first(platform: World) -> None:
 
 
 async def test_list_includes_deleted_stores_on_request(platform: World) -> None:
-    kept, gone = await platform.api.ready("filter-kept"), await platform.api.ready("filter-gone")
-    await platform.api.ended(
+    kept, gone = (
+        await platform.api.create_ready_store("filter-kept"),
+        await platform.api.create_ready_store("filter-gone"),
+    )
+    await platform.api.wait_until_done(
         (await platform.api.delete("/stores/filter-gone")).body["operation"]["id"]
     )
 
@@ -270,7 +277,7 @@ async def test_idempotency_key_returns_first_answer(
     headers = {"Idempotency-Key": "order-1"}
     body = {"name": "only-once", "parameters": {"products": 5}}
     first = await platform.api.post("/stores", body, headers=headers)
-    await platform.api.ended(first.body["operation"]["id"])
+    await platform.api.wait_until_done(first.body["operation"]["id"])
     again = await platform.api.post("/stores", dict(reversed(body.items())), headers=headers)
     assert (first.status, again.status) == (202, 202)
     assert again.body == first.body
@@ -302,9 +309,11 @@ async def test_rejected_create_does_not_consume_idempotency_key(platform: World)
 
 
 async def test_events_are_listed_newest_first(platform: World) -> None:
-    store = await platform.api.ready("storied")
-    await platform.api.ended((await platform.api.delete("/stores/storied")).body["operation"]["id"])
-    await platform.settled()
+    store = await platform.api.create_ready_store("storied")
+    await platform.api.wait_until_done(
+        (await platform.api.delete("/stores/storied")).body["operation"]["id"]
+    )
+    await platform.wait_until_settled()
     answer = await platform.api.get(f"/stores/{store['id']}/events?limit=100")
     assert answer.status == 200
     events = answer.body["data"]
@@ -337,7 +346,7 @@ async def test_events_are_listed_newest_first(platform: World) -> None:
 
 
 async def test_logs_are_returned_as_lines(platform: World) -> None:
-    await platform.api.ready("talkative")
+    await platform.api.create_ready_store("talkative")
     answer = await platform.api.get("/stores/talkative/logs?tail=5")
     assert answer.status == 200
     assert answer.body["data"] == ["talkative is simulated and has no log."]
@@ -345,13 +354,13 @@ async def test_logs_are_returned_as_lines(platform: World) -> None:
 
 
 async def test_store_without_admin_has_no_credentials(platform: World) -> None:
-    await platform.api.ready("no-sign-in")
+    await platform.api.create_ready_store("no-sign-in")
     answer = await platform.api.post("/stores/no-sign-in/credentials")
     assert (answer.status, answer.body["code"]) == (409, "no_credentials")
 
 
 async def test_retry_requires_failed_store(platform: World) -> None:
-    await platform.api.ready("fine-already")
+    await platform.api.create_ready_store("fine-already")
     answer = await platform.api.post("/stores/fine-already/retry")
     assert (answer.status, answer.body["code"]) == (409, "not_failed")
 
@@ -437,7 +446,7 @@ async def test_request_id_is_kept_or_generated(platform: World) -> None:
 
 
 async def test_health_readiness_and_metrics_are_served(platform: World) -> None:
-    await platform.api.ready("measured")
+    await platform.api.create_ready_store("measured")
     for service, port in platform.port.items():
         base = Api(platform.session, f"http://127.0.0.1:{port}", None)
         health = await base.call("GET", "/healthz")

@@ -58,13 +58,13 @@ async def history(world: World) -> list[tuple[int, str]]:
 async def test_backup_restores_lost_database(world: World, tmp_path: Path) -> None:
     await world.start()
     kept = await world.api.create("kept")
-    await world.api.ended(kept["operation"]["id"])
+    await world.api.wait_until_done(kept["operation"]["id"])
     events = await history(world)
     backup = await create_backup(url_of(world), tmp_path, keep_count=3)
     assert backup.size_bytes > 1000
     assert (tmp_path / backup.name).stat().st_mode & 0o777 == 0o600
     forgotten = await world.api.create("forgotten")
-    await world.api.ended(forgotten["operation"]["id"])
+    await world.api.wait_until_done(forgotten["operation"]["id"])
 
     await world.stop()
     await lose(world)
@@ -84,10 +84,10 @@ async def test_backup_restores_lost_database(world: World, tmp_path: Path) -> No
     last = max(seq for seq, _ in events)
     async with world.listener(after=last) as listener:
         new = await world.api.create("new")
-        await listener.heard("store.ready", store_id=new["store"]["id"])
+        await listener.wait_for_frame("store.ready", store_id=new["store"]["id"])
         deleted = await world.api.delete("/stores/kept")
-        await world.api.ended(deleted.body["operation"]["id"])
-        await listener.heard("store.deleted", store_id=store["id"])
+        await world.api.wait_until_done(deleted.body["operation"]["id"])
+        await listener.wait_for_frame("store.deleted", store_id=store["id"])
     # The lost events used numbers that no later event may have.
     assert min(listener.seqs) > last + 1000
     assert (await world.api.get("/stores/kept")).status == 404

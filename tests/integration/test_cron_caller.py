@@ -27,7 +27,7 @@ from tests.support.services.world import World
 PATH = "/clock?now=1"
 
 
-class Shops:
+class StoreServer:
     """One server for all stores; the first word of the host name selects its behaviour."""
 
     def __init__(self, port: int) -> None:
@@ -57,8 +57,8 @@ class Shops:
 
 
 @asynccontextmanager
-async def shops(world: World) -> AsyncIterator[Shops]:
-    made = Shops(world.ports.take())
+async def shops(world: World) -> AsyncIterator[StoreServer]:
+    made = StoreServer(world.ports.take())
     app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -77,7 +77,7 @@ def with_ticker(every: int = 1) -> Engine:
     return engine.model_copy(update={"kubernetes": kubernetes})
 
 
-class Counting(CronCaller):
+class CountingCronCaller(CronCaller):
     """Counts calls and the largest number of concurrent calls."""
 
     turns = now = most = 0
@@ -93,14 +93,14 @@ class Counting(CronCaller):
 
 
 @asynccontextmanager
-async def ticking(
+async def run_cron_caller(
     world: World,
     engines: Iterable[Engine],
     *,
     port: int,
     database_port: int | None = None,
     **overrides: Any,
-) -> AsyncIterator[tuple[Counting, asyncio.Task[None]]]:
+) -> AsyncIterator[tuple[CountingCronCaller, asyncio.Task[None]]]:
     """Run a reaper's cron caller without the reaper."""
     settings = world.settings(
         "reaper",
@@ -111,7 +111,7 @@ async def ticking(
     )
     database = Database(settings.database_url.get_secret_value(), max_connections=4, timeout_s=1)
     async with database.open_pool():
-        ticker = Counting(database=database, engines=engines, settings=settings)
+        ticker = CountingCronCaller(database=database, engines=engines, settings=settings)
         task = asyncio.create_task(ticker.run())
         try:
             yield ticker, task
@@ -148,8 +148,8 @@ async def test_two_reapers_call_each_store_once_per_interval(world: World) -> No
     async with shops(world) as server:
         both, began = {"port": server.port, "scan_interval": 0.1}, time.monotonic()
         async with (
-            ticking(world, [with_ticker()], **both) as (one, _),
-            ticking(world, [with_ticker()], **both) as (two, _),
+            run_cron_caller(world, [with_ticker()], **both) as (one, _),
+            run_cron_caller(world, [with_ticker()], **both) as (two, _),
         ):
             await eventually(
                 lambda: len(server.asked) == 60 and server.least("good") >= 5, within=60
@@ -217,7 +217,7 @@ async def test_hanging_or_failing_stores_do_not_delay_others(
         )
 
     async with shops(world) as server:
-        async with ticking(
+        async with run_cron_caller(
             world,
             [with_ticker()],
             port=server.port,
@@ -253,7 +253,7 @@ async def test_recovered_store_returns_to_its_interval(world: World) -> None:
     await world.execute("UPDATE ticks SET due_at = now()")
     async with (
         shops(world) as server,
-        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+        run_cron_caller(world, [with_ticker()], port=server.port, scan_interval=0.1),
     ):
         await eventually(lambda: server.count("good") >= 3)
     assert await world.value("SELECT failures FROM ticks") == 0
@@ -263,7 +263,7 @@ async def test_new_and_deleted_stores_are_followed(world: World) -> None:
     await stores(world, 5)
     async with (
         shops(world) as server,
-        ticking(world, [with_ticker()], port=server.port, scan_interval=0.1),
+        run_cron_caller(world, [with_ticker()], port=server.port, scan_interval=0.1),
     ):
         await eventually(lambda: len(server.asked) == 5)
         await world.execute("UPDATE stores SET state = 'deleting' WHERE name <> 'good-1'")
@@ -283,7 +283,9 @@ async def test_calls_resume_after_database_outage(world: World) -> None:
     await stores(world, 5)
     async with (
         shops(world) as server,
-        ticking(world, [with_ticker()], port=server.port, database_port=port, scan_interval=0.1),
+        run_cron_caller(
+            world, [with_ticker()], port=server.port, database_port=port, scan_interval=0.1
+        ),
     ):
         await eventually(lambda: len(server.asked) == 5)
         await proxy.cut()

@@ -67,7 +67,7 @@ async def test_unreadable_message_is_kept_and_next_is_processed(world: World) ->
     await world.start("gateway", "provisioner", workers=1)
     for number, (what, body) in enumerate(UNREADABLE.items(), start=1):
         subject = await publish(world, body)
-        await world.api.ready(f"behind-it-{number}")
+        await world.api.create_ready_store(f"behind-it-{number}")
         letters = (await world.api.get("/dead-letters")).body["data"]
         assert len(letters) == number, what
         assert (letters[0]["reason"], letters[0]["subject"], letters[0]["operation_id"]) == (
@@ -131,7 +131,7 @@ async def test_expired_operation_becomes_dead_letter_and_replay_retries_it(world
         await world.start("notifier")
         accepted = await world.api.create("given-up")
         await world.execute("UPDATE operations SET deadline = now() + interval '0.4 seconds'")
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
         assert ended["state"] == "failed"
         assert ended["attempt"] > 1
         assert ended["error"] == {
@@ -146,7 +146,7 @@ async def test_expired_operation_becomes_dead_letter_and_replay_retries_it(world
         assert [
             (letter["reason"], letter["operation_id"], letter["store_id"]) for letter in letters
         ] == [("exhausted", accepted["operation"]["id"], accepted["store"]["id"])]
-        await world.settled()
+        await world.wait_until_settled()
         js = client.jetstream(timeout=5)
         message = await js.get_last_msg("DEAD_LETTERS", f"{DEAD_LETTER_SUBJECT_PREFIX}.exhausted")
         assert (
@@ -156,7 +156,9 @@ async def test_expired_operation_becomes_dead_letter_and_replay_retries_it(world
     async with world.worker(Script()):
         answer = await world.api.post(f"/dead-letters/{letters[0]['id']}/replay")
         assert answer.status == 202
-        assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(answer.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
     assert (await world.api.get(f"/dead-letters/{letters[0]['id']}")).body[
         "replayed_at"
     ] is not None
@@ -169,7 +171,9 @@ async def test_tenant_lists_and_replays_own_dead_letters(world: World) -> None:
     async with world.worker(Script(only=failing(busy, times=10**6)), operation_deadline=0.3):
         accepted = await world.other_api.create("their-own")
         await world.execute("UPDATE operations SET deadline = now() + interval '0.3 seconds'")
-        assert (await world.other_api.ended(accepted["operation"]["id"]))["state"] == "failed"
+        assert (await world.other_api.wait_until_done(accepted["operation"]["id"]))[
+            "state"
+        ] == "failed"
     (letter,) = (await world.other_api.get("/dead-letters")).body["data"]
     (seen,) = (await world.api.get("/dead-letters")).body["data"]  # the operator sees all tenants'
     assert letter == seen
@@ -177,7 +181,9 @@ async def test_tenant_lists_and_replays_own_dead_letters(world: World) -> None:
     async with world.worker(Script()):
         answer = await world.api.post(f"/dead-letters/{letter['id']}/replay")
         assert answer.status == 202
-        assert (await world.other_api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.other_api.wait_until_done(answer.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
 
 async def test_dead_letter_list_is_paged(world: World) -> None:
@@ -200,17 +206,17 @@ async def test_dead_letter_list_is_paged(world: World) -> None:
 async def test_mismatched_command_changes_nothing(world: World) -> None:
     """A command is a hint: a wrong one must not take an operation from its service."""
     await world.start("gateway", "provisioner")
-    store = await world.api.ready("well-kept")
-    other = await world.api.ready("not-meant")
+    store = await world.api.create_ready_store("well-kept")
+    other = await world.api.create_ready_store("not-meant")
     deletion = (await world.api.delete("/stores/well-kept")).body["operation"]  # no reaper runs yet
     await publish(world, command(operation_id=deletion["id"], store_id=store["id"], kind="delete"))
     await publish(world, command(operation_id=deletion["id"], store_id=other["id"], kind="create"))
     await publish(
         world, command(operation_id=generate_id("op"), store_id=other["id"], kind="create")
     )
-    await world.api.ready("behind-them")
+    await world.api.create_ready_store("behind-them")
     row = await world.fetch("SELECT state, fence FROM operations WHERE id = $1", deletion["id"])
     assert row == [{"state": "queued", "fence": 0}]
     await world.start("reaper")
-    assert (await world.api.ended(deletion["id"]))["state"] == "succeeded"
+    assert (await world.api.wait_until_done(deletion["id"]))["state"] == "succeeded"
     assert (await world.api.store("not-meant"))["state"] == "ready"

@@ -194,7 +194,7 @@ def test_three_nats_servers_form_cluster_with_users(tmp_path: Path) -> None:
     assert Path(argv[-1]).stat().st_mode & 0o777 == 0o600
 
 
-class Trio:
+class ThreeNatsServers:
     """Three nats-servers on loopback, each with the configuration of one pod."""
 
     def __init__(self, folder: Path) -> None:
@@ -234,7 +234,7 @@ class Trio:
 
 
 async def test_three_nats_servers_keep_streams_without_one(tmp_path: Path) -> None:
-    trio = Trio(tmp_path)
+    trio = ThreeNatsServers(tmp_path)
     for number in range(3):
         trio.start(number)
     bus = MessageBus(trio.url, name="node", replicas=3)

@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from services.notifier import websockets
 from services.notifier.feed import EventFeed
-from tests.support.http.websocket_listener import Listener, listening
+from tests.support.http.websocket_listener import Listener, open_listener
 from tests.support.services.polling import eventually
 from tests.support.services.world import World
 
@@ -29,10 +29,13 @@ def own(frames: list[dict[str, Any]], store_id: str = "sto_aaaaaaaaaaaaaaaa") ->
 
 async def test_token_is_accepted_in_header_or_first_frame(world: World) -> None:
     await world.start("gateway", "notifier")
-    async with world.listener() as by_header, listening(world.session, world.live_url) as by_frame:
+    async with (
+        world.listener() as by_header,
+        open_listener(world.session, world.live_url) as by_frame,
+    ):
         await by_frame.ws.send_json({"token": world.admin.token})
         await asyncio.sleep(0.2)
-        await world.tell(2)
+        await world.write_events(2)
         for listener in (by_header, by_frame):
             await eventually(lambda listener=listener: len(listener.frames) == 2)  # type: ignore[misc]
             frame = listener.frames[0]
@@ -52,19 +55,19 @@ async def test_invalid_token_is_rejected(world: World, monkeypatch: pytest.Monke
     await world.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", expired["id"])
     blind = (await world.api.post("/tokens", {"name": "x", "scopes": ["stores:write"]})).body
     began = time.monotonic()
-    async with listening(world.session, world.live_url) as silent:
-        assert await silent.closed() == NOBODY
+    async with open_listener(world.session, world.live_url) as silent:
+        assert await silent.wait_until_closed() == NOBODY
     assert 0.35 < time.monotonic() - began < 3
     for token in ("wrong", "sft_" + "a" * 43, expired["token"], blind["token"]):
         async with world.listener(token=token) as listener:
-            assert await listener.closed() == NOBODY
-        async with listening(world.session, world.live_url) as listener:
+            assert await listener.wait_until_closed() == NOBODY
+        async with open_listener(world.session, world.live_url) as listener:
             await listener.ws.send_json({"token": token})
-            assert await listener.closed() == NOBODY
-    async with listening(
+            assert await listener.wait_until_closed() == NOBODY
+    async with open_listener(
         world.session, world.live_url, headers={"Authorization": "Basic YTpi"}
     ) as listener:
-        assert await listener.closed() == NOBODY
+        assert await listener.wait_until_closed() == NOBODY
     frames = (
         "",
         "x",
@@ -77,20 +80,20 @@ async def test_invalid_token_is_rejected(world: World, monkeypatch: pytest.Monke
         "\0",
     )
     for frame in frames:
-        async with listening(world.session, world.live_url) as listener:
+        async with open_listener(world.session, world.live_url) as listener:
             await listener.ws.send_str(frame)
-            assert await listener.closed() == NOBODY, frame
-    async with listening(world.session, world.live_url) as listener:
+            assert await listener.wait_until_closed() == NOBODY, frame
+    async with open_listener(world.session, world.live_url) as listener:
         await listener.ws.send_bytes(b"\xff\x00")
-        assert await listener.closed() == NOBODY
-    async with listening(world.session, world.live_url) as listener:
+        assert await listener.wait_until_closed() == NOBODY
+    async with open_listener(world.session, world.live_url) as listener:
         await listener.ws.send_str("x" * 10_000)
-        assert await listener.closed() in (NOBODY, 1009)
+        assert await listener.wait_until_closed() in (NOBODY, 1009)
 
 
 async def test_session_requires_own_origin(world: World) -> None:
     await world.start("gateway", "notifier")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     gateway, notifier = world.port["gateway"], world.port["notifier"]
     for host in ("127.0.0.1", "localhost"):
         headers = {
@@ -98,9 +101,9 @@ async def test_session_requires_own_origin(world: World) -> None:
             "Origin": f"http://{host}:{gateway}",
             "Host": f"{host}:{notifier}",
         }
-        async with listening(world.session, world.live_url, headers=headers) as listener:
+        async with open_listener(world.session, world.live_url, headers=headers) as listener:
             await asyncio.sleep(0.1)
-            await world.tell(1)
+            await world.write_events(1)
             await eventually(lambda listener=listener: listener.frames)  # type: ignore[misc]
     wrong = (
         *(
@@ -125,11 +128,11 @@ async def test_session_requires_own_origin(world: World) -> None:
             await world.session.ws_connect(world.live_url, headers=headers)
         assert refused.value.status == 403, origin
     headers = {"Authorization": f"Bearer {world.admin.token}", "Origin": "http://evil.com"}
-    async with listening(
+    async with open_listener(
         world.session, world.live_url, headers=headers
     ) as listener:  # a token is not a session cookie
         await asyncio.sleep(0.1)
-        await world.tell(1)
+        await world.write_events(1)
         await eventually(lambda: listener.frames)
 
 
@@ -140,8 +143,8 @@ async def test_invalid_cookie_is_rejected(world: World, monkeypatch: pytest.Monk
         "Cookie": f"storefleet_session={'a' * 43}",
         "Origin": f"http://127.0.0.1:{world.port['gateway']}",
     }
-    async with listening(world.session, world.live_url, headers=headers) as listener:
-        assert await listener.closed() == NOBODY
+    async with open_listener(world.session, world.live_url, headers=headers) as listener:
+        assert await listener.wait_until_closed() == NOBODY
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "", "9" * 30, "9223372036854775808", "٣"])
@@ -182,7 +185,7 @@ async def test_unavailable_database_closes_with_try_again_later(world: World) ->
     await world.start("notifier", database_port=port)
     await proxy.cut()
     async with world.listener() as listener:
-        assert await listener.closed() == 1013
+        assert await listener.wait_until_closed() == 1013
     await proxy.mend()
     async with world.listener() as listener:
         await asyncio.sleep(0.3)
@@ -191,12 +194,12 @@ async def test_unavailable_database_closes_with_try_again_later(world: World) ->
 
 async def test_replay_continues_live_without_gaps_or_duplicates(world: World) -> None:
     await world.start("gateway", "notifier")
-    await world.tell(700)
+    await world.write_events(700)
     total, step = 2500, 50
 
     async def publish() -> None:
         for _ in range((total - 700) // step):
-            await world.tell(step, padding=1000)
+            await world.write_events(step, padding=1000)
             await asyncio.sleep(0.01)
 
     publishing = asyncio.create_task(publish())
@@ -220,11 +223,11 @@ async def _reached(world: World, seq: int) -> bool:
 
 async def test_connection_without_after_receives_new_events_only(world: World) -> None:
     await world.start("gateway", "notifier")
-    await world.tell(5)
-    await world.settled()
+    await world.write_events(5)
+    await world.wait_until_settled()
     async with world.listener(after=5) as following, world.listener() as live:
         await asyncio.sleep(0.2)
-        await world.tell(3)
+        await world.write_events(3)
         for listener in (following, live):
             await listener.reached(8)
             assert listener.seqs == [6, 7, 8]
@@ -232,8 +235,8 @@ async def test_connection_without_after_receives_new_events_only(world: World) -
 
 async def test_expired_history_sends_reset(world: World) -> None:
     await world.start("gateway", "notifier")
-    await world.tell(20)
-    await world.settled()
+    await world.write_events(20)
+    await world.wait_until_settled()
     await world.execute("UPDATE events SET time = now() - interval '8 days' WHERE seq <= 10")
     async with world.database.transaction() as tx:
         assert await tx.events.purge_published(retention=timedelta(days=7)) == 10
@@ -254,7 +257,7 @@ async def test_expired_history_sends_reset(world: World) -> None:
             assert listener.seqs == expected, after
             assert (listener.frames[:1] == [{"type": "reset", "seq": 20}]) == (expected == [20])
             if after == 2**63 - 1:
-                await world.tell(1)  # after a reset the stream continues
+                await world.write_events(1)  # after a reset the stream continues
                 await listener.reached(21)
                 assert listener.seqs == [20, 21]
 
@@ -262,15 +265,15 @@ async def test_expired_history_sends_reset(world: World) -> None:
 async def test_tenant_receives_own_events_only(world: World) -> None:
     await world.start("gateway", "notifier")
     theirs = "sto_bbbbbbbbbbbbbbbb"
-    await world.tell(3)
-    await world.tell(2, tenant_id=world.other.tenant_id, store_id=theirs)
+    await world.write_events(3)
+    await world.write_events(2, tenant_id=world.other.tenant_id, store_id=theirs)
     async with (
         world.listener(after=0) as mine,
         world.listener(token=world.other.token, after=0) as others,
     ):
-        await world.settled()
-        await world.tell(2)
-        await world.tell(1, tenant_id=world.other.tenant_id, store_id=theirs)
+        await world.wait_until_settled()
+        await world.write_events(2)
+        await world.write_events(1, tenant_id=world.other.tenant_id, store_id=theirs)
         await mine.reached(7)
         await others.reached(8)
         assert {frame["store_id"] for frame in mine.frames} == {"sto_aaaaaaaaaaaaaaaa"}
@@ -292,12 +295,12 @@ async def test_lost_live_messages_are_read_from_database(
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
         for _ in range(20):
-            await world.tell(20)
+            await world.write_events(20)
             await asyncio.sleep(0.02)
         monkeypatch.setattr(
             EventFeed, "receive_message", lambda _self, _body: None
         )  # and the last ones completely
-        await world.tell(20)
+        await world.write_events(20)
         await listener.reached(420, within=15)
         assert listener.seqs == list(range(1, 421))
 
@@ -325,7 +328,7 @@ async def test_unreadable_live_messages_are_skipped(
     monkeypatch.setattr(EventFeed, "receive_message", noisy)
     await world.start("gateway", "notifier")
     async with world.listener(after=0) as listener:
-        await world.tell(30)
+        await world.write_events(30)
         await listener.reached(30)
         assert listener.seqs == list(range(1, 31))
 
@@ -335,16 +338,16 @@ async def test_notifier_recovers_from_nats_outage(world: World) -> None:
     await world.start("gateway")
     await world.start("notifier", nats_port=port)
     async with world.listener(after=0) as listener:
-        await world.tell(10)
+        await world.write_events(10)
         await listener.reached(10)
         await proxy.cut()
-        await world.tell(10)
+        await world.write_events(10)
         ready = f"http://127.0.0.1:{world.port['notifier']}/readyz"
         await eventually(lambda: _status_is(world, ready, 503))
         await listener.reached(20, within=10)  # from the database, at once
-        await world.tell(10)
+        await world.write_events(10)
         await proxy.mend()
-        await world.tell(10)
+        await world.write_events(10)
         await listener.reached(40)
         await eventually(lambda: _status_is(world, ready, 200))
         assert listener.seqs == list(range(1, 41))
@@ -360,14 +363,14 @@ async def test_notifier_recovers_from_full_outage(world: World) -> None:
     await world.start("gateway")
     await world.start("notifier", database_port=database_port, nats_port=nats_port)
     async with world.listener(after=0) as listener:
-        await world.tell(5)
+        await world.write_events(5)
         await listener.reached(5)
         await database.cut()
         await nats.cut()
-        await world.tell(5)
+        await world.write_events(5)
         await asyncio.sleep(0.5)
         await nats.mend()
-        await world.tell(5)
+        await world.write_events(5)
         await database.mend()
         await listener.reached(15, within=15)
         assert listener.seqs == list(range(1, 16))
@@ -384,12 +387,12 @@ async def test_connection_before_feed_start_misses_nothing(
 
     monkeypatch.setattr(EventFeed, "_read_initial_watermark", late)
     await world.start("gateway", "notifier")
-    await world.tell(5)
-    await world.settled()
+    await world.write_events(5)
+    await world.wait_until_settled()
     async with world.listener(after=0) as listener:
         await asyncio.sleep(0.3)
         may_begin.set()
-        await world.tell(1)
+        await world.write_events(1)
         await listener.reached(6)
         assert listener.seqs == [1, 2, 3, 4, 5, 6]
 
@@ -402,7 +405,7 @@ async def test_many_connections_receive_all_events_in_order(world: World) -> Non
         )
         await asyncio.sleep(0.3)
         for _ in range(10):
-            await world.tell(5)
+            await world.write_events(5)
         for listener in listeners:
             await listener.reached(50, within=20)
             assert listener.seqs == list(range(1, 51))
@@ -430,7 +433,7 @@ async def test_slow_reader_alone_is_disconnected(
     async with world.listener() as quick:
         await asyncio.sleep(0.3)
         for _ in range(60):
-            await world.tell(5, padding=20_000)
+            await world.write_events(5, padding=20_000)
         await quick.reached(300, within=30)
         assert quick.seqs == list(range(1, 301))
         assert quick.code is None
@@ -464,31 +467,31 @@ async def test_briefly_slow_reader_receives_everything(
     connection.transport.pause_reading()
     total = 300
     for _ in range(total // 5):
-        await world.tell(5, padding=20_000)
-    await world.settled()
+        await world.write_events(5, padding=20_000)
+    await world.wait_until_settled()
     await asyncio.sleep(0.5)
     connection.transport.resume_reading()
     async with asyncio.timeout(20):
         seqs = [(await ws.receive_json())["seq"] for _ in range(total)]
     assert seqs == list(range(1, total + 1))
     assert behind
-    await world.tell(1)
+    await world.write_events(1)
     assert (await ws.receive_json(timeout=5))["seq"] == total + 1
     await ws.close()
 
 
 async def test_sign_out_closes_within_one_second(world: World) -> None:
     await world.start("gateway", "notifier")
-    browser, other = await world.signed_in(), await world.signed_in()
+    browser, other = await world.sign_in(), await world.sign_in()
     origin = {"Origin": world.url}
     async with (
-        listening(
+        open_listener(
             world.session, world.live_url, headers={**browser.cookie_header, **origin}
         ) as one,
-        listening(
+        open_listener(
             world.session, world.live_url, headers={**browser.cookie_header, **origin}
         ) as two,
-        listening(
+        open_listener(
             world.session, world.live_url, headers={**other.cookie_header, **origin}
         ) as stays,
     ):
@@ -496,9 +499,9 @@ async def test_sign_out_closes_within_one_second(world: World) -> None:
         page = (await browser.get("/stores")).text
         began = time.monotonic()
         assert (await browser.submit(page, "/logout")).status == 303
-        assert [await one.closed(), await two.closed()] == [NOBODY, NOBODY]
+        assert [await one.wait_until_closed(), await two.wait_until_closed()] == [NOBODY, NOBODY]
         assert time.monotonic() - began < 1
-        await world.tell(1)
+        await world.write_events(1)
         await stays.reached(1)
         assert stays.code is None
 
@@ -509,7 +512,7 @@ async def test_token_revocation_closes_its_connections(world: World) -> None:
     async with world.listener(token=token["token"]) as revoked, world.listener() as stays:
         await asyncio.sleep(0.3)
         assert (await world.api.delete(f"/tokens/{token['id']}")).status == 204
-        assert await revoked.closed(within=2) == NOBODY
+        assert await revoked.wait_until_closed(within=2) == NOBODY
         assert stays.code is None
 
 
@@ -519,29 +522,29 @@ async def test_expired_principal_is_closed_after_lost_notification(
     monkeypatch.setattr(websockets, "_RECHECK_INTERVAL_S", 0.3)
     await world.start("gateway", "notifier")
     token = (await world.api.post("/tokens", {"name": "short"})).body
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     headers = {**browser.cookie_header, "Origin": world.url}
     async with (
         world.listener(token=token["token"]) as by_token,
-        listening(world.session, world.live_url, headers=headers) as by_session,
+        open_listener(world.session, world.live_url, headers=headers) as by_session,
         world.listener() as stays,
     ):
         await asyncio.sleep(0.2)
         await world.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", token["id"])
         await world.execute("UPDATE sessions SET expires_at = now()")
-        assert await by_token.closed(within=5) == NOBODY
-        assert await by_session.closed(within=5) == NOBODY
+        assert await by_token.wait_until_closed(within=5) == NOBODY
+        assert await by_session.wait_until_closed(within=5) == NOBODY
         assert stays.code is None
 
 
 async def test_restart_closes_with_service_restart(world: World) -> None:
     await world.start("gateway", "notifier")
-    await world.tell(3)
+    await world.write_events(3)
     async with world.listener(after=0) as listener:
         await listener.reached(3)
         await world.stop("notifier")
-        assert await listener.closed() == 1012
-    await world.tell(3)
+        assert await listener.wait_until_closed() == 1012
+    await world.write_events(3)
     await world.start("notifier")
     async with world.listener(after=3) as again:
         await again.reached(6)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.notifier import websockets
-from tests.support.http.hostile_requests import Abuse, Heard, send
+from tests.support.http.hostile_requests import HostileReply, HostileRequests, send
 from tests.support.services.world import World
 
 SEED = 20_241_124
@@ -32,10 +32,10 @@ async def everything(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def storm(port: int, requests: list[bytes]) -> list[tuple[bytes, Heard]]:
+async def storm(port: int, requests: list[bytes]) -> list[tuple[bytes, HostileReply]]:
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(number: int, request: bytes) -> tuple[bytes, Heard]:
+    async def one(number: int, request: bytes) -> tuple[bytes, HostileReply]:
         async with room:
             return request, await send(port, request, hang_up=number % 20 == 0)
 
@@ -43,10 +43,10 @@ async def storm(port: int, requests: list[bytes]) -> list[tuple[bytes, Heard]]:
 
 
 @pytest.fixture
-async def battered(world: World) -> tuple[World, Abuse]:
+async def battered(world: World) -> tuple[World, HostileRequests]:
     """Start a platform with stores, and a principal without rights to them."""
     await world.start(sign_in_attempts=1)
-    store = await world.api.ready("precious")
+    store = await world.api.create_ready_store("precious")
     operation = (await world.api.get("/operations")).body["data"][0]
     token = (await world.api.post("/tokens", {"name": "precious"})).body
     await world.execute(
@@ -55,9 +55,9 @@ async def battered(world: World) -> tuple[World, Abuse]:
         world.admin.tenant_id,
     )
     narrow = (await world.api.post("/tokens", {"name": "narrow", "scopes": ["stores:read"]})).body
-    browser = await world.signed_in(world.other)
-    await world.settled()
-    abuse = Abuse(
+    browser = await world.sign_in(world.other)
+    await world.wait_until_settled()
+    abuse = HostileRequests(
         SEED,
         tokens=[world.other.token, world.other.token[:-1] + "0", str(narrow["token"])[:-2]],
         cookies=[str(browser.cookie)],
@@ -67,7 +67,7 @@ async def battered(world: World) -> tuple[World, Abuse]:
 
 
 async def test_http_survives_hostile_requests(
-    battered: tuple[World, Abuse], logged: Callable[[], str]
+    battered: tuple[World, HostileRequests], logged: Callable[[], str]
 ) -> None:
     world, abuse = battered
     before = await everything(world)
@@ -78,11 +78,13 @@ async def test_http_survives_hostile_requests(
     assert {400, 401, 403, 404, 405, 422} <= counts.keys(), counts
     after = await everything(world)
     assert {k: v for k, v in after[0].items() if v != before[0][k]} == {}
-    await world.api.ready("as-good-as-new")
+    await world.api.create_ready_store("as-good-as-new")
 
 
 async def test_websocket_survives_hostile_requests(
-    battered: tuple[World, Abuse], logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    battered: tuple[World, HostileRequests],
+    logged: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websockets, "_FIRST_FRAME_TIMEOUT_S", 0.2)
     world, abuse = battered
@@ -93,12 +95,12 @@ async def test_websocket_survives_hostile_requests(
         assert await everything(world) == before
         for request, answer in heard:
             assert b"precious" not in answer.answer, request[:500]
-        await world.tell(1)
+        await world.write_events(1)
         await bystander.reached(1)
         assert len(bystander.frames) == 1
 
 
-def judge(heard: list[tuple[bytes, Heard]], log: str) -> None:
+def judge(heard: list[tuple[bytes, HostileReply]], log: str) -> None:
     wrong = [(request[:300], answer) for request, answer in heard if answer.status >= 500]
     assert not wrong, f"{len(wrong)}: {wrong[:3]}"
     for word in ("Traceback", '"exception"', "request_crashed", "never retrieved"):
@@ -121,7 +123,7 @@ async def test_body_limit_is_64_kib(world: World) -> None:
             )
             assert answer.status == status, (status, headers, answer.text)
             assert answer.body["code"] == ("too_large" if status == 413 else "invalid")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     page = await browser.post("/stores/new", {"name": "x" * 70_000})
     assert page.status == 413
     assert page.headers["Content-Type"].startswith("text/html")

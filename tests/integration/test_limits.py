@@ -45,7 +45,9 @@ async def test_hourly_limit_uses_rolling_window(world: World) -> None:
 async def test_deleted_store_counts_in_hourly_limit(world: World) -> None:
     await world.start("gateway", "reaper", stores_per_hour=1, stores_per_tenant=1)
     await world.api.create("gone")
-    await world.api.ended((await world.api.delete("/stores/gone")).body["operation"]["id"])
+    await world.api.wait_until_done(
+        (await world.api.delete("/stores/gone")).body["operation"]["id"]
+    )
     assert (await world.api.post("/stores", {"name": "next"})).body["code"] == "stores_per_hour"
 
 
@@ -61,7 +63,7 @@ async def test_store_limit_per_tenant_is_exact(world: World) -> None:
     name = next(answer for answer in answers if answer.status == 202).body["store"]["name"]
     deletion = (await world.api.delete(f"/stores/{name}")).body["operation"]
     assert (await world.api.post("/stores", {"name": "too-early"})).status in (202, 429)
-    await world.api.ended(deletion["id"])
+    await world.api.wait_until_done(deletion["id"])
     assert await world.value("SELECT count(*) FROM stores WHERE state <> 'deleted'") in (4, 5)
 
 

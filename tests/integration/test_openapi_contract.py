@@ -99,7 +99,7 @@ def _schemas(node: Any) -> Iterator[dict[str, Any]]:
             yield from _schemas(child)
 
 
-class Checked(Api):
+class CheckedApi(Api):
     """An API client that validates every response against the document."""
 
     described: Description
@@ -112,17 +112,17 @@ class Checked(Api):
         return answer
 
 
-async def caller(world: World, *, token: str | None = None) -> Checked:
+async def caller(world: World, *, token: str | None = None) -> CheckedApi:
     """Return a client of the first tenant's owner or of `token`, with the served document."""
     answer = await world.api.with_token(None).get("/openapi.json")
     assert answer.status == 200
-    api = Checked(world.session, world.url, world.admin.token if token is None else token)
+    api = CheckedApi(world.session, world.url, world.admin.token if token is None else token)
     api.described = Description(answer.body)
     return api
 
 
-def other(api: Checked, token: str | None) -> Checked:
-    same = Checked(api.session, api.base, token)
+def other(api: CheckedApi, token: str | None) -> CheckedApi:
+    same = CheckedApi(api.session, api.base, token)
     same.described = api.described
     return same
 
@@ -150,7 +150,7 @@ async def test_store_lifecycle_matches_contract(
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.body == first.body
     store_id, operation_id = first.body["store"]["id"], first.body["operation"]["id"]
-    await api.ended(operation_id)
+    await api.wait_until_done(operation_id)
     for path in (
         f"/stores/{store_id}",
         "/stores/acme",
@@ -171,7 +171,7 @@ async def test_store_lifecycle_matches_contract(
     assert (await api.post("/stores/acme/credentials")).body["password"] == "secret"
 
     deletion = await api.delete("/stores/acme")
-    await api.ended(deletion.body["operation"]["id"])
+    await api.wait_until_done(deletion.body["operation"]["id"])
     assert (await api.delete(f"/stores/{store_id}")).status == 202
     assert (await api.get(f"/stores/{store_id}/events?limit=100")).status == 200
     assert (await api.get("/stores?state=deleted")).body["data"][0]["state"] == "deleted"
@@ -184,9 +184,9 @@ async def test_versions_and_plans_match_contract(world: World) -> None:
     listed = {engine["name"]: engine for engine in (await api.get("/engines")).body["data"]}
     assert [plan["name"] for plan in listed["pocket"]["plans"]][:1] == ["small"]
     assert listed["shop"]["plans"] == []
-    await api.ready("limited", engine="pocket", plan="small")
+    await api.create_ready_store("limited", engine="pocket", plan="small")
     assert (await api.get("/stores/limited/usage")).body["resources"]
-    await api.ready("acme", engine="shop", version="1.0.0")
+    await api.create_ready_store("acme", engine="shop", version="1.0.0")
     assert (await api.get("/stores/acme/usage")).body["resources"] is None
 
     assert (await api.post("/stores/acme/rollback", {})).body["code"] == "nothing_to_roll_back"
@@ -205,9 +205,9 @@ async def test_versions_and_plans_match_contract(world: World) -> None:
         ).status == 413
     for version, state in (("3.0.0", "failed"), ("2.0.0", "succeeded")):
         accepted = await api.post("/stores/acme/upgrade", {"version": version})
-        assert (await api.ended(accepted.body["operation"]["id"]))["state"] == state
+        assert (await api.wait_until_done(accepted.body["operation"]["id"]))["state"] == state
     accepted = await api.post("/stores/acme/rollback", {"restore": True, "discard_orders": True})
-    assert (await api.ended(accepted.body["operation"]["id"]))["state"] == "succeeded"
+    assert (await api.wait_until_done(accepted.body["operation"]["id"]))["state"] == "succeeded"
     history = (await api.get("/stores/acme/history")).body["data"]
     assert [entry["kind"] for entry in history] == ["rollback", "upgrade", "upgrade", "create"]
     assert (

@@ -49,7 +49,7 @@ async def test_sign_in_and_sign_out(platform: World) -> None:
 
 
 async def test_session_expires(platform: World) -> None:
-    browser = await platform.signed_in(platform.other)
+    browser = await platform.sign_in(platform.other)
     await platform.execute(
         "UPDATE sessions SET expires_at = now() FROM users u WHERE u.id = user_id AND tenant_id = "
         "$1",
@@ -148,7 +148,7 @@ async def test_form_errors_are_shown_beside_input(
     platform: World, fields: dict[str, str], says: str
 ) -> None:
     await platform.other_api.post("/stores", {"name": "taken"})
-    browser = await platform.signed_in()
+    browser = await platform.sign_in()
     page = await browser.get("/stores/new")
     answer = await browser.submit(page.text, "/stores/new", **fields)
     assert answer.status == 422
@@ -186,10 +186,10 @@ async def test_cross_site_forms_are_rejected(platform: World, path: str) -> None
             "operation": {"id": "op_aaaaaaaaaaaaaaaa"},
         }
     address = path.format(store=accepted["store"]["id"], operation=accepted["operation"]["id"])
-    browser = await platform.signed_in()
+    browser = await platform.sign_in()
     page = (await browser.get("/stores/new")).text
     csrf = next(form for form in forms(page) if form.action == "/logout").fields["csrf_token"]
-    other = (await (await platform.signed_in()).get("/stores/new")).text
+    other = (await (await platform.sign_in()).get("/stores/new")).text
     foreign_csrf = next(form for form in forms(other) if form.action == "/logout").fields[
         "csrf_token"
     ]
@@ -235,7 +235,7 @@ async def test_cross_site_sign_in_is_rejected(platform: World) -> None:
 
 
 async def test_api_session_requires_csrf_protection(platform: World) -> None:
-    browser = await platform.signed_in()
+    browser = await platform.sign_in()
     page = (await browser.get("/stores")).text
     csrf = forms(page)[0].fields["csrf_token"]
     json_ = {"name": "by-session"}
@@ -259,8 +259,8 @@ async def test_token_requires_no_csrf_protection(platform: World) -> None:
 
 
 async def test_pages_have_security_headers(platform: World) -> None:
-    store = await platform.api.ready("headed")
-    browser = await platform.signed_in()
+    store = await platform.api.create_ready_store("headed")
+    browser = await platform.sign_in()
     pages = (
         "/stores",
         "/stores/new",
@@ -310,7 +310,7 @@ async def test_invalid_host_header_is_not_in_policy(platform: World) -> None:
 
 
 async def test_errors_are_html_or_problem_json(platform: World) -> None:
-    browser = await platform.signed_in()
+    browser = await platform.sign_in()
     page = await browser.get("/stores/sto_aaaaaaaaaaaaaaaa")
     assert page.status == 404
     assert page.headers["Content-Type"].startswith("text/html")
@@ -324,9 +324,9 @@ async def test_errors_are_html_or_problem_json(platform: World) -> None:
 
 
 async def test_pages_of_other_tenant_return_404(platform: World) -> None:
-    store = await platform.other_api.ready("not-yours")
+    store = await platform.other_api.create_ready_store("not-yours")
     operation = (await platform.other_api.get("/operations")).body["data"][0]
-    browser = await platform.signed_in()
+    browser = await platform.sign_in()
     csrf = {"csrf_token": forms((await browser.get("/stores")).text)[0].fields["csrf_token"]}
     for path in ("", "/live"):
         assert (await browser.get(f"/stores/{store['id']}{path}")).status == 404

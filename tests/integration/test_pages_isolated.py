@@ -47,7 +47,7 @@ async def test_sign_in_attempts_are_limited_per_account(world: World) -> None:
 
 async def test_store_lifecycle_by_forms(world: World) -> None:
     await world.start()
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     page = await browser.get("/stores/new")
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
     assert form.fields["parameters.shop.title"] == "A shop"
@@ -71,7 +71,7 @@ async def test_store_lifecycle_by_forms(world: World) -> None:
     }
     again = await browser.submit(page.text, "/stores/new", **choice)  # the button pressed twice
     assert (again.status, again.headers["Location"]) == (303, address)
-    await world.api.store_in(store["id"], "ready")
+    await world.api.wait_for_state(store["id"], "ready")
 
     listed = await browser.get("/stores")
     assert "my-shop" in listed.text
@@ -91,13 +91,13 @@ async def test_store_lifecycle_by_forms(world: World) -> None:
     assert "Type “my-shop” to confirm" in wrong.text
     deleted = await browser.submit(detail.text, f"{address}/delete", confirm="my-shop")
     assert (deleted.status, deleted.headers["Location"]) == (303, address)
-    await world.api.store_in(store["id"], "deleted")
+    await world.api.wait_for_state(store["id"], "deleted")
     assert (await browser.get(address)).status == 200
 
 
 async def test_unchecked_box_means_false(world: World) -> None:
     await world.start("gateway")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     page = await browser.get("/stores/new")
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
     fields = {name: value for name, value in form.fields.items() if name != "parameters.shop.open"}
@@ -107,22 +107,22 @@ async def test_unchecked_box_means_false(world: World) -> None:
 
 async def test_failed_store_is_retried_by_form(world: World) -> None:
     await world.start("gateway")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     error = lambda: PermanentError("no_room", "The disk is full.", next_step="Make room.")  # noqa: E731
     async with world.worker(Script(only=failing(error, times=1))):
         accepted = await world.api.create("unlucky")
-        await world.api.ended(accepted["operation"]["id"])
+        await world.api.wait_until_done(accepted["operation"]["id"])
         address = f"/stores/{accepted['store']['id']}"
         page = await browser.get(address)
         for text in ("The disk is full.", "Make room.", "no_room"):
             assert text in page.text
         assert (await browser.submit(page.text, f"{address}/retry")).status == 303
-        await world.api.store_in("unlucky", "ready")
+        await world.api.wait_for_state("unlucky", "ready")
 
 
 async def test_create_is_cancelled_by_form(world: World) -> None:
     await world.start("gateway")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     gate = Gate()
     async with world.worker(Script(only=gate)):
         accepted = await world.api.create("changed-my-mind")
@@ -131,7 +131,9 @@ async def test_create_is_cancelled_by_form(world: World) -> None:
         action = f"/operations/{accepted['operation']['id']}/cancel"
         answer = await browser.submit(page.text, action)
         assert answer.headers["Location"] == f"/stores/{accepted['store']['id']}"
-        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "cancelled"
+        assert (await world.api.wait_until_done(accepted["operation"]["id"]))[
+            "state"
+        ] == "cancelled"
 
 
 async def test_credentials_are_shown_on_request_and_audited(
@@ -142,8 +144,8 @@ async def test_credentials_are_shown_on_request_and_audited(
 
     monkeypatch.setattr(SimulatedRuntime, "read_credentials", credentials)
     await world.start()
-    store = await world.api.ready("secretive")
-    browser = await world.signed_in()
+    store = await world.api.create_ready_store("secretive")
+    browser = await world.sign_in()
     address = f"/stores/{store['id']}"
     page = await browser.get(address)
     assert "s3cr3t" not in page.text
@@ -166,7 +168,7 @@ async def test_credentials_are_shown_on_request_and_audited(
     assert len(rows) == 2
     assert rows[0]["actor"].startswith("usr_")
     assert (rows[1]["actor"][:4], rows[1]["request_id"]) == ("tok_", "reveal-0001")
-    await world.api.ended(
+    await world.api.wait_until_done(
         (await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"]
     )
     assert (await world.api.post(f"/stores/{store['id']}/credentials")).status == 409
@@ -176,7 +178,7 @@ async def test_store_list_is_filtered_and_paged(world: World) -> None:
     await world.start("gateway")
     for number in range(27):
         await world.api.create(f"shop-{number:02}")
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     first = await browser.get("/stores")
     assert "shop-26" in first.text
     assert "shop-01" not in first.text
@@ -213,7 +215,7 @@ async def test_https_address_sets_secure_cookie(world: World) -> None:
 )
 async def test_pages_contain_websocket_address(world: World, live: str, port: str | None) -> None:
     await world.start("gateway", public_live_url=live)
-    browser = await world.signed_in()
+    browser = await world.sign_in()
     page = (await browser.get("/stores")).text
     found = re.search(r'name="storefleet-live" content="(\d*) ', page)
     assert found

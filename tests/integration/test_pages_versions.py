@@ -10,17 +10,21 @@ from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.http.browser import Browser, forms
 from tests.support.http.client import Answer
 from tests.support.services.scripted_steps import Gate, failing
-from tests.support.services.version_rehearsal import VERSIONED, Rehearsal, orders_found
+from tests.support.services.version_rehearsal import (
+    VERSIONED,
+    ScriptedVersionChanges,
+    reject_lost_orders,
+)
 from tests.support.services.world import World
 
 
 @pytest.fixture
-def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Rehearsal:
-    return Rehearsal(monkeypatch)
+def rehearsal(monkeypatch: pytest.MonkeyPatch) -> ScriptedVersionChanges:
+    return ScriptedVersionChanges(monkeypatch)
 
 
 @pytest_asyncio.fixture
-async def atelier(world: World, rehearsal: Rehearsal) -> World:
+async def atelier(world: World, rehearsal: ScriptedVersionChanges) -> World:
     """Start all services with an engine that has versions and plans."""
     del rehearsal
     await world.start(engines_path=(VERSIONED,), default_engine="")
@@ -47,12 +51,12 @@ async def changed(
         answer.text
     )
     newest = (await world.api.get(f"/operations?store_id={store['id']}")).body["data"][0]
-    await world.api.ended(newest["id"])
+    await world.api.wait_until_done(newest["id"])
     return await page_of(browser, store)
 
 
 async def test_create_form_applies_version_and_plan(atelier: World) -> None:
-    browser = await atelier.signed_in()
+    browser = await atelier.sign_in()
     page = await browser.get("/stores/new")
     form = next(form for form in forms(page.text) if form.action == "/stores/new")
     assert (form.fields["version.atelier"], form.fields["plan.atelier"]) == ("2.0.0", "medium")
@@ -60,7 +64,7 @@ async def test_create_form_applies_version_and_plan(atelier: World) -> None:
         assert text in page.text
     chosen = {"name": "chosen", "version.atelier": "1.9.0", "plan.atelier": "small"}
     assert (await browser.submit(page.text, "/stores/new", **chosen)).status == 303
-    store = await atelier.api.store_in("chosen", "ready")
+    store = await atelier.api.wait_for_state("chosen", "ready")
     assert (store["engine_version"], store["plan"]) == ("1.9.0", "small")
     shown = (await page_of(browser, store)).text
     for text in (
@@ -72,7 +76,7 @@ async def test_create_form_applies_version_and_plan(atelier: World) -> None:
         assert text in shown
     page = await browser.get("/stores/new")
     assert (await browser.submit(page.text, "/stores/new", name="as-it-is")).status == 303
-    store = await atelier.api.store_in("as-it-is", "ready")
+    store = await atelier.api.wait_for_state("as-it-is", "ready")
     assert (store["engine_version"], store["plan"]) == ("2.0.0", "medium")
 
 
@@ -84,7 +88,7 @@ async def test_create_form_applies_version_and_plan(atelier: World) -> None:
     ],
 )
 async def test_unknown_version_error_lists_versions(atelier: World, field: str, says: str) -> None:
-    browser = await atelier.signed_in()
+    browser = await atelier.sign_in()
     page = await browser.get("/stores/new")
     answer = await browser.submit(page.text, "/stores/new", **{"name": "fine", field: "<9>"})
     assert answer.status == 422
@@ -95,14 +99,16 @@ async def test_unknown_version_error_lists_versions(atelier: World, field: str, 
 
 async def test_engine_without_plans_has_no_plan_field(world: World) -> None:
     await world.start("gateway")
-    page = await (await world.signed_in()).get("/stores/new")
+    page = await (await world.sign_in()).get("/stores/new")
     assert "plan.shop" not in page.text
     assert "First version." in page.text
 
 
-async def test_upgrade_and_rollback_by_forms(atelier: World, rehearsal: Rehearsal) -> None:
-    store = await atelier.api.ready("steady")
-    browser = await atelier.signed_in()
+async def test_upgrade_and_rollback_by_forms(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
+    store = await atelier.api.create_ready_store("steady")
+    browser = await atelier.sign_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'id="current-version">2.1.0<' in page.text
     assert "Upgraded to 2.1.0 in" in page.text
@@ -117,10 +123,12 @@ async def test_upgrade_and_rollback_by_forms(atelier: World, rehearsal: Rehearsa
     assert rehearsal.runs == ["dump", "release", "start", "verify", "release", "start", "verify"]
 
 
-async def test_failed_upgrade_shows_reason(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_failed_upgrade_shows_reason(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
     rehearsal.acts["start"] = failing(crash, times=1)
-    store = await atelier.api.ready("unlucky")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("unlucky")
+    browser = await atelier.sign_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'data-store-state="ready"' in page.text
     assert 'id="current-version">2.0.0<' in page.text
@@ -140,11 +148,13 @@ async def test_failed_upgrade_shows_reason(atelier: World, rehearsal: Rehearsal)
     assert 'id="retry"' not in page.text
 
 
-async def test_running_automatic_rollback_is_shown(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_running_automatic_rollback_is_shown(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
     gate = Gate()
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": gate}
-    store = await atelier.api.ready("returning")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("returning")
+    browser = await atelier.sign_in()
     address = f"/stores/{store['id']}"
     await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
     await gate.waited_for()
@@ -161,13 +171,15 @@ async def test_running_automatic_rollback_is_shown(atelier: World, rehearsal: Re
     assert 'id="cancel"' not in page
     assert f'action="{address}/upgrade"' not in page
     gate.open()
-    await atelier.api.store_in(store["id"], "ready")
+    await atelier.api.wait_for_state(store["id"], "ready")
 
 
-async def test_failed_automatic_rollback_is_retryable(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_failed_automatic_rollback_is_retryable(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
     rehearsal.acts |= {"start": failing(crash, times=1), "rollback-start": failing(crash, times=1)}
-    store = await atelier.api.ready("stuck")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("stuck")
+    browser = await atelier.sign_in()
     page = await changed(atelier, browser, store, "upgrade", version="2.1.0")
     assert 'data-store-state="failed"' in page.text
     for text in (
@@ -182,11 +194,11 @@ async def test_failed_automatic_rollback_is_retryable(atelier: World, rehearsal:
 
 
 async def test_rollback_confirmation_names_lost_orders(
-    atelier: World, rehearsal: Rehearsal
+    atelier: World, rehearsal: ScriptedVersionChanges
 ) -> None:
-    rehearsal.acts["orders"] = orders_found
-    store = await atelier.api.ready("selling")
-    browser = await atelier.signed_in()
+    rehearsal.acts["orders"] = reject_lost_orders
+    store = await atelier.api.create_ready_store("selling")
+    browser = await atelier.sign_in()
     await changed(atelier, browser, store, "upgrade", version="2.1.0")
     page = await changed(atelier, browser, store, "rollback", restore="true")
     assert 'data-store-state="ready"' in page.text
@@ -200,18 +212,20 @@ async def test_rollback_confirmation_names_lost_orders(
     assert "restore" not in keep.fields
     assert (lose.fields["restore"], lose.fields["discard_orders"]) == ("true", "true")
     assert (await browser.post(lose.action, lose.fields)).status == 303
-    await atelier.api.ended((await atelier.api.get("/operations")).body["data"][0]["id"])
+    await atelier.api.wait_until_done((await atelier.api.get("/operations")).body["data"][0]["id"])
     page = await page_of(browser, store)
     assert 'id="current-version">2.0.0<' in page.text
     assert "Rollback 2.1.0 → 2.0.0, software and database" in page.text
     assert rehearsal.runs[-6:] == ["orders", "stop", "restore", "release", "start", "verify"]
 
 
-async def test_upgrade_is_cancelled_by_form(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_upgrade_is_cancelled_by_form(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
     gate = Gate()
     rehearsal.acts["start"] = gate
-    store = await atelier.api.ready("hesitant")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("hesitant")
+    browser = await atelier.sign_in()
     address = f"/stores/{store['id']}"
     await browser.submit((await browser.get(address)).text, f"{address}/upgrade", version="2.1.0")
     await gate.waited_for()
@@ -220,7 +234,7 @@ async def test_upgrade_is_cancelled_by_form(atelier: World, rehearsal: Rehearsal
     operation = (await atelier.api.get("/operations")).body["data"][0]
     answer = await browser.submit(page.text, f"/operations/{operation['id']}/cancel")
     assert answer.status == 303
-    await atelier.api.ended(operation["id"])
+    await atelier.api.wait_until_done(operation["id"])
     page = await browser.get(address)
     assert "The upgrade to 2.1.0 was cancelled" in page.text
     assert 'id="current-version">2.0.0<' in page.text
@@ -243,8 +257,8 @@ async def test_upgrade_is_cancelled_by_form(atelier: World, rehearsal: Rehearsal
 async def test_rejected_version_change_is_shown_in_section(
     atelier: World, what: str, fields: dict[str, str], code: str, says: str
 ) -> None:
-    store = await atelier.api.ready("refused")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("refused")
+    browser = await atelier.sign_in()
     page = await page_of(browser, store)
     csrf = forms(page.text)[0].fields["csrf_token"]
     answer = await browser.post(f"/stores/{store['id']}/{what}", {**fields, "csrf_token": csrf})
@@ -254,11 +268,13 @@ async def test_rejected_version_change_is_shown_in_section(
     assert (await atelier.api.store("refused"))["state"] == "ready"
 
 
-async def test_second_version_change_is_rejected(atelier: World, rehearsal: Rehearsal) -> None:
+async def test_second_version_change_is_rejected(
+    atelier: World, rehearsal: ScriptedVersionChanges
+) -> None:
     gate = Gate()
     rehearsal.acts["dump"] = gate
-    store = await atelier.api.ready("busy")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("busy")
+    browser = await atelier.sign_in()
     before = await page_of(browser, store)
     address = f"/stores/{store['id']}/upgrade"
     assert (await browser.submit(before.text, address, version="2.1.0")).status == 303
@@ -269,7 +285,7 @@ async def test_second_version_change_is_rejected(atelier: World, rehearsal: Rehe
     assert other.status == 422
     assert "not_ready" in other.text
     gate.open()
-    await atelier.api.store_in("busy", "ready")
+    await atelier.api.wait_for_state("busy", "ready")
     assert (await atelier.api.store("busy"))["engine_version"] == "2.1.0"
 
 
@@ -278,8 +294,8 @@ async def test_runtime_without_version_changes_is_explained(
 ) -> None:
     monkeypatch.setattr(SimulatedRuntime, "supports_version_changes", False)
     await world.start(engines_path=(VERSIONED,), default_engine="")
-    store = await world.api.ready("fixed")
-    browser = await world.signed_in()
+    store = await world.api.create_ready_store("fixed")
+    browser = await world.sign_in()
     page = await page_of(browser, store)
     assert "available in local mode" in page.text
     assert f'action="/stores/{store["id"]}/upgrade"' not in page.text
@@ -294,8 +310,8 @@ async def test_runtime_without_version_changes_is_explained(
 async def test_page_renders_without_resource_usage(
     atelier: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = await atelier.api.ready("measured")
-    browser = await atelier.signed_in()
+    store = await atelier.api.create_ready_store("measured")
+    browser = await atelier.sign_in()
     page = (await page_of(browser, store)).text
     assert 'data-usage="limits.memory"' in page
     assert "of 1.5 GiB" in page
@@ -310,12 +326,12 @@ async def test_page_renders_without_resource_usage(
 
 
 async def test_version_history_is_paged(atelier: World) -> None:
-    store = await atelier.api.ready("old")
+    store = await atelier.api.create_ready_store("old")
     for number in range(11):
         version = "2.1.0" if number % 2 == 0 else "2.0.0"
         accepted = await atelier.api.post(f"/stores/{store['id']}/upgrade", {"version": version})
-        await atelier.api.ended(accepted.body["operation"]["id"])
-    browser = await atelier.signed_in()
+        await atelier.api.wait_until_done(accepted.body["operation"]["id"])
+    browser = await atelier.sign_in()
     first = await page_of(browser, store)
     assert "Creation with" not in first.text
     oldest = (await atelier.api.get(f"/stores/{store['id']}/history?limit=10")).body["data"][-1][

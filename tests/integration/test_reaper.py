@@ -17,15 +17,15 @@ from tests.support.services.world import World
 
 async def test_expired_rows_are_deleted(world: World) -> None:
     await world.start("gateway", "provisioner", "reaper")
-    old, new = await world.api.ready("old"), await world.api.ready("new")
+    old, new = await world.api.create_ready_store("old"), await world.api.create_ready_store("new")
     for store in (old, new):
-        await world.api.ended(
+        await world.api.wait_until_done(
             (await world.api.delete(f"/stores/{store['id']}")).body["operation"]["id"]
         )
-    live = await world.api.ready("lively")
+    live = await world.api.create_ready_store("lively")
     await world.api.post("/stores", {"name": "keyed"}, headers={"Idempotency-Key": "old"})
-    await world.signed_in()
-    await world.settled()
+    await world.sign_in()
+    await world.wait_until_settled()
     last = await world.last_seq()
     await world.stop("reaper")
     await world.execute(
@@ -67,8 +67,8 @@ async def test_expired_rows_are_deleted(world: World) -> None:
 
 async def test_store_gauge_counts_by_state(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("one")
-    await world.api.ready("two")
+    await world.api.create_ready_store("one")
+    await world.api.create_ready_store("two")
     await world.start("reaper")
     await eventually(
         lambda: REGISTRY.get_sample_value("storefleet_stores", {"state": "ready"}) == 2
@@ -89,7 +89,7 @@ async def test_concurrent_reapers_dispatch_due_operations_once(world: World) -> 
     assert await world.value("SELECT count(*) FROM outbox WHERE kind = 'command'") == 20
     await world.start("gateway")
     async with world.worker(Script()):
-        await world.settled()
+        await world.wait_until_settled()
     assert await world.value("SELECT count(*) FROM stores WHERE state = 'ready'") == 20
 
 

@@ -61,13 +61,15 @@ async def publish(world: World, count: int, *, seed: int = 1) -> None:
         count -= batch
     for start in range(0, len(batches), len(STORES)):
         now = batches[start : start + len(STORES)]
-        await asyncio.gather(*(world.tell(n, store_id=STORES[i]) for i, n in enumerate(now)))
+        await asyncio.gather(
+            *(world.write_events(n, store_id=STORES[i]) for i, n in enumerate(now))
+        )
 
 
 async def all_published(world: World, count: int, *, within: float = 20) -> None:
     async def look() -> bool:
         found = await world.value("SELECT published_seq FROM relay")
-        assert (found, await world.waiting()) == (count, 0)
+        assert (found, await world.count_unpublished()) == (count, 0)
         return True
 
     await eventually(look, within=within)
@@ -101,14 +103,14 @@ async def test_two_relays_publish_once_in_order(world: World) -> None:
 
 async def test_stopped_relay_releases_lease_at_once(world: World) -> None:
     async with relay(world) as first:
-        await world.tell(1)
+        await world.write_events(1)
         await all_published(world, 1)
         holder = await world.value("SELECT owner FROM relay")
         async with relay(world):
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
             assert await world.value("SELECT owner FROM relay") != holder
-            await world.tell(1)
+            await world.write_events(1)
             await all_published(world, 2, within=3)  # not only after the lease of five seconds
 
 
@@ -143,7 +145,7 @@ async def test_relay_with_expired_lease_publishes_nothing_twice(world: World) ->
         bus = MessageBus(world.settings().nats_url.get_secret_value(), name="gateway")
         await stack.enter_async_context(bus.open_connection())
         await eventually(lambda: bus.is_connected)
-        await world.tell(10)
+        await world.write_events(10)
         async with database.autocommit() as db:
             taken = await db.outbox.take_batch(
                 owner="deposed",
@@ -165,11 +167,11 @@ async def test_relay_with_expired_lease_publishes_nothing_twice(world: World) ->
                 is None
             )
         async with relay(world):
-            await world.tell(5)
+            await world.write_events(5)
             await all_published(world, 15)
             late = Relay(database=database, bus=bus)
             assert await late._publish_rows(taken) == (PublishedRows((), 10), True)
-            await world.tell(1)
+            await world.write_events(1)
             await all_published(world, 16)
             await eventually(lambda: len(heard) == 16)
         assert [message["seq"] for message in heard] == list(range(1, 17))
@@ -193,7 +195,7 @@ async def test_late_commit_gets_later_sequence_number(world: World) -> None:
                 " 'storefleet.events.v1.t.s.step', 'store.step', $1, 'sto_late', '{}')",
                 world.admin.tenant_id,
             )
-            await world.tell(3)
+            await world.write_events(3)
             await listener.reached(3)
         await listener.reached(4)
         assert listener.seqs == [1, 2, 3, 4]
@@ -211,22 +213,22 @@ async def test_concurrent_commits_are_numbered_before_publish(world: World) -> N
 
 async def _one_by_one(world: World, store_id: str, count: int) -> None:
     for _ in range(count):
-        await world.tell(1, store_id=store_id)
+        await world.write_events(1, store_id=store_id)
 
 
 async def test_outbox_keeps_rows_while_nats_is_unavailable(world: World) -> None:
     port, proxy = await world.proxy(world.servers.nats_port)
     async with live(world) as heard, relay(world, nats_port=port):
-        await world.tell(5)
+        await world.write_events(5)
         await all_published(world, 5)
         await proxy.cut()
-        await world.tell(20)
-        assert await world.waiting() == 20
+        await world.write_events(20)
+        assert await world.count_unpublished() == 20
         await proxy.mend()
         await all_published(world, 25)
         await eventually(lambda: len(heard) == 25)
         proxy.freeze()  # connected, but without responses
-        await world.tell(5)
+        await world.write_events(5)
         await asyncio.sleep(0.5)
         await proxy.mend()
         await all_published(world, 30)
@@ -237,10 +239,10 @@ async def test_outbox_keeps_rows_while_nats_is_unavailable(world: World) -> None
 async def test_oversized_message_does_not_block_outbox(world: World) -> None:
     """NATS rejects the message; the event history still contains it."""
     async with live(world) as heard, relay(world):
-        await world.tell(1)
-        await world.tell(1, padding=140_000)  # more than a stream takes
-        await world.tell(1, padding=1_100_000)  # more than the server takes
-        await world.tell(1)
+        await world.write_events(1)
+        await world.write_events(1, padding=140_000)  # more than a stream takes
+        await world.write_events(1, padding=1_100_000)  # more than the server takes
+        await world.write_events(1)
         await all_published(world, 4)
         await eventually(lambda: len(heard) == 2)
         assert [message["seq"] for message in heard] == [1, 4]
@@ -253,14 +255,14 @@ async def test_unencodable_row_does_not_block_outbox(
     """The relay's task continues; the row is logged, counted and deleted."""
     before = REGISTRY.get_sample_value("storefleet_outbox_rows_dropped_total", {"kind": "raw"}) or 0
     async with live(world) as heard, relay(world) as task:
-        await world.tell(1)
+        await world.write_events(1)
         for message_id, data in (("msg_no_bytes", {}), ("msg_not_base64", {"base64": "abc"})):
             broken = OutboxRow(
                 message_id, "raw", "storefleet.dead.v1.x", "storefleet.raw", None, None, None, data
             )
             async with world.database.transaction() as tx:
                 await tx.outbox.add(broken)
-            await world.tell(1)
+            await world.write_events(1)
         await all_published(world, 3)
         await eventually(lambda: len(heard) == 3)
         assert not task.done()
@@ -283,7 +285,7 @@ async def test_unencodable_event_counts_as_published(world: World) -> None:
         bus = MessageBus(world.settings().nats_url.get_secret_value(), name="gateway")
         await stack.enter_async_context(bus.open_connection())
         await eventually(lambda: bus.is_connected)
-        await world.tell(3)
+        await world.write_events(3)
         async with database.autocommit() as db:
             taken = await db.outbox.take_batch(
                 owner="x",
@@ -316,7 +318,7 @@ async def test_unencodable_command_does_not_stop_relay(world: World) -> None:
 
 async def test_nats_restart_loses_nothing(world: World) -> None:
     await world.start()
-    await world.api.ready("before")
+    await world.api.create_ready_store("before")
     async with world.listener(after=0) as listener:
         publishing = asyncio.create_task(publish(world, 400))
         await asyncio.sleep(0.1)
@@ -325,10 +327,10 @@ async def test_nats_restart_loses_nothing(world: World) -> None:
         await publishing
         await world.servers.start_nats()
         for each in accepted:
-            assert (await world.api.ended(each["operation"]["id"], within=20))[
+            assert (await world.api.wait_until_done(each["operation"]["id"], within=20))[
                 "state"
             ] == "succeeded"
-        last = await world.settled()
+        last = await world.wait_until_settled()
         await listener.reached(last, within=20)
         assert listener.seqs == list(range(1, last + 1))
 
@@ -343,8 +345,10 @@ async def test_loss_of_all_streams_loses_nothing(world: World) -> None:
         await world.servers.ensure_streams()
         await world.start("provisioner", "reaper")
         for each in (*accepted, also):
-            assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
-        last = await world.settled()
+            assert (await world.api.wait_until_done(each["operation"]["id"]))[
+                "state"
+            ] == "succeeded"
+        last = await world.wait_until_settled()
         await listener.reached(last)
         assert listener.seqs == list(range(1, last + 1))
     async with world.listener(after=0) as later:  # the history is read from the database
@@ -354,13 +358,13 @@ async def test_loss_of_all_streams_loses_nothing(world: World) -> None:
 
 async def test_expired_messages_are_deleted_and_numbers_continue(world: World) -> None:
     async with relay(world):
-        await world.tell(10)
+        await world.write_events(10)
         await all_published(world, 10)
     await world.execute("UPDATE events SET time = now() - interval '8 days'")
     async with world.database.transaction() as tx:
         assert await tx.events.purge_published(retention=timedelta(days=7)) == 10
         assert await tx.events.read_bounds() == (11, 10)
     async with relay(world):
-        await world.tell(1)
+        await world.write_events(1)
         await all_published(world, 11)
     assert await world.value("SELECT seq FROM events") == 11

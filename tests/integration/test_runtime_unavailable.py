@@ -29,6 +29,6 @@ async def test_gateway_runs_without_cluster(world: World, tmp_path: Path) -> Non
     answer = await world.api.get(f"/stores/{store['id']}/logs")
     assert (answer.status, answer.body["code"]) == (503, "runtime_unavailable")
     assert (await world.api.get("/stores")).status == 200
-    page = await (await world.signed_in(world.admin)).get(f"/stores/{store['id']}")
+    page = await (await world.sign_in(world.admin)).get(f"/stores/{store['id']}")
     assert page.status == 200
     assert "The log cannot be read at the moment" in page.text

@@ -52,7 +52,7 @@ async def test_takeover_after_killed_worker_continues_operation(
     assert time.monotonic() - killed_at < 5  # the lease is 1.5 s
     assert not (tmp_path / f"first-{second.pid}").exists()  # finished steps are not repeated
     (tmp_path / "go").touch()
-    ended = await world.api.ended(accepted["operation"]["id"])
+    ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert [step["message"] for step in ended["steps"]] == [f"by {first.pid}", f"by {second.pid}"]
     assert await world.value("SELECT fence FROM operations") == 2
@@ -69,8 +69,8 @@ async def test_frozen_worker_with_old_fence_changes_nothing(world: World, tmp_pa
     await eventually((tmp_path / f"second-{heir.pid}").exists, within=8)
     (tmp_path / f"go-{heir.pid}").touch()
     for each in (accepted, also):
-        assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
-    await world.settled()
+        assert (await world.api.wait_until_done(each["operation"]["id"]))["state"] == "succeeded"
+    await world.wait_until_settled()
     before = await everything(world)
 
     (tmp_path / "go").touch()
@@ -97,7 +97,7 @@ async def test_terminated_worker_releases_lease_at_once(world: World, tmp_path: 
     second = await scripted(world, tmp_path)
     await eventually((tmp_path / f"second-{second.pid}").exists)
     (tmp_path / "go").touch()
-    assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+    assert (await world.api.wait_until_done(accepted["operation"]["id"]))["state"] == "succeeded"
 
 
 async def test_service_processes_stop_on_sigterm_and_recover_from_kills(world: World) -> None:
@@ -105,15 +105,17 @@ async def test_service_processes_stop_on_sigterm_and_recover_from_kills(world: W
     gateway, provisioner, reaper, _notifier = await asyncio.gather(
         *(world.service(service) for service in ("gateway", "provisioner", "reaper", "notifier"))
     )
-    await world.api.ready("before")
+    await world.api.create_ready_store("before")
     async with world.listener(after=0) as heard:
-        await heard.heard("store.ready")
+        await heard.wait_for_frame("store.ready")
         await provisioner.kill()
         accepted = await world.api.create("meanwhile")
         await gateway.kill()
         await asyncio.gather(world.service("gateway"), world.service("provisioner"))
-        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
-        await heard.heard("store.ready", store_id=accepted["store"]["id"])
+        assert (await world.api.wait_until_done(accepted["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
+        await heard.wait_for_frame("store.ready", store_id=accepted["store"]["id"])
         assert heard.seqs == list(range(1, len(heard.frames) + 1))
     reaper.signal(signal.SIGTERM)
     assert await reaper.ended(within=5) == 0

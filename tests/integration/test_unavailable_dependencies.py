@@ -99,7 +99,7 @@ async def test_creates_are_accepted_without_nats_and_run_later(world: World) -> 
         ] == "queued"
     await proxy.mend()
     for each in accepted:
-        assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(each["operation"]["id"]))["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("service", ["provisioner", "reaper", "notifier"])
@@ -122,4 +122,4 @@ async def test_services_start_in_any_order(world: World) -> None:
     await asyncio.sleep(0.3)
     await nats.mend()
     await database.mend()
-    await world.api.ready("at-last")
+    await world.api.create_ready_store("at-last")

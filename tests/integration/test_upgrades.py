@@ -15,7 +15,7 @@ from storefleet.operations.written_stores import WrittenStores
 from storefleet.runtimes.protocol import StepContext
 from tests.support.cluster.samples import ENGINES as POCKET
 from tests.support.services.polling import eventually
-from tests.support.services.scripted_steps import Gate, Script, Shopfitter, failing, nothing
+from tests.support.services.scripted_steps import Gate, Script, ScriptedStepPlans, failing, nothing
 from tests.support.services.world import World
 
 
@@ -44,8 +44,8 @@ async def upgrade(world: World, name: str, version: str = "2.0.0") -> dict[str, 
 
 async def upgraded(world: World, name: str, version: str = "2.0.0") -> dict[str, Any]:
     """Create a store and upgrade it to the version."""
-    store = await world.api.ready(name)
-    ended = await world.api.ended((await upgrade(world, name, version))["id"])
+    store = await world.api.create_ready_store(name)
+    ended = await world.api.wait_until_done((await upgrade(world, name, version))["id"])
     assert ended["state"] == "succeeded", ended
     return store
 
@@ -62,14 +62,14 @@ def states(operation: dict[str, Any]) -> list[tuple[str, str]]:
 
 async def test_upgrade_publishes_events_in_order(world: World) -> None:
     await world.start()
-    store = await world.api.ready("acme")
+    store = await world.api.create_ready_store("acme")
     async with world.listener() as heard:
         accepted = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
         assert (
             accepted.headers["Location"] == f"/api/v1/operations/{accepted.body['operation']['id']}"
         )
         assert accepted.body["operation"]["input"] == {"from": "1.0.0", "to": "2.0.0"}
-        await heard.heard("store.upgraded")
+        await heard.wait_for_frame("store.upgraded")
     types = heard.types(store["id"])
     assert [each for each in types if each != "store.step"] == ["store.upgrading", "store.upgraded"]
     assert types[0] == "store.step", "that it waits is told, too"
@@ -96,14 +96,14 @@ async def test_step_context_contains_operation_input(world: World) -> None:
     async def look(work: StepContext) -> None:
         seen.append((work.store.engine_version, work.change))
 
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(dump=look, release=failing(broken, times=1)), back=back(release=look)
     )
     await world.start("gateway")
     async with world.worker(fitter.plans):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
-        await world.api.ended(operation["id"])
+        await world.api.wait_until_done(operation["id"])
     assert [version for version, _ in seen] == ["1.0.0", "1.0.0"]
     assert seen[0][1] == seen[1][1]
     change = seen[0][1]
@@ -116,7 +116,7 @@ async def test_step_context_contains_operation_input(world: World) -> None:
 
 async def test_repeated_upgrade_request_returns_same_operation(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("acme")
+    await world.api.create_ready_store("acme")
     await world.stop("provisioner")
     answers = await asyncio.gather(
         *(world.api.post("/stores/acme/upgrade", {"version": "2.0.0"}) for _ in range(20))
@@ -129,7 +129,7 @@ async def test_repeated_upgrade_request_returns_same_operation(world: World) -> 
     back_too = await world.api.post("/stores/acme/rollback", {})
     assert (back_too.status, back_too.body["code"]) == (409, "not_ready")
     await world.start("provisioner")
-    assert (await world.api.ended(operation_id))["state"] == "succeeded"
+    assert (await world.api.wait_until_done(operation_id))["state"] == "succeeded"
     again = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
     assert (again.status, again.body["code"]) == (409, "already_there")
 
@@ -165,7 +165,7 @@ async def test_upgrade_is_rejected_with_reason(world: World) -> None:
 
 async def test_runtime_without_versions_rejects_upgrade(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("acme")
+    await world.api.create_ready_store("acme")
     await world.stop("gateway")
     await world.start("gateway", runtime="local")
     for path, body in (("upgrade", {"version": "2.0.0"}), ("rollback", {})):
@@ -176,10 +176,10 @@ async def test_runtime_without_versions_rejects_upgrade(world: World) -> None:
 
 async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> None:
     await world.start()
-    store = await world.api.ready("acme")
+    store = await world.api.create_ready_store("acme")
     async with world.listener() as heard:
-        ended = await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
-        await heard.heard("store.rolled_back")
+        ended = await world.api.wait_until_done((await upgrade(world, "acme", "3.0.0"))["id"])
+        await heard.wait_for_frame("store.rolled_back")
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
     assert states(ended) == [
         ("dump", "succeeded"),
@@ -203,26 +203,28 @@ async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> No
     now = await world.api.store("acme")
     assert (now["state"], now["engine_version"], now["failure"]) == ("ready", "1.0.0", None)
     assert (await world.api.get("/dead-letters")).body["data"] == []
-    assert (await world.api.ended((await upgrade(world, "acme"))["id"]))["state"] == "succeeded"
+    assert (await world.api.wait_until_done((await upgrade(world, "acme"))["id"]))[
+        "state"
+    ] == "succeeded"
 
 
 async def test_upgrade_deadline_starts_rollback_with_new_deadline(
     world: World,
 ) -> None:
     await world.start("gateway", "reaper")
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(release=failing(busy, times=10**6)),
         back=back(release=failing(busy, times=3), verify=nothing),
     )
     async with world.worker(fitter.plans):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
         await world.execute(
             "UPDATE operations SET created_at = now() - interval '1 minute', deadline = now() + "
             "interval '0.4 seconds'"
             " WHERE kind = 'upgrade'"
         )
-        ended = await world.api.ended(operation["id"])
+        ended = await world.api.wait_until_done(operation["id"])
     assert (ended["state"], ended["error"]["code"], ended["attempt"]) == ("failed", "busy", 4)
     assert states(ended) == [
         ("release", "failed"),
@@ -236,12 +238,12 @@ async def test_upgrade_deadline_starts_rollback_with_new_deadline(
 
 async def test_unstarted_steps_are_skipped(world: World) -> None:
     await world.start("gateway")
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(dump=failing(broken, times=1), release=nothing, verify=nothing)
     )
     async with world.worker(fitter.plans):
-        await world.api.ready("acme")
-        ended = await world.api.ended((await upgrade(world, "acme"))["id"])
+        await world.api.create_ready_store("acme")
+        ended = await world.api.wait_until_done((await upgrade(world, "acme"))["id"])
     assert states(ended)[:3] == [
         ("dump", "failed"),
         ("release", "cancelled"),
@@ -252,15 +254,15 @@ async def test_unstarted_steps_are_skipped(world: World) -> None:
 
 async def test_failed_rollback_is_retried(world: World) -> None:
     await world.start("gateway", "reaper")
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(release=failing(broken, times=9)),
         back=back(release=failing(worse, times=1), verify=nothing),
         rollback=Script(release=failing(worse, times=1), verify=nothing),
     )
     async with world.worker(fitter.plans):
-        store = await world.api.ready("acme")
+        store = await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
-        ended = await world.api.ended(operation["id"])
+        ended = await world.api.wait_until_done(operation["id"])
         assert (ended["state"], ended["error"]["code"]) == ("failed", "rollback_failed")
         failed = await world.api.store("acme")
         assert (failed["state"], failed["engine_version"]) == ("failed", "1.0.0")
@@ -292,9 +294,9 @@ async def test_failed_rollback_is_retried(world: World) -> None:
                 "rollback",
             )
             assert retried["operation"]["input"] == asked
-            assert (await world.api.ended(retried["operation"]["id"]))["state"] == outcome
+            assert (await world.api.wait_until_done(retried["operation"]["id"]))["state"] == outcome
             assert (await world.api.store("acme"))["state"] == state
-    await world.settled()
+    await world.wait_until_settled()
     events = (await world.api.get("/stores/acme/events?limit=100")).body["data"]
     told = [event["type"] for event in reversed(events) if event["type"] != "store.step"]
     assert told[2:] == [
@@ -309,20 +311,24 @@ async def test_expired_rollback_becomes_replayable_dead_letter(
     world: World,
 ) -> None:
     await world.start("gateway", "reaper")
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(release=failing(broken, times=1)),
         back=back(release=failing(busy, times=10**6)),
     )
     async with world.worker(fitter.plans):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
-        await world.api.store_in("acme", "rolling_back")
+        await world.api.wait_for_state("acme", "rolling_back")
         await world.execute("UPDATE operations SET deadline = now() WHERE kind = 'upgrade'")
-        assert (await world.api.ended(operation["id"]))["error"]["code"] == "rollback_failed"
+        assert (await world.api.wait_until_done(operation["id"]))["error"][
+            "code"
+        ] == "rollback_failed"
         (letter,) = (await world.api.get("/dead-letters")).body["data"]
         replayed = await world.api.post(f"/dead-letters/{letter['id']}/replay")
         assert replayed.body["operation"]["kind"] == "rollback"
-        assert (await world.api.ended(replayed.body["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(replayed.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "rollback"])
@@ -335,16 +341,18 @@ async def test_upgrade_failed_in_preflight_leaves_store_unchanged(world: World, 
         )
 
     script = Script(orders=failing(refusal, times=1), restore=nothing)
-    fitter = Shopfitter(**{"there" if kind == "upgrade" else kind: script})
+    fitter = ScriptedStepPlans(**{"there" if kind == "upgrade" else kind: script})
     await world.start("gateway", "provisioner")
-    await upgraded(world, "acme") if kind == "rollback" else await world.api.ready("acme")
+    await upgraded(world, "acme") if kind == "rollback" else await world.api.create_ready_store(
+        "acme"
+    )
     before = await world.api.store("acme")
     await world.stop("provisioner")
     async with world.worker(fitter.plans):
         operation = await (
             rollback(world, "acme", restore=True) if kind == "rollback" else upgrade(world, "acme")
         )
-        ended = await world.api.ended(operation["id"])
+        ended = await world.api.wait_until_done(operation["id"])
         assert (ended["state"], ended["error"]["code"]) == ("failed", "orders_would_be_lost")
         assert ended["error"]["detail"] == "Two orders would go: 101, 102."
         assert states(ended) == [("orders", "failed"), ("restore", "pending")]
@@ -354,7 +362,7 @@ async def test_upgrade_failed_in_preflight_leaves_store_unchanged(world: World, 
         if kind == "rollback":
             again = await rollback(world, "acme", restore=True, discard_orders=True)
             assert again["input"]["discard_orders"] is True
-            assert (await world.api.ended(again["id"]))["state"] == "succeeded"
+            assert (await world.api.wait_until_done(again["id"]))["state"] == "succeeded"
             assert (await world.api.store("acme"))["engine_version"] == "1.0.0"
 
 
@@ -365,8 +373,10 @@ async def test_rollback_is_recorded_in_version_history(world: World) -> None:
     night = world.api.with_token(token["token"])
     async with world.listener() as heard:
         answer = await night.post("/stores/acme/rollback", {"restore": True})
-        assert (await world.api.ended(answer.body["operation"]["id"]))["state"] == "succeeded"
-        await heard.heard("store.rolled_back")
+        assert (await world.api.wait_until_done(answer.body["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
+        await heard.wait_for_frame("store.rolled_back")
     told = [each for each in heard.types(store["id"]) if each != "store.step"]
     assert told == ["store.rolling_back", "store.rolled_back"]
     assert (await world.api.store("acme"))["engine_version"] == "1.0.0"
@@ -398,7 +408,7 @@ async def test_history_names_users_of_own_tenant_only(
     world: World,
 ) -> None:
     await world.start()
-    store = await world.api.ready("acme")
+    store = await world.api.create_ready_store("acme")
     await world.execute(
         "UPDATE operations SET requested_by = (SELECT id FROM users WHERE email = "
         "'admin@example.com')"
@@ -415,28 +425,28 @@ async def test_history_names_users_of_own_tenant_only(
 
 async def test_rollback_without_previous_version_is_rejected(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("acme")
+    await world.api.create_ready_store("acme")
 
     async def refused() -> None:
         answer = await world.api.post("/stores/acme/rollback", {})
         assert (answer.status, answer.body["code"]) == (409, "nothing_to_roll_back")
 
     await refused()
-    ended = await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
+    ended = await world.api.wait_until_done((await upgrade(world, "acme", "3.0.0"))["id"])
     assert ended["state"] == "failed"
     await refused()  # the rollback has already happened
-    await world.api.ended((await upgrade(world, "acme"))["id"])
-    await world.api.ended((await rollback(world, "acme"))["id"])
+    await world.api.wait_until_done((await upgrade(world, "acme"))["id"])
+    await world.api.wait_until_done((await rollback(world, "acme"))["id"])
     await refused()  # only once
-    await world.api.ended((await upgrade(world, "acme"))["id"])
+    await world.api.wait_until_done((await upgrade(world, "acme"))["id"])
     assert (await rollback(world, "acme"))["input"]["to"] == "1.0.0"
 
 
 async def test_rollbacks_reverse_upgrades_one_by_one(world: World) -> None:
     await world.start("gateway")
-    async with world.worker(Shopfitter().plans):
+    async with world.worker(ScriptedStepPlans().plans):
         await upgraded(world, "acme", "2.0.0")
-        await world.api.ended((await upgrade(world, "acme", "3.0.0"))["id"])
+        await world.api.wait_until_done((await upgrade(world, "acme", "3.0.0"))["id"])
         for version in ("2.0.0", "1.0.0"):
             same = await asyncio.gather(
                 *(world.api.post("/stores/acme/rollback", {}) for _ in range(5))
@@ -444,17 +454,17 @@ async def test_rollbacks_reverse_upgrades_one_by_one(world: World) -> None:
             (operation_id,) = {
                 answer.body["operation"]["id"] for answer in same if answer.status == 202
             }
-            await world.api.ended(operation_id)
+            await world.api.wait_until_done(operation_id)
             assert (await world.api.store("acme"))["engine_version"] == version
 
 
 async def test_failed_rollback_operation_is_retried(world: World) -> None:
     await world.start("gateway")
-    fitter = Shopfitter(rollback=Script(release=failing(worse, times=1)))
+    fitter = ScriptedStepPlans(rollback=Script(release=failing(worse, times=1)))
     async with world.worker(fitter.plans):
         await upgraded(world, "acme")
         operation = await rollback(world, "acme", restore=True)
-        assert (await world.api.ended(operation["id"]))["state"] == "failed"
+        assert (await world.api.wait_until_done(operation["id"]))["state"] == "failed"
         failed = await world.api.store("acme")
         assert (failed["state"], failed["engine_version"], failed["failure"]["code"]) == (
             *("failed", "2.0.0"),
@@ -462,13 +472,13 @@ async def test_failed_rollback_operation_is_retried(world: World) -> None:
         )
         retried = (await world.api.post("/stores/acme/retry")).body["operation"]
         assert (retried["kind"], retried["input"]) == ("rollback", operation["input"])
-        assert (await world.api.ended(retried["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(retried["id"]))["state"] == "succeeded"
     assert (await world.api.store("acme"))["engine_version"] == "1.0.0"
 
 
 async def test_cancelled_queued_upgrade_changes_nothing(world: World) -> None:
     await world.start("gateway", "provisioner")
-    before = await world.api.ready("acme")
+    before = await world.api.create_ready_store("acme")
     await world.stop("provisioner")
     operation = await upgrade(world, "acme")
     answer = await world.api.post(f"/operations/{operation['id']}/cancel")
@@ -479,17 +489,19 @@ async def test_cancelled_queued_upgrade_changes_nothing(world: World) -> None:
 
 
 async def upgraded_again(world: World) -> None:
-    assert (await world.api.ended((await upgrade(world, "acme"))["id"]))["state"] == "succeeded"
+    assert (await world.api.wait_until_done((await upgrade(world, "acme"))["id"]))[
+        "state"
+    ] == "succeeded"
 
 
 async def test_cancelled_running_upgrade_rolls_back(world: World) -> None:
     gate, way = Gate(), Gate()
     await world.start("gateway")
-    fitter = Shopfitter(
+    fitter = ScriptedStepPlans(
         there=Script(dump=nothing, release=gate, verify=nothing), back=back(release=way)
     )
     async with world.worker(fitter.plans, lease=60):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
         await gate.waited_for()
         answer = await world.api.post(f"/operations/{operation['id']}/cancel")
@@ -501,7 +513,7 @@ async def test_cancelled_running_upgrade_rolls_back(world: World) -> None:
         repeated = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
         assert (repeated.status, repeated.body["code"]) == (409, "not_ready")
         way.open()
-        ended = await world.api.ended(operation["id"])
+        ended = await world.api.wait_until_done(operation["id"])
         assert (ended["state"], ended["error"]["code"], ended["cancel_requested"]) == (
             "failed",
             "cancelled",
@@ -519,9 +531,9 @@ async def test_cancelled_running_upgrade_rolls_back(world: World) -> None:
 
 async def test_cancelled_upgrade_between_attempts_rolls_back(world: World) -> None:
     await world.start("gateway")
-    fitter = Shopfitter(there=Script(release=failing(busy, times=1)))
+    fitter = ScriptedStepPlans(there=Script(release=failing(busy, times=1)))
     async with world.worker(fitter.plans, retry_delays=(30.0,)):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
 
         async def paused() -> bool:
@@ -531,14 +543,14 @@ async def test_cancelled_upgrade_between_attempts_rolls_back(world: World) -> No
         await eventually(paused)
         answer = await world.api.post(f"/operations/{operation['id']}/cancel")
         assert answer.body["state"] in ("queued", "running")
-        ended = await world.api.ended(operation["id"], within=5)
+        ended = await world.api.wait_until_done(operation["id"], within=5)
     assert (ended["state"], ended["error"]["code"]) == ("failed", "cancelled")
     assert (await world.api.store("acme"))["state"] == "ready"
 
 
 async def test_cancelled_upgrade_of_lost_worker_rolls_back(world: World) -> None:
     await world.start("gateway", "provisioner")
-    await world.api.ready("acme")
+    await world.api.create_ready_store("acme")
     await world.stop("provisioner")
     operation = await upgrade(world, "acme")
     await world.execute(
@@ -550,35 +562,35 @@ async def test_cancelled_upgrade_of_lost_worker_rolls_back(world: World) -> None
     await world.execute("UPDATE stores SET state = 'upgrading', version = version + 1")
     assert (await world.api.post(f"/operations/{operation['id']}/cancel")).status == 202
     await world.start("reaper")
-    await world.api.store_in("acme", "rolling_back")
+    await world.api.wait_for_state("acme", "rolling_back")
     assert await world.value("SELECT fence FROM operations WHERE id = $1", operation["id"]) == 2
     await world.start("provisioner")
-    ended = await world.api.ended(operation["id"])
+    ended = await world.api.wait_until_done(operation["id"])
     assert (ended["state"], ended["error"]["code"]) == ("failed", "cancelled")
 
 
 async def test_started_rollback_is_not_cancellable(world: World) -> None:
     gate = Gate()
     await world.start("gateway")
-    async with world.worker(Shopfitter(rollback=Script(release=gate)).plans):
+    async with world.worker(ScriptedStepPlans(rollback=Script(release=gate)).plans):
         await upgraded(world, "acme")
         operation = await rollback(world, "acme")
         await gate.waited_for()
         answer = await world.api.post(f"/operations/{operation['id']}/cancel")
         assert (answer.status, answer.body["code"]) == (409, "not_cancellable")
         gate.open()
-        assert (await world.api.ended(operation["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(operation["id"]))["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("where", ["there", "back", "rollback"])
 async def test_delete_during_upgrade_removes_store(world: World, where: str) -> None:
     gate = Gate()
-    fitters: dict[str, Callable[[], Shopfitter]] = {
-        "there": lambda: Shopfitter(there=Script(release=gate)),
-        "back": lambda: Shopfitter(
+    fitters: dict[str, Callable[[], ScriptedStepPlans]] = {
+        "there": lambda: ScriptedStepPlans(there=Script(release=gate)),
+        "back": lambda: ScriptedStepPlans(
             there=Script(release=failing(broken, times=1)), back=back(release=gate)
         ),
-        "rollback": lambda: Shopfitter(rollback=Script(release=gate)),
+        "rollback": lambda: ScriptedStepPlans(rollback=Script(release=gate)),
     }
     await world.start("gateway", "reaper")
     async with world.worker(fitters[where]().plans, lease=60):
@@ -586,19 +598,19 @@ async def test_delete_during_upgrade_removes_store(world: World, where: str) -> 
             await upgraded(world, "acme")
             operation = await rollback(world, "acme")
         else:
-            await world.api.ready("acme")
+            await world.api.create_ready_store("acme")
             operation = await upgrade(world, "acme")
         await gate.waited_for()
         deletion = (await world.api.delete("/stores/acme")).body["operation"]
-        assert (await world.api.ended(operation["id"]))["state"] == "cancelled"
-        assert (await world.api.ended(deletion["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(operation["id"]))["state"] == "cancelled"
+        assert (await world.api.wait_until_done(deletion["id"]))["state"] == "succeeded"
     assert await world.value("SELECT state FROM stores") == "deleted"
 
 
 async def test_concurrent_upgrades_and_deletions_are_consistent(world: World) -> None:
     """In any order, every store is deleted and no operation stays open."""
     await world.start()
-    stores = [await world.api.ready(f"store-{number}") for number in range(8)]
+    stores = [await world.api.create_ready_store(f"store-{number}") for number in range(8)]
     for _ in range(3):
         answers = await asyncio.gather(
             *(world.api.post(f"/stores/{s['id']}/upgrade", {"version": "2.0.0"}) for s in stores),
@@ -607,7 +619,7 @@ async def test_concurrent_upgrades_and_deletions_are_consistent(world: World) ->
             *(world.api.delete(f"/stores/{s['id']}") for s in stores[:4]),
         )
         assert {answer.status for answer in answers} <= {202, 409}
-        await world.settled()
+        await world.wait_until_settled()
     for store in stores[:4]:
         assert (await world.api.store(store["id"]))["state"] == "deleted"
     for store in stores[4:]:
@@ -626,17 +638,17 @@ async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: boo
         if turned
         else Script(dump=nothing, release=gate)
     )
-    first = Shopfitter(there=there, back=back(release=nothing, verify=gate))
+    first = ScriptedStepPlans(there=there, back=back(release=nothing, verify=gate))
     await world.start("gateway", "reaper")
     async with world.worker(first.plans, shutdown_grace=0.1):
-        await world.api.ready("acme")
+        await world.api.create_ready_store("acme")
         operation = await upgrade(world, "acme")
         await gate.waited_for()
-    second = Shopfitter(
+    second = ScriptedStepPlans(
         there=Script(dump=nothing, release=nothing), back=back(release=nothing, verify=nothing)
     )
     async with world.worker(second.plans):
-        ended = await world.api.ended(operation["id"])
+        ended = await world.api.wait_until_done(operation["id"])
     assert ended["state"] == ("failed" if turned else "succeeded")
     ran = [name for name, _ in (*second.there.runs, *second.back.runs)]
     assert ran == (["rollback-verify"] if turned else ["release"]), (
@@ -648,10 +660,10 @@ async def test_next_worker_resumes_interrupted_upgrade(world: World, turned: boo
 async def test_repeated_rollback_transition_is_recorded_once(world: World) -> None:
     """A worker that lost the reply to its write writes again."""
     await world.start("gateway", "provisioner")
-    store = await world.api.ready("acme")
+    store = await world.api.create_ready_store("acme")
     await world.stop("provisioner")
     operation_id = (await upgrade(world, "acme"))["id"]
-    fitter = Shopfitter()
+    fitter = ScriptedStepPlans()
     written_stores = WrittenStores()
     recorder = OperationRecorder(database=world.database, written_stores=written_stores)
     interruptions = InterruptionRecorder(database=world.database, written_stores=written_stores)
@@ -684,17 +696,19 @@ async def test_repeated_rollback_transition_is_recorded_once(world: World) -> No
 async def test_wait_during_rollback_consumes_no_attempt(world: World) -> None:
     await world.start("gateway", "reaper")
     waits = failing(lambda: Wait("Not yet.", delay=0.02), times=5)
-    fitter = Shopfitter(there=Script(release=failing(broken, times=1)), back=back(release=waits))
+    fitter = ScriptedStepPlans(
+        there=Script(release=failing(broken, times=1)), back=back(release=waits)
+    )
     async with world.worker(fitter.plans):
-        await world.api.ready("acme")
-        ended = await world.api.ended((await upgrade(world, "acme"))["id"])
+        await world.api.create_ready_store("acme")
+        ended = await world.api.wait_until_done((await upgrade(world, "acme"))["id"])
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
     assert (await world.api.store("acme"))["state"] == "ready"
 
 
 async def test_create_accepts_engine_version(world: World) -> None:
     await world.start("gateway", "provisioner")
-    assert (await world.api.ready("old", version="2.0.0"))["engine_version"] == "2.0.0"
+    assert (await world.api.create_ready_store("old", version="2.0.0"))["engine_version"] == "2.0.0"
     history = (await world.api.get("/stores/old/history")).body["data"]
     assert [(entry["kind"], entry["to"]) for entry in history] == [("create", "2.0.0")]
     for body, pointer in (({"version": "7"}, "/version"), ({"plan": "huge"}, "/plan")):
@@ -712,8 +726,8 @@ async def test_create_accepts_plan(world: World) -> None:
     small = next(plan for plan in engine["plans"] if plan["default"])
     assert small["name"] == "small"
     assert small["summary"] == {"cpu": "1", "memory": "256Mi", "storage": "150Mi"}
-    assert (await world.api.ready("by-default"))["plan"] == "small"
-    assert (await world.api.ready("chosen", plan="small"))["plan"] == "small"
+    assert (await world.api.create_ready_store("by-default"))["plan"] == "small"
+    assert (await world.api.create_ready_store("chosen", plan="small"))["plan"] == "small"
     refused = await world.api.post("/stores", {"name": "acme", "plan": "huge"})
     assert "must be one of: small" in refused.body["errors"][0]["detail"]
     usage = (await world.api.get("/stores/chosen/usage")).body

@@ -23,12 +23,12 @@ async def test_transient_failure_retries_from_failed_step(world: World) -> None:
     script = Script(one=nothing, two=failing(busy, times=2), three=nothing)
     async with world.worker(script):
         accepted = await world.api.create("stubborn")
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"], ended["error"]) == ("succeeded", 3, None)
     assert [step for step, _ in script.runs] == ["one", "two", "two", "two", "three"]
     assert [step["state"] for step in ended["steps"]] == ["succeeded"] * 3
     assert [step["message"] for step in ended["steps"]] == ["one done", "two done", "three done"]
-    await world.settled()
+    await world.wait_until_settled()
     events = (await world.api.get("/stores/stubborn/events?limit=100")).body["data"]
     messages = [step["message"] for event in events for step in event["data"]["operation"]["steps"]]
     assert "The place is busy. Retrying in 0 s." in messages
@@ -40,7 +40,7 @@ async def test_backoff_grows(world: World) -> None:
     async with world.worker(script, retry_delays=(0.1, 0.4, 0.8)):
         accepted = await world.api.create("patient")
         began = time.monotonic()
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert ended["attempt"] == 4
     assert time.monotonic() - began > 0.8 * (0.1 + 0.4 + 0.8)
 
@@ -50,7 +50,7 @@ async def test_unexpected_error_is_retried_and_explained(world: World) -> None:
     async with world.worker(Script(only=failing(lambda: KeyError("secret detail"), times=10**6))):
         accepted = await world.api.create("crashing")
         await world.execute("UPDATE operations SET deadline = now() + interval '0.3 seconds'")
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert ended["error"]["code"] == "internal_error"
     assert ended["error"]["detail"] == "KeyError in the step"
     assert ended["error"]["step"] == "only"
@@ -65,7 +65,7 @@ async def test_permanent_failure_ends_operation_at_once(world: World) -> None:
     )
     async with world.worker(script):
         accepted = await world.api.create("hopeless")
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
     assert ended["error"] == {
         "code": "no",
@@ -105,7 +105,7 @@ async def test_wait_consumes_no_attempt(world: World, error: Any) -> None:
 
         await eventually(shown)
         gate.open()
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
 
 
@@ -116,7 +116,9 @@ async def test_wait_continues_after_deadline(world: World) -> None:
     async with world.worker(script):
         accepted = await world.api.create("patience")
         await world.execute("UPDATE operations SET deadline = now()")
-        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(accepted["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
 
 async def test_concurrency_is_limited_and_fair(world: World) -> None:
@@ -133,7 +135,9 @@ async def test_concurrency_is_limited_and_fair(world: World) -> None:
     async with world.worker(Script(only=count), workers=3):
         accepted = await asyncio.gather(*(world.api.create(f"many-{n}") for n in range(12)))
         for each in accepted:
-            assert (await world.api.ended(each["operation"]["id"]))["state"] == "succeeded"
+            assert (await world.api.wait_until_done(each["operation"]["id"]))[
+                "state"
+            ] == "succeeded"
     assert most == 3
 
 
@@ -152,8 +156,8 @@ async def test_step_progress_is_recorded(world: World) -> None:
         found = (await world.api.get(f"/operations/{accepted['operation']['id']}")).body
         assert found["steps"][0]["message"] == "Half way."
         gate.open()
-        await world.api.ended(accepted["operation"]["id"])
-        await world.settled()
+        await world.api.wait_until_done(accepted["operation"]["id"])
+        await world.wait_until_settled()
     told = await world.value("SELECT count(*) FROM events WHERE data::text LIKE '%Half way.%'")
     assert told == 1
 
@@ -179,7 +183,9 @@ async def test_shutdown_finishes_short_steps_and_releases_rest(world: World) -> 
     handed = (await world.api.get(f"/operations/{second['operation']['id']}")).body
     assert (handed["state"], handed["attempt"]) == ("queued", 1)
     async with world.worker(Script()):  # dispatched by the stopped worker: no scan is running
-        assert (await world.api.ended(second["operation"]["id"], within=5))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(second["operation"]["id"], within=5))[
+            "state"
+        ] == "succeeded"
 
 
 async def test_operations_of_one_store_run_in_sequence(world: World) -> None:
@@ -209,7 +215,7 @@ async def test_operations_of_one_store_run_in_sequence(world: World) -> None:
             *(world.api.delete(f"/stores/{each['store']['id']}") for each in accepted[2:]),
             *(world.api.post(f"/stores/{each['store']['id']}/retry") for each in accepted),
         )
-        await world.settled()
+        await world.wait_until_settled()
     watching.cancel()
     assert overlaps == 0
     assert all(most == 1 for most in script.most.values())
@@ -228,7 +234,7 @@ async def test_short_database_outage_consumes_no_attempt(world: World) -> None:
         gate.open()
         await asyncio.sleep(0.5)
         await proxy.mend()
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert await world.value("SELECT fence FROM operations") == 1
 
@@ -251,7 +257,9 @@ async def test_worker_without_database_stops_at_lease_end(world: World) -> None:
         await proxy.cut()
         await asyncio.wait_for(stopped.wait(), timeout=5)
         async with world.worker(Script()):
-            assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+            assert (await world.api.wait_until_done(accepted["operation"]["id"]))[
+                "state"
+            ] == "succeeded"
         await proxy.mend()
     assert await world.value("SELECT fence FROM operations") == 2
 
@@ -263,7 +271,9 @@ async def test_lost_command_is_redispatched(world: World) -> None:
     await world.servers.empty_streams()
     async with world.worker(Script()):
         await world.start("reaper")
-        assert (await world.api.ended(accepted["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(accepted["operation"]["id"]))[
+            "state"
+        ] == "succeeded"
 
 
 async def test_duplicate_command_is_ignored(world: World) -> None:
@@ -271,15 +281,15 @@ async def test_duplicate_command_is_ignored(world: World) -> None:
     script = Script()
     async with world.worker(script):
         accepted = await world.api.create("doubled")
-        await world.api.ended(accepted["operation"]["id"])
+        await world.api.wait_until_done(accepted["operation"]["id"])
         async with world.database.transaction() as tx:
             operation = await tx.operations.find(
                 tenant_id=world.admin.tenant_id, operation_id=accepted["operation"]["id"]
             )
             assert operation is not None
             await tx.outbox.add(*(make_command(operation) for _ in range(20)))
-        await world.settled()
-        await world.api.ready("next-one")
+        await world.wait_until_settled()
+        await world.api.create_ready_store("next-one")
     assert script.count("only") == 2
     assert await world.value("SELECT max(fence) FROM operations") == 1
 
@@ -294,9 +304,9 @@ async def test_worker_recovers_from_nats_outage(world: World) -> None:
         await proxy.cut()
         gate.open()
         second = await world.api.create("meanwhile")
-        assert (await world.api.ended(first["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(first["operation"]["id"]))["state"] == "succeeded"
         await proxy.mend()
-        assert (await world.api.ended(second["operation"]["id"]))["state"] == "succeeded"
+        assert (await world.api.wait_until_done(second["operation"]["id"]))["state"] == "succeeded"
 
 
 async def test_cancel_of_lost_worker_is_finished_by_scan(world: World) -> None:
@@ -311,7 +321,7 @@ async def test_cancel_of_lost_worker_is_finished_by_scan(world: World) -> None:
         answer = await world.api.post(f"/operations/{accepted['operation']['id']}/cancel")
         assert answer.status == 202
         await world.start("reaper")
-        ended = await world.api.ended(accepted["operation"]["id"])
+        ended = await world.api.wait_until_done(accepted["operation"]["id"])
         assert ended["state"] == "cancelled"
         assert [step["state"] for step in ended["steps"]] == ["cancelled"]
         assert not task.done()

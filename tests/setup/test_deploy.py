@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster.charts import rendered
+from tests.support.cluster.charts import render_objects
 from tests.support.documents.sources import ROOT
 
 
@@ -42,7 +42,7 @@ def test_kind_values_expose_platform_through_traefik(
         json.dumps({"kind": "storefleet", "domain": "localhost", "http_port": port})
     )
     values: dict[str, Any] = deploy.make_kind_values()
-    objects = rendered(files=("values-local.yaml",), values=values)
+    objects = render_objects(files=("values-local.yaml",), values=values)
     ingress = next(each for each in objects if each["kind"] == "Ingress")
     assert ingress["spec"]["ingressClassName"] == "traefik"
     assert ingress["spec"]["rules"][0]["host"] == "storefleet.localhost"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.cluster.charts import rendered
+from tests.support.cluster.charts import render_objects
 from tests.support.setup.machine import How, Machine
 
 K3S = "setup-k3s.sh"
@@ -212,7 +212,7 @@ def test_chart_accepts_generated_values(machine: Machine, tmp_path: Path, tls: s
         machine.run(K3S, *PLAIN[:4], *(files if tls == "files" else ("--no-tls",))).returncode == 0
     )
     values = yaml.safe_load((machine.state_folder / "values.yaml").read_text())
-    objects = rendered(files=("values-prod.yaml",), values=values)
+    objects = render_objects(files=("values-prod.yaml",), values=values)
     ingress = next(each for each in objects if each["kind"] == "Ingress")
     assert ingress["spec"]["rules"][0]["host"] == "storefleet.shops.example.com"
     assert ("tls" in ingress["spec"]) is (tls == "files")

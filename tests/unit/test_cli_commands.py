@@ -19,11 +19,11 @@ from tests.support.http.scripted_gateway import (
     OPERATION,
     STORE,
     TOKEN,
-    Double,
+    ScriptedGateway,
     make_operation,
     make_store,
     problem,
-    running_double,
+    run_scripted_gateway,
 )
 
 ACCEPTED = {"store": make_store(), "operation": make_operation()}
@@ -39,14 +39,14 @@ Runner = Callable[..., Run]
 
 
 @pytest.fixture
-def double() -> Iterator[Double]:
-    with running_double() as running:
+def double() -> Iterator[ScriptedGateway]:
+    with run_scripted_gateway() as running:
         yield running
 
 
 @pytest.fixture
 def run(
-    double: Double,
+    double: ScriptedGateway,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -65,7 +65,7 @@ def run(
     output.messages.debug_enabled = False
 
 
-def test_list_writes_every_format(double: Double, run: Runner) -> None:
+def test_list_writes_every_format(double: ScriptedGateway, run: Runner) -> None:
     page = {"data": [make_store("acme", "ready"), make_store("gone", "deleted")], "has_more": False}
     double.on("GET", "/stores", page)
     assert run("stores", "list").out.splitlines()[0].split() == [
@@ -81,7 +81,7 @@ def test_list_writes_every_format(double: Double, run: Runner) -> None:
     assert run("stores", "list", "-o", "name").out.split() == ["acme", STORE]
 
 
-def test_all_flag_reads_every_page(double: Double, run: Runner) -> None:
+def test_all_flag_reads_every_page(double: ScriptedGateway, run: Runner) -> None:
     first = {"data": [make_store(id="sto_2")], "has_more": True}
     double.on("GET", "/stores", first, {"data": [make_store(id="sto_1")], "has_more": False})
     found = json.loads(run("stores", "list", "--all", "-o", "json").out)
@@ -89,14 +89,14 @@ def test_all_flag_reads_every_page(double: Double, run: Runner) -> None:
     assert found["has_more"] is False
 
 
-def test_empty_list_message_goes_to_stderr(double: Double, run: Runner) -> None:
+def test_empty_list_message_goes_to_stderr(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", "/stores", {"data": [], "has_more": False})
     assert run("stores", "list") == Run(
         0, "", "No stores yet. To create one: storefleet stores create NAME\n"
     )
 
 
-def test_create_does_not_wait_without_terminal(double: Double, run: Runner) -> None:
+def test_create_does_not_wait_without_terminal(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     said = run("stores", "create", "acme", "-o", "json")
     assert said.code == 0
@@ -105,23 +105,25 @@ def test_create_does_not_wait_without_terminal(double: Double, run: Runner) -> N
     assert not double.asked("GET", f"/operations/{OPERATION}")
 
 
-def test_create_is_retried_with_one_idempotency_key(double: Double, run: Runner) -> None:
-    double.on("POST", "/stores", Double.CUT, problem(503, "database_unavailable"), ACCEPTED)
+def test_create_is_retried_with_one_idempotency_key(double: ScriptedGateway, run: Runner) -> None:
+    double.on(
+        "POST", "/stores", ScriptedGateway.CUT, problem(503, "database_unavailable"), ACCEPTED
+    )
     assert run("stores", "create", "acme").code == 0
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in double.asked("POST", "/stores")]
     assert len(keys) == 3
     assert len(set(keys)) == 1
 
 
-def test_unsafe_request_is_not_retried(double: Double, run: Runner) -> None:
-    double.on("POST", "/stores/acme/retry", Double.CUT)
+def test_unsafe_request_is_not_retried(double: ScriptedGateway, run: Runner) -> None:
+    double.on("POST", "/stores/acme/retry", ScriptedGateway.CUT)
     said = run("stores", "retry", "acme")
     assert (said.code, len(double.asked("POST", "/stores/acme/retry"))) == (1, 1)
     assert "code: gateway_unreachable" in said.err
     assert "request: cli_" in said.err
 
 
-def test_parameters_are_converted_by_schema(double: Double, run: Runner) -> None:
+def test_parameters_are_converted_by_schema(double: ScriptedGateway, run: Runner) -> None:
     kinds = {"count": "integer", "open": "boolean", "title": "string", "tags": "array"}
     schema = {"properties": {name: {"type": kind} for name, kind in kinds.items()}}
     double.on(
@@ -135,7 +137,7 @@ def test_parameters_are_converted_by_schema(double: Double, run: Runner) -> None
     assert body == {"name": "acme", "parameters": parameters}
 
 
-def test_wait_prints_steps_and_result(double: Double, run: Runner) -> None:
+def test_wait_prints_steps_and_result(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on(
         "GET",
@@ -153,7 +155,7 @@ def test_wait_prints_steps_and_result(double: Double, run: Runner) -> None:
     assert "\x1b" not in said.out + said.err
 
 
-def test_wait_uses_event_stream(double: Double, run: Runner) -> None:
+def test_wait_uses_event_stream(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", "/stores/acme", make_store())
     double.on("GET", "/operations", {"data": [make_operation("running")], "has_more": False})
     double.on(
@@ -168,7 +170,7 @@ def test_wait_uses_event_stream(double: Double, run: Runner) -> None:
 
 
 def test_wait_works_without_event_stream(
-    double: Double, run: Runner, monkeypatch: pytest.MonkeyPatch
+    double: ScriptedGateway, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOREFLEET_LIVE_URL", "ws://127.0.0.1:1")
     double.on("POST", "/stores", ACCEPTED)
@@ -179,9 +181,9 @@ def test_wait_works_without_event_stream(
     assert run("stores", "create", "acme", "--wait").code == 0
 
 
-def test_wait_survives_gateway_outage(double: Double, run: Runner) -> None:
+def test_wait_survives_gateway_outage(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
-    away = [Double.CUT] * 3
+    away = [ScriptedGateway.CUT] * 3
     double.on(
         "GET",
         f"/operations/{OPERATION}",
@@ -195,7 +197,7 @@ def test_wait_survives_gateway_outage(double: Double, run: Runner) -> None:
     assert "the gateway does not answer" in said.err
 
 
-def test_failed_operation_exits_3_with_next_step(double: Double, run: Runner) -> None:
+def test_failed_operation_exits_3_with_next_step(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on("GET", f"/operations/{OPERATION}", make_operation("failed"))
     double.on("GET", f"/stores/{STORE}", make_store("acme", "failed"))
@@ -211,13 +213,13 @@ def test_failed_operation_exits_3_with_next_step(double: Double, run: Runner) ->
         assert fact in said.err
 
 
-def test_cancelled_operation_exits_3(double: Double, run: Runner) -> None:
+def test_cancelled_operation_exits_3(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", f"/operations/{OPERATION}", make_operation("cancelled"))
     double.on("GET", f"/stores/{STORE}", make_store())
     assert run("operations", "watch", OPERATION).code == 3
 
 
-def test_wait_timeout_exits_5(double: Double, run: Runner) -> None:
+def test_wait_timeout_exits_5(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
     said = run("stores", "create", "acme", "--wait", "--timeout", "0.3")
@@ -238,7 +240,7 @@ def test_wait_timeout_exits_5(double: Double, run: Runner) -> None:
     ],
 )
 def test_problems_map_to_exit_status(
-    double: Double, run: Runner, answer: Any, code: int, next_step: str
+    double: ScriptedGateway, run: Runner, answer: Any, code: int, next_step: str
 ) -> None:
     double.on("POST", "/stores/acme/credentials", answer)
     said = run("stores", "credentials", "acme")
@@ -255,7 +257,7 @@ def test_unreachable_gateway_is_reported(run: Runner, monkeypatch: pytest.Monkey
     assert "code: gateway_unreachable" in said.err
 
 
-def test_delete_requires_confirmation_by_name(double: Double, run: Runner) -> None:
+def test_delete_requires_confirmation_by_name(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", f"/stores/{STORE}", make_store())
     double.on(
         "DELETE",
@@ -269,26 +271,26 @@ def test_delete_requires_confirmation_by_name(double: Double, run: Runner) -> No
     assert double.asked("DELETE", f"/stores/{STORE}")
 
 
-def test_names_are_escaped_in_path(double: Double, run: Runner) -> None:
+def test_names_are_escaped_in_path(double: ScriptedGateway, run: Runner) -> None:
     assert run("stores", "get", "../tokens?x=1").code == 1
     assert [path for _, path, _, _ in double.requests] == ["/stores/../tokens?x=1"]
     assert run("stores", "get", "").code == 2
     assert run("stores", "get", "..").code == 2
 
 
-def test_dead_letter_is_replayed(double: Double, run: Runner) -> None:
+def test_dead_letter_is_replayed(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/dead-letters/dl_1/replay", ACCEPTED)
     assert run("dead-letters", "replay", "dl_1", "-o", "name").out == f"{OPERATION}\n"
 
 
-def test_log_lines_are_sanitized(double: Double, run: Runner) -> None:
+def test_log_lines_are_sanitized(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", "/stores/acme/logs", {"data": ["one \x1b]0;evil\x07", "two"]})
     said = run("stores", "logs", "acme")
     assert said.out.splitlines()[1] == "two"
     assert "\x1b" not in said.out
 
 
-def test_debug_shows_requests_without_secrets(double: Double, run: Runner) -> None:
+def test_debug_shows_requests_without_secrets(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", "/stores/acme", problem(404, "not_found"))
     for said in (run("stores", "get", "acme", "--debug"), run("--debug", "stores", "get", "acme")):
         assert "debug: GET /api/v1/stores/acme -> 404" in said.err
@@ -342,7 +344,7 @@ def test_migrate_requires_database_url(run: Runner, url: str) -> None:
     assert "hunter2" not in said.err
 
 
-def test_closed_pipe_is_silent(double: Double) -> None:
+def test_closed_pipe_is_silent(double: ScriptedGateway) -> None:
     double.on("GET", "/stores/acme/logs", {"data": ["a line of some length"] * 20_000})
     process = _start(double, "stores", "logs", "acme")
     assert process.stdout is not None
@@ -354,7 +356,7 @@ def test_closed_pipe_is_silent(double: Double) -> None:
         assert process.wait(20) == 141
 
 
-def test_interrupt_exits_130_with_next_step(double: Double) -> None:
+def test_interrupt_exits_130_with_next_step(double: ScriptedGateway) -> None:
     double.on("GET", f"/operations/{OPERATION}", make_operation("running"))
     double.on("GET", f"/stores/{STORE}", make_store())
     process = _start(double, "operations", "watch", OPERATION)
@@ -366,7 +368,7 @@ def test_interrupt_exits_130_with_next_step(double: Double) -> None:
     assert "Traceback" not in said
 
 
-def test_tail_prints_events_and_last_position(double: Double) -> None:
+def test_tail_prints_events_and_last_position(double: ScriptedGateway) -> None:
     double.event(1, make_operation("running"))
     double.event(2, store_id="sto_of_another", data={"store": make_store("other")})
     double.event(3)
@@ -403,7 +405,7 @@ def test_start_imports_no_heavy_modules() -> None:
     assert said.stdout.strip() == "[]"
 
 
-def _start(double: Double, *arguments: str) -> "subprocess.Popen[str]":
+def _start(double: ScriptedGateway, *arguments: str) -> "subprocess.Popen[str]":
     """Start with SIGINT enabled, which a background shell disables for its children."""
     return subprocess.Popen(
         ["env", "--default-signal=INT", sys.executable, "-m", "storefleet.cli.main", *arguments],
@@ -421,7 +423,7 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_create_sends_version_and_plan(double: Double, run: Runner) -> None:
+def test_create_sends_version_and_plan(double: ScriptedGateway, run: Runner) -> None:
     double.on("POST", "/stores", ACCEPTED)
     assert run("stores", "create", "acme", "--version", "2.0.0", "--plan", "large").code == 0
     assert double.asked("POST", "/stores")[0][3] == {
@@ -431,7 +433,7 @@ def test_create_sends_version_and_plan(double: Double, run: Runner) -> None:
     }
 
 
-def test_upgrade_is_requested_and_awaited(double: Double, run: Runner) -> None:
+def test_upgrade_is_requested_and_awaited(double: ScriptedGateway, run: Runner) -> None:
     accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="upgrade")}
     double.on("POST", "/stores/acme/upgrade", accepted)
     double.on("GET", f"/operations/{OPERATION}", make_operation("succeeded", "upgrade"))
@@ -471,7 +473,7 @@ def failed_with(kind: str, code: str, **asked: object) -> dict[str, Any]:
     ],
 )
 def test_failed_version_change_prints_next_step(
-    double: Double, run: Runner, kind: str, code: str, words: str
+    double: ScriptedGateway, run: Runner, kind: str, code: str, words: str
 ) -> None:
     operation = failed_with(kind, code, to="2.0.0")
     double.on(
@@ -487,7 +489,7 @@ def test_failed_version_change_prints_next_step(
     assert said.err.rstrip().splitlines()[-1].endswith(words) or words in said.err
 
 
-def test_rollback_prints_result(double: Double, run: Runner) -> None:
+def test_rollback_prints_result(double: ScriptedGateway, run: Runner) -> None:
     accepted = {"store": make_store("acme", "ready"), "operation": make_operation(kind="rollback")}
     double.on("POST", "/stores/acme/rollback", accepted)
     assert run("stores", "rollback", "acme").code == 0
@@ -519,7 +521,7 @@ def entry(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_history_is_paged_with_failures(double: Double, run: Runner) -> None:
+def test_history_is_paged_with_failures(double: ScriptedGateway, run: Runner) -> None:
     error = {"code": "x", "detail": "It broke.", "step": None, "next": "", "retryable": True}
     first = {
         "data": [entry(3, kind="rollback", restore=True), entry(2, state="failed", error=error)],
@@ -544,7 +546,7 @@ def test_history_is_paged_with_failures(double: Double, run: Runner) -> None:
     assert "op_0000000000000002: It broke." in said.err
 
 
-def test_resource_usage_is_printed(double: Double, run: Runner) -> None:
+def test_resource_usage_is_printed(double: ScriptedGateway, run: Runner) -> None:
     resources = [{"name": "pods", "used": "2", "hard": "3", "share": 0.667}]
     some, none = (
         {"plan": "small", "title": "Small", "resources": resources},
@@ -559,7 +561,7 @@ def test_resource_usage_is_printed(double: Double, run: Runner) -> None:
     )
 
 
-def test_engines_list_plans(double: Double, run: Runner) -> None:
+def test_engines_list_plans(double: ScriptedGateway, run: Runner) -> None:
     plans = [{"name": "small", "title": "Small", "default": True, "summary": {}}]
     engine = {
         "name": "oscar",

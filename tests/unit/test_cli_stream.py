@@ -12,20 +12,25 @@ from storefleet.cli.cli_errors import AccessDenied, ServiceUnreachable
 from storefleet.cli.commands.events import format_event
 from storefleet.cli.endpoint import ApiAccess
 from storefleet.cli.event_stream import NEWEST_SEQ, EventStream
-from tests.support.http.scripted_gateway import STORE, TOKEN, Double, running_double
+from tests.support.http.scripted_gateway import STORE, TOKEN, ScriptedGateway, run_scripted_gateway
 
 
 @pytest.fixture
-def double() -> Iterator[Double]:
-    with running_double() as running:
+def double() -> Iterator[ScriptedGateway]:
+    with run_scripted_gateway() as running:
         yield running
 
 
-class Heard:
+class ReceivedFrames:
     """The frames that a stream delivered."""
 
     def __init__(
-        self, double: Double, *, after: int | None = None, token: str = TOKEN, patient: bool = False
+        self,
+        double: ScriptedGateway,
+        *,
+        after: int | None = None,
+        token: str = TOKEN,
+        patient: bool = False,
     ) -> None:
         self.turns: list[bool] = []
         access = ApiAccess(url=double.url, token=token, live_url=double.live_url)
@@ -47,59 +52,59 @@ class Heard:
         return [("reset", f["seq"]) if f["type"] == "reset" else f["seq"] for f in self.frames]
 
 
-async def test_replay_continues_live(double: Double) -> None:
+async def test_replay_continues_live(double: ScriptedGateway) -> None:
     for seq in (3, 4, 7):
         double.event(seq)
     asyncio.get_running_loop().call_later(0.3, double.event, 9)
-    assert await Heard(double, after=3).until(3) == [4, 7, 9]
+    assert await ReceivedFrames(double, after=3).until(3) == [4, 7, 9]
 
 
-async def test_stream_without_position_starts_at_current_event(double: Double) -> None:
+async def test_stream_without_position_starts_at_current_event(double: ScriptedGateway) -> None:
     double.event(5)
     double.cut_after = [0]
     asyncio.get_running_loop().call_later(0.3, double.event, 6)
-    heard = Heard(double)
+    heard = ReceivedFrames(double)
     assert await heard.until(1) == [6]
     assert double.asked_after == [NEWEST_SEQ, 5]
 
 
-async def test_reconnects_neither_lose_nor_repeat_events(double: Double) -> None:
+async def test_reconnects_neither_lose_nor_repeat_events(double: ScriptedGateway) -> None:
     for seq in range(1, 21):
         double.event(seq)
     double.cut_after = [5, 0, 7]
-    heard = Heard(double, after=0)
+    heard = ReceivedFrames(double, after=0)
     assert await heard.until(20) == list(range(1, 21))
     assert double.asked_after == [0, 5, 5, 12]
     assert heard.turns == [True, False, True, False, True, False, True]
 
 
-async def test_duplicate_event_is_printed_once(double: Double) -> None:
+async def test_duplicate_event_is_printed_once(double: ScriptedGateway) -> None:
     for seq in (1, 2, 2, 1, 3):
         double.event(seq)
-    assert await Heard(double, after=0).until(3) == [1, 2, 3]
+    assert await ReceivedFrames(double, after=0).until(3) == [1, 2, 3]
 
 
-async def test_reset_is_passed_to_caller(double: Double) -> None:
+async def test_reset_is_passed_to_caller(double: ScriptedGateway) -> None:
     double.event(4)
     asyncio.get_running_loop().call_later(0.3, double.event, 5)
-    assert await Heard(double, after=900).until(2) == [("reset", 4), 5]
+    assert await ReceivedFrames(double, after=900).until(2) == [("reset", 4), 5]
 
 
-async def test_rejected_token_ends_stream(double: Double) -> None:
+async def test_rejected_token_ends_stream(double: ScriptedGateway) -> None:
     with pytest.raises(AccessDenied):
-        await Heard(double, token="sft_wrong").until(1)
+        await ReceivedFrames(double, token="sft_wrong").until(1)
 
 
-async def test_stream_that_never_connects_fails(double: Double) -> None:
+async def test_stream_that_never_connects_fails(double: ScriptedGateway) -> None:
     double.refuse_events = 100
     with pytest.raises(ServiceUnreachable):
-        await Heard(double).until(1)
+        await ReceivedFrames(double).until(1)
 
 
-async def test_stream_with_retry_waits_for_notifier(double: Double) -> None:
+async def test_stream_with_retry_waits_for_notifier(double: ScriptedGateway) -> None:
     double.event(1)
     double.refuse_events = 4
-    heard = Heard(double, after=0, patient=True)
+    heard = ReceivedFrames(double, after=0, patient=True)
     assert await heard.until(1) == [1]
     assert heard.turns == [False, False, False, False, True]
 
@@ -123,6 +128,6 @@ def test_events_are_printed_as_lines() -> None:
 
 
 def test_scripted_gateway_repeats_last_answer() -> None:
-    double = Double()
+    double = ScriptedGateway()
     double.on("GET", "/stores", 1, 2)
     assert double.answers["GET", "/stores"] == [1, 2]

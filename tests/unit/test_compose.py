@@ -10,9 +10,9 @@ from compose_spec import PyCompose
 from storefleet import __version__
 from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
 from storefleet.node.servers.nats_server import RIGHTS
-from tests.support.services.compose import FILE, ordered, services
+from tests.support.services.compose import FILE, read_services, sort_by_dependency
 
-SERVICES = services()
+SERVICES = read_services()
 ONCE = {"volumes", "secrets", "setup"}
 EVERY = pytest.mark.parametrize("name", SERVICES)
 
@@ -53,7 +53,7 @@ def test_file_contains_whole_platform() -> None:
         "reaper",
         "node",
     }
-    assert list(ordered(SERVICES))[:2] == ["volumes", "secrets"]
+    assert list(sort_by_dependency(SERVICES))[:2] == ["volumes", "secrets"]
 
 
 @EVERY

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
-from tests.support.documents.sources import ROOT, codes_in
+from tests.support.documents.sources import ROOT, collect_error_codes
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: Without the changelog, which also lists former names.
@@ -54,7 +54,7 @@ def test_named_settings_exist(document: Path) -> None:
 def test_error_codes_are_documented() -> None:
     section = words_of(ROOT / "docs" / "operations.md").partition("\n## Error codes\n")[2]
     explained = set(re.findall(r"(?m)^\| `([a-z_]+)` \|", section))
-    source = codes_in("libs/storefleet", "services")
+    source = collect_error_codes("libs/storefleet", "services")
     assert source - explained == set()
     # derived from HTTP reason phrases, so the source has no such literal
     assert explained - source == {"method_not_allowed"}

@@ -8,7 +8,7 @@ import yaml
 from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
 from storefleet.runtimes.kubernetes import manifests
-from tests.support.cluster.charts import rendered
+from tests.support.cluster.charts import render_objects
 from tests.support.cluster.samples import a_store
 from tests.support.documents import engine_guide
 
@@ -37,7 +37,7 @@ def test_guide_chart_renders_required_objects(tmp_path: Path) -> None:
     values = manifests.make_chart_values(
         store, engine, manifests.locate_store(store, settings), settings
     )
-    objects = rendered(
+    objects = render_objects(
         tmp_path / "charts" / "kiosk", values=values, release="store", namespace="st-a"
     )
     kinds = sorted(f"{each['kind']} {each['metadata']['name']}" for each in objects)

@@ -17,19 +17,19 @@ from storefleet.core.errors import (
 from storefleet.runtimes.kubernetes.api import connection, resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
-from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 
 SECRETS = "/api/v1/namespaces/st-x/secrets"
 
 
 @pytest_asyncio.fixture
-async def fake() -> AsyncIterator[FakeCluster]:
-    async with running_cluster() as fake:
+async def fake() -> AsyncIterator[FakeApiServer]:
+    async with run_fake_api_server() as fake:
         yield fake
 
 
 @pytest_asyncio.fixture
-async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
+async def cluster(fake: FakeApiServer, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
     async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).open_resources() as cluster:
         yield cluster
 
@@ -44,7 +44,7 @@ def secret(name: str = "one", **fields: object) -> Manifest:
 
 
 async def test_object_is_created_read_changed_and_deleted(
-    cluster: KubernetesClient, fake: FakeCluster
+    cluster: KubernetesClient, fake: FakeApiServer
 ) -> None:
     assert await cluster.get(resource_kinds.SECRET, "one", namespace="st-x") is None
     assert await cluster.create(secret(stringData={"a": "1"}))
@@ -71,12 +71,12 @@ async def test_object_is_created_read_changed_and_deleted(
     assert not fake.objects
 
 
-async def test_apply_sets_field_manager(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_apply_sets_field_manager(cluster: KubernetesClient, fake: FakeApiServer) -> None:
     await cluster.apply(secret())
     assert fake.asked[-1] == ("PATCH", f"{SECRETS}/one?fieldManager=storefleet&force=true")
 
 
-async def test_delete_requires_matching_uid(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_delete_requires_matching_uid(cluster: KubernetesClient, fake: FakeApiServer) -> None:
     await cluster.apply(secret())
     with pytest.raises(TransientError, match="UID") as error:
         await cluster.delete(resource_kinds.SECRET, "one", uid="another", namespace="st-x")
@@ -84,7 +84,7 @@ async def test_delete_requires_matching_uid(cluster: KubernetesClient, fake: Fak
     assert list(fake.objects) == [f"{SECRETS}/one"]
 
 
-async def test_long_lists_are_read_in_pages(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_long_lists_are_read_in_pages(cluster: KubernetesClient, fake: FakeApiServer) -> None:
     fake.page = 2
     for number in range(5):
         await cluster.apply(secret(f"s{number}"))
@@ -115,7 +115,7 @@ async def test_long_lists_are_read_in_pages(cluster: KubernetesClient, fake: Fak
 )
 async def test_api_errors_are_mapped(
     cluster: KubernetesClient,
-    fake: FakeCluster,
+    fake: FakeApiServer,
     status: int,
     message: str,
     kind: type[StorefleetError],
@@ -132,7 +132,7 @@ async def test_api_errors_are_mapped(
 
 
 async def test_terminating_namespace_is_waited_for(
-    cluster: KubernetesClient, fake: FakeCluster
+    cluster: KubernetesClient, fake: FakeApiServer
 ) -> None:
     fake.refuse = lambda _request: (
         403,
@@ -142,7 +142,9 @@ async def test_terminating_namespace_is_waited_for(
         await cluster.apply(secret())
 
 
-async def test_unreachable_server_is_reported(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_unreachable_server_is_reported(
+    cluster: KubernetesClient, fake: FakeApiServer
+) -> None:
     await cluster.check_readiness()
     fake.ready = False
     with pytest.raises(RuntimeUnavailable, match="not ready"):
@@ -155,14 +157,14 @@ async def test_unreachable_server_is_reported(cluster: KubernetesClient, fake: F
     await cluster.check_readiness()
 
 
-async def test_silent_server_times_out(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_silent_server_times_out(cluster: KubernetesClient, fake: FakeApiServer) -> None:
     fake.delay = 1
     with pytest.raises(RuntimeUnavailable, match="does not respond"):
         await cluster.check_readiness(timeout_s=0.2)
 
 
 async def test_rotated_credentials_are_reloaded(
-    cluster: KubernetesClient, fake: FakeCluster, tmp_path: Path
+    cluster: KubernetesClient, fake: FakeApiServer, tmp_path: Path
 ) -> None:
     def refuse(request: web.Request) -> tuple[int, str] | None:
         return (
@@ -194,7 +196,7 @@ async def test_missing_service_account_is_reported() -> None:
 
 
 async def test_non_object_answer_is_rejected(
-    cluster: KubernetesClient, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: KubernetesClient, fake: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cluster.apply(secret(stringData={"a": "x" * 1000}))
     monkeypatch.setattr(connection, "_MAX_BODY_BYTES", 500)
@@ -207,7 +209,7 @@ async def test_non_object_answer_is_rejected(
         await cluster.get(resource_kinds.SECRET, "one", namespace="st-x")
 
 
-async def test_logs_are_read(cluster: KubernetesClient, fake: FakeCluster) -> None:
+async def test_logs_are_read(cluster: KubernetesClient, fake: FakeApiServer) -> None:
     fake.logs["web-1"] = "a\nb\nc\n"
     assert await cluster.read_log("st-x", "web-1", "web", tail_lines=2) == ["b", "c"]
     with pytest.raises(PermanentError):

@@ -24,7 +24,7 @@ from storefleet.runtimes.kubernetes.delete_steps import describe_deletion_blocke
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext
-from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 from tests.support.cluster.samples import NAMESPACE, STORE_ID, a_store, pocket_engines
 
 HOME = f"/api/v1/namespaces/{NAMESPACE}"
@@ -33,13 +33,13 @@ OURS = {"app.kubernetes.io/managed-by": "storefleet", "storefleet.dev/store": ST
 
 
 @pytest_asyncio.fixture
-async def fake() -> AsyncIterator[FakeCluster]:
-    async with running_cluster() as fake:
+async def fake() -> AsyncIterator[FakeApiServer]:
+    async with run_fake_api_server() as fake:
         yield fake
 
 
 @pytest_asyncio.fixture
-async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesRuntime]:
+async def runtime(fake: FakeApiServer, tmp_path: Path) -> AsyncIterator[KubernetesRuntime]:
     helm = tmp_path / "helm"
     helm.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$@" >> {tmp_path}/runs\n')
     helm.chmod(0o755)
@@ -67,13 +67,13 @@ async def delete(runtime: KubernetesRuntime, name: str, **line: Any) -> str:
     return await run(runtime.delete_steps(a_store()), name, **line)
 
 
-async def put_namespace(fake: FakeCluster, **fields: Any) -> None:
+async def put_namespace(fake: FakeApiServer, **fields: Any) -> None:
     labels = fields.pop("labels", OURS)
     await fake.put(HOME, {"metadata": {"labels": labels, **fields}, "status": {}})
 
 
 async def test_namespace_setup_creates_objects(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     assert NAMESPACE in await create(runtime, "namespace")
     made = [path for method, path in fake.asked if method in ("PATCH", "POST")]
@@ -94,7 +94,7 @@ async def test_namespace_setup_creates_objects(
     }
 
 
-async def test_generated_secrets_are_kept(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_generated_secrets_are_kept(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     await create(runtime, "namespace")
     before = {path: fake.objects[path]["data"] for path in fake.objects if "/secrets/" in path}
     await create(runtime, "namespace")
@@ -110,7 +110,7 @@ async def test_generated_secrets_are_kept(runtime: KubernetesRuntime, fake: Fake
 
 
 async def test_unchanged_namespace_is_not_written(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     await create(runtime, "namespace")
     uid = fake.objects[HOME]["metadata"]["uid"]
@@ -127,7 +127,7 @@ async def test_unchanged_namespace_is_not_written(
     [{}, {**OURS, "storefleet.dev/store": "sto_another"}, {"storefleet.dev/store": STORE_ID}],
 )
 async def test_foreign_namespace_is_not_changed(
-    runtime: KubernetesRuntime, fake: FakeCluster, labels: dict[str, str]
+    runtime: KubernetesRuntime, fake: FakeApiServer, labels: dict[str, str]
 ) -> None:
     await put_namespace(fake, labels=labels)
     for act in (create, delete):
@@ -138,7 +138,7 @@ async def test_foreign_namespace_is_not_changed(
 
 
 async def test_terminating_namespace_is_waited_for(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     with pytest.raises(Wait, match="still terminating"):
@@ -146,7 +146,7 @@ async def test_terminating_namespace_is_waited_for(
 
 
 async def test_delayed_role_binding_is_waited_for(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     refusals = iter([True] * 3)
 
@@ -163,7 +163,7 @@ async def test_delayed_role_binding_is_waited_for(
 
 
 async def test_permanent_forbidden_is_reported(
-    runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    runtime: KubernetesRuntime, fake: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(namespace_setup, "_ROLE_BINDING_TIMEOUT_S", 0.3)
     fake.refuse = lambda r: (
@@ -175,7 +175,7 @@ async def test_permanent_forbidden_is_reported(
 
 
 async def test_quota_usage_is_awaited_before_release(
-    runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    runtime: KubernetesRuntime, fake: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create(runtime, "namespace")
     monkeypatch.setattr(namespace_setup, "_QUOTA_STATUS_TIMEOUT_S", 0.3)
@@ -194,7 +194,7 @@ async def test_quota_usage_is_awaited_before_release(
     await waiting
 
 
-async def test_lost_lease_changes_nothing(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_lost_lease_changes_nothing(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     async def lost() -> None:
         raise CancelRequested
 
@@ -205,7 +205,7 @@ async def test_lost_lease_changes_nothing(runtime: KubernetesRuntime, fake: Fake
     assert {method for method, _ in fake.asked} == {"GET"}
 
 
-async def put_record(fake: FakeCluster, revision: int, status: str, **labels: str) -> None:
+async def put_record(fake: FakeApiServer, revision: int, status: str, **labels: str) -> None:
     known = {"owner": "helm", "name": "store", "version": str(revision), "status": status, **labels}
     await fake.put(
         f"{RELEASES}/sh.helm.release.v1.store.v{revision}", {"metadata": {"labels": known}}
@@ -218,7 +218,7 @@ def runs(tmp_path: Path) -> list[str]:
 
 
 async def test_release_is_installed(
-    runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path
+    runtime: KubernetesRuntime, fake: FakeApiServer, tmp_path: Path
 ) -> None:
     await create(runtime, "release")
     (words,) = runs(tmp_path)
@@ -246,7 +246,7 @@ async def test_release_is_installed(
     "status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"]
 )
 async def test_interrupted_release_is_recovered(
-    runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path, status: str
+    runtime: KubernetesRuntime, fake: FakeApiServer, tmp_path: Path, status: str
 ) -> None:
     await put_record(fake, 1, "deployed")
     await put_record(fake, 2, status)
@@ -262,7 +262,7 @@ async def test_interrupted_release_is_recovered(
 
 
 async def test_retry_deletes_stuck_resources(
-    runtime: KubernetesRuntime, fake: FakeCluster, tmp_path: Path
+    runtime: KubernetesRuntime, fake: FakeApiServer, tmp_path: Path
 ) -> None:
     await put_record(fake, 1, "deployed")
     labels = {**OURS, "app.kubernetes.io/component": "setup"}
@@ -303,7 +303,7 @@ async def test_engine_without_kubernetes_is_rejected(runtime: KubernetesRuntime)
 
 
 async def test_chart_without_service_is_rejected(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     for spec in (None, {"clusterIP": "None"}):
         if spec:
@@ -317,7 +317,7 @@ async def test_delete_without_namespace_succeeds(runtime: KubernetesRuntime) -> 
         await delete(runtime, step.name)
 
 
-async def test_namespace_is_deleted_by_uid(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_namespace_is_deleted_by_uid(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     await put_namespace(fake)
     await fake.put(f"{HOME}/pods/web-1", {"metadata": {"labels": OURS}})
     await delete(runtime, "namespace")
@@ -330,7 +330,7 @@ async def test_namespace_is_deleted_by_uid(runtime: KubernetesRuntime, fake: Fak
 
 
 async def test_delete_works_without_pod_permission(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     await put_namespace(fake)
     fake.refuse = lambda r: (
@@ -341,7 +341,7 @@ async def test_delete_works_without_pod_permission(
 
 
 async def test_terminating_namespace_is_not_deleted_again(
-    runtime: KubernetesRuntime, fake: FakeCluster
+    runtime: KubernetesRuntime, fake: FakeApiServer
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     await delete(runtime, "namespace")
@@ -349,7 +349,7 @@ async def test_terminating_namespace_is_not_deleted_again(
 
 
 async def test_blocking_finalizer_is_reported(
-    runtime: KubernetesRuntime, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    runtime: KubernetesRuntime, fake: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     condition = {
@@ -410,7 +410,7 @@ async def test_blocking_finalizer_is_reported(
 )
 async def test_remaining_objects_are_named(
     runtime: KubernetesRuntime,
-    fake: FakeCluster,
+    fake: FakeApiServer,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     content: Any,
@@ -428,7 +428,7 @@ async def test_remaining_objects_are_named(
     assert error.value.code == "leftovers"
 
 
-async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     store = a_store()
     assert await runtime.read_credentials(store) is None
     ready = store.copy_with(url="http://acme.localhost/", admin_url="http://acme.localhost/admin/")
@@ -447,7 +447,7 @@ async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: Fake
         await runtime.read_credentials(ready)
 
 
-async def test_pod_logs_are_read(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_pod_logs_are_read(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     assert await runtime.read_logs(a_store(), tail=10) == []
     for component in ("database", "web", "setup"):
         labels = {**OURS, "app.kubernetes.io/component": component}
@@ -461,7 +461,7 @@ async def test_pod_logs_are_read(runtime: KubernetesRuntime, fake: FakeCluster) 
     assert await runtime.read_logs(a_store(), tail=10) == []
 
 
-async def test_log_tail_hides_secrets(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_log_tail_hides_secrets(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     await create(runtime, "namespace")
     password = base64.b64decode(
         fake.objects[f"{RELEASES}/store-admin"]["data"]["password"]
@@ -479,7 +479,7 @@ async def test_log_tail_hides_secrets(runtime: KubernetesRuntime, fake: FakeClus
     assert await runtime._pod_logs.read_log_tail(NAMESPACE, "web-3", "web") == "now"
 
 
-async def test_successful_check_is_cached(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_successful_check_is_cached(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     await asyncio.gather(*(runtime.check_available() for _ in range(10)))
     assert fake.asked == [("GET", "/readyz")]
     fake.ready = False

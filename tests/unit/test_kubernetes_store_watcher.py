@@ -14,7 +14,7 @@ from storefleet.core.errors import PermanentError, RuntimeUnavailable
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher, WatchTimings
-from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 from tests.support.cluster.samples import NAMESPACE, STORE_ID
 
 QUICK = WatchTimings(
@@ -30,13 +30,13 @@ OTHER_ID, OTHER_PODS = "sto_zzzzzzzzzzzzzzzz", "/api/v1/namespaces/st-zzzzzzzzzz
 
 
 @pytest_asyncio.fixture
-async def fake() -> AsyncIterator[FakeCluster]:
-    async with running_cluster() as fake:
+async def fake() -> AsyncIterator[FakeApiServer]:
+    async with run_fake_api_server() as fake:
         yield fake
 
 
 @pytest_asyncio.fixture
-async def cluster(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
+async def cluster(fake: FakeApiServer, tmp_path: Path) -> AsyncIterator[KubernetesClient]:
     async with KubernetesClient(kubeconfig=fake.kubeconfig(tmp_path)).open_resources() as cluster:
         yield cluster
 
@@ -67,13 +67,15 @@ def phases(watching: StoreWatcher, store_id: str = STORE_ID) -> list[str]:
     return sorted(pod.phase for pod in watching.take_snapshot(store_id).pods)
 
 
-async def test_watch_starts_with_first_follower(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_watch_starts_with_first_follower(
+    watching: StoreWatcher, fake: FakeApiServer
+) -> None:
     await asyncio.sleep(0.1)
     assert fake.asked == []
 
 
 async def test_one_watch_per_kind_serves_all_stores(
-    watching: StoreWatcher, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeApiServer
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
@@ -90,7 +92,7 @@ async def test_one_watch_per_kind_serves_all_stores(
     assert all("/namespaces/" not in path for _, path in fake.asked)
 
 
-async def test_only_changed_store_is_woken(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_only_changed_store_is_woken(watching: StoreWatcher, fake: FakeApiServer) -> None:
     with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID) as other:
         assert await follow.wait_until_current(5)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
@@ -101,7 +103,7 @@ async def test_only_changed_store_is_woken(watching: StoreWatcher, fake: FakeClu
 
 
 async def test_label_in_foreign_namespace_is_ignored(
-    watching: StoreWatcher, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeApiServer
 ) -> None:
     await fake.put("/api/v1/namespaces/default/pods/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod())
@@ -113,7 +115,7 @@ async def test_label_in_foreign_namespace_is_ignored(
 
 
 async def test_watch_resumes_at_last_resource_version(
-    fake: FakeCluster, cluster: KubernetesClient
+    fake: FakeApiServer, cluster: KubernetesClient
 ) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
@@ -126,7 +128,7 @@ async def test_watch_resumes_at_last_resource_version(
     assert fake.count("GET", "pods?limit") == 1
 
 
-async def test_watch_resumes_at_bookmark(fake: FakeCluster, cluster: KubernetesClient) -> None:
+async def test_watch_resumes_at_bookmark(fake: FakeApiServer, cluster: KubernetesClient) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(min_watch_s=1, max_watch_s=1)
     ).open_resources() as watching:
@@ -141,7 +143,7 @@ async def test_watch_resumes_at_bookmark(fake: FakeCluster, cluster: KubernetesC
 
 
 async def test_expired_resource_version_relists(
-    fake: FakeCluster, cluster: KubernetesClient
+    fake: FakeApiServer, cluster: KubernetesClient
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     async with StoreWatcher(
@@ -156,7 +158,7 @@ async def test_expired_resource_version_relists(
     assert fake.count("GET", "pods?limit") == 2
 
 
-async def test_broken_connection_is_resumed(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_broken_connection_is_resumed(watching: StoreWatcher, fake: FakeApiServer) -> None:
     with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         await fake.cut()
@@ -165,7 +167,7 @@ async def test_broken_connection_is_resumed(watching: StoreWatcher, fake: FakeCl
         assert watching.sync_error is None
 
 
-async def test_silent_watch_times_out(fake: FakeCluster, cluster: KubernetesClient) -> None:
+async def test_silent_watch_times_out(fake: FakeApiServer, cluster: KubernetesClient) -> None:
     async with StoreWatcher(
         cluster, timings=QUICK._replace(idle_timeout_s=0.2)
     ).open_resources() as watching:
@@ -174,7 +176,7 @@ async def test_silent_watch_times_out(fake: FakeCluster, cluster: KubernetesClie
             assert watching.sync_error is None
 
 
-async def test_watch_retries_without_limit(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_watch_retries_without_limit(watching: StoreWatcher, fake: FakeApiServer) -> None:
     await fake.put(f"{PODS}/a", pod())
     with watching.subscribe(STORE_ID) as follow:
         await until(follow, lambda: phases(watching) == ["Pending"])
@@ -190,7 +192,7 @@ async def test_watch_retries_without_limit(watching: StoreWatcher, fake: FakeClu
         assert 0 <= time.monotonic() - watching.restored_at < 5
 
 
-async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeApiServer) -> None:
     fake.refuse = lambda request: (
         (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
     )
@@ -202,7 +204,7 @@ async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeClus
 
 
 async def test_immediately_ended_watches_back_off(
-    fake: FakeCluster, cluster: KubernetesClient
+    fake: FakeApiServer, cluster: KubernetesClient
 ) -> None:
     async def ends(*_: object) -> None:
         return
@@ -216,7 +218,7 @@ async def test_immediately_ended_watches_back_off(
 
 
 async def test_unreadable_event_does_not_stop_watch(
-    watching: StoreWatcher, fake: FakeCluster
+    watching: StoreWatcher, fake: FakeApiServer
 ) -> None:
     await fake.put(f"{PODS}/a", pod())
     fake.objects[f"{PODS}/a"]["status"] = "what?"
@@ -232,7 +234,9 @@ async def test_unreadable_event_does_not_stop_watch(
         await until(follow, lambda: phases(watching) == ["Running"])
 
 
-async def test_cached_pods_per_store_are_limited(watching: StoreWatcher, fake: FakeCluster) -> None:
+async def test_cached_pods_per_store_are_limited(
+    watching: StoreWatcher, fake: FakeApiServer
+) -> None:
     for number in range(150):
         await fake.put(f"{PODS}/listed-{number}", pod())
     with watching.subscribe(STORE_ID) as follow:
@@ -245,7 +249,7 @@ async def test_cached_pods_per_store_are_limited(watching: StoreWatcher, fake: F
         assert len(watching.take_snapshot(STORE_ID).pods) == 200
 
 
-async def test_watch_stops_with_service(fake: FakeCluster, cluster: KubernetesClient) -> None:
+async def test_watch_stops_with_service(fake: FakeApiServer, cluster: KubernetesClient) -> None:
     async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
             assert await follow.wait_until_current(5)

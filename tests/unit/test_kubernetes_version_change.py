@@ -16,7 +16,7 @@ from storefleet.runtimes.kubernetes import version_steps
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
-from tests.support.cluster.fake_api_server import FakeCluster, running_cluster
+from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 from tests.support.cluster.samples import NAMESPACE, STORE_ID, a_store, pocket_engines
 from tests.support.services.polling import eventually
 
@@ -34,13 +34,13 @@ ORDERS = {
 
 
 @pytest_asyncio.fixture
-async def fake() -> AsyncIterator[FakeCluster]:
-    async with running_cluster() as fake:
+async def fake() -> AsyncIterator[FakeApiServer]:
+    async with run_fake_api_server() as fake:
         yield fake
 
 
 @pytest_asyncio.fixture
-async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[KubernetesRuntime]:
+async def runtime(fake: FakeApiServer, tmp_path: Path) -> AsyncIterator[KubernetesRuntime]:
     helm = tmp_path / "helm"
     helm.write_text(f'#!/bin/sh\ncat >> {tmp_path}/values\necho "$@" >> {tmp_path}/runs\n')
     helm.chmod(0o755)
@@ -52,7 +52,7 @@ async def runtime(fake: FakeCluster, tmp_path: Path) -> AsyncIterator[Kubernetes
 
 
 @pytest_asyncio.fixture
-async def node(fake: FakeCluster) -> AsyncIterator["Node"]:
+async def node(fake: FakeApiServer) -> AsyncIterator["Node"]:
     """Provide a running store of version 1.0.0 and a stand-in that completes Jobs."""
     node = Node(fake)
     await node.lay()
@@ -64,7 +64,7 @@ async def node(fake: FakeCluster) -> AsyncIterator["Node"]:
 class Node:
     """`answers` are the tasks' termination messages; a task without one fails."""
 
-    def __init__(self, fake: FakeCluster) -> None:
+    def __init__(self, fake: FakeApiServer) -> None:
         self.fake = fake
         self.answers: dict[str, Any] = {
             "dump": DUMPED,
@@ -252,7 +252,7 @@ def test_step_plan_of_version_change(runtime: KubernetesRuntime) -> None:
 
 
 async def test_dump_task_writes_dump(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     assert await upgrade(runtime, "dump") == "The database is dumped (2,000 kB)"
     (job,) = node.jobs
@@ -270,7 +270,7 @@ async def test_dump_task_writes_dump(
 
 
 async def test_existing_task_is_reused(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup", resource_kinds.TASK_LABEL: "dump"}
     job = {"metadata": {"labels": labels}, "spec": {"template": {"metadata": {"labels": labels}}}}
@@ -280,7 +280,7 @@ async def test_existing_task_is_reused(
 
 
 async def test_failed_dump_changes_nothing(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     del node.answers["dump"]
     with pytest.raises(NothingChanged) as error:
@@ -305,7 +305,7 @@ async def test_unreadable_task_output_fails(
 
 
 async def test_chart_without_tasks_is_rejected(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     await fake.take(f"{BATCH}/cronjobs/dump")
     with pytest.raises(NothingChanged) as error:
@@ -356,7 +356,7 @@ async def test_missing_dump_is_reported(runtime: KubernetesRuntime, node: Node) 
 
 
 async def test_only_newest_dumps_are_recorded(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     notes = {f"op-{n}": json.dumps({"bytes": n, "at": f"2026-11-2{n}T00:00:00Z"}) for n in range(4)}
     await fake.put(f"{HOME}/configmaps/storefleet-dumps", {"data": notes})
@@ -365,13 +365,13 @@ async def test_only_newest_dumps_are_recorded(
     assert set(kept) == {"op-2", "op-3", "op-0123456789abcdef"}
 
 
-def replicas(fake: FakeCluster) -> int:
+def replicas(fake: FakeApiServer) -> int:
     found: int = fake.objects[f"{APPS}/deployments/web"]["spec"]["replicas"]
     return found
 
 
 async def test_restore_stops_store_and_restores_dump(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
     assert await roll_back(runtime, "stop") == "The store is stopped"
@@ -382,7 +382,7 @@ async def test_restore_stops_store_and_restores_dump(
 
 
 async def test_late_orders_stop_restore(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
     node.answers["orders"] = ORDERS
@@ -394,7 +394,7 @@ async def test_late_orders_stop_restore(
 
 
 async def test_failed_restore_leaves_store_unchanged(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     await upgrade(runtime, "dump")
     await roll_back(runtime, "stop")
@@ -422,7 +422,7 @@ async def test_release_changes_version_and_keeps_database(
 
 
 async def test_stopped_store_is_restarted(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     """This includes charts that do not set the number of replicas."""
     await node.put_web(revision=1, replicas=0)
@@ -431,7 +431,7 @@ async def test_stopped_store_is_restarted(
 
 
 async def test_rollback_deletes_tasks_without_restarting(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     """Stuck pods belong to the old version, whose controller would recreate them."""
     await node.put_web(revision=2)
@@ -460,7 +460,7 @@ async def test_only_new_pods_count_as_ready(runtime: KubernetesRuntime, node: No
 
 
 async def test_stale_cache_is_waited_for(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     with runtime._watcher.subscribe(STORE_ID) as follow:
         assert await follow.wait_until_current(5)
@@ -482,7 +482,7 @@ async def test_stale_cache_is_waited_for(
 
 
 async def test_rollback_waits_for_other_version_to_end(
-    runtime: KubernetesRuntime, fake: FakeCluster, node: Node
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
 ) -> None:
     await node.put_web(revision=2)
     await node.put_web(revision=3)
@@ -503,7 +503,7 @@ async def test_failed_storefront_check_is_final(
     assert error.value.code == "store_not_answering"
 
 
-async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     assert await runtime.read_usage(a_store()) is None
     status = {
         "hard": {"limits.memory": "1Gi", "pods": "4"},
@@ -516,7 +516,7 @@ async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: Fake
     assert await runtime.read_usage(a_store()) is None
 
 
-async def test_logs_end_with_newest_pod(runtime: KubernetesRuntime, fake: FakeCluster) -> None:
+async def test_logs_end_with_newest_pod(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:
     for name, when in (("web-b", "2026-11-25T16:00:00Z"), ("web-a", "2026-11-25T17:00:00Z")):
         metadata = {
             "labels": {**LABELS, resource_kinds.COMPONENT_LABEL: "web"},

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from storefleet.observability import metrics
-from tests.support.cluster.charts import PLATFORM, rendered
+from tests.support.cluster.charts import PLATFORM, render_objects
 from tests.support.documents.sources import ROOT
 
 FOLDER = PLATFORM / "monitoring"
@@ -120,7 +120,7 @@ def test_alerts_have_runbook_sections() -> None:
 def test_chart_sets_namespace() -> None:
     parts = {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")}
     parts["rules"]["runbook"] = "https://wiki.example.com/runbook"  # type: ignore[assignment]
-    objects = rendered(values={"monitoring": parts}, namespace="shops")
+    objects = render_objects(values={"monitoring": parts}, namespace="shops")
     made = {
         each["kind"]: each
         for each in objects
@@ -137,7 +137,7 @@ def test_chart_sets_namespace() -> None:
 
 
 def test_monitor_selects_four_services() -> None:
-    objects = rendered(values={"monitoring": {"serviceMonitor": {"enabled": True}}})
+    objects = render_objects(values={"monitoring": {"serviceMonitor": {"enabled": True}}})
     monitor = next(each for each in objects if each["kind"] == "ServiceMonitor")
     chosen = monitor["spec"]["selector"]
     components = chosen["matchExpressions"][0]["values"]

@@ -25,7 +25,7 @@ from services.gateway.api.routes import Api
 from storefleet.core import lifecycle, messages, models
 from storefleet.core.settings import Settings
 from storefleet.core.store_names import find_name_problem
-from tests.support.documents.sources import codes_in
+from tests.support.documents.sources import collect_error_codes
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 BODIES: dict[str, type[RequestBody]] = {
@@ -318,7 +318,7 @@ def test_gateway_problems_have_examples() -> None:
             "admission/creation",
         )
     )
-    assert codes_in("services", *shared) - ELSEWHERE - described_codes() == set()
+    assert collect_error_codes("services", *shared) - ELSEWHERE - described_codes() == set()
     shown = {
         example["code"]
         for _, media in media_types()

@@ -8,13 +8,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.support.cluster.charts import PLATFORM, Manifest, render, rendered, run_helm
-from tests.support.cluster.pod_templates import PLATFORM_VALUES, everything
+from tests.support.cluster.charts import PLATFORM, Manifest, render, render_objects, run_helm
+from tests.support.cluster.pod_templates import PLATFORM_VALUES, render_all_charts
 
 GOLDEN = Path(__file__).parent / "golden"
 #: Read at import, because the tests remove settings from the environment.
 WRITE = os.environ.get("STOREFLEET_TEST_WRITE_GOLDEN") == "1"
-ALL = list(everything())
+ALL = list(render_all_charts())
 
 
 @pytest.mark.parametrize("case", PLATFORM_VALUES)
@@ -123,7 +123,7 @@ def test_upgrade_renders_new_setup_job() -> None:
 
 
 def test_external_servers_replace_bundled_ones() -> None:
-    objects = rendered(files=("values-prod.yaml",))
+    objects = render_objects(files=("values-prod.yaml",))
     assert not {each["metadata"]["name"] for each in objects} & {"postgres", "nats", "nats-peers"}
     deployment = find_object(objects, "Deployment", "provisioner")
     (volume,) = (
@@ -144,7 +144,7 @@ def test_external_servers_replace_bundled_ones() -> None:
 
 
 def test_service_mounts_only_its_own_nats_secret() -> None:
-    objects = rendered(files=("values-local.yaml",))
+    objects = render_objects(files=("values-local.yaml",))
     for name in ("gateway", "provisioner", "reaper", "notifier"):
         spec = find_object(objects, "Deployment", name)["spec"]["template"]["spec"]
         text = json.dumps(spec["volumes"])
@@ -158,7 +158,7 @@ def test_service_mounts_only_its_own_nats_secret() -> None:
 def test_public_url_comes_from_values_or_exposure() -> None:
     told = read_settings(
         find_object(
-            rendered(
+            render_objects(
                 values={
                     "publicUrl": "http://10.0.0.1:30080",
                     "publicLiveUrl": "ws://10.0.0.1:30081",
@@ -173,18 +173,18 @@ def test_public_url_comes_from_values_or_exposure() -> None:
         "ws://10.0.0.1:30081",
     )
     told = read_settings(
-        find_object(rendered(files=("values-prod.yaml",)), "Deployment", "gateway")
+        find_object(render_objects(files=("values-prod.yaml",)), "Deployment", "gateway")
     )
     assert (told["PUBLIC_URL"], told["PUBLIC_LIVE_URL"]) == (
         "https://storefleet.example.com",
         "wss://storefleet.example.com",
     )
-    told = read_settings(find_object(rendered(), "Deployment", "gateway"))
+    told = read_settings(find_object(render_objects(), "Deployment", "gateway"))
     assert "PUBLIC_URL" not in told
 
 
 def test_settings_are_passed_to_services() -> None:
-    objects = rendered(
+    objects = render_objects(
         values={
             "settings": {"STORES_PER_HOUR": 1000000, "BODY_LIMIT": 70000},
             "stores": {"publicPort": 8443},
@@ -200,6 +200,6 @@ def test_settings_are_passed_to_services() -> None:
 
 def test_admission_policy_excludes_platform_host() -> None:
     host = "storefleet.stores.example.com"
-    objects = rendered(files=("values-prod.yaml",), values={"exposure": {"host": host}})
+    objects = render_objects(files=("values-prod.yaml",), values={"exposure": {"host": host}})
     policy = find_object(objects, "ValidatingAdmissionPolicy", "storefleet-provisioner-namespaces")
     assert any(f"!= '{host}'" in each["expression"] for each in policy["spec"]["validations"])

@@ -9,7 +9,12 @@ import pytest
 
 from storefleet.runtimes.kubernetes.api.resource_kinds import COMPONENT_LABEL, STORE_LABEL
 from tests.support.cluster.charts import Manifest
-from tests.support.cluster.pod_templates import Template, everything, store_charts, templates_of
+from tests.support.cluster.pod_templates import (
+    Template,
+    render_all_charts,
+    store_charts,
+    templates_of,
+)
 
 #: Chart and component of the pods that use the API server; no others may.
 TOKENS = {("platform", name) for name in ("gateway", "provisioner", "reaper", "secrets")}
@@ -34,7 +39,7 @@ SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|credential|api_?key"
 PLACE = re.compile(r"(?i)_(dir|file|folder)$")
 ADDRESS_WITH_SECRET = re.compile(r"\w+://[^\s/@:]+:[^\s/@]+@")
 
-ALL = list(everything())
+ALL = list(render_all_charts())
 TEMPLATES = [
     template for chart, case, objects in ALL for template in templates_of(chart, case, objects)
 ]

@@ -79,11 +79,13 @@ class Api:
         self, manifest: dict[str, Any], *, as_: str | None = None, manager: str = "storefleet"
     ) -> Reply:
         """Apply the manifest server-side."""
-        return await self.ask("PATCH", path_of(manifest), manifest, as_=as_, fieldManager=manager)
+        return await self.ask(
+            "PATCH", get_object_path(manifest), manifest, as_=as_, fieldManager=manager
+        )
 
 
 @asynccontextmanager
-async def api_server() -> AsyncIterator[Api]:
+async def open_api_server() -> AsyncIterator[Api]:
     """Open the API server of STOREFLEET_TEST_KUBECONFIG; fail without that setting."""
     assert KUBECONFIG, (
         "These tests need a cluster: name its administrator's kubeconfig by "
@@ -111,7 +113,7 @@ _CLUSTER_WIDE = {
 }
 
 
-def collection_of(manifest: dict[str, Any]) -> str:
+def get_collection_path(manifest: dict[str, Any]) -> str:
     """Return the collection path of the manifest's kind and namespace."""
     version, kind = manifest["apiVersion"], manifest["kind"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -121,5 +123,5 @@ def collection_of(manifest: dict[str, Any]) -> str:
     return f"{root}/namespaces/{manifest['metadata']['namespace']}/{plural}"
 
 
-def path_of(manifest: dict[str, Any]) -> str:
-    return f"{collection_of(manifest)}/{manifest['metadata']['name']}"
+def get_object_path(manifest: dict[str, Any]) -> str:
+    return f"{get_collection_path(manifest)}/{manifest['metadata']['name']}"

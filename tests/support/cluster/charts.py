@@ -52,5 +52,5 @@ def render(
     return done.stdout
 
 
-def rendered(chart: Path = PLATFORM, **how: Any) -> list[Manifest]:
+def render_objects(chart: Path = PLATFORM, **how: Any) -> list[Manifest]:
     return [each for each in yaml.safe_load_all(render(chart, **how)) if each]

@@ -14,7 +14,7 @@ Object = dict[str, Any]
 Refusal = Callable[[web.Request], tuple[int, str] | None]
 
 
-class FakeCluster:
+class FakeApiServer:
     """`asked` records the requests; `refuse` may answer a request instead."""
 
     def __init__(self) -> None:
@@ -282,8 +282,8 @@ def _status(code: int, message: str) -> web.Response:
 
 
 @asynccontextmanager
-async def running_cluster() -> AsyncIterator[FakeCluster]:
-    cluster = FakeCluster()
+async def run_fake_api_server() -> AsyncIterator[FakeApiServer]:
+    cluster = FakeApiServer()
     await cluster.start()
     try:
         yield cluster

@@ -12,8 +12,8 @@ from storefleet.core.settings import Settings
 from storefleet.engines import catalogue
 from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.kubernetes import manifests
-from tests.support.cluster.attacks.namespace_setup import Ground
-from tests.support.cluster.charts import CHARTS, PLATFORM, Manifest, rendered
+from tests.support.cluster.attacks.namespace_setup import NamespaceObjects
+from tests.support.cluster.charts import CHARTS, PLATFORM, Manifest, render_objects
 
 #: Values that together render every template of the platform's chart.
 PLATFORM_VALUES: dict[str, dict[str, Any]] = {
@@ -116,20 +116,20 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
         route_gateway="edge/public/stores",
         store_scheme="https",
     )
-    store = Ground("acme").store.copy_with(
+    store = NamespaceObjects("acme").store.copy_with(
         engine=engine.name, engine_version=engine.default_version
     )
     values = manifests.make_chart_values(
         store, engine, manifests.locate_store(store, settings), settings
     )
     chart = (engine.folder / engine.kubernetes.chart).resolve()
-    return rendered(chart, values=values, release="store", namespace="st-a")
+    return render_objects(chart, values=values, release="store", namespace="st-a")
 
 
-def everything() -> Iterator[tuple[str, str, list[Manifest]]]:
+def render_all_charts() -> Iterator[tuple[str, str, list[Manifest]]]:
     """Yield chart, case and rendered objects of all charts."""
     for case, how in PLATFORM_VALUES.items():
-        yield PLATFORM.name, case, rendered(**how)
+        yield PLATFORM.name, case, render_objects(**how)
     for engine in store_charts():
         for exposure in EXPOSURES:
             yield engine.name, exposure, rendered_store(engine, exposure=exposure)

@@ -34,7 +34,7 @@ from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
 from tests.support.cluster.container_images import make_pocket_image
 from tests.support.cluster.samples import ENGINES, a_store, pocket_engines
-from tests.support.services.platform import ROOT, Platform, running
+from tests.support.services.platform import ROOT, Platform, run_platform
 
 #: Read at import, because the tests remove settings from the environment.
 KUBECONFIG = os.environ.get("STOREFLEET_TEST_KUBECONFIG", "")
@@ -276,7 +276,7 @@ def run_killable_platform(folder: Path) -> Iterator[Platform]:
         "restart_backoff": 0.2,
         "stores_per_hour": 10_000,
     }
-    with running(folder / "state", engines=ENGINES, engine="pocket", **settings) as platform:
+    with run_platform(folder / "state", engines=ENGINES, engine="pocket", **settings) as platform:
         yield platform
 
 

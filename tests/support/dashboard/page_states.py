@@ -25,14 +25,14 @@ UNKNOWN_STATE = store("ready", id="sto_9").model_copy(update={"state": "hibernat
 DASHBOARD = ROOT / "services" / "gateway" / "dashboard"
 
 
-class Shown(NamedTuple):
+class PageState(NamedTuple):
     """One page in one state."""
 
     template: str
     context: dict[str, Any]
 
 
-def drawn() -> Iterator[tuple[str, str]]:
+def render_states() -> Iterator[tuple[str, str]]:
     """Yield name and HTML of each state."""
     templates = _environment()
     for name, shown in {
@@ -86,7 +86,7 @@ def page(
     entries: tuple[VersionHistoryEntry, ...] = (samples.CREATED,),
     older: bool = False,
     **more: Any,
-) -> Shown:
+) -> PageState:
     """Render a store's page with the state of its latest operation."""
     context: dict[str, Any] = {
         "store": {**shown.to_json(), "engine_title": "WooCommerce"},
@@ -111,10 +111,10 @@ def page(
         ),
         **more,
     }
-    return Shown("stores/detail.html", context)
+    return PageState("stores/detail.html", context)
 
 
-def _quiet() -> dict[str, Shown]:
+def _quiet() -> dict[str, PageState]:
     """Return pages of stores without an open operation."""
     made = operation("create", "succeeded", "namespace+ release+ start+ verify+")
     ready = store("ready")
@@ -161,7 +161,7 @@ def _quiet() -> dict[str, Shown]:
     }
 
 
-def _changing() -> dict[str, Shown]:
+def _changing() -> dict[str, PageState]:
     """Return pages of stores with a running operation."""
     fresh = {"url": None, "ready_at": None}
     newer = store("rolling_back", engine_version="11.0.2")
@@ -200,7 +200,7 @@ def _changing() -> dict[str, Shown]:
     }
 
 
-def _changed() -> dict[str, Shown]:
+def _changed() -> dict[str, PageState]:
     """Return pages of stores after a finished or rejected operation."""
     upgraded = operation("upgrade", "succeeded", "dump+ release+ start+ verify+", asked=UP)
     newer = store("ready", engine_version="11.0.2")
@@ -266,7 +266,7 @@ def _changed() -> dict[str, Shown]:
     }
 
 
-def _lists() -> dict[str, Shown]:
+def _lists() -> dict[str, PageState]:
     each = {
         "requested": operation("create", "queued", "namespace"),
         "provisioning": operation("create", "running", "namespace+ release* start verify"),
@@ -289,16 +289,16 @@ def _lists() -> dict[str, Shown]:
     none = {"has_more": False, "next": None, "q": None, "state": None, "starting_after": None}
     more = {**none, "has_more": True, "next": "sto_3", "starting_after": "sto_a"}
     return {
-        "list": Shown("stores/list.html", {"stores": rows, "page": none}),
-        "list-pages": Shown("stores/list.html", {"stores": rows[:3], "page": more}),
-        "list-empty": Shown("stores/list.html", {"stores": [], "page": none}),
-        "list-no-match": Shown(
+        "list": PageState("stores/list.html", {"stores": rows, "page": none}),
+        "list-pages": PageState("stores/list.html", {"stores": rows[:3], "page": more}),
+        "list-empty": PageState("stores/list.html", {"stores": [], "page": none}),
+        "list-no-match": PageState(
             "stores/list.html", {"stores": [], "page": {**none, "q": "x", "state": "rolling_back"}}
         ),
     }
 
 
-def _forms() -> dict[str, Shown]:
+def _forms() -> dict[str, PageState]:
     both = [
         make_engine_view(samples.versioned_engine()),
         make_engine_view(samples.oscar_on("local")),
@@ -332,10 +332,12 @@ def _forms() -> dict[str, Shown]:
         "has_assigned_port": False,
     }
     start = {"engines": both, "idempotency_key": "k", "url_preview": url_preview}
-    return {name: Shown("stores/new.html", {**start, **context}) for name, context in shown.items()}
+    return {
+        name: PageState("stores/new.html", {**start, **context}) for name, context in shown.items()
+    }
 
 
-def _others() -> dict[str, Shown]:
+def _others() -> dict[str, PageState]:
     nobody = {"me": None, "csrf": None, "retry_after": None, "is_local": True}
     wrong = [{"pointer": "", "detail": "The e-mail address or password is wrong."}]
     refused = {
@@ -346,10 +348,10 @@ def _others() -> dict[str, Shown]:
         "next": "Open the store: its state has changed in the meantime.",
     }
     return {
-        "login": Shown("login.html", nobody),
-        "login-wrong": Shown("login.html", {**nobody, "errors": wrong}),
-        "login-remote": Shown("login.html", {**nobody, "is_local": False}),
-        "login-paused": Shown("login.html", {**nobody, "retry_after": 30, "errors": wrong}),
-        "error": Shown("error.html", {"error": refused}),
-        "error-away": Shown("error.html", {**nobody, "error": {**refused, "status": 503}}),
+        "login": PageState("login.html", nobody),
+        "login-wrong": PageState("login.html", {**nobody, "errors": wrong}),
+        "login-remote": PageState("login.html", {**nobody, "is_local": False}),
+        "login-paused": PageState("login.html", {**nobody, "retry_after": 30, "errors": wrong}),
+        "error": PageState("error.html", {"error": refused}),
+        "error-away": PageState("error.html", {**nobody, "error": {**refused, "status": 503}}),
     }

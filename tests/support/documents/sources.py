@@ -15,7 +15,7 @@ _RAISERS = (
 )
 
 
-def codes_in(*places: str) -> set[str]:
+def collect_error_codes(*places: str) -> set[str]:
     """Return the error codes raised below these paths: `code=` arguments and attributes."""
     return {
         code

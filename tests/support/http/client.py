@@ -57,7 +57,7 @@ class Api:
         assert answer.status == 202, answer.text
         return dict(answer.body)
 
-    async def ended(self, operation_id: str, *, within: float = 10) -> dict[str, Any]:
+    async def wait_until_done(self, operation_id: str, *, within: float = 10) -> dict[str, Any]:
         """Wait until the operation is done and return it; outages of the API are tolerated."""
 
         async def look() -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Api:
         assert answer.status == 200, answer.text
         return dict(answer.body)
 
-    async def store_in(self, ref: str, state: str, *, within: float = 10) -> dict[str, Any]:
+    async def wait_for_state(self, ref: str, state: str, *, within: float = 10) -> dict[str, Any]:
         """Wait until the store is in this state and return it."""
 
         async def look() -> dict[str, Any]:
@@ -85,9 +85,9 @@ class Api:
 
         return await eventually(look, within=within)
 
-    async def ready(self, name: str, **more: Any) -> dict[str, Any]:
+    async def create_ready_store(self, name: str, **more: Any) -> dict[str, Any]:
         """Create a store and return it when it is ready."""
         accepted = await self.create(name, **more)
-        operation = await self.ended(accepted["operation"]["id"])
+        operation = await self.wait_until_done(accepted["operation"]["id"])
         assert operation["state"] == "succeeded", operation
         return await self.store(accepted["store"]["id"])

@@ -277,14 +277,14 @@ FRAMES: Sequence[bytes] = (
 )
 
 
-class Heard(NamedTuple):
+class HostileReply(NamedTuple):
     """A response: its status (0 for none) and its first bytes."""
 
     status: int
     answer: bytes
 
 
-class Abuse:
+class HostileRequests:
     """Generates bad requests; `tokens` and `refs` are valid, but never for each other."""
 
     def __init__(
@@ -499,7 +499,7 @@ class Abuse:
         return bytes([first]) + length + mask + body
 
 
-async def send(port: int, request: bytes, *, hang_up: bool, patience: float = 8) -> Heard:
+async def send(port: int, request: bytes, *, hang_up: bool, patience: float = 8) -> HostileReply:
     """Send the request and read until the connection ends or pauses; status 0 is no HTTP."""
     answer = b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -523,4 +523,4 @@ async def send(port: int, request: bytes, *, hang_up: bool, patience: float = 8)
         if first[0].startswith(b"HTTP/") and len(first) > 1 and first[1].isdigit()
         else 0
     )
-    return Heard(status, answer[:2000])
+    return HostileReply(status, answer[:2000])

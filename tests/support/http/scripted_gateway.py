@@ -90,7 +90,7 @@ def problem(status: int, code: str, detail: str = "No.", **headers: str) -> web.
     )
 
 
-class Double:
+class ScriptedGateway:
     """Answers by script: the last entry of `answers[method, path]` repeats; CUT disconnects."""
 
     CUT = object()
@@ -201,10 +201,10 @@ def _own(response: web.Response) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def running_double() -> Iterator[Double]:
+def run_scripted_gateway() -> Iterator[ScriptedGateway]:
     """Run the gateway in a thread, because the command line blocks the calling one."""
     double, ready, loop, stop = (
-        Double(),
+        ScriptedGateway(),
         threading.Event(),
         asyncio.new_event_loop(),
         asyncio.Event(),

@@ -32,7 +32,7 @@ class Listener:
     def types(self, store_id: str | None = None) -> list[str]:
         return [frame["type"] for frame in self.frames if store_id in (None, frame.get("store_id"))]
 
-    async def heard(
+    async def wait_for_frame(
         self, event_type: str, *, store_id: str | None = None, within: float = 10
     ) -> dict[str, Any]:
         """Wait for the first frame of that type (and store) and return it."""
@@ -54,7 +54,7 @@ class Listener:
     async def reached(self, seq: int, *, within: float = 10) -> None:
         await eventually(lambda: any(frame["seq"] >= seq for frame in self.frames), within=within)
 
-    async def closed(self, *, within: float = 10) -> int | None:
+    async def wait_until_closed(self, *, within: float = 10) -> int | None:
         """Wait until the websocket is closed and return the close code."""
         done, _ = await asyncio.wait({self._task}, timeout=within)
         assert done, "still open"
@@ -66,7 +66,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(
+async def open_listener(
     session: aiohttp.ClientSession, url: str, **more: Any
 ) -> AsyncIterator[Listener]:
     ws = await session.ws_connect(url, max_msg_size=1 << 22, **more)

@@ -25,7 +25,7 @@ ENGINES = ROOT / "tests" / "fixtures" / "engines" / "local"
 Service = dict[str, Any]
 
 
-def services() -> dict[str, Service]:
+def read_services() -> dict[str, Service]:
     """Return the services with YAML anchors and merges resolved."""
     found: dict[str, Service] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
     return found
@@ -51,13 +51,13 @@ class Stack:
     async def up(self) -> None:
         """Start in the order of `depends_on`; wait for services that must complete."""
         self._ports.close()
-        for name in ordered(services()):
+        for name in sort_by_dependency(read_services()):
             if (
                 name == "volumes"
             ):  # `chown` to the image's user: the account owns the folders already
                 continue
-            child = self._child(name, services()[name])
-            if services()[name]["restart"] == "no":
+            child = self._child(name, read_services()[name])
+            if read_services()[name]["restart"] == "no":
                 code = await run_to_end(child, records=self._records, timeout=60)
                 assert code == 0, f"{name}: {last_line(child.log)}"
             else:
@@ -79,7 +79,7 @@ class Stack:
 
     def _mapped(self, service: str, text: str) -> str:
         """Replace container paths by volume folders, and server names by this machine."""
-        for mount in services()[service].get("volumes", []):
+        for mount in read_services()[service].get("volumes", []):
             subpath = mount.get("volume", {}).get("subpath", "")
             place = self._place(mount["source"], subpath)
             text = re.sub(rf"{re.escape(mount['target'])}(?=/|$)", str(place), text)
@@ -147,7 +147,7 @@ class Stack:
         }
 
 
-def ordered(all_of: dict[str, Service]) -> Iterator[str]:
+def sort_by_dependency(all_of: dict[str, Service]) -> Iterator[str]:
     """Yield the names, each after its dependencies."""
     done: set[str] = set()
     while len(done) < len(all_of):

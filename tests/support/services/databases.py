@@ -18,7 +18,7 @@ def platform_url(platform: Platform) -> str:
     return path.read_text().strip()
 
 
-async def names_left(platform: Platform) -> list[str]:
+async def list_store_databases(platform: Platform) -> list[str]:
     """Return databases and roles of stores that still exist."""
     assert urlsplit(stores_url(platform)).hostname == "127.0.0.1"
     connection = await asyncpg.connect(stores_url(platform))

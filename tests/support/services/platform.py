@@ -221,7 +221,7 @@ class Client:
 
 
 @contextmanager
-def running(state_dir: Path, **settings: Any) -> Iterator[Platform]:
+def run_platform(state_dir: Path, **settings: Any) -> Iterator[Platform]:
     """Start a platform and stop it afterwards, also after a failure."""
     platform = Platform(state_dir, **settings)
     try:

@@ -49,7 +49,7 @@ class Script:
         return sum(1 for step, _store in self.runs if step == name)
 
 
-class Shopfitter:
+class ScriptedStepPlans:
     """Step plans of creates, upgrades, automatic rollbacks and rollbacks, each a script."""
 
     def __init__(

@@ -174,7 +174,7 @@ class Servers:
 
 
 @asynccontextmanager
-async def running_servers() -> AsyncIterator[Servers]:
+async def open_servers() -> AsyncIterator[Servers]:
     """Start the servers; stop them afterwards and delete their files."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
     folder.chmod(0o711)  # for the system user that runs the servers

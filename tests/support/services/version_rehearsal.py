@@ -27,7 +27,7 @@ TITLES = {
 }
 
 
-class Rehearsal:
+class ScriptedVersionChanges:
     """Actions by step name; other steps succeed at once. `runs` lists the steps that ran."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ class Rehearsal:
         return run
 
 
-async def orders_found(work: StepContext) -> None:
+async def reject_lost_orders(work: StepContext) -> None:
     """Reject the rollback: two orders would be lost without the confirmation."""
     assert work.change is not None
     if not work.change.discard_orders:

@@ -22,7 +22,7 @@ from storefleet.operations.step_plans import StepPlan, StepPlans
 from storefleet.operations.worker import Worker
 from tests.support.http.browser import Browser
 from tests.support.http.client import Api
-from tests.support.http.websocket_listener import Listener, listening
+from tests.support.http.websocket_listener import Listener, open_listener
 from tests.support.services.polling import eventually
 from tests.support.services.ports import Ports
 from tests.support.services.processes import Process
@@ -160,7 +160,7 @@ class World:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def signed_in(self, tenant: NewTenant | None = None) -> Browser:
+    async def sign_in(self, tenant: NewTenant | None = None) -> Browser:
         """Sign in at the gateway and return the session."""
         person = tenant or self.admin
         browser = Browser(self.session, self.url)
@@ -206,7 +206,7 @@ class World:
         """Open a websocket as the first tenant's owner, with the token in the header."""
         headers = {"Authorization": f"Bearer {token or self.admin.token}"}
         url = self.live_url if after is None else f"{self.live_url}?after={after}"
-        async with listening(self.session, url, headers=headers, **more) as heard:
+        async with open_listener(self.session, url, headers=headers, **more) as heard:
             yield heard
 
     async def fetch(self, statement: str, *args: Any) -> list[dict[str, Any]]:
@@ -221,7 +221,7 @@ class World:
         async with self.database.autocommit() as db:
             await db.connection.execute(statement, *args)
 
-    async def tell(
+    async def write_events(
         self,
         count: int,
         *,
@@ -252,7 +252,7 @@ class World:
     async def last_seq(self) -> int:
         return int(await self.value("SELECT last_seq FROM relay"))
 
-    async def waiting(self) -> int:
+    async def count_unpublished(self) -> int:
         """Return the number of outbox rows that are not published."""
         return int(
             await self.value(
@@ -262,16 +262,16 @@ class World:
         )
 
     async def all_sent(self) -> bool:
-        return await self.waiting() == 0
+        return await self.count_unpublished() == 0
 
-    async def settled(self, *, within: float = 20) -> int:
+    async def wait_until_settled(self, *, within: float = 20) -> int:
         """Wait until no operation is open and all is published; return the last number."""
 
         async def look() -> bool:
             open_ = await self.value(
                 "SELECT count(*) FROM operations WHERE state IN ('queued', 'running')"
             )
-            waiting = await self.waiting()
+            waiting = await self.count_unpublished()
             assert (open_, waiting) == (0, 0), (
                 f"{open_} operations are open, {waiting} messages wait"
             )
@@ -282,7 +282,7 @@ class World:
 
 
 @asynccontextmanager
-async def made_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
+async def open_world(servers: Servers, folder: Path) -> AsyncIterator[World]:
     """Create a world without running services; stop everything afterwards."""
     assert not servers.taken, (
         "one world at a time: the streams are the same for all (`world` beside `platform`?)"

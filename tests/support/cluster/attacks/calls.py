@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.support.cluster.api_access import collection_of, path_of
+from tests.support.cluster.api_access import get_collection_path, get_object_path
 from tests.support.cluster.attacks.namespace_setup import (
     PLATFORM_NAMESPACE,
-    Ground,
     Manifest,
+    NamespaceObjects,
     changed,
 )
 
@@ -38,16 +38,16 @@ class Attack(NamedTuple):
     title: str
     who: str | None
     refusal: str
-    call: Callable[[Ground], Call]
+    call: Callable[[NamespaceObjects], Call]
     merge: bool = False
 
 
 def create(manifest: Manifest) -> Call:
-    return Call("POST", collection_of(manifest), manifest)
+    return Call("POST", get_collection_path(manifest), manifest)
 
 
 def apply(manifest: Manifest) -> Call:
-    return Call("PATCH", path_of(manifest), manifest)
+    return Call("PATCH", get_object_path(manifest), manifest)
 
 
 def get(path: str) -> Call:
@@ -62,7 +62,7 @@ def merged(path: str, **body: Any) -> Call:
     return Call("PATCH", path, body)
 
 
-def within(ground: Ground, rest: str, api: str = "/api/v1") -> str:
+def within(ground: NamespaceObjects, rest: str, api: str = "/api/v1") -> str:
     return f"{api}/namespaces/{ground.name}/{rest}"
 
 
@@ -72,11 +72,11 @@ def namespace(name: str) -> str:
 
 def other(name: str = "", **metadata: Any) -> Manifest:
     """Build the namespace of another store, which does not exist yet."""
-    made = changed(Ground("other").namespace, **metadata)
+    made = changed(NamespaceObjects("other").namespace, **metadata)
     return changed(made, name=name) if name else made
 
 
-def binding(ground: Ground, **change: Any) -> Manifest:
+def binding(ground: NamespaceObjects, **change: Any) -> Manifest:
     return {**ground.bindings[0], **change}
 
 
@@ -88,7 +88,7 @@ def loosened(manifest: Manifest, **spec: Any) -> Manifest:
     return {**manifest, "spec": {**manifest["spec"], **spec}}
 
 
-def policy(ground: Ground, name: str, **spec: Any) -> Manifest:
+def policy(ground: NamespaceObjects, name: str, **spec: Any) -> Manifest:
     """Build a network policy of that name for the namespace without policies."""
     return ground.bare.object(
         "networking.k8s.io/v1", "NetworkPolicy", name, spec={"podSelector": {}, **spec}

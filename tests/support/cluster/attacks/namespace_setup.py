@@ -39,10 +39,10 @@ PLAN = EnginePlan(
 )
 
 
-class Ground:
+class NamespaceObjects:
     """The namespace setup of one store, as the runtime creates it."""
 
-    def __init__(self, name: str, bare: "Ground | None" = None) -> None:
+    def __init__(self, name: str, bare: "NamespaceObjects | None" = None) -> None:
         #: Another namespace with role bindings only.
         self.bare = bare or self
         self.store = Store(

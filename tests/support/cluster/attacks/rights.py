@@ -1,6 +1,6 @@
 """Attacks that would give an account more permissions, or those of another."""
 
-from tests.support.cluster.api_access import path_of
+from tests.support.cluster.api_access import get_object_path
 from tests.support.cluster.attacks.calls import (
     FORBIDDEN,
     FOREIGN,
@@ -98,7 +98,12 @@ ON_RIGHTS: list[Attack] = [
         "only the three known role bindings",
         lambda g: create(changed(binding(g), name="another")),
     ),
-    Attack("removes a binding", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.bindings[0]))),
+    Attack(
+        "removes a binding",
+        PROVISIONER,
+        FORBIDDEN,
+        lambda g: delete(get_object_path(g.bindings[0])),
+    ),
     Attack(
         "binds in the whole cluster",
         PROVISIONER,

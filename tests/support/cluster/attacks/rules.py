@@ -1,6 +1,6 @@
 """Attacks on the limits of a store: quotas, limit ranges, network policies."""
 
-from tests.support.cluster.api_access import path_of
+from tests.support.cluster.api_access import get_object_path
 from tests.support.cluster.attacks.calls import (
     BOGUS_OWNER,
     FORBIDDEN,
@@ -29,10 +29,12 @@ ON_RULES: list[Attack] = [
         "raises a quota by a merge",
         PROVISIONER,
         "policies of a store must not be changed",
-        lambda g: Call("PATCH", path_of(g.limits[0]), {"spec": {"hard": {"pods": "400"}}}),
+        lambda g: Call("PATCH", get_object_path(g.limits[0]), {"spec": {"hard": {"pods": "400"}}}),
         merge=True,
     ),
-    Attack("removes a quota", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.limits[0]))),
+    Attack(
+        "removes a quota", PROVISIONER, FORBIDDEN, lambda g: delete(get_object_path(g.limits[0]))
+    ),
     Attack(
         "removes all quotas", PROVISIONER, FORBIDDEN, lambda g: delete(within(g, "resourcequotas"))
     ),
@@ -47,7 +49,7 @@ ON_RULES: list[Attack] = [
         PROVISIONER,
         FORBIDDEN,
         lambda g: Call(
-            "PATCH", f"{path_of(g.limits[0])}/status", {"status": {"used": {"pods": "0"}}}
+            "PATCH", f"{get_object_path(g.limits[0])}/status", {"status": {"used": {"pods": "0"}}}
         ),
         merge=True,
     ),
@@ -55,7 +57,7 @@ ON_RULES: list[Attack] = [
         "replaces a quota",
         PROVISIONER,
         FORBIDDEN,
-        lambda g: Call("PUT", path_of(g.limits[0]), g.limits[0]),
+        lambda g: Call("PUT", get_object_path(g.limits[0]), g.limits[0]),
     ),
     Attack(
         "raises the limits",
@@ -73,7 +75,9 @@ ON_RULES: list[Attack] = [
         "only the known",
         lambda g: apply(changed(g.rule("LimitRange", "store"), name="own")),
     ),
-    Attack("removes the limits", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.limits[3]))),
+    Attack(
+        "removes the limits", PROVISIONER, FORBIDDEN, lambda g: delete(get_object_path(g.limits[3]))
+    ),
     Attack(
         "opens the default denial",
         PROVISIONER,
@@ -90,7 +94,7 @@ ON_RULES: list[Attack] = [
             )
         ),
     ),
-    Attack("removes it", PROVISIONER, FORBIDDEN, lambda g: delete(path_of(g.policies[0]))),
+    Attack("removes it", PROVISIONER, FORBIDDEN, lambda g: delete(get_object_path(g.policies[0]))),
     Attack(
         "has it collected as garbage",
         PROVISIONER,

@@ -1,6 +1,6 @@
 """Attacks on Secrets and on objects in foreign namespaces."""
 
-from tests.support.cluster.api_access import path_of
+from tests.support.cluster.api_access import get_object_path
 from tests.support.cluster.attacks.calls import (
     FORBIDDEN,
     GATEWAY,
@@ -77,7 +77,7 @@ ON_SECRETS: list[Attack] = [
         "the gateway reads another Secret of a store",
         GATEWAY,
         FORBIDDEN,
-        lambda g: get(path_of(g.secrets[1])),
+        lambda g: get(get_object_path(g.secrets[1])),
     ),
     Attack(
         "the gateway lists a store's Secrets",
@@ -102,7 +102,7 @@ ON_SECRETS: list[Attack] = [
         "the gateway changes a sign-in",
         GATEWAY,
         FORBIDDEN,
-        lambda g: Call("PATCH", path_of(g.secrets[0]), {"stringData": {"password": "y"}}),
+        lambda g: Call("PATCH", get_object_path(g.secrets[0]), {"stringData": {"password": "y"}}),
         merge=True,
     ),
     Attack(
@@ -122,10 +122,15 @@ ON_SECRETS: list[Attack] = [
         "the gateway deletes a pod", GATEWAY, FORBIDDEN, lambda g: delete(within(g, "pods/web"))
     ),
     Attack(
-        "the reaper reads a store's Secret", REAPER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))
+        "the reaper reads a store's Secret",
+        REAPER,
+        FORBIDDEN,
+        lambda g: get(get_object_path(g.secrets[0])),
     ),
     Attack("the reaper reads all", REAPER, FORBIDDEN, lambda g: get("/api/v1/secrets")),
-    Attack("the reaper deletes one", REAPER, FORBIDDEN, lambda g: delete(path_of(g.secrets[0]))),
+    Attack(
+        "the reaper deletes one", REAPER, FORBIDDEN, lambda g: delete(get_object_path(g.secrets[0]))
+    ),
     Attack(
         "the reaper empties kube-system",
         REAPER,
@@ -148,12 +153,15 @@ ON_SECRETS: list[Attack] = [
         "the reaper lets the network in",
         REAPER,
         FORBIDDEN,
-        lambda g: delete(path_of(g.policies[0])),
+        lambda g: delete(get_object_path(g.policies[0])),
     ),
     Attack(
         "the notifier reads namespaces", NOTIFIER, FORBIDDEN, lambda g: get("/api/v1/namespaces")
     ),
     Attack(
-        "the notifier reads a sign-in", NOTIFIER, FORBIDDEN, lambda g: get(path_of(g.secrets[0]))
+        "the notifier reads a sign-in",
+        NOTIFIER,
+        FORBIDDEN,
+        lambda g: get(get_object_path(g.secrets[0])),
     ),
 ]
