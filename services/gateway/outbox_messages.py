@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 
 from storefleet.core.messages import encode_cloud_event
+from storefleet.core.models import utc_now
+from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.repositories.outbox import PendingMessage
 from storefleet.messaging import OutgoingMessage
 from storefleet.observability import logs, metrics
@@ -35,6 +37,25 @@ def make_message(row: PendingMessage) -> OutgoingMessage:
         extensions={key: value for key, value in extensions.items() if value is not None},
     )
     return OutgoingMessage(row.subject, body, row.id)
+
+
+def make_early_message(command: OutboxRow) -> OutgoingMessage:
+    """Make the NATS message of a committed command whose row the relay has not taken yet."""
+    return make_message(
+        PendingMessage(
+            number=None,
+            id=command.id,
+            kind=command.kind,
+            subject=command.subject,
+            type=command.type,
+            tenant_id=command.tenant_id,
+            store_id=command.store_id,
+            operation_id=command.operation_id,
+            time=utc_now(),
+            data=json.dumps(command.data),
+            seq=None,
+        )
+    )
 
 
 def make_publishable_messages(rows: Sequence[PendingMessage]) -> dict[str, OutgoingMessage]:
@@ -67,7 +88,7 @@ def record_dropped_row(row: PendingMessage, error: Exception) -> None:
 def find_last_contiguous_seq(
     rows: Sequence[PendingMessage], settled: Sequence[PendingMessage]
 ) -> int:
-    """Return the last event of `rows` that is settled together with all before it; 0 if none is."""
+    """Return the `seq` up to which all events of `rows` are settled; 0 if the first one is not."""
     settled_seqs = {row.seq for row in settled}
     last_seq = 0
     for row in rows:

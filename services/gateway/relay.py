@@ -6,7 +6,6 @@ once; the stream drops a repetition by its message id.
 """
 
 import asyncio
-import json
 import os
 import secrets
 import socket
@@ -18,14 +17,13 @@ from typing import NamedTuple
 
 from services.gateway.outbox_messages import (
     find_last_contiguous_seq,
-    make_message,
+    make_early_message,
     make_publishable_messages,
     record_dropped_row,
 )
 from storefleet.core import async_tasks
 from storefleet.core.errors import DatabaseUnavailable, MessagingUnavailable
 from storefleet.core.messages import RELAY_WAKE_SUBJECT
-from storefleet.core.models import utc_now
 from storefleet.database.outbox_rows import OutboxRow
 from storefleet.database.pool import Database
 from storefleet.database.repositories.outbox import OUTBOX_CHANNEL, PendingMessage, PublishedRows
@@ -46,7 +44,7 @@ _MIN_TAKE_INTERVAL_S = 0.003
 
 
 class BatchInFlight(NamedTuple):
-    """A batch that is being published; its task returns what was published, and if that is all."""
+    """A batch that is being published; its task returns the settled rows, and whether all are."""
 
     rows: Sequence[PendingMessage]
     task: asyncio.Task[tuple[PublishedRows, bool]]
@@ -106,15 +104,14 @@ class Relay:
     async def _send_early(self, command: OutboxRow) -> bool:
         """Publish a command ahead of its row; return whether NATS has acknowledged it."""
         try:
-            row = PendingMessage(None, *command[:-1], utc_now(), json.dumps(command.data), None)
-            (error,) = await self._bus.publish_all([make_message(row)])
+            (error,) = await self._bus.publish_all([make_early_message(command)])
         except MessagingUnavailable:
             return False
-        except Exception:  # the relay handles the row itself later, and drops it if it must
+        except Exception:  # the relay publishes or drops the row later
             log.exception("early_send_failed", message_id=command.id)
             return False
         if error is None:
-            metrics.MESSAGES_PUBLISHED.labels(row.kind).inc()
+            metrics.MESSAGES_PUBLISHED.labels(command.kind).inc()
         return error is None
 
     def _handle_local_wake(self) -> bool:
@@ -176,7 +173,7 @@ class Relay:
         rows = [
             row
             for row in rows
-            if row.seq or not (row.number in numbers_in_flight or self._was_sent_early(row))
+            if row.seq or not (row.number in numbers_in_flight or self._settle_early_send(row))
         ]
         if rows:
             self._last_sent_seq = max(self._last_sent_seq, *(row.seq or 0 for row in rows))
@@ -184,11 +181,11 @@ class Relay:
                 BatchInFlight(rows, asyncio.create_task(self._publish_rows(rows)))
             )
 
-    def _was_sent_early(self, row: PendingMessage) -> bool:
-        """Return whether the row's early send is pending or acknowledged.
+    def _settle_early_send(self, row: PendingMessage) -> bool:
+        """Settle the early send of a row; return False if the row has to be published.
 
-        An acknowledged one is confirmed with the next take. A failed one returns False, so that the
-        row is published with its batch.
+        True means that the early send is pending or acknowledged. An acknowledged row is confirmed
+        with the next take.
         """
         task = self._early_sends.get(row.id)
         if task is None or row.number is None:
@@ -206,9 +203,9 @@ class Relay:
     async def _collect_published(self) -> None:
         """Collect the results of published batches, in order.
 
-        Waits for the oldest batch if too many are in flight. After an incomplete batch, the results
-        of all batches behind it are awaited and their events are sent again: events reach the
-        stream in the order of their numbers.
+        Wait for the oldest batch if too many are in flight. After an incomplete batch, wait for all
+        batches behind it and send their events again, so that events reach the stream in the order
+        of their numbers.
         """
         is_complete = True
         while self._batches_in_flight and (

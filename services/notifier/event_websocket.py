@@ -18,7 +18,7 @@ class EventWebsocket:
 
     Attributes:
         tenant_id: The tenant whose events it gets.
-        credential_key: `session:<hash>` or `token:<id>`: it is closed when that ends.
+        credential_key: `session:<hash>` or `token:<id>`; the websocket is closed when that ends.
         is_live: Whether the replay has ended, and live events are written.
         cursor: The `seq` of the last event that was written.
         replay_task: The task that replays events from PostgreSQL.
@@ -40,7 +40,7 @@ class EventWebsocket:
             request: Its request, whose transport the frames are written to.
             principal: Who opened it.
             backlog_bytes: How much may be unread before it is a slow reader.
-            on_behind: Called when a slow reader has to go back to replay.
+            on_behind: Called when a slow reader is switched to replay.
         """
         self._ws = ws
         self._on_behind = on_behind
@@ -59,8 +59,8 @@ class EventWebsocket:
     def deliver_event(self, seq: int, frame: bytes) -> None:
         """Write a live event, unless the websocket is still in replay.
 
-        A websocket that is read more slowly than events come goes back to replay, at its own pace,
-        so that it delays nobody else.
+        A websocket whose reader is too slow is switched to replay, so that it does not delay the
+        others.
 
         Args:
             seq: The number of the event.

@@ -105,7 +105,7 @@ class EventFeed:
                 return
 
     async def _check_for_gap(self) -> None:
-        """Fill a gap at the end: NATS has lost events when PostgreSQL is ahead twice in a row."""
+        """Fill a gap that no later event reveals: PostgreSQL is ahead at two checks in a row."""
         try:
             async with self._database.autocommit() as db:
                 last_seq = await db.events.read_last_seq()

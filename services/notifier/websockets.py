@@ -1,6 +1,6 @@
 """The event websocket `/api/v1/events`: authenticate, replay missed events, then deliver live ones.
 
-A slow reader affects only itself: it goes back to replay, and is aborted when it does not read at
+A slow reader affects only itself: it is switched to replay, and aborted when it does not read at
 all. A websocket is closed when its session or token ends.
 """
 
@@ -70,7 +70,7 @@ class WebsocketServer:
                 code="too_many_sockets",
             )
         if SESSION_COOKIE in request.cookies and "Authorization" not in request.headers:
-            # A browser sends its cookie with a websocket of any site.
+            # A browser sends the cookie even when a page of another site opens the websocket.
             self._authenticator.check_websocket_origin(request)
         ws = web.WebSocketResponse(
             compress=False, heartbeat=_HEARTBEAT_S, max_msg_size=_MAX_MESSAGE_BYTES
@@ -167,7 +167,8 @@ class WebsocketServer:
             await websocket.close(WSCloseCode.SERVICE_RESTART, "try again")
 
     async def _send_missed_events(self, websocket: EventWebsocket, after: int | None) -> None:
-        # Before the feed has started, its watermark would promise events that it never delivers.
+        # Until the feed has started, its watermark is 0: the websocket would go live at once and
+        # miss the events up to the initial watermark.
         await self._feed.started.wait()
         if after is None:
             websocket.is_live = True

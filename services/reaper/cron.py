@@ -41,7 +41,7 @@ class CallFailure(NamedTuple):
 
 
 class CronCaller:
-    """Calls up to `settings.cron_concurrency` stores at once; failing stores ever less often."""
+    """Calls up to `settings.cron_concurrency` stores at once, with backoff for failing stores."""
 
     def __init__(
         self, *, database: Database, engines: Iterable[Engine], settings: Settings

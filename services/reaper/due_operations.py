@@ -1,6 +1,6 @@
 """Redispatch operations that should be running and are not: due, expired or unclaimed.
 
-The scan makes up for everything that can be lost: commands, workers and pauses between attempts.
+The scan covers lost commands, lost workers and pauses between attempts that are over.
 Any number of reapers may run it, because rows that another one has locked are skipped.
 """
 

@@ -481,9 +481,9 @@ def test_cluster_outage_does_not_count() -> None:
 
 def test_warning_events_are_read_without_progress() -> None:
     patience = GracePeriods(now=0)
-    assert not patience.should_read_warnings(now=2)
+    assert not patience.start_warning_read(now=2)
     patience.record_diagnosis(NotReady("web"), now=2.5)
-    assert not patience.should_read_warnings(now=5)
-    assert patience.should_read_warnings(now=5.5)
-    assert not patience.should_read_warnings(now=8)
-    assert patience.should_read_warnings(now=10.6)
+    assert not patience.start_warning_read(now=5)
+    assert patience.start_warning_read(now=5.5)
+    assert not patience.start_warning_read(now=8)
+    assert patience.start_warning_read(now=10.6)

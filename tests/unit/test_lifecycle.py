@@ -88,7 +88,7 @@ class Walk:
                 for each in self.operations:
                     each.cancel_requested = True
             self.operations.append(OpenOperation(activity))
-        elif transition.ends is not None:
+        elif transition.final_operation_state is not None:
             self.operations.pop(0)
         elif transition.starts_automatic_rollback:
             self.operations[0].activity = Activity.AUTOMATIC_ROLLBACK
@@ -155,7 +155,7 @@ def test_transition_determines_event_type() -> None:
     for row in TRANSITIONS:
         if row.event is StoreEvent.STEP:
             assert not row.changes_state
-        if row.changes_state and row.ends is None:
+        if row.changes_state and row.final_operation_state is None:
             assert row.event == f"store.{row.target}"
         assert (row.event is StoreEvent.FAILED) == (row.target is StoreState.FAILED)
 
@@ -169,7 +169,7 @@ def test_upgrade_rolls_back_only_once_started_without_delete() -> None:
     }
     for row in TRANSITIONS:
         if row.starts_automatic_rollback:
-            assert (row.ends, row.event) == (None, StoreEvent.ROLLING_BACK)
+            assert (row.final_operation_state, row.event) == (None, StoreEvent.ROLLING_BACK)
 
 
 def test_only_version_changes_are_rejected_without_effect() -> None:

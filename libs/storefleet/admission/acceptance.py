@@ -1,4 +1,4 @@
-"""What all admissions share: their results, the principal's locked store, new operations, audit."""
+"""Shared parts of admission: results, locking a store, adding operations and audit entries."""
 
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Accepted(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A request that an idempotency key has seen before: the JSON of its first response."""
+    """A repeated request with an idempotency key: the JSON of its first response."""
 
     store: dict[str, Any]
     operation: dict[str, Any]
@@ -45,7 +45,7 @@ async def lock_store(
         tx: The transaction.
         principal: Who sent the request.
         store_ref: The store's id or its name.
-        settings: How long deleted stores are kept.
+        settings: The retention of deleted stores.
 
     Returns:
         The locked store.
@@ -81,9 +81,9 @@ async def add_operation(
         tx: The transaction.
         principal: Who requested it.
         store: The store, locked.
-        kind: What it does.
-        operation_input: What was requested; of the kind.
-        settings: How much time it has.
+        kind: The kind of operation.
+        operation_input: What was requested; its type belongs to `kind`.
+        settings: The deadline of operations.
         request_id: The id of the HTTP request.
         dispatched: Whether its command is written in the same transaction.
 
@@ -96,7 +96,7 @@ async def add_operation(
         store_id=store.id,
         kind=kind,
         request_id=request_id,
-        requested_by=get_actor(principal),
+        requested_by=get_actor_id(principal),
         deadline=timedelta(seconds=settings.operation_deadline),
         dispatched=dispatched,
         operation_input=operation_input.to_json(),
@@ -111,19 +111,19 @@ async def add_audit_entry(
     Args:
         tx: The transaction of the action itself.
         principal: Who did it.
-        action: What it was, such as `store.delete`.
-        target: The id of what it was done to.
+        action: The action, such as `store.delete`.
+        target: The id of the changed object.
         request_id: The id of the HTTP request.
     """
     await tx.audit_log.add_entry(
         tenant_id=principal.tenant_id,
-        actor=get_actor(principal),
+        actor=get_actor_id(principal),
         action=action,
         target=target,
         request_id=request_id,
     )
 
 
-def get_actor(principal: Principal) -> str:
-    """Return the id by which operations and audit entries name the principal: token, else user."""
+def get_actor_id(principal: Principal) -> str:
+    """Return the principal's id for operations and audit entries: the token's, else the user's."""
     return principal.token_id or principal.user_id

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from storefleet.admission.acceptance import Accepted, Replayed, get_actor
+from storefleet.admission.acceptance import Accepted, Replayed, get_actor_id
 from storefleet.admission.requests import CreateStore
 from storefleet.core.errors import InvalidRequest, LimitExceeded, NameTaken, RequestError
 from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, generate_id
@@ -50,7 +50,7 @@ class Quota(NamedTuple):
 
 
 class StoreCreation:
-    """Decides on new stores and records them."""
+    """Admits new stores: checks name and limits, then writes store, operation and command."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class StoreCreation:
             The store and its operation, or the first response of the key.
 
         Raises:
-            InvalidRequest: The request breaks a rule, or the key came with another request.
+            InvalidRequest: The request breaks a rule, or the key was used with another request.
             NameTaken: A live store has the name.
             LimitExceeded: The tenant has reached one of its limits.
             DatabaseUnavailable: PostgreSQL does not answer.
@@ -127,7 +127,8 @@ class StoreCreation:
         request_id: str | None,
         key: str | None,
     ) -> Accepted | Replayed:
-        request_hash = _hash_request(key, request.to_json())
+        _check_idempotency_key(key)
+        request_hash = _hash_request(request.to_json())
         if problem := find_name_problem(request.name):
             raise InvalidRequest(
                 f"The name “{request.name[:60]}” {problem}.", errors=[("/name", problem)]
@@ -159,7 +160,7 @@ class StoreCreation:
                     scope=scope,
                     key=key,
                     request_hash=request_hash,
-                    location=operation.id,
+                    operation_id=operation.id,
                     body={"store": store.to_json(), "operation": operation.to_json()},
                 )
         return self._report_accepted(store, operation, command)
@@ -169,7 +170,7 @@ class StoreCreation:
     ) -> bool:
         """Add the store in one statement, unless the tenant's limits have to be counted.
 
-        A tenant that has created fewer stores ever than either limit allows cannot reach one.
+        A tenant that has created fewer stores in total than each limit allows is below both limits.
         """
         max_created = min(self._settings.stores_per_hour, self._settings.stores_per_tenant)
         async with self._database.autocommit(notify=OUTBOX_CHANNEL) as db:
@@ -193,7 +194,7 @@ class StoreCreation:
             operation,
             make_event(_CREATE.event, store, operation),
             command,
-            requested_by=get_actor(principal),
+            requested_by=get_actor_id(principal),
             max_created=max_created,
         )
         if result is AddStoreResult.NAME_TAKEN:
@@ -282,11 +283,14 @@ def _make_store(principal: Principal, engine: Engine, request: CreateStore) -> S
     )
 
 
-def _hash_request(key: str | None, body: dict[str, Any]) -> bytes:
-    """Hash a request, so that a key that comes with another one is noticed."""
+def _check_idempotency_key(key: str | None) -> None:
     if key is not None and not _IDEMPOTENCY_KEY_PATTERN.fullmatch(key):
         raise InvalidRequest(
             "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",
             code="idempotency_key_invalid",
         )
+
+
+def _hash_request(body: dict[str, Any]) -> bytes:
+    """Hash a request, to detect a key that is used again with another request."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()

@@ -26,7 +26,7 @@ class CreateStore:
     plan: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that an idempotency key is compared by."""
+        """Return the JSON object whose hash is compared when an idempotency key is repeated."""
         optional = {"version": self.version, "plan": self.plan}
         return {
             "name": self.name,
@@ -67,7 +67,7 @@ class UpgradeStore:
 
 @dataclass(frozen=True, kw_only=True)
 class RollBackStore:
-    """Return a store to the version before its last upgrade.
+    """Roll a store back to the version before its last upgrade.
 
     Attributes:
         store_ref: The store's id or its name.

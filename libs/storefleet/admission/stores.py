@@ -1,7 +1,7 @@
 """Admit requests about stores and their operations: create, delete, retry, cancel.
 
-Changes of the engine version are in `versions.py`. What a request means for the store's state, the
-lifecycle decides (`core/lifecycle.py`).
+Changes of the engine version are in `versions.py`, new stores in `creation.py`. `core/lifecycle.py`
+decides which state a request leads to.
 """
 
 from collections.abc import Callable
@@ -196,7 +196,7 @@ class StoreAdmission:
             )
             if store is None:
                 raise NotFound("Operation not found.")
-            # Read again under the lock: it may have moved on while another one held the store.
+            # Read again under the lock: a worker may have changed the operation meanwhile.
             operation = await _find_operation(tx, principal, request)
             if operation.done:
                 return operation
@@ -227,7 +227,7 @@ async def _read_latest_operation(tx: Repositories, store: Store) -> Operation:
 
 
 async def _cancel_pending(tx: Repositories, pending: list[Operation]) -> bool:
-    """Cancel what a deletion supersedes; True when one is running and will end by itself."""
+    """Cancel the operations that a deletion supersedes; return whether one is still running."""
     is_running = False
     for operation in pending:
         if operation.state == OperationState.QUEUED:

@@ -83,7 +83,8 @@ class VersionAdmission:
         Raises:
             NotFound: The tenant has no such store.
             InvalidRequest: The engine does not have the version.
-            Conflict: The store is not ready, has the version already, or keeps its version.
+            Conflict: The store is not ready or has the version already, or its runtime supports no
+                version changes.
         """
         async with self._database.transaction() as tx:
             store = await lock_store(tx, principal, request.store_ref, self._settings)
@@ -119,7 +120,8 @@ class VersionAdmission:
 
         Raises:
             NotFound: The tenant has no such store.
-            Conflict: The store is not ready, has no upgrade to roll back, or keeps its version.
+            Conflict: The store is not ready or has no upgrade to roll back, or its runtime supports
+                no version changes.
         """
         async with self._database.transaction() as tx:
             store = await lock_store(tx, principal, request.store_ref, self._settings)

@@ -120,7 +120,7 @@ class Authenticator:
         The notifier listens on another port, so only the host names are compared.
 
         Raises:
-            Forbidden: The page is of another site.
+            Forbidden: The page belongs to another site.
         """
         origin = request.headers.get("Origin", "")
         if origin not in self._origins or urlsplit(origin).hostname != request.url.host:
@@ -134,7 +134,7 @@ def check_csrf(principal: Principal, csrf: str) -> None:
     """Check the CSRF token of a person's request in constant time.
 
     Raises:
-        Forbidden: It is not the session's.
+        Forbidden: The token is not the session's.
     """
     if principal.csrf is None or not hmac.compare_digest(principal.csrf.encode(), csrf.encode()):
         raise Forbidden("The form is out of date. Reload the page and send it again.", code="csrf")

@@ -46,7 +46,8 @@ class ProgressDisplay(Protocol):
 class OperationFollower:
     """Waits for one operation.
 
-    States from events and from polling meet in one queue, which the calling thread reads.
+    A background thread puts the states of events into a queue. The calling thread reads it, and
+    polls while the event stream is silent or disconnected.
 
     Args:
         api: The client to poll with.
@@ -208,7 +209,7 @@ def check_success(operation: Operation, *, name: str, request_id: str | None) ->
 
 
 def _suggest_command(operation: Operation, name: str) -> str:
-    """Return the command that tries the operation again.
+    """Return the command that repeats the operation.
 
     After an automatic rollback, and after a rollback that changed nothing, the store is ready:
     the command is then a new request, not a retry.

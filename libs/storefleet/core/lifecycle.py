@@ -91,14 +91,14 @@ class Activity(StrEnum):
 
 
 class Occurrence(StrEnum):
-    """What happens to an activity; together with it, the trigger of a transition."""
+    """What happens to an activity. Activity and occurrence together trigger a transition."""
 
     REQUESTED = "requested"
     RETRIED = "retried"
     CLAIMED = "claimed"
     STEP_RECORDED = "step recorded"
     SUCCEEDED = "succeeded"
-    #: It ended before it had changed anything.
+    #: The operation ended before it changed anything.
     REJECTED = "rejected"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -121,7 +121,7 @@ class Transition(NamedTuple):
     occurrence: Occurrence
     target: StoreState
     event: StoreEvent
-    ends: OperationState | None = None
+    final_operation_state: OperationState | None = None
 
     @property
     def starts_automatic_rollback(self) -> bool:
@@ -140,7 +140,7 @@ class IllegalTransition(StorefleetError):
     def __init__(
         self, subject: str, *, source: str | None, target: str, trigger: str, legal: list[str]
     ) -> None:
-        """Explain which change is not possible, and where it would be.
+        """Describe the rejected change and the states in which it is allowed.
 
         Args:
             subject: What would change: a store or an operation.
@@ -227,7 +227,7 @@ _SUPERSEDED: Mapping[Occurrence, OperationState | None] = {
     Occurrence.CANCELLED: _O.CANCELLED,
 }
 
-#: Activities whose steps may find, before any effect, that the store must stay as it is.
+#: Activities whose steps may raise `NothingChanged` before any effect.
 _REJECTABLE = (Activity.UPGRADE, Activity.ROLLBACK)
 
 
@@ -246,8 +246,8 @@ def _build_table() -> Iterator[Transition]:
 TRANSITIONS: tuple[Transition, ...] = tuple(_build_table())
 _BY_TRIGGER = {(row.source, row.activity, row.occurrence): row for row in TRANSITIONS}
 
-#: The states that may follow a state of an operation. A claim of a running operation is a
-#: takeover; a queued one stays queued when it is switched to its automatic rollback.
+#: The allowed next states of an operation, by its current state. From running to running is a
+#: takeover; from queued to queued, the switch of an upgrade to its automatic rollback.
 OPERATION_TRANSITIONS: Mapping[OperationState, frozenset[OperationState]] = {
     _O.QUEUED: frozenset({_O.QUEUED, _O.RUNNING, _O.CANCELLED}),
     _O.RUNNING: frozenset(_O),
@@ -310,7 +310,7 @@ def check_operation_transition(before: OperationState, after: OperationState) ->
 
     Args:
         before: The operation's state now.
-        after: The state that it is to have.
+        after: The requested state.
 
     Raises:
         IllegalTransition: `OPERATION_TRANSITIONS` does not allow the change.

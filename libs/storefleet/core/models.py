@@ -141,7 +141,7 @@ class Operation(FrozenModel):
     """A unit of long-running work on one store (AIP-151); every claim increments `fence`.
 
     `input` is what was requested. An upgrade that runs with an `error` is in its automatic rollback
-    because of that error. `taken_over` says that the previous owner let its lease expire.
+    because of that error. `taken_over` is true when the previous owner let its lease expire.
     """
 
     id: str
@@ -261,14 +261,14 @@ class Principal(FrozenModel):
 
 
 class AdminCredentials(NamedTuple):
-    """Where and with what a store's owner signs in to the admin; the repr hides the password."""
+    """Address, user name and password of a store's admin; the repr hides the password."""
 
     admin_url: str
     username: str
     password: str
 
     def __repr__(self) -> str:
-        return f"Credentials(admin_url={self.admin_url!r}, username={self.username!r})"
+        return f"AdminCredentials(admin_url={self.admin_url!r}, username={self.username!r})"
 
 
 def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:

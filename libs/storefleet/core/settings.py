@@ -218,7 +218,7 @@ class Settings(BaseSettings):
         32_768,
         ge=4096,
         le=49_152,
-        description="Unsent bytes after which a slow websocket is closed.",
+        description="Unsent bytes after which a slow websocket is switched to replay.",
     )
 
     @field_validator("engines_path", mode="before")

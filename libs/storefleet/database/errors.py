@@ -25,7 +25,7 @@ UNAVAILABLE_ERRORS = (
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise DatabaseUnavailable for every error that says PostgreSQL cannot serve us now."""
+    """Raise DatabaseUnavailable for every error that means that PostgreSQL is unavailable."""
     try:
         yield
     except UNAVAILABLE_ERRORS as error:

@@ -68,7 +68,7 @@ def make_command(operation: Operation) -> OutboxRow:
 
 
 def make_dead_letter(letter_id: str, reason: str, data: dict[str, Any]) -> OutboxRow:
-    """Make the message that announces a dead letter on NATS."""
+    """Make the message that reports a dead letter on NATS."""
     return OutboxRow(
         id=letter_id,
         kind="dead_letter",

@@ -1,7 +1,7 @@
 """Set up what the services need on empty servers: roles, schema, streams, the first tenant.
 
 Everything is created only if it is missing, so the set-up is safe to repeat and to run
-concurrently. Servers that are still starting are waited for.
+concurrently. It waits for servers that are still starting.
 """
 
 import asyncio

@@ -54,7 +54,7 @@ class EngineCatalogue:
         return self._engines.get(name)
 
     def get_default_name(self, configured: str) -> str:
-        """Return the name of the engine for a store that names none.
+        """Return the name of the engine of a store whose request names none.
 
         Args:
             configured: The setting `default_engine`; it wins if it is not empty.

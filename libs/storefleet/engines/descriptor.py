@@ -1,7 +1,7 @@
 """Model of an engine's descriptor, `charts/<engine>/engine.yaml`.
 
-docs/engines.md documents the format. The catalogue reads the files; this module only validates
-their content and answers questions about one engine.
+docs/engines.md documents the format. The catalogue reads the files; this module validates
+their content and looks up versions, plans and charts of one engine.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ class KubernetesRelease(FrozenModel):
         secrets: Names of the Secrets that are generated for each store.
         egress: Which destinations outside the namespace a store may reach.
         cron: The cron calls that a ready store needs, if any.
-        default_plan: The plan of a store that names none.
+        default_plan: The plan of a store whose request names none.
         plans: All plans by name.
     """
 
@@ -120,7 +120,7 @@ class Engine(FrozenModel):
         name: Its id, also the folder's name.
         title: Its name for people.
         summary: One sentence about it.
-        default_version: The version of a store that names none; the first one if not set.
+        default_version: The version of a store whose request names none; by default the first one.
         versions: The versions that a store can have here.
         parameters: JSON Schema of a store's parameters.
         storefront: The storefront's checked page.
@@ -167,8 +167,14 @@ class Engine(FrozenModel):
         return self
 
     def runs_on(self, runtime: str) -> bool:
-        """Tell whether the engine can run on a runtime: `local`, `kubernetes` or `simulated`."""
-        return {"local": self.local, "kubernetes": self.kubernetes}.get(runtime, self) is not None
+        """Return whether the engine can run on a runtime: `local`, `kubernetes` or `simulated`."""
+        match runtime:
+            case "local":
+                return self.local is not None
+            case "kubernetes":
+                return self.kubernetes is not None
+            case _:
+                return True
 
     def without_choices(self) -> Self:
         """Return the engine with its default version only, and without plans."""
@@ -205,7 +211,7 @@ class Engine(FrozenModel):
 
     @property
     def default_plan(self) -> str:
-        """The plan of a store that names none; empty where nothing limits stores."""
+        """The plan of a store whose request names none; empty where nothing limits stores."""
         return self.kubernetes.default_plan if self.kubernetes and self.has_choices else ""
 
     def get_plan(self, name: str) -> EnginePlan | None:

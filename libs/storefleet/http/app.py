@@ -125,7 +125,7 @@ async def _handle_request(
         return web.Response(status=400)  # the client has disconnected, so nobody reads this
     except Exception:
         log.exception("request_crashed", path=request.path)
-        problem = RequestError("An unexpected error occurred. The log has it under this id.")
+        problem = RequestError("An unexpected error occurred. Search the logs for the request id.")
     if problem.status >= 500:
         log.warning(
             "request_failed", path=request.path, code=problem.code, cause=repr(problem.__cause__)
@@ -192,7 +192,7 @@ def make_cleanup_context(
         context: Opens the resources of an application.
 
     Returns:
-        What `app.cleanup_ctx` takes.
+        An entry for `app.cleanup_ctx`.
     """
 
     async def cleanup_context(app: web.Application) -> AsyncIterator[None]:

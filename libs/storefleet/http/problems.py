@@ -77,7 +77,7 @@ def convert_http_exception(error: web.HTTPException) -> RequestError:
     if error.status == 404:
         return NotFound("Resource not found.")
     problem = RequestError(error.reason, code=re.sub(r"\W+", "_", error.reason.lower()))
-    problem.status = error.status  # type: ignore[misc]  # 405 and the like have no own class
+    problem.status = error.status  # type: ignore[misc]  # 405 and others have no class of their own
     problem.title = error.reason  # type: ignore[misc]
     if isinstance(error, web.HTTPMethodNotAllowed):
         problem.allow = error.headers.get("Allow", "")  # type: ignore[attr-defined]

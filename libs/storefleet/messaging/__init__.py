@@ -1,7 +1,7 @@
 """The adapter to NATS JetStream: connect, publish, consume, subscribe.
 
-No other package imports nats-py. A worker decides how a message is acknowledged; how that is sent
-is decided here.
+No other package imports nats-py. A worker decides whether a message is acknowledged, retried or
+terminated; this package sends that.
 """
 
 from storefleet.messaging.connection import MessageBus

@@ -116,7 +116,7 @@ class Publisher:
 
 
 def _read_acknowledgement(body: bytes) -> PublishResult:
-    """Translate a stream's answer; an empty one says that no stream takes the subject."""
+    """Translate a stream's answer; an empty answer means that no stream accepts the subject."""
     try:
         answer = json.loads(body)
     except ValueError:

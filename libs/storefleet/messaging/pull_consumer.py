@@ -20,7 +20,7 @@ log = logs.get_logger(__name__)
 
 _PULL_EXPIRY_S = 30.0
 _IDLE_HEARTBEAT_S = 2.0
-_MISSED_HEARTBEATS = 2.5  # as many without a sign of life restart the pull
+_MISSED_HEARTBEATS = 2.5  # the pull is restarted after a silence of this many heartbeats
 _ERROR_DELAY_S = 0.5
 
 
@@ -108,7 +108,7 @@ class PullConsumer:
         await self._request_messages()
 
     async def stop(self) -> None:
-        """Request no further messages, and return those whose processing has not begun."""
+        """Request no further messages, and nak those whose processing has not begun."""
         self._stopped = True
         if self._subscription is not None:
             with suppress(*NATS_UNAVAILABLE_ERRORS):

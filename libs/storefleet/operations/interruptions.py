@@ -69,7 +69,7 @@ class InterruptionRecorder:
             dead_letter: Whether a dead letter is added when the operation ends: its deadline was
                 reached.
             nothing_changed: Whether the step stopped before any external effect.
-            rollback_steps: The steps of an automatic rollback, should there be one.
+            rollback_steps: The steps to continue with if an automatic rollback starts.
 
         Returns:
             The operation as written: failed, or running with its automatic rollback.
@@ -105,7 +105,7 @@ class InterruptionRecorder:
 
         Args:
             operation: The operation under the worker's fence.
-            rollback_steps: The steps of an automatic rollback, should there be one.
+            rollback_steps: The steps to continue with if an automatic rollback starts.
 
         Returns:
             The operation as written; unchanged when the request was handled before.

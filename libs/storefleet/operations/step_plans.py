@@ -1,6 +1,6 @@
 """Choose the runtime's steps for an operation: one step plan for each kind of operation.
 
-The provisioner runs the first set of plans, the reaper the second.
+The provisioner runs `make_provisioning_plans`, the reaper `make_deletion_plans`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import Operation, Store
 from storefleet.runtimes.protocol import Runtime, RuntimeStep, VersionChange
 
-#: The steps of an operation on a store, in order.
+#: A function that lists the steps of an operation on a store, in order.
 StepPlan = Callable[[Store, Operation], Sequence[RuntimeStep]]
 StepPlans = Mapping[OperationKind, StepPlan]
 

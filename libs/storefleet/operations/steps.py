@@ -13,7 +13,7 @@ from storefleet.runtimes.protocol import RuntimeStep
 def merge_step_plan(operation: Operation, step_plan: Sequence[RuntimeStep]) -> tuple[Step, ...]:
     """Merge a step plan with the steps that earlier claims of the operation have recorded.
 
-    During an automatic rollback the steps of the failed upgrade stay, in front of the plan's.
+    During an automatic rollback, the steps of the failed upgrade are kept before those of the plan.
 
     Args:
         operation: The operation with its recorded steps.

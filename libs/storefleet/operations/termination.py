@@ -33,7 +33,7 @@ async def cancel_owned(
         tx: The transaction.
         store: The store, locked.
         operation: The operation, locked, with its steps.
-        rollback_steps: The steps of the automatic rollback, should there be one.
+        rollback_steps: The steps to continue with if an automatic rollback starts.
 
     Returns:
         The operation: ended, or running with its automatic rollback.
@@ -155,7 +155,7 @@ async def mark_cancelled(tx: Repositories, operation: Operation) -> Operation:
 
 async def dispatch_next_operation(tx: Repositories, store_id: str) -> None:
     """Dispatch the oldest queued operation of a store, if another one's end has unblocked it."""
-    waiting = await tx.operations.find_next(store_id)
+    waiting = await tx.operations.find_oldest_open(store_id)
     if waiting is not None and waiting.state == OperationState.QUEUED:
         await tx.outbox.add(make_command(waiting))
         await tx.operations.mark_dispatched([waiting.id])

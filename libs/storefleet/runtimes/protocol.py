@@ -33,7 +33,7 @@ class ResourceUsage(NamedTuple):
     Attributes:
         name: The resource, such as `limits.memory`.
         used: The used amount, as a Kubernetes quantity.
-        hard: The plan's amount, likewise.
+        hard: The plan's limit, as a Kubernetes quantity.
         share: used / hard, from 0 to 1; None if it cannot be computed.
     """
 
@@ -134,7 +134,7 @@ class Runtime(Protocol):
         """Check that stores can be created and deleted.
 
         Raises:
-            RuntimeUnavailable: They cannot; for `/readyz`.
+            RuntimeUnavailable: They cannot be; `/readyz` reports it.
         """
         ...
 

@@ -20,7 +20,7 @@ _RETRY_INTERVAL_S = 0.25
 _REQUEST_TIMEOUT_S = 15
 _MAX_PAGE_BYTES = 2 << 20
 #: Until the nodes have the rules of a new Service, packets to it are dropped, and the kernel would
-#: repeat a SYN only after a second. Several short attempts find the moment sooner.
+#: repeat a SYN only after a second. Several short attempts connect sooner.
 _CONNECT_TIMEOUTS_S = (*([0.1] * 7), 2.0)
 
 

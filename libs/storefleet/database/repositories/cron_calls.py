@@ -53,7 +53,7 @@ class CronCallRepository:
     async def claim_due(self, intervals_s: Mapping[str, float], *, limit: int) -> list[CronCall]:
         """Claim due calls, oldest first, by scheduling the next call of each store.
 
-        A reaper that dies after this costs each of its stores one call, no more.
+        If the reaper crashes after the claim, each claimed store misses one call.
         """
         records = await self._connection.fetch(
             *_CLAIM.bind(

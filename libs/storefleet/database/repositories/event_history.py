@@ -17,11 +17,11 @@ class EventHistory:
         self._connection = connection
 
     async def read_last_seq(self) -> int:
-        """Return the newest number that an event has got; 0 before the first one."""
+        """Return the `seq` of the newest numbered event; 0 before the first one."""
         return int(await self._connection.fetchval("SELECT last_seq FROM relay"))
 
     async def read_bounds(self) -> tuple[int, int]:
-        """Return the oldest number that is kept and the newest number that was assigned."""
+        """Return the oldest `seq` that is kept and the newest one that was assigned."""
         record = await fetch_one(self._connection, "SELECT first_seq, last_seq FROM relay")
         return record["first_seq"], record["last_seq"]
 
@@ -32,8 +32,8 @@ class EventHistory:
 
         Args:
             tenant_id: Only events of this tenant; None for every tenant.
-            after: The number before the first event.
-            until: The number of the last event.
+            after: Only events with a greater `seq`.
+            until: Only events up to and including this `seq`.
             limit: Events per call.
         """
         records = await self._connection.fetch(

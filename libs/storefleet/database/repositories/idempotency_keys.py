@@ -30,7 +30,7 @@ class IdempotencyKeyRepository:
         return StoredResponse(bytes(record["request_hash"]), record["body"]) if record else None
 
     async def store_response(
-        self, *, scope: str, key: str, request_hash: bytes, location: str, body: dict[str, Any]
+        self, *, scope: str, key: str, request_hash: bytes, operation_id: str, body: dict[str, Any]
     ) -> None:
         """Store the response to a request; one that is older than a day is replaced.
 
@@ -38,7 +38,7 @@ class IdempotencyKeyRepository:
             scope: The tenant and the endpoint.
             key: The client's key.
             request_hash: The hash of the request's body, compared on a repetition.
-            location: The id of the operation that the response names.
+            operation_id: The operation in the response; stored in the column `location`.
             body: The response's body.
         """
         await self._connection.execute(
@@ -51,7 +51,7 @@ class IdempotencyKeyRepository:
             scope,
             key,
             request_hash,
-            location,
+            operation_id,
             body,
         )
 

@@ -65,7 +65,7 @@ class LeaseRepository:
         """Extend the lease of a running operation.
 
         Returns:
-            Whether a cancel was requested.
+            Whether a cancellation was requested.
 
         Raises:
             LeaseLost: The fence has moved on, or the operation does not run.
@@ -94,7 +94,7 @@ class LeaseRepository:
             lock: Lock both rows until the transaction ends: first the store, then the operation.
 
         Returns:
-            The store, and whether a cancel was requested.
+            The store, and whether a cancellation was requested.
 
         Raises:
             LeaseLost: The fence has moved on, or the operation does not run.
@@ -115,7 +115,7 @@ class LeaseRepository:
         """Lock an operation that is to be cancelled and that no worker owns.
 
         Returns:
-            The operation, or None when the fence has moved on or somebody holds a valid lease.
+            The operation, or None when the fence has moved on or a worker holds a valid lease.
         """
         record = await self._connection.fetchrow(
             f"""

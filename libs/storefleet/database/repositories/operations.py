@@ -112,8 +112,8 @@ class OperationRepository:
         page = [await self._load_steps(record) for record in records[:limit]]
         return page, len(records) > limit
 
-    async def find_next(self, store_id: str) -> Operation | None:
-        """Find the oldest open operation of a store: the only one that may run. Without steps."""
+    async def find_oldest_open(self, store_id: str) -> Operation | None:
+        """Find a store's oldest open operation, the only one that may run, without its steps."""
         record = await self._connection.fetchrow(
             f"""
             SELECT {COLUMNS} FROM operations
@@ -218,13 +218,13 @@ class OperationRepository:
     async def start_automatic_rollback(
         self, operation: Operation, failure: Failure, *, release_lease: bool
     ) -> Operation:
-        """Switch an upgrade to its automatic rollback, with as much time as it had at first.
+        """Switch an upgrade to its automatic rollback, with a new deadline of the same duration.
 
         Args:
             operation: The upgrade, with the steps of its rollback.
             failure: Why the upgrade did not succeed.
-            release_lease: Depose the owner, so that any worker may claim the operation; the
-                caller dispatches it in the same transaction.
+            release_lease: Take the lease from its owner, so that any worker may claim the
+                operation; the caller dispatches it in the same transaction.
 
         Raises:
             LeaseLost: The fence has moved on, or the operation has ended.
@@ -242,7 +242,7 @@ class OperationRepository:
         return make_operation(record, operation.steps)
 
     async def request_cancel(self, operation_id: str) -> None:
-        """Request that the owner stops; it is notified when the transaction commits."""
+        """Request the cancellation; the owner is notified when the transaction commits."""
         await self._connection.execute(
             "UPDATE operations SET cancel_requested = true WHERE id = $1", operation_id
         )

@@ -67,7 +67,7 @@ class OutboxRepository:
         Events get their numbers here. All of it is one commit.
 
         Args:
-            owner: The relay that asks.
+            owner: The relay that takes the batch.
             lease_duration: How long the lease lasts from now.
             batch_size: Limit of events and of other messages, each.
             published: What NATS has acknowledged since the last call.

@@ -10,8 +10,8 @@ _HOUR_S = 3600.0
 class TenantUsage(NamedTuple):
     """How much of its limits a tenant uses.
 
-    `retry_after_s` is the time until the rolling hour has room, None when it has room now;
-    `is_full` says that no further live store is allowed.
+    `retry_after_s` is the time until the hourly limit allows another store, None if it does now;
+    `is_full` is true when no further live store is allowed.
     """
 
     retry_after_s: float | None

@@ -1,4 +1,4 @@
-"""The frequent transitions of a store's life, each in one statement: round trips are their cost.
+"""The frequent transitions of stores, each in one statement, because round trips dominate cost.
 
 Callers do not lock rows first. A statement compares the version and the fence that were read, and
 writes nothing when another process was faster. The caller notifies `OUTBOX_CHANNEL` after the
@@ -22,7 +22,7 @@ _WRITE_TRANSITION = load_statement("write_transition")
 
 
 class AddStoreResult(Enum):
-    """What became of a new store."""
+    """The result of adding a store."""
 
     ADDED = "added"
     NAME_TAKEN = "name_taken"
@@ -57,8 +57,8 @@ class TransitionRepository:
             operation: Its create operation.
             rows: The event and the command.
             requested_by: The id of the user or token.
-            max_created: Add nothing when the tenant has created this many stores ever: its
-                limits have to be counted then. None when the caller has counted them.
+            max_created: Add nothing when the tenant has created this many stores in total, because
+                its limits must then be counted. None when the caller has counted them.
 
         Returns:
             `NAME_TAKEN` when a live store has the name; `LIMIT_MAY_BE_REACHED` when nothing was
@@ -134,7 +134,7 @@ class TransitionRepository:
             store: The store as it will be.
             operation: The operation with its steps as they will be.
             rows: The messages of the transition.
-            stop_on_cancel: Write nothing when a cancel was requested.
+            stop_on_cancel: Write nothing when a cancellation was requested.
 
         Returns:
             False, with nothing written, when operation or store differ from what was read.

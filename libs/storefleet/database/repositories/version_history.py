@@ -20,7 +20,7 @@ class Requester(NamedTuple):
 
 
 class VersionHistoryEntry(NamedTuple):
-    """An operation that set, or was to set, the version of a store."""
+    """An operation that set, or attempted to set, the version of a store."""
 
     operation_id: str
     kind: str

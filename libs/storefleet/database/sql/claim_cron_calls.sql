@@ -3,7 +3,7 @@ WITH due AS (
     SELECT store_id, due_at AS was_due_at, engine, url, interval_s
     FROM ticks
     JOIN stores ON id = store_id
-    JOIN unnest(:engines::text[], :intervals_s::float8[]) AS pace (engine, interval_s)
+    JOIN unnest(:engines::text[], :intervals_s::float8[]) AS intervals (engine, interval_s)
         USING (engine)
     WHERE due_at <= now() AND state = 'ready' AND url IS NOT NULL
     ORDER BY due_at LIMIT :limit FOR UPDATE OF ticks SKIP LOCKED

@@ -1,4 +1,4 @@
--- Write the steps of an operation; a row that already says the same is not touched.
+-- Write the steps of an operation; unchanged rows are not written.
 INSERT INTO steps (operation_id, position, name, title, state, started_at, finished_at, message)
 SELECT :operation_id, step.* FROM unnest(
     :step_positions::int[], :step_names::text[], :step_titles::text[], :step_states::text[],

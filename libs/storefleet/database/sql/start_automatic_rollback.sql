@@ -1,6 +1,6 @@
--- Switch an upgrade to its automatic rollback: keep the failure, start over with attempts and with
--- as much time as the upgrade had at first. With `release_lease` the owner is deposed by the next
--- fence, and any worker may claim the operation.
+-- Switch an upgrade to its automatic rollback: keep the failure, reset the attempts, and set a new
+-- deadline of the same duration. With `release_lease` the fence is incremented, so that the owner
+-- can write nothing more and any worker may claim the operation.
 UPDATE operations SET
     error = :failure, cancel_requested = false, attempt = 1, run_after = now(),
     deadline = now() + (deadline - created_at),

@@ -177,7 +177,7 @@ class KubernetesRuntime:
         """Return the steps of a requested rollback; on request it restores the dump first."""
         del store
         steps, database_steps = self._version_steps, self._database_steps
-        restoring = (
+        restore_steps = (
             RuntimeStep(
                 "orders", "Count the orders that would be lost", database_steps.count_orders
             ),
@@ -185,7 +185,7 @@ class KubernetesRuntime:
             RuntimeStep("restore", "Restore the dump", database_steps.restore_database),
         )
         return (
-            *(restoring if change.restore else ()),
+            *(restore_steps if change.restore else ()),
             RuntimeStep(
                 "release", f"Install the chart of {change.to_version}", steps.install_release
             ),
@@ -194,7 +194,7 @@ class KubernetesRuntime:
         )
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
-        """Read what a store uses of its plan; None if nothing is counted, or nothing readable."""
+        """Read how much of its plan a store uses; None if it has no readable quota."""
         namespace = locate_store(store, self._settings).namespace
         try:
             quotas = await self._client.list_objects(

@@ -1,8 +1,8 @@
 """The steps that change a store's version: of upgrades, their automatic rollback, and rollbacks.
 
-The previous version serves until the new one passes its readiness checks. A step that is in doubt
-therefore fails, and the operation rolls back. The steps that dump and restore the database are in
-`database_steps`.
+The previous version serves until the new one passes its readiness checks. Therefore a step fails as
+soon as its success is doubtful, and the operation rolls back. The steps that dump and restore the
+database are in `database_steps`.
 """
 
 from dataclasses import replace

@@ -21,7 +21,7 @@ from storefleet.observability.failpoints import effect
 from storefleet.runtimes.local.file_layout import StoreTemplate
 
 _SCRAM_ITERATIONS = 4096
-#: A role that creates another may then assign it a database, whatever the server's default is.
+#: Lets a role assign a database to a role that it has created, whatever the server's default is.
 _SESSION_SETTINGS = {
     "createrole_self_grant": "set, inherit",
     "application_name": "storefleet stores",
@@ -29,7 +29,7 @@ _SESSION_SETTINGS = {
 
 
 class StoreDatabases:
-    """The server, as a role with CREATEDB and CREATEROLE that owns nothing of the platform."""
+    """Access to the server, as a role that may create databases and roles and owns no other."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -41,8 +41,8 @@ class StoreDatabases:
     async def lock_store(self, name: str) -> AsyncIterator["StoreSession"]:
         """Lock one store's role and database for the time of the context.
 
-        Only the owner of the operation's lease gets here. Another holder of the lock has lost its
-        lease, so its session is terminated.
+        The caller owns the operation's lease. Any other holder of the lock has lost its lease, so
+        its session is terminated.
 
         Args:
             name: The store's database and role.
@@ -140,7 +140,7 @@ class StoreSession:
             await self._execute_formatted("DROP ROLE IF EXISTS %I")
 
     async def list_leftovers(self) -> list[str]:
-        """List what exists of database and role, for people."""
+        """List which of database and role still exist, for people."""
         found = []
         if await self._database_exists():
             found.append(f"database {self._name}")
@@ -160,14 +160,15 @@ class StoreSession:
             await self._connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", self._name)
         )
 
-    async def _execute_formatted(self, pattern: str, *words: str) -> None:
+    async def _execute_formatted(self, pattern: str, *arguments: str) -> None:
         """Execute a statement with identifiers, which cannot be parameters.
 
         The server quotes them (`format`); the store's name is the first argument.
         """
-        places = ", ".join(f"${n}::text" for n in range(2, len(words) + 3))
+        values = (self._name, *arguments)
+        placeholders = ", ".join(f"${number}::text" for number in range(2, len(values) + 2))
         statement = await self._connection.fetchval(
-            f"SELECT format($1, {places})", pattern, self._name, *words
+            f"SELECT format($1, {placeholders})", pattern, *values
         )
         await self._connection.execute(statement)
 

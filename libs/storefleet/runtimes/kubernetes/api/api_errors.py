@@ -135,7 +135,7 @@ def map_rejection_message(
 
 
 def map_unavailable_message(message: str) -> RuntimeUnavailable | None:
-    """Return an error if a message says that the API server is unavailable, else None."""
+    """Return an error if a message means that the API server is unavailable, else None."""
     if _UNAVAILABLE_PATTERN.search(message):
         return RuntimeUnavailable(f"The API server does not respond: {_shorten(message)}")
     return None

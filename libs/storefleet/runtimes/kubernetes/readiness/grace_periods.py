@@ -40,7 +40,7 @@ VERSION_CHANGE_LIMITS = WaitLimits(timeout_s=90, setup_extension_s=330, is_final
 
 
 class GracePeriods:
-    """The clock of one step that waits for one store.
+    """Measures how long one step has waited for one store.
 
     Outages of the API server do not count. All methods accept `now`, a monotonic time in seconds,
     for tests.
@@ -117,8 +117,8 @@ class GracePeriods:
         """Return whether the diagnosis has been the same for a second."""
         return _get_time(now) - self._changed_at >= _REPORT_DELAY_S
 
-    def should_read_warnings(self, *, now: float | None = None) -> bool:
-        """Return whether warning events should be read now, and count it as done if so."""
+    def start_warning_read(self, *, now: float | None = None) -> bool:
+        """Start a read of warning events if one is due; return whether it is."""
         now = _get_time(now)
         is_quiet = now - self._changed_at >= _QUIET_TIME_S
         if not is_quiet or now - self._warnings_read_at < _WARNINGS_INTERVAL_S:

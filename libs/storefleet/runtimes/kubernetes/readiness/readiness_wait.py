@@ -56,7 +56,7 @@ VERSION_CHANGE_MODE = WaitMode(
     VERSION_CHANGE_TOLERANCE, VERSION_CHANGE_LIMITS, wait_for_current_snapshot=True
 )
 ROLLBACK_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
-#: Until the last pod that could write to the database is gone.
+#: Waits until the last pod that could write to the database is deleted.
 STOP_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
 
 
@@ -76,7 +76,7 @@ class ReadinessWaiter:
         """Wait until a store's workloads run as wanted, reporting progress.
 
         Args:
-            context: The step's store and its line to the operation.
+            context: The step's store and operation.
             location: The store's namespace.
             mode: Tolerances and limits.
 
@@ -140,7 +140,7 @@ class ReadinessWaiter:
         """Read warning events, but only while the snapshot does not explain a wait."""
         if not has_unexplained_wait(snapshot):
             periods.clear_warnings()
-        elif periods.should_read_warnings() and not subscription.sync_error:
+        elif periods.start_warning_read() and not subscription.sync_error:
             periods.warnings = await list_warning_events(self._client, location.namespace)
         return periods.warnings
 

@@ -190,7 +190,9 @@ async def _exchange_streams(process: Process, stdin: bytes) -> str:
     """Write standard input and read standard error to its end, keeping the first 64 KiB."""
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stderr is not None  # noqa: S101
-    with suppress(BrokenPipeError, ConnectionResetError):  # it ended early: its output says why
+    with suppress(
+        BrokenPipeError, ConnectionResetError
+    ):  # Helm ended early; its output contains the cause
         process.stdin.write(stdin)
         await process.stdin.drain()
     process.stdin.close()

@@ -32,9 +32,9 @@ from storefleet.runtimes.protocol import StepContext
 _SYNC_TIMEOUT_S = 30.0
 _TASK_DEADLINE_S = 300
 _WAIT_LIMITS = WaitLimits(timeout_s=_TASK_DEADLINE_S + 60)
-#: After this time the cluster deletes a finished Job whose operation never came back.
+#: After this time the cluster deletes a finished Job whose operation was not continued.
 _FINISHED_JOB_TTL_S = 900
-#: Exit status 2 is the task's own statement that a retry would fail in the same way.
+#: A task exits with status 2 when a retry would fail in the same way.
 _POD_FAILURE_POLICY: Manifest = {
     "rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}}]
 }
@@ -136,7 +136,7 @@ class TaskJobs:
                 periods.exclude_outage()
                 await context.report_progress(f"Waiting for the cluster: {subscription.sync_error}")
             else:
-                if has_unexplained_wait(snapshot, job) and periods.should_read_warnings():
+                if has_unexplained_wait(snapshot, job) and periods.start_warning_read():
                     periods.warnings = await list_warning_events(self._client, location.namespace)
                 diagnosis = diagnose_task(snapshot, job, periods.warnings)
                 if isinstance(diagnosis, Ready):
