@@ -88,8 +88,8 @@ def apply_success(store: Store, operation: Operation, address: Mapping[str, str]
     columns: dict[str, object] = {"state": transition.target, "failure": None}
     if operation.activity != Activity.DELETE:
         columns |= address
-    ended: dict[str, object] = {"state": transition.ends, "finished_at": utc_now()}
-    check_operation_transition(operation.state, transition.ends or operation.state)
+    ended: dict[str, object] = {"state": transition.final_operation_state, "finished_at": utc_now()}
+    check_operation_transition(operation.state, transition.final_operation_state or operation.state)
     match operation.activity:
         case Activity.CREATE:
             columns["ready_at"] = utc_now()
