@@ -58,19 +58,24 @@ class Relay:
         self._bus = bus
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._wake = asyncio.Event()
+        # Oldest first; results are collected in this order, although later ones may end sooner.
         self._batches_in_flight: deque[BatchInFlight] = deque()
         # Acknowledged by NATS; confirmed in the outbox with the next take.
         self._unconfirmed = PublishedRows()
+        # The last event that was sent, acknowledged or not. 0: take again from the last one that is
+        # confirmed, after a lost lease or an incomplete batch.
         self._last_sent_seq = 0
         # Commands that were sent before the relay took their rows, by message id.
         self._early_sends: dict[str, asyncio.Task[bool]] = {}
         self._is_lease_holder = False
+        # Whether the last attempt failed, so that an outage is logged once.
         self._is_blocked = False
 
     async def run(self) -> None:
         """Relay until cancelled, then release the lease so that a standby takes over at once."""
         listener = asyncio.create_task(
-            self._database.listen(OUTBOX_CHANNEL, lambda _payload: self._wake.set())
+            self._database.listen(OUTBOX_CHANNEL, lambda _payload: self._wake.set()),
+            name="outbox listener",
         )
         await self._bus.subscribe(RELAY_WAKE_SUBJECT, lambda _body: self._wake.set())
         try:
@@ -99,7 +104,9 @@ class Relay:
             }
         has_capacity = len(self._early_sends) < _BATCH_SIZE
         if self._is_lease_holder and self._bus.is_connected and has_capacity:
-            self._early_sends[command.id] = asyncio.create_task(self._send_early(command))
+            self._early_sends[command.id] = asyncio.create_task(
+                self._send_early(command), name=f"early send of {command.id}"
+            )
 
     async def _send_early(self, command: OutboxRow) -> bool:
         """Publish a command ahead of its row; return whether NATS has acknowledged it."""
@@ -115,6 +122,7 @@ class Relay:
         return error is None
 
     def _handle_local_wake(self) -> bool:
+        """Wake the relay after a commit of this process; return True, so that NOTIFY is omitted."""
         self._wake.set()
         return True
 
@@ -170,6 +178,7 @@ class Relay:
     def _send_batch(self, rows: Sequence[PendingMessage]) -> None:
         """Start to publish a batch; the next one can be taken meanwhile."""
         numbers_in_flight = {row.number for batch in self._batches_in_flight for row in batch.rows}
+        # `sent_seq` has left out the events that were sent; other rows are taken until confirmed.
         rows = [
             row
             for row in rows

@@ -59,7 +59,7 @@ def open_listener(state: Path) -> socket.socket:
 
 
 def is_listening(state: Path) -> bool:
-    """Whether a supervisor accepts connections, even if it is busy."""
+    """Return whether a supervisor accepts connections, even if it is busy."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,

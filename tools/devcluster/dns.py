@@ -13,7 +13,7 @@ _ADDRESS, _INTERNET, _WANT_RECURSION = 1, 1, 0x0100
 
 
 def is_api_name_resolved(network: Network, *, timeout_s: float = 1.0) -> bool:
-    """Whether the API server's name resolves to the address of its Service."""
+    """Return whether the API server's name resolves to the address of its Service."""
     query_id = secrets.randbits(16)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -38,7 +38,7 @@ def make_query(name: str, query_id: int) -> bytes:
 
 
 def is_response_with_address(response: bytes, query_id: int, address: IPv4Address) -> bool:
-    """Whether a response answers the query without an error and contains the address."""
+    """Return whether a response answers the query without an error and contains the address."""
     if len(response) < _HEADER.size:
         return False
     answered_id, flags, _, records, _, _ = _HEADER.unpack_from(response)

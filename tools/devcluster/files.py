@@ -83,7 +83,7 @@ def _acquire_lock(descriptor: int, folder: Path, purpose: str) -> None:
 
 
 def _is_same_folder(descriptor: int, folder: Path) -> bool:
-    """Whether the locked folder was not removed and recreated while waiting for the lock."""
+    """Return whether the locked folder was not removed and recreated while waiting for the lock."""
     try:
         return os.path.samestat(os.fstat(descriptor), folder.stat())
     except FileNotFoundError:

@@ -120,7 +120,7 @@ def format_status(status: ClusterStatus) -> str:
 
 
 def is_node_ready(api: ApiClient, *, since: float) -> bool:
-    """Whether the node is ready and sent a heartbeat since the Unix time `since`.
+    """Return whether the node is ready and sent a heartbeat since the Unix time `since`.
 
     The condition of an earlier run may still be stored, so readiness alone is not enough.
     """

@@ -242,7 +242,7 @@ def compute_kill_time(child: SupervisedProcess) -> float:
 
 
 def is_alone() -> bool:
-    """Whether no other process runs in the node, neither a child nor one of a pod."""
+    """Return whether no other process runs in the node, neither a child nor one of a pod."""
     return not any(entry.name.isdigit() and entry.name != "1" for entry in os.scandir("/proc"))
 
 

@@ -22,8 +22,8 @@ from tools.devcluster import (
     node,
     processes,
 )
-from tools.devcluster import settings as chosen
-from tools.devcluster import status as health
+from tools.devcluster import settings as cluster_settings
+from tools.devcluster import status as cluster_status
 from tools.devcluster.api import ApiClient, ApiError
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
@@ -74,21 +74,19 @@ def start_cluster(layout: Layout, options: UpOptions) -> str:
         changed = _write_files(layout, settings, cache=options.cache, is_new=not running)
         if not running:
             _start_node(layout, settings.network)
-        elif not changed and not built and health.read_status(layout).is_healthy:
+        elif not changed and not built and cluster_status.read_status(layout).is_healthy:
             return f"already running: KUBECONFIG={layout.kubeconfig}"
-        heard_since = 0.0 if running and _is_kubelet_unchanged(layout, changed) else time.time()
+        # A kubelet that keeps running does not report its node ready again for minutes.
+        ready_since = 0.0 if running and _is_kubelet_unchanged(layout, changed) else time.time()
         pause = builds.locate_programs(options.cache)["pause"]
         _start_processes(
-            layout, settings.network, changed=changed, pause=pause, ready_since=heard_since
+            layout, settings.network, changed=changed, pause=pause, ready_since=ready_since
         )
     return f"ready in {time.monotonic() - began:.1f} s: KUBECONFIG={layout.kubeconfig}"
 
 
 def _is_kubelet_unchanged(layout: Layout, changed: list[str]) -> bool:
-    """Whether the kubelet keeps running.
-
-    It then reported its node ready long ago, and reports it again only after minutes.
-    """
+    """Return whether the kubelet runs already, and keeps running."""
     runs = {
         process.name
         for process in control.send_command(layout.state, "list")
@@ -97,14 +95,16 @@ def _is_kubelet_unchanged(layout: Layout, changed: list[str]) -> bool:
     return "kubelet" in runs and "kubelet" not in changed
 
 
-def _apply_options(layout: Layout, options: UpOptions, *, exists: bool) -> chosen.ClusterSettings:
-    kept = chosen.read_settings(layout)
-    chosen.write_settings(layout, kept)  # marks the folder as a cluster's
-    settings = chosen.merge_options(
+def _apply_options(
+    layout: Layout, options: UpOptions, *, exists: bool
+) -> cluster_settings.ClusterSettings:
+    kept = cluster_settings.read_settings(layout)
+    cluster_settings.write_settings(layout, kept)  # marks the folder as a cluster's
+    settings = cluster_settings.merge_options(
         kept, block=options.block, audit_log=options.audit_log, exists=exists
     )
     link.check_block_available(layout, settings.network)
-    chosen.write_settings(layout, settings)
+    cluster_settings.write_settings(layout, settings)
     return settings
 
 
@@ -122,7 +122,7 @@ def _start_node(layout: Layout, network: Network) -> None:
 
 
 def _is_supervisor_listening(layout: Layout) -> bool:
-    """Whether the supervisor listens; raise ClusterError when it has ended."""
+    """Return whether the supervisor listens; raise ClusterError when it has ended."""
     if processes.find_node_process(layout.state) is None:
         log = layout.logs / "supervisor.log"
         raise ClusterError(f"The node's supervisor ended: {files.read_last_line(log)} See {log}.")
@@ -130,7 +130,7 @@ def _is_supervisor_listening(layout: Layout) -> bool:
 
 
 def _write_files(
-    layout: Layout, settings: chosen.ClusterSettings, *, cache: Path, is_new: bool
+    layout: Layout, settings: cluster_settings.ClusterSettings, *, cache: Path, is_new: bool
 ) -> list[str]:
     """Write certificates, configuration and the process table.
 
@@ -206,12 +206,16 @@ def _start_processes(
     api = ApiClient(network, certificates=layout.certificates, user="admin")
     _wait_for(layout, "the API server answers", lambda: _is_api_ready(api))
     control.send_command(layout.state, "start", SECOND_PROCESSES)
-    _wait_for(layout, "the first objects exist", lambda: _has_applied_manifests(api, network))
+    _wait_for(layout, "the first objects exist", lambda: _try_to_apply_manifests(api, network))
     control.send_command(layout.state, "start", tuple(read_processes(layout)))
-    _wait_for(layout, "containerd imports images", lambda: _has_pause_image(layout, pause))
+    _wait_for(
+        layout, "containerd imports images", lambda: _try_to_import_pause_image(layout, pause)
+    )
     _wait_for(layout, "the name server answers", lambda: dns.is_api_name_resolved(network))
     _wait_for(layout, "the default service account exists", lambda: _has_default_account(api))
-    _wait_for(layout, "the node is ready", lambda: health.is_node_ready(api, since=ready_since))
+    _wait_for(
+        layout, "the node is ready", lambda: cluster_status.is_node_ready(api, since=ready_since)
+    )
 
 
 def stop_processes(layout: Layout, names: list[str]) -> None:
@@ -232,7 +236,7 @@ def stop_processes(layout: Layout, names: list[str]) -> None:
 
 def _wait_for(layout: Layout, condition: str, done: Callable[[], bool]) -> None:
     if not wait_until(done, READY_TIMEOUT_S, interval_s=0.1):
-        problems = "\n".join(health.read_status(layout).problems)
+        problems = "\n".join(cluster_status.read_status(layout).problems)
         raise ClusterError(
             f"Waited {READY_TIMEOUT_S:.0f} s until {condition}, without success.\n{problems}\n"
             f"Logs: {layout.logs}"
@@ -246,7 +250,7 @@ def _is_api_ready(api: ApiClient) -> bool:
         return False
 
 
-def _has_applied_manifests(api: ApiClient, network: Network) -> bool:
+def _try_to_apply_manifests(api: ApiClient, network: Network) -> bool:
     """Apply the first objects; return False while the API server is not ready for them.
 
     It creates the namespaces and roles that they need shortly after its start.
@@ -271,7 +275,7 @@ def _has_default_account(api: ApiClient) -> bool:
     return True
 
 
-def _has_pause_image(layout: Layout, pause: Path) -> bool:
+def _try_to_import_pause_image(layout: Layout, pause: Path) -> bool:
     try:
         images.import_pause_image(layout, pause)
     except ClusterError:

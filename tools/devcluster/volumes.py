@@ -29,7 +29,7 @@ ApiObject = Mapping[str, Any]
 
 
 def needs_volume(claim: ApiObject) -> bool:
-    """Whether the claim is of this class, without a volume, and its pod has a node."""
+    """Return whether the claim is of this class, without a volume, and its pod has a node."""
     metadata, spec = claim["metadata"], claim["spec"]
     return (
         spec.get("storageClassName") == STORAGE_CLASS
@@ -40,12 +40,12 @@ def needs_volume(claim: ApiObject) -> bool:
 
 
 def is_own_volume(volume: ApiObject) -> bool:
-    """Whether this provisioner created the volume."""
+    """Return whether this provisioner created the volume."""
     return bool(volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER)
 
 
 def is_released(volume: ApiObject) -> bool:
-    """Whether the volume's claim was deleted, so that its data can be removed."""
+    """Return whether the volume's claim was deleted, so that its data can be removed."""
     released = volume.get("status", {}).get("phase") in {"Released", "Failed"}
     return (
         is_own_volume(volume)
@@ -94,12 +94,12 @@ class VolumeProvisioner:
     folder: Path
     changes: "queue.Queue[tuple[str, ApiObject]]" = field(default_factory=queue.Queue)
 
-    def handle_change(self, kind: str, thing: ApiObject) -> None:
+    def handle_change(self, kind: str, changed: ApiObject) -> None:
         """Create or remove the volume of a changed object; repeated calls change nothing."""
-        if kind == CLAIMS_PATH and needs_volume(thing):
-            self._create_volume(thing)
-        elif kind == VOLUMES_PATH and is_released(thing):
-            self._remove_volume(thing)
+        if kind == CLAIMS_PATH and needs_volume(changed):
+            self._create_volume(changed)
+        elif kind == VOLUMES_PATH and is_released(changed):
+            self._remove_volume(changed)
 
     def _create_volume(self, claim: ApiObject) -> None:
         if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
@@ -110,7 +110,7 @@ class VolumeProvisioner:
         folder = self.folder / make_volume_name(claim)
         if claim["metadata"]["annotations"][SELECTED_NODE] == NODE_NAME:
             folder.mkdir(exist_ok=True)
-            # The pod's user may write here, whoever it is; the parent folder is closed to others.
+            # A pod of any user may write here; the parent folder is closed to other processes.
             folder.chmod(0o777)
         try:
             self.api.create(VOLUMES_PATH, make_volume(claim, folder))
@@ -182,20 +182,20 @@ def run_provisioner(layout: Layout, api: ApiClient) -> None:
     """Serve claims until the process ends."""
     provisioner = VolumeProvisioner(api, layout.volumes)
 
-    def put(kind: str, thing: ApiObject) -> None:
-        provisioner.changes.put((kind, thing))
+    def put(kind: str, changed: ApiObject) -> None:
+        provisioner.changes.put((kind, changed))
 
     for path, listed in ((CLAIMS_PATH, _ignore_names), (VOLUMES_PATH, provisioner.remove_orphans)):
         threading.Thread(
             target=watch_collection, args=(api, path, put, listed), name=path, daemon=True
         ).start()
     while True:
-        kind, thing = provisioner.changes.get()
+        kind, changed = provisioner.changes.get()
         try:
-            provisioner.handle_change(kind, thing)
+            provisioner.handle_change(kind, changed)
         except (ApiError, OSError) as error:
-            _log_message(f"{_format_name(thing)}: {error}; retry in {RETRY_INTERVAL_S:.0f} s")
-            threading.Timer(RETRY_INTERVAL_S, put, (kind, thing)).start()
+            _log_message(f"{_format_name(changed)}: {error}; retry in {RETRY_INTERVAL_S:.0f} s")
+            threading.Timer(RETRY_INTERVAL_S, put, (kind, changed)).start()
 
 
 def _ignore_names(names: list[str]) -> None:
@@ -203,8 +203,8 @@ def _ignore_names(names: list[str]) -> None:
     del names
 
 
-def _format_name(thing: ApiObject) -> str:
-    metadata = thing["metadata"]
+def _format_name(changed: ApiObject) -> str:
+    metadata = changed["metadata"]
     return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
 
 

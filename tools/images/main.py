@@ -106,7 +106,7 @@ def _write_product(product: ImageProduct, folder: Path, began: float) -> None:
 
 
 def is_archive_current(target: Path, image: Image) -> bool:
-    """Whether the existing archive contains exactly this image, complete."""
+    """Return whether the existing archive contains exactly this image, complete."""
     try:
         with tarfile.open(target) as archive:
             names = set(archive.getnames())

@@ -21,5 +21,5 @@ def generate_token() -> str:
 
 
 def is_token_shaped(text: str) -> bool:
-    """Whether a text can be an API token at all; saves a query for anything else."""
+    """Return whether a text can be an API token at all; saves a query for anything else."""
     return text.startswith(_TOKEN_MARK) and len(text) <= _MAX_TOKEN_LENGTH and text.isascii()

@@ -63,7 +63,7 @@ class Tokens:
             self._cache = None
 
     async def is_valid(self, token_id: str) -> bool:
-        """Whether a token is neither expired nor revoked."""
+        """Return whether a token is neither expired nor revoked."""
         async with self._database.autocommit() as db:
             return await db.tokens.is_valid(token_id)
 

@@ -6,7 +6,7 @@ StorefleetError
 │   ├── Conflict 409              ── NameTaken
 │   ├── RequestTooLarge 413 · InvalidRequest 422 · LimitExceeded 429
 │   └── DependencyUnavailable 503 ── DatabaseUnavailable · MessagingUnavailable ·
-│                                    RuntimeUnavailable
+│       (in a step: a wait)          RuntimeUnavailable
 ├── PublishRejected               NATS will never accept this message
 └── WorkError                     ends one run of an operation
     ├── PermanentError            the operation fails, with a reason and a next step
@@ -150,8 +150,6 @@ class WorkError(StorefleetError):
 
 
 class _ExplainedError(WorkError):
-    retryable: ClassVar[bool]
-
     def __init__(self, code: str, detail: str, *, next_step: str) -> None:
         """Describe the failure.
 
@@ -169,8 +167,6 @@ class _ExplainedError(WorkError):
 class PermanentError(_ExplainedError):
     """A retry does not help until a person has removed the cause."""
 
-    retryable = True  # by a person, after the cause is gone
-
 
 class NothingChanged(PermanentError):
     """A step refuses to start before the operation's first effect: the store stays as it is."""
@@ -178,8 +174,6 @@ class NothingChanged(PermanentError):
 
 class TransientError(_ExplainedError):
     """The cause may pass by itself; the step is retried with backoff."""
-
-    retryable = True
 
 
 class Wait(WorkError):

@@ -63,7 +63,7 @@ def attach_drain(app: web.Application, duration_s: float) -> None:
 
 
 def is_draining(app: web.Application) -> bool:
-    """Whether the application has received SIGTERM and drains."""
+    """Return whether the application has received SIGTERM and drains."""
     return app[_DRAIN].has_begun
 
 

@@ -73,7 +73,7 @@ def check_storable(value: object, pointer: str = "", depth: int = 0) -> None:
 
 
 def is_storable_text(text: str) -> bool:
-    """Whether PostgreSQL can store the text: it has no NUL and no lone surrogate."""
+    """Return whether PostgreSQL can store the text: it has no NUL and no lone surrogate."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

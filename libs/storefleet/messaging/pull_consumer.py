@@ -70,7 +70,9 @@ class PullConsumer:
         self._client: Client | None = None
         self._subscription: Any = None
         self._inbox = ""
+        # Requested from the server and not yet delivered.
         self._requested = 0
+        # Delivered and not released, queued ones included.
         self._in_progress = 0
         self._queue: asyncio.Queue[ReceivedMessage] = asyncio.Queue()
         self._last_received = time.monotonic()

@@ -106,11 +106,15 @@ class OperationRun:
 
     async def _run_until_stopped(self) -> None:
         """Run the steps while the heartbeat renews the lease; it may stop them."""
-        steps_task = asyncio.create_task(self._run_steps())
-        heartbeat = asyncio.create_task(self._lease.run_heartbeat(steps_task))
+        operation_id = self._operation.id
+        steps_task = asyncio.create_task(self._run_steps(), name=f"steps of {operation_id}")
+        heartbeat = asyncio.create_task(
+            self._lease.run_heartbeat(steps_task), name=f"heartbeat of {operation_id}"
+        )
         try:
             await steps_task
         except asyncio.CancelledError:
+            # The heartbeat has cancelled the steps, or the worker cancels this run at shutdown.
             if steps_task.cancelled() and not _is_being_cancelled():
                 await self._handle_stopped_steps(heartbeat)
                 return
@@ -155,7 +159,7 @@ class OperationRun:
         except TransientError as error:
             failure = self._make_failure(error.code, error.detail, error.next_step)
             await self._retry_or_fail(failure)
-        except (LeaseLost, asyncio.CancelledError):
+        except LeaseLost:
             raise
         except Exception as error:
             log.exception("step_crashed")

@@ -75,15 +75,20 @@ class Worker:
 
         Running operations may finish within the grace period; the others are handed over.
         """
+        # Commits wake the relay, which runs in a gateway, over NATS; by NOTIFY without a connection.
         self._database.set_local_wake(OUTBOX_CHANNEL, self._bus.wake_relay)
         consumer = await self._bus.open_consumer(
             COMMAND_STREAM, self._service, capacity=self._settings.workers
         )
-        listener = asyncio.create_task(self._database.listen(CANCEL_CHANNEL, self._wake_runs))
+        listener = asyncio.create_task(
+            self._database.listen(CANCEL_CHANNEL, self._wake_runs), name="cancellation listener"
+        )
         try:
             while True:
                 message = await consumer.next_message()
-                task = asyncio.create_task(self._handle_message(message, consumer))
+                task = asyncio.create_task(
+                    self._handle_message(message, consumer), name=f"run of {message.subject}"
+                )
                 self._tasks.add(task)
                 task.add_done_callback(self._discard_task)
         finally:

@@ -37,7 +37,10 @@ class CreateSteps:
 
     async def set_up_namespace(self, context: StepContext) -> StepResult:
         """Create the namespace with role bindings, policies, quotas and Secrets."""
-        engine, location = self._installer.get_engine(context.store), self._locate(context.store)
+        engine, location = (
+            self._installer.get_engine(context.store),
+            self._locate_store(context.store),
+        )
         await self._namespace_setup.set_up(context, engine, location)
         return StepResult(f"Namespace {location.namespace}")
 
@@ -47,7 +50,9 @@ class CreateSteps:
 
     async def wait_until_ready(self, context: StepContext) -> StepResult:
         """Wait until the store's workloads are ready."""
-        return await self._readiness_waiter.wait_until_ready(context, self._locate(context.store))
+        return await self._readiness_waiter.wait_until_ready(
+            context, self._locate_store(context.store)
+        )
 
     async def verify_storefront(
         self, context: StepContext, *, timeout_s: float | None = None
@@ -65,7 +70,10 @@ class CreateSteps:
             PermanentError: The chart created no Service “web” with a cluster IP.
             TransientError: A page does not return its expected text in time.
         """
-        engine, location = self._installer.get_engine(context.store), self._locate(context.store)
+        engine, location = (
+            self._installer.get_engine(context.store),
+            self._locate_store(context.store),
+        )
         service = await self._client.get(
             resource_kinds.SERVICE, "web", namespace=location.namespace
         )
@@ -87,5 +95,5 @@ class CreateSteps:
         address = Address(location.url, location.url.rstrip("/") + engine.admin.path)
         return StepResult("The storefront shows its products and the admin sign-in page", address)
 
-    def _locate(self, store: Store) -> StoreLocation:
+    def _locate_store(self, store: Store) -> StoreLocation:
         return locate_store(store, self._settings)

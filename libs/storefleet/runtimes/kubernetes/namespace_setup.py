@@ -36,10 +36,13 @@ class NamespaceSetup:
     async def set_up(self, context: StepContext, engine: Engine, location: StoreLocation) -> None:
         """Set up a store's namespace completely.
 
+        The order matters: the role bindings permit everything after them, and the network policies
+        and quotas exist before the first pod can.
+
         Args:
             context: The step's store and operation.
             engine: Names the generated Secrets, the egress and the plans.
-            location: Name of the namespace.
+            location: The store's namespace and host.
 
         Raises:
             PermanentError: The namespace exists but belongs to something else.
@@ -82,18 +85,18 @@ class NamespaceSetup:
             *manifests.make_store_network_policies(store, engine, self._settings),
             *manifests.make_quotas_and_limits(store, plan),
         )
-        await self._apply_once_authorized(first)
+        await self._apply_when_permitted(first)
         await self._apply_all(others)
 
-    async def _apply_once_authorized(self, manifest: Manifest) -> None:
-        """Apply an object; retry while the new role binding has not taken effect."""
+    async def _apply_when_permitted(self, manifest: Manifest) -> None:
+        """Apply an object; retry until the new role binding takes effect."""
         deadline = time.monotonic() + _ROLE_BINDING_TIMEOUT_S
         while True:
             try:
                 await self._client.apply(manifest)
             except ApiRequestRejected as rejected:
-                is_unauthorized = rejected.code == "cluster_permission_denied"
-                if not is_unauthorized or time.monotonic() > deadline:
+                is_denied = rejected.code == "cluster_permission_denied"
+                if not is_denied or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
             else:
@@ -139,7 +142,7 @@ class NamespaceSetup:
             )
 
     async def _wait_for_quota_status(self, context: StepContext, location: StoreLocation) -> None:
-        """Wait until the quotas are counted for the first time; before, every pod is rejected."""
+        """Wait until the quotas are counted for the first time; until then every pod is rejected."""
         deadline, pause_s = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
         while True:
             quotas = await self._client.list_objects(

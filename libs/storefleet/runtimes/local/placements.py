@@ -18,8 +18,8 @@ from storefleet.runtimes.protocol import StepContext
 
 _MAX_PORT_CANDIDATES = 64
 _MAX_CRASHES = 3
-#: A database server that restarts takes the stores with it for some seconds, so crashes within this
-#: time do not count yet.
+#: Stores crash while their database server restarts, which takes some seconds. Until this time has
+#: passed, crashes do not fail the step.
 _CRASH_GRACE_PERIOD_S = 10.0
 _POLL_INTERVAL_S = (0.05, 0.25)
 _LOG_LINES_IN_FAILURE = 3
@@ -76,7 +76,7 @@ class PlacementControl:
         return placement
 
     async def request_state(self, store_id: str, desired: str) -> bool:
-        """Set the desired state, `running` or `stopped`; tell whether there is a placement."""
+        """Set the desired state, `running` or `stopped`; return whether there is a placement."""
         with effect(f"request_{desired}"):
             async with self._database.transaction() as tx:
                 return await tx.placements.set_desired_state(store_id, desired)
@@ -131,9 +131,9 @@ class PlacementControl:
 
 
 def is_listening(port: int) -> bool:
-    """Tell whether a program listens on a loopback port.
+    """Return whether a program listens on a loopback port.
 
-    A port that an outgoing connection happens to use has no listener.
+    An outgoing connection may use the port, too; that is no listener.
     """
     with socket.socket() as probe:
         probe.settimeout(2)

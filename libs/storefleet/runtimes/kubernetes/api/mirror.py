@@ -1,4 +1,4 @@
-"""The watcher's memory: resource snapshots of one kind, and whether they are current."""
+"""The part of the mirror for one kind: resource snapshots, and whether they are current."""
 
 import math
 import time
@@ -27,6 +27,15 @@ class ResourceMirror:
         self.restored_at = -math.inf
         self._snapshots_by_store: dict[str, dict[str, ResourceSnapshot]] = {}
         self._has_been_current = False
+
+    @property
+    def needs_list(self) -> bool:
+        """Whether the next request must be a list, because no watch can continue."""
+        return not self.resource_version
+
+    def request_list(self) -> None:
+        """List again instead of continuing the watch; the snapshots stay meanwhile."""
+        self.resource_version = ""
 
     def get_snapshots(self, store_id: str) -> Iterable[ResourceSnapshot]:
         """Return the snapshots of a store's objects."""

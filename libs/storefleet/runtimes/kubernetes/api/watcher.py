@@ -66,7 +66,7 @@ _DEFAULT_TIMINGS = WatchTimings()
 
 
 class StoreWatcher:
-    """The mirror that all steps of a process share."""
+    """Keeps the mirror of one process current, and wakes the steps that wait for changes."""
 
     def __init__(
         self, client: KubernetesClient, *, timings: WatchTimings = _DEFAULT_TIMINGS
@@ -138,11 +138,11 @@ class StoreWatcher:
         """
         mirror, failures = self._mirrors[kind], 0
         while True:
-            started_at = math.inf
+            watch_started_at = math.inf  # a failed list counts as a watch that ended too soon
             try:
-                if not mirror.resource_version:
+                if mirror.needs_list:
                     await self._list_objects(kind, mirror)
-                started_at = time.monotonic()
+                watch_started_at = time.monotonic()
                 await self._watch_objects(kind, mirror)
             except StorefleetError as error:
                 self._record_watch_failure(kind, mirror, error)
@@ -152,7 +152,7 @@ class StoreWatcher:
                     f"The watch of {kind.plural} failed ({type(error).__name__})."
                 )
                 self._record_watch_failure(kind, mirror, failure)
-            healthy = time.monotonic() - started_at > self._timings.min_healthy_watch_s
+            healthy = time.monotonic() - watch_started_at > self._timings.min_healthy_watch_s
             failures = 0 if healthy else failures + 1
             if failures:
                 await asyncio.sleep(self._compute_backoff(failures))
@@ -161,10 +161,10 @@ class StoreWatcher:
         self, kind: ResourceKind, mirror: ResourceMirror, error: StorefleetError
     ) -> None:
         """Request a new list; the snapshots stay, as the best information that is available."""
-        if not mirror.resource_version:  # the list itself failed
+        if mirror.needs_list:  # the list itself failed
             mirror.sync_error = error
             self._wake_subscribers(list(self._subscribers))  # they report the outage
-        mirror.resource_version = ""
+        mirror.request_list()
         log.warning("watch_failed", kind=kind.plural, reason=str(error)[:300])
 
     def _compute_backoff(self, failures: int) -> float:

@@ -6,6 +6,7 @@ Pure functions, used by `diagnosis`.
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected, map_rejection_message
@@ -34,6 +35,14 @@ _TRANSIENT_MESSAGES = re.compile(
 )
 _REJECTION_GRACE_PERIOD_S = 15
 _START_GRACE_PERIOD_S = 20
+
+
+class LastExit(NamedTuple):
+    """How a container ended: the end of a sentence, with the names of pod and container."""
+
+    text: str = ""
+    pod: str = ""
+    container: str = ""
 
 
 def list_problems(
@@ -103,16 +112,17 @@ def _list_all_problems(
 def _diagnose_failed_workload(
     workload: WorkloadSnapshot, pods: Sequence[PodSnapshot]
 ) -> ReadinessProblem:
-    last_exit, *container = _describe_last_exit(pods)
+    last_exit = _find_last_exit(pods)
     if workload.kind == resource_kinds.JOB.name:
-        failure = f"has failed ({workload.failure}){last_exit}"
-        return _make_job_problem(workload, failure, 0, container)
+        return _make_job_problem(workload, f"has failed ({workload.failure})", 0, last_exit)
     return ReadinessProblem(
         "store_not_ready",
-        f"The {workload.kind} {workload.name} makes no progress ({workload.failure}){last_exit}.",
+        f"The {workload.kind} {workload.name} makes no progress ({workload.failure})"
+        f"{last_exit.text}.",
         "Read the store's log, correct the cause, then retry; or delete the store.",
         0,
-        *container,
+        last_exit.pod,
+        last_exit.container,
     )
 
 
@@ -120,43 +130,44 @@ def _diagnose_failing_job(
     workload: WorkloadSnapshot, pods: Sequence[PodSnapshot], tolerance: FailureTolerance
 ) -> ReadinessProblem:
     """Diagnose a Job with failed pods that has not reached its backoff limit."""
-    last_exit, *container = _describe_last_exit(pods)
     is_final = workload.failed_pods >= tolerance.max_job_failures
     grace_period_s = 0 if is_final else tolerance.first_job_failure_s
-    failure = f"has failed {workload.failed_pods} time(s) so far{last_exit}"
-    return _make_job_problem(workload, failure, grace_period_s, container)
+    failure = f"has failed {workload.failed_pods} time(s) so far"
+    return _make_job_problem(workload, failure, grace_period_s, _find_last_exit(pods))
 
 
 def _make_job_problem(
-    workload: WorkloadSnapshot, failure: str, grace_period_s: float, container: Sequence[str]
+    workload: WorkloadSnapshot, failure: str, grace_period_s: float, last_exit: LastExit
 ) -> ReadinessProblem:
-    cause = f"The Job {workload.name} {failure}."
+    cause = f"The Job {workload.name} {failure}{last_exit.text}."
     if workload.task:
         return ReadinessProblem(
             "task_failed",
             cause,
             "Read the log lines, correct the cause, then retry.",
             grace_period_s,
-            *container,
+            last_exit.pod,
+            last_exit.container,
         )
     return ReadinessProblem(
         "setup_failed",
         cause,
         "Read the log lines, correct the cause, then retry; or delete the store.",
         grace_period_s,
-        *container,
+        last_exit.pod,
+        last_exit.container,
     )
 
 
-def _describe_last_exit(pods: Sequence[PodSnapshot]) -> tuple[str, str, str]:
-    """Describe how a container of the failed pod ended; with the names of pod and container."""
+def _find_last_exit(pods: Sequence[PodSnapshot]) -> LastExit:
+    """Find how a container of a failed pod ended; of any pod if none has failed."""
     pod = max(pods, key=lambda each: each.phase == "Failed", default=None)
     if pod is None:
-        return "", "", ""
+        return LastExit()
     container = next((each for each in pod.containers if each.last_exit), None)
     if container is None:
-        return "", pod.name, ""
-    return f"; its last run: {container.last_exit}", pod.name, container.name
+        return LastExit(pod=pod.name)
+    return LastExit(f"; its last run: {container.last_exit}", pod.name, container.name)
 
 
 def _diagnose_rejected_pods(workload: WorkloadSnapshot, reason: str) -> ReadinessProblem:

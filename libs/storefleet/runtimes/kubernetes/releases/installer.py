@@ -73,7 +73,7 @@ class ReleaseInstaller:
             PermanentError: The engine does not run here, or see `map_helm_error`.
             Wait: Stuck resources of the last attempt are still terminating.
         """
-        engine, location = self.get_engine(context.store), self._locate(context.store)
+        engine, location = self.get_engine(context.store), self._locate_store(context.store)
         chart = engine.get_chart_path(context.store.engine_version)
         values = manifests.make_chart_values(
             context.store, engine, location, self._settings, database_image=database_image
@@ -191,7 +191,7 @@ class ReleaseInstaller:
             )
             await self._client.patch(kind, workload.name, change, namespace=namespace)
 
-    def _locate(self, store: Store) -> StoreLocation:
+    def _locate_store(self, store: Store) -> StoreLocation:
         return locate_store(store, self._settings)
 
 

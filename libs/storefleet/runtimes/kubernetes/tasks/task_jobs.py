@@ -65,7 +65,8 @@ class TaskJobs:
             context: The step's store and operation.
             location: The store's namespace.
             task: Name of the CronJob.
-            name: Name for the Job, where one operation runs a task twice; by default the task's.
+            name: Beginning of the Job's name, if one operation runs the task twice; by default
+                the name of the task.
             env: Additional environment variables of its container.
 
         Returns:
