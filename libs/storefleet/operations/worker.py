@@ -75,7 +75,7 @@ class Worker:
 
         Running operations may finish within the grace period; the others are handed over.
         """
-        # Commits wake the relay, which runs in a gateway, over NATS; by NOTIFY without a connection.
+        # Commits wake the relay, which runs in a gateway, over NATS; without NATS by NOTIFY.
         self._database.set_local_wake(OUTBOX_CHANNEL, self._bus.wake_relay)
         consumer = await self._bus.open_consumer(
             COMMAND_STREAM, self._service, capacity=self._settings.workers

@@ -142,7 +142,7 @@ class NamespaceSetup:
             )
 
     async def _wait_for_quota_status(self, context: StepContext, location: StoreLocation) -> None:
-        """Wait until the quotas are counted for the first time; until then every pod is rejected."""
+        """Wait for the first count of the quotas; until then every pod is rejected."""
         deadline, pause_s = time.monotonic() + _QUOTA_STATUS_TIMEOUT_S, 0.05
         while True:
             quotas = await self._client.list_objects(
