@@ -1,8 +1,9 @@
 """Shared fixtures; servers start only when a test requests them."""
 
+import gc
 import io
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         shared = item.path.parent if item.path.parent.name == "browser" else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report a test while no garbage is collected.
+
+    A report parses the failed test's source. Before Python 3.11.5, a finalizer that formats a
+    traceback during `ast.parse` makes it raise SystemError, which would end the xdist worker
+    (https://github.com/python/cpython/issues/106905).
+    """
+    gc_was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        if gc_was_enabled:
+            gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -115,8 +115,8 @@ class HelmClient:
             self._home_directory = tempfile.TemporaryDirectory(
                 prefix="storefleet-helm-", ignore_cleanup_errors=True
             )
-        try:
-            return await asyncio.create_subprocess_exec(
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
                 self._executable,
                 *arguments,
                 stdin=PIPE,
@@ -125,12 +125,20 @@ class HelmClient:
                 env=self._make_environment(Path(self._home_directory.name)),
                 start_new_session=True,
             )
+        )
+        cancellation = await _wait_despite_cancellation(starting)
+        try:
+            process = starting.result()
         except OSError as error:
-            raise PermanentError(
+            raise cancellation or PermanentError(
                 "helm_missing",
                 f"The Helm program {self._executable} cannot be run: {error.strerror}.",
                 next_step="Install Helm 4, or set STOREFLEET_HELM to its path; then retry.",
             ) from None
+        if cancellation is not None:
+            await _terminate_process(process)
+            raise cancellation
+        return process
 
     def _make_environment(self, home: Path) -> dict[str, str]:
         """Make an environment that passes on no secret, no plugin and no other cluster."""
@@ -202,6 +210,23 @@ async def _exchange_streams(process: Process, stdin: bytes) -> str:
     return output.decode(errors="replace")
 
 
+async def _wait_despite_cancellation(
+    starting: asyncio.Task[Process],
+) -> asyncio.CancelledError | None:
+    """Wait until a process has been started; return the cancellation that arrived meanwhile.
+
+    A cancelled `create_subprocess_exec` sends SIGKILL to the process alone, which may already be
+    running: Helm could not record the failed release, and its children would continue.
+    """
+    cancellation = None
+    while not starting.done():
+        try:
+            await asyncio.wait({starting})
+        except asyncio.CancelledError as error:
+            cancellation = error
+    return cancellation
+
+
 async def _terminate_process(process: Process) -> None:
     """Terminate the whole process group if it still runs, whatever interrupted the wait.
 
@@ -209,6 +234,7 @@ async def _terminate_process(process: Process) -> None:
     """
     if process.returncode is not None:
         return
+    # The child calls setsid before exec, and its start is awaited: the group is never our own.
     try:
         _signal_process_group(process, signal.SIGTERM)
         with suppress(TimeoutError):
