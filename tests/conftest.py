@@ -34,9 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report a test while no garbage is collected.
 
-    A report parses the failed test's source. Before Python 3.11.5, a finalizer that formats a
-    traceback during `ast.parse` makes it raise SystemError, which would end the xdist worker
-    (https://github.com/python/cpython/issues/106905).
+    A report parses the failed test's source. Before Python 3.11.8, `ast.parse` raises SystemError
+    if garbage collection runs a finalizer or a thread that parses too, for example to format a
+    traceback; that would end the xdist worker (https://github.com/python/cpython/issues/106905).
     """
     gc_was_enabled = gc.isenabled()
     gc.disable()
