@@ -1,8 +1,8 @@
 """Call each ready store's cron URL at the interval that its engine declares.
 
 PHP has no scheduler, so an engine such as WooCommerce runs its periodic jobs during a request that
-somebody must send. Any number of reapers may do this: each call is claimed by one of them. It
-calls the stores and the database only, never the Kubernetes API.
+somebody must send. Any number of reapers may do this: each call is claimed by one of them. This
+module uses the stores and the database only, never the Kubernetes API.
 """
 
 import asyncio

@@ -182,7 +182,7 @@ class BackgroundEventStream:
     Args:
         stream: The stream to read.
         on_frame: Called in the thread with every frame.
-        on_end: Called in the thread with the reason when the stream failed for good.
+        on_end: Called in the thread with the reason when the stream failed and is not retried.
     """
 
     def __init__(

@@ -169,7 +169,7 @@ class PermanentError(_ExplainedError):
 
 
 class NothingChanged(PermanentError):
-    """A step refuses to start before the operation's first effect: the store stays as it is."""
+    """A step stops before the operation's first external effect: the store stays as it is."""
 
 
 class TransientError(_ExplainedError):
@@ -183,7 +183,7 @@ class Wait(WorkError):
     """
 
     def __init__(self, reason: str, *, delay: float = 2.0) -> None:
-        """Set the message that the store shows meanwhile, and the delay in seconds."""
+        """Set the status message of the waiting step, and the delay in seconds."""
         super().__init__(reason)
         self.reason = reason
         self.delay = delay

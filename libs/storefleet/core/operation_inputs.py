@@ -1,7 +1,7 @@
-"""What an operation was requested with, a frozen model for each kind of operation.
+"""The inputs of operations: a frozen model for each kind of operation.
 
-The column `operations.input` and the API hold the models as JSON objects, with `from` and `to` for
-the two versions. `Operation.input` holds the model of the operation's kind.
+The column `operations.input` and the API contain the models as JSON objects, with `from` and `to`
+for the two versions. `Operation.input` is the model of the operation's kind.
 """
 
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from storefleet.core.lifecycle import OperationKind
 
 
 class OperationInput(BaseModel):
-    """The input of any operation; on its own, that of a kind that needs none."""
+    """Base class of the inputs of all kinds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that the column and the API hold."""
+        """Return the JSON object for the column and the API."""
         return self.model_dump(by_alias=True)
 
 
 class CreateInput(OperationInput):
-    """A creation: the store's own row has everything."""
+    """The empty input of a creation, which reads everything from the store's row."""
 
 
 class DeleteInput(OperationInput):
-    """A deletion: the store's own row has everything."""
+    """The empty input of a deletion, which reads everything from the store's row."""
 
 
 class VersionInput(OperationInput):
@@ -35,7 +35,7 @@ class VersionInput(OperationInput):
 
     Attributes:
         from_version: The store's version before.
-        to_version: The version that it gets.
+        to_version: The store's version afterwards.
     """
 
     from_version: str = Field(alias="from")
@@ -52,7 +52,7 @@ class RollbackInput(VersionInput):
     Attributes:
         restore: Whether the dump of the database from before the upgrade is restored.
         discard_orders: Whether the orders placed since that dump may be lost.
-        dump: The id of the upgrade operation that made the dump.
+        dump: The id of the upgrade operation that created the dump.
     """
 
     restore: bool = False
@@ -69,7 +69,7 @@ _MODEL_BY_KIND: Mapping[OperationKind, type[OperationInput]] = {
 
 
 def parse_operation_input(kind: OperationKind, value: Mapping[str, Any]) -> OperationInput:
-    """Parse the JSON object that the column `operations.input` holds.
+    """Parse the JSON object of the column `operations.input`.
 
     Args:
         kind: The operation's kind.

@@ -76,9 +76,11 @@ def find_name_problem(name: str) -> str | None:
     if not 3 <= len(name) <= 40:
         return "must have 3 to 40 characters"
     if not _NAME_PATTERN.fullmatch(name):
-        return "may hold only a-z, 0-9 and hyphens, and neither begins nor ends with a hyphen"
+        return (
+            "may contain only a-z, 0-9 and hyphens, and must begin and end with a letter or digit"
+        )
     if "xn--" in name:
-        return "may not hold “xn--”"
+        return "must not contain “xn--”"
     if name in RESERVED_NAMES:
         return "is reserved; choose another name"
     return None

@@ -1,6 +1,6 @@
 """SQL statements in files, with named parameters.
 
-Every file in `sql/` holds one statement. Its parameters are written `:store_id`; PostgreSQL gets
+Every file in `sql/` contains one statement. Its parameters are written `:store_id`; PostgreSQL gets
 them as `$1`, `$2`, … in the order of their first use. The notation is that of aiosql and
 procrastinate. Files are read once, when the module that uses them is imported.
 """

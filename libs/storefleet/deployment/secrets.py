@@ -111,7 +111,7 @@ async def ensure_secrets(secret_store: SecretStore, plan: SecretsPlan) -> list[s
 
 
 async def read_service_settings(secret_store: SecretStore) -> dict[str, SecretContent]:
-    """Combine the secrets to settings; in a cluster, the chart does this with mounts.
+    """Combine the secrets into settings; in a cluster, the chart does this with mounts.
 
     Args:
         secret_store: Where the secrets are kept.

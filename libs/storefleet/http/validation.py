@@ -27,7 +27,7 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     Raises:
         UnreadableRequest: The body is not JSON.
         RequestTooLarge: The body is larger than the limit.
-        InvalidRequest: The body is not an object, or holds a value that cannot be stored.
+        InvalidRequest: The body is not an object, or contains a value that cannot be stored.
     """
     raw = await request.read()
     try:

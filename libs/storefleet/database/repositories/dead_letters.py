@@ -14,7 +14,7 @@ _MAX_SUBJECT_CHARACTERS = 500
 
 
 class DeadLetter(NamedTuple):
-    """A dead letter, with its reason; `payload` holds the message's bytes."""
+    """A dead letter, with its reason; `payload` contains the message's bytes."""
 
     id: str
     tenant_id: str | None

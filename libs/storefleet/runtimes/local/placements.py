@@ -89,7 +89,7 @@ class PlacementControl:
         Args:
             store: The store.
             observed: The expected state, `running` or `stopped`.
-            timeout_s: Seconds after which the step waits for its next attempt.
+            timeout_s: Seconds after which `Wait` is raised.
 
         Returns:
             The placement; None if there is none (any more).

@@ -79,7 +79,7 @@ class KubernetesClient:
         fields: str = "",
         metadata_only: bool = False,
     ) -> AsyncGenerator[Manifest, None]:
-        """List the objects of a kind page by page; all pages show the same moment.
+        """List the objects of a kind page by page; all pages are from one consistent list.
 
         Args:
             kind: Kind of the objects.

@@ -104,7 +104,7 @@ class StoreWatcher:
                 del self._subscribers[store_id]
 
     def take_snapshot(self, store_id: str) -> StoreSnapshot:
-        """Return what the mirror holds of a store now."""
+        """Return a snapshot of a store's objects, as they are in the mirror now."""
         found: list[ResourceSnapshot] = []
         for mirror in self._mirrors.values():
             found.extend(mirror.get_snapshots(store_id))

@@ -27,7 +27,7 @@ def _make_warning_event(event: Manifest) -> WarningEvent:
 
 
 def _read_event_time(event: Manifest) -> str:
-    """Return the time of the last occurrence, which events hold in one of three fields."""
+    """Return the time of the last occurrence; events contain it in one of three fields."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return str(next((time for time in times if time), ""))

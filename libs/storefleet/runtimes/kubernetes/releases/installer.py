@@ -65,7 +65,7 @@ class ReleaseInstaller:
         Args:
             context: The step's store, with the version to install.
             database_image: Image that the database keeps; empty for the image of the version.
-            is_rollback: Whether the release goes back to the previous version. Stuck pods and
+            is_rollback: Whether the release restores the previous version. Stuck pods and
                 workloads are then left alone: they belong to the version that Helm is about to
                 remove.
 
