@@ -1,7 +1,7 @@
 """The client of the event websocket: numbered frames in order, each one once, across reconnects.
 
 Every connection continues after the last `seq` that was seen, so a lost connection loses nothing.
-The protocol and the close codes are those of docs/architecture.md.
+The protocol and the close codes are described in docs/events.md.
 """
 
 import asyncio
