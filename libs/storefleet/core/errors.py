@@ -1,4 +1,4 @@
-"""Every error of the platform that a person or a program can get.
+"""The platform's errors, as one tree.
 
 StorefleetError
 ├── RequestError                  answered as problem+json (RFC 9457)
@@ -8,9 +8,9 @@ StorefleetError
 │   └── DependencyUnavailable 503 ── DatabaseUnavailable · MessagingUnavailable ·
 │       (in a step: a wait)          RuntimeUnavailable
 ├── PublishRejected               NATS will never accept this message
-└── WorkError                     ends one run of an operation
+└── WorkError                     ends an operation run without success
     ├── PermanentError            the operation fails, with a reason and a next step
-    │   └── NothingChanged        before the first effect: the store stays as it is
+    │   └── NothingChanged        before its first effect, so the store is unchanged
     ├── TransientError            retried with backoff until the operation's deadline
     ├── Wait                      rescheduled soon, without consuming an attempt
     ├── LeaseLost                 another worker owns the operation: write nothing more
@@ -146,7 +146,7 @@ class PublishRejected(StorefleetError):
 
 
 class WorkError(StorefleetError):
-    """The end of one run of an operation, other than success."""
+    """An operation run ends without success."""
 
 
 class _ExplainedError(WorkError):
@@ -165,7 +165,7 @@ class _ExplainedError(WorkError):
 
 
 class PermanentError(_ExplainedError):
-    """A retry does not help until a person has removed the cause."""
+    """The operation fails; a retry helps only after a person has removed the cause."""
 
 
 class NothingChanged(PermanentError):
@@ -183,14 +183,19 @@ class Wait(WorkError):
     """
 
     def __init__(self, reason: str, *, delay: float = 2.0) -> None:
-        """Set the status message of the waiting step, and the delay in seconds."""
+        """Describe the wait.
+
+        Args:
+            reason: The status message that the store shows until the step runs again.
+            delay: Seconds until then.
+        """
         super().__init__(reason)
         self.reason = reason
         self.delay = delay
 
 
 class LeaseLost(WorkError):
-    """The fence of the operation's row has moved on: another worker owns it."""
+    """The operation's row has a newer fence: another worker owns the operation."""
 
 
 class CancelRequested(WorkError):

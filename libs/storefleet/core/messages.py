@@ -24,11 +24,11 @@ CLOUD_EVENT_SOURCE = "/storefleet"
 
 
 class UnreadableMessage(StorefleetError):
-    """The bytes are not a message of the platform."""
+    """The bytes are not a message of this platform; the text says why."""
 
 
 class Command(FrozenModel):
-    """A message that dispatches an operation. A hint: the operation's row is the work."""
+    """A message that dispatches an operation. Only a hint: the operation's row is authoritative."""
 
     id: str
     type: str
@@ -64,7 +64,7 @@ def encode_cloud_event(
         message_type: The CloudEvents type, such as `store.ready`.
         subject: The id of the store, or of the message when it is not about a store.
         time: When it happened.
-        data: The data as JSON text, which is inserted as it is.
+        data: The data as JSON text, inserted without parsing it.
         extensions: Extension attributes such as `seq`, `tenantid`, `storeid` and `operationid`.
     """
     envelope = {
@@ -99,7 +99,7 @@ def decode_cloud_event(body: bytes) -> dict[str, Any]:
 def split_event(body: bytes) -> tuple[dict[str, Any], str]:
     """Split an event into its decoded attributes and its data, which stays JSON text.
 
-    Faster than decoding for a service that only forwards the data. Works for the output of
+    A service that only forwards the data need not parse it. This works only for the output of
     `encode_cloud_event`, whose last member is `data`.
 
     Raises:

@@ -1,6 +1,6 @@
 """Models of the platform's objects, as the services pass them to each other.
 
-They are immutable. `to_json` returns an object's shape in the HTTP API and in events.
+They are immutable. `to_json` returns the JSON object that the HTTP API and events contain.
 """
 
 from datetime import UTC, datetime
@@ -53,13 +53,13 @@ def format_timestamp(value: datetime | None) -> str | None:
 
 
 class FrozenModel(BaseModel):
-    """A model that is immutable and ignores unknown fields, so that newer senders may add some."""
+    """An immutable model. It ignores unknown fields, so that a newer version can add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Failure(FrozenModel):
-    """Why an operation or store failed, for a person; `next` is what to do about it."""
+    """Why an operation or store failed, in words for people; `next` is what they can do."""
 
     code: str
     detail: str
@@ -88,14 +88,15 @@ class Store(FrozenModel):
     plan: str = ""
 
     def copy_with(self, **fields: Any) -> "Store":
-        """Return the store with changed fields and its version incremented.
+        """Return a copy with changed fields and the version incremented.
 
-        Without fields the store itself is returned.
+        Args:
+            **fields: The new values. Without any, the store itself is returned.
         """
         return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
 
     def to_json(self) -> dict[str, Any]:
-        """Return the shape of the HTTP API."""
+        """Return the JSON object of the HTTP API."""
         return {
             "id": self.id,
             "tenant_id": self.tenant_id,
@@ -116,7 +117,7 @@ class Store(FrozenModel):
 
 
 class Step(FrozenModel):
-    """A step of an operation; `message` is its progress for people."""
+    """A step of an operation; `message` is its latest status message."""
 
     name: str
     title: str
@@ -126,7 +127,7 @@ class Step(FrozenModel):
     message: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the shape of the HTTP API."""
+        """Return the JSON object of the HTTP API."""
         return {
             "name": self.name,
             "title": self.title,
@@ -138,10 +139,16 @@ class Step(FrozenModel):
 
 
 class Operation(FrozenModel):
-    """A unit of long-running work on one store (AIP-151); every claim increments `fence`.
+    """A unit of long-running work on one store (AIP-151).
 
-    `input` is what was requested. An upgrade that runs with an `error` is in its automatic rollback
-    because of that error. `taken_over` is true when the previous owner let its lease expire.
+    Attributes:
+        error: Why the operation failed. An open upgrade that has one is in its automatic rollback.
+        attempt: The number of the current attempt, from 1.
+        fence: The fencing token; every claim increments it.
+        deadline: The time after which a transient failure ends the operation.
+        run_after: The time before which no worker claims the operation.
+        taken_over: Whether the latest claim replaced an owner whose lease had expired.
+        input: What was requested.
     """
 
     id: str
@@ -178,27 +185,27 @@ class Operation(FrozenModel):
 
     @property
     def versions(self) -> VersionInput:
-        """The versions between which an upgrade or a rollback changes its store.
+        """The versions before and after an upgrade or a rollback.
 
         Raises:
             TypeError: The operation is of another kind.
         """
         if not isinstance(self.input, VersionInput):
-            raise TypeError(f"The operation {self.id} ({self.kind}) changes no version.")
+            raise TypeError(f"The operation {self.id} ({self.kind}) has no versions.")
         return self.input
 
     @property
     def is_rolling_back(self) -> bool:
-        """Whether it is an upgrade that has switched to its automatic rollback."""
+        """Whether the operation is an upgrade in its automatic rollback."""
         return self.kind == OperationKind.UPGRADE and self.error is not None and not self.done
 
     @property
     def activity(self) -> Activity:
-        """What the operation is doing: its kind, or its automatic rollback."""
+        """The activity of the operation's kind, or the automatic rollback of an upgrade."""
         return choose_activity(self.kind, is_rolling_back=self.is_rolling_back)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the shape of the HTTP API."""
+        """Return the JSON object of the HTTP API."""
         return {
             "id": self.id,
             "store_id": self.store_id,
@@ -230,7 +237,7 @@ class Event(FrozenModel):
     data: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the shape of the HTTP API."""
+        """Return the JSON object of the HTTP API."""
         return {
             "seq": self.seq,
             "id": self.id,
@@ -256,7 +263,7 @@ class Principal(FrozenModel):
     csrf: str | None = None
 
     def has_scope(self, scope: Scope) -> bool:
-        """Return whether the principal has a permission."""
+        """Return whether the principal has a scope."""
         return scope in self.scopes
 
 
@@ -272,9 +279,14 @@ class AdminCredentials(NamedTuple):
 
 
 def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
-    """Make the data of an event: enough to display the store without another request.
+    """Make the data of an event, enough to display the store without another request.
 
-    The store's parameters are left out.
+    Args:
+        store: The store after the event.
+        operation: The operation that caused the event, if any.
+
+    Returns:
+        `store`, without its parameters, and `operation`, as in the HTTP API.
     """
     shape = store.to_json()
     shape.pop("parameters")

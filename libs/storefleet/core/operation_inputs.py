@@ -31,7 +31,7 @@ class DeleteInput(OperationInput):
 
 
 class VersionInput(OperationInput):
-    """A change of the engine version: what upgrades and rollbacks have in common.
+    """Base class of the inputs that change the engine version.
 
     Attributes:
         from_version: The store's version before.
@@ -43,14 +43,14 @@ class VersionInput(OperationInput):
 
 
 class UpgradeInput(VersionInput):
-    """An upgrade to another engine version."""
+    """The input of `upgrade`."""
 
 
 class RollbackInput(VersionInput):
-    """A rollback to the version before an upgrade.
+    """The input of `rollback`, to the version before an upgrade.
 
     Attributes:
-        restore: Whether the dump of the database from before the upgrade is restored.
+        restore: Whether to restore the database dump that was taken before the upgrade.
         discard_orders: Whether the orders placed since that dump may be lost.
         dump: The id of the upgrade operation that created the dump.
     """

@@ -27,16 +27,13 @@ class SettingsError(StorefleetError):
 
 
 class Settings(BaseSettings):
-    """The settings. The description of each field is its documentation."""
+    """All settings. `storefleet settings` shows each with its description."""
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True)
 
-    state_dir: Path = Field(
-        Path(".storefleet"), description="Folder of all data of the local node."
-    )
+    state_dir: Path = Field(Path(".storefleet"), description="Data folder of the local node.")
     secrets_dir: Path | None = Field(
-        None,
-        description="Folder with files named storefleet_<setting>, for secret settings.",
+        None, description="Folder with a file storefleet_<setting> for each secret setting."
     )
     host: str = Field("127.0.0.1", description="Address the services listen on.")
     gateway_port: Port = Field(8080, description="Port of the HTTP API and the dashboard.")
@@ -45,9 +42,7 @@ class Settings(BaseSettings):
         8082, description="Port of the provisioner's health and metrics."
     )
     reaper_port: Port = Field(8083, description="Port of the reaper's health and metrics.")
-    public_url: str = Field(
-        "", description="Public address of the gateway, if it is behind a proxy."
-    )
+    public_url: str = Field("", description="Public address of the gateway, if behind a proxy.")
     public_live_url: str = Field(
         "", description="Public address of the notifier (ws:// or wss://)."
     )
@@ -65,8 +60,7 @@ class Settings(BaseSettings):
         5, description="Timeout for a connection and for a statement, seconds."
     )
     stores_database_url: SecretStr = Field(
-        SecretStr(""),
-        description="PostgreSQL of the local runtime's stores (role with CREATEDB, CREATEROLE).",
+        SecretStr(""), description="PostgreSQL of local stores; the role has CREATEDB, CREATEROLE."
     )
     nats_url: SecretStr = Field(
         SecretStr(""), description="NATS server(s), comma separated (nats://…)."
@@ -77,17 +71,13 @@ class Settings(BaseSettings):
         "local", description="Where stores run."
     )
     engines_path: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (PROJECT_DIR / "charts",),
-        description="Folders searched for <engine>/engine.yaml, colon separated.",
+        (PROJECT_DIR / "charts",), description="Folders of <engine>/engine.yaml, colon separated."
     )
     catalogue: Path | None = Field(
-        None,
-        description="File with the versions whose images were built; merged into the engines' own.",
+        None, description="File of the image build: the versions whose images exist."
     )
     default_engine: str = Field(
-        "",
-        description="Engine of a store whose request names none; empty: woocommerce, else oscar,"
-        " else the first one offered.",
+        "", description="Default engine; empty: woocommerce, oscar or the first one offered."
     )
     stores_user: str = Field(
         "", description="System user that owns the stores' files, when the services run as root."
@@ -113,8 +103,7 @@ class Settings(BaseSettings):
         "traefik", description="Kubernetes: namespace of the ingress controller."
     )
     exposure: Literal["", "none", "ingress", "httproute"] = Field(
-        "",
-        description="Kubernetes: exposure of stores; empty: ingress if a class is set, else none.",
+        "", description="Kubernetes: exposure; empty: ingress if a class is set, else none."
     )
     ingress_class: str = Field(
         "",
@@ -137,8 +126,7 @@ class Settings(BaseSettings):
         "", description="Kubernetes: prefix of the stores' images (registry.example.com/)."
     )
     storage_class: str = Field(
-        "",
-        description="Kubernetes: class of the stores' volumes; empty: the cluster's default.",
+        "", description="Kubernetes: class of the stores' volumes; empty: the cluster's default."
     )
     store_service: str = Field(
         "http://web.{namespace}.svc",
@@ -146,10 +134,7 @@ class Settings(BaseSettings):
         description="Kubernetes: in-cluster address of a store's Service; {namespace} is replaced.",
     )
     cron_concurrency: int = Field(
-        50,
-        ge=1,
-        le=1000,
-        description="Kubernetes: parallel cron calls of one reaper.",
+        50, ge=1, le=1000, description="Kubernetes: parallel cron calls of one reaper."
     )
     cron_timeout: Seconds = Field(15, description="Kubernetes: timeout of a cron call, seconds.")
     store_scheme: Literal["http", "https"] = Field(
@@ -211,9 +196,7 @@ class Settings(BaseSettings):
         description="Time after SIGTERM in which a service answers but is not ready, seconds.",
     )
     keep_days: int = Field(7, ge=1, description="Days that events and deleted stores are kept.")
-    websocket_limit: int = Field(
-        15_000, ge=1, description="Limit of open websockets of one notifier."
-    )
+    websocket_limit: int = Field(15_000, ge=1, description="Limit of one notifier's websockets.")
     websocket_backlog: int = Field(
         32_768,
         ge=4096,
@@ -224,11 +207,9 @@ class Settings(BaseSettings):
     @field_validator("engines_path", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
-        return (
-            tuple(Path(part) for part in value.split(":") if part)
-            if isinstance(value, str)
-            else value
-        )
+        if not isinstance(value, str):
+            return value
+        return tuple(Path(part) for part in value.split(":") if part)
 
     @field_validator("catalogue", mode="before")
     @classmethod

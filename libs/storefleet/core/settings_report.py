@@ -1,4 +1,4 @@
-"""Describe the settings in force: their values and where these come from."""
+"""Report the settings in force: value, default and source of each."""
 
 import os
 

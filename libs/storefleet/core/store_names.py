@@ -1,4 +1,4 @@
-"""The rules for store names: a store's name is the first label of its host name."""
+"""The rules for store names, which are the first labels of host names."""
 
 import re
 
@@ -72,7 +72,11 @@ _NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
 
 
 def find_name_problem(name: str) -> str | None:
-    """Return the rule that a store's name breaks, as the end of a sentence, or None."""
+    """Find the rule that a store's name violates.
+
+    Returns:
+        The end of a sentence such as “must have 3 to 40 characters”; None if the name is valid.
+    """
     if not 3 <= len(name) <= 40:
         return "must have 3 to 40 characters"
     if not _NAME_PATTERN.fullmatch(name):

@@ -1,9 +1,9 @@
 """Failpoints: named places around external effects where a test can kill the process.
 
-Inert unless a test sets `STOREFLEET_FAILPOINT_FILE`. The process that reaches the failpoint named
-in that file deletes the file and kills itself with SIGKILL, so that it dies once. With
-`STOREFLEET_FAILPOINT_LOG` every failpoint that is reached is appended to a file; tests compare
-this list with the source.
+Failpoints do nothing unless a test sets one of two variables. `STOREFLEET_FAILPOINT_FILE` is a file
+that names a failpoint: the process that reaches it deletes the file, so that it is killed only
+once, and kills itself with SIGKILL. `STOREFLEET_FAILPOINT_LOG` is a file to which the name of every
+failpoint that is reached is appended; tests compare it with the source.
 """
 
 import os
@@ -20,7 +20,9 @@ _VISIT_LOG = os.environ.get("STOREFLEET_FAILPOINT_LOG", "")
 def effect(name: str) -> Iterator[None]:
     """Enclose one external effect in the failpoints `<name>:before` and `<name>:after`.
 
-    `<name>:after` is not reached when the effect raises.
+    Args:
+        name: The name of the effect, unique in the source. `<name>:after` is not reached if the
+            effect raises an exception.
     """
     if _ARMED_FILE or _VISIT_LOG:
         _visit_failpoint(f"{name}:before")

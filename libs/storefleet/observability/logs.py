@@ -11,11 +11,12 @@ _SECRET_KEY_PARTS = ("password", "secret", "authorization", "cookie", "credentia
 
 
 def configure_logging(service: str, level: str, stream: TextIO | None = None) -> None:
-    """Render the log lines of the platform and of its libraries as JSON.
+    """Write the logs of the platform and of its libraries as JSON lines.
 
     Args:
-        service: The name of the service, on every line.
-        level: `debug`, `info`, `warning` or `error`. Libraries log at `info` or above.
+        service: The name of the service, which every line contains.
+        level: The lowest level that is logged: `debug`, `info`, `warning` or `error`. Libraries
+            log at `info` or above.
         stream: Where to write; standard output by default.
     """
     output = stream or sys.stdout
@@ -57,7 +58,7 @@ def configure_logging(service: str, level: str, stream: TextIO | None = None) ->
 
 
 def get_logger(name: str) -> Any:
-    """Return a logger whose lines carry `module` and the ids that are bound."""
+    """Return a logger that adds `module` and the ids of `bind_log_context` to every line."""
     return structlog.get_logger(module=name)
 
 

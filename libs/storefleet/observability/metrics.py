@@ -43,9 +43,7 @@ TAKEOVERS = Counter(
     "storefleet_takeovers", "Operations taken over from a worker whose lease expired.", ["kind"]
 )
 DEAD_LETTERS = Counter("storefleet_dead_letters", "Dead letters by reason.", ["reason"])
-OUTBOX_LAG = Gauge(
-    "storefleet_outbox_lag_seconds", "Age of the oldest message that is not published."
-)
+OUTBOX_LAG = Gauge("storefleet_outbox_lag_seconds", "Age of the oldest unpublished message.")
 MESSAGES_PUBLISHED = Counter(
     "storefleet_messages_published", "Messages published by the relay.", ["kind"]
 )
@@ -74,12 +72,12 @@ CRON_CALL_DURATION = Histogram(
     "storefleet_cron_call_duration_seconds", "Duration of cron calls.", buckets=_SLOW_BUCKETS
 )
 CRON_CALL_LAG = Gauge(
-    "storefleet_cron_call_lag_seconds", "Delay of the latest cron call of the last scan."
+    "storefleet_cron_call_lag_seconds", "Longest delay of a cron call that the last scan found due."
 )
 
 KUBERNETES_REQUESTS = Counter(
     "storefleet_kubernetes_requests",
-    "Requests to the Kubernetes API, without Helm's.",
+    "Requests to the Kubernetes API, except those of Helm.",
     ["verb", "resource", "status"],
 )
 
