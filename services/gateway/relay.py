@@ -235,7 +235,7 @@ class Relay:
             await asyncio.sleep(_RETRY_DELAY_S)
 
     async def _publish_rows(self, rows: Sequence[PendingMessage]) -> tuple[PublishedRows, bool]:
-        """Publish rows in order; return what is settled, and whether that is all of them.
+        """Publish rows in order; return the settled ones, and whether all of them are settled.
 
         A row that can never be published counts as settled: it would block all others.
         """

@@ -5,6 +5,8 @@ the path raises `NotFound`, because no resource can have it.
 """
 
 import re
+from enum import StrEnum
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -15,6 +17,7 @@ from storefleet.http.validation import is_storable_text
 _STORE_NAME_PATTERN = re.compile(r"[a-z0-9-]{1,63}")
 _MAX_DIGITS = 9
 _MAX_TEXT_LENGTH = 100
+_ChoiceT = TypeVar("_ChoiceT", bound=StrEnum)
 
 
 def parse_number(request: web.Request, name: str, default: int, minimum: int, maximum: int) -> int:
@@ -29,19 +32,25 @@ def parse_number(request: web.Request, name: str, default: int, minimum: int, ma
     return int(text)
 
 
-def parse_text(
-    request: web.Request, name: str, allowed: tuple[str, ...] | None = None
-) -> str | None:
-    """Return the query parameter as text; None if it is absent or empty.
-
-    Without `allowed`, any text that PostgreSQL can store is valid, up to 100 characters.
-    """
+def parse_choice(request: web.Request, name: str, choices: type[_ChoiceT]) -> _ChoiceT | None:
+    """Return the query parameter as a member of an enumeration; None if it is absent or empty."""
     text = request.query.get(name, "")
     if not text:
         return None
-    if allowed is not None and text not in allowed:
-        rule = f"must be one of: {', '.join(allowed)}"
-        raise InvalidRequest(f"The parameter “{name}” {rule}.", errors=[(f"/{name}", rule)])
+    try:
+        return choices(text)
+    except ValueError:
+        rule = f"must be one of: {', '.join(choices)}"
+        raise InvalidRequest(
+            f"The parameter “{name}” {rule}.", errors=[(f"/{name}", rule)]
+        ) from None
+
+
+def parse_text(request: web.Request, name: str) -> str | None:
+    """Return the query parameter as text of up to 100 characters; None if it is absent or empty."""
+    text = request.query.get(name, "")
+    if not text:
+        return None
     if len(text) > _MAX_TEXT_LENGTH or not is_storable_text(text):
         rule = f"must be text without control characters, at most {_MAX_TEXT_LENGTH} characters"
         raise InvalidRequest(f"The parameter “{name}” {rule}.", errors=[(f"/{name}", rule)])

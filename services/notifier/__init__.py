@@ -1,1 +1,1 @@
-"""The notifier: sends events to browsers and programs, in order, from where they left off."""
+"""The notifier: sends events to browsers and programs, in order, after the last one received."""

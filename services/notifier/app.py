@@ -1,4 +1,4 @@
-"""Wire the notifier: the event feed and the websockets that listen to it."""
+"""Wire the notifier: the event feed and the websockets that deliver its events."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

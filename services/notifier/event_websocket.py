@@ -1,4 +1,4 @@
-"""One open event websocket: writes live and replayed events, and notices a slow reader."""
+"""One open event websocket: write live and replayed events, and detect a slow reader."""
 
 import asyncio
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class EventWebsocket:
         self.replay_task: asyncio.Task[None] | None = None
 
     def deliver_event(self, seq: int, frame: bytes) -> None:
-        """Write a live event, unless the websocket is still in replay.
+        """Write a live event, unless the websocket is in replay.
 
         A websocket whose reader is too slow is switched to replay, so that it does not delay the
         others.
@@ -79,19 +79,19 @@ class EventWebsocket:
         metrics.EVENTS_SENT.inc()
 
     async def send_replayed_event(self, seq: int, text: str) -> None:
-        """Send an event of the history, no faster than it is read."""
+        """Send an event of the history, no faster than the client reads."""
         self.cursor = seq
         with suppress(ConnectionError, RuntimeError):  # it has just been closed
             await self._ws.send_str(text)
             metrics.EVENTS_SENT.inc()
 
     async def wait_until_drained(self) -> None:
-        """Wait until the reader has taken most of what was written."""
+        """Wait until at most half of the backlog limit is unread."""
         while self._is_backlogged():  # noqa: ASYNC110  the transport has no event for it
             await asyncio.sleep(_DRAIN_POLL_S)
 
     def abort(self) -> None:
-        """Close the connection at once: it is not read at all."""
+        """Close the connection at once, because the client does not read."""
         metrics.WEBSOCKETS_CLOSED_SLOW.inc()
         if self._transport is not None:
             self._transport.abort()

@@ -22,7 +22,7 @@ log = logs.get_logger(__name__)
 _POLL_INTERVAL_S = 1.0
 _START_RETRY_S = 0.5
 _GAP_RETRY_S = 0.3
-_QUEUE_SIZE = 10_000  # events; what does not fit is a gap and read from PostgreSQL
+_QUEUE_SIZE = 10_000  # events; an overflow leaves a gap, which is filled from PostgreSQL
 _DELIVERIES_PER_YIELD = 200  # so that a tenant with many listeners does not block the others
 
 
@@ -32,7 +32,7 @@ class Listener(Protocol):
     tenant_id: str
 
     def deliver_event(self, seq: int, frame: bytes) -> None:
-        """Take an event as a whole websocket frame; must not block."""
+        """Write an event, encoded as a whole websocket frame; must not block."""
         ...
 
 
@@ -55,7 +55,7 @@ class EventFeed:
         self._listeners[listener.tenant_id].add(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Deliver nothing more to a listener."""
+        """Stop delivering events to the listener."""
         self._listeners[listener.tenant_id].discard(listener)
 
     def list_listeners(self) -> Iterable[Listener]:
@@ -82,7 +82,7 @@ class EventFeed:
         await self._read_initial_watermark()
         while True:
             try:
-                # Not wait_for: it swallows a cancellation that comes together with an item.
+                # asyncio.wait_for can swallow a cancellation that arrives together with an item.
                 async with asyncio.timeout(_POLL_INTERVAL_S):
                     seq, tenant_id, text = await self._received.get()
             except TimeoutError:
@@ -144,7 +144,7 @@ class EventFeed:
 def encode_text_frame(text: str) -> bytes:
     """Encode a text message as a server's websocket frame: final, unmasked (RFC 6455 §5.2).
 
-    It is encoded once for all listeners.
+    An event is encoded once for all its listeners.
     """
     payload = text.encode()
     size_bytes = len(payload)

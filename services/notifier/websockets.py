@@ -158,7 +158,7 @@ class WebsocketServer:
         websocket.replay_task = asyncio.create_task(self._replay(websocket, websocket.cursor))
 
     async def _replay(self, websocket: EventWebsocket, after: int | None) -> None:
-        """Send missed events and switch to live ones; abort a websocket that is not read."""
+        """Send missed events, then switch to live ones; abort a client that does not read."""
         try:
             await self._send_missed_events(websocket, after)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Wire the reaper: a worker for deletions, and what runs periodically beside it."""
+"""Wire the reaper: a worker for deletions, and periodic redispatch, retention and cron calls."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

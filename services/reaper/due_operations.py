@@ -36,12 +36,12 @@ class DueOperations:
             await asyncio.sleep(self._settings.scan_interval)
 
     async def _redispatch_due(self) -> list[DueOperation]:
-        """Redispatch due operations; return those whose cancellation no worker has seen."""
+        """Redispatch due operations; return those that are to be cancelled instead."""
         async with self._database.transaction() as tx:
             found = await tx.leases.lock_due(
                 redispatch_after=timedelta(seconds=self._settings.redispatch_after)
             )
-            cancelled = [due for due in found if due.operation.cancel_requested]
+            abandoned = [due for due in found if due.operation.cancel_requested]
             redispatched = [due for due in found if not due.operation.cancel_requested]
             if redispatched:
                 await tx.outbox.add(*(make_command(due.operation) for due in redispatched))
@@ -54,7 +54,7 @@ class DueOperations:
                 store_id=due.operation.store_id,
                 operation_id=due.operation.id,
             )
-        return cancelled
+        return abandoned
 
     async def _cancel_abandoned(self, due: DueOperation) -> None:
         try:

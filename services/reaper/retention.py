@@ -1,6 +1,6 @@
 """Delete rows whose retention is over, hourly, and count the stores for the metrics.
 
-Each kind of row is deleted in a transaction of its own, so that none keeps its locks for long.
+Separate transactions keep locks short.
 """
 
 import asyncio

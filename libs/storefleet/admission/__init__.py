@@ -1,1 +1,1 @@
-"""Decide whether a request may become work, and record that: for the HTTP API and the dashboard."""
+"""Admit or reject requests of the HTTP API and the dashboard, and record the admitted ones."""

@@ -13,7 +13,7 @@ from storefleet.database.repositories import Repositories
 
 
 class Accepted(NamedTuple):
-    """An accepted request: the store and the operation that works on it, as they were written."""
+    """An accepted request: the store and the operation that works on it, as written."""
 
     store: Store
     operation: Operation
@@ -43,7 +43,7 @@ async def lock_store(
 
     Args:
         tx: The transaction.
-        principal: Who sent the request.
+        principal: The principal that sent the request.
         store_ref: The store's id or its name.
         settings: The retention of deleted stores.
 

@@ -1,6 +1,6 @@
 """Admit new stores: validate the request, count it against the tenant's limits, record it.
 
-When `create_store` returns, the store, its operation, the event and the command are in PostgreSQL.
+When `create_store` returns, the store, its operation, the event and the command are committed.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from storefleet.admission.acceptance import Accepted, Replayed, get_actor_id
 from storefleet.admission.requests import CreateStore
@@ -66,8 +66,8 @@ class StoreCreation:
             database: The database of the platform.
             engines: The engines that can be requested.
             settings: Limits, deadline and default engine.
-            dispatch_command: Publishes a command that is already committed, so that it need not
-                wait for the relay's next read of the outbox.
+            dispatch_command: Publishes a committed command at once, ahead of the relay's next read
+                of the outbox.
         """
         self._database = database
         self._engines = engines
@@ -146,13 +146,8 @@ class StoreCreation:
         async with self._database.transaction(notify=OUTBOX_CHANNEL) as tx:
             usage = await self._read_usage(tx, principal, lock=True)
             scope = f"{principal.tenant_id} POST stores"
-            if key and (first := await tx.idempotency_keys.find_response(scope=scope, key=key)):
-                if first.request_hash != request_hash:
-                    raise InvalidRequest(
-                        "This Idempotency-Key was used with another body. Choose a new key.",
-                        code="idempotency_key_reused",
-                    )
-                return Replayed(first.body["store"], first.body["operation"])
+            if key and (replayed := await _find_replayed(tx, scope, key, request_hash)):
+                return replayed
             self._check_limits(usage)
             await self._add_store(tx, principal, store, operation, command)
             if key:
@@ -168,7 +163,7 @@ class StoreCreation:
     async def _try_add_without_counting(
         self, principal: Principal, store: Store, operation: Operation, command: OutboxRow
     ) -> bool:
-        """Add the store in one statement, unless the tenant's limits have to be counted.
+        """Add the store in one statement, if the tenant cannot have reached a limit.
 
         A tenant that has created fewer stores in total than each limit allows is below both limits.
         """
@@ -188,7 +183,7 @@ class StoreCreation:
         *,
         max_created: int | None = None,
     ) -> bool:
-        """Write the store with its operation; False when `max_created` requires counting first."""
+        """Write the store with its operation; return False when its limits have to be checked."""
         result = await db.transitions.add_store(
             store,
             operation,

@@ -1,6 +1,6 @@
-"""What a principal can request: one frozen object for each request that admission decides on.
+"""Requests that admission decides on, one frozen class for each.
 
-The gateway makes them from HTTP bodies and forms. They carry no HTTP and no principal.
+The gateway makes them from HTTP bodies and forms. They contain neither HTTP nor the principal.
 """
 
 from dataclasses import dataclass, field

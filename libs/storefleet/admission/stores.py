@@ -120,7 +120,7 @@ class StoreAdmission:
                 dispatched=not is_running,
             )
             rows = [make_event(transition.event, store, operation)]
-            if not is_running:  # else the operation that ends dispatches it
+            if not is_running:  # otherwise it is dispatched when the running operation ends
                 rows.append(make_command(operation))
             await tx.outbox.add(*rows)
             await add_audit_entry(tx, principal, "store.delete", store.id, request_id)
@@ -174,7 +174,7 @@ class StoreAdmission:
     async def cancel_operation(
         self, principal: Principal, request: CancelOperation, *, request_id: str | None
     ) -> Operation:
-        """Cancel an operation; a running one stops at its next step.
+        """Cancel an operation; a running one is stopped by its worker.
 
         Args:
             principal: Who requested it.
@@ -182,12 +182,12 @@ class StoreAdmission:
             request_id: The id of the HTTP request.
 
         Returns:
-            The operation: cancelled, rolling back, still running with the request recorded, or
-            unchanged when it has ended already.
+            The operation: cancelled, rolling back, running with the request recorded, or
+            unchanged when it has ended.
 
         Raises:
             NotFound: The tenant has no such operation.
-            Conflict: The operation cannot be cancelled (any more).
+            Conflict: The operation cannot be cancelled, or not any more.
         """
         async with self._database.transaction() as tx:
             operation = await _find_operation(tx, principal, request)

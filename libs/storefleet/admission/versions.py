@@ -1,6 +1,7 @@
 """Admit changes of a store's engine version: upgrades and rollbacks.
 
-Admission only records the operation. The version in the store's row changes with its last step.
+Admission only records the operation. The version in the store's row changes when the operation
+succeeds.
 """
 
 from collections.abc import Callable
@@ -89,7 +90,7 @@ class VersionAdmission:
         async with self._database.transaction() as tx:
             store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
-            self._find_engine(store).choose_version(request.version)
+            self._get_engine(store).choose_version(request.version)
             pending = await tx.operations.list_open(store.id)
             if same := _find_repeated(pending, lambda each: _is_same_upgrade(each, request)):
                 return Accepted(store, same)
@@ -181,7 +182,7 @@ class VersionAdmission:
                 code="cannot_change_versions",
             )
 
-    def _find_engine(self, store: Store) -> Engine:
+    def _get_engine(self, store: Store) -> Engine:
         engine = self._engines.find(store.engine)
         if engine is None:
             raise Conflict(

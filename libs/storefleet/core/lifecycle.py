@@ -13,7 +13,7 @@ from storefleet.core.errors import StorefleetError
 
 
 class StoreState(StrEnum):
-    """What a store is now."""
+    """The state of a store."""
 
     REQUESTED = "requested"
     PROVISIONING = "provisioning"
@@ -26,7 +26,7 @@ class StoreState(StrEnum):
 
 
 class OperationKind(StrEnum):
-    """What an operation was requested to do to its store."""
+    """What an operation does to its store."""
 
     CREATE = "create"
     UPGRADE = "upgrade"
@@ -35,7 +35,7 @@ class OperationKind(StrEnum):
 
 
 class OperationState(StrEnum):
-    """What an operation is now; `queued` includes the pauses between attempts and waits."""
+    """The state of an operation; `queued` includes waits and the pauses between attempts."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -50,7 +50,7 @@ class OperationState(StrEnum):
 
 
 class StepState(StrEnum):
-    """What a step of an operation is now."""
+    """The state of a step of an operation."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -81,7 +81,7 @@ class StoreEvent(StrEnum):
 
 
 class Activity(StrEnum):
-    """What an operation is doing: its kind, or the automatic rollback of its upgrade."""
+    """What an operation is doing: that of its kind, or the automatic rollback of an upgrade."""
 
     CREATE = "create"
     UPGRADE = "upgrade"
@@ -180,7 +180,7 @@ _ROWS: Mapping[Activity, tuple[_Row, ...]] = {
         (_S.UPGRADING, Occurrence.STEP_RECORDED, _S.UPGRADING, _E.STEP, None),
         (_S.UPGRADING, Occurrence.SUCCEEDED, _S.READY, _E.UPGRADED, _O.SUCCEEDED),
         (_S.UPGRADING, Occurrence.REJECTED, _S.READY, _E.READY, _O.FAILED),
-        # These two, and nothing else, start an automatic rollback.
+        # Only these two start an automatic rollback.
         (_S.UPGRADING, Occurrence.FAILED, _S.ROLLING_BACK, _E.ROLLING_BACK, None),
         (_S.UPGRADING, Occurrence.CANCELLED, _S.ROLLING_BACK, _E.ROLLING_BACK, None),
         (_S.READY, Occurrence.CANCELLED, _S.READY, _E.READY, _O.CANCELLED),
@@ -218,8 +218,8 @@ _ROWS: Mapping[Activity, tuple[_Row, ...]] = {
         (_S.DELETING, Occurrence.FAILED, _S.FAILED, _E.FAILED, _O.FAILED),
     ),
 }
-#: How an operation continues or ends while its store already waits to be deleted: the store
-#: stays as it is, and an upgrade does not roll back.
+#: How an operation continues or ends once the deletion of its store is accepted: the store's
+#: state does not change any more, and an upgrade does not roll back.
 _SUPERSEDED: Mapping[Occurrence, OperationState | None] = {
     Occurrence.STEP_RECORDED: None,
     Occurrence.REJECTED: _O.FAILED,
@@ -256,8 +256,8 @@ OPERATION_TRANSITIONS: Mapping[OperationState, frozenset[OperationState]] = {
     _O.CANCELLED: frozenset(),
 }
 
-#: The kind of operation that retries a failed one. A failed upgrade is not repeated: its
-#: automatic rollback failed, too, so a rollback brings back the version that the store had.
+#: The kind of operation that retries a failed one. A failed upgrade is retried as a rollback:
+#: its store fails only if the automatic rollback fails, too.
 RETRY_KINDS: Mapping[OperationKind, OperationKind] = {
     OperationKind.CREATE: OperationKind.CREATE,
     OperationKind.UPGRADE: OperationKind.ROLLBACK,

@@ -4,9 +4,10 @@ Pure functions; `OutboxRepository` and `TransitionRepository` write what they re
 """
 
 import base64
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from storefleet.core.identifiers import COMMAND_PREFIX, EVENT_PREFIX, generate_id
+from storefleet.core.lifecycle import StoreEvent
 from storefleet.core.messages import (
     DEAD_LETTER_SUBJECT_PREFIX,
     make_command_subject,
@@ -14,12 +15,14 @@ from storefleet.core.messages import (
 )
 from storefleet.core.models import Operation, Store, make_event_data
 
+MessageKind = Literal["event", "command", "dead_letter", "raw"]
+
 
 class OutboxRow(NamedTuple):
     """A message to be published. `data` is encoded as JSON by the database's codec."""
 
     id: str
-    kind: str
+    kind: MessageKind
     subject: str
     type: str
     tenant_id: str | None
@@ -28,11 +31,11 @@ class OutboxRow(NamedTuple):
     data: dict[str, Any]
 
 
-def make_event(event_type: str, store: Store, operation: Operation | None) -> OutboxRow:
+def make_event(event_type: StoreEvent, store: Store, operation: Operation | None) -> OutboxRow:
     """Make an event about a store that carries the current state of the store and the operation.
 
     Args:
-        event_type: A past-tense type such as `store.ready`.
+        event_type: The type of the event.
         store: The store as the transaction leaves it.
         operation: The operation that caused the event, if there is one.
     """

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.gateway.api.authorization import Authorizer
 from services.gateway.api.responses import make_page_response
-from services.gateway.request_parameters import get_path_id, parse_id, parse_number, parse_text
+from services.gateway.request_parameters import get_path_id, parse_choice, parse_id, parse_number
 from storefleet.admission.requests import CancelOperation
 from storefleet.admission.stores import StoreAdmission
 from storefleet.core.errors import NotFound
@@ -49,7 +49,7 @@ class OperationsApi:
             page, has_more = await db.operations.list_page(
                 tenant_id=principal.tenant_id,
                 store_id=parse_id(request, "store_id", STORE_PREFIX),
-                state=parse_text(request, "state", tuple(OperationState)),
+                state=parse_choice(request, "state", OperationState),
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", OPERATION_PREFIX),
             )

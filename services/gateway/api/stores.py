@@ -11,7 +11,13 @@ from services.gateway.api.authorization import Authorizer
 from services.gateway.api.request_models import CreateStoreBody, parse_body
 from services.gateway.api.responses import NO_STORE, make_accepted_response, make_page_response
 from services.gateway.credentials import reveal_credentials
-from services.gateway.request_parameters import get_store_ref, parse_id, parse_number, parse_text
+from services.gateway.request_parameters import (
+    get_store_ref,
+    parse_choice,
+    parse_id,
+    parse_number,
+    parse_text,
+)
 from services.gateway.resource_usage import read_resource_usage
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.requests import CreateStore, DeleteStore, RetryOperation
@@ -67,7 +73,7 @@ class StoresApi:
         async with self._database.autocommit() as db:
             page, has_more = await db.stores.list_page(
                 tenant_id=principal.tenant_id,
-                state=parse_text(request, "state", tuple(StoreState)),
+                state=parse_choice(request, "state", StoreState),
                 query=parse_text(request, "q"),
                 limit=parse_number(request, "limit", 25, 1, 100),
                 starting_after=parse_id(request, "starting_after", STORE_PREFIX),

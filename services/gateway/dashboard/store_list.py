@@ -149,7 +149,7 @@ class StoreListPage:
         }
 
 
-def _parse_state_filter(request: web.Request) -> str | None:
+def _parse_state_filter(request: web.Request) -> StoreState | None:
     """Return the state to filter by; an unknown one is ignored, so that old links still work."""
     state = request.query.get("state")
-    return state if state in tuple(StoreState) else None
+    return StoreState(state) if state in tuple(StoreState) else None

@@ -3,11 +3,12 @@
 `TransitionRepository.claim_operation` writes the claim itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from storefleet.core.errors import LeaseLost
+from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import Operation, Store
 from storefleet.database.connection import Connection
 from storefleet.database.repositories.operations import COLUMNS, make_operation
@@ -21,10 +22,16 @@ _LOCK_DUE = load_statement("lock_due_operations")
 
 
 class DueOperation(NamedTuple):
-    """An operation that should be running: `finding` is `due`, `expired` or `unclaimed`."""
+    """An operation that should be running.
+
+    Attributes:
+        operation: The operation without its steps.
+        finding: `due` (not dispatched since it became due), `expired` (its lease has expired) or
+            `unclaimed` (dispatched, but not claimed).
+    """
 
     operation: Operation
-    finding: str
+    finding: Literal["due", "expired", "unclaimed"]
 
 
 class LeaseRepository:
@@ -35,7 +42,7 @@ class LeaseRepository:
         self._steps = StepRepository(connection)
 
     async def find_claimable(
-        self, operation_id: str, *, store_id: str, kinds: Sequence[str]
+        self, operation_id: str, *, store_id: str, kinds: Collection[OperationKind]
     ) -> tuple[Store, Operation] | None:
         """Find an operation that may be claimed now.
 
@@ -45,8 +52,8 @@ class LeaseRepository:
             kinds: Kinds of operation that the worker has step plans for.
 
         Returns:
-            The store and the operation with its steps, both as they were read; None when the
-            operation is not due, is owned, has ended, or waits for another one of its store.
+            The store and the operation with its steps; None when the operation is not due, is
+            owned, has ended, or waits for an earlier operation of its store.
         """
         record = await self._connection.fetchrow(
             *_FIND_CLAIMABLE.bind(operation_id=operation_id, store_id=store_id, kinds=list(kinds))

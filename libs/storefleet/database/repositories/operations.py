@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from storefleet.core.errors import LeaseLost
+from storefleet.core.lifecycle import OperationKind, OperationState
 from storefleet.core.models import Failure, Operation, Step
 from storefleet.database.connection import Connection, Record, fetch_one
 from storefleet.database.statements import load_statement
@@ -79,7 +80,7 @@ class OperationRepository:
         *,
         tenant_id: str,
         store_id: str | None,
-        state: str | None,
+        state: OperationState | None,
         limit: int,
         starting_after: str | None,
     ) -> tuple[list[Operation], bool]:
@@ -128,7 +129,7 @@ class OperationRepository:
         operation_id: str,
         tenant_id: str,
         store_id: str,
-        kind: str,
+        kind: OperationKind,
         request_id: str | None,
         requested_by: str,
         deadline: timedelta,
@@ -141,7 +142,7 @@ class OperationRepository:
             operation_id: Its id.
             tenant_id: The owner of the store.
             store_id: The store it works on.
-            kind: `create`, `upgrade`, `rollback` or `delete`.
+            kind: What it does to the store.
             request_id: The id of the HTTP request, if it came with one.
             requested_by: The id of the user or token that requested it.
             deadline: Time from now after which a transient failure ends it.
@@ -173,7 +174,9 @@ class OperationRepository:
         """Write the steps of an operation; unchanged rows are not touched."""
         await self._steps.save(operation_id, steps)
 
-    async def end(self, operation: Operation, *, state: str, error: Failure | None) -> Operation:
+    async def end(
+        self, operation: Operation, *, state: OperationState, error: Failure | None
+    ) -> Operation:
         """End an operation in a final state.
 
         Raises:

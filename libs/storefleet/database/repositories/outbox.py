@@ -1,6 +1,6 @@
 """The outbox and the relay's lease: messages that wait to be published.
 
-An event leaves the outbox for the event history when it gets its number; every other message stays
+An event moves to the event history when it gets its number; every other message stays in the outbox
 until NATS has acknowledged it.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from storefleet.core.messages import make_event_subject
 from storefleet.database.connection import Connection, Record
-from storefleet.database.outbox_rows import OutboxRow, make_column_arguments
+from storefleet.database.outbox_rows import MessageKind, OutboxRow, make_column_arguments
 from storefleet.database.statements import load_statement
 
 OUTBOX_CHANNEL = "storefleet_outbox"
@@ -18,14 +18,14 @@ _ADD_ROWS = load_statement("add_outbox_rows")
 
 
 class PendingMessage(NamedTuple):
-    """A message that the relay has to publish.
+    """A message that is not published yet.
 
     An event has a `seq`, every other message a row `number`. `data` is JSON text, sent as it is.
     """
 
     number: int | None
     id: str
-    kind: str
+    kind: MessageKind
     subject: str
     type: str
     tenant_id: str | None

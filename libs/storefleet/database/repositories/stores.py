@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from storefleet.core.identifiers import STORE_PREFIX, is_id
+from storefleet.core.lifecycle import StoreState
 from storefleet.core.models import Failure, Store
 from storefleet.database.connection import Connection, Record, fetch_one
 
@@ -74,7 +75,7 @@ class StoreRepository:
         self,
         *,
         tenant_id: str,
-        state: str | None = None,
+        state: StoreState | None = None,
         query: str | None = None,
         limit: int = 25,
         starting_after: str | None = None,
@@ -131,10 +132,10 @@ class StoreRepository:
         )
         return make_store(record)
 
-    async def count_by_state(self) -> dict[str, int]:
+    async def count_by_state(self) -> dict[StoreState, int]:
         """Count the stores of every tenant by state; states without stores are left out."""
         records = await self._connection.fetch("SELECT state, count(*) FROM stores GROUP BY state")
-        return {record["state"]: record["count"] for record in records}
+        return {StoreState(record["state"]): record["count"] for record in records}
 
     async def purge_deleted(self, *, retention: timedelta) -> int:
         """Delete the rows of stores deleted longer ago than `retention`, with their operations.

@@ -1,8 +1,8 @@
 """The frequent transitions of stores, each in one statement, because round trips dominate cost.
 
-Callers do not lock rows first. A statement compares the version and the fence that were read, and
-writes nothing when another process was faster. The caller notifies `OUTBOX_CHANNEL` after the
-commit: `database.autocommit(notify=OUTBOX_CHANNEL)`.
+Round trips are their cost, so callers do not lock rows first. A statement compares the version and
+the fence that were read, and writes nothing when another process has changed the rows since. The
+caller notifies the relay after the commit: `database.autocommit(notify=OUTBOX_CHANNEL)`.
 """
 
 from collections.abc import Sequence
@@ -99,8 +99,8 @@ class TransitionRepository:
 
         Args:
             before: The store as it was read.
-            store: The store as it will be.
-            operation: The operation as it will be, with its fence as it was read.
+            store: The store after the transition.
+            operation: The operation after the transition, with its fence as it was read.
             rows: The messages of the transition.
             owner: The worker that becomes the owner.
             lease_duration: How long the lease lasts from now.
@@ -131,13 +131,14 @@ class TransitionRepository:
 
         Args:
             before: The store as it was read.
-            store: The store as it will be.
-            operation: The operation with its steps as they will be.
+            store: The store after the transition.
+            operation: The operation with its steps after the transition.
             rows: The messages of the transition.
             stop_on_cancel: Write nothing when a cancellation was requested.
 
         Returns:
-            False, with nothing written, when operation or store differ from what was read.
+            Whether it was written. It was not when the operation or the store differ from what
+            was read, or because of `stop_on_cancel`.
         """
         written = await self._connection.fetchval(
             *_WRITE_TRANSITION.bind(

@@ -1,8 +1,9 @@
-"""The versions that a store has had: which operation changed them, and which can be rolled back."""
+"""The version history of a store: the operations that set its version, and the one to reverse."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from storefleet.core.lifecycle import OperationKind, OperationState
 from storefleet.core.models import Failure, Operation, Store, format_timestamp
 from storefleet.database.connection import Connection, Record
 from storefleet.database.repositories.operations import make_operation
@@ -23,8 +24,8 @@ class VersionHistoryEntry(NamedTuple):
     """An operation that set, or attempted to set, the version of a store."""
 
     operation_id: str
-    kind: str
-    state: str
+    kind: OperationKind
+    state: OperationState
     from_version: str | None
     to_version: str
     restores_dump: bool
@@ -93,8 +94,8 @@ def _make_entry(record: Record, store: Store) -> VersionHistoryEntry:
     operation_input = record["input"]
     return VersionHistoryEntry(
         operation_id=record["id"],
-        kind=record["kind"],
-        state=record["state"],
+        kind=OperationKind(record["kind"]),
+        state=OperationState(record["state"]),
         from_version=operation_input.get("from"),
         to_version=operation_input.get("to") or record["created_version"],
         restores_dump=bool(operation_input.get("restore")),

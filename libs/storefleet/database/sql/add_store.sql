@@ -1,6 +1,6 @@
 -- Add a store, its create operation and their messages, in one round trip.
--- Returns no row when the tenant has created `max_created` stores or more: its limits have to be
--- counted first. Returns false when a live store has the name, else true.
+-- Returns no row when the tenant has created `max_created` stores or more: the caller has to check
+-- its limits first. Returns false when a live store has the name, else true.
 WITH counted AS (
     UPDATE tenants SET stores_made = stores_made + 1
     WHERE id = :tenant_id

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from storefleet.core.lifecycle import OperationKind
 from storefleet.core.models import Operation, Store, format_timestamp
 from storefleet.database.repositories.version_history import VersionHistoryEntry
 from storefleet.engines.descriptor import Engine, EngineVersion
@@ -74,9 +75,9 @@ def _parse_version_numbers(version: str) -> list[int]:
 
 
 def _describe_history_entry(entry: VersionHistoryEntry) -> str:
-    if entry.kind == "upgrade":
+    if entry.kind == OperationKind.UPGRADE:
         return f"Upgrade {entry.from_version} → {entry.to_version}"
-    if entry.kind == "rollback":
+    if entry.kind == OperationKind.ROLLBACK:
         scope = "software and database" if entry.restores_dump else "software only"
         return f"Rollback {entry.from_version} → {entry.to_version}, {scope}"
     return f"Creation with {entry.to_version}" + (f", plan {entry.plan}" if entry.plan else "")
