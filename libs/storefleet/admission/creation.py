@@ -3,9 +3,6 @@
 When `create_store` returns, the store, its operation, the event and the command are committed.
 """
 
-import hashlib
-import json
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
@@ -36,7 +33,6 @@ from storefleet.observability import logs, metrics
 
 log = logs.get_logger(__name__)
 
-_IDEMPOTENCY_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _CREATE = find_transition(None, Activity.CREATE, Occurrence.REQUESTED)
 
 
@@ -145,9 +141,8 @@ class StoreCreation:
             return self._report_accepted(store, operation, command)
         async with self._database.transaction(notify=OUTBOX_CHANNEL) as tx:
             usage = await self._read_usage(tx, principal, lock=True)
-            scope = f"{principal.tenant_id} POST stores"
-            if key and (replayed := await _find_replayed(tx, scope, key, request_hash)):
-                return replayed
+            if key and (first := await find_first_response(tx, principal, key, request)):
+                return first
             self._check_limits(usage)
             await self._add_store(tx, principal, store, operation, command)
             if key:

@@ -135,7 +135,7 @@ class OperationRun:
             await self._record_cancellation()
 
     async def _hand_over(self, steps_task: asyncio.Task[None]) -> None:
-        """Stop the steps and dispatch the operation to another worker: this one shuts down."""
+        """Stop the steps and dispatch the operation to another worker."""
         steps_task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await steps_task
@@ -298,6 +298,6 @@ def _add_jitter(seconds: float, share: float) -> float:
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  jitter, not a secret
 
 
-def _is_being_cancelled() -> bool:
+def _is_current_task_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
