@@ -1,6 +1,6 @@
 """Delete rows whose retention is over, hourly, and count the stores for the metrics.
 
-Separate transactions keep locks short.
+Each kind of row is deleted in its own transaction, which keeps locks short.
 """
 
 import asyncio

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storefleet.admission.creation import _check_idempotency_key, _hash_request
+from storefleet.admission.idempotency import check_idempotency_key, hash_request
+from storefleet.admission.requests import CreateStore
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.store_names import RESERVED_NAMES, find_name_problem
 
@@ -77,13 +78,13 @@ def test_reserved_names_are_otherwise_valid_or_too_short() -> None:
 
 
 def test_request_fingerprint_ignores_order() -> None:
-    one = _hash_request({"name": "a", "parameters": {"x": 1, "y": 2}})
-    assert one == _hash_request({"parameters": {"y": 2, "x": 1}, "name": "a"})
-    assert one != _hash_request({"name": "a", "parameters": {"x": 1, "y": 3}})
+    one = hash_request(CreateStore(name="a", parameters={"x": 1, "y": 2}))
+    assert one == hash_request(CreateStore(name="a", parameters={"y": 2, "x": 1}))
+    assert one != hash_request(CreateStore(name="a", parameters={"x": 1, "y": 3}))
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "a b", "ä", "a\n", "\x7f"])
 def test_idempotency_key_requires_short_printable_text(key: str) -> None:
     with pytest.raises(InvalidRequest):
-        _check_idempotency_key(key)
-    _check_idempotency_key("a" * 255)
+        check_idempotency_key(key)
+    check_idempotency_key("a" * 255)

@@ -123,8 +123,7 @@ class StoreCreation:
         request_id: str | None,
         key: str | None,
     ) -> Accepted | Replayed:
-        _check_idempotency_key(key)
-        request_hash = _hash_request(request.to_json())
+        check_idempotency_key(key)
         if problem := find_name_problem(request.name):
             raise InvalidRequest(
                 f"The name “{request.name[:60]}” {problem}.", errors=[("/name", problem)]
@@ -146,13 +145,8 @@ class StoreCreation:
             self._check_limits(usage)
             await self._add_store(tx, principal, store, operation, command)
             if key:
-                await tx.idempotency_keys.store_response(
-                    scope=scope,
-                    key=key,
-                    request_hash=request_hash,
-                    operation_id=operation.id,
-                    body={"store": store.to_json(), "operation": operation.to_json()},
-                )
+                accepted = Accepted(store, operation)
+                await store_first_response(tx, principal, key, request, accepted)
         return self._report_accepted(store, operation, command)
 
     async def _try_add_without_counting(
@@ -271,16 +265,3 @@ def _make_store(principal: Principal, engine: Engine, request: CreateStore) -> S
         deleted_at=None,
         version=1,
     )
-
-
-def _check_idempotency_key(key: str | None) -> None:
-    if key is not None and not _IDEMPOTENCY_KEY_PATTERN.fullmatch(key):
-        raise InvalidRequest(
-            "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",
-            code="idempotency_key_invalid",
-        )
-
-
-def _hash_request(body: dict[str, Any]) -> bytes:
-    """Hash a request, to detect a key that is used again with another request."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()

@@ -73,7 +73,7 @@ async def store_first_response(
         scope=_make_scope(principal),
         key=key,
         request_hash=hash_request(request),
-        location=accepted.operation.id,
+        operation_id=accepted.operation.id,
         body={"store": accepted.store.to_json(), "operation": accepted.operation.to_json()},
     )
 

@@ -114,12 +114,10 @@ class OperationRun:
         try:
             await steps_task
         except asyncio.CancelledError:
-            # The heartbeat has cancelled the steps, or the worker cancels this run at shutdown.
-            if steps_task.cancelled() and not _is_being_cancelled():
-                await self._handle_stopped_steps(heartbeat)
-                return
-            await self._hand_over(steps_task)
-            raise
+            if _is_current_task_cancelled():  # the worker shuts down
+                await self._hand_over(steps_task)
+                raise
+            await self._handle_stopped_steps(heartbeat)
         finally:
             heartbeat.cancel()
 

@@ -1,4 +1,4 @@
-"""The frequent transitions of stores, each in one statement, because round trips dominate cost.
+"""Write the frequent transitions of stores and operations, each in one statement.
 
 Round trips are their cost, so callers do not lock rows first. A statement compares the version and
 the fence that were read, and writes nothing when another process has changed the rows since. The
