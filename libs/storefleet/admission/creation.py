@@ -8,6 +8,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from storefleet.admission.acceptance import Accepted, Replayed, get_actor_id
+from storefleet.admission.idempotency import (
+    check_idempotency_key,
+    find_first_response,
+    store_first_response,
+)
 from storefleet.admission.requests import CreateStore
 from storefleet.core.errors import InvalidRequest, LimitExceeded, NameTaken, RequestError
 from storefleet.core.identifiers import OPERATION_PREFIX, STORE_PREFIX, generate_id

@@ -91,8 +91,7 @@ class OperationRun:
     async def execute(self) -> None:
         """Run the steps until the operation has ended or is queued again.
 
-        Every outcome is recorded, except a lost lease: the next worker that claims the operation
-        continues it.
+        Every outcome is recorded, except a lost lease: the next claim continues the operation.
         """
         try:
             while True:
@@ -106,10 +105,9 @@ class OperationRun:
 
     async def _run_until_stopped(self) -> None:
         """Run the steps while the heartbeat renews the lease; it may stop them."""
-        operation_id = self._operation.id
-        steps_task = asyncio.create_task(self._run_steps(), name=f"steps of {operation_id}")
+        steps_task = asyncio.create_task(self._run_steps(), name=f"steps of {self._operation.id}")
         heartbeat = asyncio.create_task(
-            self._lease.run_heartbeat(steps_task), name=f"heartbeat of {operation_id}"
+            self._lease.run_heartbeat(steps_task), name=f"heartbeat of {self._operation.id}"
         )
         try:
             await steps_task
