@@ -1,9 +1,9 @@
 """Write the frequent transitions of a running operation: its claim and each of its steps.
 
-The state, the steps, the event and the next command are written together, in one statement that
-locks nothing beforehand: it compares the version and the fence that were read, and changes nothing
-when they differ. `interruptions.py` writes the rare transitions, which lock rows. `run.py` decides
-when a transition happens, and `core/lifecycle.py` which one it is.
+One statement writes the store, the operation, its steps and the event. No row is locked beforehand:
+the statement compares the version and the fence that were read, and writes nothing when they
+differ. `interruptions.py` writes the rare transitions, which lock rows. `run.py` decides when a
+transition happens, and `core/lifecycle.py` which one it is.
 """
 
 from collections.abc import Callable
