@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench.figures import RESULTS, Sheet, table, write
+from tests.bench.figures import RESULTS, Sheet, format_table, write_results
 
 PARTS = ("latency", "sockets", "idle", "stores", "start")
 ELSEWHERE = ("cluster", "engines", "scale")  # need more than this machine as it is
@@ -27,21 +27,21 @@ def main() -> None:
         choices=[*PARTS, *ELSEWHERE, []],
         help="parts to measure; all when none is named",
     )
-    _run(
+    _run_parts(
         [
             importlib.import_module(f"tests.bench.{part}").measure
-            for part in _chosen(parser).parts or PARTS
+            for part in _parse_arguments(parser).parts or PARTS
         ],
         parser,
     )
 
 
-def alone(measure: Callable[[int], Sheet]) -> None:
-    """The entry of one part's module."""
-    _run([measure], argparse.ArgumentParser())
+def run_part(measure: Callable[[int], Sheet]) -> None:
+    """Run one part; called by the part's own module."""
+    _run_parts([measure], argparse.ArgumentParser())
 
 
-def _chosen(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def _parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if not parser.get_default("runs"):
         parser.add_argument(
             "--runs", type=int, default=RUNS, help=f"runs of each part (default {RUNS})"
@@ -52,16 +52,18 @@ def _chosen(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(measures: Sequence[Callable[[int], Sheet]], parser: argparse.ArgumentParser) -> None:
-    chosen, began, load = _chosen(parser), time.time(), os.getloadavg()
+def _run_parts(measures: Sequence[Callable[[int], Sheet]], parser: argparse.ArgumentParser) -> None:
+    chosen, began, load = _parse_arguments(parser), time.time(), os.getloadavg()
     sheets = []
     for measure in measures:
         sheet = measure(chosen.runs)
         sheets.append(sheet)
-        print(table([sheet]), *(f"  {note}" for note in sheet.notes), "", sep="\n", flush=True)
-    path = write(sheets, chosen.results, began=began, load_before=load)
+        print(
+            format_table([sheet]), *(f"  {note}" for note in sheet.notes), "", sep="\n", flush=True
+        )
+    path = write_results(sheets, chosen.results, began=began, load_before=load)
     if len(sheets) > 1:
-        print(table(sheets), "", sep="\n")
+        print(format_table(sheets), "", sep="\n")
     print(f"Load before {load[0]:.2f}, after {os.getloadavg()[0]:.2f}; JSON: {path}")
 
 

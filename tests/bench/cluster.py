@@ -18,68 +18,81 @@ STATE = ROOT / ".storefleet"
 
 
 def measure(runs: int) -> Sheet:
-    """`runs` times five stores, one after the other; needs `make local-up build deploy`."""
+    """Measure five stores per run, one after the other; needs `make local-up build deploy`."""
     sheet = Sheet(PART)
     record = json.loads((STATE / "cluster.json").read_text(encoding="utf-8"))
-    sheet.add("API server's requests from the idle platform", "1/s", _idle(record), limit=1)
+    sheet.add_value(
+        "API server's requests from the idle platform",
+        "1/s",
+        _measure_idle_request_rate(record),
+        limit=1,
+    )
     for _ in range(runs):
-        caller = tenant(record)
+        caller = create_tenant(record)
         for _ in range(ALONE):
-            _one(record, caller, sheet)
+            _measure_store(record, caller, sheet)
     return sheet
 
 
-def _one(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
-    """A store from nothing to nothing; its steps are figures of their own."""
+def _measure_store(record: dict[str, Any], caller: str, sheet: Sheet) -> None:
+    """Create and delete one store; add a figure for each of its steps."""
     name = f"bench-{secrets.token_hex(4)}"
-    before = _requests(record)
-    seconds, created = timed(record, caller, "POST", "stores", {"name": name, "engine": ENGINE})
-    sheet.add("create → ready, alone", "s", seconds, limit=10)
+    before = _count_api_requests(record)
+    seconds, created = time_operation(
+        record, caller, "POST", "stores", {"name": name, "engine": ENGINE}
+    )
+    sheet.add_value("create → ready, alone", "s", seconds, limit=10)
     for step in created["steps"]:
-        sheet.add(f"  {step['name']}", "s", length(step))
-    sheet.add("API requests of the platform for it", "requests", _requests(record) - before)
-    seconds, _ = timed(record, caller, "DELETE", f"stores/{name}")
-    sheet.add("delete → gone, alone", "s", seconds, limit=12)
+        sheet.add_value(f"  {step['name']}", "s", get_duration_s(step))
+    sheet.add_value(
+        "API requests of the platform for it", "requests", _count_api_requests(record) - before
+    )
+    seconds, _ = time_operation(record, caller, "DELETE", f"stores/{name}")
+    sheet.add_value("delete → gone, alone", "s", seconds, limit=12)
 
 
-def length(timed: dict[str, Any], begin: str = "started_at") -> float:
-    """Seconds that a step or an operation took by its own times."""
-    began, ended = (datetime.fromisoformat(timed[key]) for key in (begin, "finished_at"))
+def get_duration_s(timed_object: dict[str, Any], start_field: str = "started_at") -> float:
+    """Return the seconds between the recorded times of a step or an operation."""
+    began, ended = (
+        datetime.fromisoformat(timed_object[key]) for key in (start_field, "finished_at")
+    )
     return (ended - began).total_seconds()
 
 
-def timed(
+def time_operation(
     record: dict[str, Any], token: str, method: str, path: str, body: dict[str, Any] | None = None
 ) -> tuple[float, dict[str, Any]]:
-    """Seconds until the operation has succeeded, and the operation."""
+    """Request an operation; return the seconds until it succeeded, and the operation."""
     began = time.perf_counter()
-    operation = stage.ask(record["url"], token, method, path, body)["operation"]
+    operation = stage.call_api(record["url"], token, method, path, body)["operation"]
     while not operation["done"]:
-        operation = stage.ask(record["url"], token, "GET", f"operations/{operation['id']}?wait=60")
+        operation = stage.call_api(
+            record["url"], token, "GET", f"operations/{operation['id']}?wait=60"
+        )
     if operation["state"] != "succeeded":
         raise RuntimeError(f"{method} {path} ended {operation['state']}: {operation['error']}")
     return time.perf_counter() - began, operation
 
 
-def tenant(record: dict[str, Any]) -> str:
-    """The token of a new tenant, with an hour's stores of its own."""
+def create_tenant(record: dict[str, Any]) -> str:
+    """Create a tenant, which has a store limit per hour of its own; return its token."""
     name = f"bench-{secrets.token_hex(4)}"
     body = {"name": name, "email": f"{name}@example.com"}
-    return str(stage.ask(record["url"], record["token"], "POST", "tenants", body)["token"])
+    return str(stage.call_api(record["url"], record["token"], "POST", "tenants", body)["token"])
 
 
-def _idle(record: dict[str, Any]) -> float:
-    before = _requests(record)
+def _measure_idle_request_rate(record: dict[str, Any]) -> float:
+    before = _count_api_requests(record)
     time.sleep(IDLE)
-    return (_requests(record) - before) / IDLE
+    return (_count_api_requests(record) - before) / IDLE
 
 
-def _requests(record: dict[str, Any]) -> float:
-    """What the services have asked of the API server so far, by their own count."""
+def _count_api_requests(record: dict[str, Any]) -> float:
+    """Return how many requests the services have sent to the API server, from their metrics."""
     total = 0.0
     for service, port in (("gateway", 8080), ("provisioner", 8082), ("reaper", 8083)):
-        for pod in _pods(record, service):
-            text = kubectl(
+        for pod in _list_pods(record, service):
+            text = run_kubectl(
                 record,
                 "get",
                 "--raw",
@@ -93,13 +106,13 @@ def _requests(record: dict[str, Any]) -> float:
     return total
 
 
-def _pods(record: dict[str, Any], service: str) -> list[str]:
+def _list_pods(record: dict[str, Any], service: str) -> list[str]:
     selector = f"app.kubernetes.io/component={service}"
-    found = kubectl(record, "get", "pods", "-n", "storefleet", "-l", selector, "-o", "name")
+    found = run_kubectl(record, "get", "pods", "-n", "storefleet", "-l", selector, "-o", "name")
     return [name.removeprefix("pod/") for name in found.split()]
 
 
-def kubectl(record: dict[str, Any], *arguments: str) -> str:
+def run_kubectl(record: dict[str, Any], *arguments: str) -> str:
     environment = {**os.environ, "KUBECONFIG": record["kubeconfig"]}
     program = STATE / "cluster" / "bin" / "kubectl"
     return subprocess.run(
@@ -108,6 +121,6 @@ def kubectl(record: dict[str, Any], *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    from tests.bench.__main__ import alone
+    from tests.bench.__main__ import run_part
 
-    alone(measure)
+    run_part(measure)

@@ -11,32 +11,35 @@ import uvloop
 
 from tests.bench.raw import Feed, open_feed
 
-_OPENING = 50
+_CONCURRENT_OPENS = 50
 
 
 class Crowd:
-    """Listens with all its sockets until every one has heard the expected number of events."""
+    """Websockets that stay open until each has received the expected number of events."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._plan = plan
-        self._heard: dict[int, list[float]] = {}
-        self._written: dict[int, float] = {}
-        self._left = plan["sockets"] * plan["events"]
+        self._arrival_times: dict[int, list[float]] = {}
+        self._event_times: dict[int, float] = {}
+        self._missing_frames = plan["sockets"] * plan["events"]
         self._done = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
         began = time.perf_counter()
-        feeds = await self._open()
+        feeds = await self._open_feeds()
         print(json.dumps({"opened": time.perf_counter() - began}), flush=True)
         await asyncio.wait_for(self._done.wait(), timeout=self._plan["timeout"])
         closed = sum(feed.closed for feed in feeds)
-        spread = [max(times) - self._written[seq] for seq, times in sorted(self._heard.items())]
+        spread = [
+            max(times) - self._event_times[seq]
+            for seq, times in sorted(self._arrival_times.items())
+        ]
         for feed in feeds:
             feed.close()
         return {"last_after": spread, "closed": closed}
 
-    async def _open(self) -> list[Feed]:
-        gate = asyncio.Semaphore(_OPENING)
+    async def _open_feeds(self) -> list[Feed]:
+        gate = asyncio.Semaphore(_CONCURRENT_OPENS)
 
         async def one() -> Feed:
             async with gate:
@@ -48,12 +51,12 @@ class Crowd:
         heard = time.time()
         begin = frame.index(b'"seq":') + 6
         seq = int(frame[begin : frame.index(b",", begin)])
-        times = self._heard.setdefault(seq, [])
+        times = self._arrival_times.setdefault(seq, [])
         if not times:
-            self._written[seq] = datetime.fromisoformat(json.loads(frame)["time"]).timestamp()
+            self._event_times[seq] = datetime.fromisoformat(json.loads(frame)["time"]).timestamp()
         times.append(heard)
-        self._left -= 1
-        if self._left == 0:
+        self._missing_frames -= 1
+        if self._missing_frames == 0:
             self._done.set()
 
 

@@ -17,7 +17,7 @@ RESULTS = ROOT / ".storefleet-bench"
 
 @dataclass
 class Figure:
-    """One value a run; `limit` is the most (or, when `least`, the least) that the median may be."""
+    """A value per run; `limit` is the upper (with `least`, the lower) bound of the median."""
 
     name: str
     unit: str
@@ -31,7 +31,7 @@ class Figure:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the median keeps the limit; None without one."""
+        """Whether the median is within the limit; None without a limit."""
         if self.limit is None:
             return None
         return self.median >= self.limit if self.least else self.median <= self.limit
@@ -45,13 +45,13 @@ class Sheet:
         self.figures: dict[str, Figure] = {}
         self.notes: list[str] = []
 
-    def add(
+    def add_value(
         self, name: str, unit: str, value: float, *, limit: float | None = None, least: bool = False
     ) -> None:
         figure = self.figures.setdefault(name, Figure(name, unit, limit, least))
         figure.values.append(round(value, 3))
 
-    def note(self, text: str) -> None:
+    def add_note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
@@ -63,13 +63,13 @@ class Sheet:
         return {"part": self.part, "figures": figures, "notes": self.notes}
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed; `values` are sorted."""
+def compute_percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least `share` of the sorted `values` do not exceed."""
     return values[min(len(values) - 1, max(0, int(len(values) * share + 0.999999) - 1))]
 
 
-def table(sheets: Iterable[Sheet]) -> str:
-    """Median, least and greatest of the runs, with the limit beside it."""
+def format_table(sheets: Iterable[Sheet]) -> str:
+    """Format median, minimum and maximum of the runs beside the limit."""
     head = ("part", "figure", "median", "min", "max", "runs", "limit", "")
     rows = [head]
     for sheet in sheets:
@@ -77,7 +77,7 @@ def table(sheets: Iterable[Sheet]) -> str:
             bound = (
                 ""
                 if figure.limit is None
-                else f"{'≥' if figure.least else '≤'} {_number(figure.limit)}"
+                else f"{'≥' if figure.least else '≤'} {_format_number(figure.limit)}"
             )
             verdict = {None: "", True: "ok", False: "OVER" if not figure.least else "UNDER"}[
                 figure.kept
@@ -87,7 +87,7 @@ def table(sheets: Iterable[Sheet]) -> str:
                     sheet.part,
                     f"{figure.name} ({figure.unit})",
                     *(
-                        _number(value)
+                        _format_number(value)
                         for value in (figure.median, min(figure.values), max(figure.values))
                     ),
                     str(len(figure.values)),
@@ -103,15 +103,15 @@ def table(sheets: Iterable[Sheet]) -> str:
     return "\n".join((lines[0], "  ".join("-" * width for width in widths), *lines[1:]))
 
 
-def write(
+def write_results(
     sheets: Sequence[Sheet], folder: Path, *, began: float, load_before: tuple[float, float, float]
 ) -> Path:
-    """The whole result as JSON; the newest is also there as latest.json."""
+    """Write all results to a JSON file and to latest.json; return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "taken_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.time() - began, 1),
-        "machine": machine(),
+        "machine": describe_machine(),
         "load_before": load_before,
         "load_after": os.getloadavg(),
         "parts": [sheet.to_json() for sheet in sheets],
@@ -123,7 +123,7 @@ def write(
     return path
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         cwd=ROOT,
@@ -141,5 +141,5 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.2f}"

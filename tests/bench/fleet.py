@@ -26,80 +26,83 @@ BLOCK = os.environ.get("STOREFLEET_BENCH_BLOCK", "10.219.0.0/16")
 BARE_CLUSTER = ROOT / "tools" / "bare-cluster"
 REAL_NODE = "storefleet"
 NODES = 10
-_PORT = 8080  # of the shop's container
+_PORT = 8080  # of the store's container
 _SIMULATED = "storefleet.dev/simulated"
 _STAGES = (
     "node/fast/node-initialize.yaml",
     "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
     *(f"pod/fast/pod-{name}.yaml" for name in ("ready", "complete", "delete")),
 )
-_UP = 1800.0  # building its programs may be part of it
+_UP_TIMEOUT_S = 1800.0  # may include building its programs
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What a measurement has to know of the cluster."""
+    """Paths and clients of the running cluster."""
 
     folder: Path
     kubeconfig: Path
     programs: Path
-    kwok: int = 0  # its process id
+    kwok_pid: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of its clients, with homes of their own: no settings of this user apply."""
+        """Environment of its clients; their home is empty, so no settings of the user apply."""
         path = f"{self.programs}:{os.environ['PATH']}"
         return {"PATH": path, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
 
-    def kubectl(self, *arguments: str, sent: str | None = None, timeout: float = 120) -> str:
+    def run_kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
         return subprocess.run(
             [self.programs / "kubectl", *arguments],
             env=self.environment,
-            input=sent,
+            input=stdin,
             check=True,
             capture_output=True,
             text=True,
             timeout=timeout,
         ).stdout
 
-    def count(self, path: str, *, labels: str = "", fields: str = "") -> int:
-        """Objects of all namespaces."""
+    def count_objects(self, path: str, *, labels: str = "", fields: str = "") -> int:
+        """Count the objects of all namespaces."""
         selectors = [f"--selector={labels}", f"--field-selector={fields}"]
         return len(
-            self.kubectl("get", path, "--all-namespaces", "--no-headers", *selectors).splitlines()
+            self.run_kubectl(
+                "get", path, "--all-namespaces", "--no-headers", *selectors
+            ).splitlines()
         )
 
-    def processes(self) -> dict[str, int]:
-        """Process ids of the control plane's programs."""
-        seen = json.loads(_bare_cluster("status", self.folder, "--output", "json"))
+    def list_control_plane_pids(self) -> dict[str, int]:
+        """Return the process id of each program of the control plane."""
+        seen = json.loads(_run_bare_cluster("status", self.folder, "--output", "json"))
         return {each["name"]: each["pid"] for each in seen["processes"] if each["pid"]}
 
-    def busy(self) -> dict[str, float]:
-        """CPU seconds so far of each of them, and of kwok."""
+    def get_cpu_seconds(self) -> dict[str, float]:
+        """Return the CPU seconds so far of each control plane program and of kwok."""
         return {
-            name: stage.cpu(pid) for name, pid in {**self.processes(), "kwok": self.kwok}.items()
+            name: stage.get_process_cpu_seconds(pid)
+            for name, pid in {**self.list_control_plane_pids(), "kwok": self.kwok_pid}.items()
         }
 
 
 @contextmanager
-def fleet(engine: Engine) -> Iterator[Fleet]:
-    """Up with nothing in it, and taken away with everything that was."""
+def create_fleet(engine: Engine) -> Iterator[Fleet]:
+    """Create an empty cluster; delete it and its files at exit."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-fleet-"))
     try:
-        _bare_cluster("up", folder, "--block", BLOCK, timeout=_UP)
+        _run_bare_cluster("up", folder, "--block", BLOCK, timeout=_UP_TIMEOUT_S)
         made = Fleet(folder, folder / "cluster" / "kubeconfig", folder / "cluster" / "bin")
         with ExitStack() as stack:
-            kwok = stack.enter_context(_ended(_kwok(made)))
-            made = replace(made, kwok=kwok.pid)
-            stack.enter_context(_ended(_stand_in(made, engine)))
-            _make_nodes(made)
+            kwok = stack.enter_context(_terminate_at_exit(_start_kwok(made)))
+            made = replace(made, kwok_pid=kwok.pid)
+            stack.enter_context(_terminate_at_exit(_start_stand_in(made, engine)))
+            _create_nodes(made)
             yield made
     finally:
-        _bare_cluster("reset", folder)
+        _run_bare_cluster("reset", folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bare_cluster(verb: str, folder: Path, *words: str, timeout: float = 120) -> str:
+def _run_bare_cluster(verb: str, folder: Path, *words: str, timeout: float = 120) -> str:
     command = [str(BARE_CLUSTER), verb, "--state", str(folder / "cluster"), *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout)
     if done.returncode and verb != "status":
@@ -110,7 +113,7 @@ def _bare_cluster(verb: str, folder: Path, *words: str, timeout: float = 120) ->
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _terminate_at_exit(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
@@ -122,16 +125,16 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
             process.wait()
 
 
-def _addresses() -> IPv4Network:
-    """Addresses of simulated pods: the second half of the pod block, which the node never uses."""
+def _get_simulated_pod_block() -> IPv4Network:
+    """Return the last quarter of the block; no real pod has an address in it."""
     return list(IPv4Network(BLOCK).subnets(new_prefix=18))[3]
 
 
-def _kwok(made: Fleet) -> subprocess.Popen[bytes]:
-    """With the stages of its own release: a pod is ready at once, one of a Job is done at once."""
+def _start_kwok(made: Fleet) -> subprocess.Popen[bytes]:
+    """Start kwok with its release's stages: pods become ready, or complete in a Job, at once."""
     stages = made.folder / "stages.yaml"
-    stages.write_text(_stages(), encoding="utf-8")
-    return _begun(
+    stages.write_text(_read_kwok_stages(), encoding="utf-8")
+    return _start_process(
         made,
         "kwok",
         [
@@ -140,14 +143,14 @@ def _kwok(made: Fleet) -> subprocess.Popen[bytes]:
             f"--config={stages}",
             "--v=WARN",
             f"--manage-nodes-with-label-selector={_SIMULATED}=yes",
-            f"--cidr={_addresses()}",
+            f"--cidr={_get_simulated_pod_block()}",
             "--node-lease-duration-seconds=40",
         ],
     )
 
 
-def _stages() -> str:
-    """They are in the module that the program was built from, beside the source."""
+def _read_kwok_stages() -> str:
+    """Read the stages from the Go module that kwok was built from."""
     module = json.loads(
         subprocess.run(
             ["go", "mod", "download", "-json", "sigs.k8s.io/kwok"],
@@ -162,10 +165,12 @@ def _stages() -> str:
     return "\n---\n".join((folder / path).read_text(encoding="utf-8") for path in _STAGES)
 
 
-def _stand_in(made: Fleet, engine: Engine) -> subprocess.Popen[bytes]:
-    _bare_cluster_enter(made, "ip", "route", "add", "local", str(_addresses()), "dev", "lo")
+def _start_stand_in(made: Fleet, engine: Engine) -> subprocess.Popen[bytes]:
+    _run_in_cluster_network(
+        made, "ip", "route", "add", "local", str(_get_simulated_pod_block()), "dev", "lo"
+    )
     texts = [engine.storefront.expect, engine.admin.expect]
-    node = f"--target={made.processes()['kube-apiserver']}"
+    node = f"--target={made.list_control_plane_pids()['kube-apiserver']}"
     command = [
         "nsenter",
         node,
@@ -177,10 +182,10 @@ def _stand_in(made: Fleet, engine: Engine) -> subprocess.Popen[bytes]:
         str(_PORT),
         *texts,
     ]
-    return _begun(made, "standin", command)
+    return _start_process(made, "standin", command)
 
 
-def _begun(made: Fleet, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start_process(made: Fleet, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
     with (made.folder / f"{name}.log").open("wb") as output:
         return subprocess.Popen(
             command,
@@ -192,23 +197,23 @@ def _begun(made: Fleet, name: str, command: Sequence[str]) -> subprocess.Popen[b
         )
 
 
-def _bare_cluster_enter(made: Fleet, *words: str) -> None:
+def _run_in_cluster_network(made: Fleet, *words: str) -> None:
     command = [str(BARE_CLUSTER), "enter", "--state", str(made.folder / "cluster"), "--", *words]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
-def _make_nodes(made: Fleet) -> None:
-    made.kubectl("cordon", REAL_NODE)
+def _create_nodes(made: Fleet) -> None:
+    made.run_kubectl("cordon", REAL_NODE)
     nodes = {
         "apiVersion": "v1",
         "kind": "List",
-        "items": [_node(f"simulated-{number}") for number in range(NODES)],
+        "items": [_make_node(f"simulated-{number}") for number in range(NODES)],
     }
-    made.kubectl("apply", "--filename", "-", sent=json.dumps(nodes))
+    made.run_kubectl("apply", "--filename", "-", stdin=json.dumps(nodes))
     names = [f"node/simulated-{number}" for number in range(NODES)]
-    made.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *names)
+    made.run_kubectl("wait", "--for=condition=Ready", "--timeout=60s", *names)
     deadline = time.monotonic() + 60
-    while "node.kubernetes.io/not-ready" in made.kubectl(
+    while "node.kubernetes.io/not-ready" in made.run_kubectl(
         "get", *names, "--output", "jsonpath={.items[*].spec.taints}"
     ):
         if time.monotonic() > deadline:
@@ -216,12 +221,12 @@ def _make_nodes(made: Fleet) -> None:
         time.sleep(0.5)
 
 
-def _node(name: str) -> dict[str, Any]:
-    room = {"cpu": "256", "memory": "1Ti", "pods": "1000", "ephemeral-storage": "1Ti"}
+def _make_node(name: str) -> dict[str, Any]:
+    capacity = {"cpu": "256", "memory": "1Ti", "pods": "1000", "ephemeral-storage": "1Ti"}
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", _SIMULATED: "yes"}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
-        "status": {"allocatable": room, "capacity": room},
+        "status": {"allocatable": capacity, "capacity": capacity},
     }

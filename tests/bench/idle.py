@@ -12,24 +12,29 @@ QUIET = 10.0
 def measure(runs: int) -> Sheet:
     sheet = Sheet(PART)
     for _ in range(runs):
-        with stage.platform() as staged:
+        with stage.run_platform() as staged:
             time.sleep(QUIET)
-            before, began = stage.busy(staged), time.monotonic()
+            before, began = stage.get_cpu_seconds(staged), time.monotonic()
             time.sleep(QUIET)
-            elapsed, after = time.monotonic() - began, stage.busy(staged)
+            elapsed, after = time.monotonic() - began, stage.get_cpu_seconds(staged)
             pids = [pid for name in stage.SERVICES if (pid := staged.pid(name)) is not None]
-            sheet.add(
-                "four services, resident", "MB", sum(map(stage.resident, pids)) / 2**20, limit=320
+            sheet.add_value(
+                "four services, resident",
+                "MB",
+                sum(map(stage.get_resident_bytes, pids)) / 2**20,
+                limit=320,
             )
-            sheet.add(
-                "four services, proportional", "MB", sum(map(stage.proportional, pids)) / 2**20
+            sheet.add_value(
+                "four services, proportional",
+                "MB",
+                sum(map(stage.get_proportional_bytes, pids)) / 2**20,
             )
             used = sum(after[name] - before[name] for name in stage.SERVICES)
-            sheet.add("four services, CPU", "% of a core", 100 * used / elapsed)
+            sheet.add_value("four services, CPU", "% of a core", 100 * used / elapsed)
     return sheet
 
 
 if __name__ == "__main__":
-    from tests.bench.__main__ import alone
+    from tests.bench.__main__ import run_part
 
-    alone(measure)
+    run_part(measure)

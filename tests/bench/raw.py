@@ -12,14 +12,16 @@ from urllib.parse import urlsplit
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
 
-class Line(asyncio.Protocol):
-    """A keep-alive connection; it calls `answered(key, status, body)` for each response."""
+class Connection(asyncio.Protocol):
+    """A keep-alive connection; it calls `answered(connection, key, status, body)` per response."""
 
     def __init__(
-        self, answered: Callable[["Line", int, int, bytes], None], lost: Callable[["Line"], None]
+        self,
+        answered: Callable[["Connection", int, int, bytes], None],
+        lost: Callable[["Connection"], None],
     ) -> None:
-        self._answered = answered
-        self._lost = lost
+        self._on_response = answered
+        self._on_lost = lost
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self.key = -1
@@ -27,7 +29,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, key: int, request: bytes) -> None:
+    def send_request(self, key: int, request: bytes) -> None:
         assert self._transport is not None
         self.key = key
         self._transport.write(request)
@@ -42,50 +44,52 @@ class Line(asyncio.Protocol):
             return
         self._buffer = body[length:]
         key, self.key = self.key, -1
-        self._answered(self, key, int(head[9:12]), body[:length])
+        self._on_response(self, key, int(head[9:12]), body[:length])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(self)
+        self._on_lost(self)
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
 
 
-class Lines:
+class ConnectionPool:
     """A pool of connections; a request waits only when all of them are busy."""
 
     def __init__(self, url: str, answered: Callable[[int, int, bytes], None]) -> None:
-        self._place = urlsplit(url)
-        self._heard = answered
-        self._free: deque[Line] = deque()
+        self._address = urlsplit(url)
+        self._on_response = answered
+        self._free: deque[Connection] = deque()
         self._waiting: deque[tuple[int, bytes]] = deque()
         self.broken: list[int] = []
         self.most_waiting = 0
 
-    async def open(self, count: int) -> None:
+    async def open_connections(self, count: int) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(count):
             _, line = await loop.create_connection(
-                lambda: Line(self._answered, self._lost), self._place.hostname, self._place.port
+                lambda: Connection(self._finish_request, self._remove_connection),
+                self._address.hostname,
+                self._address.port,
             )
             self._free.append(line)
 
-    def send(self, key: int, request: bytes) -> None:
+    def send_request(self, key: int, request: bytes) -> None:
         if self._free:
-            self._free.popleft().send(key, request)
+            self._free.popleft().send_request(key, request)
         else:
             self._waiting.append((key, request))
             self.most_waiting = max(self.most_waiting, len(self._waiting))
 
-    def _answered(self, line: Line, key: int, status: int, body: bytes) -> None:
-        self._heard(key, status, body)
+    def _finish_request(self, line: Connection, key: int, status: int, body: bytes) -> None:
+        self._on_response(key, status, body)
         if self._waiting:
-            line.send(*self._waiting.popleft())
+            line.send_request(*self._waiting.popleft())
         else:
             self._free.append(line)
 
-    def _lost(self, line: Line) -> None:
+    def _remove_connection(self, line: Connection) -> None:
         if line.key >= 0:
             self.broken.append(line.key)
         if line in self._free:
@@ -97,7 +101,7 @@ class Lines:
 
 
 class Feed(asyncio.Protocol):
-    """A websocket, open once a ping was answered; it calls `heard(frame)` for each text frame."""
+    """A websocket, open once a ping is answered; it calls `heard(frame)` for each text frame."""
 
     def __init__(self, url: str, token: str, heard: Callable[[bytes], None]) -> None:
         place = urlsplit(url)
@@ -109,7 +113,7 @@ class Feed(asyncio.Protocol):
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
             f"Authorization: Bearer {token}\r\n\r\n"
         ).encode()
-        self._heard = heard
+        self._on_frame = heard
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._upgraded = False
@@ -122,12 +126,12 @@ class Feed(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        if not self._upgraded and not self._upgrade():
+        if not self._upgraded and not self._finish_handshake():
             return
-        while (frame := self._frame()) is not None:
+        while (frame := self._take_frame()) is not None:
             kind, content = frame
             if kind == _TEXT:
-                self._heard(content)
+                self._on_frame(content)
             elif kind == _PING and self._transport is not None:
                 self._transport.write(
                     bytes((0x80 | _PONG, 0x80 | len(content))) + b"\0\0\0\0" + content
@@ -146,7 +150,7 @@ class Feed(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _upgrade(self) -> bool:
+    def _finish_handshake(self) -> bool:
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
         if not separator:
             return False
@@ -155,14 +159,13 @@ class Feed(asyncio.Protocol):
             self._buffer = b""
             return False
         self._upgraded, self._buffer = True, rest
-        if (
-            self._transport is not None
-        ):  # the server reads, and so answers, only when it knows who listens
+        # The server reads, and so answers, only after it has subscribed this websocket to events.
+        if self._transport is not None:
             self._transport.write(bytes((0x80 | _PING, 0x80)) + b"\0\0\0\0")
         return True
 
-    def _frame(self) -> tuple[int, bytes] | None:
-        """The next whole frame; those of a server are not masked, and ours come unfragmented."""
+    def _take_frame(self) -> tuple[int, bytes] | None:
+        """Return the next complete frame; servers do not mask, and ours do not fragment frames."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -180,7 +183,7 @@ class Feed(asyncio.Protocol):
 
 
 async def open_feed(url: str, token: str, heard: Callable[[bytes], None]) -> Feed:
-    """An open websocket; raises ConnectionError."""
+    """Open a websocket; raises ConnectionError."""
     place = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, feed = await loop.create_connection(

@@ -16,7 +16,7 @@ from storefleet.runtimes.kubernetes import manifests
 from tests.bench.fleet import Fleet
 
 AT_ONCE = 5
-_LONGEST = 1200.0
+_SCRIPT_TIMEOUT_S = 1200.0
 #: Creates a store from its folder; Helm is retried if it ran before the quota was computed.
 _SCRIPT = """#!/bin/sh
 set -eu
@@ -31,10 +31,10 @@ exec helm upgrade --install store "{chart}" $options >installed 2>failed
 """
 
 
-def run(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
-    """Make so many stores; the seconds that took, and how many needed Helm twice."""
+def run_script(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
+    """Create stores; return the seconds that took, and how many needed Helm twice."""
     folder = fleet.folder / f"reference-{secrets.token_hex(4)}"
-    stores = [_prepare(folder, engine) for _ in range(count)]
+    stores = [_write_store_files(folder, engine) for _ in range(count)]
     script = folder / "store.sh"
     assert engine.kubernetes is not None
     script.write_text(
@@ -48,19 +48,19 @@ def run(fleet: Fleet, engine: Engine, count: int) -> tuple[float, int]:
         text=True,
         check=True,
         capture_output=True,
-        timeout=_LONGEST,
+        timeout=_SCRIPT_TIMEOUT_S,
     )
     return time.perf_counter() - began, sum((store / "again").exists() for store in stores)
 
 
-def _prepare(folder: Path, engine: Engine) -> Path:
-    """The files of one store, as a person would have them beside the script."""
+def _write_store_files(folder: Path, engine: Engine) -> Path:
+    """Write the files that the script needs for one store."""
     settings = Settings(runtime="kubernetes")
-    store = _store(engine)
+    store = _make_store(engine)
     place = manifests.locate_store(store, settings)
     own = folder / place.namespace
     own.mkdir(parents=True)
-    objects = _objects(store, engine, place, settings)
+    objects = _make_objects(store, engine, place, settings)
     (own / "name").write_text(place.namespace, encoding="ascii")
     (own / "namespace.json").write_text(
         json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -71,10 +71,10 @@ def _prepare(folder: Path, engine: Engine) -> Path:
     return own
 
 
-def _objects(
+def _make_objects(
     store: Store, engine: Engine, place: manifests.StoreLocation, settings: Settings
 ) -> Sequence[dict[str, Any]]:
-    """All that the platform makes before the chart."""
+    """Make the objects that the platform creates before the chart."""
     assert engine.kubernetes is not None
     fresh = {name: secrets.token_urlsafe(36) for name in engine.kubernetes.secrets}
     admin = {
@@ -91,7 +91,7 @@ def _objects(
     )
 
 
-def _store(engine: Engine) -> Store:
+def _make_store(engine: Engine) -> Store:
     store_id = generate_id(STORE_PREFIX)
     return Store(
         id=store_id,

@@ -19,8 +19,8 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def platform(**settings: Any) -> Iterator[Platform]:
-    """Up, and taken away with everything it wrote."""
+def run_platform(**settings: Any) -> Iterator[Platform]:
+    """Run a platform; stop it and remove its files at exit."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-bench-"))
     staged = Platform(folder / "state", **settings)
     try:
@@ -34,25 +34,25 @@ def platform(**settings: Any) -> Iterator[Platform]:
 
 
 @contextmanager
-def simulated(**settings: Any) -> Iterator[Platform]:
-    """Stores of one step that ends at once, and limits that nobody reaches."""
-    with platform(
+def run_simulated_platform(**settings: Any) -> Iterator[Platform]:
+    """Run a platform whose stores are ready at once, with limits that are never reached."""
+    with run_platform(
         runtime="simulated", stores_per_hour=1_000_000, stores_per_tenant=1_000_000, **settings
     ) as staged:
         yield staged
 
 
-def call(
+def call_as_operator(
     staged: Platform, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One request of the operator; raises HTTPError."""
-    return ask(staged.admin["url"], staged.admin["token"], method, path, body)
+    """Send a request with the operator's token; raises HTTPError."""
+    return call_api(staged.admin["url"], staged.admin["token"], method, path, body)
 
 
-def ask(
+def call_api(
     url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One request to the API of a gateway; raises HTTPError."""
+    """Send a request to a gateway's API; raises HTTPError."""
     request = urllib.request.Request(  # noqa: S310  our own http address
         f"{url}/api/v1/{path}",
         method=method,
@@ -64,16 +64,18 @@ def ask(
         return content
 
 
-def tenants(staged: Platform, count: int) -> list[str]:
-    """New tenants' tokens."""
+def create_tenants(staged: Platform, count: int) -> list[str]:
+    """Create tenants; return their tokens."""
     made = (
-        call(staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"})
+        call_as_operator(
+            staged, "POST", "tenants", {"name": f"Bench {n}", "email": f"bench-{n}@example.com"}
+        )
         for n in range(count)
     )
     return [tenant["token"] for tenant in made]
 
 
-async def side_process(module: str, plan: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+async def run_side_process(module: str, plan: dict[str, Any], *, timeout: float) -> dict[str, Any]:
     """Run `python -m <module>` with a plan on standard input; return the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -95,8 +97,8 @@ async def side_process(module: str, plan: dict[str, Any], *, timeout: float) -> 
     return result
 
 
-def counter(staged: Platform, service: str, name: str) -> float:
-    """The sum of a metric over all its labels."""
+def read_counter(staged: Platform, service: str, name: str) -> float:
+    """Return the sum of a metric over all its labels."""
     port = staged.settings[f"{service}_port"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
@@ -107,43 +109,45 @@ def counter(staged: Platform, service: str, name: str) -> float:
     )
 
 
-def probe(staged: Platform, service: str) -> None:
-    """Ask a service whether it is ready; raises HTTPError when it is not."""
+def check_readiness(staged: Platform, service: str) -> None:
+    """Request a service's readiness check; raises HTTPError if it is not ready."""
     with urllib.request.urlopen(
         f"http://127.0.0.1:{staged.settings[f'{service}_port']}/readyz", timeout=10
     ):
         return
 
 
-def resident(pid: int) -> int:
-    """Resident bytes of one process."""
+def get_resident_bytes(pid: int) -> int:
+    """Return the resident bytes of one process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
         "SC_PAGE_SIZE"
     )
 
 
-def proportional(pid: int) -> int:
-    """Resident bytes with shared pages divided among those who share them."""
+def get_proportional_bytes(pid: int) -> int:
+    """Return the proportional set size (PSS) of one process in bytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def busy(staged: Platform) -> dict[str, float]:
-    """CPU seconds so far by part; PostgreSQL with all its backends."""
+def get_cpu_seconds(staged: Platform) -> dict[str, float]:
+    """Return the CPU seconds so far of each program; PostgreSQL's include its backends."""
     seconds = {}
     for name in (*SERVICES, "nats", "postgres"):
         pid = staged.pid(name)
-        family = [pid, *children(pid)] if pid is not None and name == "postgres" else [pid]
+        family = [pid, *list_descendants(pid)] if pid is not None and name == "postgres" else [pid]
         seconds[name] = sum(
-            cpu(member, ended_too=name == "postgres") for member in family if member is not None
+            get_process_cpu_seconds(member, ended_too=name == "postgres")
+            for member in family
+            if member is not None
         )
     return seconds
 
 
-def cpu(pid: int, *, ended_too: bool = False) -> float:
-    """CPU seconds of a process so far; with those of its children that have ended."""
+def get_process_cpu_seconds(pid: int, *, ended_too: bool = False) -> float:
+    """Return the CPU seconds of a process, with `ended_too` those of its ended children too."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
     except OSError:
@@ -151,9 +155,9 @@ def cpu(pid: int, *, ended_too: bool = False) -> float:
     return sum(int(field) for field in fields[11 : 15 if ended_too else 13]) / _TICK
 
 
-def children(pid: int) -> list[int]:
+def list_descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text(encoding="ascii").split():
-            found += [int(child), *children(int(child))]
+            found += [int(child), *list_descendants(int(child))]
     return found

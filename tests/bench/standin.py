@@ -7,11 +7,11 @@ import asyncio
 import sys
 from html import escape
 
-_LONGEST = 64 << 10
+_MAX_REQUEST_BYTES = 64 << 10
 
 
-def page(texts: list[str]) -> bytes:
-    """A whole answer; the connection ends with it."""
+def make_response(texts: list[str]) -> bytes:
+    """Make the complete response; the connection is closed after it."""
     body = "".join(f"<p>{escape(text)}</p>" for text in texts).encode()
     head = (
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -20,24 +20,26 @@ def page(texts: list[str]) -> bytes:
     return head.encode() + body
 
 
-async def serve(port: int, texts: list[str]) -> None:
-    answer = page(texts)
+async def serve_page(port: int, texts: list[str]) -> None:
+    answer = make_response(texts)
 
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(10):
                 await reader.readuntil(b"\r\n\r\n")
                 writer.write(answer)
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asks asks again
+            pass  # the client retries
         finally:
             writer.close()
 
-    server = await asyncio.start_server(greet, "0.0.0.0", port, backlog=1024, limit=_LONGEST)
+    server = await asyncio.start_server(
+        respond, "0.0.0.0", port, backlog=1024, limit=_MAX_REQUEST_BYTES
+    )
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2:]))
+    asyncio.run(serve_page(int(sys.argv[1]), sys.argv[2:]))

@@ -16,22 +16,22 @@ LATER = 5
 
 def measure(runs: int) -> Sheet:
     sheet = Sheet(PART)
-    sheet.note("Packages come through pip and npm, with whatever they keep of earlier downloads.")
+    sheet.add_note("Packages come through pip and npm, with their caches of earlier downloads.")
     for _ in range(min(runs, 2)):
         folder = Path(tempfile.mkdtemp(prefix="storefleet-bench-"))
         try:
             clone = folder / "clone"
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-            sheet.add("make up in a fresh clone", "s", _up(clone), limit=150)
+            sheet.add_value("make up in a fresh clone", "s", _time_start(clone), limit=150)
             for _ in range(LATER):
-                sheet.add("a later make up", "s", _up(clone), limit=6)
+                sheet.add_value("a later make up", "s", _time_start(clone), limit=6)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return sheet
 
 
-def _up(clone: Path) -> float:
-    """Seconds until it is ready; it is stopped again."""
+def _time_start(clone: Path) -> float:
+    """Run `make up` until it is ready, stop it, and return the seconds until then."""
     ready = clone / ".storefleet" / "admin.json"
     ready.unlink(missing_ok=True)
     ports = Platform(clone / ".storefleet").environment
@@ -51,7 +51,7 @@ def _up(clone: Path) -> float:
     try:
         while not ready.exists():
             if process.poll() is not None or time.perf_counter() - began > 600:
-                raise RuntimeError("make up has failed")
+                raise RuntimeError("`make up` failed.")
             time.sleep(0.02)
         return time.perf_counter() - began
     finally:
@@ -61,6 +61,6 @@ def _up(clone: Path) -> float:
 
 
 if __name__ == "__main__":
-    from tests.bench.__main__ import alone
+    from tests.bench.__main__ import run_part
 
-    alone(measure)
+    run_part(measure)
