@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.notifier import websockets
+from services.notifier.event_websocket import EventWebsocket
 from services.notifier.feed import EventFeed
 from tests.support.http.websocket_listener import Listener, open_listener
 from tests.support.services.polling import eventually
@@ -450,7 +451,7 @@ async def test_briefly_slow_reader_receives_everything(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It falls behind, catches up from the database, and gets each event once."""
-    behind: list[websockets.EventWebsocket] = []
+    behind: list[EventWebsocket] = []
     resume = websockets.WebsocketServer._restart_replay
     monkeypatch.setattr(
         websockets.WebsocketServer,

@@ -8,6 +8,7 @@ import yaml
 
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes import manifests
+from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from tests.support.cluster.samples import a_store, pocket
 
@@ -18,7 +19,7 @@ def settings(**fields: Any) -> Settings:
     return Settings(runtime="kubernetes", store_domain="shops.example.com", **fields)
 
 
-def everything(egress: str = "none", **fields: Any) -> list[manifests.Manifest]:
+def everything(egress: str = "none", **fields: Any) -> list[Manifest]:
     chosen, store, engine = settings(**fields), a_store(), pocket()
     assert engine.kubernetes
     engine = engine.model_copy(
