@@ -16,8 +16,8 @@ from playwright.async_api import (
     async_playwright,
 )
 
-from storefleet.node.private_files import give_folder, make_folder
-from storefleet.node.system_user import find_account
+from storefleet.node.private_files import create_folder, create_owned_folder
+from storefleet.node.system_user import ensure_account
 from tests.support.services.platform import ROOT, Platform, free_ports, run_platform
 from tests.support.services.polling import eventually
 from tests.support.stores.oscar_containers import READY, Containers, stop_process
@@ -97,11 +97,11 @@ async def sign_in(page: Page, platform: Platform) -> None:
 async def baked(platform: Platform) -> AsyncIterator[Containers]:
     """Baked image content and a running database, with the environment of the local stores."""
     (venv,) = (platform.state_dir / "engines" / "oscar").glob("*/venv")
-    folder, account = Path(tempfile.mkdtemp(prefix="storefleet-tests-")), find_account()
-    give_folder(folder, account)
+    folder, account = Path(tempfile.mkdtemp(prefix="storefleet-tests-")), ensure_account()
+    create_owned_folder(folder, account)
     for name in ("template", "database", "files", "tmp", "backups"):
-        give_folder(folder / name, account)
-    make_folder(folder / "pids")
+        create_owned_folder(folder / name, account)
+    create_folder(folder / "pids")
     port, shop_port = free_ports(2)
     containers = Containers(
         folder, account, venv / "bin" / "python", venv.parent / "src", port, shop_port

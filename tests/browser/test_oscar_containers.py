@@ -12,8 +12,8 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from storefleet.node.private_files import give_folder, write_file, write_json
-from storefleet.node.processes.launcher import run_to_end
+from storefleet.node.private_files import create_owned_folder, write_file, write_json
+from storefleet.node.processes.launcher import run_to_completion
 from tests.support.services.platform import free_ports
 from tests.support.services.polling import eventually
 from tests.support.stores.oscar_containers import (
@@ -85,7 +85,7 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
     """Kill a set-up while its session is active; return whether the kill hit it."""
     watch = await shop.open_connection()
     running = shop.start_command("setup")
-    ended = asyncio.create_task(running.ended())
+    ended = asyncio.create_task(running.wait_until_ended())
     query = (
         "SELECT pid FROM pg_stat_activity"
         " WHERE application_name LIKE '%set-up' AND state = 'active'"
@@ -116,7 +116,8 @@ async def _kill_in_the_middle(shop: Containers) -> bool:
 async def test_concurrent_setups_create_one_store(shop: Containers) -> None:
     twin = replace(shop.make_process("setup"), name="setup-twin")
     codes = await asyncio.gather(
-        shop.run_command("setup"), run_to_end(twin, records=shop.folder / "pids", timeout=120)
+        shop.run_command("setup"),
+        run_to_completion(twin, records_dir=shop.folder / "pids", timeout_s=120),
     )
     assert codes == [0, 0], read_log(shop, "setup")
     assert (await shop.count_rows())["catalogue_product"] == 6
@@ -149,7 +150,7 @@ async def test_serve_replaces_incomplete_copies_and_keeps_complete_ones(shop: Co
     files = shop.folder / "files"
     for name in ("media", "index"):
         shutil.rmtree(files / name, ignore_errors=True)
-    give_folder(files / ".media.new", shop.account)
+    create_owned_folder(files / ".media.new", shop.account)
     write_file(files / ".media.new" / "half.jpg", "x", readers=shop.account)
     assert await shop.run_command("setup") == 0
     running = shop.start_command("serve")
@@ -179,10 +180,10 @@ async def test_database_survives_kill_and_interrupted_first_start(
 ) -> None:
     folder = shop.folder / "other"
     for name in (".", "data.new"):
-        give_folder(folder / name, shop.account)
+        create_owned_folder(folder / name, shop.account)
     write_file(folder / "data.new" / "PG_VERSION", "half", readers=shop.account)
     port = free_ports(1)[0]
-    settings = give_folder(shop.folder / "other-settings", shop.account)
+    settings = create_owned_folder(shop.folder / "other-settings", shop.account)
     for name in ("postgresql.conf", "pg_hba.conf"):
         text = (
             (shop.folder / "settings" / name)

@@ -90,7 +90,7 @@ async def test_restore_killed_midway_changes_nothing(shop: Containers) -> None:
     running = shop.start_command("restore", STOREFLEET_DUMP="op_first")
     await eventually(lambda: watch.fetchval(query), within=READY, every=0.002)
     os.kill(running.identity.pid, signal.SIGKILL)
-    await running.ended()
+    await running.wait_until_ended()
     alone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'psql'"
     await eventually(lambda: watch.fetchval(alone), within=READY)
     await watch.close()

@@ -20,7 +20,7 @@ def url_of(world: World) -> str:
 
 async def administer(world: World, *statements: str) -> None:
     connection: Any = await asyncpg.connect(
-        world.servers._postgres.url(SUPERUSER, MAINTENANCE_DATABASE)
+        world.servers._postgres.make_url(SUPERUSER, MAINTENANCE_DATABASE)
     )
     try:
         for statement in statements:

@@ -23,10 +23,10 @@ from storefleet.deployment.deployment_error import DependencyNotReady, Deploymen
 from storefleet.deployment.servers import prepare_nats
 from storefleet.deployment.setup import SetupInput, set_up_deployment, wait_for_schema
 from storefleet.messaging import MessageBus
-from storefleet.node.private_files import make_folder
-from storefleet.node.processes.launcher import Child
+from storefleet.node.private_files import create_folder
+from storefleet.node.processes.launcher import ChildProcess
 from storefleet.node.processes.supervisor import Supervisor
-from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.nats_server import PERMISSIONS
 from storefleet.node.servers.roles import (
     MAINTENANCE_DATABASE,
     PLATFORM_DATABASE,
@@ -54,7 +54,7 @@ def settings(servers: Servers, **overrides: Any) -> Settings:
 
 
 async def administer(servers: Servers, statement: str) -> None:
-    url = servers._postgres.url(SUPERUSER, MAINTENANCE_DATABASE)
+    url = servers._postgres.make_url(SUPERUSER, MAINTENANCE_DATABASE)
     connection: Any = await asyncpg.connect(url)
     try:
         await connection.execute(statement)
@@ -173,7 +173,7 @@ async def test_wrong_password_fails_at_once(empty: Servers) -> None:
 
 
 def test_three_nats_servers_form_cluster_with_users(tmp_path: Path) -> None:
-    for user in (*RIGHTS, "route"):
+    for user in (*PERMISSIONS, "route"):
         (tmp_path / f"nats_{user}").write_text(f"password-of-{user}\n")
     peers = tuple(f"nats-{number}.nats-peers:6222" for number in range(3))
     argv = prepare_nats(
@@ -188,7 +188,7 @@ def test_three_nats_servers_form_cluster_with_users(tmp_path: Path) -> None:
     assert content["jetstream"]["sync_interval"] == "always"
     assert {user["user"]: user["permissions"] for user in content["authorization"]["users"]} == {
         user: {right: {"allow": subjects} for right, subjects in rights.items()}
-        for user, rights in RIGHTS.items()
+        for user, rights in PERMISSIONS.items()
     }
     assert len(content["cluster"]["routes"]) == 3
     assert Path(argv[-1]).stat().st_mode & 0o777 == 0o600
@@ -199,16 +199,16 @@ class ThreeNatsServers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.supervisor = Supervisor(records=make_folder(folder / "pids"))
+        self.supervisor = Supervisor(records_dir=create_folder(folder / "pids"))
         chosen = Ports()
         self.ports = [chosen.take() for _ in range(9)]
         chosen.close()
-        for user in (*RIGHTS, "route"):
+        for user in (*PERMISSIONS, "route"):
             (folder / f"nats_{user}").write_text(f"password-of-{user}")
 
     def start(self, number: int) -> None:
         client, route, health = self.ports[number * 3 : number * 3 + 3]
-        scratch = make_folder(self.folder / f"scratch-{number}")
+        scratch = create_folder(self.folder / f"scratch-{number}")
         peers = tuple(f"127.0.0.1:{port}" for port in self.ports[1::3])
         argv = prepare_nats(
             data_folder=self.folder / f"data-{number}",
@@ -223,7 +223,9 @@ class ThreeNatsServers:
         content["cluster"]["listen"] = f"127.0.0.1:{route}"
         file.write_text(json.dumps(content))
         self.supervisor.start(
-            Child(name=f"nats-{number}", argv=argv, cwd=scratch, log=scratch / "log", rank=0)
+            ChildProcess(
+                name=f"nats-{number}", argv=argv, cwd=scratch, log_file=scratch / "log", rank=0
+            )
         )
 
     @property

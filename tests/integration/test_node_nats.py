@@ -19,35 +19,35 @@ import pytest_asyncio
 from storefleet.core.errors import MessagingUnavailable
 from storefleet.core.messages import COMMAND_STREAM, EVENT_STREAM
 from storefleet.messaging import MessageBus, OutgoingMessage
-from storefleet.node.ports import keep_or_choose
-from storefleet.node.private_files import make_folder
+from storefleet.node.ports import choose_port
+from storefleet.node.private_files import create_folder
 from storefleet.node.processes.supervisor import Supervisor
-from storefleet.node.servers.nats_server import RIGHTS, NatsServer
-from storefleet.node.system_user import find_account
+from storefleet.node.servers.nats_server import PERMISSIONS, NatsServer
+from storefleet.node.system_user import ensure_account
 from tests.support.services.polling import eventually
 
 COMMAND = "storefleet.commands.v1.provisioner.create.sto_1"
 EVENT = "storefleet.events.v1.ten_1.sto_1.ready"
 LIVE = "storefleet.live.v1.ten_1.sto_1.ready"
-USERS = tuple(RIGHTS)
+USERS = tuple(PERMISSIONS)
 
 
 class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.supervisor = Supervisor(records=make_folder(folder / "pids"))
+        self.supervisor = Supervisor(records_dir=create_folder(folder / "pids"))
         self.nats = NatsServer(
             folder=folder / "nats",
-            secrets=make_folder(folder / "secrets"),
-            log=folder / "nats.log",
-            port=keep_or_choose(None),
-            account=find_account(),
+            secrets_dir=create_folder(folder / "secrets"),
+            log_file=folder / "nats.log",
+            port=choose_port(None),
+            account=ensure_account(),
         )
 
     async def start(self) -> None:
-        self.nats.prepare()
-        self.supervisor.start(self.nats.child())
-        await self.nats.ready(lambda: self.supervisor.status("nats"))
+        self.nats.write_configuration()
+        self.supervisor.start(self.nats.make_child())
+        await self.nats.wait_until_ready(lambda: self.supervisor.get_status("nats"))
 
     @asynccontextmanager
     async def client(self, user: str) -> AsyncIterator[tuple[Any, list[str]]]:
@@ -58,7 +58,7 @@ class Server:
             refused.append(str(error))
 
         client = await nats.connect(
-            self.nats.url(user), inbox_prefix=f"_INBOX_{user}".encode(), error_cb=note
+            self.nats.make_url(user), inbox_prefix=f"_INBOX_{user}".encode(), error_cb=note
         )
         try:
             yield client, refused
@@ -87,7 +87,7 @@ async def server() -> AsyncIterator[Server]:
     server = Server(folder)
     try:
         await server.start()
-        async with MessageBus(server.nats.url("node"), name="node").open_connection() as bus:
+        async with MessageBus(server.nats.make_url("node"), name="node").open_connection() as bus:
             await eventually(lambda: bus.is_connected)
             await bus.ensure_streams()
         yield server
@@ -139,7 +139,7 @@ async def test_what_each_user_may_do(server: Server, user: str) -> None:
     "credentials", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "stranger", "pass": ""}]
 )
 async def test_strangers_are_refused(server: Server, credentials: dict[str, str]) -> None:
-    port = int(server.nats.url("node").rpartition(":")[2])
+    port = int(server.nats.make_url("node").rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert (await reader.readline()).startswith(b"INFO ")
     writer.write(f"CONNECT {json.dumps({'verbose': False, **credentials})}\r\nPING\r\n".encode())
@@ -150,13 +150,13 @@ async def test_strangers_are_refused(server: Server, credentials: dict[str, str]
 
 async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None:
     assert '"sync_interval": "always"' in (server.folder / "nats" / "nats.conf").read_text()
-    status = server.supervisor.status("nats")
+    status = server.supervisor.get_status("nats")
     assert status is not None
     assert status.pid is not None
     async with (
-        MessageBus(server.nats.url("gateway"), name="gateway").open_connection() as gateway,
+        MessageBus(server.nats.make_url("gateway"), name="gateway").open_connection() as gateway,
         MessageBus(
-            server.nats.url("provisioner"), name="provisioner"
+            server.nats.make_url("provisioner"), name="provisioner"
         ).open_connection() as provisioner,
     ):
         await eventually(lambda: gateway.is_connected and provisioner.is_connected)
@@ -164,7 +164,7 @@ async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None
             await gateway.publish(OutgoingMessage(COMMAND, str(number).encode(), f"m{number}"))
         os.kill(status.pid, signal.SIGKILL)
         await eventually(lambda: status.restarts == 1)
-        await server.nats.ready(lambda: server.supervisor.status("nats"))
+        await server.nats.wait_until_ready(lambda: server.supervisor.get_status("nats"))
         pull = await provisioner.open_consumer(COMMAND_STREAM, "provisioner", capacity=50)
         got = set()
         async with asyncio.timeout(20):
@@ -179,7 +179,7 @@ async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None
 
 async def test_a_service_that_may_not_is_told_so(server: Server) -> None:
     async with MessageBus(
-        server.nats.url("notifier"), name="notifier"
+        server.nats.make_url("notifier"), name="notifier"
     ).open_connection() as notifier:
         await eventually(lambda: notifier.is_connected)
         with pytest.raises(MessagingUnavailable):

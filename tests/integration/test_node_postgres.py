@@ -15,11 +15,11 @@ import pytest
 import pytest_asyncio
 
 from storefleet.node.node_error import NodeError
-from storefleet.node.ports import keep_or_choose
-from storefleet.node.private_files import make_folder
+from storefleet.node.ports import choose_port
+from storefleet.node.private_files import create_folder
 from storefleet.node.processes.process_records import read_records
 from storefleet.node.processes.supervisor import Supervisor
-from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.postgres import PostgresServer
 from storefleet.node.servers.roles import (
     MAINTENANCE_DATABASE,
     PLATFORM_DATABASE,
@@ -27,37 +27,37 @@ from storefleet.node.servers.roles import (
     STORES_ROLE,
     SUPERUSER,
 )
-from storefleet.node.system_user import find_account
+from storefleet.node.system_user import ensure_account
 from tests.support.services.polling import eventually
 
 
 class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records = make_folder(folder / "pids")
+        self.records = create_folder(folder / "pids")
         self.log = folder / "postgres.log"
-        self.port = keep_or_choose(None)
-        self.supervisor = Supervisor(records=self.records)
-        self.server = Postgres(
+        self.port = choose_port(None)
+        self.supervisor = Supervisor(records_dir=self.records)
+        self.server = PostgresServer(
             folder=folder / "postgres",
-            secrets=make_folder(folder / "secrets"),
-            records=self.records,
-            log=self.log,
+            secrets_dir=create_folder(folder / "secrets"),
+            records_dir=self.records,
+            log_file=self.log,
             port=self.port,
-            account=find_account(),
+            account=ensure_account(),
         )
 
     async def start(self) -> None:
-        await self.server.prepare()
-        self.supervisor.start(self.server.child())
-        await self.server.ready(lambda: self.supervisor.status("postgres"))
+        await self.server.prepare_cluster()
+        self.supervisor.start(self.server.make_child())
+        await self.server.wait_until_ready(lambda: self.supervisor.get_status("postgres"))
         await self.server.ensure_roles()
 
     async def answer(
         self, role: str, database: str, statement: str = "SELECT 1", password: str | None = None
     ) -> object:
         """What the server says to this role; the name of the error when it refuses."""
-        url = self.server.url(role, database)
+        url = self.server.make_url(role, database)
         try:
             connection = (
                 await asyncpg.connect(url)
@@ -141,7 +141,7 @@ async def test_neither_role_can_grow(cluster: Cluster) -> None:
 
 
 async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -> None:
-    maker = await asyncpg.connect(cluster.server.url(STORES_ROLE, MAINTENANCE_DATABASE))
+    maker = await asyncpg.connect(cluster.server.make_url(STORES_ROLE, MAINTENANCE_DATABASE))
     for name in ("st_one", "st_two"):
         await maker.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
         await maker.execute(f"CREATE DATABASE {name} OWNER {name}")
@@ -178,7 +178,7 @@ def test_its_files_are_private(cluster: Cluster) -> None:
 
 async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> None:
     secrets = [path.read_text() for path in (cluster.folder / "secrets").iterdir()]
-    status = cluster.supervisor.status("postgres")
+    status = cluster.supervisor.get_status("postgres")
     assert status is not None
     seen = cluster.log.read_text() + "".join(
         Path(f"/proc/{status.pid}/{name}").read_text(errors="replace")
@@ -189,13 +189,13 @@ async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> Non
 
 
 async def test_it_comes_back_after_kill_9(cluster: Cluster) -> None:
-    status = cluster.supervisor.status("postgres")
+    status = cluster.supervisor.get_status("postgres")
     assert status is not None
     assert status.pid is not None
     before = status.restarts
     os.kill(status.pid, signal.SIGKILL)
     await eventually(lambda: status.restarts > before and status.state == "running")
-    await cluster.server.ready(lambda: cluster.supervisor.status("postgres"))
+    await cluster.server.wait_until_ready(lambda: cluster.supervisor.get_status("postgres"))
     assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
 
 
@@ -207,7 +207,7 @@ async def test_a_lock_file_that_names_another_process_is_no_obstacle(cluster: Cl
         f"{other.pid}\n{cluster.folder / 'postgres' / 'data'}\n1\n{cluster.port}\n\n127.0.0.1\n"
     )
     lock.chmod(0o600)
-    if account := find_account():
+    if account := ensure_account():
         os.chown(lock, account.uid, account.gid)
     await cluster.start()
     other.kill()
@@ -229,7 +229,7 @@ async def test_another_superuser_password_is_one_clear_line(cluster: Cluster) ->
 async def test_an_interrupted_set_up_is_done_again() -> None:
     with reachable_folder() as folder:
         cluster = Cluster(folder)
-        preparing = asyncio.create_task(cluster.server.prepare())
+        preparing = asyncio.create_task(cluster.server.prepare_cluster())
         base = folder / "postgres" / "data.new" / "base"
         await eventually(base.exists, every=0.005)
         [record] = read_records(cluster.records)
@@ -248,9 +248,9 @@ async def test_an_interrupted_set_up_is_done_again() -> None:
 async def test_a_server_that_cannot_start_says_why() -> None:
     with reachable_folder() as folder:
         cluster = Cluster(folder)
-        await cluster.server.prepare()
+        await cluster.server.prepare_cluster()
         (folder / "postgres" / "data" / "PG_VERSION").write_text("9.6\n")
-        cluster.supervisor.start(cluster.server.child())
+        cluster.supervisor.start(cluster.server.make_child())
         with pytest.raises(NodeError, match=r"PostgreSQL does not start: .*9.6"):
-            await cluster.server.ready(lambda: cluster.supervisor.status("postgres"))
+            await cluster.server.wait_until_ready(lambda: cluster.supervisor.get_status("postgres"))
         await cluster.supervisor.stop_all()

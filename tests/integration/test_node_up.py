@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from storefleet.core.settings import Settings
-from storefleet.node.down import Report, down, status
-from storefleet.node.processes.process_records import identify
+from storefleet.node.down import NodeStatus, read_status, stop_local_node
+from storefleet.node.processes.process_records import find_process
 from tests.support.services.platform import ROOT, Client, Platform
 from tests.support.services.polling import eventually
 
-COMMAND = "import sys; from storefleet.core import settings; from storefleet.node.up import up; sys.exit(up(settings.read_settings()))"
+COMMAND = (
+    "import sys; from storefleet.core import settings; from storefleet.node.up import run_local_node;"
+    "sys.exit(run_local_node(settings.read_settings()))"
+)
 SERVERS = {"postgres", "nats"}
 SERVICES = {"gateway", "provisioner", "reaper", "notifier"}
 
@@ -31,7 +34,7 @@ def platform() -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
-        down(settings_of(platform))
+        stop_local_node(settings_of(platform))
         shutil.rmtree(folder)
 
 
@@ -42,8 +45,8 @@ def settings_of(platform: Platform) -> Settings:
     return Settings(state_dir=platform.state_dir, **ports)  # type: ignore[arg-type]
 
 
-async def look(platform: Platform) -> Report:
-    return await asyncio.to_thread(status, settings_of(platform))
+async def look(platform: Platform) -> NodeStatus:
+    return await asyncio.to_thread(read_status, settings_of(platform))
 
 
 def refused(platform: Platform, **changed: str) -> str:
@@ -101,7 +104,7 @@ async def test_a_life(platform: Platform) -> None:
     first_sign_in = platform.admin
     report = await look(platform)
     assert set(report.children) == SERVERS | SERVICES
-    assert set(report.ready.values()) == {"ready"}
+    assert set(report.services.values()) == {"ready"}
     for service in SERVICES:
         assert (
             f"services.{service}" in Path(f"/proc/{report.children[service]}/cmdline").read_text()
@@ -136,11 +139,11 @@ async def test_a_life(platform: Platform) -> None:
     assert platform.process is not None
     platform.process.kill()
     platform.process.wait()
-    left = [identify(pid) for pid in (await look(platform)).children.values()]
+    left = [find_process(pid) for pid in (await look(platform)).children.values()]
     assert len([identity for identity in left if identity]) == 7
     (platform.state_dir / "admin.json").unlink()
     await asyncio.to_thread(platform.up)
-    assert not [identity for identity in left if identity and identity.alive]
+    assert not [identity for identity in left if identity and identity.is_alive]
     assert platform.admin == first_sign_in
     await eventually(lambda: page(store["url"]), within=20)
     children = (await look(platform)).children
@@ -156,7 +159,7 @@ async def test_a_life(platform: Platform) -> None:
     assert await asyncio.to_thread(platform.down) == 0
     assert everything_of(platform) == []
     assert list((platform.state_dir / "pids").iterdir()) == []
-    assert await asyncio.to_thread(down, settings_of(platform)) == "Nothing is running."
+    assert await asyncio.to_thread(stop_local_node, settings_of(platform)) == "Nothing is running."
 
 
 def keeps_secrets(platform: Platform) -> None:
@@ -195,7 +198,7 @@ async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_noth
         stderr=subprocess.DEVNULL,
     )
     await eventually(lambda: platform.pid("nats"), within=20)
-    assert await asyncio.to_thread(down, settings_of(platform)) == "Stopped."
+    assert await asyncio.to_thread(stop_local_node, settings_of(platform)) == "Stopped."
     assert starting.wait(10) == 0
     assert everything_of(platform) == []
 
@@ -210,7 +213,7 @@ async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_noth
     starting.send_signal(signal.SIGKILL)
     starting.wait()
     assert "Ended what a killed run had left: " in await asyncio.to_thread(
-        down, settings_of(platform)
+        stop_local_node, settings_of(platform)
     )
     assert everything_of(platform) == []
 

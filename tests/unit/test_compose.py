@@ -9,7 +9,7 @@ from compose_spec import PyCompose
 
 from storefleet import __version__
 from storefleet.core.settings import ENVIRONMENT_PREFIX, Settings
-from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.nats_server import PERMISSIONS
 from tests.support.services.compose import FILE, read_services, sort_by_dependency
 
 SERVICES = read_services()
@@ -111,7 +111,7 @@ def test_containers_mount_own_secrets_only(name: str) -> None:
     if name == "setup":
         expected |= {"/run/secrets/postgres": "storefleet-postgres"}
     assert mounts == expected
-    assert user in RIGHTS or name in own
+    assert user in PERMISSIONS or name in own
 
 
 def test_store_clients_share_store_network() -> None:

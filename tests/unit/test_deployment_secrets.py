@@ -18,7 +18,7 @@ from storefleet.deployment.secrets import (
     SecretContent,
     SecretsPlan,
 )
-from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.nats_server import PERMISSIONS
 
 PLAN = SecretsPlan(
     admin_email="admin@example.com", postgres_address="postgres:5432", nats_address="nats:4222"
@@ -63,7 +63,7 @@ async def test_addresses_contain_server_passwords() -> None:
     assert secret_store.kept[DATABASE_SECRET] == {
         "url": f"postgresql://storefleet:{password}@postgres:5432/storefleet"
     }
-    assert set(secret_store.kept[BUS_SECRET]) == set(RIGHTS)
+    assert set(secret_store.kept[BUS_SECRET]) == set(PERMISSIONS)
     assert (
         secret_store.kept[BUS_SECRET]["reaper"]
         == f"nats://reaper:{secret_store.kept[NATS_SECRET]['nats_reaper']}@nats:4222"

@@ -17,7 +17,7 @@ def test_a_path_is_walked_as_the_kernel_does(tmp_path: Path) -> None:
     (tmp_path / "relative").symlink_to("absolute")
     folders: set[str] = set()
     links: dict[str, str] = {}
-    assert sandbox.trace(f"{tmp_path}/relative/./deep/../deep", folders, links) == str(real)
+    assert sandbox.resolve_path(f"{tmp_path}/relative/./deep/../deep", folders, links) == str(real)
     assert links == {f"{tmp_path}/relative": "absolute", f"{tmp_path}/absolute": f"{tmp_path}/real"}
     assert {"/", str(tmp_path), f"{tmp_path}/real"} <= folders
     assert f"{tmp_path}/relative" not in folders
@@ -26,16 +26,16 @@ def test_a_path_is_walked_as_the_kernel_does(tmp_path: Path) -> None:
 def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(sandbox.Refused):
-        sandbox.trace(f"{tmp_path}/a", set(), {})
+    with pytest.raises(sandbox.SandboxError):
+        sandbox.resolve_path(f"{tmp_path}/a", set(), {})
 
 
 def test_only_the_topmost_of_nested_paths_count() -> None:
-    assert sandbox.topmost({"/a/b/c", "/a/b", "/a/bc", "/d"}) == ["/a/b", "/a/bc", "/d"]
+    assert sandbox.select_topmost({"/a/b/c", "/a/b", "/a/bc", "/d"}) == ["/a/b", "/a/bc", "/d"]
 
 
 def test_the_launcher_becomes_the_program(tmp_path: Path) -> None:
-    argv = sandbox.command(
+    argv = sandbox.make_command(
         [sys.executable, "-c", "import os; print(os.getcwd())"], cwd=str(tmp_path)
     )
     done = subprocess.run(
@@ -72,11 +72,11 @@ print(json.dumps({
         os.chown(closed / "open" / "mine", 65534, 65534)
         closed.chmod(0o700)
         mounts = Path("/proc/self/mountinfo").read_text()
-        argv = sandbox.command(
+        argv = sandbox.make_command(
             [sys.executable, "-c", PROBE, str(closed)],
             cwd=str(closed / "open" / "mine"),
             user=(65534, 65534),
-            reach=[str(closed / "link"), sys.prefix, sys.base_prefix],
+            readable_paths=[str(closed / "link"), sys.prefix, sys.base_prefix],
         )
         done = subprocess.run(
             argv, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin"}
@@ -107,13 +107,13 @@ print(json.dumps({
         script = f"""
 import sys
 from storefleet.node.processes import sandbox as confine
-confine.libc = lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted"))
-confine.main({sandbox.command(["/bin/true"], cwd=str(closed / "in"), user=(65534, 65534))[4:]!r})
+confine.call_libc = lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted"))
+confine.main({sandbox.make_command(["/bin/true"], cwd=str(closed / "in"), user=(65534, 65534))[4:]!r})
 """
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=False
         )
-        assert done.returncode == sandbox.REFUSED
+        assert done.returncode == sandbox.SANDBOX_EXIT_CODE
         assert len(done.stderr.splitlines()) == 1
         assert "is closed to the system user" in done.stderr
         assert "run as a normal user" in done.stderr

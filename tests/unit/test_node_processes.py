@@ -12,14 +12,14 @@ import pytest
 
 from storefleet.node.processes.process_records import (
     TOKEN_VARIABLE,
-    Identity,
-    Record,
-    boot_id,
-    end_leftovers,
-    identify,
+    ProcessIdentity,
+    ProcessRecord,
+    find_process,
+    list_session_members,
+    read_boot_id,
     read_records,
-    send,
-    session_members,
+    send_signal,
+    terminate_leftovers,
     write_record,
 )
 
@@ -30,39 +30,39 @@ def start(*argv: str, mark: str = "t") -> subprocess.Popen[bytes]:
 
 def record(
     process: subprocess.Popen[bytes], *, name: str = "child", mark: str = "t", **changed: object
-) -> Record:
-    identity = identify(process.pid)
+) -> ProcessRecord:
+    identity = find_process(process.pid)
     assert identity is not None
     content = {
         "name": name,
         "pid": identity.pid,
-        "started": identity.started,
-        "boot": boot_id(),
+        "started": identity.start_ticks,
+        "boot": read_boot_id(),
         "token": mark,
         "rank": 1,
-        "endings": [(signal.SIGTERM, 0.5)],
+        "stop_signals": [(signal.SIGTERM, 0.5)],
         **changed,
     }
-    return Record(**content)  # type: ignore[arg-type]
+    return ProcessRecord(**content)  # type: ignore[arg-type]
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     process = start("sleep", "60")
-    identity = identify(process.pid)
+    identity = find_process(process.pid)
     assert identity is not None
-    assert identity.alive
-    assert not Identity(process.pid, identity.started + 1).alive
-    send(Identity(process.pid, identity.started + 1), signal.SIGKILL)
+    assert identity.is_alive
+    assert not ProcessIdentity(process.pid, identity.start_ticks + 1).is_alive
+    send_signal(ProcessIdentity(process.pid, identity.start_ticks + 1), signal.SIGKILL)
     assert process.poll() is None
-    send(identity, signal.SIGKILL)
+    send_signal(identity, signal.SIGKILL)
     assert process.wait(5) == -signal.SIGKILL
-    assert not identity.alive
+    assert not identity.is_alive
 
 
 def test_a_zombie_is_gone() -> None:
     process = start("true")
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert identify(process.pid) is None
+    assert find_process(process.pid) is None
     process.wait()
 
 
@@ -70,7 +70,7 @@ async def test_leftovers_are_ended_and_forgotten(tmp_path: Path) -> None:
     process = start("sleep", "60")
     write_record(tmp_path, record(process))
     reaper = asyncio.create_task(asyncio.to_thread(process.wait))
-    assert await end_leftovers(tmp_path) == ["child"]
+    assert await terminate_leftovers(tmp_path) == ["child"]
     assert await reaper == -signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
@@ -84,7 +84,7 @@ async def test_a_leftover_that_ignores_the_word_is_killed(tmp_path: Path) -> Non
     process.stdout.readline()
     write_record(tmp_path, record(process))
     reaper = asyncio.create_task(asyncio.to_thread(process.wait))
-    assert await end_leftovers(tmp_path) == ["child"]
+    assert await terminate_leftovers(tmp_path) == ["child"]
     assert await reaper == -signal.SIGKILL
     process.stdout.close()
 
@@ -99,15 +99,15 @@ async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
     )
     assert leader.stdout is not None
-    orphan = identify(int(leader.stdout.readline()))
+    orphan = find_process(int(leader.stdout.readline()))
     assert orphan is not None
     write_record(tmp_path, record(leader, mark="mine"))
     leader.kill()
     leader.wait()
-    assert session_members(leader.pid, "another") == []
-    assert session_members(leader.pid, "mine") == [orphan]
-    assert await end_leftovers(tmp_path) == ["child"]
-    assert not orphan.alive
+    assert list_session_members(leader.pid, "another") == []
+    assert list_session_members(leader.pid, "mine") == [orphan]
+    assert await terminate_leftovers(tmp_path) == ["child"]
+    assert not orphan.is_alive
     leader.stdout.close()
     assert leader.stdin is not None
     leader.stdin.close()
@@ -116,7 +116,7 @@ async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
 async def test_another_process_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
     process = start("sleep", "60", mark="somebody-else")
     write_record(tmp_path, record(process, started=1))
-    assert await end_leftovers(tmp_path) == []
+    assert await terminate_leftovers(tmp_path) == []
     assert process.poll() is None
     process.kill()
     process.wait()

@@ -13,21 +13,23 @@ import pytest
 
 from storefleet.node.processes import sandbox
 from storefleet.node.processes import supervisor as supervisor_module
-from storefleet.node.processes.launcher import Child, run_to_end
-from storefleet.node.processes.process_records import identify, read_records
+from storefleet.node.processes.launcher import ChildProcess, run_to_completion
+from storefleet.node.processes.process_records import find_process, read_records
 from storefleet.node.processes.supervisor import Supervisor, trim_logs
 
 
 @pytest.fixture
 async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
     (tmp_path / "pids").mkdir()
-    supervisor = Supervisor(records=tmp_path / "pids")
+    supervisor = Supervisor(records_dir=tmp_path / "pids")
     yield supervisor
     await supervisor.stop_all()
 
 
-def child(tmp_path: Path, *argv: str, name: str = "child", **more: object) -> Child:
-    return Child(name=name, argv=argv, cwd=tmp_path, log=tmp_path / f"{name}.log", **more)  # type: ignore[arg-type]
+def child(tmp_path: Path, *argv: str, name: str = "child", **more: object) -> ChildProcess:
+    return ChildProcess(
+        name=name, argv=argv, cwd=tmp_path, log_file=tmp_path / f"{name}.log", **more
+    )  # type: ignore[arg-type]
 
 
 def python(code: str) -> tuple[str, str, str]:
@@ -47,7 +49,7 @@ async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_pa
     await until(
         lambda: (tmp_path / "child.log").exists() and (tmp_path / "child.log").read_text() == "up\n"
     )
-    status = supervisor.status("child")
+    status = supervisor.get_status("child")
     assert status is not None
     first = status.pid
     assert first is not None
@@ -57,16 +59,16 @@ async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_pa
     assert status.pid != first
     assert [record.pid for record in read_records(tmp_path / "pids")] == [status.pid]
     await supervisor.stop("child")
-    assert supervisor.status("child") is None
+    assert supervisor.get_status("child") is None
     assert read_records(tmp_path / "pids") == []
 
 
 async def test_restarts_back_off(supervisor: Supervisor, tmp_path: Path) -> None:
     began = time.monotonic()
     supervisor.start(child(tmp_path, "/bin/false"))
-    await until(lambda: supervisor.status("child").restarts >= 4)  # type: ignore[union-attr]
+    await until(lambda: supervisor.get_status("child").restarts >= 4)  # type: ignore[union-attr]
     assert time.monotonic() - began > 0.69  # pauses of 0.1, 0.2 and 0.4 s; more under load
-    status = supervisor.status("child")
+    status = supervisor.get_status("child")
     assert status is not None
     assert status.message == "ended with exit code 1"
 
@@ -75,8 +77,8 @@ async def test_a_program_that_cannot_be_run_says_why(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     supervisor.start(child(tmp_path, "/no/such/program"))
-    await until(lambda: supervisor.status("child").restarts > 0)  # type: ignore[union-attr]
-    status = supervisor.status("child")
+    await until(lambda: supervisor.get_status("child").restarts > 0)  # type: ignore[union-attr]
+    status = supervisor.get_status("child")
     assert status is not None
     assert "No such file" in status.message
 
@@ -88,29 +90,29 @@ async def test_a_child_that_ignores_the_word_is_killed_with_all_that_it_started(
         "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     )
-    supervisor.start(child(tmp_path, *python(code), endings=((signal.SIGTERM, 0.3),)))
+    supervisor.start(child(tmp_path, *python(code), stop_signals=((signal.SIGTERM, 0.3),)))
     await until(
         lambda: (
             (tmp_path / "child.log").exists()
             and (tmp_path / "child.log").read_text().endswith("\n")
         )
     )
-    grandchild = identify(int((tmp_path / "child.log").read_text()))
+    grandchild = find_process(int((tmp_path / "child.log").read_text()))
     assert grandchild is not None
     await supervisor.stop("child")
-    await until(lambda: not grandchild.alive)
+    await until(lambda: not grandchild.is_alive)
 
 
 async def test_higher_ranks_stop_first(tmp_path: Path) -> None:
     ended: list[str] = []
 
     def record_end(name: str) -> None:
-        status = supervisor.status(name)
+        status = supervisor.get_status(name)
         if status is not None and status.state == "stopped":
             ended.append(name)
 
     (tmp_path / "pids").mkdir()
-    supervisor = Supervisor(records=tmp_path / "pids", changed=record_end)
+    supervisor = Supervisor(records_dir=tmp_path / "pids", on_status_change=record_end)
     for name, rank in (("base", 0), ("middle", 1), ("top", 2)):
         code = (
             "import signal, sys, time; print('up', flush=True);"
@@ -127,9 +129,9 @@ async def test_higher_ranks_stop_first(tmp_path: Path) -> None:
 async def test_stopping_while_waiting_for_a_restart_is_immediate(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "BACKOFF_FIRST", 60.0)
+    monkeypatch.setattr(supervisor_module, "FIRST_BACKOFF_S", 60.0)
     supervisor.start(child(tmp_path, "/bin/false"))
-    await until(lambda: supervisor.status("child").restarts == 1)  # type: ignore[union-attr]
+    await until(lambda: supervisor.get_status("child").restarts == 1)  # type: ignore[union-attr]
     async with asyncio.timeout(30):
         await supervisor.stop("child")
 
@@ -140,7 +142,10 @@ async def test_children_get_a_plain_environment_and_no_descriptors(
     code = "import os; print(sorted(os.environ), sorted(os.listdir('/proc/self/fd'))[:6], os.getsid(0) == os.getpid())"
     code += "; print(oct(os.umask(0)))"
     assert (
-        await run_to_end(child(tmp_path, *python(code)), records=tmp_path / "pids", timeout=10) == 0
+        await run_to_completion(
+            child(tmp_path, *python(code)), records_dir=tmp_path / "pids", timeout_s=10
+        )
+        == 0
     )
     environment, mask = (tmp_path / "child.log").read_text().splitlines()
     assert environment == "['LANG', 'PATH', 'STOREFLEET_CHILD'] ['0', '1', '2', '3'] True"
@@ -152,7 +157,7 @@ async def test_starting_and_stopping_leaks_no_descriptor(
 ) -> None:
     async def round_trip() -> int:
         supervisor.start(child(tmp_path, "/bin/sleep", "60"))
-        await until(lambda: supervisor.status("child").state == "running")  # type: ignore[union-attr]
+        await until(lambda: supervisor.get_status("child").state == "running")  # type: ignore[union-attr]
         await supervisor.stop("child")
         return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -166,8 +171,8 @@ async def test_a_program_that_takes_too_long_is_killed(
     tmp_path: Path, supervisor: Supervisor
 ) -> None:
     with pytest.raises(TimeoutError):
-        await run_to_end(
-            child(tmp_path, "/bin/sleep", "60"), records=tmp_path / "pids", timeout=0.3
+        await run_to_completion(
+            child(tmp_path, "/bin/sleep", "60"), records_dir=tmp_path / "pids", timeout_s=0.3
         )
     assert read_records(tmp_path / "pids") == []
 
@@ -175,7 +180,7 @@ async def test_a_program_that_takes_too_long_is_killed(
 def test_nothing_runs_without_the_word(tmp_path: Path) -> None:
     """A supervisor that is killed before it recorded a child closes the pipe instead of writing to it."""
     go, word = os.pipe()
-    argv = sandbox.command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", go=go)
+    argv = sandbox.make_command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", start_fd=go)
     process = subprocess.Popen(argv, pass_fds=(go,))
     os.close(go)
     time.sleep(0.1)
@@ -190,7 +195,7 @@ def test_a_large_log_is_moved_aside_and_its_writer_goes_on(tmp_path: Path) -> No
     writer = log.open("a")
     writer.write("x" * 2000)
     writer.flush()
-    trim_logs([log, tmp_path / "missing.log"], limit=1000)
+    trim_logs([log, tmp_path / "missing.log"], limit_bytes=1000)
     writer.write("after")
     writer.close()
     assert log.read_text() == "after"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from storefleet.deployment.deployment_error import DeploymentError
-from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT
-from storefleet.node.servers.server_programs import postgres_folder
+from storefleet.node.processes.launcher import MINIMAL_ENVIRONMENT
+from storefleet.node.servers.server_programs import find_postgres_dir
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
@@ -209,10 +209,10 @@ async def _start_program(
     stdout: int | None = None,
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        str(postgres_folder() / "bin" / program),
+        str(find_postgres_dir() / "bin" / program),
         *arguments,
         env={
-            **PLAIN_ENVIRONMENT,
+            **MINIMAL_ENVIRONMENT,
             **(_make_connection_environment(database_url) if database_url else {}),
         },
         stdin=stdin,

@@ -17,7 +17,7 @@ from kubernetes_asyncio.config import ConfigException
 from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.deployment.secrets import SecretContent
-from storefleet.node.private_files import make_folder, write_file
+from storefleet.node.private_files import create_folder, write_file
 
 _ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _REQUEST_TIMEOUT_S = 15
@@ -117,7 +117,7 @@ class FolderSecretStore:
         """Create the secret beside its place, then rename it: half a secret is never visible."""
         temporary = self._folder / f".{name}.new"
         shutil.rmtree(temporary, ignore_errors=True)
-        make_folder(temporary)
+        create_folder(temporary)
         for key, value in content.items():
             write_file(temporary / key, value)
         temporary.rename(self._folder / name)
@@ -135,7 +135,7 @@ class FolderSecretStore:
         if not settings:
             shutil.rmtree(self._folder / "services", ignore_errors=True)
         for user, content in settings.items():
-            folder = make_folder(make_folder(self._folder / "services") / user)
+            folder = create_folder(create_folder(self._folder / "services") / user)
             for setting, value in content.items():
                 write_file(folder / f"{ENVIRONMENT_PREFIX.lower()}{setting}", value)
 

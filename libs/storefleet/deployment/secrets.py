@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from storefleet.core.identifiers import ALPHABET, RANDOM_LENGTH, TENANT_PREFIX
 from storefleet.deployment.deployment_error import DeploymentError
-from storefleet.node.servers.nats_server import RIGHTS
+from storefleet.node.servers.nats_server import PERMISSIONS
 from storefleet.node.servers.roles import (
     MAINTENANCE_DATABASE,
     PLATFORM_DATABASE,
@@ -154,7 +154,7 @@ def _list_generators(
         )
     if plan.nats_address:
         generators[NATS_SECRET] = lambda _: {
-            f"nats_{user}": _generate_password() for user in (*RIGHTS, ROUTE_USER)
+            f"nats_{user}": _generate_password() for user in (*PERMISSIONS, ROUTE_USER)
         }
         generators[BUS_SECRET] = lambda existing: _make_nats_urls(plan, existing[NATS_SECRET])
     generators[ADMIN_SECRET] = lambda _: _generate_admin(plan.admin_email)
@@ -175,7 +175,7 @@ def _make_database_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretCo
 def _make_nats_urls(plan: SecretsPlan, passwords: SecretContent) -> SecretContent:
     return {
         user: f"nats://{user}:{quote(passwords[f'nats_{user}'])}@{plan.nats_address}"
-        for user in RIGHTS
+        for user in PERMISSIONS
     }
 
 

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 from storefleet.deployment.deployment_error import DeploymentError
 from storefleet.deployment.secrets import ROUTE_USER
-from storefleet.node.private_files import make_folder, write_json
-from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT
-from storefleet.node.servers.nats_server import RIGHTS, make_configuration, make_users
-from storefleet.node.servers.postgres import Postgres
-from storefleet.node.servers.server_programs import nats_program
+from storefleet.node.private_files import create_folder, write_json
+from storefleet.node.processes.launcher import MINIMAL_ENVIRONMENT
+from storefleet.node.servers.nats_server import PERMISSIONS, make_configuration, make_users
+from storefleet.node.servers.postgres import PostgresServer
+from storefleet.node.servers.server_programs import find_nats_program
 
 POSTGRES_PORT = 5432
 NATS_PORT = 4222
@@ -46,17 +46,17 @@ async def prepare_postgres(
     Raises:
         NodeError: The cluster cannot be initialized.
     """
-    server = Postgres(
+    server = PostgresServer(
         folder=data_folder,
-        secrets=passwords_folder,
-        records=make_folder(scratch_folder / "pids"),
-        log=scratch_folder / "postgres.log",
+        secrets_dir=passwords_folder,
+        records_dir=create_folder(scratch_folder / "pids"),
+        log_file=scratch_folder / "postgres.log",
         port=port,
         account=None,
         listen=listen_address,
     )
-    await server.prepare()
-    return server.child().argv
+    await server.prepare_cluster()
+    return server.make_child().argv
 
 
 def prepare_nats(
@@ -88,14 +88,16 @@ def prepare_nats(
     Raises:
         DeploymentError: A password is missing.
     """
-    users = make_users({user: read_secret(passwords_folder / f"nats_{user}") for user in RIGHTS})
+    users = make_users(
+        {user: read_secret(passwords_folder / f"nats_{user}") for user in PERMISSIONS}
+    )
     cluster = {}
     if peers:
         password = read_secret(passwords_folder / f"nats_{ROUTE_USER}")
         cluster = make_cluster_section(peers, password)
     content = make_configuration(
         listen=f"{listen_address}:{port}",
-        store=data_folder,
+        store_dir=data_folder,
         users=users,
         server_name=server_name,
         http=f"{listen_address}:{health_port}",
@@ -105,7 +107,7 @@ def prepare_nats(
     )
     file = scratch_folder / "nats.conf"
     write_json(file, content)
-    return (str(nats_program()), "-c", str(file))
+    return (str(find_nats_program()), "-c", str(file))
 
 
 def make_cluster_section(peers: tuple[str, ...], password: str) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def replace_process(argv: tuple[str, ...], **environment: str) -> NoReturn:
         argv: The command line, beginning with the program's path.
         environment: Variables besides the plain environment.
     """
-    variables = {**PLAIN_ENVIRONMENT, **environment}
+    variables = {**MINIMAL_ENVIRONMENT, **environment}
     os.execve(argv[0], list(argv), variables)  # noqa: S606  a shell would receive the signals
 
 

@@ -24,7 +24,7 @@ from storefleet.deployment.deployment_error import DependencyNotReady, Deploymen
 from storefleet.messaging import MessageBus
 from storefleet.node.servers import schema
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, SUPERUSER, ensure_roles
-from storefleet.node.servers.sql import connect, place_of
+from storefleet.node.servers.sql import extract_address, open_connection
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
@@ -102,7 +102,7 @@ async def wait_for_schema(settings: Settings, *, timeout_s: float) -> None:
 
     async def check_schema() -> None:
         try:
-            current = await schema.is_current(url)
+            current = await schema.is_schema_current(url)
         except asyncpg.PostgresError as error:  # the set-up also creates role and database
             raise DependencyNotReady(str(error)) from None
         if not current:
@@ -144,8 +144,8 @@ async def restore_database(
 async def _ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
     own = {role: password for role, password in passwords.items() if role != SUPERUSER}
     password = quote(passwords[SUPERUSER])
-    connection = await connect(
-        f"postgresql://{SUPERUSER}:{password}@{place_of(url)}/{MAINTENANCE_DATABASE}"
+    connection = await open_connection(
+        f"postgresql://{SUPERUSER}:{password}@{extract_address(url)}/{MAINTENANCE_DATABASE}"
     )
     try:
         await ensure_roles(connection, own)
@@ -154,7 +154,7 @@ async def _ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
 
 
 async def _ensure_schema(url: str) -> None:
-    if await schema.is_current(url):
+    if await schema.is_schema_current(url):
         return
     from storefleet.database.migrate import migrate_database
 

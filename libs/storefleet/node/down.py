@@ -9,80 +9,82 @@ from typing import Any
 from storefleet.core.settings import Settings
 from storefleet.node import service_processes
 from storefleet.node.node_error import NodeError
-from storefleet.node.processes.process_records import end_leftovers, read_records, send
+from storefleet.node.processes.process_records import read_records, send_signal, terminate_leftovers
 from storefleet.node.service_processes import SERVICES
-from storefleet.node.state import State
+from storefleet.node.state import StateFolder
 
-PATIENCE = 45.0
+STOP_TIMEOUT_S = 45.0
 
 
 @dataclass(frozen=True)
-class Report:
+class NodeStatus:
     """What runs: the node's process number, its children by name, and whether each service is ready."""
 
     pid: int | None
     children: dict[str, int]
-    ready: dict[str, str]
+    services: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "running": self.pid is not None,
             "pid": self.pid,
             "children": self.children,
-            "services": self.ready,
+            "services": self.services,
         }
 
 
-def down(settings: Settings) -> str:
+def stop_local_node(settings: Settings) -> str:
     """Stop the node of this state folder and wait for its end; returns what was done, raises NodeError."""
-    state = State(settings.state_dir)
-    if not state.folder.is_dir():
+    state = StateFolder(settings.state_dir)
+    if not state.path.is_dir():
         return "Nothing is running."
-    lock = state.lock()
+    lock = state.acquire_lock()
     if lock is not None:
         with lock:
-            ended = asyncio.run(end_leftovers(state.records))
+            ended = asyncio.run(terminate_leftovers(state.records_dir))
         return (
             f"Ended what a killed run had left: {', '.join(ended)}."
             if ended
             else "Nothing is running."
         )
-    return _stop(state)
+    return _stop_running_node(state)
 
 
-def _stop(state: State) -> str:
-    give_up, asked = time.monotonic() + PATIENCE, False
+def _stop_running_node(state: StateFolder) -> str:
+    give_up, asked = time.monotonic() + STOP_TIMEOUT_S, False
     while time.monotonic() < give_up:
-        running = state.running()
+        running = state.find_running_node()
         if running is not None and not asked:
-            send(running, signal.SIGTERM)
+            send_signal(running, signal.SIGTERM)
             asked = True
-        lock = state.lock()
+        lock = state.acquire_lock()
         if lock is not None:
             lock.close()
             return "Stopped."
         time.sleep(0.05)
     raise NodeError(
-        f"Storefleet has not stopped within {PATIENCE:.0f} s; {state.log('up')} may say why."
+        f"Storefleet has not stopped within {STOP_TIMEOUT_S:.0f} s; {state.log_file('up')} may say why."
     )
 
 
-def status(settings: Settings) -> Report:
+def read_status(settings: Settings) -> NodeStatus:
     """Look from outside, as any user of the state folder may."""
-    state = State(settings.state_dir)
-    running = state.running()
+    state = StateFolder(settings.state_dir)
+    running = state.find_running_node()
     children = {
-        record.name: record.pid for record in read_records(state.records) if record.identity.alive
+        record.name: record.pid
+        for record in read_records(state.records_dir)
+        if record.identity.is_alive
     }
     if running is None:
-        return Report(None, children, {})
-    theirs = settings.model_copy(update=state.read_node().get("services", {}))
-    return Report(running.pid, children, asyncio.run(_readiness(theirs)))
+        return NodeStatus(None, children, {})
+    theirs = settings.model_copy(update=state.read_node_file().get("services", {}))
+    return NodeStatus(running.pid, children, asyncio.run(_read_readiness(theirs)))
 
 
-async def _readiness(settings: Settings) -> dict[str, str]:
+async def _read_readiness(settings: Settings) -> dict[str, str]:
     answers = await asyncio.gather(
-        *(service_processes.ask(settings, service) for service in SERVICES)
+        *(service_processes.request_health(settings, service) for service in SERVICES)
     )
     return {
         service: "ready" if code == 200 else said[:200] if code else "no answer"

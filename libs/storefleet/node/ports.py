@@ -7,7 +7,7 @@ import socket
 from storefleet.node.node_error import NodeError
 
 #: Below the range from which the kernel takes ports for outgoing connections, so that a kept one stays free.
-FIRST, LAST = 23_000, 29_999
+FIRST_PORT, LAST_PORT = 23_000, 29_999
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -25,12 +25,12 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def keep_or_choose(kept: int | None) -> int:
+def choose_port(previous_port: int | None) -> int:
     """The port used last time, or another one when it is new or somebody else has it by now."""
-    if kept is not None and is_free(kept):
-        return kept
+    if previous_port is not None and is_free(previous_port):
+        return previous_port
     for _ in range(200):
-        port = random.randint(FIRST, LAST)  # noqa: S311 - any free one will do
+        port = random.randint(FIRST_PORT, LAST_PORT)  # noqa: S311 - any free one will do
         if is_free(port):
             return port
-    raise NodeError(f"No free port between {FIRST} and {LAST} was found on 127.0.0.1.")
+    raise NodeError(f"No free port between {FIRST_PORT} and {LAST_PORT} was found on 127.0.0.1.")

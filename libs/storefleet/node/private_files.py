@@ -6,35 +6,35 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from storefleet.node.system_user import Account
+from storefleet.node.system_user import SystemAccount
 
 
-def make_folder(path: Path, mode: int = 0o700) -> Path:
+def create_folder(path: Path, mode: int = 0o700) -> Path:
     """The folder, owned by the caller, with exactly this mode whatever the umask."""
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(mode)
     return path
 
 
-def pass_folder(path: Path, account: Account | None) -> Path:
+def create_traversable_folder(path: Path, account: SystemAccount | None) -> Path:
     """A folder through which the account reaches what is given to it, and in which it sees nothing else."""
-    make_folder(path, 0o710 if account else 0o700)
+    create_folder(path, 0o710 if account else 0o700)
     if account:
         os.chown(path, os.getuid(), account.gid)
     return path
 
 
-def share_folder(path: Path, account: Account | None) -> Path:
+def create_readable_folder(path: Path, account: SystemAccount | None) -> Path:
     """A folder the account may enter and read but not change; private when there is no account."""
-    make_folder(path, 0o750 if account else 0o700)
+    create_folder(path, 0o750 if account else 0o700)
     if account:
         os.chown(path, os.getuid(), account.gid)
     return path
 
 
-def give_folder(path: Path, account: Account | None) -> Path:
+def create_owned_folder(path: Path, account: SystemAccount | None) -> Path:
     """A folder that belongs to the account alone."""
-    make_folder(path)
+    create_folder(path)
     if account:
         os.chown(path, account.uid, account.gid)
     return path
@@ -44,8 +44,8 @@ def write_file(
     path: Path,
     content: str,
     *,
-    readers: Account | None = None,
-    owner: Account | None = None,
+    readers: SystemAccount | None = None,
+    owner: SystemAccount | None = None,
     durable: bool = True,
 ) -> None:
     """Replace a file in one step; only the caller reads it, and `readers`' group or `owner` when given."""
@@ -73,8 +73,8 @@ def write_json(
     path: Path,
     content: Any,
     *,
-    readers: Account | None = None,
-    owner: Account | None = None,
+    readers: SystemAccount | None = None,
+    owner: SystemAccount | None = None,
     durable: bool = True,
 ) -> None:
     write_file(
@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def give_tree(folder: Path, account: Account | None) -> None:
+def change_tree_owner(folder: Path, account: SystemAccount | None) -> None:
     """Hand a whole tree over without ever following a link out of it."""
     if account is None:
         return
@@ -101,7 +101,7 @@ def give_tree(folder: Path, account: Account | None) -> None:
     os.chown(folder, account.uid, account.gid, follow_symlinks=False)
 
 
-def kept_secret(path: Path) -> str:
+def load_or_create_secret(path: Path) -> str:
     """A random secret, made at the first call and the same ever after."""
     try:
         found = path.read_text(encoding="utf-8").strip()

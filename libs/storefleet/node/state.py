@@ -8,85 +8,90 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import make_folder, pass_folder, read_json, write_json
-from storefleet.node.processes.process_records import Identity, boot_id, identify
-from storefleet.node.system_user import Account
+from storefleet.node.private_files import (
+    create_folder,
+    create_traversable_folder,
+    read_json,
+    write_json,
+)
+from storefleet.node.processes.process_records import ProcessIdentity, find_process, read_boot_id
+from storefleet.node.system_user import SystemAccount
 
-ENOUGH = 500 * 1024 * 1024
+MIN_FREE_BYTES = 500 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class State:
+class StateFolder:
     """Paths below the state folder."""
 
-    folder: Path
+    path: Path
 
     @property
-    def admin(self) -> Path:
-        return self.folder / "admin.json"
+    def admin_file(self) -> Path:
+        return self.path / "admin.json"
 
     @property
-    def node(self) -> Path:
-        return self.folder / "node.json"
+    def node_file(self) -> Path:
+        return self.path / "node.json"
 
     @property
-    def records(self) -> Path:
-        return self.folder / "pids"
+    def records_dir(self) -> Path:
+        return self.path / "pids"
 
     @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
+    def logs_dir(self) -> Path:
+        return self.path / "logs"
 
     @property
-    def engines(self) -> Path:
-        return self.folder / "engines"
+    def engines_dir(self) -> Path:
+        return self.path / "engines"
 
     @property
-    def stores(self) -> Path:
-        return self.folder / "stores"
+    def stores_dir(self) -> Path:
+        return self.path / "stores"
 
-    def log(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
+    def log_file(self, name: str) -> Path:
+        return self.logs_dir / f"{name}.log"
 
-    def secrets(self, service: str) -> Path:
-        return self.folder / "secrets" / service
+    def secrets_dir(self, service: str) -> Path:
+        return self.path / "secrets" / service
 
-    def make(self, account: Account | None) -> None:
+    def create(self, account: SystemAccount | None) -> None:
         """Make the folders; the account may pass through to what is given to it, and see nothing else."""
         try:
-            for path in (self.folder, self.engines, self.stores):
-                pass_folder(path, account)
-            for path in (self.records, self.logs, self.folder / "secrets"):
-                make_folder(path)
+            for path in (self.path, self.engines_dir, self.stores_dir):
+                create_traversable_folder(path, account)
+            for path in (self.records_dir, self.logs_dir, self.path / "secrets"):
+                create_folder(path)
         except OSError as error:
             raise NodeError(
-                f"The state folder {self.folder} cannot be made: {error.strerror}."
+                f"The state folder {self.path} cannot be made: {error.strerror}."
             ) from None
 
     def check_owner(self) -> None:
         """Refuse another user's folder before anything in it is touched."""
-        if self.folder.exists() and (owner := self.folder.stat().st_uid) != os.geteuid():
+        if self.path.exists() and (owner := self.path.stat().st_uid) != os.geteuid():
             raise NodeError(
-                f"The state folder {self.folder} belongs to user number {owner}, and this is number {os.geteuid()}: "
+                f"The state folder {self.path} belongs to user number {owner}, and this is number {os.geteuid()}: "
                 "run as that user, or choose another folder with STOREFLEET_STATE_DIR."
             )
 
-    def check_room(self) -> None:
+    def check_free_space(self) -> None:
         """Refuse a disk on which everything would soon fail."""
-        free = shutil.disk_usage(self.folder).free
-        if free < ENOUGH:
+        free = shutil.disk_usage(self.path).free
+        if free < MIN_FREE_BYTES:
             raise NodeError(
-                f"The disk of {self.folder} has {free >> 20} MB left and at least {ENOUGH >> 20} MB are needed: "
+                f"The disk of {self.path} has {free >> 20} MB left and at least {MIN_FREE_BYTES >> 20} MB are needed: "
                 "make room, or choose another folder with STOREFLEET_STATE_DIR."
             )
 
-    def lock(self) -> TextIO | None:
+    def acquire_lock(self) -> TextIO | None:
         """The lock, held for as long as the file is open, whatever kills its holder; None when another has it."""
         try:
-            file = (self.folder / "lock").open("a", encoding="ascii")
+            file = (self.path / "lock").open("a", encoding="ascii")
         except PermissionError:
             raise NodeError(
-                f"The state folder {self.folder} belongs to another user: run as that user."
+                f"The state folder {self.path} belongs to another user: run as that user."
             ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,21 +100,22 @@ class State:
             return None
         return file
 
-    def read_node(self) -> dict[str, Any]:
-        return read_json(self.node)
+    def read_node_file(self) -> dict[str, Any]:
+        return read_json(self.node_file)
 
-    def write_node(self, **content: Any) -> None:
+    def write_node_file(self, **content: Any) -> None:
         """Say who runs here: `ports` of the embedded servers, `services` with the ports of ours."""
-        own = identify(os.getpid())
-        started = own.started if own else 0
+        own = find_process(os.getpid())
+        started = own.start_ticks if own else 0
         write_json(
-            self.node, {"pid": os.getpid(), "started": started, "boot": boot_id(), **content}
+            self.node_file,
+            {"pid": os.getpid(), "started": started, "boot": read_boot_id(), **content},
         )
 
-    def running(self) -> Identity | None:
+    def find_running_node(self) -> ProcessIdentity | None:
         """The node that runs on this folder now."""
-        content = self.read_node()
-        if content.get("boot") != boot_id():
+        content = self.read_node_file()
+        if content.get("boot") != read_boot_id():
             return None
-        identity = Identity(content["pid"], content["started"])
-        return identity if identity.alive else None
+        identity = ProcessIdentity(content["pid"], content["started"])
+        return identity if identity.is_alive else None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from storefleet.node.node_error import NodeError
 
-NAME = "storefleet"
+ACCOUNT_NAME = "storefleet"
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """A user to run a process as."""
 
     name: str
@@ -20,23 +20,23 @@ class Account:
     gid: int
 
 
-def find_account(name: str = NAME) -> Account | None:
+def ensure_account(name: str = ACCOUNT_NAME) -> SystemAccount | None:
     """The system user for a node run by root, made when it is missing; None for everybody else."""
     if os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        _make(name)
+        _create_account(name)
         entry = pwd.getpwnam(name)
     if entry.pw_uid == 0:
         raise NodeError(
             f"The user {name} has the number of root; give it another one, or run as a normal user."
         )
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    return SystemAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _make(name: str) -> None:
+def _create_account(name: str) -> None:
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise NodeError(

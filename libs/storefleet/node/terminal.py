@@ -17,7 +17,7 @@ class Terminal:
         self._errors = Console(stderr=True, soft_wrap=True, highlight=False)
         self._status: Status | None = None
 
-    def say(self, text: str) -> None:
+    def show_progress(self, text: str) -> None:
         """A spinner on a terminal, a line elsewhere."""
         line = text[:1].upper() + text[1:] + " …"
         if not self._errors.is_terminal:
@@ -28,34 +28,38 @@ class Terminal:
         else:
             self._status.update(Text(line))
 
-    def quiet(self) -> None:
+    def stop_spinner(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
 
-    def ready(self, told: dict[str, Any], *, seconds: float, file: str) -> None:
-        self.quiet()
+    def show_ready_panel(
+        self, sign_in: dict[str, Any], *, duration_s: float, credentials_file: str
+    ) -> None:
+        self.stop_spinner()
         rows = Table.grid(padding=(0, 2))
         for name, value in (
-            ("Dashboard", f"{told['url']}/"),
-            ("E-mail", told["email"]),
-            ("Password", told["password"]),
-            ("API token", f"in {file}"),
+            ("Dashboard", f"{sign_in['url']}/"),
+            ("E-mail", sign_in["email"]),
+            ("Password", sign_in["password"]),
+            ("API token", f"in {credentials_file}"),
         ):
             rows.add_row(Text(name, style="bold"), Text(value))
         hint = Text(
             "Ctrl-C or `make down` stops everything; the next `make up` continues.", style="dim"
         )
         panel = Panel(
-            Group(rows, Text(), hint), title=f"Storefleet is ready ({seconds:.1f} s)", expand=False
+            Group(rows, Text(), hint),
+            title=f"Storefleet is ready ({duration_s:.1f} s)",
+            expand=False,
         )
         Console(highlight=False).print(panel)
         sys.stdout.flush()
 
-    def note(self, text: str) -> None:
-        self.quiet()
+    def show_note(self, text: str) -> None:
+        self.stop_spinner()
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
 
-    def problem(self, text: str) -> None:
-        self.quiet()
+    def show_error(self, text: str) -> None:
+        self.stop_spinner()
         print(f"storefleet: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal

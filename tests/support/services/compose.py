@@ -12,11 +12,16 @@ from typing import Any
 
 import yaml
 
-from storefleet.node.private_files import give_folder, make_folder
-from storefleet.node.processes.launcher import PLAIN_ENVIRONMENT, Child, last_line, run_to_end
+from storefleet.node.private_files import create_folder, create_owned_folder
+from storefleet.node.processes.launcher import (
+    MINIMAL_ENVIRONMENT,
+    ChildProcess,
+    read_last_line,
+    run_to_completion,
+)
 from storefleet.node.processes.supervisor import Supervisor
-from storefleet.node.servers.server_programs import interpreter_paths
-from storefleet.node.system_user import find_account
+from storefleet.node.servers.server_programs import list_interpreter_paths
+from storefleet.node.system_user import ensure_account
 from tests.support.documents.sources import ROOT
 from tests.support.services.ports import Ports
 
@@ -35,7 +40,7 @@ class Stack:
     """Runs every container's command as the system user, on ports of this test."""
 
     def __init__(self, folder: Path) -> None:
-        self._account = find_account()
+        self._account = ensure_account()
         self._folder = folder
         self._ports = Ports()
         self.port = {
@@ -43,10 +48,10 @@ class Stack:
             for name in ("postgres", "nats", "health", "gateway", "notifier")
         }
         self.port |= {name: self._ports.take() for name in ("provisioner", "reaper", "first")}
-        self._records = make_folder(folder / "pids")
-        self._supervisor = Supervisor(records=self._records)
+        self._records = create_folder(folder / "pids")
+        self._supervisor = Supervisor(records_dir=self._records)
         for volume in yaml.safe_load(FILE.read_text(encoding="utf-8"))["volumes"]:
-            give_folder(self._place(volume), self._account)
+            create_owned_folder(self._place(volume), self._account)
 
     async def up(self) -> None:
         """Start in the order of `depends_on`; wait for services that must complete."""
@@ -58,8 +63,8 @@ class Stack:
                 continue
             child = self._child(name, read_services()[name])
             if read_services()[name]["restart"] == "no":
-                code = await run_to_end(child, records=self._records, timeout=60)
-                assert code == 0, f"{name}: {last_line(child.log)}"
+                code = await run_to_completion(child, records_dir=self._records, timeout_s=60)
+                assert code == 0, f"{name}: {read_last_line(child.log_file)}"
             else:
                 self._supervisor.start(child)
 
@@ -75,7 +80,7 @@ class Stack:
         return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def _place(self, volume: str, subpath: str = "") -> Path:
-        return make_folder(self._folder / "volumes", 0o711) / volume / subpath
+        return create_folder(self._folder / "volumes", 0o711) / volume / subpath
 
     def _mapped(self, service: str, text: str) -> str:
         """Replace container paths by volume folders, and server names by this machine."""
@@ -87,8 +92,8 @@ class Stack:
             text = text.replace(f"{server}:{port}", f"127.0.0.1:{self.port[server]}")
         return text
 
-    def _child(self, name: str, service: Service) -> Child:
-        scratch = give_folder(self._folder / f"tmp-{name}", self._account)
+    def _child(self, name: str, service: Service) -> ChildProcess:
+        scratch = create_owned_folder(self._folder / f"tmp-{name}", self._account)
         words = [self._mapped(name, word) for word in service["command"]]
         program = {
             "python": sys.executable,
@@ -100,16 +105,16 @@ class Stack:
         moved += [f"--port={self.port[name]}"] if moved else []
         moved += [f"--health-port={self.port['health']}"] if name == "nats" else []
         number = signal.Signals[service.get("stop_signal", "SIGTERM")]
-        return Child(
+        return ChildProcess(
             name=name,
             argv=(program, *words[1:], *moved),
             cwd=scratch,
-            log=self._folder / f"{name}.log",
+            log_file=self._folder / f"{name}.log",
             env=self._environment(name, service, scratch),
             rank={"postgres": 0, "nats": 0, "node": 1}.get(name, 2),
             account=self._account,
-            reach=(self._folder, ROOT, *interpreter_paths()),
-            endings=((number, 15.0),),
+            readable_paths=(self._folder, ROOT, *list_interpreter_paths()),
+            stop_signals=((number, 15.0),),
         )
 
     def _environment(self, name: str, service: Service, scratch: Path) -> dict[str, str]:
@@ -117,7 +122,7 @@ class Stack:
             key: self._mapped(name, value) for key, value in service.get("environment", {}).items()
         }
         if not told:
-            return {**PLAIN_ENVIRONMENT, "HOME": str(scratch), "TMPDIR": str(scratch)}
+            return {**MINIMAL_ENVIRONMENT, "HOME": str(scratch), "TMPDIR": str(scratch)}
         ports = {
             f"STOREFLEET_{each.upper()}_PORT": str(self.port[each])
             for each in ("gateway", "notifier", "provisioner", "reaper")
@@ -138,7 +143,7 @@ class Stack:
             "STOREFLEET_STORE_PORT_FIRST",
         }
         return {
-            **PLAIN_ENVIRONMENT,
+            **MINIMAL_ENVIRONMENT,
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
             **told,

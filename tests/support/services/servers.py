@@ -19,12 +19,12 @@ from storefleet.core.messages import COMMAND_STREAM, DEAD_LETTER_STREAM, EVENT_S
 from storefleet.database.migrate import migrate_database
 from storefleet.database.pool import Database
 from storefleet.messaging import MessageBus
-from storefleet.node.private_files import make_folder
+from storefleet.node.private_files import create_folder
 from storefleet.node.processes.supervisor import Supervisor
 from storefleet.node.servers.nats_server import NatsServer
-from storefleet.node.servers.postgres import Postgres
+from storefleet.node.servers.postgres import PostgresServer
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, PLATFORM_ROLE, SUPERUSER
-from storefleet.node.system_user import find_account
+from storefleet.node.system_user import ensure_account
 from tests.support.services.polling import eventually
 from tests.support.services.ports import Ports
 
@@ -40,37 +40,37 @@ class Servers:
     other: NewTenant
 
     def __init__(self, folder: Path) -> None:
-        account = find_account()
+        account = ensure_account()
         self.folder = folder
         self.taken = False
         self._ports = Ports()
-        secrets = make_folder(folder / "secrets")
-        records = make_folder(folder / "pids")
-        self._supervisor = Supervisor(records=records)
+        secrets = create_folder(folder / "secrets")
+        records = create_folder(folder / "pids")
+        self._supervisor = Supervisor(records_dir=records)
         self.postgres_port = self._ports.take()
         self.nats_port = self._ports.take()
-        self._postgres = Postgres(
+        self._postgres = PostgresServer(
             folder=folder / "postgres",
-            secrets=secrets,
-            records=records,
-            log=folder / "postgres.log",
+            secrets_dir=secrets,
+            records_dir=records,
+            log_file=folder / "postgres.log",
             port=self.postgres_port,
             account=account,
         )
         self._nats = NatsServer(
             folder=folder / "nats",
-            secrets=secrets,
-            log=folder / "nats.log",
+            secrets_dir=secrets,
+            log_file=folder / "nats.log",
             port=self.nats_port,
             account=account,
         )
 
     async def start(self) -> None:
-        await self._postgres.prepare()
-        self._supervisor.start(self._postgres.child())
-        self._nats.prepare()
+        await self._postgres.prepare_cluster()
+        self._supervisor.start(self._postgres.make_child())
+        self._nats.write_configuration()
         await self.start_nats()
-        await self._postgres.ready(lambda: self._supervisor.status("postgres"))
+        await self._postgres.wait_until_ready(lambda: self._supervisor.get_status("postgres"))
         await self._postgres.ensure_roles()
         for setting in (
             "fsync",
@@ -85,12 +85,12 @@ class Servers:
         self._ports.close()
 
     def nats_url(self, user: str, port: int | None = None) -> str:
-        url = self._nats.url(user)
+        url = self._nats.make_url(user)
         return url if port is None else url.replace(f":{self.nats_port}", f":{port}")
 
     async def start_nats(self) -> None:
-        self._supervisor.start(self._nats.child())
-        await self._nats.ready(lambda: self._supervisor.status("nats"))
+        self._supervisor.start(self._nats.make_child())
+        await self._nats.wait_until_ready(lambda: self._supervisor.get_status("nats"))
         await self.ensure_streams()
 
     async def stop_nats(self) -> None:
@@ -140,7 +140,7 @@ class Servers:
                 await js.delete_stream(stream)
 
     def database_url(self, database: str, port: int | None = None) -> str:
-        url = self._postgres.url(PLATFORM_ROLE, database)
+        url = self._postgres.make_url(PLATFORM_ROLE, database)
         return url if port is None else url.replace(f":{self.postgres_port}/", f":{port}/")
 
     async def new_database(self) -> str:
@@ -166,7 +166,9 @@ class Servers:
         await self._administer(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
 
     async def _administer(self, statement: str) -> None:
-        connection: Any = await asyncpg.connect(self._postgres.url(SUPERUSER, MAINTENANCE_DATABASE))
+        connection: Any = await asyncpg.connect(
+            self._postgres.make_url(SUPERUSER, MAINTENANCE_DATABASE)
+        )
         try:
             await connection.execute(statement)
         finally:

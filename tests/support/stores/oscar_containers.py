@@ -13,10 +13,15 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from storefleet.node.private_files import give_folder, write_file, write_json
-from storefleet.node.processes.launcher import Child, Running, launch, run_to_end
-from storefleet.node.servers.server_programs import postgres_folder
-from storefleet.node.system_user import Account
+from storefleet.node.private_files import create_owned_folder, write_file, write_json
+from storefleet.node.processes.launcher import (
+    ChildProcess,
+    RunningChild,
+    launch_child,
+    run_to_completion,
+)
+from storefleet.node.servers.server_programs import find_postgres_dir
+from storefleet.node.system_user import SystemAccount
 
 PASSWORD = "it's-a-\\password"
 HOST = "shop.localhost"
@@ -28,14 +33,14 @@ class Containers:
     """The commands of one store, with a folder in place of image and volumes."""
 
     folder: Path
-    account: Account | None
+    account: SystemAccount | None
     python: Path
     source: Path
     port: int
     shop_port: int
 
-    def make_process(self, command: str, **environment: str) -> Child:
-        programs = postgres_folder()
+    def make_process(self, command: str, **environment: str) -> ChildProcess:
+        programs = find_postgres_dir()
         common = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
@@ -55,25 +60,29 @@ class Containers:
         libraries = programs.parent.with_name(f"{programs.parent.name}.libs")
         venv = self.python.parents[1]
         base = Path(os.path.realpath(self.python)).parents[1]
-        return Child(
+        return ChildProcess(
             name=command,
             argv=(str(self.python), "-m", "storefleet_oscar", command),
             cwd=self.folder,
-            log=self.get_log_path(command),
+            log_file=self.get_log_path(command),
             env={**common, **environment},
             account=self.account,
-            reach=(self.folder, self.source, venv, base, programs.parent, libraries),
+            readable_paths=(self.folder, self.source, venv, base, programs.parent, libraries),
         )
 
     def get_log_path(self, command: str) -> Path:
         return self.folder / f"{command}.log"
 
-    def start_command(self, command: str, **environment: str) -> Running:
-        return launch(self.make_process(command, **environment), records=self.folder / "pids")
+    def start_command(self, command: str, **environment: str) -> RunningChild:
+        return launch_child(
+            self.make_process(command, **environment), records_dir=self.folder / "pids"
+        )
 
     async def run_command(self, command: str, **environment: str) -> int:
-        return await run_to_end(
-            self.make_process(command, **environment), records=self.folder / "pids", timeout=120
+        return await run_to_completion(
+            self.make_process(command, **environment),
+            records_dir=self.folder / "pids",
+            timeout_s=120,
         )
 
     async def open_connection(self) -> "asyncpg.Connection[asyncpg.Record]":
@@ -132,7 +141,7 @@ class Containers:
         return False
 
     def write_configuration(self) -> None:
-        settings = give_folder(self.folder / "settings", self.account)
+        settings = create_owned_folder(self.folder / "settings", self.account)
         text = (
             f"listen_addresses = '127.0.0.1'\nport = {self.port}\n"
             "unix_socket_directories = ''\nio_method = 'sync'\n"
@@ -175,12 +184,12 @@ class Containers:
         write_json(self.folder / "store.json", shop, owner=self.account)
 
 
-async def stop_process(running: Running, number: int = signal.SIGINT) -> float:
+async def stop_process(running: RunningChild, number: int = signal.SIGINT) -> float:
     """Stop a process by a signal and return how many seconds that took."""
     began = time.monotonic()
     os.kill(running.identity.pid, number)
     async with asyncio.timeout(15):
-        await running.ended()
+        await running.wait_until_ended()
     return time.monotonic() - began
 
 

@@ -26,7 +26,7 @@ from storefleet.core.errors import StorefleetError
 
 if TYPE_CHECKING:
     from storefleet.core.settings import Settings
-    from storefleet.node.down import Report
+    from storefleet.node.down import NodeStatus
 
 StateDirOption = Annotated[
     Path | None,
@@ -94,7 +94,7 @@ def run_platform(
     settings = load_settings(
         **{name: value for name, value in secrets.items() if value is not None}
     )
-    from storefleet.node.up import up as run
+    from storefleet.node.up import run_local_node as run
 
     raise typer.Exit(run(settings))
 
@@ -103,7 +103,7 @@ def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None
     """Stop the local platform and wait until it has ended."""
     del cli
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
-    from storefleet.node.down import down as stop
+    from storefleet.node.down import stop_local_node as stop
 
     messages.write(_translate_node_errors(lambda: stop(settings)))
 
@@ -111,7 +111,7 @@ def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None
 def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
     """Show what runs locally; the exit status is 0 if everything is ready."""
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
-    from storefleet.node.down import status as look
+    from storefleet.node.down import read_status as look
 
     report = _translate_node_errors(lambda: look(settings))
     cli.writer.write(report.to_json(), make_table=lambda: _format_status(report))
@@ -121,7 +121,7 @@ def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
             code="not_running",
             next_step="make up (or: storefleet up)",
         )
-    if waiting := [name for name, state in report.ready.items() if state != "ready"]:
+    if waiting := [name for name, state in report.services.items() if state != "ready"]:
         raise CliError(
             f"Not ready: {', '.join(waiting)}.",
             code="not_ready",
@@ -129,15 +129,15 @@ def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
         )
 
 
-def _format_status(report: "Report") -> list[str]:
+def _format_status(report: "NodeStatus") -> list[str]:
     if report.pid is None:
         return []
     rows = [
-        (name, pid, report.ready.get(name, "running"))
+        (name, pid, report.services.get(name, "running"))
         for name, pid in sorted(report.children.items())
     ]
     missing = [
-        (name, "", state) for name, state in report.ready.items() if name not in report.children
+        (name, "", state) for name, state in report.services.items() if name not in report.children
     ]
     return [
         f"Storefleet is running, process {report.pid}.",

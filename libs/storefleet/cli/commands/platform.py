@@ -131,9 +131,9 @@ def run_node(cli: CommandContext) -> None:
     """Run the stores of the local runtime, beside services that run elsewhere."""
     del cli
     settings = load_settings()
-    from storefleet.node.up import up
+    from storefleet.node.up import run_local_node
 
-    raise typer.Exit(up(settings, ()))
+    raise typer.Exit(run_local_node(settings, ()))
 
 
 @command(app, "check", uses_api=False)

@@ -96,12 +96,14 @@ def keep_streams(cli: CommandContext) -> None:
     """Keep the streams in NATS until SIGTERM; recreate them if the server lost them."""
     del cli
     settings = configure_logging("streams")
-    from storefleet.node.servers.stream_keeper import Streams
+    from storefleet.node.servers.stream_keeper import StreamKeeper
 
     async def run_keeper() -> None:
-        keeper = Streams(settings.nats_url.get_secret_value(), replicas=settings.stream_replicas)
-        async with keeper.opened():
-            keeper.lost()
+        keeper = StreamKeeper(
+            settings.nats_url.get_secret_value(), replicas=settings.stream_replicas
+        )
+        async with keeper.open_connection():
+            keeper.request_check()
             await keeper.run()
 
     run_until_signal(run_keeper())

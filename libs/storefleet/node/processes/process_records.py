@@ -12,23 +12,23 @@ from pathlib import Path
 from storefleet.node.private_files import read_json, write_json
 
 TOKEN_VARIABLE = "STOREFLEET_CHILD"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessIdentity:
     """A process number and its start, in clock ticks since boot."""
 
     pid: int
-    started: int
+    start_ticks: int
 
     @property
-    def alive(self) -> bool:
-        return identify(self.pid) == self
+    def is_alive(self) -> bool:
+        return find_process(self.pid) == self
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """A child on disk: enough to end it, and nothing else, from a later run."""
 
     name: str
@@ -37,111 +37,111 @@ class Record:
     boot: str
     token: str
     rank: int
-    endings: list[tuple[int, float]]
+    stop_signals: list[tuple[int, float]]
 
     @property
-    def identity(self) -> Identity:
-        return Identity(self.pid, self.started)
+    def identity(self) -> ProcessIdentity:
+        return ProcessIdentity(self.pid, self.started)
 
 
-def identify(pid: int) -> Identity | None:
+def find_process(pid: int) -> ProcessIdentity | None:
     """The running process of that number; a zombie counts as gone."""
-    status = _status(pid)
+    status = _read_stat(pid)
     if status is None or status[0] in "ZX":
         return None
-    return Identity(pid, int(status[19]))
+    return ProcessIdentity(pid, int(status[19]))
 
 
-def boot_id() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()
+def read_boot_id() -> str:
+    return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
 
 
-def record_path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.json"
+def make_record_path(records_dir: Path, name: str) -> Path:
+    return records_dir / f"{name}.json"
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(records_dir: Path, record: ProcessRecord) -> None:
     write_json(
-        record_path(folder, record.name), asdict(record), durable=False
+        make_record_path(records_dir, record.name), asdict(record), durable=False
     )  # worth nothing after a reboot
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(records_dir: Path) -> list[ProcessRecord]:
     """Every readable record of this boot; others are of processes that cannot exist any more."""
-    known = {field.name for field in fields(Record)}
-    boot = boot_id()
-    found = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    known = {field.name for field in fields(ProcessRecord)}
+    boot = read_boot_id()
+    found = [read_json(path) for path in sorted(records_dir.glob("*.json"))]
     return [
-        Record(**content)
+        ProcessRecord(**content)
         for content in found
         if known == content.keys() and content["boot"] == boot
     ]
 
 
-async def end_leftovers(folder: Path) -> list[str]:
+async def terminate_leftovers(records_dir: Path) -> list[str]:
     """End what a killed run left, services before stores before databases; returns the names that were alive."""
-    records = sorted(read_records(folder), key=lambda record: -record.rank)
+    records = sorted(read_records(records_dir), key=lambda record: -record.rank)
     ended: list[str] = []
     for _, group in groupby(records, key=lambda record: record.rank):
-        names = await asyncio.gather(*(_end(record) for record in group))
+        names = await asyncio.gather(*(_terminate(record) for record in group))
         ended += [name for name in names if name]
-    _forget(folder)
+    _delete_records(records_dir)
     return ended
 
 
-def _forget(folder: Path) -> None:
-    for path in folder.glob("*.json"):
+def _delete_records(records_dir: Path) -> None:
+    for path in records_dir.glob("*.json"):
         path.unlink(missing_ok=True)
 
 
-async def _end(record: Record) -> str | None:
-    found = record.identity.alive
+async def _terminate(record: ProcessRecord) -> str | None:
+    found = record.identity.is_alive
     if found:
-        for number, patience in (*record.endings, (signal.SIGKILL, 5.0)):
-            send(record.identity, number)
-            if await _gone(record.identity, patience):
+        for number, patience in (*record.stop_signals, (signal.SIGKILL, 5.0)):
+            send_signal(record.identity, number)
+            if await _wait_until_gone(record.identity, patience):
                 break
-    members = session_members(record.pid, record.token)
+    members = list_session_members(record.pid, record.token)
     for member in members:
-        send(member, signal.SIGKILL)
+        send_signal(member, signal.SIGKILL)
     for member in members:
-        await _gone(member, 5)
+        await _wait_until_gone(member, 5)
     return record.name if found or members else None
 
 
-async def _gone(identity: Identity, timeout: float) -> bool:
-    give_up = time.monotonic() + timeout
-    while identity.alive and time.monotonic() < give_up:  # noqa: ASYNC110 - it is nobody's child, nothing tells us
+async def _wait_until_gone(identity: ProcessIdentity, timeout_s: float) -> bool:
+    give_up = time.monotonic() + timeout_s
+    while identity.is_alive and time.monotonic() < give_up:  # noqa: ASYNC110 - it is nobody's child, nothing tells us
         await asyncio.sleep(0.02)
-    return not identity.alive
+    return not identity.is_alive
 
 
-def send(identity: Identity, number: int) -> None:
+def send_signal(identity: ProcessIdentity, number: int) -> None:
     """Signal exactly this process, never one that took its number over."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         descriptor = os.pidfd_open(identity.pid)
         try:
-            if identity.alive:
+            if identity.is_alive:
                 signal.pidfd_send_signal(descriptor, signal.Signals(number))
         finally:
             os.close(descriptor)
 
 
-def session_members(session: int, token: str) -> list[Identity]:
+def list_session_members(session: int, token: str) -> list[ProcessIdentity]:
     """Processes of a session that carry the child's token: what its leader left when it died."""
     members = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
-        status = _status(int(entry.name))
+        status = _read_stat(int(entry.name))
         if status is None or status[0] in "ZX" or int(status[3]) != session:
             continue
-        if _carries(int(entry.name), token):
-            members.append(Identity(int(entry.name), int(status[19])))
+        if _has_token(int(entry.name), token):
+            members.append(ProcessIdentity(int(entry.name), int(status[19])))
     return members
 
 
-def _carries(pid: int, token: str) -> bool:
+def _has_token(pid: int, token: str) -> bool:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -149,7 +149,7 @@ def _carries(pid: int, token: str) -> bool:
     return f"{TOKEN_VARIABLE}={token}".encode() in environment.split(b"\0")
 
 
-def _status(pid: int) -> list[str] | None:
+def _read_stat(pid: int) -> list[str] | None:
     """The fields of /proc/<pid>/stat from the state on; the name before it may hold anything."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -23,28 +23,28 @@ CLONE_NEWNS = 0x00020000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 PR_SET_NO_NEW_PRIVS = 38
-MOST_LINKS = 40
-REFUSED = 78
+MAX_SYMLINKS = 40
+SANDBOX_EXIT_CODE = 78
 
 
-class Refused(Exception):
+class SandboxError(Exception):
     """One line for the person at the terminal."""
 
 
-def command(
+def make_command(
     argv: Sequence[str],
     *,
     cwd: str,
-    go: int = -1,
+    start_fd: int = -1,
     umask: int = 0o077,
     user: tuple[int, int] | None = None,
-    reach: Sequence[str] = (),
+    readable_paths: Sequence[str] = (),
 ) -> list[str]:
     """The command line that runs `argv` by this script; `reach` are paths that the user has to get to."""
     uid, gid = user or (-1, -1)
-    folders = [part for path in reach for part in ("--reach", path)]
+    folders = [part for path in readable_paths for part in ("--reach", path)]
     head = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
-    numbers = {"--go": go, "--umask": umask, "--uid": uid, "--gid": gid}
+    numbers = {"--go": start_fd, "--umask": umask, "--uid": uid, "--gid": gid}
     options = [part for name, value in numbers.items() for part in (name, str(value))]
     return [*head, *options, "--cwd", cwd, *folders, "--", *argv]
 
@@ -62,58 +62,60 @@ def main(arguments: list[str]) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)  # a shell's background job starts with SIGINT ignored
     os.umask(int(one["--umask"]))
     try:
-        wait_for_word(int(one["--go"]))
+        wait_for_start(int(one["--go"]))
         if uid > 0:
             import ctypes  # noqa: F401 - now, while Python's own folder is still within reach
 
-            show([*reach, cwd, argv[0]], uid, gid)
-            become(uid, gid)
+            expose_paths([*reach, cwd, argv[0]], uid, gid)
+            drop_privileges(uid, gid)
         os.chdir(cwd)
         os.execve(argv[0], argv, os.environ)  # noqa: S606 - this is what it is for
-    except (Refused, OSError) as error:
+    except (SandboxError, OSError) as error:
         os.write(2, f"{error}\n".encode())
-    os._exit(REFUSED)
+    os._exit(SANDBOX_EXIT_CODE)
 
 
-def wait_for_word(descriptor: int) -> None:
+def wait_for_start(descriptor: int) -> None:
     """Go on after one byte; a supervisor that died before it wrote one has recorded nothing, so nothing may run."""
     if descriptor < 0:
         return
     word = os.read(descriptor, 1)
     os.close(descriptor)
     if not word:
-        os._exit(REFUSED)
+        os._exit(SANDBOX_EXIT_CODE)
 
 
-def become(uid: int, gid: int) -> None:
+def drop_privileges(uid: int, gid: int) -> None:
     """Lose every right that the user does not have, for good."""
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    libc("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    call_libc("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def show(wanted: Sequence[str], uid: int, gid: int) -> None:
+def expose_paths(paths: Sequence[str], uid: int, gid: int) -> None:
     """Make the wanted paths reachable for the user, in this process and its children only."""
     folders: set[str] = set()
     links: dict[str, str] = {}
-    needed = {trace(path, folders, links) for path in wanted}
-    closed = topmost(closed_folders(folders, uid, gid))
+    needed = {resolve_path(path, folders, links) for path in paths}
+    closed = select_topmost(find_closed_folders(folders, uid, gid))
     if not closed:
         return
-    isolate(closed[0], uid)
+    create_mount_namespace(closed[0], uid)
     # Opened inside the new namespace (a mount of another one cannot be bound) and before anything is covered.
     sources = {
-        path: os.open(path, os.O_PATH) for path in topmost(needed) if inside_any(path, closed)
+        path: os.open(path, os.O_PATH)
+        for path in select_topmost(needed)
+        if is_inside_any(path, closed)
     }
     os.chdir("/")
     mask = os.umask(0o022)
     for folder in closed:
         mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755")
     for path, source in sources.items():
-        put_back(path, source)
+        bind_path(path, source)
     for place, target in links.items():
-        if inside_any(place, closed) and not os.path.lexists(place):
+        if is_inside_any(place, closed) and not os.path.lexists(place):
             os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
             os.symlink(target, place)
     for folder in closed:
@@ -127,7 +129,7 @@ def show(wanted: Sequence[str], uid: int, gid: int) -> None:
     os.umask(mask)
 
 
-def trace(path: str, folders: set[str], links: dict[str, str]) -> str:
+def resolve_path(path: str, folders: set[str], links: dict[str, str]) -> str:
     """Walk to a path as the kernel does, noting the folders passed and the links followed; returns where it ends."""
     todo, here, followed = path.split("/"), "", 0
     while todo:
@@ -144,28 +146,28 @@ def trace(path: str, folders: set[str], links: dict[str, str]) -> str:
             continue
         links[step] = target = os.readlink(step)
         followed += 1
-        if followed > MOST_LINKS:
-            raise Refused(f"Too many symbolic links on the way to {path}.")
+        if followed > MAX_SYMLINKS:
+            raise SandboxError(f"Too many symbolic links on the way to {path}.")
         todo = target.split("/") + todo
         here = "" if target.startswith("/") else here
     return here
 
 
-def closed_folders(folders: set[str], uid: int, gid: int) -> set[str]:
+def find_closed_folders(folders: set[str], uid: int, gid: int) -> set[str]:
     """Those that the user may not pass, as the kernel sees it: modes, groups, access lists."""
     groups = os.getgroups()
     os.setgroups([gid])
     os.setegid(gid)
     os.seteuid(uid)
     try:
-        return {folder for folder in folders if not passable(folder)}
+        return {folder for folder in folders if not is_passable(folder)}
     finally:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
 
 
-def passable(folder: str) -> bool:
+def is_passable(folder: str) -> bool:
     try:
         os.stat(f"{folder}/.")
     except PermissionError:
@@ -173,19 +175,19 @@ def passable(folder: str) -> bool:
     return True
 
 
-def isolate(closed: str, uid: int) -> None:
+def create_mount_namespace(closed: str, uid: int) -> None:
     try:
-        libc("unshare", CLONE_NEWNS)
+        call_libc("unshare", CLONE_NEWNS)
         mount("none", "/", None, MS_REC | MS_PRIVATE, None)
     except OSError as error:
-        raise Refused(
+        raise SandboxError(
             f"The folder {closed} is closed to the system user (number {uid}) that runs PostgreSQL and the stores, and "
             f"this machine permits no private mount namespace ({error.strerror}): move the clone and Python to where "
             "every user may reach them, or run as a normal user."
         ) from None
 
 
-def put_back(path: str, source: int) -> None:
+def bind_path(path: str, source: int) -> None:
     """Bind an opened folder or file to its own path again."""
     origin = f"/proc/self/fd/{source}"
     if os.path.isdir(origin):
@@ -197,21 +199,21 @@ def put_back(path: str, source: int) -> None:
     os.close(source)
 
 
-def topmost(paths: set[str]) -> list[str]:
+def select_topmost(paths: set[str]) -> list[str]:
     """The paths that lie in none of the others."""
-    return sorted(path for path in paths if not inside_any(path, paths))
+    return sorted(path for path in paths if not is_inside_any(path, paths))
 
 
-def inside_any(path: str, folders: set[str] | list[str]) -> bool:
+def is_inside_any(path: str, folders: set[str] | list[str]) -> bool:
     return any(path.startswith(folder.rstrip("/") + "/") for folder in folders if folder != path)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None) -> None:
     texts = [part.encode() if part is not None else None for part in (source, target, kind)]
-    libc("mount", *texts, flags, data.encode() if data is not None else None)
+    call_libc("mount", *texts, flags, data.encode() if data is not None else None)
 
 
-def libc(name: str, *arguments: bytes | int | None) -> None:
+def call_libc(name: str, *arguments: bytes | int | None) -> None:
     """Call the C library; raises OSError."""
     import ctypes
 

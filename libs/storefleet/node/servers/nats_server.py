@@ -17,11 +17,16 @@ from storefleet.core.messages import (
     RELAY_WAKE_SUBJECT,
 )
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import give_folder, kept_secret, share_folder, write_json
-from storefleet.node.processes.launcher import Child, last_line
-from storefleet.node.processes.supervisor import Status
-from storefleet.node.servers.server_programs import nats_program
-from storefleet.node.system_user import Account
+from storefleet.node.private_files import (
+    create_owned_folder,
+    create_readable_folder,
+    load_or_create_secret,
+    write_json,
+)
+from storefleet.node.processes.launcher import ChildProcess, read_last_line
+from storefleet.node.processes.supervisor import ChildStatus
+from storefleet.node.servers.server_programs import find_nats_program
+from storefleet.node.system_user import SystemAccount
 
 GIB = 1 << 30
 
@@ -32,41 +37,47 @@ class NatsServer:
     name = "nats"
 
     def __init__(
-        self, *, folder: Path, secrets: Path, log: Path, port: int, account: Account | None
+        self,
+        *,
+        folder: Path,
+        secrets_dir: Path,
+        log_file: Path,
+        port: int,
+        account: SystemAccount | None,
     ) -> None:
         self._folder = folder
-        self._secrets = secrets
-        self._log = log
+        self._secrets_dir = secrets_dir
+        self._log_file = log_file
         self._port = port
         self._account = account
-        self._program = nats_program()
+        self._program = find_nats_program()
 
-    def url(self, user: str) -> str:
-        return f"nats://{user}:{quote(self._password(user))}@127.0.0.1:{self._port}"
+    def make_url(self, user: str) -> str:
+        return f"nats://{user}:{quote(self._load_password(user))}@127.0.0.1:{self._port}"
 
-    def prepare(self) -> None:
-        share_folder(self._folder, self._account)
-        give_folder(self._folder / "jetstream", self._account)
-        users = make_users({user: self._password(user) for user in RIGHTS})
+    def write_configuration(self) -> None:
+        create_readable_folder(self._folder, self._account)
+        create_owned_folder(self._folder / "jetstream", self._account)
+        users = make_users({user: self._load_password(user) for user in PERMISSIONS})
         content = make_configuration(
-            listen=f"127.0.0.1:{self._port}", store=self._folder / "jetstream", users=users
+            listen=f"127.0.0.1:{self._port}", store_dir=self._folder / "jetstream", users=users
         )
         write_json(self._folder / "nats.conf", content, readers=self._account)
 
-    def child(self) -> Child:
-        return Child(
+    def make_child(self) -> ChildProcess:
+        return ChildProcess(
             name=self.name,
             argv=(str(self._program), "-c", str(self._folder / "nats.conf")),
             cwd=self._folder,
-            log=self._log,
+            log_file=self._log_file,
             env={"GOMEMLIMIT": "128MiB", "GOMAXPROCS": "2", "GOGC": "400"},
             rank=0,
             account=self._account,
-            reach=(self._folder, self._program),
-            endings=((signal.SIGTERM, 8.0),),
+            readable_paths=(self._folder, self._program),
+            stop_signals=((signal.SIGTERM, 8.0),),
         )
 
-    async def ready(self, status: Callable[[], Status | None]) -> None:
+    async def wait_until_ready(self, get_status: Callable[[], ChildStatus | None]) -> None:
         """Wait until it greets; raises NodeError with its own last words when it does not come up."""
         while True:
             with contextlib.suppress(OSError, TimeoutError):
@@ -76,18 +87,18 @@ class NatsServer:
                         return
                 finally:
                     writer.close()
-            seen = status()
+            seen = get_status()
             if seen is None or seen.restarts > 4:
                 raise NodeError(
-                    f"nats-server does not start: {last_line(self._log)} (more in {self._log})."
+                    f"nats-server does not start: {read_last_line(self._log_file)} (more in {self._log_file})."
                 )
             await asyncio.sleep(0.01)
 
-    def _password(self, user: str) -> str:
-        return kept_secret(self._secrets / f"nats_{user}")
+    def _load_password(self, user: str) -> str:
+        return load_or_create_secret(self._secrets_dir / f"nats_{user}")
 
 
-def _worker(service: str) -> dict[str, list[str]]:
+def _make_worker_permissions(service: str) -> dict[str, list[str]]:
     """A service that takes commands from its own consumer, and does nothing else."""
     return {
         "publish": [
@@ -102,7 +113,7 @@ def _worker(service: str) -> dict[str, list[str]]:
 
 
 #: What each user may do; whatever is not listed is refused. Answers come to an inbox that no other user can read.
-RIGHTS: dict[str, dict[str, list[str]]] = {
+PERMISSIONS: dict[str, dict[str, list[str]]] = {
     "gateway": {
         "publish": [
             "$JS.API.INFO",
@@ -112,8 +123,8 @@ RIGHTS: dict[str, dict[str, list[str]]] = {
         ],
         "subscribe": [RELAY_WAKE_SUBJECT, "_INBOX_gateway.>"],
     },
-    "provisioner": _worker("provisioner"),
-    "reaper": _worker("reaper"),
+    "provisioner": _make_worker_permissions("provisioner"),
+    "reaper": _make_worker_permissions("reaper"),
     "notifier": {
         "publish": ["$JS.API.INFO"],
         "subscribe": [f"{LIVE_EVENT_SUBJECT_PREFIX}.>", "_INBOX_notifier.>"],
@@ -127,14 +138,16 @@ def make_users(passwords: dict[str, str]) -> list[dict[str, Any]]:
         {
             "user": user,
             "password": password,
-            "permissions": {right: {"allow": subjects} for right, subjects in RIGHTS[user].items()},
+            "permissions": {
+                right: {"allow": subjects} for right, subjects in PERMISSIONS[user].items()
+            },
         }
         for user, password in passwords.items()
     ]
 
 
 def make_configuration(
-    *, listen: str, store: Path, users: list[dict[str, Any]], **more: Any
+    *, listen: str, store_dir: Path, users: list[dict[str, Any]], **more: Any
 ) -> dict[str, Any]:
     """The server's configuration, which may be written as JSON; alone, and without a monitoring port, unless `more`."""
     return {
@@ -144,7 +157,7 @@ def make_configuration(
         "max_connections": 256,
         "write_deadline": "10s",
         "jetstream": {
-            "store_dir": str(store),
+            "store_dir": str(store_dir),
             "sync_interval": "always",
             "max_memory_store": 16 << 20,
             "max_file_store": 4 * GIB,

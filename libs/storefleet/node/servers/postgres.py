@@ -13,9 +13,14 @@ from urllib.parse import quote
 import asyncpg
 
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import give_folder, kept_secret, share_folder, write_file
-from storefleet.node.processes.launcher import Child, last_line, run_to_end
-from storefleet.node.processes.supervisor import Status
+from storefleet.node.private_files import (
+    create_owned_folder,
+    create_readable_folder,
+    load_or_create_secret,
+    write_file,
+)
+from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
+from storefleet.node.processes.supervisor import ChildStatus
 from storefleet.node.servers.roles import (
     MAINTENANCE_DATABASE,
     PLATFORM_ROLE,
@@ -23,12 +28,12 @@ from storefleet.node.servers.roles import (
     SUPERUSER,
     ensure_roles,
 )
-from storefleet.node.servers.server_programs import postgres_folder
-from storefleet.node.servers.sql import Connection, connect
-from storefleet.node.system_user import Account
+from storefleet.node.servers.server_programs import find_postgres_dir
+from storefleet.node.servers.sql import Connection, open_connection
+from storefleet.node.system_user import SystemAccount
 
 #: Fifty stores with five connections each, four services, and room for people who look.
-SETTINGS = {
+POSTGRES_SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "400",
     "password_encryption": "scram-sha-256",
@@ -55,10 +60,10 @@ SETTINGS = {
 }
 LOOPBACK = "127.0.0.1"
 #: Whoever comes gives a password: no sockets, no trust, not even for the superuser.
-ACCESS = "host all all {network} scram-sha-256\n"
+HBA_RULE = "host all all {network} scram-sha-256\n"
 
 
-class Postgres:
+class PostgresServer:
     """One cluster in `folder`, on loopback unless `listen` names another address; the passwords are in `secrets`."""
 
     name = "postgres"
@@ -67,105 +72,113 @@ class Postgres:
         self,
         *,
         folder: Path,
-        secrets: Path,
-        records: Path,
-        log: Path,
+        secrets_dir: Path,
+        records_dir: Path,
+        log_file: Path,
         port: int,
-        account: Account | None,
+        account: SystemAccount | None,
         listen: str = LOOPBACK,
     ) -> None:
         self._folder = folder
-        self._data = folder / "data"
-        self._secrets = secrets
-        self._records = records
-        self._log = log
+        self._data_dir = folder / "data"
+        self._secrets_dir = secrets_dir
+        self._records_dir = records_dir
+        self._log_file = log_file
         self._port = port
         self._account = account
         self._listen = listen
-        self._programs = postgres_folder()
+        self._programs_dir = find_postgres_dir()
 
-    def url(self, role: str, database: str) -> str:
-        return (
-            f"postgresql://{role}:{quote(self._password(role))}@127.0.0.1:{self._port}/{database}"
-        )
+    def make_url(self, role: str, database: str) -> str:
+        return f"postgresql://{role}:{quote(self._load_password(role))}@127.0.0.1:{self._port}/{database}"
 
-    async def prepare(self) -> None:
+    async def prepare_cluster(self) -> None:
         """Make the cluster when there is none, and write its settings."""
-        share_folder(self._folder, self._account)
-        if not self._data.exists():
-            await self._initialise()
+        create_readable_folder(self._folder, self._account)
+        if not self._data_dir.exists():
+            await self._create_cluster()
         own = {"listen_addresses": self._listen, "port": str(self._port)}
-        lines = [f"{name} = '{value}'" for name, value in {**SETTINGS, **own}.items()]
+        lines = [f"{name} = '{value}'" for name, value in {**POSTGRES_SETTINGS, **own}.items()]
         write_file(self._folder / "postgresql.conf", "\n".join(lines) + "\n", readers=self._account)
-        access = ACCESS.format(network=f"{LOOPBACK}/32" if self._listen == LOOPBACK else "all")
+        access = HBA_RULE.format(network=f"{LOOPBACK}/32" if self._listen == LOOPBACK else "all")
         write_file(self._folder / "pg_hba.conf", access, readers=self._account)
 
-    def child(self) -> Child:
+    def make_child(self) -> ChildProcess:
         files = {"config_file": "postgresql.conf", "hba_file": "pg_hba.conf"}
         options = [f"--{name}={self._folder / file}" for name, file in files.items()]
-        return Child(
+        return ChildProcess(
             name=self.name,
-            argv=(str(self._programs / "bin" / "postgres"), "-D", str(self._data), *options),
+            argv=(
+                str(self._programs_dir / "bin" / "postgres"),
+                "-D",
+                str(self._data_dir),
+                *options,
+            ),
             cwd=self._folder,
-            log=self._log,
+            log_file=self._log_file,
             rank=0,
             account=self._account,
-            reach=self._reach(),
-            endings=((signal.SIGINT, 8.0), (signal.SIGQUIT, 4.0)),
-            before=self._forget_dead_owner,
+            readable_paths=self._list_readable_paths(),
+            stop_signals=((signal.SIGINT, 8.0), (signal.SIGQUIT, 4.0)),
+            prepare=self._prepare_start,
         )
 
-    async def ready(self, status: Callable[[], Status | None]) -> None:
+    async def wait_until_ready(self, get_status: Callable[[], ChildStatus | None]) -> None:
         """Wait until it answers; raises NodeError with its own last words when it does not come up."""
         while True:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
-                connection = await self._connect()
+                connection = await self._connect_as_superuser()
                 await connection.close()
                 return
-            seen = status()
+            seen = get_status()
             if seen is None or seen.restarts > 4:
                 raise NodeError(
-                    f"PostgreSQL does not start: {last_line(self._log)} (more in {self._log})."
+                    f"PostgreSQL does not start: {read_last_line(self._log_file)} (more in {self._log_file})."
                 )
             await asyncio.sleep(0.02)
 
     async def ensure_roles(self) -> None:
         """Bring roles, the platform's database and who may connect to what they should be."""
-        connection = await self._connect()
+        connection = await self._connect_as_superuser()
         try:
             await ensure_roles(
-                connection, {role: self._password(role) for role in (PLATFORM_ROLE, STORES_ROLE)}
+                connection,
+                {role: self._load_password(role) for role in (PLATFORM_ROLE, STORES_ROLE)},
             )
         except asyncpg.PostgresError as error:
             raise NodeError(
-                f"PostgreSQL could not be set up: {error} (more in {self._log})."
+                f"PostgreSQL could not be set up: {error} (more in {self._log_file})."
             ) from None
         finally:
             await connection.close()
 
-    def _password(self, role: str) -> str:
-        return kept_secret(self._secrets / f"postgres_{role}")
+    def _load_password(self, role: str) -> str:
+        return load_or_create_secret(self._secrets_dir / f"postgres_{role}")
 
-    def _reach(self) -> tuple[Path, ...]:
-        libraries = self._programs.parent.with_name(f"{self._programs.parent.name}.libs")
-        return (self._folder, self._programs.parent, *((libraries,) if libraries.exists() else ()))
+    def _list_readable_paths(self) -> tuple[Path, ...]:
+        libraries = self._programs_dir.parent.with_name(f"{self._programs_dir.parent.name}.libs")
+        return (
+            self._folder,
+            self._programs_dir.parent,
+            *((libraries,) if libraries.exists() else ()),
+        )
 
-    async def _connect(self) -> Connection:
+    async def _connect_as_superuser(self) -> Connection:
         try:
-            return await connect(self.url(SUPERUSER, MAINTENANCE_DATABASE))
+            return await open_connection(self.make_url(SUPERUSER, MAINTENANCE_DATABASE))
         except asyncpg.InvalidPasswordError:
             raise NodeError(
-                f"PostgreSQL refuses the node's password ({self._secrets / f'postgres_{SUPERUSER}'}): put the "
-                f"file that belongs to {self._data} back, or move both folders away to begin anew."
+                f"PostgreSQL refuses the node's password ({self._secrets_dir / f'postgres_{SUPERUSER}'}): put the "
+                f"file that belongs to {self._data_dir} back, or move both folders away to begin anew."
             ) from None
 
-    async def _initialise(self) -> None:
+    async def _create_cluster(self) -> None:
         """Make the cluster beside its place and move it there whole, so that an interrupted one is never used."""
         fresh, password = self._folder / "data.new", self._folder / "password.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        give_folder(fresh, self._account)
-        write_file(password, self._password(SUPERUSER), readers=self._account)
-        begin = self._log.stat().st_size if self._log.exists() else 0
+        create_owned_folder(fresh, self._account)
+        write_file(password, self._load_password(SUPERUSER), readers=self._account)
+        begin = self._log_file.stat().st_size if self._log_file.exists() else 0
         options = (
             *("--auth=scram-sha-256", f"--pwfile={password}", f"--username={SUPERUSER}"),
             *(
@@ -176,40 +189,41 @@ class Postgres:
             ),
             "--no-instructions",
         )
-        child = Child(
+        child = ChildProcess(
             name="initdb",
-            argv=(str(self._programs / "bin" / "initdb"), "-D", str(fresh), *options),
+            argv=(str(self._programs_dir / "bin" / "initdb"), "-D", str(fresh), *options),
             cwd=self._folder,
-            log=self._log,
+            log_file=self._log_file,
             account=self._account,
-            reach=self._reach(),
+            readable_paths=self._list_readable_paths(),
         )
         try:
-            code = await run_to_end(child, records=self._records, timeout=120)
+            code = await run_to_completion(child, records_dir=self._records_dir, timeout_s=120)
         finally:
             password.unlink(missing_ok=True)
         if code != 0:
             raise NodeError(
-                f"PostgreSQL could not be set up: {_complaint(self._log, begin)} (more in {self._log})."
+                f"PostgreSQL could not be set up: {_find_error(self._log_file, begin)} (more in {self._log_file})."
             )
-        fresh.rename(self._data)
+        fresh.rename(self._data_dir)
 
-    async def _forget_dead_owner(self) -> None:
-        await asyncio.to_thread(self._drop_lock)
+    async def _prepare_start(self) -> None:
+        await asyncio.to_thread(self._delete_stale_lock)
 
-    def _drop_lock(self) -> None:
+    def _delete_stale_lock(self) -> None:
         """Remove the lock file of a killed server when its number now belongs to another program."""
-        lock = self._data / "postmaster.pid"
+        lock = self._data_dir / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError):
             pid = int(lock.read_text(encoding="ascii").split()[0])
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if os.fsencode(self._data) not in arguments:
+            if os.fsencode(self._data_dir) not in arguments:
                 lock.unlink()
 
 
-def _complaint(log: Path, begin: int) -> str:
+def _find_error(log_file: Path, offset_bytes: int) -> str:
     """The error among what initdb wrote; its last line only says what it removes."""
     errors = re.findall(
-        r"(?:FATAL|PANIC|error): +(.+)", log.read_bytes()[begin:].decode("utf-8", "replace")
+        r"(?:FATAL|PANIC|error): +(.+)",
+        log_file.read_bytes()[offset_bytes:].decode("utf-8", "replace"),
     )
-    return errors[-1].strip() if errors else last_line(log)
+    return errors[-1].strip() if errors else read_last_line(log_file)

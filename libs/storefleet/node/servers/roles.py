@@ -2,37 +2,42 @@
 
 from collections.abc import Mapping
 
-from storefleet.node.servers.sql import Connection, run
+from storefleet.node.servers.sql import Connection, execute_formatted
 
 SUPERUSER = "postgres"
 PLATFORM_ROLE = PLATFORM_DATABASE = "storefleet"
 STORES_ROLE = "storefleet_stores"
 MAINTENANCE_DATABASE = "postgres"
-_RIGHTS = {PLATFORM_ROLE: "NOCREATEDB NOCREATEROLE", STORES_ROLE: "CREATEDB CREATEROLE"}
+_ROLE_ATTRIBUTES = {PLATFORM_ROLE: "NOCREATEDB NOCREATEROLE", STORES_ROLE: "CREATEDB CREATEROLE"}
 
 
-async def ensure_roles(superuser: Connection, passwords: Mapping[str, str]) -> None:
+async def ensure_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
     """Bring the roles that have a password, the platform's database and its door to what they should be."""
     for role, password in passwords.items():
-        await _ensure_role(superuser, role, password)
-    if not await superuser.fetchval(
+        await _ensure_role(connection, role, password)
+    if not await connection.fetchval(
         "SELECT 1 FROM pg_database WHERE datname = $1", PLATFORM_DATABASE
     ):
-        await run(superuser, "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE)
+        await execute_formatted(
+            connection, "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE
+        )
     for database in (PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
-        await run(superuser, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+        await execute_formatted(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
     if STORES_ROLE in passwords:
-        await run(
-            superuser, "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE
+        await execute_formatted(
+            connection, "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE
         )
-        await run(
-            superuser, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE
+        await execute_formatted(
+            connection, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE
         )
 
 
-async def _ensure_role(superuser: Connection, role: str, password: str) -> None:
-    known = await superuser.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+async def _ensure_role(connection: Connection, role: str, password: str) -> None:
+    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
     verb = "ALTER" if known else "CREATE"
-    await run(
-        superuser, f"{verb} ROLE %I LOGIN NOSUPERUSER {_RIGHTS[role]} PASSWORD %L", role, password
+    await execute_formatted(
+        connection,
+        f"{verb} ROLE %I LOGIN NOSUPERUSER {_ROLE_ATTRIBUTES[role]} PASSWORD %L",
+        role,
+        password,
     )

@@ -7,20 +7,20 @@ from pathlib import Path
 from storefleet import database
 from storefleet.core.settings import read_settings
 from storefleet.node.node_error import NodeError
-from storefleet.node.processes.launcher import Child, last_line, run_to_end
-from storefleet.node.servers.sql import connect
+from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
+from storefleet.node.servers.sql import open_connection
 
-TIMEOUT = 300.0
+MIGRATION_TIMEOUT_S = 300.0
 
 
-async def is_current(url: str) -> bool:
+async def is_schema_current(url: str) -> bool:
     """Whether the newest revision, which comes last in the order of their names, has been applied, or even a later one.
 
     A later one is what a new release leaves behind that was taken back: it works with that schema.
     """
     versions = Path(database.__file__).parent / "migrations" / "versions"
     newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
-    connection = await connect(url)
+    connection = await open_connection(url)
     try:
         if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
             return False
@@ -31,19 +31,21 @@ async def is_current(url: str) -> bool:
         await connection.close()
 
 
-async def ensure(url: str, *, env: dict[str, str], records: Path, log: Path) -> None:
+async def ensure_schema(
+    url: str, *, env: dict[str, str], records_dir: Path, log_file: Path
+) -> None:
     """Migrate when there is something to do; `env` names the folder with the database's address."""
-    if await is_current(url):
+    if await is_schema_current(url):
         return
     argv = (sys.executable, "-m", "storefleet.node.servers.schema")
-    code = await run_to_end(
-        Child(name="migrate", argv=argv, cwd=Path.cwd(), log=log, env=env),
-        records=records,
-        timeout=TIMEOUT,
+    code = await run_to_completion(
+        ChildProcess(name="migrate", argv=argv, cwd=Path.cwd(), log_file=log_file, env=env),
+        records_dir=records_dir,
+        timeout_s=MIGRATION_TIMEOUT_S,
     )
     if code != 0:
         raise NodeError(
-            f"The database could not be brought up to date: {last_line(log)} (more in {log})."
+            f"The database could not be brought up to date: {read_last_line(log_file)} (more in {log_file})."
         )
 
 

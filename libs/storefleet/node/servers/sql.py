@@ -9,18 +9,22 @@ from storefleet.database.connection import OwnedConnection
 Connection = OwnedConnection
 
 
-def place_of(url: str) -> str:
+def extract_address(url: str) -> str:
     """Host and port of a URL, without its secrets."""
     return urlsplit(url.partition(",")[0]).netloc.rpartition("@")[2]
 
 
-async def connect(url: str, *, database: str | None = None, timeout: float = 10) -> Connection:
+async def open_connection(
+    url: str, *, database: str | None = None, timeout_s: float = 10
+) -> Connection:
     """A connection as the role of the URL; roles that it makes are its own to use, whatever the server's default."""
     settings = {"createrole_self_grant": "set, inherit", "application_name": "storefleet node"}
-    return await asyncpg.connect(url, database=database, timeout=timeout, server_settings=settings)
+    return await asyncpg.connect(
+        url, database=database, timeout=timeout_s, server_settings=settings
+    )
 
 
-async def run(connection: Connection, statement: str, *names: str) -> None:
+async def execute_formatted(connection: Connection, statement: str, *names: str) -> None:
     """Execute a statement, its %I and %L filled in and quoted by the server."""
     filled = await connection.fetchval(
         "SELECT format($1, VARIADIC $2::text[])", statement, list(names)

@@ -7,33 +7,33 @@ from collections.abc import AsyncIterator
 from storefleet.core.errors import MessagingUnavailable
 from storefleet.messaging import MessageBus
 from storefleet.node.node_error import NodeError
-from storefleet.node.servers.sql import place_of
+from storefleet.node.servers.sql import extract_address
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
 
-EVERY = 10.0
-PATIENCE = 10.0
+CHECK_INTERVAL_S = 10.0
+START_TIMEOUT_S = 10.0
 
 
-class Streams:
+class StreamKeeper:
     """Holds a connection as the one user that may make streams."""
 
     def __init__(self, url: str, *, replicas: int) -> None:
-        self._place = place_of(url)
+        self._address = extract_address(url)
         self._bus = MessageBus(url, name="node", replicas=replicas)
-        self._lost = asyncio.Event()
+        self._check_requested = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator["Streams"]:
+    async def open_connection(self) -> AsyncIterator["StreamKeeper"]:
         async with self._bus.open_connection():
             yield self
 
-    async def first(self) -> None:
+    async def create_streams(self) -> None:
         """Make them; raises NodeError when the bus does not answer in time."""
         last = ""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 while True:
                     try:
                         await self._bus.ensure_streams()
@@ -43,25 +43,25 @@ class Streams:
                     else:
                         return
         raise NodeError(
-            f"NATS at {self._place} does not answer as it should: {last} Check address, user and permissions."
+            f"NATS at {self._address} does not answer as it should: {last} Check address, user and permissions."
         )
 
-    def lost(self) -> None:
+    def request_check(self) -> None:
         """The server was started again: look at once."""
-        self._lost.set()
+        self._check_requested.set()
 
     async def run(self) -> None:
         """Look again every ten seconds, until cancelled."""
         while True:
-            self._lost.clear()
+            self._check_requested.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(
-                    EVERY
+                    CHECK_INTERVAL_S
                 ):  # wait_for swallows a cancel that comes together with the event
-                    await self._lost.wait()
-            await self._again()
+                    await self._check_requested.wait()
+            await self._ensure_streams()
 
-    async def _again(self) -> None:
+    async def _ensure_streams(self) -> None:
         while True:
             try:
                 await self._bus.ensure_streams()

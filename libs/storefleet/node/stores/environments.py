@@ -15,121 +15,133 @@ from pathlib import Path
 
 from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import pass_folder, read_json, write_json
-from storefleet.node.processes.launcher import Child, last_line, run_to_end
-from storefleet.node.servers.server_programs import interpreter_paths
-from storefleet.node.system_user import Account
+from storefleet.node.private_files import create_traversable_folder, read_json, write_json
+from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
+from storefleet.node.servers.server_programs import list_interpreter_paths
+from storefleet.node.system_user import SystemAccount
 from storefleet.runtimes.local.file_layout import FileLayout
 
-Progress = Callable[[str], None]
-INSTALL_TIMEOUT = 900.0
+ReportProgress = Callable[[str], None]
+INSTALL_TIMEOUT_S = 900.0
 #: Test code and data tables that a running store does not import: half of the time of compiling.
 NOT_COMPILED = r"/(tests?|testing|faker|geodata|carrierdata|tzdata)/"
 
 
 @dataclass(frozen=True)
-class Environment:
+class EngineEnvironment:
     """Where one version of an engine is installed; `content` is the hash of everything that it is made of."""
 
     engine: str
     version: str
-    content: str
+    content_hash: str
     folder: Path
     python: Path
-    own_venv: bool
+    has_venv: bool
 
     @property
-    def source(self) -> Path:
+    def source_dir(self) -> Path:
         return self.folder / "src"
 
     @property
     def template_name(self) -> str:
         """The name of the template database, and of the role that owns what is in it."""
-        return template_name(self.engine, self.content)
+        return make_template_name(self.engine, self.content_hash)
 
     @property
-    def template_files(self) -> Path:
+    def template_files_dir(self) -> Path:
         return self.folder / "template" / "files"
 
     @property
-    def reach(self) -> tuple[Path, ...]:
+    def readable_paths(self) -> tuple[Path, ...]:
         """What a user has to get to, to run it."""
         return (
-            self.source,
+            self.source_dir,
             *(
                 (self.folder / "venv", Path(sys.base_prefix))
-                if self.own_venv
-                else interpreter_paths()
+                if self.has_venv
+                else list_interpreter_paths()
             ),
         )
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def make_variables(self, **more: str) -> dict[str, str]:
         """The variables of every process of the engine."""
         folder = self.python.parent
         plain = {"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
         return {
             **plain,
-            "PYTHONPATH": str(self.source),
+            "PYTHONPATH": str(self.source_dir),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             **more,
         }
 
-    def command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+    def make_command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(part.replace("{python}", str(self.python)) for part in argv)
 
 
-def template_name(engine: str, content: str) -> str:
-    return f"tpl_{engine.replace('-', '_')}_{content}"
+def make_template_name(engine: str, content_hash: str) -> str:
+    return f"tpl_{engine.replace('-', '_')}_{content_hash}"
 
 
-def find(engine: Engine, version: str, *, folder: Path) -> Environment:
+def locate_environment(engine: Engine, version: str, *, engines_dir: Path) -> EngineEnvironment:
     """Where this version of the engine belongs, built or not; `folder` is the state's engines folder."""
     local = engine.local
     if local is None:
         raise NodeError(
             f"The engine {engine.name} does not run on this machine: its engine.yaml has no `local` part."
         )
-    content = _content(engine, version)
-    place = folder / engine.name / f"{version}-{content}"
+    content = _hash_content(engine, version)
+    place = engines_dir / engine.name / f"{version}-{content}"
     python = place / "venv" / "bin" / "python" if local.requirements else Path(sys.executable)
-    return Environment(engine.name, version, content, place, python, local.requirements is not None)
-
-
-async def build(
-    engine: Engine,
-    environment: Environment,
-    *,
-    records: Path,
-    log: Path,
-    account: Account | None,
-    progress: Progress,
-) -> None:
-    """Make the environment unless it is there; begun ones are made anew."""
-    for folder in (environment.folder.parent.parent, environment.folder.parent, environment.folder):
-        pass_folder(folder, account)
-    stamp = environment.folder / "environment.json"
-    if read_json(stamp).get("content") == environment.content:
-        return
-    _copy_source(_source_of(engine), environment.source)
-    if environment.own_venv:
-        await _install(engine, environment, records=records, log=log, progress=progress)
-    write_json(
-        stamp,
-        {"engine": engine.name, "version": environment.version, "content": environment.content},
+    return EngineEnvironment(
+        engine.name, version, content, place, python, local.requirements is not None
     )
 
 
-def publish(environment: Environment, *, places: FileLayout) -> None:
+async def build_environment(
+    engine: Engine,
+    environment: EngineEnvironment,
+    *,
+    records_dir: Path,
+    log_file: Path,
+    account: SystemAccount | None,
+    report_progress: ReportProgress,
+) -> None:
+    """Make the environment unless it is there; begun ones are made anew."""
+    for folder in (environment.folder.parent.parent, environment.folder.parent, environment.folder):
+        create_traversable_folder(folder, account)
+    stamp = environment.folder / "environment.json"
+    if read_json(stamp).get("content") == environment.content_hash:
+        return
+    _copy_source(_find_source_dir(engine), environment.source_dir)
+    if environment.has_venv:
+        await _install_packages(
+            engine,
+            environment,
+            records_dir=records_dir,
+            log_file=log_file,
+            report_progress=report_progress,
+        )
+    write_json(
+        stamp,
+        {
+            "engine": engine.name,
+            "version": environment.version,
+            "content": environment.content_hash,
+        },
+    )
+
+
+def publish_template(environment: EngineEnvironment, *, file_layout: FileLayout) -> None:
     """Tell the runtime that the version can be copied from now on."""
-    name, files = environment.template_name, str(environment.template_files)
+    name, files = environment.template_name, str(environment.template_files_dir)
     record = {"version": environment.version, "database": name, "role": name, "files": files}
-    path = places.template_record_file(environment.engine, environment.version)
+    path = file_layout.template_record_file(environment.engine, environment.version)
     if read_json(path) != record:
         write_json(path, record)
 
 
-def outdated(environment: Environment) -> list[Path]:
+def list_outdated_folders(environment: EngineEnvironment) -> list[Path]:
     """Folders of the same version with another content."""
     prefix = f"{environment.version}-"
     return [
@@ -139,45 +151,53 @@ def outdated(environment: Environment) -> list[Path]:
     ]
 
 
-async def _install(
-    engine: Engine, environment: Environment, *, records: Path, log: Path, progress: Progress
+async def _install_packages(
+    engine: Engine,
+    environment: EngineEnvironment,
+    *,
+    records_dir: Path,
+    log_file: Path,
+    report_progress: ReportProgress,
 ) -> None:
     assert engine.local is not None  # noqa: S101 - `find` refuses others
     venv = environment.folder / "venv"
     shutil.rmtree(venv, ignore_errors=True)
 
     async def run(step: str, *argv: str) -> bool:
-        child = Child(
+        child = ChildProcess(
             name=f"engine-{engine.name}-{step}",
             argv=argv,
             cwd=environment.folder,
-            log=log,
-            env=_callers_environment(),  # the caller's package index, proxy and cache
+            log_file=log_file,
+            env=_copy_caller_environment(),  # the caller's package index, proxy and cache
             umask=0o022,
         )
-        return await run_to_end(child, records=records, timeout=INSTALL_TIMEOUT) == 0
+        return (
+            await run_to_completion(child, records_dir=records_dir, timeout_s=INSTALL_TIMEOUT_S)
+            == 0
+        )
 
     async def install(lock: Path) -> bool:
-        path = str(_folder_of(engine) / lock)
+        path = str(_get_project_dir(engine) / lock)
         for installer in _make_installers(str(environment.python)):
             if await run("install", *installer, "-r", path):
                 return True
         return False
 
-    progress(f"installing the packages of {engine.title} (once)")
+    report_progress(f"installing the packages of {engine.title} (once)")
     done = await run("venv", sys.executable, "-m", "venv", "--without-pip", str(venv))
     for lock in filter(None, (engine.local.build_requirements, engine.local.requirements)):
         done = done and await install(lock)
     if not done:
         raise NodeError(
-            f"The packages of the engine {engine.name} could not be installed: {last_line(log)} "
-            f"(more in {log})."
+            f"The packages of the engine {engine.name} could not be installed: {read_last_line(log_file)} "
+            f"(more in {log_file})."
         )
     # uv links files from its cache, with the modes that they have there.
     await run("modes", "chmod", "-R", "a+rX", str(venv))
     # Failures are ignored: a package may contain files that are not for this Python.
     options = ("-q", "-j", "0", "-x", NOT_COMPILED)
-    folders = (str(venv / "lib"), str(environment.source))
+    folders = (str(venv / "lib"), str(environment.source_dir))
     await run("compile", str(environment.python), "-m", "compileall", *options, *folders)
 
 
@@ -194,7 +214,7 @@ def _make_installers(python: str) -> list[tuple[str, ...]]:
     return [*([uv] if is_uv_installed else []), (*pip, "install", *pip_options)]
 
 
-def _callers_environment() -> dict[str, str]:
+def _copy_caller_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
@@ -214,22 +234,22 @@ def _copy_source(source: Path, target: Path) -> None:
     fresh.rename(target)
 
 
-def _content(engine: Engine, version: str) -> str:
+def _hash_content(engine: Engine, version: str) -> str:
     local = engine.local
     assert local is not None  # noqa: S101 - `find` refuses others
     digest = hashlib.sha256(
         repr((version, sys.version, sys.base_prefix, local.template, local.serve)).encode()
     )
     if local.requirements:
-        digest.update(_read(engine, _folder_of(engine) / local.requirements))
-    source = _source_of(engine)
+        digest.update(_read_lock_file(engine, _get_project_dir(engine) / local.requirements))
+    source = _find_source_dir(engine)
     for path in sorted(source.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"\0{path.relative_to(source)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _read(engine: Engine, path: Path) -> bytes:
+def _read_lock_file(engine: Engine, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -238,13 +258,13 @@ def _read(engine: Engine, path: Path) -> bytes:
         ) from None
 
 
-def _folder_of(engine: Engine) -> Path:
+def _get_project_dir(engine: Engine) -> Path:
     assert engine.local is not None  # noqa: S101 - `find` refuses others
     return (engine.folder / engine.local.source).resolve()
 
 
-def _source_of(engine: Engine) -> Path:
-    source = _folder_of(engine) / "src"
+def _find_source_dir(engine: Engine) -> Path:
+    source = _get_project_dir(engine) / "src"
     if not source.is_dir():
         raise NodeError(
             f"The engine {engine.name} has no source folder {source}: correct `local.source` in its engine.yaml."

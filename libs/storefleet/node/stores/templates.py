@@ -11,50 +11,60 @@ import asyncpg
 
 from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
-from storefleet.node.private_files import give_folder, give_tree, read_json, write_json
-from storefleet.node.processes.launcher import Child, last_line, run_to_end
-from storefleet.node.servers.sql import Connection, connect, run
-from storefleet.node.stores.environments import Environment, Progress, outdated, template_name
-from storefleet.node.system_user import Account
+from storefleet.node.private_files import (
+    change_tree_owner,
+    create_owned_folder,
+    read_json,
+    write_json,
+)
+from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
+from storefleet.node.servers.sql import Connection, execute_formatted, open_connection
+from storefleet.node.stores.environments import (
+    EngineEnvironment,
+    ReportProgress,
+    list_outdated_folders,
+    make_template_name,
+)
+from storefleet.node.system_user import SystemAccount
 
-TIMEOUT = 300.0
+TEMPLATE_TIMEOUT_S = 300.0
 
 
-class Template:
+class EngineTemplate:
     """Made once per environment, as the role that owns the stores' databases."""
 
     def __init__(
         self,
         engine: Engine,
-        environment: Environment,
+        environment: EngineEnvironment,
         *,
         url: str,
-        records: Path,
-        log: Path,
-        account: Account | None,
+        records_dir: Path,
+        log_file: Path,
+        account: SystemAccount | None,
     ) -> None:
         self._engine = engine
         self._environment = environment
         self._url = url
-        self._records = records
-        self._log = log
+        self._records_dir = records_dir
+        self._log_file = log_file
         self._account = account
         self._folder = environment.folder / "template"
 
-    async def ensure(self, progress: Progress, *, record: Path) -> None:
+    async def ensure(self, report_progress: ReportProgress, *, record_file: Path) -> None:
         """Make the template unless database and files are complete; begun ones are made anew.
 
         `record` tells the runtime of a complete template: it goes away first when there is none (any more).
         """
         connection = await _connect(self._url)
         try:
-            if await self._complete(connection):
+            if await self._is_complete(connection):
                 return
-            await asyncio.to_thread(record.unlink, missing_ok=True)
-            progress(f"preparing the template of {self._engine.title} (once)")
-            password = await self._fresh_database(connection)
-            await self._fill(password)
-            await self._seal(connection)
+            await asyncio.to_thread(record_file.unlink, missing_ok=True)
+            report_progress(f"preparing the template of {self._engine.title} (once)")
+            password = await self._create_database(connection)
+            await self._run_template_command(password)
+            await self._seal_template(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise NodeError(
                 f"The template of the engine {self._engine.name} could not be made: {error}."
@@ -62,67 +72,69 @@ class Template:
         finally:
             await connection.close()
 
-    async def forget_outdated(self) -> None:
+    async def delete_outdated(self) -> None:
         """Remove what was built from an older content of the same version; stores have copies of their own."""
-        for folder in outdated(self._environment):
+        for folder in list_outdated_folders(self._environment):
             connection = await _connect(self._url)
             try:
-                await drop(
+                await drop_template(
                     connection,
-                    template_name(self._environment.engine, folder.name.rpartition("-")[2]),
+                    make_template_name(self._environment.engine, folder.name.rpartition("-")[2]),
                 )
             finally:
                 await connection.close()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _complete(self, connection: Connection) -> bool:
+    async def _is_complete(self, connection: Connection) -> bool:
         name = self._environment.template_name
         allows = await connection.fetchval(
             "SELECT datallowconn FROM pg_database WHERE datname = $1", name
         )
         return allows is False and bool(read_json(self._folder / "template.json"))
 
-    async def _fresh_database(self, connection: Connection) -> str:
+    async def _create_database(self, connection: Connection) -> str:
         """An empty database with a role of its own; returns the role's password."""
         name, password = self._environment.template_name, secrets.token_urlsafe(24)
-        await drop(connection, name)
-        await run(connection, "CREATE ROLE %I LOGIN PASSWORD %L", name, password)
-        await run(
+        await drop_template(connection, name)
+        await execute_formatted(connection, "CREATE ROLE %I LOGIN PASSWORD %L", name, password)
+        await execute_formatted(
             connection,
             "CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING 'UTF8' STRATEGY file_copy",
             name,
             name,
         )
-        await run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
+        await execute_formatted(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
         return password
 
-    async def _fill(self, password: str) -> None:
+    async def _run_template_command(self, password: str) -> None:
         """Run the engine's template command in an empty folder."""
         assert self._engine.local is not None  # noqa: S101 - an environment exists
         shutil.rmtree(self._folder, ignore_errors=True)
-        give_folder(self._folder, self._account)
+        create_owned_folder(self._folder, self._account)
         files, mail = (
-            give_folder(self._folder / name, self._account) for name in ("files", "mail")
+            create_owned_folder(self._folder / name, self._account) for name in ("files", "mail")
         )
         configuration = self._folder / "store.json"
         write_json(
             configuration,
-            self._configuration(password, files=files, mail=mail),
+            self._make_configuration(password, files=files, mail=mail),
             owner=self._account,
         )
-        child = Child(
+        child = ChildProcess(
             name=f"engine-{self._engine.name}-template",
-            argv=self._environment.command(self._engine.local.template),
+            argv=self._environment.make_command(self._engine.local.template),
             cwd=files,
-            log=self._log,
-            env=self._environment.environment(
+            log_file=self._log_file,
+            env=self._environment.make_variables(
                 STORE_CONFIG=str(configuration), STORE_ID="template", HOME=str(files)
             ),
             account=self._account,
-            reach=(self._folder, *self._environment.reach),
+            readable_paths=(self._folder, *self._environment.readable_paths),
         )
         try:
-            code = await run_to_end(child, records=self._records, timeout=TIMEOUT)
+            code = await run_to_completion(
+                child, records_dir=self._records_dir, timeout_s=TEMPLATE_TIMEOUT_S
+            )
         except TimeoutError as error:
             raise NodeError(
                 f"The template of the engine {self._engine.name} is not ready in time: {error}."
@@ -131,11 +143,11 @@ class Template:
             configuration.unlink(missing_ok=True)
         if code != 0:
             raise NodeError(
-                f"The template of the engine {self._engine.name} could not be made: {last_line(self._log)} "
-                f"(more in {self._log})."
+                f"The template of the engine {self._engine.name} could not be made: {read_last_line(self._log_file)} "
+                f"(more in {self._log_file})."
             )
 
-    async def _seal(self, connection: Connection) -> None:
+    async def _seal_template(self, connection: Connection) -> None:
         """Nobody connects to it or changes its files again; refusing connections comes last and says it is whole."""
         name = self._environment.template_name
         database = await _connect(self._url, database=name)
@@ -144,14 +156,14 @@ class Template:
         finally:
             await database.close()
         if self._account:
-            give_tree(self._folder, Account("root", 0, 0))
+            change_tree_owner(self._folder, SystemAccount("root", 0, 0))
         write_json(self._folder / "template.json", {"database": name, "role": name})
         # The database leaves the role's hands: REASSIGN OWNED in a clone would take it along, as a shared object.
-        await run(connection, "ALTER DATABASE %I OWNER TO CURRENT_USER", name)
-        await run(connection, "ALTER ROLE %I NOLOGIN PASSWORD NULL", name)
-        await run(connection, "ALTER DATABASE %I ALLOW_CONNECTIONS false", name)
+        await execute_formatted(connection, "ALTER DATABASE %I OWNER TO CURRENT_USER", name)
+        await execute_formatted(connection, "ALTER ROLE %I NOLOGIN PASSWORD NULL", name)
+        await execute_formatted(connection, "ALTER DATABASE %I ALLOW_CONNECTIONS false", name)
 
-    def _configuration(self, password: str, *, files: Path, mail: Path) -> dict[str, Any]:
+    def _make_configuration(self, password: str, *, files: Path, mail: Path) -> dict[str, Any]:
         name, server = self._environment.template_name, urlsplit(self._url)
         return {
             "store_id": "template",
@@ -177,16 +189,16 @@ class Template:
         }
 
 
-async def drop(connection: Connection, name: str) -> None:
+async def drop_template(connection: Connection, name: str) -> None:
     """Take a template's database and role away; nothing happens when there are none."""
     if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-        await run(connection, "DROP DATABASE %I WITH (FORCE)", name)
+        await execute_formatted(connection, "DROP DATABASE %I WITH (FORCE)", name)
     if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name):
-        await run(connection, "DROP ROLE %I", name)
+        await execute_formatted(connection, "DROP ROLE %I", name)
 
 
 async def _connect(url: str, database: str | None = None) -> Connection:
     try:
-        return await connect(url, database=database)
+        return await open_connection(url, database=database)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise NodeError(f"The stores' database server does not answer: {error}.") from None
