@@ -1,4 +1,4 @@
-"""The embedded nats-server: each user may do what its service does, and nothing else."""
+"""The embedded nats-server: every user has exactly the permissions that its service needs."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ class Server:
 
     @asynccontextmanager
     async def client(self, user: str) -> AsyncIterator[tuple[Any, list[str]]]:
-        """A connection, and what the server refused on it."""
+        """Connect as a user; yield the client and the list of rejections by the server."""
         refused: list[str] = []
 
         async def note(error: Exception) -> None:
@@ -66,14 +66,14 @@ class Server:
             await client.close()
 
     async def refusals(self, user: str) -> set[str]:
-        """What is refused of everything that anybody might try."""
+        """Try all subjects as a user, and return the rejected ones."""
         async with self.client(user) as (client, refused):
             for subject in PUBLISH:
                 await client.publish(subject, b"0")
             for subject in SUBSCRIBE:
                 await client.subscribe(subject)
             await client.flush()
-            await asyncio.sleep(0.3)  # refusals come without an order
+            await asyncio.sleep(0.3)  # rejections arrive asynchronously
             found = (
                 re.search('(publish|subscription) to "(.+?)"', text, re.IGNORECASE)
                 for text in refused
@@ -125,20 +125,22 @@ SUBSCRIBE = {
 
 
 @pytest.mark.parametrize("user", USERS)
-async def test_what_each_user_may_do(server: Server, user: str) -> None:
+async def test_user_has_exactly_its_permissions(server: Server, user: str) -> None:
     expected = {f"publish {subject}" for subject, allowed in PUBLISH.items() if user not in allowed}
     expected |= {
         f"subscription {subject}" for subject, allowed in SUBSCRIBE.items() if user not in allowed
     }
     assert await server.refusals(user) == {
         refusal.lower() for refusal in expected
-    }  # as the client tells them
+    }  # the client reports them in lower case
 
 
 @pytest.mark.parametrize(
     "credentials", [{}, {"user": "gateway", "pass": "wrong"}, {"user": "stranger", "pass": ""}]
 )
-async def test_strangers_are_refused(server: Server, credentials: dict[str, str]) -> None:
+async def test_unknown_credentials_are_rejected(
+    server: Server, credentials: dict[str, str]
+) -> None:
     port = int(server.nats.make_url("node").rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     assert (await reader.readline()).startswith(b"INFO ")
@@ -148,7 +150,7 @@ async def test_strangers_are_refused(server: Server, credentials: dict[str, str]
     await writer.wait_closed()
 
 
-async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None:
+async def test_acknowledged_messages_survive_kill(server: Server) -> None:
     assert '"sync_interval": "always"' in (server.folder / "nats" / "nats.conf").read_text()
     status = server.supervisor.get_status("nats")
     assert status is not None
@@ -177,7 +179,7 @@ async def test_every_write_is_synced_and_survives_kill_9(server: Server) -> None
     assert got - {0} == set(range(1, 21))
 
 
-async def test_a_service_that_may_not_is_told_so(server: Server) -> None:
+async def test_publish_without_permission_fails(server: Server) -> None:
     async with MessageBus(
         server.nats.make_url("notifier"), name="notifier"
     ).open_connection() as notifier:
@@ -186,6 +188,6 @@ async def test_a_service_that_may_not_is_told_so(server: Server) -> None:
             await notifier.publish(OutgoingMessage(COMMAND, b"{}", "forged"))
 
 
-def test_its_files_are_private(server: Server) -> None:
+def test_server_files_are_private(server: Server) -> None:
     for path in (*(server.folder / "nats").iterdir(), *(server.folder / "secrets").iterdir()):
         assert path.stat().st_mode & 0o007 == 0, path

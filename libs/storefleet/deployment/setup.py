@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import asyncpg
-
 from storefleet.auth import tenants
 from storefleet.auth.tenants import NewTenant
 from storefleet.core.errors import Conflict, DatabaseUnavailable, MessagingUnavailable
@@ -24,18 +22,21 @@ from storefleet.deployment.deployment_error import DependencyNotReady, Deploymen
 from storefleet.messaging import MessageBus
 from storefleet.node.servers import schema
 from storefleet.node.servers.roles import MAINTENANCE_DATABASE, SUPERUSER, ensure_roles
-from storefleet.node.servers.sql import extract_address, open_connection
+from storefleet.node.servers.sql import (
+    PasswordRejected,
+    ServerUnavailable,
+    StatementRejected,
+    extract_address,
+    open_connection,
+    translate_errors,
+)
 from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
 
 _RETRY_PAUSE_S = 1.0
 _RETRYABLE_ERRORS = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    ServerUnavailable,
     DatabaseUnavailable,
     MessagingUnavailable,
     Conflict,  # a concurrent set-up was faster: the next attempt finds its result
@@ -103,7 +104,7 @@ async def wait_for_schema(settings: Settings, *, timeout_s: float) -> None:
     async def check_schema() -> None:
         try:
             current = await schema.is_schema_current(url)
-        except asyncpg.PostgresError as error:  # the set-up also creates role and database
+        except (PasswordRejected, StatementRejected) as error:  # the set-up creates the role
             raise DependencyNotReady(str(error)) from None
         if not current:
             raise DependencyNotReady(
@@ -187,7 +188,8 @@ async def _retry_until_deadline(
     logged_reason = ""
     while True:
         try:
-            return await action()
+            with translate_errors():
+                return await action()
         except _RETRYABLE_ERRORS as error:
             reason = str(error) or type(error).__name__
             if time.monotonic() > deadline_s:
@@ -195,7 +197,7 @@ async def _retry_until_deadline(
                     f"The wait for a dependency timed out ({part}): {reason}. "
                     "Read the log of its server."
                 ) from None
-        except asyncpg.InvalidPasswordError as error:
+        except PasswordRejected as error:
             raise DeploymentError(
                 f"PostgreSQL rejects the password ({error}): the secret does not belong to the "
                 "files of this database. Restore the previous secret; or, to start with an empty "

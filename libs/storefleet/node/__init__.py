@@ -1,5 +1,5 @@
-"""The local node: as a kubelet is to a cluster, it owns the processes of one machine.
+"""The local node: the supervisor of all processes of the platform on one machine.
 
-An embedded PostgreSQL and nats-server, the four services and every store's process run under one supervisor, with all
-state in one private folder.
+`storefleet up` starts PostgreSQL, nats-server, the four services and the processes of the local
+stores, and restarts them when they end. All state is in one private folder.
 """

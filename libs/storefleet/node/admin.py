@@ -1,4 +1,8 @@
-"""The first sign-in: a tenant, its owner, a token; made once, told in `admin.json` whenever the platform is ready."""
+"""The first sign-in of the local node: a tenant, its owner and a token.
+
+They are created once. The file `admin.json` shows them and exists only while the platform is
+ready.
+"""
 
 from typing import Any
 
@@ -11,23 +15,33 @@ OWNER_EMAIL = "admin@storefleet.localhost"
 
 
 async def ensure_owner(database: Database, *, state: StateFolder) -> dict[str, Any]:
-    """Tenant, e-mail, password and token of the first owner; new secrets when the kept ones are lost."""
+    """Create the first owner if there is none, and return its credentials.
+
+    If the credentials on disk are lost, the owner gets new ones.
+
+    Args:
+        database: The platform's database.
+        state: The state folder, which keeps the credentials.
+
+    Returns:
+        `tenant`, `email`, `password` and `token`.
+    """
     path = state.secrets_dir("node") / "admin.json"
     kept = read_json(path)
     async with database.autocommit() as db:
-        known = await db.users.email_exists(OWNER_EMAIL)
-    if known and kept:
+        has_owner = await db.users.email_exists(OWNER_EMAIL)
+    if has_owner and kept:
         return kept
     from storefleet.auth import tenants  # imports the password hasher
 
-    made = await tenants.ensure_first_tenant(database, email=OWNER_EMAIL)
-    if made is None:
-        made = await tenants.replace_owner_secrets(database, email=OWNER_EMAIL)
+    created = await tenants.ensure_first_tenant(database, email=OWNER_EMAIL)
+    if created is None:
+        created = await tenants.replace_owner_secrets(database, email=OWNER_EMAIL)
     owner = {
-        "tenant": made.tenant_id,
-        "email": made.email,
-        "password": made.password,
-        "token": made.token,
+        "tenant": created.tenant_id,
+        "email": created.email,
+        "password": created.password,
+        "token": created.token,
     }
     write_json(path, owner)
     return owner
@@ -36,11 +50,21 @@ async def ensure_owner(database: Database, *, state: StateFolder) -> dict[str, A
 def write_admin_file(
     owner: dict[str, Any], *, settings: Settings, state: StateFolder
 ) -> dict[str, Any]:
-    """Write `admin.json`, whose presence says that the platform is ready."""
+    """Write `admin.json`; its presence means that the platform is ready.
+
+    Args:
+        owner: The credentials from `ensure_owner`.
+        settings: The addresses of the gateway and of the live events.
+        state: The state folder.
+
+    Returns:
+        The content of the file: `url`, `live_url` and the credentials.
+    """
     content = {"url": settings.gateway_url, "live_url": settings.live_url, **owner}
     write_json(state.admin_file, content)
     return content
 
 
 def delete_admin_file(state: StateFolder) -> None:
+    """Delete `admin.json`: the platform is not ready (any more)."""
     state.admin_file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`storefleet down` and `storefleet status`: what another process's node is doing, and its end."""
+"""`storefleet down` and `storefleet status`: stop another process's node, or show its state."""
 
 import asyncio
 import signal
@@ -18,13 +18,20 @@ STOP_TIMEOUT_S = 45.0
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What runs: the node's process number, its children by name, and whether each service is ready."""
+    """The status of a local node.
+
+    Attributes:
+        pid: The process id of the node; None if none runs.
+        children: The process ids of the children by name.
+        services: The readiness of each service: `ready`, `no answer` or what `/readyz` answered.
+    """
 
     pid: int | None
     children: dict[str, int]
     services: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the status as a JSON object."""
         return {
             "running": self.pid is not None,
             "pid": self.pid,
@@ -34,41 +41,59 @@ class NodeStatus:
 
 
 def stop_local_node(settings: Settings) -> str:
-    """Stop the node of this state folder and wait for its end; returns what was done, raises NodeError."""
+    """Stop the node of the state folder and wait for its end; clean up after a killed node.
+
+    Args:
+        settings: The settings, which name the state folder.
+
+    Returns:
+        What was done, as a sentence for the terminal.
+
+    Raises:
+        NodeError: The node has not stopped in time.
+    """
     state = StateFolder(settings.state_dir)
     if not state.path.is_dir():
         return "Nothing is running."
     lock = state.acquire_lock()
     if lock is not None:
         with lock:
-            ended = asyncio.run(terminate_leftovers(state.records_dir))
+            names = asyncio.run(terminate_leftovers(state.records_dir))
         return (
-            f"Ended what a killed run had left: {', '.join(ended)}."
-            if ended
+            f"The processes of a killed run were terminated: {', '.join(names)}."
+            if names
             else "Nothing is running."
         )
     return _stop_running_node(state)
 
 
 def _stop_running_node(state: StateFolder) -> str:
-    give_up, asked = time.monotonic() + STOP_TIMEOUT_S, False
-    while time.monotonic() < give_up:
+    deadline_s, is_signalled = time.monotonic() + STOP_TIMEOUT_S, False
+    while time.monotonic() < deadline_s:
         running = state.find_running_node()
-        if running is not None and not asked:
+        if running is not None and not is_signalled:
             send_signal(running, signal.SIGTERM)
-            asked = True
+            is_signalled = True
         lock = state.acquire_lock()
         if lock is not None:
             lock.close()
             return "Stopped."
         time.sleep(0.05)
     raise NodeError(
-        f"Storefleet has not stopped within {STOP_TIMEOUT_S:.0f} s; {state.log_file('up')} may say why."
+        f"Storefleet has not stopped within {STOP_TIMEOUT_S:.0f} s. Read its log "
+        f"{state.log_file('up')}; the stop continues."
     )
 
 
 def read_status(settings: Settings) -> NodeStatus:
-    """Look from outside, as any user of the state folder may."""
+    """Read the status of the node of the state folder.
+
+    Args:
+        settings: The settings, which name the state folder.
+
+    Returns:
+        The status; without a node, the children that a killed run left.
+    """
     state = StateFolder(settings.state_dir)
     running = state.find_running_node()
     children = {
@@ -78,8 +103,8 @@ def read_status(settings: Settings) -> NodeStatus:
     }
     if running is None:
         return NodeStatus(None, children, {})
-    theirs = settings.model_copy(update=state.read_node_file().get("services", {}))
-    return NodeStatus(running.pid, children, asyncio.run(_read_readiness(theirs)))
+    node_settings = settings.model_copy(update=state.read_node_file().get("services", {}))
+    return NodeStatus(running.pid, children, asyncio.run(_read_readiness(node_settings)))
 
 
 async def _read_readiness(settings: Settings) -> dict[str, str]:
@@ -87,6 +112,6 @@ async def _read_readiness(settings: Settings) -> dict[str, str]:
         *(service_processes.request_health(settings, service) for service in SERVICES)
     )
     return {
-        service: "ready" if code == 200 else said[:200] if code else "no answer"
-        for service, (code, said) in zip(SERVICES, answers, strict=True)
+        service: "ready" if code == 200 else answer[:200] if code else "no answer"
+        for service, (code, answer) in zip(SERVICES, answers, strict=True)
     }

@@ -1,7 +1,7 @@
-"""What a person is told, in one line, when the node cannot go on."""
+"""The error that ends a command of the local node with one line on the terminal."""
 
 from storefleet.core.errors import StorefleetError
 
 
 class NodeError(StorefleetError):
-    """What happened, why, and the way out."""
+    """The local node cannot start or continue; the text has cause and next step."""

@@ -1,4 +1,7 @@
-"""Private files of the state folder, written so that a kill in the middle leaves the old content."""
+"""Private files and folders of the state folder, with exact owners and modes.
+
+A file is replaced in one step: a process that is killed meanwhile leaves the old content.
+"""
 
 import json
 import os
@@ -10,14 +13,26 @@ from storefleet.node.system_user import SystemAccount
 
 
 def create_folder(path: Path, mode: int = 0o700) -> Path:
-    """The folder, owned by the caller, with exactly this mode whatever the umask."""
+    """Create a folder of the caller if it is missing; set its mode regardless of the umask.
+
+    Returns:
+        The folder.
+    """
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(mode)
     return path
 
 
 def create_traversable_folder(path: Path, account: SystemAccount | None) -> Path:
-    """A folder through which the account reaches what is given to it, and in which it sees nothing else."""
+    """Create a folder that the account can pass through but not list.
+
+    Args:
+        path: The folder.
+        account: The system account; None keeps the folder private to the caller.
+
+    Returns:
+        The folder.
+    """
     create_folder(path, 0o710 if account else 0o700)
     if account:
         os.chown(path, os.getuid(), account.gid)
@@ -25,7 +40,15 @@ def create_traversable_folder(path: Path, account: SystemAccount | None) -> Path
 
 
 def create_readable_folder(path: Path, account: SystemAccount | None) -> Path:
-    """A folder the account may enter and read but not change; private when there is no account."""
+    """Create a folder that the account can read but not change.
+
+    Args:
+        path: The folder.
+        account: The system account; None keeps the folder private to the caller.
+
+    Returns:
+        The folder.
+    """
     create_folder(path, 0o750 if account else 0o700)
     if account:
         os.chown(path, os.getuid(), account.gid)
@@ -33,7 +56,15 @@ def create_readable_folder(path: Path, account: SystemAccount | None) -> Path:
 
 
 def create_owned_folder(path: Path, account: SystemAccount | None) -> Path:
-    """A folder that belongs to the account alone."""
+    """Create a folder that belongs to the account alone.
+
+    Args:
+        path: The folder.
+        account: The system account; None keeps the caller as the owner.
+
+    Returns:
+        The folder.
+    """
     create_folder(path)
     if account:
         os.chown(path, account.uid, account.gid)
@@ -48,7 +79,15 @@ def write_file(
     owner: SystemAccount | None = None,
     durable: bool = True,
 ) -> None:
-    """Replace a file in one step; only the caller reads it, and `readers`' group or `owner` when given."""
+    """Replace a file in one step; a symbolic link in its place is replaced, not followed.
+
+    Args:
+        path: The file. Its mode is 0600, or 0640 with `readers`.
+        content: The new content.
+        readers: An account whose group can read the file.
+        owner: An account that owns the file instead of the caller.
+        durable: Whether to wait until the content is on disk.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     mode = 0o640 if readers else 0o600
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -77,13 +116,18 @@ def write_json(
     owner: SystemAccount | None = None,
     durable: bool = True,
 ) -> None:
+    """Replace a file with a JSON document; the arguments are those of `write_file`."""
     write_file(
         path, json.dumps(content, indent=2) + "\n", readers=readers, owner=owner, durable=durable
     )
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file; an empty one when the file is missing or was never finished."""
+    """Read a JSON object from a file.
+
+    Returns:
+        The object; an empty one if the file is missing or does not hold a JSON object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -92,7 +136,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def change_tree_owner(folder: Path, account: SystemAccount | None) -> None:
-    """Hand a whole tree over without ever following a link out of it."""
+    """Make an account the owner of a whole tree, without following symbolic links.
+
+    Args:
+        folder: The root of the tree.
+        account: The new owner; None changes nothing.
+    """
     if account is None:
         return
     for _, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False):
@@ -102,7 +151,7 @@ def change_tree_owner(folder: Path, account: SystemAccount | None) -> None:
 
 
 def load_or_create_secret(path: Path) -> str:
-    """A random secret, made at the first call and the same ever after."""
+    """Return the secret of a file; create the file with a random secret if there is none."""
     try:
         found = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:

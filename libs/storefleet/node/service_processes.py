@@ -1,4 +1,4 @@
-"""The four services as children: their ports, their secrets, their readiness."""
+"""Run the four services as child processes: ports, secrets, environment, readiness."""
 
 import asyncio
 import json
@@ -25,39 +25,52 @@ READY_TIMEOUT_S = 60.0
 
 
 def get_port(service: str, settings: Settings) -> int:
+    """Return the configured port of a service."""
     port: int = getattr(settings, f"{service}_port")
     return port
 
 
 def list_ports(settings: Settings) -> dict[str, int]:
+    """List the ports of all services by the name of their setting (`gateway_port`)."""
     return {f"{service}_port": get_port(service, settings) for service in SERVICES}
 
 
 def check_ports(settings: Settings) -> None:
-    """Refuse before anything starts, naming the setting to change."""
+    """Check that every service has a free port of its own, before anything starts.
+
+    Raises:
+        NodeError: Two services have one port, or another program uses it.
+    """
     taken: dict[int, str] = {}
     for service in SERVICES:
         port, variable = get_port(service, settings), f"{ENVIRONMENT_PREFIX}{service.upper()}_PORT"
         if port in taken:
             raise NodeError(
-                f"{taken[port]} and {variable} are both {port}: give one of them another port."
+                f"{taken[port]} and {variable} are both {port}, but every service needs a port of "
+                "its own. Change one of them."
             )
         if not is_free(port, settings.host):
             raise NodeError(
-                f"Port {port} of the {service} is taken by another program: stop that program, or set {variable}."
+                f"The {service} cannot use port {port}: it is taken by another program. Stop that "
+                f"program, or choose another port with {variable}."
             )
         taken[port] = variable
 
 
 def write_secrets(state: StateFolder, urls: Mapping[str, Mapping[str, str]]) -> None:
-    """One private file per service and secret; `urls` holds settings by service."""
+    """Write each service's secrets into private files of its own.
+
+    Args:
+        state: The state folder.
+        urls: The values of `SECRET_SETTINGS` by service; a missing one deletes the file.
+    """
     for service in SERVICES:
         folder = create_folder(state.secrets_dir(service))
         for setting in SECRET_SETTINGS:
             path = folder / f"{ENVIRONMENT_PREFIX.lower()}{setting}"
             value = urls[service].get(setting)
             if value:
-                write_file(path, value, durable=False)  # written anew at every start
+                write_file(path, value, durable=False)  # rewritten at every start
             else:
                 path.unlink(missing_ok=True)
 
@@ -65,6 +78,17 @@ def write_secrets(state: StateFolder, urls: Mapping[str, Mapping[str, str]]) -> 
 def make_child(
     service: str, *, settings: Settings, state: StateFolder, account: SystemAccount | None
 ) -> ChildProcess:
+    """Describe the process of a service.
+
+    Args:
+        service: The name of the service.
+        settings: The platform's settings.
+        state: The state folder.
+        account: The system account that the stores run as; None if that is the current user.
+
+    Returns:
+        The process; the supervisor starts it.
+    """
     return ChildProcess(
         name=service,
         argv=(sys.executable, "-m", f"services.{service}"),
@@ -79,7 +103,19 @@ def make_child(
 def make_environment(
     service: str, *, settings: Settings, state: StateFolder, account: SystemAccount | None
 ) -> dict[str, str]:
-    """The caller's settings without its secrets, which travel in files."""
+    """Make the environment of a service: the caller's settings without its secrets.
+
+    Secrets are passed in files, because every process of a user can read its environment.
+
+    Args:
+        service: The name of the service.
+        settings: The platform's settings.
+        state: The state folder.
+        account: The system account that the stores run as; None if that is the current user.
+
+    Returns:
+        The environment variables.
+    """
     hidden = {f"{ENVIRONMENT_PREFIX}{setting.upper()}" for setting in SECRET_SETTINGS}
     chosen = {
         name: value
@@ -104,30 +140,51 @@ async def wait_until_ready(
     log_file: Path,
     get_status: Callable[[], ChildStatus | None],
 ) -> None:
-    """Poll /readyz; raises NodeError with the service's own last words when it does not come up."""
+    """Poll a service's `/readyz` until it answers 200.
+
+    Args:
+        service: The name of the service.
+        settings: The platform's settings.
+        log_file: The log of the service; its last line explains a failure.
+        get_status: Returns the status of the process.
+
+    Raises:
+        NodeError: The service keeps ending, or is not ready in time.
+    """
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             while True:
                 code, _ = await request_health(settings, service)
                 if code == 200:
                     return
-                seen = get_status()
-                if seen is None or seen.restarts > 3:
+                status = get_status()
+                if status is None or status.restarts > 3:
+                    reason = extract_message(read_last_line(log_file))
                     raise NodeError(
-                        f"The {service} does not start: {extract_message(read_last_line(log_file))} (more in {log_file})."
+                        f"The {service} does not start: {reason}. Read its log {log_file}."
                     )
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        _, said = await request_health(settings, service)
+        _, answer = await request_health(settings, service)
         raise NodeError(
-            f"The {service} is not ready after {READY_TIMEOUT_S:.0f} s: {said[:300]} (more in {log_file})."
+            f"The {service} is not ready after {READY_TIMEOUT_S:.0f} s: {answer[:300]}. "
+            f"Read its log {log_file}."
         ) from None
 
 
 async def request_health(
     settings: Settings, service: str, path: str = "/readyz"
 ) -> tuple[int, str]:
-    """Status and body of one of the service's health pages; status 0 when it does not answer."""
+    """Request one of a service's health endpoints.
+
+    Args:
+        settings: The platform's settings.
+        service: The name of the service.
+        path: The endpoint.
+
+    Returns:
+        The HTTP status and the body; status 0 if the service does not answer.
+    """
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     try:
         async with asyncio.timeout(3):
@@ -147,7 +204,11 @@ async def request_health(
 
 
 def extract_message(line: str) -> str:
-    """A log line's message: what a person reads of a JSON record."""
+    """Extract the readable message from a log line, which may be a JSON record.
+
+    Returns:
+        The record's `error` or `event`; the line itself if it is not a JSON record.
+    """
     try:
         record: dict[str, Any] = json.loads(line)
         return str(record.get("error") or record.get("event") or line)

@@ -1,4 +1,4 @@
-"""The state folder: where everything is, who made it, and who runs on it now."""
+"""The state folder of a local node: its paths, owner and lock, and the node that runs on it."""
 
 import fcntl
 import os
@@ -22,42 +22,57 @@ MIN_FREE_BYTES = 500 * 1024 * 1024
 
 @dataclass(frozen=True)
 class StateFolder:
-    """Paths below the state folder."""
+    """The folder that holds everything of one local node, and the paths below it."""
 
     path: Path
 
     @property
     def admin_file(self) -> Path:
+        """The file with the first owner's credentials; it exists while the platform is ready."""
         return self.path / "admin.json"
 
     @property
     def node_file(self) -> Path:
+        """The file that describes the running node: its process and its ports."""
         return self.path / "node.json"
 
     @property
     def records_dir(self) -> Path:
+        """The folder of the process records."""
         return self.path / "pids"
 
     @property
     def logs_dir(self) -> Path:
+        """The folder of the logs of all processes but the stores'."""
         return self.path / "logs"
 
     @property
     def engines_dir(self) -> Path:
+        """The folder of the engine environments and templates."""
         return self.path / "engines"
 
     @property
     def stores_dir(self) -> Path:
+        """The folder of the stores' files."""
         return self.path / "stores"
 
     def log_file(self, name: str) -> Path:
+        """Return the log file of a process."""
         return self.logs_dir / f"{name}.log"
 
     def secrets_dir(self, service: str) -> Path:
+        """Return the folder of a service's secrets."""
         return self.path / "secrets" / service
 
     def create(self, account: SystemAccount | None) -> None:
-        """Make the folders; the account may pass through to what is given to it, and see nothing else."""
+        """Create the folders; the account can pass through them, but lists and reads nothing.
+
+        Args:
+            account: The system account; None if the node runs as a normal user.
+
+        Raises:
+            NodeError: A folder cannot be created.
+        """
         try:
             for path in (self.path, self.engines_dir, self.stores_dir):
                 create_traversable_folder(path, account)
@@ -65,33 +80,52 @@ class StateFolder:
                 create_folder(path)
         except OSError as error:
             raise NodeError(
-                f"The state folder {self.path} cannot be made: {error.strerror}."
+                f"The state folder {self.path} cannot be created: {error.strerror}. "
+                "Choose another folder with STOREFLEET_STATE_DIR."
             ) from None
 
     def check_owner(self) -> None:
-        """Refuse another user's folder before anything in it is touched."""
+        """Check that the folder does not belong to another user, before anything in it changes.
+
+        Raises:
+            NodeError: The folder belongs to another user.
+        """
         if self.path.exists() and (owner := self.path.stat().st_uid) != os.geteuid():
             raise NodeError(
-                f"The state folder {self.path} belongs to user number {owner}, and this is number {os.geteuid()}: "
-                "run as that user, or choose another folder with STOREFLEET_STATE_DIR."
+                f"The state folder {self.path} belongs to the user with the id {owner}, not to "
+                f"the current user ({os.geteuid()}). Run as that user, or choose another folder "
+                "with STOREFLEET_STATE_DIR."
             )
 
     def check_free_space(self) -> None:
-        """Refuse a disk on which everything would soon fail."""
+        """Check that the disk has room for the databases and logs of a run.
+
+        Raises:
+            NodeError: Less than 500 MB are free.
+        """
         free = shutil.disk_usage(self.path).free
         if free < MIN_FREE_BYTES:
             raise NodeError(
-                f"The disk of {self.path} has {free >> 20} MB left and at least {MIN_FREE_BYTES >> 20} MB are needed: "
-                "make room, or choose another folder with STOREFLEET_STATE_DIR."
+                f"The disk of {self.path} has only {free >> 20} MB of free space; at least "
+                f"{MIN_FREE_BYTES >> 20} MB are needed. Free some space, or choose another folder "
+                "with STOREFLEET_STATE_DIR."
             )
 
     def acquire_lock(self) -> TextIO | None:
-        """The lock, held for as long as the file is open, whatever kills its holder; None when another has it."""
+        """Lock the folder for one node; the kernel releases the lock when the process ends.
+
+        Returns:
+            The lock, held until the file is closed; None if another process holds it.
+
+        Raises:
+            NodeError: The folder belongs to another user.
+        """
         try:
             file = (self.path / "lock").open("a", encoding="ascii")
         except PermissionError:
             raise NodeError(
-                f"The state folder {self.path} belongs to another user: run as that user."
+                f"The state folder {self.path} cannot be locked because it belongs to another "
+                "user. Run as that user."
             ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,10 +135,15 @@ class StateFolder:
         return file
 
     def read_node_file(self) -> dict[str, Any]:
+        """Read the description of the last node; an empty object if there was none."""
         return read_json(self.node_file)
 
     def write_node_file(self, **content: Any) -> None:
-        """Say who runs here: `ports` of the embedded servers, `services` with the ports of ours."""
+        """Describe this process as the running node.
+
+        Args:
+            content: `ports` of the embedded servers and `services` with the services' ports.
+        """
         own = find_process(os.getpid())
         started = own.start_ticks if own else 0
         write_json(
@@ -113,7 +152,11 @@ class StateFolder:
         )
 
     def find_running_node(self) -> ProcessIdentity | None:
-        """The node that runs on this folder now."""
+        """Find the node that runs on this folder.
+
+        Returns:
+            Its process; None if none runs.
+        """
         content = self.read_node_file()
         if content.get("boot") != read_boot_id():
             return None

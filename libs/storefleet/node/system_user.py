@@ -1,4 +1,4 @@
-"""The system user that runs PostgreSQL, NATS and the stores when the platform is started by root."""
+"""The system account that runs PostgreSQL, NATS and the stores if root starts the platform."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ ACCOUNT_NAME = "storefleet"
 
 @dataclass(frozen=True)
 class SystemAccount:
-    """A user to run a process as."""
+    """An unprivileged user that a process runs as."""
 
     name: str
     uid: int
@@ -21,7 +21,17 @@ class SystemAccount:
 
 
 def ensure_account(name: str = ACCOUNT_NAME) -> SystemAccount | None:
-    """The system user for a node run by root, made when it is missing; None for everybody else."""
+    """Find the system account for a node that root runs; create the account if it is missing.
+
+    Args:
+        name: The user name of the account.
+
+    Returns:
+        The account; None if a normal user runs the node.
+
+    Raises:
+        NodeError: The account cannot be created, or it has the id of root.
+    """
     if os.geteuid() != 0:
         return None
     try:
@@ -31,7 +41,8 @@ def ensure_account(name: str = ACCOUNT_NAME) -> SystemAccount | None:
         entry = pwd.getpwnam(name)
     if entry.pw_uid == 0:
         raise NodeError(
-            f"The user {name} has the number of root; give it another one, or run as a normal user."
+            f"The system user {name} has the id of root. Give it another id, or run as a normal "
+            "user."
         )
     return SystemAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
@@ -40,8 +51,8 @@ def _create_account(name: str) -> None:
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise NodeError(
-            f"PostgreSQL and the stores need the system user {name}, and this machine has no useradd to make it: "
-            "make the user yourself, or run as a normal user."
+            f"The system user {name}, which runs PostgreSQL and the stores, cannot be created: "
+            "this machine has no useradd. Create the user yourself, or run as a normal user."
         )
     nologin = shutil.which("nologin", path="/usr/sbin:/sbin:/usr/bin:/bin") or "/bin/false"
     done = subprocess.run(
@@ -64,5 +75,6 @@ def _create_account(name: str) -> None:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise NodeError(
-            f"The system user {name} could not be made ({reason}): make it yourself, or run as a normal user."
+            f"The system user {name} cannot be created: {reason}. Create it yourself, or run as "
+            "a normal user."
         )

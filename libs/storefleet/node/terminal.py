@@ -1,4 +1,7 @@
-"""What a person sees of the node: what it is doing, the panel when it is ready, one line when it cannot go on."""
+"""The terminal output of `storefleet up`: progress, the sign-in panel, one line for an error.
+
+Progress and errors go to standard error, the panel to standard output.
+"""
 
 import sys
 from typing import Any
@@ -11,14 +14,19 @@ from rich.text import Text
 
 
 class Terminal:
-    """Progress goes to standard error, the panel to standard output."""
+    """Writes to the terminal of one run."""
 
     def __init__(self) -> None:
+        """Prepare the output without writing anything."""
         self._errors = Console(stderr=True, soft_wrap=True, highlight=False)
         self._status: Status | None = None
 
     def show_progress(self, text: str) -> None:
-        """A spinner on a terminal, a line elsewhere."""
+        """Show what is being done: a spinner on a terminal, a line elsewhere.
+
+        Args:
+            text: The activity, such as `starting the services`.
+        """
         line = text[:1].upper() + text[1:] + " …"
         if not self._errors.is_terminal:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
@@ -29,6 +37,7 @@ class Terminal:
             self._status.update(Text(line))
 
     def stop_spinner(self) -> None:
+        """Stop the spinner if one is running."""
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -36,6 +45,13 @@ class Terminal:
     def show_ready_panel(
         self, sign_in: dict[str, Any], *, duration_s: float, credentials_file: str
     ) -> None:
+        """Show the address of the dashboard and the credentials of the first owner.
+
+        Args:
+            sign_in: `url`, `email` and `password`.
+            duration_s: How long the start took, in seconds.
+            credentials_file: The file that also holds the API token.
+        """
         self.stop_spinner()
         rows = Table.grid(padding=(0, 2))
         for name, value in (
@@ -57,9 +73,12 @@ class Terminal:
         sys.stdout.flush()
 
     def show_note(self, text: str) -> None:
+        """Show a line of information."""
         self.stop_spinner()
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
 
     def show_error(self, text: str) -> None:
+        """Show an error as one line, whatever line breaks its text has."""
         self.stop_spinner()
-        print(f"storefleet: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
+        line = f"storefleet: {' '.join(text.split())}"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal

@@ -1,6 +1,7 @@
-"""`storefleet up`: the whole platform in the foreground, until Ctrl-C, SIGTERM or `storefleet down`.
+"""`storefleet up`: run the platform in the foreground until Ctrl-C, SIGTERM or `storefleet down`.
 
-Without services it is the node alone, beside services that run elsewhere: the containers of docker-compose.yml.
+Without services only the node runs, beside services elsewhere: the containers of
+docker-compose.yml. Every error becomes one line on the terminal, with the details in the log.
 """
 
 import asyncio
@@ -29,16 +30,27 @@ log = logs.get_logger(__name__)
 def run_local_node(
     settings: Settings, services: tuple[str, ...] = service_processes.SERVICES
 ) -> int:
-    """Run until told to stop, with these services; returns the exit code, having told why it is not 0."""
-    began, terminal, state = time.monotonic(), Terminal(), StateFolder(settings.state_dir)
+    """Run the local node until it is stopped, and show errors on the terminal.
+
+    Args:
+        settings: The platform's settings.
+        services: The services to run; an empty tuple runs only the servers and stores.
+
+    Returns:
+        The exit code: 0 after a requested stop, 1 after an error.
+    """
+    started_s, terminal, state = time.monotonic(), Terminal(), StateFolder(settings.state_dir)
     os.umask(0o077)
     try:
-        asyncio.run(_run_with_lock(settings, state, terminal, began, services))
+        asyncio.run(_run_with_lock(settings, state, terminal, started_s, services))
     except (NodeError, EngineDescriptorError) as error:
         terminal.show_error(str(error))
         return 1
     except OSError as error:
-        terminal.show_error(f"The state folder {state.path} cannot be used: {error}.")
+        terminal.show_error(
+            f"The state folder {state.path} cannot be used: {error}. Correct its permissions, or "
+            "choose another folder with STOREFLEET_STATE_DIR."
+        )
         return 1
     terminal.stop_spinner()
     return 0
@@ -74,8 +86,8 @@ async def _run_node(
     services: tuple[str, ...],
 ) -> None:
     admin.delete_admin_file(state)
-    if ended := await terminate_leftovers(state.records_dir):
-        log.warning("leftovers_ended", names=ended)
+    if names := await terminate_leftovers(state.records_dir):
+        log.warning("leftovers_terminated", names=names)
     if services:
         service_processes.check_ports(settings)
     engines = catalogue.load_engines(
@@ -96,28 +108,33 @@ async def _run_node(
 
 @contextlib.contextmanager
 def _report_unexpected_errors(state: StateFolder) -> Iterator[None]:
-    """Whatever nobody foresaw: all of it into the log, one line of it to the person."""
+    """Log an unexpected error with its traceback, and raise it as a NodeError of one line."""
     try:
         yield
     except (NodeError, EngineDescriptorError):
         raise
     except Exception as error:
-        with contextlib.suppress(OSError):  # it may be the disk
+        with contextlib.suppress(OSError):  # the disk may be the cause
             log.exception("node_crashed")
-        what = f"{type(error).__name__}: {error}"[:200]
+        reason = f"{type(error).__name__}: {error}"[:200]
         raise NodeError(
-            f"Stopped by an unexpected error ({what}); all of it is in {state.log_file('up')}."
+            f"The local node stopped because of an unexpected error: {reason}. Read its log "
+            f"{state.log_file('up')}."
         ) from None
 
 
 def _acquire_lock(state: StateFolder, settings: Settings) -> TextIO:
-    """The lock on the state folder; raises NodeError when another `up` holds it."""
+    """Lock the state folder, and describe this process as its node.
+
+    Raises:
+        NodeError: Another process holds the lock.
+    """
     lock = state.acquire_lock()
     if lock is None:
         running = state.find_running_node()
-        who = f"process {running.pid}" if running else "another process"
+        holder = f"process {running.pid}" if running else "another process"
         raise NodeError(
-            f"Storefleet runs already on {state.path} ({who}): stop it with `make down` first."
+            f"Storefleet runs already on {state.path} ({holder}). Stop it first with `make down`."
         )
     state.write_node_file(
         ports=state.read_node_file().get("ports", {}),
@@ -129,23 +146,23 @@ def _acquire_lock(state: StateFolder, settings: Settings) -> TextIO:
 async def _run_until_failure(
     node: Node, state: StateFolder, terminal: Terminal, started_s: float
 ) -> None:
-    async with node.run_platform() as told:
-        seconds = time.monotonic() - started_s
-        log.info("ready", seconds=round(seconds, 2))
-        if told:
+    async with node.run_platform() as sign_in:
+        duration_s = time.monotonic() - started_s
+        log.info("platform_started", duration_s=round(duration_s, 2))
+        if sign_in:
             terminal.show_ready_panel(
-                told, duration_s=seconds, credentials_file=str(state.admin_file)
+                sign_in, duration_s=duration_s, credentials_file=str(state.admin_file)
             )
         else:
-            terminal.show_note(f"Stores can run here ({seconds:.1f} s).")
+            terminal.show_note(f"The local node is ready for stores ({duration_s:.1f} s).")
         await node.wait_for_failure()
 
 
 async def _cancel_on_stop(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
-    """Let it live until the word comes; then it takes everything down in its own order."""
-    word = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, word}, return_when=asyncio.FIRST_COMPLETED)
-    word.cancel()
+    """Wait for the task or the stop event; then cancel the task, which stops all parts in order."""
+    stop_wait = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stop_wait}, return_when=asyncio.FIRST_COMPLETED)
+    stop_wait.cancel()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

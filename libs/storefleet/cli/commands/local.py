@@ -94,26 +94,26 @@ def run_platform(
     settings = load_settings(
         **{name: value for name, value in secrets.items() if value is not None}
     )
-    from storefleet.node.up import run_local_node as run
+    from storefleet.node.up import run_local_node
 
-    raise typer.Exit(run(settings))
+    raise typer.Exit(run_local_node(settings))
 
 
 def stop_platform(cli: CommandContext, state_dir: StateDirOption = None) -> None:
     """Stop the local platform and wait until it has ended."""
     del cli
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
-    from storefleet.node.down import stop_local_node as stop
+    from storefleet.node.down import stop_local_node
 
-    messages.write(_translate_node_errors(lambda: stop(settings)))
+    messages.write(_translate_node_errors(lambda: stop_local_node(settings)))
 
 
 def show_status(cli: CommandContext, state_dir: StateDirOption = None) -> None:
     """Show what runs locally; the exit status is 0 if everything is ready."""
     settings = load_settings(state_dir=_resolve_state_dir(state_dir))
-    from storefleet.node.down import read_status as look
+    from storefleet.node.down import read_status
 
-    report = _translate_node_errors(lambda: look(settings))
+    report = _translate_node_errors(lambda: read_status(settings))
     cli.writer.write(report.to_json(), make_table=lambda: _format_status(report))
     if report.pid is None:
         raise CliError(

@@ -1,4 +1,8 @@
-"""One process of the node: its launch, its record, its end."""
+"""Launch one child process of the local node, record it, and wait for its end.
+
+The child starts in the sandbox (`sandbox.py`), which runs the program only after the process
+record is on disk. Restarts are the supervisor's work.
+"""
 
 import asyncio
 import contextlib
@@ -24,13 +28,28 @@ from storefleet.node.processes.process_records import (
 )
 from storefleet.node.system_user import SystemAccount
 
-#: What every child gets: nothing of the caller's environment but what it needs to be found and read.
+#: The environment of every child: nothing of the caller's but what a program needs to run.
 MINIMAL_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
 class ChildProcess:
-    """What to run. Higher ranks are stopped first; `reach` are paths that `account` needs besides `cwd`."""
+    """A program to run, and how to stop it.
+
+    Attributes:
+        name: The unique name; the process record is named after it.
+        argv: The program and its arguments.
+        cwd: The working directory.
+        log_file: The file that standard output and standard error are appended to.
+        env: The complete environment.
+        rank: The order of stopping: higher ranks stop first.
+        umask: The mode bits that new files do not get.
+        account: The system account to run as; None is the current user.
+        readable_paths: Paths besides `cwd` that the account must be able to reach.
+        stop_signals: Signals that stop it, each with its grace period in seconds; SIGKILL follows.
+        prepare: Awaited before every start: repairs what a crash left, or raises OSError to
+            postpone the start.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -41,22 +60,30 @@ class ChildProcess:
     umask: int = 0o077
     account: SystemAccount | None = None
     readable_paths: tuple[Path, ...] = ()
-    #: Signals that end it, each with the seconds it gets; SIGKILL comes after the last one.
     stop_signals: tuple[tuple[int, float], ...] = ((signal.SIGTERM, 10.0),)
-    #: Awaited before every start: clears what a crash left, or raises OSError to try again later.
     prepare: Callable[[], Awaitable[None]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class RunningChild:
-    """A launched child."""
+    """A launched child process.
+
+    Attributes:
+        process: The process; it is reaped by `wait_until_ended`.
+        identity: The id and start time of the process.
+        token: The value in the environment of all its descendants.
+    """
 
     process: subprocess.Popen[bytes]
     identity: ProcessIdentity
     token: str
 
     async def wait_until_ended(self) -> int:
-        """Wait for the end without a thread, then take the rest of the child's session away with it."""
+        """Wait for the end without a thread, then kill what remains of the child's session.
+
+        Returns:
+            The exit code; negative if a signal ended the process.
+        """
         descriptor = os.pidfd_open(self.identity.pid)
         loop = asyncio.get_running_loop()
         end = asyncio.Event()
@@ -66,7 +93,7 @@ class RunningChild:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-        # Not reaped yet, so the number still names this group and no other.
+        # The process is not reaped yet, so its id cannot name another group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.identity.pid, signal.SIGKILL)
         for member in list_session_members(self.identity.pid, self.token):
@@ -75,27 +102,51 @@ class RunningChild:
 
 
 def launch_child(child: ChildProcess, *, records_dir: Path) -> RunningChild:
-    """Start a child, and let its program begin only when its record is on disk; raises OSError."""
+    """Start a child; its program begins only after its record is on disk.
+
+    Args:
+        child: What to run.
+        records_dir: The folder of the process records.
+
+    Returns:
+        The running child.
+
+    Raises:
+        OSError: The process cannot be started, or the record cannot be written.
+    """
     token = secrets.token_hex(8)
-    process, word = _spawn_sandbox(child, token)
+    process, start_writer = _spawn_sandbox(child, token)
     try:
         identity = find_process(process.pid) or ProcessIdentity(
             process.pid, -1
         )  # gone already: its exit code tells why
         write_record(records_dir, _make_record(child, identity, token))
         with contextlib.suppress(BrokenPipeError):
-            os.write(word, b"1")
+            os.write(start_writer, b"1")
     except OSError:
         process.kill()
         process.wait()
         raise
     finally:
-        os.close(word)
+        os.close(start_writer)
     return RunningChild(process, identity, token)
 
 
 async def run_to_completion(child: ChildProcess, *, records_dir: Path, timeout_s: float) -> int:
-    """Run a program that ends by itself; returns its exit code, raises TimeoutError when it had to be killed."""
+    """Run a program that ends by itself, and wait for its end.
+
+    Args:
+        child: What to run.
+        records_dir: The folder of the process records.
+        timeout_s: The maximum run time in seconds.
+
+    Returns:
+        The exit code; negative if a signal ended the process.
+
+    Raises:
+        OSError: The process cannot be started, or the record cannot be written.
+        TimeoutError: The program ran too long and was killed.
+    """
     running = launch_child(child, records_dir=records_dir)
     ended = asyncio.create_task(running.wait_until_ended())
     try:
@@ -111,7 +162,11 @@ async def run_to_completion(child: ChildProcess, *, records_dir: Path, timeout_s
 
 
 def read_last_line(log_file: Path) -> str:
-    """What a program said last, for a person."""
+    """Read the last line of a log, for an error text.
+
+    Returns:
+        At most 300 characters; an empty text if the log is empty or cannot be read.
+    """
     with contextlib.suppress(OSError), log_file.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
@@ -120,8 +175,8 @@ def read_last_line(log_file: Path) -> str:
 
 
 def _spawn_sandbox(child: ChildProcess, token: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the launcher; the program itself begins when a byte is written to the returned descriptor."""
-    go, word = os.pipe()
+    """Start the sandbox; the program begins when a byte is written to the returned descriptor."""
+    start_reader, start_writer = os.pipe()
     try:
         log = os.open(
             child.log_file,
@@ -134,7 +189,7 @@ def _spawn_sandbox(child: ChildProcess, token: str) -> tuple[subprocess.Popen[by
             argv = sandbox.make_command(
                 child.argv,
                 cwd=str(child.cwd),
-                start_fd=go,
+                start_fd=start_reader,
                 umask=child.umask,
                 user=user,
                 readable_paths=reach,
@@ -147,16 +202,16 @@ def _spawn_sandbox(child: ChildProcess, token: str) -> tuple[subprocess.Popen[by
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(go,),
+                pass_fds=(start_reader,),
             )
         finally:
             os.close(log)
     except BaseException:
-        os.close(word)
+        os.close(start_writer)
         raise
     finally:
-        os.close(go)
-    return process, word
+        os.close(start_reader)
+    return process, start_writer
 
 
 def _make_record(child: ChildProcess, identity: ProcessIdentity, token: str) -> ProcessRecord:
@@ -167,5 +222,7 @@ def _make_record(child: ChildProcess, identity: ProcessIdentity, token: str) -> 
         boot=read_boot_id(),
         token=token,
         rank=child.rank,
-        stop_signals=[(int(number), patience) for number, patience in child.stop_signals],
+        stop_signals=[
+            (int(number), grace_period_s) for number, grace_period_s in child.stop_signals
+        ],
     )

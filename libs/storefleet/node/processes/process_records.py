@@ -1,4 +1,8 @@
-"""Who a process is, told apart from a later one with the same number, and what an earlier run left behind."""
+"""Process records: identify processes across runs, and terminate what a killed run left.
+
+A process is identified by its id and start time, so a later process with the same id is never
+signalled.
+"""
 
 import asyncio
 import contextlib
@@ -17,19 +21,30 @@ _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process number and its start, in clock ticks since boot."""
+    """A process id and the start time of the process, in clock ticks since boot."""
 
     pid: int
     start_ticks: int
 
     @property
     def is_alive(self) -> bool:
+        """Whether exactly this process still runs; a zombie does not."""
         return find_process(self.pid) == self
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A child on disk: enough to end it, and nothing else, from a later run."""
+    """The record of a child on disk, from which a later run can terminate it.
+
+    Attributes:
+        name: The name of the child.
+        pid: The process id, which is also the id of its session.
+        started: The start time in clock ticks since boot.
+        boot: The id of the boot; records of other boots are ignored.
+        token: The value of `TOKEN_VARIABLE` in the environment of the child's processes.
+        rank: The order of stopping: higher ranks stop first.
+        stop_signals: Signals and their grace periods in seconds.
+    """
 
     name: str
     pid: int
@@ -41,11 +56,16 @@ class ProcessRecord:
 
     @property
     def identity(self) -> ProcessIdentity:
+        """The recorded process."""
         return ProcessIdentity(self.pid, self.started)
 
 
 def find_process(pid: int) -> ProcessIdentity | None:
-    """The running process of that number; a zombie counts as gone."""
+    """Find a running process by its id.
+
+    Returns:
+        The process; None if there is none or it is a zombie.
+    """
     status = _read_stat(pid)
     if status is None or status[0] in "ZX":
         return None
@@ -53,21 +73,22 @@ def find_process(pid: int) -> ProcessIdentity | None:
 
 
 def read_boot_id() -> str:
+    """Read the kernel's random id of the current boot."""
     return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
 
 
 def make_record_path(records_dir: Path, name: str) -> Path:
+    """Make the path of a child's process record."""
     return records_dir / f"{name}.json"
 
 
 def write_record(records_dir: Path, record: ProcessRecord) -> None:
-    write_json(
-        make_record_path(records_dir, record.name), asdict(record), durable=False
-    )  # worth nothing after a reboot
+    """Write a process record; it need not survive a reboot, so it is not synced to disk."""
+    write_json(make_record_path(records_dir, record.name), asdict(record), durable=False)
 
 
 def read_records(records_dir: Path) -> list[ProcessRecord]:
-    """Every readable record of this boot; others are of processes that cannot exist any more."""
+    """Read the process records of the current boot; unreadable records are skipped."""
     known = {field.name for field in fields(ProcessRecord)}
     boot = read_boot_id()
     found = [read_json(path) for path in sorted(records_dir.glob("*.json"))]
@@ -79,7 +100,14 @@ def read_records(records_dir: Path) -> list[ProcessRecord]:
 
 
 async def terminate_leftovers(records_dir: Path) -> list[str]:
-    """End what a killed run left, services before stores before databases; returns the names that were alive."""
+    """Terminate the children of a killed run, the highest rank first, and delete all records.
+
+    Args:
+        records_dir: The folder of the process records.
+
+    Returns:
+        The names of the children that were alive.
+    """
     records = sorted(read_records(records_dir), key=lambda record: -record.rank)
     ended: list[str] = []
     for _, group in groupby(records, key=lambda record: record.rank):
@@ -97,9 +125,9 @@ def _delete_records(records_dir: Path) -> None:
 async def _terminate(record: ProcessRecord) -> str | None:
     found = record.identity.is_alive
     if found:
-        for number, patience in (*record.stop_signals, (signal.SIGKILL, 5.0)):
+        for number, grace_period_s in (*record.stop_signals, (signal.SIGKILL, 5.0)):
             send_signal(record.identity, number)
-            if await _wait_until_gone(record.identity, patience):
+            if await _wait_until_gone(record.identity, grace_period_s):
                 break
     members = list_session_members(record.pid, record.token)
     for member in members:
@@ -110,14 +138,19 @@ async def _terminate(record: ProcessRecord) -> str | None:
 
 
 async def _wait_until_gone(identity: ProcessIdentity, timeout_s: float) -> bool:
-    give_up = time.monotonic() + timeout_s
-    while identity.is_alive and time.monotonic() < give_up:  # noqa: ASYNC110 - it is nobody's child, nothing tells us
+    deadline_s = time.monotonic() + timeout_s
+    while identity.is_alive and time.monotonic() < deadline_s:  # noqa: ASYNC110 - not our child: no event
         await asyncio.sleep(0.02)
     return not identity.is_alive
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> None:
-    """Signal exactly this process, never one that took its number over."""
+    """Send a signal to exactly this process, never to a later one with the same id.
+
+    Args:
+        identity: The process; nothing happens if it has ended.
+        number: The signal.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         descriptor = os.pidfd_open(identity.pid)
         try:
@@ -128,7 +161,17 @@ def send_signal(identity: ProcessIdentity, number: int) -> None:
 
 
 def list_session_members(session: int, token: str) -> list[ProcessIdentity]:
-    """Processes of a session that carry the child's token: what its leader left when it died."""
+    """List the processes of a session that have the child's token in their environment.
+
+    They outlive the session's leader. The token tells them from a later session with the same id.
+
+    Args:
+        session: The session id, which is the process id of the child.
+        token: The child's token.
+
+    Returns:
+        The processes; zombies are not included.
+    """
     members = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -150,7 +193,11 @@ def _has_token(pid: int, token: str) -> bool:
 
 
 def _read_stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat from the state on; the name before it may hold anything."""
+    """Read the fields of `/proc/<pid>/stat` after the program's name, which may hold anything.
+
+    Returns:
+        The fields, beginning with the process state; None if there is no such process.
+    """
     try:
         content = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,11 +1,12 @@
-"""The last steps before a child's own program: executed as a script, with little of the standard library.
+"""The sandbox script: prepare a child's process, then replace it by the program.
 
-It waits for its supervisor's word (so that no child runs unrecorded), shows a user without rights the folders that the
-program needs, gives up root and becomes the program. Where a folder on the way is closed to the user, as homes are, a
-private mount namespace covers it with an empty one and puts only what is needed back in there.
+The script waits for the supervisor's start byte, so that no unrecorded child runs. It makes the
+program's paths reachable for an unprivileged user, drops root's privileges, and executes the
+program. If the user cannot pass a folder on the way (home folders are often closed), a private
+mount namespace covers it with an empty file system and binds only the needed paths into it.
 """
 
-# Importing pathlib would take a third of the start-up time:
+# Every child starts with this script. Importing pathlib would be a third of its start-up time:
 # ruff: noqa: PTH100, PTH103, PTH112, PTH114, PTH115, PTH116, PTH120, PTH211
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SANDBOX_EXIT_CODE = 78
 
 
 class SandboxError(Exception):
-    """One line for the person at the terminal."""
+    """The sandbox cannot be set up; the text is the last line of the child's log."""
 
 
 def make_command(
@@ -40,53 +41,74 @@ def make_command(
     user: tuple[int, int] | None = None,
     readable_paths: Sequence[str] = (),
 ) -> list[str]:
-    """The command line that runs `argv` by this script; `reach` are paths that the user has to get to."""
+    """Make the command line that runs a program in the sandbox.
+
+    Args:
+        argv: The program and its arguments.
+        cwd: The working directory of the program.
+        start_fd: The descriptor on which the start byte arrives; -1 starts at once.
+        umask: The mode bits that new files do not get.
+        user: User id and group id to change to; None keeps the current user.
+        readable_paths: Paths besides `cwd` that the user must be able to reach.
+
+    Returns:
+        The command line.
+    """
     uid, gid = user or (-1, -1)
-    folders = [part for path in readable_paths for part in ("--reach", path)]
+    paths = [part for path in readable_paths for part in ("--readable-path", path)]
     head = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
-    numbers = {"--go": start_fd, "--umask": umask, "--uid": uid, "--gid": gid}
+    numbers = {"--start-fd": start_fd, "--umask": umask, "--uid": uid, "--gid": gid}
     options = [part for name, value in numbers.items() for part in (name, str(value))]
-    return [*head, *options, "--cwd", cwd, *folders, "--", *argv]
+    return [*head, *options, "--cwd", cwd, *paths, "--", *argv]
 
 
 def main(arguments: list[str]) -> NoReturn:
-    end = arguments.index("--")
-    argv, options = (
-        arguments[end + 1 :],
-        list(zip(arguments[:end:2], arguments[1:end:2], strict=True)),
-    )
-    reach = [value for name, value in options if name == "--reach"]
-    one = dict(options)
-    cwd, uid, gid = one["--cwd"], int(one["--uid"]), int(one["--gid"])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)  # a shell's background job starts with SIGINT ignored
-    os.umask(int(one["--umask"]))
-    try:
-        wait_for_start(int(one["--go"]))
-        if uid > 0:
-            import ctypes  # noqa: F401 - now, while Python's own folder is still within reach
+    """Set the sandbox up and execute the program.
 
-            expose_paths([*reach, cwd, argv[0]], uid, gid)
+    Args:
+        arguments: The arguments that `make_command` made, without interpreter and script.
+    """
+    end = arguments.index("--")
+    argv = arguments[end + 1 :]
+    options = list(zip(arguments[:end:2], arguments[1:end:2], strict=True))
+    readable_paths = [value for name, value in options if name == "--readable-path"]
+    values = dict(options)
+    cwd, uid, gid = values["--cwd"], int(values["--uid"]), int(values["--gid"])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # shells start background jobs with SIGINT ignored
+    os.umask(int(values["--umask"]))
+    try:
+        wait_for_start(int(values["--start-fd"]))
+        if uid > 0:
+            import ctypes  # noqa: F401 - while Python's own folder is still reachable
+
+            expose_paths([*readable_paths, cwd, argv[0]], uid, gid)
             drop_privileges(uid, gid)
         os.chdir(cwd)
-        os.execve(argv[0], argv, os.environ)  # noqa: S606 - this is what it is for
+        os.execve(argv[0], argv, os.environ)  # noqa: S606 - the program replaces this script
     except (SandboxError, OSError) as error:
         os.write(2, f"{error}\n".encode())
     os._exit(SANDBOX_EXIT_CODE)
 
 
 def wait_for_start(descriptor: int) -> None:
-    """Go on after one byte; a supervisor that died before it wrote one has recorded nothing, so nothing may run."""
+    """Wait for the start byte; exit if the pipe closes without one.
+
+    A supervisor that died before it wrote the byte has no record of this child.
+
+    Args:
+        descriptor: The reading end of the pipe; -1 does not wait.
+    """
     if descriptor < 0:
         return
-    word = os.read(descriptor, 1)
+    start_byte = os.read(descriptor, 1)
     os.close(descriptor)
-    if not word:
+    if not start_byte:
         os._exit(SANDBOX_EXIT_CODE)
 
 
 def drop_privileges(uid: int, gid: int) -> None:
-    """Lose every right that the user does not have, for good."""
+    """Change to a user for good: no process of this tree can gain privileges again."""
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
@@ -94,7 +116,16 @@ def drop_privileges(uid: int, gid: int) -> None:
 
 
 def expose_paths(paths: Sequence[str], uid: int, gid: int) -> None:
-    """Make the wanted paths reachable for the user, in this process and its children only."""
+    """Make paths reachable for a user, in this process and its children only.
+
+    Args:
+        paths: The paths that the program needs.
+        uid: The user id.
+        gid: The group id.
+
+    Raises:
+        SandboxError: The kernel permits no mount namespace, or a path has too many links.
+    """
     folders: set[str] = set()
     links: dict[str, str] = {}
     needed = {resolve_path(path, folders, links) for path in paths}
@@ -102,7 +133,8 @@ def expose_paths(paths: Sequence[str], uid: int, gid: int) -> None:
     if not closed:
         return
     create_mount_namespace(closed[0], uid)
-    # Opened inside the new namespace (a mount of another one cannot be bound) and before anything is covered.
+    # Opened inside the new namespace, because a mount of another namespace cannot be bound, and
+    # before anything is covered.
     sources = {
         path: os.open(path, os.O_PATH)
         for path in select_topmost(needed)
@@ -130,7 +162,19 @@ def expose_paths(paths: Sequence[str], uid: int, gid: int) -> None:
 
 
 def resolve_path(path: str, folders: set[str], links: dict[str, str]) -> str:
-    """Walk to a path as the kernel does, noting the folders passed and the links followed; returns where it ends."""
+    """Resolve a path as the kernel does, and collect the folders and links on the way.
+
+    Args:
+        path: An absolute path.
+        folders: Receives the folders that are passed.
+        links: Receives the target of every symbolic link that is followed, by its path.
+
+    Returns:
+        The resolved path.
+
+    Raises:
+        SandboxError: The path has more links than the kernel follows (40).
+    """
     todo, here, followed = path.split("/"), "", 0
     while todo:
         part = todo.pop(0)
@@ -147,14 +191,17 @@ def resolve_path(path: str, folders: set[str], links: dict[str, str]) -> str:
         links[step] = target = os.readlink(step)
         followed += 1
         if followed > MAX_SYMLINKS:
-            raise SandboxError(f"Too many symbolic links on the way to {path}.")
+            raise SandboxError(
+                f"The path {path} cannot be resolved: it has more than {MAX_SYMLINKS} symbolic "
+                "links. Remove the loop."
+            )
         todo = target.split("/") + todo
         here = "" if target.startswith("/") else here
     return here
 
 
 def find_closed_folders(folders: set[str], uid: int, gid: int) -> set[str]:
-    """Those that the user may not pass, as the kernel sees it: modes, groups, access lists."""
+    """Find the folders that a user cannot pass; the kernel decides by modes, groups and ACLs."""
     groups = os.getgroups()
     os.setgroups([gid])
     os.setegid(gid)
@@ -168,6 +215,7 @@ def find_closed_folders(folders: set[str], uid: int, gid: int) -> set[str]:
 
 
 def is_passable(folder: str) -> bool:
+    """Check whether the current user can pass a folder."""
     try:
         os.stat(f"{folder}/.")
     except PermissionError:
@@ -176,19 +224,34 @@ def is_passable(folder: str) -> bool:
 
 
 def create_mount_namespace(closed: str, uid: int) -> None:
+    """Move this process into a mount namespace of its own.
+
+    Args:
+        closed: A folder that needs covering, for the error text.
+        uid: The user who cannot pass it, for the error text.
+
+    Raises:
+        SandboxError: The kernel permits no mount namespace.
+    """
     try:
         call_libc("unshare", CLONE_NEWNS)
         mount("none", "/", None, MS_REC | MS_PRIVATE, None)
     except OSError as error:
         raise SandboxError(
-            f"The folder {closed} is closed to the system user (number {uid}) that runs PostgreSQL and the stores, and "
-            f"this machine permits no private mount namespace ({error.strerror}): move the clone and Python to where "
-            "every user may reach them, or run as a normal user."
+            f"The folder {closed} is closed to the system user (id {uid}) that runs PostgreSQL "
+            "and the stores, and this machine permits no private mount namespace "
+            f"({error.strerror}). Move Storefleet and Python to a folder that every user can "
+            "reach, or run as a normal user."
         ) from None
 
 
 def bind_path(path: str, source: int) -> None:
-    """Bind an opened folder or file to its own path again."""
+    """Bind an opened folder or file to its own path in the covered folder.
+
+    Args:
+        path: The path.
+        source: The descriptor of the folder or file; it is closed.
+    """
     origin = f"/proc/self/fd/{source}"
     if os.path.isdir(origin):
         os.makedirs(path, mode=0o755, exist_ok=True)
@@ -200,21 +263,27 @@ def bind_path(path: str, source: int) -> None:
 
 
 def select_topmost(paths: set[str]) -> list[str]:
-    """The paths that lie in none of the others."""
+    """Select the paths that lie in none of the others, sorted."""
     return sorted(path for path in paths if not is_inside_any(path, paths))
 
 
 def is_inside_any(path: str, folders: set[str] | list[str]) -> bool:
+    """Check whether a path lies below one of the folders."""
     return any(path.startswith(folder.rstrip("/") + "/") for folder in folders if folder != path)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None) -> None:
+    """Attach a file system with the system call `mount`."""
     texts = [part.encode() if part is not None else None for part in (source, target, kind)]
     call_libc("mount", *texts, flags, data.encode() if data is not None else None)
 
 
 def call_libc(name: str, *arguments: bytes | int | None) -> None:
-    """Call the C library; raises OSError."""
+    """Call a function of the C library that returns 0 on success.
+
+    Raises:
+        OSError: The function failed; the error has its errno.
+    """
     import ctypes
 
     library = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,7 @@
-"""Children of the node: started, kept alive and stopped, each in a session of its own with a log and a record."""
+"""The supervisor of the local node: start children, restart them when they end, stop them in order.
+
+Each child has a session, a log file and a process record of its own.
+"""
 
 import asyncio
 import contextlib
@@ -23,17 +26,23 @@ FIRST_BACKOFF_S, STABLE_AFTER_S = 0.1, 10.0
 
 @dataclass
 class ChildStatus:
-    """What is seen of a child. `restarts` counts unexpected ends since it was first started."""
+    """The observed status of a child.
+
+    Attributes:
+        state: `waiting` is the backoff before a restart.
+        pid: The process id while it runs.
+        restarts: The number of unexpected ends since the first start.
+        message: Why the child ended last.
+    """
 
     state: ChildState = "starting"
     pid: int | None = None
-    changed_at_s: float = 0.0
     restarts: int = 0
     message: str = ""
 
 
 class _SupervisedChild:
-    """One child's life: a task that starts it again until it is told to stop."""
+    """One child and the task that restarts it until it is stopped."""
 
     def __init__(
         self,
@@ -54,9 +63,9 @@ class _SupervisedChild:
 
     async def stop(self) -> None:
         self._stopping.set()
-        for number, patience in (*self.child.stop_signals, (signal.SIGKILL, 5.0)):
+        for number, grace_period_s in (*self.child.stop_signals, (signal.SIGKILL, 5.0)):
             self.send_signal(number)
-            done, _ = await asyncio.wait({self.task}, timeout=patience)
+            done, _ = await asyncio.wait({self.task}, timeout=grace_period_s)
             if done:
                 break
         await self.task
@@ -66,34 +75,34 @@ class _SupervisedChild:
             send_signal(self._identity, number)
 
     async def _restart_until_stopped(self) -> None:
-        delay = FIRST_BACKOFF_S
+        delay_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
-            began = time.monotonic()
+            started_s = time.monotonic()
             reason = await self._run_once()
             if self._stopping.is_set():
                 break
-            delay = FIRST_BACKOFF_S if time.monotonic() - began > STABLE_AFTER_S else delay
+            is_stable = time.monotonic() - started_s > STABLE_AFTER_S
+            delay_s = FIRST_BACKOFF_S if is_stable else delay_s
             self.status.restarts += 1
             self._set_status("waiting", message=reason)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(delay * 2, self._max_backoff_s)
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+            delay_s = min(delay_s * 2, self._max_backoff_s)
         self._set_status("stopped")
 
     async def _run_once(self) -> str:
-        """Start the program and wait for its end; returns how it ended."""
+        """Start the program, wait for its end, and return the reason why it ended."""
         self._set_status("starting", message=self.status.message)
         try:
             if self.child.prepare is not None:
                 await self.child.prepare()
             running = launch_child(self.child, records_dir=self._records_dir)
         except (OSError, NodeError) as error:
-            return f"could not be started: {error}"
+            return f"cannot be started: {error}"
         self._identity = running.identity
         if self._stopping.is_set():
-            self.send_signal(
-                self.child.stop_signals[0][0]
-            )  # told to stop while it was being started
+            # stopped while it was being started
+            self.send_signal(self.child.stop_signals[0][0])
         self._set_status("running", pid=running.identity.pid)
         code = await running.wait_until_ended()
         self._identity = None
@@ -106,12 +115,11 @@ class _SupervisedChild:
 
     def _set_status(self, state: ChildState, *, pid: int | None = None, message: str = "") -> None:
         self.status.state, self.status.pid, self.status.message = state, pid, message
-        self.status.changed_at_s = time.time()
         self._on_status_change(self.child.name)
 
 
 class Supervisor:
-    """Keeps children equal to what was asked for. `changed` is called with a name whenever its status differs."""
+    """Runs child processes until they are stopped."""
 
     def __init__(
         self,
@@ -120,16 +128,26 @@ class Supervisor:
         on_status_change: Callable[[str], None] = lambda _name: None,
         max_backoff_s: float = 5.0,
     ) -> None:
-        """Take `backoff`: the longest pause before a child is started again, seconds."""
+        """Prepare a supervisor without children.
+
+        Args:
+            records_dir: The folder of the process records.
+            on_status_change: Called with a child's name when its status changes.
+            max_backoff_s: The longest pause before a restart, in seconds.
+        """
         self._max_backoff_s = max_backoff_s
         self._records_dir = records_dir
         self._on_status_change = on_status_change
         self._children: dict[str, _SupervisedChild] = {}
 
     def start(self, child: ChildProcess) -> None:
-        """Begin to keep a child; one of the same name must have been stopped before."""
+        """Start a child, and restart it whenever it ends.
+
+        Raises:
+            ValueError: A child of this name is not stopped.
+        """
         if child.name in self._children:
-            raise ValueError(f"{child.name} is kept already")
+            raise ValueError(f"A child named {child.name} is supervised already.")
         self._children[child.name] = _SupervisedChild(
             child,
             records_dir=self._records_dir,
@@ -138,48 +156,53 @@ class Supervisor:
         )
 
     async def stop(self, name: str) -> None:
-        """End a child and forget it; nothing happens when there is none."""
-        kept = self._children.get(name)
-        if kept is not None:
-            await kept.stop()
+        """Stop a child and remove it; nothing happens if there is no such child."""
+        supervised = self._children.get(name)
+        if supervised is not None:
+            await supervised.stop()
             self._children.pop(name, None)
 
     async def stop_all(self, *, min_rank: int = 0) -> None:
-        """End everything from this rank up, the highest rank first, those of one rank together."""
-        ranks = {kept.child.rank for kept in self._children.values() if kept.child.rank >= min_rank}
+        """Stop all children from a rank upwards, the highest rank first, each rank concurrently."""
+        children = [supervised.child for supervised in self._children.values()]
+        ranks = {child.rank for child in children if child.rank >= min_rank}
         for rank in sorted(ranks, reverse=True):
-            names = [name for name, kept in self._children.items() if kept.child.rank == rank]
+            names = [child.name for child in children if child.rank == rank]
             await asyncio.gather(*(self.stop(name) for name in names))
 
     def get_status(self, name: str) -> ChildStatus | None:
-        kept = self._children.get(name)
-        return kept.status if kept else None
-
-    def get_child(self, name: str) -> ChildProcess | None:
-        kept = self._children.get(name)
-        return kept.child if kept else None
-
-    def list_names(self) -> list[str]:
-        return list(self._children)
+        """Return the status of a child; None if there is no such child."""
+        supervised = self._children.get(name)
+        return supervised.status if supervised else None
 
     async def watch_children(self) -> None:
-        """Keep the logs small, for as long as it runs; raises what a child's task could not handle."""
+        """Trim the logs and check the children's tasks every five seconds, until cancelled.
+
+        An unexpected error of a child's task is raised here.
+        """
         while True:
             tasks = [
-                kept.task
-                for kept in self._children.values()
-                if kept.task.done() and not kept.task.cancelled()
+                supervised.task
+                for supervised in self._children.values()
+                if supervised.task.done() and not supervised.task.cancelled()
             ]
             for task in tasks:
                 task.result()
             await asyncio.to_thread(
-                trim_logs, {kept.child.log_file for kept in self._children.values()}
+                trim_logs, {supervised.child.log_file for supervised in self._children.values()}
             )
             await asyncio.sleep(5)
 
 
 def trim_logs(log_files: Iterable[Path], limit_bytes: int = LOG_LIMIT_BYTES) -> None:
-    """Move what a log holds beyond the limit to one older file; its writers append, so they go on undisturbed."""
+    """Move the content of every log above the limit to one older file, and truncate the log.
+
+    The writers append, so they continue in the truncated file.
+
+    Args:
+        log_files: The logs; missing ones are skipped.
+        limit_bytes: The size from which a log is moved.
+    """
     for log in log_files:
         with contextlib.suppress(OSError):
             if log.stat().st_size > limit_bytes:

@@ -1,4 +1,8 @@
-"""The embedded nats-server: a user for every service, each with no more rights than its work needs."""
+"""The embedded nats-server: its configuration, its process, and the permissions of its users.
+
+Every service has a user of its own with only the permissions that its work needs. The
+configuration also serves the platform's NATS containers (`deployment/servers.py`).
+"""
 
 import asyncio
 import contextlib
@@ -28,11 +32,19 @@ from storefleet.node.processes.supervisor import ChildStatus
 from storefleet.node.servers.server_programs import find_nats_program
 from storefleet.node.system_user import SystemAccount
 
-GIB = 1 << 30
+_GIB = 1 << 30
 
 
 class NatsServer:
-    """One server in `folder`, on a loopback port, with JetStream that syncs every write."""
+    """An embedded server on a loopback port, with JetStream that syncs every write.
+
+    Args:
+        folder: The folder of the configuration and of JetStream's files.
+        secrets_dir: The folder of the users' passwords; missing ones are created.
+        log_file: The log of the server.
+        port: The port on 127.0.0.1.
+        account: The system account that the server runs as; None is the current user.
+    """
 
     name = "nats"
 
@@ -53,9 +65,11 @@ class NatsServer:
         self._program = find_nats_program()
 
     def make_url(self, user: str) -> str:
+        """Make the URL of the server for a user, with the password."""
         return f"nats://{user}:{quote(self._load_password(user))}@127.0.0.1:{self._port}"
 
     def write_configuration(self) -> None:
+        """Create the server's folders and write its configuration file."""
         create_readable_folder(self._folder, self._account)
         create_owned_folder(self._folder / "jetstream", self._account)
         users = make_users({user: self._load_password(user) for user in PERMISSIONS})
@@ -65,6 +79,7 @@ class NatsServer:
         write_json(self._folder / "nats.conf", content, readers=self._account)
 
     def make_child(self) -> ChildProcess:
+        """Describe the server's process."""
         return ChildProcess(
             name=self.name,
             argv=(str(self._program), "-c", str(self._folder / "nats.conf")),
@@ -78,7 +93,14 @@ class NatsServer:
         )
 
     async def wait_until_ready(self, get_status: Callable[[], ChildStatus | None]) -> None:
-        """Wait until it greets; raises NodeError with its own last words when it does not come up."""
+        """Wait until the server sends its `INFO` line to a new connection.
+
+        Args:
+            get_status: Returns the status of the server's process.
+
+        Raises:
+            NodeError: The server keeps ending.
+        """
         while True:
             with contextlib.suppress(OSError, TimeoutError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -87,10 +109,11 @@ class NatsServer:
                         return
                 finally:
                     writer.close()
-            seen = get_status()
-            if seen is None or seen.restarts > 4:
+            status = get_status()
+            if status is None or status.restarts > 4:
                 raise NodeError(
-                    f"nats-server does not start: {read_last_line(self._log_file)} (more in {self._log_file})."
+                    f"nats-server does not start: {read_last_line(self._log_file)}. "
+                    f"Read its log {self._log_file}."
                 )
             await asyncio.sleep(0.01)
 
@@ -99,7 +122,7 @@ class NatsServer:
 
 
 def _make_worker_permissions(service: str) -> dict[str, list[str]]:
-    """A service that takes commands from its own consumer, and does nothing else."""
+    """Make the permissions of a service that only takes commands from its own consumer."""
     return {
         "publish": [
             "$JS.API.INFO",
@@ -112,7 +135,8 @@ def _make_worker_permissions(service: str) -> dict[str, list[str]]:
     }
 
 
-#: What each user may do; whatever is not listed is refused. Answers come to an inbox that no other user can read.
+#: The permissions of each user; everything else is rejected. Replies arrive in an inbox that no
+#: other user can read.
 PERMISSIONS: dict[str, dict[str, list[str]]] = {
     "gateway": {
         "publish": [
@@ -134,6 +158,14 @@ PERMISSIONS: dict[str, dict[str, list[str]]] = {
 
 
 def make_users(passwords: dict[str, str]) -> list[dict[str, Any]]:
+    """Make the `users` section of the configuration.
+
+    Args:
+        passwords: The passwords by user name; every name is in `PERMISSIONS`.
+
+    Returns:
+        The users with their passwords and permissions.
+    """
     return [
         {
             "user": user,
@@ -149,7 +181,18 @@ def make_users(passwords: dict[str, str]) -> list[dict[str, Any]]:
 def make_configuration(
     *, listen: str, store_dir: Path, users: list[dict[str, Any]], **more: Any
 ) -> dict[str, Any]:
-    """The server's configuration, which may be written as JSON; alone, and without a monitoring port, unless `more`."""
+    """Make the server's configuration; nats-server reads JSON, too.
+
+    Args:
+        listen: Address and port for clients.
+        store_dir: The folder of JetStream's files.
+        users: The users from `make_users`.
+        more: More sections, such as `cluster` and `http`. Without them the server is alone and
+            has no monitoring port.
+
+    Returns:
+        The configuration.
+    """
     return {
         "server_name": "storefleet",
         "listen": listen,
@@ -160,7 +203,7 @@ def make_configuration(
             "store_dir": str(store_dir),
             "sync_interval": "always",
             "max_memory_store": 16 << 20,
-            "max_file_store": 4 * GIB,
+            "max_file_store": 4 * _GIB,
         },
         "authorization": {"users": users, "timeout": 2},
         **more,

@@ -1,4 +1,8 @@
-"""The embedded PostgreSQL: made once, run from the wheel's own programs, its roles brought to what they should be."""
+"""The embedded PostgreSQL server: its cluster, its settings, its process, and its roles.
+
+The programs come from a Python package. The settings also serve the platform's PostgreSQL
+container (`deployment/servers.py`).
+"""
 
 import asyncio
 import contextlib
@@ -9,8 +13,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
-
-import asyncpg
 
 from storefleet.node.node_error import NodeError
 from storefleet.node.private_files import (
@@ -29,10 +31,17 @@ from storefleet.node.servers.roles import (
     ensure_roles,
 )
 from storefleet.node.servers.server_programs import find_postgres_dir
-from storefleet.node.servers.sql import Connection, open_connection
+from storefleet.node.servers.sql import (
+    PasswordRejected,
+    ServerConnection,
+    ServerError,
+    ServerUnavailable,
+    StatementRejected,
+    open_connection,
+)
 from storefleet.node.system_user import SystemAccount
 
-#: Fifty stores with five connections each, four services, and room for people who look.
+#: Sized for fifty stores with five connections each, four services, and manual sessions.
 POSTGRES_SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "400",
@@ -45,7 +54,7 @@ POSTGRES_SETTINGS = {
     "max_worker_processes": "4",
     "max_logical_replication_workers": "0",
     "autovacuum_max_workers": "2",
-    "autovacuum_naptime": "3min",  # each of fifty databases gets a visit of its own within it
+    "autovacuum_naptime": "3min",  # within it, each of fifty databases is vacuumed once
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "512MB",
@@ -59,12 +68,22 @@ POSTGRES_SETTINGS = {
     "log_timezone": "UTC",
 }
 LOOPBACK = "127.0.0.1"
-#: Whoever comes gives a password: no sockets, no trust, not even for the superuser.
+#: Every connection needs a password: no Unix sockets, no `trust`, not even for the superuser.
 HBA_RULE = "host all all {network} scram-sha-256\n"
 
 
 class PostgresServer:
-    """One cluster in `folder`, on loopback unless `listen` names another address; the passwords are in `secrets`."""
+    """An embedded server with one database cluster.
+
+    Args:
+        folder: The folder of the cluster and its configuration.
+        secrets_dir: The folder of the roles' passwords; missing ones are created.
+        records_dir: The folder of the process records.
+        log_file: The log of the server.
+        port: The port.
+        account: The system account that the server runs as; None is the current user.
+        listen: The address to listen on; only loopback restricts clients to this machine.
+    """
 
     name = "postgres"
 
@@ -90,10 +109,17 @@ class PostgresServer:
         self._programs_dir = find_postgres_dir()
 
     def make_url(self, role: str, database: str) -> str:
-        return f"postgresql://{role}:{quote(self._load_password(role))}@127.0.0.1:{self._port}/{database}"
+        """Make the URL of a database for a role, with the password."""
+        password = quote(self._load_password(role))
+        return f"postgresql://{role}:{password}@127.0.0.1:{self._port}/{database}"
 
     async def prepare_cluster(self) -> None:
-        """Make the cluster when there is none, and write its settings."""
+        """Create the cluster if there is none, and write its configuration files.
+
+        Raises:
+            NodeError: initdb failed.
+            TimeoutError: initdb took more than two minutes.
+        """
         create_readable_folder(self._folder, self._account)
         if not self._data_dir.exists():
             await self._create_cluster()
@@ -104,6 +130,7 @@ class PostgresServer:
         write_file(self._folder / "pg_hba.conf", access, readers=self._account)
 
     def make_child(self) -> ChildProcess:
+        """Describe the server's process."""
         files = {"config_file": "postgresql.conf", "hba_file": "pg_hba.conf"}
         options = [f"--{name}={self._folder / file}" for name, file in files.items()]
         return ChildProcess(
@@ -124,30 +151,42 @@ class PostgresServer:
         )
 
     async def wait_until_ready(self, get_status: Callable[[], ChildStatus | None]) -> None:
-        """Wait until it answers; raises NodeError with its own last words when it does not come up."""
+        """Wait until the server accepts a connection.
+
+        Args:
+            get_status: Returns the status of the server's process.
+
+        Raises:
+            NodeError: The server keeps ending, or rejects the node's password.
+        """
         while True:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
+            with contextlib.suppress(ServerUnavailable, StatementRejected):
                 connection = await self._connect_as_superuser()
                 await connection.close()
                 return
-            seen = get_status()
-            if seen is None or seen.restarts > 4:
+            status = get_status()
+            if status is None or status.restarts > 4:
                 raise NodeError(
-                    f"PostgreSQL does not start: {read_last_line(self._log_file)} (more in {self._log_file})."
+                    f"PostgreSQL does not start: {read_last_line(self._log_file)}. "
+                    f"Read its log {self._log_file}."
                 )
             await asyncio.sleep(0.02)
 
     async def ensure_roles(self) -> None:
-        """Bring roles, the platform's database and who may connect to what they should be."""
+        """Create or correct the roles, the platform's database and the connect privileges.
+
+        Raises:
+            NodeError: The server is unavailable or rejects a statement.
+        """
         connection = await self._connect_as_superuser()
         try:
             await ensure_roles(
                 connection,
                 {role: self._load_password(role) for role in (PLATFORM_ROLE, STORES_ROLE)},
             )
-        except asyncpg.PostgresError as error:
+        except ServerError as error:
             raise NodeError(
-                f"PostgreSQL could not be set up: {error} (more in {self._log_file})."
+                f"The roles of PostgreSQL cannot be set up: {error}. Read its log {self._log_file}."
             ) from None
         finally:
             await connection.close()
@@ -163,30 +202,32 @@ class PostgresServer:
             *((libraries,) if libraries.exists() else ()),
         )
 
-    async def _connect_as_superuser(self) -> Connection:
+    async def _connect_as_superuser(self) -> ServerConnection:
         try:
             return await open_connection(self.make_url(SUPERUSER, MAINTENANCE_DATABASE))
-        except asyncpg.InvalidPasswordError:
+        except PasswordRejected:
+            password_file = self._secrets_dir / f"postgres_{SUPERUSER}"
             raise NodeError(
-                f"PostgreSQL refuses the node's password ({self._secrets_dir / f'postgres_{SUPERUSER}'}): put the "
-                f"file that belongs to {self._data_dir} back, or move both folders away to begin anew."
+                f"PostgreSQL rejects the node's password: {password_file} does not belong to the "
+                f"cluster {self._data_dir}. Restore that file, or move both folders to another "
+                "place to start with an empty cluster."
             ) from None
 
     async def _create_cluster(self) -> None:
-        """Make the cluster beside its place and move it there whole, so that an interrupted one is never used."""
+        """Create the cluster in a temporary folder, so that an interrupted initdb is never used."""
         fresh, password = self._folder / "data.new", self._folder / "password.new"
         shutil.rmtree(fresh, ignore_errors=True)
         create_owned_folder(fresh, self._account)
         write_file(password, self._load_password(SUPERUSER), readers=self._account)
-        begin = self._log_file.stat().st_size if self._log_file.exists() else 0
+        log_size_bytes = self._log_file.stat().st_size if self._log_file.exists() else 0
         options = (
-            *("--auth=scram-sha-256", f"--pwfile={password}", f"--username={SUPERUSER}"),
-            *(
-                "--encoding=UTF8",
-                "--no-locale",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-            ),
+            "--auth=scram-sha-256",
+            f"--pwfile={password}",
+            f"--username={SUPERUSER}",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
             "--no-instructions",
         )
         child = ChildProcess(
@@ -202,8 +243,10 @@ class PostgresServer:
         finally:
             password.unlink(missing_ok=True)
         if code != 0:
+            reason = _find_error(self._log_file, log_size_bytes)
             raise NodeError(
-                f"PostgreSQL could not be set up: {_find_error(self._log_file, begin)} (more in {self._log_file})."
+                f"The PostgreSQL cluster cannot be created: {reason}. "
+                f"Read the log {self._log_file}."
             )
         fresh.rename(self._data_dir)
 
@@ -211,7 +254,7 @@ class PostgresServer:
         await asyncio.to_thread(self._delete_stale_lock)
 
     def _delete_stale_lock(self) -> None:
-        """Remove the lock file of a killed server when its number now belongs to another program."""
+        """Delete the lock file of a killed server if its process id belongs to another program."""
         lock = self._data_dir / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError):
             pid = int(lock.read_text(encoding="ascii").split()[0])
@@ -221,7 +264,7 @@ class PostgresServer:
 
 
 def _find_error(log_file: Path, offset_bytes: int) -> str:
-    """The error among what initdb wrote; its last line only says what it removes."""
+    """Find the error in the output of initdb; its last line only names the deleted files."""
     errors = re.findall(
         r"(?:FATAL|PANIC|error): +(.+)",
         log_file.read_bytes()[offset_bytes:].decode("utf-8", "replace"),

@@ -1,8 +1,12 @@
-"""Who there is in a PostgreSQL that belongs to the platform: roles, its database, and who may connect to what."""
+"""The roles of a PostgreSQL server that belongs to the platform, its database, and the grants.
+
+The platform's role owns only its database. The stores' role can create databases and roles, but
+cannot connect to the platform's database.
+"""
 
 from collections.abc import Mapping
 
-from storefleet.node.servers.sql import Connection, execute_formatted
+from storefleet.node.servers.sql import ServerConnection
 
 SUPERUSER = "postgres"
 PLATFORM_ROLE = PLATFORM_DATABASE = "storefleet"
@@ -11,32 +15,39 @@ MAINTENANCE_DATABASE = "postgres"
 _ROLE_ATTRIBUTES = {PLATFORM_ROLE: "NOCREATEDB NOCREATEROLE", STORES_ROLE: "CREATEDB CREATEROLE"}
 
 
-async def ensure_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
-    """Bring the roles that have a password, the platform's database and its door to what they should be."""
+async def ensure_roles(connection: ServerConnection, passwords: Mapping[str, str]) -> None:
+    """Create or correct the roles, the platform's database and the connect privileges.
+
+    Args:
+        connection: A connection as the superuser.
+        passwords: The passwords by role; roles without a password are left alone.
+
+    Raises:
+        ServerError: The server is unavailable or rejects a statement.
+    """
     for role, password in passwords.items():
         await _ensure_role(connection, role, password)
-    if not await connection.fetchval(
+    if not await connection.fetch_value(
         "SELECT 1 FROM pg_database WHERE datname = $1", PLATFORM_DATABASE
     ):
-        await execute_formatted(
-            connection, "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE
+        await connection.execute_formatted(
+            "CREATE DATABASE %I OWNER %I", PLATFORM_DATABASE, PLATFORM_ROLE
         )
     for database in (PLATFORM_DATABASE, MAINTENANCE_DATABASE, "template1"):
-        await execute_formatted(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+        await connection.execute_formatted("REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
     if STORES_ROLE in passwords:
-        await execute_formatted(
-            connection, "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE
+        await connection.execute_formatted(
+            "ALTER ROLE %I SET createrole_self_grant = 'set, inherit'", STORES_ROLE
         )
-        await execute_formatted(
-            connection, "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE
+        await connection.execute_formatted(
+            "GRANT CONNECT ON DATABASE %I TO %I", MAINTENANCE_DATABASE, STORES_ROLE
         )
 
 
-async def _ensure_role(connection: Connection, role: str, password: str) -> None:
-    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
-    verb = "ALTER" if known else "CREATE"
-    await execute_formatted(
-        connection,
+async def _ensure_role(connection: ServerConnection, role: str, password: str) -> None:
+    exists = await connection.fetch_value("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+    verb = "ALTER" if exists else "CREATE"
+    await connection.execute_formatted(
         f"{verb} ROLE %I LOGIN NOSUPERUSER {_ROLE_ATTRIBUTES[role]} PASSWORD %L",
         role,
         password,

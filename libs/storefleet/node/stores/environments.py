@@ -1,7 +1,8 @@
-"""An engine's own environment on this machine: a copy of its source and, when it asks for one, a locked venv.
+"""Build the environment of an engine version on this machine.
 
-Each is built once per content, into a folder named after version and content; `<version>.json` beside it names the
-template that belongs to it.
+An environment is a copy of the engine's source and, if the engine has requirements, a virtual
+environment with locked packages. It is built once per content, into a folder named after version
+and content hash. `<version>.json` beside it is the record of its template.
 """
 
 import hashlib
@@ -23,13 +24,23 @@ from storefleet.runtimes.local.file_layout import FileLayout
 
 ReportProgress = Callable[[str], None]
 INSTALL_TIMEOUT_S = 900.0
-#: Test code and data tables that a running store does not import: half of the time of compiling.
+#: Test code and data tables that a running store does not import; compiling them would double the
+#: time of this step.
 NOT_COMPILED = r"/(tests?|testing|faker|geodata|carrierdata|tzdata)/"
 
 
 @dataclass(frozen=True)
 class EngineEnvironment:
-    """Where one version of an engine is installed; `content` is the hash of everything that it is made of."""
+    """The installation of one version of an engine.
+
+    Attributes:
+        engine: The name of the engine.
+        version: The engine version.
+        content_hash: The hash of everything that the environment is built from.
+        folder: The folder of the environment.
+        python: The interpreter that runs the engine.
+        has_venv: Whether the engine has a virtual environment of its own.
+    """
 
     engine: str
     version: str
@@ -40,20 +51,22 @@ class EngineEnvironment:
 
     @property
     def source_dir(self) -> Path:
+        """The folder of the copied source."""
         return self.folder / "src"
 
     @property
     def template_name(self) -> str:
-        """The name of the template database, and of the role that owns what is in it."""
+        """The name of the template database, and of the role that owns its content."""
         return make_template_name(self.engine, self.content_hash)
 
     @property
     def template_files_dir(self) -> Path:
+        """The folder of the template's files."""
         return self.folder / "template" / "files"
 
     @property
     def readable_paths(self) -> tuple[Path, ...]:
-        """What a user has to get to, to run it."""
+        """The paths that a user must be able to reach to run the engine."""
         return (
             self.source_dir,
             *(
@@ -64,7 +77,14 @@ class EngineEnvironment:
         )
 
     def make_variables(self, **more: str) -> dict[str, str]:
-        """The variables of every process of the engine."""
+        """Make the environment variables of a process of the engine.
+
+        Args:
+            more: More variables.
+
+        Returns:
+            All variables of the process.
+        """
         folder = self.python.parent
         plain = {"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
         return {
@@ -76,25 +96,40 @@ class EngineEnvironment:
         }
 
     def make_command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Replace `{python}` in a command of the descriptor by the environment's interpreter."""
         return tuple(part.replace("{python}", str(self.python)) for part in argv)
 
 
 def make_template_name(engine: str, content_hash: str) -> str:
+    """Make the name of a template database from the engine's name and the content hash."""
     return f"tpl_{engine.replace('-', '_')}_{content_hash}"
 
 
 def locate_environment(engine: Engine, version: str, *, engines_dir: Path) -> EngineEnvironment:
-    """Where this version of the engine belongs, built or not; `folder` is the state's engines folder."""
+    """Locate the environment of an engine version, whether it is built or not.
+
+    Args:
+        engine: The engine.
+        version: The engine version.
+        engines_dir: The folder of all environments.
+
+    Returns:
+        The environment; `build_environment` builds it.
+
+    Raises:
+        NodeError: The engine does not run locally, or its files cannot be read.
+    """
     local = engine.local
     if local is None:
         raise NodeError(
-            f"The engine {engine.name} does not run on this machine: its engine.yaml has no `local` part."
+            f"The engine {engine.name} cannot run on this machine: its engine.yaml has no `local` "
+            "section. Add the section, or use the Kubernetes runtime."
         )
-    content = _hash_content(engine, version)
-    place = engines_dir / engine.name / f"{version}-{content}"
-    python = place / "venv" / "bin" / "python" if local.requirements else Path(sys.executable)
+    content_hash = _hash_content(engine, version)
+    folder = engines_dir / engine.name / f"{version}-{content_hash}"
+    python = folder / "venv" / "bin" / "python" if local.requirements else Path(sys.executable)
     return EngineEnvironment(
-        engine.name, version, content, place, python, local.requirements is not None
+        engine.name, version, content_hash, folder, python, local.requirements is not None
     )
 
 
@@ -107,7 +142,19 @@ async def build_environment(
     account: SystemAccount | None,
     report_progress: ReportProgress,
 ) -> None:
-    """Make the environment unless it is there; begun ones are made anew."""
+    """Build an environment unless it is complete; an incomplete one is rebuilt.
+
+    Args:
+        engine: The engine.
+        environment: The environment from `locate_environment`.
+        records_dir: The folder of the process records.
+        log_file: The log of the installation.
+        account: The system account that runs the engine; None is the current user.
+        report_progress: Receives a status message before packages are installed.
+
+    Raises:
+        NodeError: The packages cannot be installed.
+    """
     for folder in (environment.folder.parent.parent, environment.folder.parent, environment.folder):
         create_traversable_folder(folder, account)
     stamp = environment.folder / "environment.json"
@@ -133,7 +180,12 @@ async def build_environment(
 
 
 def publish_template(environment: EngineEnvironment, *, file_layout: FileLayout) -> None:
-    """Tell the runtime that the version can be copied from now on."""
+    """Write the record of a complete template: the runtime can create stores from it.
+
+    Args:
+        environment: The environment of the template.
+        file_layout: The paths that the node shares with the local runtime.
+    """
     name, files = environment.template_name, str(environment.template_files_dir)
     record = {"version": environment.version, "database": name, "role": name, "files": files}
     path = file_layout.template_record_file(environment.engine, environment.version)
@@ -142,7 +194,7 @@ def publish_template(environment: EngineEnvironment, *, file_layout: FileLayout)
 
 
 def list_outdated_folders(environment: EngineEnvironment) -> list[Path]:
-    """Folders of the same version with another content."""
+    """List the folders of environments of the same version with other content."""
     prefix = f"{environment.version}-"
     return [
         path
@@ -159,7 +211,7 @@ async def _install_packages(
     log_file: Path,
     report_progress: ReportProgress,
 ) -> None:
-    assert engine.local is not None  # noqa: S101 - `find` refuses others
+    assert engine.local is not None  # noqa: S101 - `locate_environment` rejects others
     venv = environment.folder / "venv"
     shutil.rmtree(venv, ignore_errors=True)
 
@@ -169,7 +221,7 @@ async def _install_packages(
             argv=argv,
             cwd=environment.folder,
             log_file=log_file,
-            env=_copy_caller_environment(),  # the caller's package index, proxy and cache
+            env=_copy_caller_environment(),  # with the caller's package index, proxy and cache
             umask=0o022,
         )
         return (
@@ -190,12 +242,12 @@ async def _install_packages(
         done = done and await install(lock)
     if not done:
         raise NodeError(
-            f"The packages of the engine {engine.name} could not be installed: {read_last_line(log_file)} "
-            f"(more in {log_file})."
+            f"The packages of the engine {engine.name} cannot be installed: "
+            f"{read_last_line(log_file)}. Read the log {log_file}."
         )
     # uv links files from its cache, with the modes that they have there.
     await run("modes", "chmod", "-R", "a+rX", str(venv))
-    # Failures are ignored: a package may contain files that are not for this Python.
+    # Failures are ignored: a package may contain files for other Python versions.
     options = ("-q", "-j", "0", "-x", NOT_COMPILED)
     folders = (str(venv / "lib"), str(environment.source_dir))
     await run("compile", str(environment.python), "-m", "compileall", *options, *folders)
@@ -228,15 +280,14 @@ def _copy_source(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for path in (fresh, *fresh.rglob("*")):
-        path.chmod(
-            0o755 if path.is_dir() else 0o644
-        )  # the clone may be closed, the stores' user reads this copy
+        # The checkout may be closed to the stores' account, which reads this copy.
+        path.chmod(0o755 if path.is_dir() else 0o644)
     fresh.rename(target)
 
 
 def _hash_content(engine: Engine, version: str) -> str:
     local = engine.local
-    assert local is not None  # noqa: S101 - `find` refuses others
+    assert local is not None  # noqa: S101 - `locate_environment` rejects others
     digest = hashlib.sha256(
         repr((version, sys.version, sys.base_prefix, local.template, local.serve)).encode()
     )
@@ -254,12 +305,13 @@ def _read_lock_file(engine: Engine, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise NodeError(
-            f"The engine {engine.name} names {path}, which cannot be read: {error.strerror}."
+            f"The file {path} of the engine {engine.name} cannot be read: {error.strerror}. "
+            "Correct `local.requirements` in its engine.yaml."
         ) from None
 
 
 def _get_project_dir(engine: Engine) -> Path:
-    assert engine.local is not None  # noqa: S101 - `find` refuses others
+    assert engine.local is not None  # noqa: S101 - `locate_environment` rejects others
     return (engine.folder / engine.local.source).resolve()
 
 
@@ -267,6 +319,7 @@ def _find_source_dir(engine: Engine) -> Path:
     source = _get_project_dir(engine) / "src"
     if not source.is_dir():
         raise NodeError(
-            f"The engine {engine.name} has no source folder {source}: correct `local.source` in its engine.yaml."
+            f"The engine {engine.name} has no source folder {source}. Correct `local.source` in "
+            "its engine.yaml."
         )
     return source

@@ -1,4 +1,7 @@
-"""The template that the stores of an engine's version are copies of: a database that refuses connections, and files."""
+"""Build the template of an engine version: a template database and a folder of files.
+
+New stores of the local runtime are copies of both. A complete template accepts no connections.
+"""
 
 import asyncio
 import secrets
@@ -6,8 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import asyncpg
 
 from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
@@ -18,7 +19,12 @@ from storefleet.node.private_files import (
     write_json,
 )
 from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
-from storefleet.node.servers.sql import Connection, execute_formatted, open_connection
+from storefleet.node.servers.sql import (
+    ServerConnection,
+    ServerError,
+    extract_address,
+    open_connection,
+)
 from storefleet.node.stores.environments import (
     EngineEnvironment,
     ReportProgress,
@@ -31,7 +37,16 @@ TEMPLATE_TIMEOUT_S = 300.0
 
 
 class EngineTemplate:
-    """Made once per environment, as the role that owns the stores' databases."""
+    """The template of one engine environment.
+
+    Args:
+        engine: The engine.
+        environment: The environment whose template command fills the template.
+        url: The stores' database server, as the role that owns the stores' databases.
+        records_dir: The folder of the process records.
+        log_file: The log of the template command.
+        account: The system account that the engine runs as; None is the current user.
+    """
 
     def __init__(
         self,
@@ -52,9 +67,15 @@ class EngineTemplate:
         self._folder = environment.folder / "template"
 
     async def ensure(self, report_progress: ReportProgress, *, record_file: Path) -> None:
-        """Make the template unless database and files are complete; begun ones are made anew.
+        """Build the template unless it is complete; an incomplete one is rebuilt.
 
-        `record` tells the runtime of a complete template: it goes away first when there is none (any more).
+        Args:
+            report_progress: Receives a status message before a build.
+            record_file: The template's record for the runtime, which announces a complete
+                template; it is deleted before a build.
+
+        Raises:
+            NodeError: The template cannot be built.
         """
         connection = await _connect(self._url)
         try:
@@ -65,15 +86,23 @@ class EngineTemplate:
             password = await self._create_database(connection)
             await self._run_template_command(password)
             await self._seal_template(connection)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (ServerError, OSError) as error:
             raise NodeError(
-                f"The template of the engine {self._engine.name} could not be made: {error}."
+                f"The template of the engine {self._engine.name} cannot be built: {error}. "
+                f"Read the log {self._log_file}."
             ) from None
         finally:
             await connection.close()
 
     async def delete_outdated(self) -> None:
-        """Remove what was built from an older content of the same version; stores have copies of their own."""
+        """Delete the environments and templates of older content of this engine version.
+
+        Stores are not affected: they have copies of their own.
+
+        Raises:
+            NodeError: The database server does not answer.
+            ServerError: A template database cannot be dropped.
+        """
         for folder in list_outdated_folders(self._environment):
             connection = await _connect(self._url)
             try:
@@ -85,25 +114,24 @@ class EngineTemplate:
                 await connection.close()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _is_complete(self, connection: Connection) -> bool:
+    async def _is_complete(self, connection: ServerConnection) -> bool:
         name = self._environment.template_name
-        allows = await connection.fetchval(
+        allows_connections = await connection.fetch_value(
             "SELECT datallowconn FROM pg_database WHERE datname = $1", name
         )
-        return allows is False and bool(read_json(self._folder / "template.json"))
+        return allows_connections is False and bool(read_json(self._folder / "template.json"))
 
-    async def _create_database(self, connection: Connection) -> str:
-        """An empty database with a role of its own; returns the role's password."""
+    async def _create_database(self, connection: ServerConnection) -> str:
+        """Create an empty database with a role of its own, and return the role's password."""
         name, password = self._environment.template_name, secrets.token_urlsafe(24)
         await drop_template(connection, name)
-        await execute_formatted(connection, "CREATE ROLE %I LOGIN PASSWORD %L", name, password)
-        await execute_formatted(
-            connection,
+        await connection.execute_formatted("CREATE ROLE %I LOGIN PASSWORD %L", name, password)
+        await connection.execute_formatted(
             "CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING 'UTF8' STRATEGY file_copy",
             name,
             name,
         )
-        await execute_formatted(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
+        await connection.execute_formatted("REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
         return password
 
     async def _run_template_command(self, password: str) -> None:
@@ -137,18 +165,19 @@ class EngineTemplate:
             )
         except TimeoutError as error:
             raise NodeError(
-                f"The template of the engine {self._engine.name} is not ready in time: {error}."
+                f"The template of the engine {self._engine.name} is not ready in time: {error}. "
+                f"Read the log {self._log_file}."
             ) from None
         finally:
             configuration.unlink(missing_ok=True)
         if code != 0:
             raise NodeError(
-                f"The template of the engine {self._engine.name} could not be made: {read_last_line(self._log_file)} "
-                f"(more in {self._log_file})."
+                f"The template of the engine {self._engine.name} cannot be built: "
+                f"{read_last_line(self._log_file)}. Read the log {self._log_file}."
             )
 
-    async def _seal_template(self, connection: Connection) -> None:
-        """Nobody connects to it or changes its files again; refusing connections comes last and says it is whole."""
+    async def _seal_template(self, connection: ServerConnection) -> None:
+        """Make database and files read-only; rejecting connections is last and means complete."""
         name = self._environment.template_name
         database = await _connect(self._url, database=name)
         try:
@@ -158,10 +187,11 @@ class EngineTemplate:
         if self._account:
             change_tree_owner(self._folder, SystemAccount("root", 0, 0))
         write_json(self._folder / "template.json", {"database": name, "role": name})
-        # The database leaves the role's hands: REASSIGN OWNED in a clone would take it along, as a shared object.
-        await execute_formatted(connection, "ALTER DATABASE %I OWNER TO CURRENT_USER", name)
-        await execute_formatted(connection, "ALTER ROLE %I NOLOGIN PASSWORD NULL", name)
-        await execute_formatted(connection, "ALTER DATABASE %I ALLOW_CONNECTIONS false", name)
+        # The role must not own the template database: REASSIGN OWNED in a clone would also change
+        # the owner of the template, because a database is a shared object.
+        await connection.execute_formatted("ALTER DATABASE %I OWNER TO CURRENT_USER", name)
+        await connection.execute_formatted("ALTER ROLE %I NOLOGIN PASSWORD NULL", name)
+        await connection.execute_formatted("ALTER DATABASE %I ALLOW_CONNECTIONS false", name)
 
     def _make_configuration(self, password: str, *, files: Path, mail: Path) -> dict[str, Any]:
         name, server = self._environment.template_name, urlsplit(self._url)
@@ -189,16 +219,27 @@ class EngineTemplate:
         }
 
 
-async def drop_template(connection: Connection, name: str) -> None:
-    """Take a template's database and role away; nothing happens when there are none."""
-    if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-        await execute_formatted(connection, "DROP DATABASE %I WITH (FORCE)", name)
-    if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name):
-        await execute_formatted(connection, "DROP ROLE %I", name)
+async def drop_template(connection: ServerConnection, name: str) -> None:
+    """Drop a template's database and role if they exist.
+
+    Args:
+        connection: A connection as the role that created them.
+        name: The name of both.
+
+    Raises:
+        ServerError: The server is unavailable or rejects a statement.
+    """
+    if await connection.fetch_value("SELECT 1 FROM pg_database WHERE datname = $1", name):
+        await connection.execute_formatted("DROP DATABASE %I WITH (FORCE)", name)
+    if await connection.fetch_value("SELECT 1 FROM pg_roles WHERE rolname = $1", name):
+        await connection.execute_formatted("DROP ROLE %I", name)
 
 
-async def _connect(url: str, database: str | None = None) -> Connection:
+async def _connect(url: str, database: str | None = None) -> ServerConnection:
     try:
         return await open_connection(url, database=database)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise NodeError(f"The stores' database server does not answer: {error}.") from None
+    except ServerError as error:
+        raise NodeError(
+            f"The stores' database server at {extract_address(url)} cannot be used: {error}. "
+            "Check its address, user and password."
+        ) from None

@@ -1,4 +1,4 @@
-"""How a path is walked, what has to be covered, and what a user sees after it."""
+"""The sandbox: resolved paths, covered folders, and what an unprivileged user can reach."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from storefleet.node.processes import sandbox
 
 
-def test_a_path_is_walked_as_the_kernel_does(tmp_path: Path) -> None:
+def test_path_with_links_is_resolved_like_kernel(tmp_path: Path) -> None:
     real = tmp_path / "real" / "deep"
     real.mkdir(parents=True)
     (tmp_path / "absolute").symlink_to(tmp_path / "real")
@@ -23,18 +23,18 @@ def test_a_path_is_walked_as_the_kernel_does(tmp_path: Path) -> None:
     assert f"{tmp_path}/relative" not in folders
 
 
-def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+def test_loop_of_links_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(sandbox.SandboxError):
         sandbox.resolve_path(f"{tmp_path}/a", set(), {})
 
 
-def test_only_the_topmost_of_nested_paths_count() -> None:
+def test_nested_paths_are_reduced_to_topmost() -> None:
     assert sandbox.select_topmost({"/a/b/c", "/a/b", "/a/bc", "/d"}) == ["/a/b", "/a/bc", "/d"]
 
 
-def test_the_launcher_becomes_the_program(tmp_path: Path) -> None:
+def test_sandbox_executes_program_in_working_directory(tmp_path: Path) -> None:
     argv = sandbox.make_command(
         [sys.executable, "-c", "import os; print(os.getcwd())"], cwd=str(tmp_path)
     )
@@ -44,7 +44,7 @@ def test_the_launcher_becomes_the_program(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(tmp_path)
 
 
-if os.geteuid() == 0:  # nobody else can change users
+if os.geteuid() == 0:  # only root can change users
     PROBE = """
 import json, os, sys
 def writable(path):
@@ -61,7 +61,7 @@ print(json.dumps({
 }))
 """
 
-    def test_a_user_sees_what_it_needs_of_a_closed_folder_and_nothing_else(tmp_path: Path) -> None:
+    def test_user_reaches_only_needed_paths_of_closed_folder(tmp_path: Path) -> None:
         import json
 
         closed = tmp_path / "closed"
@@ -100,15 +100,16 @@ print(json.dumps({
         ]
         assert Path("/proc/self/mountinfo").read_text() == mounts
 
-    def test_without_the_right_to_mount_there_is_one_clear_line(tmp_path: Path) -> None:
+    def test_missing_mount_permission_ends_with_one_line(tmp_path: Path) -> None:
         closed = tmp_path / "closed"
         (closed / "in").mkdir(parents=True)
         closed.chmod(0o700)
+        argv = sandbox.make_command(["/bin/true"], cwd=str(closed / "in"), user=(65534, 65534))
         script = f"""
 import sys
-from storefleet.node.processes import sandbox as confine
-confine.call_libc = lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted"))
-confine.main({sandbox.make_command(["/bin/true"], cwd=str(closed / "in"), user=(65534, 65534))[4:]!r})
+from storefleet.node.processes import sandbox
+sandbox.call_libc = lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted"))
+sandbox.main({argv[4:]!r})
 """
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=False
