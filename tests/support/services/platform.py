@@ -64,7 +64,7 @@ class Platform:
             **{f"STOREFLEET_{name.upper()}": value for name, value in self.settings.items()},
         }
 
-    def up(self, timeout: float = 150) -> None:
+    def up(self, timeout: float = 400) -> None:
         """Start and wait until the admin file exists."""
         output = (self.state_dir.parent / "up.out").open("ab")
         self.process = subprocess.Popen(
