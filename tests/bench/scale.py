@@ -249,7 +249,8 @@ def _fill_cluster(sheet: Sheet, made: Fleet, staged: Platform) -> None:
         sheet.add_value(f"platform, up to {CROWD} stores", "stores/min", 60 * missing / seconds)
     _wait_until_pods_are_ready(made)
     sheet.add_note(
-        f"Namespaces of stores during the last figures: {_count_stores(made)} and up to {ALONE} more."
+        f"Namespaces of stores during the last figures: {_count_stores(made)}"
+        f" and up to {ALONE} more."
     )
 
 
