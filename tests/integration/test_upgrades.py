@@ -6,11 +6,7 @@ from typing import Any
 from storefleet.runtimes.protocol import StepContext
 from tests.support.cluster.samples import ENGINES as POCKET
 from tests.support.services.scripted_steps import Script, ScriptedStepPlans, failing
-from tests.support.services.version_requests import (
-    broken,
-    make_rollback_script,
-    request_upgrade,
-)
+from tests.support.services.version_requests import broken, make_rollback_script, request_upgrade
 from tests.support.services.world import World
 
 

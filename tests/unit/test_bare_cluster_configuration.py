@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.devcluster import configuration, settings
-from tools.devcluster.certificates import list_certificates
+from tools.devcluster import settings
 from tools.devcluster.errors import ClusterError
-from tools.devcluster.images import make_archive, read_archive_images
+from tools.devcluster.kubernetes.images import make_archive, read_archive_images
+from tools.devcluster.kubernetes.manifests import make_api_path, make_manifests
 from tools.devcluster.layout import Layout, Network
-from tools.devcluster.link import check_routes
-from tools.devcluster.manifests import make_api_path, make_manifests
-from tools.devcluster.process_table import FIRST_PROCESSES, make_processes
+from tools.devcluster.node import configuration
+from tools.devcluster.node.certificates import list_certificates
+from tools.devcluster.node.link import check_routes
+from tools.devcluster.node.process_table import FIRST_PROCESSES, make_processes
 
 NETWORK = Network.parse("10.200.0.0/16")
 LAYOUT = Layout(Path('/srv/a "quoted" folder/cluster'))

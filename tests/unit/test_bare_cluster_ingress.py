@@ -6,9 +6,10 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
-from tools.devcluster import commands, traefik
+from tools.devcluster import commands
 from tools.devcluster.errors import ClusterError
-from tools.devcluster.ingress import CLASS_NAME, GATEWAY_NAME, NAMESPACE, make_manifests
+from tools.devcluster.kubernetes.ingress import CLASS_NAME, GATEWAY_NAME, NAMESPACE, make_manifests
+from tools.devcluster.programs import traefik
 
 OWN = [each for each in make_manifests() if "gateway.networking" not in each["apiVersion"]]
 

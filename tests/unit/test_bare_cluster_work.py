@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from tools.devcluster import builds, dns, files, processes, volumes
-from tools.devcluster.api import ApiError
-from tools.devcluster.debian import list_missing_packages
+from tools.devcluster import files
 from tools.devcluster.down import remove_cluster
 from tools.devcluster.errors import ClusterError
+from tools.devcluster.kubernetes.api import ApiError
 from tools.devcluster.layout import NODE_NAME, Layout, Network
+from tools.devcluster.node import dns, processes, volumes
+from tools.devcluster.programs import builds
+from tools.devcluster.programs.debian import list_missing_packages
 from tools.devcluster.status import describe_node_condition
 
 

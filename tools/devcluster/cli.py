@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.devcluster import builds, control, images, processes, settings, status
+from tools.devcluster import settings, status
 from tools.devcluster.errors import ClusterError
+from tools.devcluster.kubernetes import images
 from tools.devcluster.layout import DEFAULT_BLOCK, DEFAULT_STATE, Layout
+from tools.devcluster.node import control, processes
+from tools.devcluster.programs import builds
 
 EXIT_FAILED, EXIT_NOT_UP = 1, 3
 
@@ -157,7 +160,7 @@ def _run_build(_layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _run_ingress(layout: Layout, options: argparse.Namespace) -> int:
-    from tools.devcluster.ingress import install_ingress
+    from tools.devcluster.kubernetes.ingress import install_ingress
 
     address = install_ingress(layout, options.cache.resolve())
     print(
@@ -210,15 +213,15 @@ def _run_enter(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _run_supervise(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.supervisor import run_node
+    from tools.devcluster.node.supervisor import run_node
 
     run_node(layout, settings.read_settings(layout).network)
     return 0
 
 
 def _run_volumes(layout: Layout, _options: argparse.Namespace) -> int:
-    from tools.devcluster.api import ApiClient
-    from tools.devcluster.volumes import run_provisioner
+    from tools.devcluster.kubernetes.api import ApiClient
+    from tools.devcluster.node.volumes import run_provisioner
 
     api = ApiClient(
         settings.read_settings(layout).network, certificates=layout.certificates, user="volumes"

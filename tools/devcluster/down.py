@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.devcluster import cgroups, control, files, link, processes, settings
+from tools.devcluster import files, settings
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
+from tools.devcluster.node import cgroups, control, link, processes
 
 
 def stop_cluster(layout: Layout) -> str:

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tools.devcluster import control, dns, files, processes, settings
-from tools.devcluster.api import ApiClient, ApiError
+from tools.devcluster import files, settings
 from tools.devcluster.errors import ClusterError
+from tools.devcluster.kubernetes.api import ApiClient, ApiError
 from tools.devcluster.layout import NODE_NAME, Layout, Network
-from tools.devcluster.process_table import read_processes
+from tools.devcluster.node import control, dns, processes
+from tools.devcluster.node.process_table import read_processes
 
 NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 

@@ -8,33 +8,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.devcluster import (
-    builds,
+from tools.devcluster import files
+from tools.devcluster import settings as cluster_settings
+from tools.devcluster import status as cluster_status
+from tools.devcluster.errors import ClusterError
+from tools.devcluster.kubernetes import images
+from tools.devcluster.kubernetes.api import ApiClient, ApiError
+from tools.devcluster.kubernetes.manifests import make_api_path, make_manifests
+from tools.devcluster.layout import Layout, Network
+from tools.devcluster.node import (
     certificates,
     cgroups,
     configuration,
     control,
-    debian,
     dns,
-    files,
-    images,
     link,
     node,
     processes,
 )
-from tools.devcluster import settings as cluster_settings
-from tools.devcluster import status as cluster_status
-from tools.devcluster.api import ApiClient, ApiError
-from tools.devcluster.errors import ClusterError
-from tools.devcluster.layout import Layout, Network
-from tools.devcluster.manifests import make_api_path, make_manifests
-from tools.devcluster.process_table import (
+from tools.devcluster.node.process_table import (
     FIRST_PROCESSES,
     SECOND_PROCESSES,
     ProcessSpec,
     make_processes,
     read_processes,
 )
+from tools.devcluster.programs import builds, debian
 from tools.devcluster.waiting import wait_until
 
 READY_TIMEOUT_S = 120.0

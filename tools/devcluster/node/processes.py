@@ -15,7 +15,7 @@ from pathlib import Path
 from tools.devcluster import files
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
-from tools.devcluster.process_table import make_own_command
+from tools.devcluster.node.process_table import make_own_command
 from tools.devcluster.waiting import wait_until
 
 TAG_VARIABLE = "STOREFLEET_BARE_CLUSTER"

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.devcluster import commands
-from tools.devcluster.configuration import KUBELET_KERNEL_SETTINGS
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import (
     NODE_FOLDERS,
@@ -25,6 +24,7 @@ from tools.devcluster.layout import (
     Layout,
     Network,
 )
+from tools.devcluster.node.configuration import KUBELET_KERNEL_SETTINGS
 
 LINK_TIMEOUT_S = 20.0
 _BIND, _RECURSIVE, _SHARED = 0x1000, 0x4000, 1 << 20

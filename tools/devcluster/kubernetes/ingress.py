@@ -9,9 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.devcluster import images, traefik
 from tools.devcluster.errors import ClusterError
+from tools.devcluster.kubernetes import images
 from tools.devcluster.layout import Layout
+from tools.devcluster.programs import traefik
 
 NAMESPACE = CLASS_NAME = GATEWAY_NAME = "traefik"
 IMAGE = "docker.io/storefleet/traefik:bare"

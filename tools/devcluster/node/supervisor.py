@@ -14,10 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.devcluster import control, debian, node
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout, Network
-from tools.devcluster.process_table import ProcessSpec, read_processes
+from tools.devcluster.node import control, node
+from tools.devcluster.node.process_table import ProcessSpec, read_processes
+from tools.devcluster.programs import debian
 
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.2, 10.0
 STEADY_AFTER_S = 30.0

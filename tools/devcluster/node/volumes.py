@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.devcluster.api import ApiClient, ApiError
+from tools.devcluster.kubernetes.api import ApiClient, ApiError
+from tools.devcluster.kubernetes.manifests import PROVISIONER, STORAGE_CLASS
 from tools.devcluster.layout import NODE_NAME, Layout
-from tools.devcluster.manifests import PROVISIONER, STORAGE_CLASS
 
 CLAIMS_PATH = "/api/v1/persistentvolumeclaims"
 VOLUMES_PATH = "/api/v1/persistentvolumes"

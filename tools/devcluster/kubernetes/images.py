@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.devcluster.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import Layout
-from tools.devcluster.processes import find_node_process
+from tools.devcluster.node.configuration import CONTAINERD_SOCKET, PAUSE_IMAGE
+from tools.devcluster.node.processes import find_node_process
 
 NAME_ANNOTATION = "io.containerd.image.name"
 IMPORT_TIMEOUT_S = 600

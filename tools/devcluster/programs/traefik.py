@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.devcluster import builds, commands, files
+from tools.devcluster import commands, files
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import PROJECT
+from tools.devcluster.programs import builds
 
 LOCK = PROJECT / "requirements" / "traefik.txt"
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.6.1"

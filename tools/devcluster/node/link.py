@@ -13,7 +13,7 @@ from typing import Any
 from tools.devcluster import commands
 from tools.devcluster.errors import ClusterError
 from tools.devcluster.layout import NODE_LINK, Layout, Network
-from tools.devcluster.processes import ProcessIdentity
+from tools.devcluster.node.processes import ProcessIdentity
 from tools.devcluster.waiting import wait_until
 
 INTERFACE_ROOT = Path("/sys/class/net")

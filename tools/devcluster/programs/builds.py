@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.devcluster import commands, debian, files
+from tools.devcluster import commands, files
 from tools.devcluster.errors import ClusterError
+from tools.devcluster.programs import debian
 
-PACKAGE_FOLDER = Path(__file__).resolve().parent
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 MIN_GO_VERSION = (1, 26, 6)
 BUILD_TIMEOUT_S = 3600
 KUBERNETES_VERSION = "1.36.3"

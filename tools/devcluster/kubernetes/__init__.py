@@ -1,0 +1,1 @@
+"""What is applied to the running cluster: API requests, manifests, images, ingress controller."""

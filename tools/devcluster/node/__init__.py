@@ -1,0 +1,1 @@
+"""The node: namespaces, processes, network link, volumes, certificates and configuration."""
