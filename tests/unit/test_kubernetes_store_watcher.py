@@ -16,6 +16,7 @@ from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher, WatchTimings
 from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 from tests.support.cluster.samples import NAMESPACE, STORE_ID
+from tests.support.services.polling import eventually
 
 QUICK = WatchTimings(
     min_watch_s=30,
@@ -197,8 +198,8 @@ async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeApiS
         (403, 'User "x" cannot list resource "jobs"') if "jobs" in request.path else None
     )
     with watching.subscribe(STORE_ID) as follow:
-        assert not await follow.wait_until_current(0.3)
-        assert isinstance(follow.sync_error, PermanentError)
+        await eventually(lambda: isinstance(follow.sync_error, PermanentError))
+        assert not await follow.wait_until_current(0)
         fake.refuse = None
         assert await follow.wait_until_current(5)
 
