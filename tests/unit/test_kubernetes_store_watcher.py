@@ -58,7 +58,7 @@ def pod(phase: str = "Pending", store_id: str = STORE_ID) -> dict[str, Any]:
 
 
 async def until(follow: StoreSubscription, wanted: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not wanted():
             await follow.wait_for_change(0.5)
             follow.take_snapshot()
@@ -81,7 +81,7 @@ async def test_one_watch_per_kind_serves_all_stores(
     await fake.put(f"{PODS}/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod("Running", OTHER_ID))
     with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID):
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         assert (phases(watching), phases(watching, OTHER_ID)) == (["Pending"], ["Running"])
         await fake.put(f"{PODS}/a", pod("Running"))
@@ -95,7 +95,7 @@ async def test_one_watch_per_kind_serves_all_stores(
 
 async def test_only_changed_store_is_woken(watching: StoreWatcher, fake: FakeApiServer) -> None:
     with watching.subscribe(STORE_ID) as follow, watching.subscribe(OTHER_ID) as other:
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         other.take_snapshot()
         await fake.put(f"{PODS}/a", pod())
@@ -109,7 +109,7 @@ async def test_label_in_foreign_namespace_is_ignored(
     await fake.put("/api/v1/namespaces/default/pods/a", pod())
     await fake.put(f"{OTHER_PODS}/b", pod())
     with watching.subscribe(STORE_ID) as follow:
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
         await fake.put("/api/v1/namespaces/default/pods/c", pod())
         await fake.put(f"{PODS}/d", pod("Running"))
         await until(follow, lambda: phases(watching) == ["Running"])
@@ -188,9 +188,9 @@ async def test_watch_retries_without_limit(watching: StoreWatcher, fake: FakeApi
         await asyncio.sleep(0.5)
         fake.objects.clear()
         await fake.start()
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
         await until(follow, lambda: phases(watching) == [])
-        assert 0 <= time.monotonic() - watching.restored_at < 5
+        assert 0 <= time.monotonic() - watching.restored_at < 30
 
 
 async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeApiServer) -> None:
@@ -201,7 +201,7 @@ async def test_forbidden_list_is_reported(watching: StoreWatcher, fake: FakeApiS
         await eventually(lambda: isinstance(follow.sync_error, PermanentError))
         assert not await follow.wait_until_current(0)
         fake.refuse = None
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
 
 
 async def test_immediately_ended_watches_back_off(
@@ -215,7 +215,8 @@ async def test_immediately_ended_watches_back_off(
     async with StoreWatcher(cluster, timings=pace).open_resources() as watching:
         with watching.subscribe(STORE_ID):
             await asyncio.sleep(1)
-    assert 2 <= fake.count("GET", "pods?watch=1") <= 12
+            await eventually(lambda: fake.count("GET", "pods?watch=1") >= 2)
+    assert fake.count("GET", "pods?watch=1") <= 12
 
 
 async def test_unreadable_event_does_not_stop_watch(
@@ -241,7 +242,7 @@ async def test_cached_pods_per_store_are_limited(
     for number in range(150):
         await fake.put(f"{PODS}/listed-{number}", pod())
     with watching.subscribe(STORE_ID) as follow:
-        assert await follow.wait_until_current(5)
+        assert await follow.wait_until_current(30)
         await until(follow, lambda: fake.count("GET", "watch=1") == 5)
         for number in range(150):
             await fake.put(f"{PODS}/watched-{number}", pod())
@@ -253,7 +254,7 @@ async def test_cached_pods_per_store_are_limited(
 async def test_watch_stops_with_service(fake: FakeApiServer, cluster: KubernetesClient) -> None:
     async with StoreWatcher(cluster, timings=QUICK).open_resources() as watching:
         with watching.subscribe(STORE_ID) as follow:
-            assert await follow.wait_until_current(5)
+            assert await follow.wait_until_current(30)
             tasks = list(watching._tasks)
     assert all(task.done() for task in tasks)
     with contextlib.suppress(AttributeError):
