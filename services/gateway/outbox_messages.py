@@ -1,4 +1,4 @@
-"""Turn outbox rows into NATS messages, and set aside rows that can never be published.
+"""Turn outbox rows into NATS messages, and drop rows that can never be published.
 
 No I/O happens here. The relay decides when rows are taken and published.
 """

@@ -178,7 +178,7 @@ class Relay:
     def _send_batch(self, rows: Sequence[PendingMessage]) -> None:
         """Start to publish a batch; the next one can be taken meanwhile."""
         numbers_in_flight = {row.number for batch in self._batches_in_flight for row in batch.rows}
-        # `sent_seq` has left out the events that were sent; other rows are taken until confirmed.
+        # A take returns no event up to `sent_seq`, but every other row until it is confirmed.
         rows = [
             row
             for row in rows

@@ -18,7 +18,7 @@ class EventWebsocket:
 
     Attributes:
         tenant_id: The tenant whose events it gets.
-        credential_key: `session:<hash>` or `token:<id>`; the websocket is closed when that ends.
+        credential_key: `session:<hash>` or `token:<id>`; its end closes the websocket.
         is_live: Whether the replay has ended, and live events are written.
         cursor: The `seq` of the last event that was written.
         replay_task: The task that replays events from PostgreSQL.
@@ -39,7 +39,7 @@ class EventWebsocket:
             ws: The websocket.
             request: Its request, whose transport the frames are written to.
             principal: Who opened it.
-            backlog_bytes: How much may be unread before it is a slow reader.
+            backlog_bytes: With more unread bytes, the client counts as a slow reader.
             on_behind: Called when a slow reader is switched to replay.
         """
         self._ws = ws

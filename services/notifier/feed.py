@@ -105,7 +105,11 @@ class EventFeed:
                 return
 
     async def _check_for_gap(self) -> None:
-        """Fill a gap that no later event reveals: PostgreSQL is ahead at two checks in a row."""
+        """Fill a gap that no later event reveals.
+
+        PostgreSQL must be ahead at two checks in a row: at the first one, the event may still be on
+        its way over NATS.
+        """
         try:
             async with self._database.autocommit() as db:
                 last_seq = await db.events.read_last_seq()
@@ -129,7 +133,7 @@ class EventFeed:
                 continue
             for event in events:
                 await self._deliver(event.seq or 0, event.tenant_id, format_event(event))
-            if not events:
+            if not events:  # the history does not contain the missing events (any more)
                 self.watermark = last_seq
 
     async def _deliver(self, seq: int, tenant_id: str, text: str) -> None:

@@ -190,7 +190,7 @@ class WebsocketServer:
                 for event in events:
                     await websocket.send_replayed_event(event.seq or 0, format_event(event))
                 await websocket.wait_until_drained()
-            if not events:
+            if not events:  # the events up to the watermark belong to other tenants
                 websocket.cursor = watermark
         websocket.is_live = True
 

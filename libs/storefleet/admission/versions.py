@@ -91,16 +91,18 @@ class VersionAdmission:
             store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
             self._get_engine(store).choose_version(request.version)
-            pending = await tx.operations.list_open(store.id)
-            if same := _find_repeated(pending, lambda each: _is_same_upgrade(each, request)):
+            open_operations = await tx.operations.list_open(store.id)
+            if same := _find_repeated(
+                open_operations, lambda each: _is_same_upgrade(each, request)
+            ):
                 return Accepted(store, same)
-            is_idle = store.state == StoreState.READY and not pending
+            is_idle = store.state == StoreState.READY and not open_operations
             if is_idle and store.engine_version == request.version:
                 raise Conflict(
                     f"The store has version {request.version} already. Choose another one.",
                     code="already_there",
                 )
-            _check_ready(store, pending, "upgraded")
+            _check_ready(store, open_operations, "upgraded")
             versions = UpgradeInput(from_version=store.engine_version, to_version=request.version)
             return await self._accept_operation(
                 tx, principal, store, OperationKind.UPGRADE, versions, request_id
@@ -127,10 +129,12 @@ class VersionAdmission:
         async with self._database.transaction() as tx:
             store = await lock_store(tx, principal, request.store_ref, self._settings)
             self._check_runtime()
-            pending = await tx.operations.list_open(store.id)
-            if same := _find_repeated(pending, lambda each: _is_same_rollback(each, request)):
+            open_operations = await tx.operations.list_open(store.id)
+            if same := _find_repeated(
+                open_operations, lambda each: _is_same_rollback(each, request)
+            ):
                 return Accepted(store, same)
-            _check_ready(store, pending, "rolled back")
+            _check_ready(store, open_operations, "rolled back")
             upgrade = await tx.version_history.find_reversible_upgrade(store)
             if upgrade is None:
                 raise Conflict(
@@ -144,7 +148,7 @@ class VersionAdmission:
                 to_version=upgrade.versions.from_version,
                 restore=request.restore,
                 discard_orders=request.discard_orders,
-                dump=upgrade.id,
+                dump=upgrade.id,  # a dump has the id of the upgrade that created it
             )
             return await self._accept_operation(
                 tx, principal, store, OperationKind.ROLLBACK, versions, request_id
@@ -194,10 +198,10 @@ class VersionAdmission:
 
 
 def _find_repeated(
-    pending: list[Operation], is_same: Callable[[OperationInput], bool]
+    open_operations: list[Operation], is_same: Callable[[OperationInput], bool]
 ) -> Operation | None:
     """Find the open operation with the same input, unless it is rolling back."""
-    return next((each for each in pending if not each.error and is_same(each.input)), None)
+    return next((each for each in open_operations if not each.error and is_same(each.input)), None)
 
 
 def _is_same_upgrade(operation_input: OperationInput, request: UpgradeStore) -> bool:
@@ -213,15 +217,15 @@ def _is_same_rollback(operation_input: OperationInput, request: RollBackStore) -
     )
 
 
-def _check_ready(store: Store, pending: list[Operation], participle: str) -> None:
+def _check_ready(store: Store, open_operations: list[Operation], participle: str) -> None:
     if store.state != StoreState.READY:
         raise Conflict(
             f"The store is {store.state.replace('_', ' ')}. Only a ready store can be"
             f" {participle}. {_NEXT_STEP_BY_STATE[store.state]}",
             code="not_ready",
         )
-    if pending:
-        other = pending[0]
+    if open_operations:
+        other = open_operations[0]
         raise Conflict(
             f"Another {other.kind} of the store, to {other.versions.to_version}, is queued."
             f" Wait for it to end, or cancel the operation {other.id}.",

@@ -62,6 +62,7 @@ class EventStream:
         self._headers = {"Authorization": f"Bearer {access.token}"}
         self._cursor = after
         self._on_connection_change = on_connection_change
+        # None: no limit, which also holds for every stream that has been connected once.
         self._attempts_left = None if retry_forever else _FIRST_CONNECT_ATTEMPTS
         self._pause_s = _MIN_PAUSE_S
 
@@ -177,7 +178,7 @@ def _make_access_denied(status: int) -> AccessDenied:
 
 
 class BackgroundEventStream:
-    """Reads an event stream in a thread, beside a command that does not need it to succeed.
+    """Reads an event stream in a thread, for a command that can succeed without it.
 
     Args:
         stream: The stream to read.

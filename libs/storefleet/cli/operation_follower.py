@@ -46,8 +46,8 @@ class ProgressDisplay(Protocol):
 class OperationFollower:
     """Waits for one operation.
 
-    A background thread puts the states of events into a queue. The calling thread reads it, and
-    polls while the event stream is silent or disconnected.
+    A background thread reads events and puts the operation's states into a queue. The calling
+    thread reads the queue, and polls while the event stream is silent or disconnected.
 
     Args:
         api: The client to poll with.
@@ -168,7 +168,7 @@ class OperationFollower:
         )
 
     def _handle_connection_change(self, is_live: bool, reason: str) -> None:
-        """Wake the waiting thread to poll: an event may have been missed in between."""
+        """Wake the waiting thread to poll: an event may have been missed while disconnected."""
         self._is_live = is_live
         self._received.put(None)
         messages.write_debug("events: connected" if is_live else f"events: {reason}")

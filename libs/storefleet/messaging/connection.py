@@ -46,7 +46,7 @@ class MessageBus:
         self._consumers: list[PullConsumer] = []
         self._wake_task: asyncio.Task[None] | None = None
         self._publisher = Publisher()
-        # subscriptions that were made while the client was reconnecting
+        # Subscriptions and consumers added while the client was reconnecting; called afterwards.
         self._deferred_calls: list[Callable[[Client], Awaitable[Any]]] = []
 
     @property
@@ -116,7 +116,7 @@ class MessageBus:
             ping_interval=5,
             max_outstanding_pings=2,
             connect_timeout=3,
-            pending_size=0,  # nothing is buffered while disconnected and sent later unnoticed
+            pending_size=0,  # while disconnected, fail instead of buffering and sending later
             reconnected_cb=on_reconnect,
             error_cb=on_error,
             closed_cb=on_closed,

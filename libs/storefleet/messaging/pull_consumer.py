@@ -27,7 +27,7 @@ _ERROR_DELAY_S = 0.5
 class ReceivedMessage(NamedTuple):
     """One delivery of a message.
 
-    It ends with exactly one of `acknowledge`, `retry_later` or `terminate`. If that is lost, the
+    Exactly one of `acknowledge`, `retry_later` and `terminate` ends it. If that reply is lost, the
     message is delivered once more, which is harmless.
     """
 

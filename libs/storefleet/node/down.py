@@ -1,4 +1,4 @@
-"""`storefleet down` and `storefleet status`: stop another process's node, or show its state."""
+"""`storefleet down` and `storefleet status`: stop a node in another process, or show its state."""
 
 import asyncio
 import signal
@@ -103,6 +103,7 @@ def read_status(settings: Settings) -> NodeStatus:
     }
     if running is None:
         return NodeStatus(None, children, {})
+    # The running node may use other ports than the settings of this command.
     node_settings = settings.model_copy(update=state.read_node_file().get("services", {}))
     return NodeStatus(running.pid, children, asyncio.run(_read_readiness(node_settings)))
 

@@ -21,7 +21,7 @@ from storefleet.node.service_processes import SERVICES
 from storefleet.node.state import StateFolder
 from storefleet.node.stores.engine_preparation import EnginePreparation
 from storefleet.node.stores.environments import EngineEnvironment, ReportProgress
-from storefleet.node.stores.store_child import StoreChildFactory
+from storefleet.node.stores.store_child import STORE_RANK, StoreChildFactory
 from storefleet.node.stores.store_processes import StoreProcesses
 from storefleet.node.system_user import SystemAccount
 from storefleet.runtimes.local.file_layout import FileLayout
@@ -36,8 +36,8 @@ class Node:
         engines: The engines.
         account: The system account of the servers and stores; None is the current user.
         report_progress: Receives status messages.
-        services: The services to run; without any, they run elsewhere, and so does the set-up
-            of the first owner.
+        services: The services to run. If empty, they run elsewhere, and this node does not create
+            the first owner.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Node:
             NodeError: A part does not start.
         """
         async with contextlib.AsyncExitStack() as stack:
-            # Called last: everything else needs the servers.
+            # Exit callbacks run in reverse order, so the servers stop last: all else needs them.
             stack.push_async_callback(self._supervisor.stop_all)
             try:
                 yield await self._start_platform(stack)
@@ -111,8 +111,8 @@ class Node:
             account=self._account,
             report_progress=self._report_progress,
         )
-        building = asyncio.create_task(preparation.build_environments())
-        self._preparations.append(building)
+        environments_task = asyncio.create_task(preparation.build_environments())
+        self._preparations.append(environments_task)
         self._report_progress("starting PostgreSQL and NATS")
         urls = servers.make_urls()
         service_processes.write_secrets(self._state, urls)
@@ -129,9 +129,10 @@ class Node:
         owner, _, built = await run_concurrently(
             self._ensure_owner(database),
             self._start_services(),
-            preparation.build_templates(building, stores_url=stores_url),
+            preparation.build_templates(environments_task, stores_url=stores_url),
         )
-        # Stores that ran before start only now: fifty of them would delay the services.
+        # A store starts only with its environment. So the stores that ran before start only now:
+        # fifty of them would delay the services.
         self._environments = {
             (environment.engine, environment.version): environment for environment in built
         }
@@ -210,7 +211,7 @@ class Node:
         await async_tasks.cancel_and_wait((*self._tasks, *self._preparations))
         if self._stores is not None:
             await self._stores.cancel_tasks()
-        await self._supervisor.stop_all(min_rank=1)
+        await self._supervisor.stop_all(min_rank=STORE_RANK)
 
 
 async def run_concurrently(*awaitables: Awaitable[Any]) -> list[Any]:

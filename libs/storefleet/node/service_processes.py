@@ -39,7 +39,7 @@ def check_ports(settings: Settings) -> None:
     """Check that every service has a free port of its own, before anything starts.
 
     Raises:
-        NodeError: Two services have one port, or another program uses it.
+        NodeError: Two services have the same port, or another program uses a service's port.
     """
     taken: dict[int, str] = {}
     for service in SERVICES:
@@ -105,7 +105,7 @@ def make_environment(
 ) -> dict[str, str]:
     """Make the environment of a service: the caller's settings without its secrets.
 
-    Secrets are passed in files, because every process of a user can read its environment.
+    Secrets are passed in files, because a user's processes can read each other's environment.
 
     Args:
         service: The name of the service.
@@ -149,7 +149,7 @@ async def wait_until_ready(
         get_status: Returns the status of the process.
 
     Raises:
-        NodeError: The service keeps ending, or is not ready in time.
+        NodeError: The service ends repeatedly, or is not ready in time.
     """
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):

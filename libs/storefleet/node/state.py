@@ -65,7 +65,7 @@ class StateFolder:
         return self.path / "secrets" / service
 
     def create(self, account: SystemAccount | None) -> None:
-        """Create the folders; the account can pass through them, but lists and reads nothing.
+        """Create the folders; the account may traverse them, but neither list nor read.
 
         Args:
             account: The system account; None if the node runs as a normal user.
@@ -98,7 +98,7 @@ class StateFolder:
             )
 
     def check_free_space(self) -> None:
-        """Check that the disk has room for the databases and logs of a run.
+        """Check that the disk has enough free space for the databases and logs of a run.
 
         Raises:
             NodeError: Less than 500 MB are free.

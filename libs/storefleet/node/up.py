@@ -1,7 +1,7 @@
 """`storefleet up`: run the platform in the foreground until Ctrl-C, SIGTERM or `storefleet down`.
 
-Without services only the node runs, beside services elsewhere: the containers of
-docker-compose.yml. Every error becomes one line on the terminal, with the details in the log.
+Without services, it runs only the servers and the stores; with docker-compose.yml, the services
+run in containers. Every error becomes one line on the terminal, with the details in the log.
 """
 
 import asyncio

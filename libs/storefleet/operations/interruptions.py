@@ -37,7 +37,7 @@ from storefleet.runtimes.protocol import RuntimeStep
 class InterruptionRecorder:
     """Records why a worker stops the steps of an operation that it owns.
 
-    Every method raises `LeaseLost`, and writes nothing, when the operation's fence has moved on,
+    Every method raises `LeaseLost`, and writes nothing, when the operation's fence has changed,
     and `DatabaseUnavailable` when PostgreSQL does not answer.
     """
 
@@ -47,7 +47,7 @@ class InterruptionRecorder:
         Args:
             database: The database of the platform.
             written_stores: The cache of the worker's `OperationRecorder`. A failure or a
-                cancellation changes the store's row and therefore discards its entry.
+                cancellation discards the operation's entry, because it changes the store's row.
         """
         self._database = database
         self._written_stores = written_stores
@@ -165,7 +165,7 @@ class InterruptionRecorder:
 
 
 async def cancel_abandoned_operation(database: Database, operation: Operation) -> None:
-    """Cancel an operation whose worker let its lease expire before it saw the request.
+    """Cancel an operation whose lease expired before its worker read the request.
 
     Args:
         database: The database of the platform.

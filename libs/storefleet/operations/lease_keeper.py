@@ -96,7 +96,7 @@ class LeaseKeeper:
             What the write returns.
 
         Raises:
-            LeaseLost: The lease expired before PostgreSQL answered, or the fence has moved on.
+            LeaseLost: The lease expired before PostgreSQL answered, or the fence has changed.
         """
         while True:
             try:

@@ -35,7 +35,7 @@ class OperationRecorder:
     """Claims operations, renews their leases and records their steps.
 
     Every method but `claim` raises `LeaseLost`, and writes nothing, when the operation's fence has
-    moved on, and `DatabaseUnavailable` when PostgreSQL does not answer.
+    changed, and `DatabaseUnavailable` when PostgreSQL does not answer.
     """
 
     def __init__(self, *, database: Database, written_stores: WrittenStores) -> None:
@@ -81,7 +81,7 @@ class OperationRecorder:
                 ):
                     store, unclaimed = found
                     if unclaimed.cancel_requested:
-                        break
+                        break  # cancelled below, in a transaction of its own
                     claimed = await self._try_claim(
                         db,
                         store,
@@ -92,6 +92,7 @@ class OperationRecorder:
                     )
                     if claimed is not None:
                         return claimed
+                    # The rows have changed since they were read: read them again.
                 else:
                     return None
         with suppress(LeaseLost):  # another worker or a reaper has cancelled it meanwhile
@@ -119,7 +120,7 @@ class OperationRecorder:
         Args:
             operation: The operation under the worker's fence.
             position: The step's position, counted from 0.
-            message: What the step waits for, for people.
+            message: What the step waits for, as a text for people.
 
         Returns:
             The operation as written.
@@ -236,4 +237,5 @@ class OperationRecorder:
                 ):
                     self._written_stores.put(operation.id, store)
                     return changed
-                before = None  # outdated: another process has written the row
+                # Outdated, or a cancellation was requested: read the row.
+                before = None

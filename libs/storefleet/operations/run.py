@@ -222,7 +222,8 @@ class OperationRun:
             observe_operation_end(self._operation, OperationState.FAILED)
 
     async def _record_cancellation(self) -> None:
-        """Record a cancellation: it ends, or the upgrade switches to automatic rollback."""
+        """Record a cancellation: the operation ends, or the upgrade switches to its rollback."""
+        # Used only if an upgrade switches to its rollback: for the steps and the log.
         failure = make_cancellation_failure(Activity.UPGRADE)
         rollback_steps = self._list_rollback_steps(failure)
         await self._write(

@@ -73,8 +73,8 @@ def apply_progress(
 def apply_success(store: Store, operation: Operation, address: Mapping[str, str]) -> StateChange:
     """Apply the success of the last step, which ends the operation.
 
-    Afterwards there is no operation to dispatch: only a deletion is accepted while another
-    operation runs, and it requests the cancellation of that one, which then does not succeed.
+    No operation has to be dispatched afterwards: while an operation runs, only a deletion is
+    accepted, and the deletion cancels the running operation, which then does not succeed.
 
     Args:
         store: The store as it was read.

@@ -25,11 +25,11 @@ def merge_step_plan(operation: Operation, step_plan: Sequence[RuntimeStep]) -> t
     """
     recorded = {step.name: step for step in operation.steps}
     planned = {step.name for step in step_plan}
-    before = [
+    upgrade_steps = [
         step for step in operation.steps if operation.is_rolling_back and step.name not in planned
     ]
     return (
-        *before,
+        *upgrade_steps,
         *(recorded.get(step.name) or Step(name=step.name, title=step.title) for step in step_plan),
     )
 
@@ -47,16 +47,17 @@ def switch_steps_to_rollback(
     Returns:
         All steps, the first one of the rollback running.
     """
-    closed = StepState.CANCELLED if failure.code == "cancelled" else StepState.FAILED
-    ends = {
-        StepState.RUNNING: (closed, failure.detail),
+    stopped = StepState.CANCELLED if failure.code == "cancelled" else StepState.FAILED
+    result_by_state = {
+        StepState.RUNNING: (stopped, failure.detail),
         StepState.PENDING: (StepState.CANCELLED, "Not started"),
     }
-    before = [
-        _close_step(step, *ends[step.state]) if step.state in ends else step for step in steps
+    closed_steps = [
+        _close_step(step, *result_by_state[step.state]) if step.state in result_by_state else step
+        for step in steps
     ]
     return start_next_step(
-        (*before, *(Step(name=step.name, title=step.title) for step in rollback_steps))
+        (*closed_steps, *(Step(name=step.name, title=step.title) for step in rollback_steps))
     )
 
 

@@ -80,7 +80,7 @@ async def continue_with_rollback(
         rollback_steps: The steps of the rollback.
 
     Returns:
-        The upgrade, running, with the first step of its rollback.
+        The upgrade; it runs, and so does the first step of its rollback.
     """
     steps = switch_steps_to_rollback(operation.steps, failure, rollback_steps)
     changed = operation.model_copy(update={"steps": steps})

@@ -104,11 +104,12 @@ class Worker:
     def _wake_runs(self, operation_id: str) -> None:
         """Wake the heartbeat of a run, because its cancellation was requested.
 
-        An id without a run wakes every run: after a reconnect it is empty, and notifications may
-        have been missed.
+        An id without a run wakes every run. The listener passes an empty id after a reconnect,
+        because notifications may have been missed.
         """
-        named = self._runs.get(operation_id)
-        for run in [named] if named is not None else list(self._runs.values()):
+        cancelled_run = self._runs.get(operation_id)
+        woken = list(self._runs.values()) if cancelled_run is None else [cancelled_run]
+        for run in woken:
             run.wake_heartbeat()
 
     async def _drain_runs(self) -> None:

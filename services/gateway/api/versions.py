@@ -22,7 +22,8 @@ _PATH = "/api/v1/stores/{ref}"
 class VersionsApi:
     """Handlers that change the engine version of a store and list its changes.
 
-    A missing store is reported before an invalid body.
+    Each handler looks up the store before it reads the body, so that a missing store is reported
+    before an invalid body.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def describe_event(event: Event) -> str:
 
 
 def is_cancellation(event: Event) -> bool:
-    """Return whether the event is the failure of a store because its operation was cancelled."""
+    """Return whether the event reports a failure that is a cancellation by a person."""
     return event.type == "store.failed" and _get_failure(event).get("code") == "cancelled"
 
 

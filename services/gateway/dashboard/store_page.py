@@ -225,7 +225,7 @@ class StorePage:
         }
 
     async def _read_resource_usage(self, store: Store) -> dict[str, Any] | None:
-        """Return the view of plan and usage; None without a plan and without a quota."""
+        """Return the view of plan and usage; None if the store has neither plan nor quota."""
         try:
             async with asyncio.timeout(_RUNTIME_TIMEOUT_S):
                 usage = await read_resource_usage(self._engines, self._runtime, store)
@@ -248,7 +248,7 @@ class StorePage:
 
 
 def _list_text(error: Exception) -> Sequence[str]:
-    """Return the error's text, if it has any: a TimeoutError has none."""
+    """List the error's text: one element, or none because a TimeoutError has no text."""
     return (str(error),) if str(error) else ()
 
 

@@ -75,7 +75,7 @@ class LeaseRepository:
             Whether a cancellation was requested.
 
         Raises:
-            LeaseLost: The fence has moved on, or the operation does not run.
+            LeaseLost: The fence has changed, or the operation does not run.
         """
         cancel_requested = await self._connection.fetchval(
             """
@@ -104,7 +104,7 @@ class LeaseRepository:
             The store, and whether a cancellation was requested.
 
         Raises:
-            LeaseLost: The fence has moved on, or the operation does not run.
+            LeaseLost: The fence has changed, or the operation does not run.
         """
         record = await self._connection.fetchrow(
             f"""
@@ -122,7 +122,7 @@ class LeaseRepository:
         """Lock an operation that is to be cancelled and that no worker owns.
 
         Returns:
-            The operation, or None when the fence has moved on or a worker holds a valid lease.
+            The operation, or None when the fence has changed or a worker holds a valid lease.
         """
         record = await self._connection.fetchrow(
             f"""

@@ -180,7 +180,7 @@ class OperationRepository:
         """End an operation in a final state.
 
         Raises:
-            LeaseLost: The fence has moved on, or the operation has ended already.
+            LeaseLost: The fence has changed, or the operation has ended already.
         """
         record = await self._connection.fetchrow(
             f"""
@@ -201,7 +201,7 @@ class OperationRepository:
         """Put a running operation back into the queue, to be claimed after `delay`.
 
         Raises:
-            LeaseLost: The fence has moved on, or the operation does not run.
+            LeaseLost: The fence has changed, or the operation does not run.
         """
         record = await self._connection.fetchrow(
             f"""
@@ -230,7 +230,7 @@ class OperationRepository:
                 operation; the caller dispatches it in the same transaction.
 
         Raises:
-            LeaseLost: The fence has moved on, or the operation has ended.
+            LeaseLost: The fence has changed, or the operation has ended.
         """
         record = await self._connection.fetchrow(
             *_START_AUTOMATIC_ROLLBACK.bind(

@@ -1,6 +1,6 @@
 -- Write a transition of a running operation: steps, store and messages, and the operation itself
 -- when its state changes. Returns no row, and writes nothing, when the store differs from what was
--- read, the fence has moved on, or a cancellation was requested and `stop_on_cancel` is true.
+-- read, the fence has changed, or a cancellation was requested and `stop_on_cancel` is true.
 WITH held AS (
     SELECT 1 FROM stores s JOIN operations o ON o.store_id = s.id
     WHERE s.id = :store_id AND s.version = :version_read

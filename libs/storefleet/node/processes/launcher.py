@@ -28,7 +28,7 @@ from storefleet.node.processes.process_records import (
 )
 from storefleet.node.system_user import SystemAccount
 
-#: The environment of every child: nothing of the caller's but what a program needs to run.
+#: The environment of every child: only what a program needs, nothing inherited from the caller.
 MINIMAL_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -117,9 +117,8 @@ def launch_child(child: ChildProcess, *, records_dir: Path) -> RunningChild:
     token = secrets.token_hex(8)
     process, start_writer = _spawn_sandbox(child, token)
     try:
-        identity = find_process(process.pid) or ProcessIdentity(
-            process.pid, -1
-        )  # gone already: its exit code tells why
+        # A process that has ended already is recorded, too; its exit code is the reason.
+        identity = find_process(process.pid) or ProcessIdentity(process.pid, -1)
         write_record(records_dir, _make_record(child, identity, token))
         with contextlib.suppress(BrokenPipeError):
             os.write(start_writer, b"1")
@@ -185,14 +184,14 @@ def _spawn_sandbox(child: ChildProcess, token: str) -> tuple[subprocess.Popen[by
         )
         try:
             user = (child.account.uid, child.account.gid) if child.account else None
-            reach = [str(path) for path in child.readable_paths]
+            readable_paths = [str(path) for path in child.readable_paths]
             argv = sandbox.make_command(
                 child.argv,
                 cwd=str(child.cwd),
                 start_fd=start_reader,
                 umask=child.umask,
                 user=user,
-                readable_paths=reach,
+                readable_paths=readable_paths,
             )
             process = subprocess.Popen(
                 argv,

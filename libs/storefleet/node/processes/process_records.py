@@ -163,7 +163,7 @@ def send_signal(identity: ProcessIdentity, number: int) -> None:
 def list_session_members(session: int, token: str) -> list[ProcessIdentity]:
     """List the processes of a session that have the child's token in their environment.
 
-    They outlive the session's leader. The token tells them from a later session with the same id.
+    They may outlive the session's leader. The token excludes a later session with the same id.
 
     Args:
         session: The session id, which is the process id of the child.
@@ -193,7 +193,7 @@ def _has_token(pid: int, token: str) -> bool:
 
 
 def _read_stat(pid: int) -> list[str] | None:
-    """Read the fields of `/proc/<pid>/stat` after the program's name, which may hold anything.
+    """Read the fields of `/proc/<pid>/stat` after the program's name, which may contain spaces.
 
     Returns:
         The fields, beginning with the process state; None if there is no such process.

@@ -21,7 +21,9 @@ from storefleet.node.processes.process_records import ProcessIdentity, make_reco
 
 ChildState = Literal["starting", "running", "waiting", "stopped"]
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
-FIRST_BACKOFF_S, STABLE_AFTER_S = 0.1, 10.0
+FIRST_BACKOFF_S = 0.1
+#: A child that has run for longer is restarted after the first backoff again.
+STABLE_AFTER_S = 10.0
 
 
 @dataclass
@@ -32,7 +34,7 @@ class ChildStatus:
         state: `waiting` is the backoff before a restart.
         pid: The process id while it runs.
         restarts: The number of unexpected ends since the first start.
-        message: Why the child ended last.
+        message: Why the child ended the last time.
     """
 
     state: ChildState = "starting"
@@ -107,7 +109,7 @@ class _SupervisedChild:
         code = await running.wait_until_ended()
         self._identity = None
         make_record_path(self._records_dir, self.child.name).unlink(missing_ok=True)
-        if code == sandbox.SANDBOX_EXIT_CODE:
+        if code == sandbox.SANDBOX_EXIT_CODE:  # the program did not start; the log has why
             return read_last_line(self.child.log_file)
         return (
             f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -144,7 +146,7 @@ class Supervisor:
         """Start a child, and restart it whenever it ends.
 
         Raises:
-            ValueError: A child of this name is not stopped.
+            ValueError: A child of this name is supervised already.
         """
         if child.name in self._children:
             raise ValueError(f"A child named {child.name} is supervised already.")

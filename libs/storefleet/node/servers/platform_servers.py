@@ -23,7 +23,7 @@ _NODE_USER = "node"
 
 
 class PlatformServers:
-    """Chooses, starts and addresses the servers of one run.
+    """Chooses and starts the servers of one run, and makes their URLs.
 
     The constructor chooses the servers: an embedded one keeps its port from run to run.
 
@@ -80,7 +80,7 @@ class PlatformServers:
         """Make the URLs, with passwords, of the services and of the node itself (`node`).
 
         Returns:
-            `database_url`, `nats_url` and, where it is needed, `stores_database_url`, by user.
+            For each user, `database_url`, `nats_url` and, if needed, `stores_database_url`.
         """
         settings = self._settings
         if self._postgres is not None:
@@ -97,7 +97,7 @@ class PlatformServers:
         return users
 
     async def start_postgres(self) -> None:
-        """Start an embedded PostgreSQL and set its roles up; nothing happens without one.
+        """Start the embedded PostgreSQL, if there is one, and set up its roles.
 
         Raises:
             NodeError: The server does not start, or its roles cannot be set up.

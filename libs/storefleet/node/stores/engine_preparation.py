@@ -72,12 +72,12 @@ class EnginePreparation:
         return built
 
     async def build_templates(
-        self, building: asyncio.Task[list[EngineEnvironment]], *, stores_url: str
+        self, environments_task: asyncio.Task[list[EngineEnvironment]], *, stores_url: str
     ) -> list[EngineEnvironment]:
         """Build the template of every environment, and publish it to the runtime.
 
         Args:
-            building: The task that builds the environments.
+            environments_task: The task that builds the environments.
             stores_url: The stores' database server.
 
         Returns:
@@ -86,7 +86,7 @@ class EnginePreparation:
         Raises:
             NodeError: An environment or a template cannot be built.
         """
-        built = await building
+        built = await environments_task
         for environment in built:
             engine = self._engines.get_offered(environment.engine)
             template = EngineTemplate(

@@ -108,9 +108,9 @@ class StoreChildFactory:
             change_tree_owner(folder, self._account)
 
     def _update_database_address(self, store_id: str) -> None:
-        """Correct the server's address in the configuration: the embedded server's port may change.
+        """Update the database server's address in the store's configuration.
 
-        The address was written when the store was created.
+        The address dates from the store's creation; the embedded server's port may have changed.
         """
         path = self._file_layout.config_file(store_id)
         config, server = read_json(path), urlsplit(self._stores_url)

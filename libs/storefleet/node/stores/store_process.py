@@ -54,7 +54,7 @@ class StoreProcess:
         """Stop the process because the placement has been deleted.
 
         Returns:
-            Whether the process has ended; the object is not used any more.
+            Whether the process has ended; then this object must not be used any more.
         """
         self._set_desired(should_run=False)
         if self._supervisor.get_status(self._name) is not None:
@@ -102,7 +102,7 @@ class StoreProcess:
             else:
                 await self._wake.wait()
                 continue
-            if self._problem:
+            if self._problem:  # retried at the next poll, see _set_desired
                 await self._wake.wait()
 
     async def _start_process(self) -> None:

@@ -20,7 +20,7 @@ from storefleet.observability import logs
 log = logs.get_logger(__name__)
 
 POLL_INTERVAL_S = 2.0
-#: Starting a store is one second of work for one core: more at once only delay each other.
+#: A start keeps one core busy for a second, so more concurrent starts only delay each other.
 MAX_CONCURRENT_STARTS = max(2, os.cpu_count() or 2)
 
 

@@ -71,8 +71,8 @@ class EngineTemplate:
 
         Args:
             report_progress: Receives a status message before a build.
-            record_file: The template's record for the runtime, which announces a complete
-                template; it is deleted before a build.
+            record_file: The template's record, which exists while the runtime may use the
+                template. It is deleted before a build; `publish_template` writes it afterwards.
 
         Raises:
             NodeError: The template cannot be built.
@@ -177,7 +177,7 @@ class EngineTemplate:
             )
 
     async def _seal_template(self, connection: ServerConnection) -> None:
-        """Make database and files read-only; rejecting connections is last and means complete."""
+        """Make database and files read-only; the last statement marks the template as complete."""
         name = self._environment.template_name
         database = await _connect(self._url, database=name)
         try:

@@ -50,7 +50,7 @@ class VersionSteps:
         return await self._install_release(target)
 
     async def wait_until_ready(self, context: StepContext) -> StepResult:
-        """Wait until the target version is ready beside, or in place of, the previous one."""
+        """Wait until the target version is ready; until then the previous one may serve."""
         target = with_version(context, get_version_change(context).to_version)
         return await self._readiness_waiter.wait_until_ready(
             target, self._locate_store(context.store), VERSION_CHANGE_MODE
@@ -61,7 +61,7 @@ class VersionSteps:
 
         Raises:
             PermanentError: A page does not return its expected text. This is not retried, because
-                until the rollback the store is unavailable to its customers.
+                the failing version already serves the customers, until it is rolled back.
         """
         target = with_version(context, get_version_change(context).to_version)
         try:
