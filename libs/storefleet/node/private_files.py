@@ -153,10 +153,10 @@ def change_tree_owner(folder: Path, account: SystemAccount | None) -> None:
 def load_or_create_secret(path: Path) -> str:
     """Return the secret of a file; create the file with a random secret if there is none."""
     try:
-        found = path.read_text(encoding="utf-8").strip()
+        secret = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        found = ""
-    if not found:
-        found = secrets.token_urlsafe(24)
-        write_file(path, found)
-    return found
+        secret = ""
+    if not secret:
+        secret = secrets.token_urlsafe(24)
+        write_file(path, secret)
+    return secret

@@ -89,13 +89,13 @@ def write_record(records_dir: Path, record: ProcessRecord) -> None:
 
 def read_records(records_dir: Path) -> list[ProcessRecord]:
     """Read the process records of the current boot; unreadable records are skipped."""
-    known = {field.name for field in fields(ProcessRecord)}
+    field_names = {field.name for field in fields(ProcessRecord)}
     boot = read_boot_id()
-    found = [read_json(path) for path in sorted(records_dir.glob("*.json"))]
+    contents = [read_json(path) for path in sorted(records_dir.glob("*.json"))]
     return [
         ProcessRecord(**content)
-        for content in found
-        if known == content.keys() and content["boot"] == boot
+        for content in contents
+        if field_names == content.keys() and content["boot"] == boot
     ]
 
 
@@ -109,12 +109,12 @@ async def terminate_leftovers(records_dir: Path) -> list[str]:
         The names of the children that were alive.
     """
     records = sorted(read_records(records_dir), key=lambda record: -record.rank)
-    ended: list[str] = []
+    terminated: list[str] = []
     for _, group in groupby(records, key=lambda record: record.rank):
         names = await asyncio.gather(*(_terminate(record) for record in group))
-        ended += [name for name in names if name]
+        terminated += [name for name in names if name]
     _delete_records(records_dir)
-    return ended
+    return terminated
 
 
 def _delete_records(records_dir: Path) -> None:
@@ -123,8 +123,8 @@ def _delete_records(records_dir: Path) -> None:
 
 
 async def _terminate(record: ProcessRecord) -> str | None:
-    found = record.identity.is_alive
-    if found:
+    was_alive = record.identity.is_alive
+    if was_alive:
         for number, grace_period_s in (*record.stop_signals, (signal.SIGKILL, 5.0)):
             send_signal(record.identity, number)
             if await _wait_until_gone(record.identity, grace_period_s):
@@ -134,7 +134,7 @@ async def _terminate(record: ProcessRecord) -> str | None:
         send_signal(member, signal.SIGKILL)
     for member in members:
         await _wait_until_gone(member, 5)
-    return record.name if found or members else None
+    return record.name if was_alive or members else None
 
 
 async def _wait_until_gone(identity: ProcessIdentity, timeout_s: float) -> bool:

@@ -179,7 +179,7 @@ def make_users(passwords: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def make_configuration(
-    *, listen: str, store_dir: Path, users: list[dict[str, Any]], **more: Any
+    *, listen: str, store_dir: Path, users: list[dict[str, Any]], **sections: Any
 ) -> dict[str, Any]:
     """Make the server's configuration; nats-server reads JSON, too.
 
@@ -187,7 +187,7 @@ def make_configuration(
         listen: Address and port for clients.
         store_dir: The folder of JetStream's files.
         users: The users from `make_users`.
-        more: More sections, such as `cluster` and `http`. Without them the server is alone and
+        sections: More sections, such as `cluster` and `http`. Without them the server is alone and
             has no monitoring port.
 
     Returns:
@@ -206,5 +206,5 @@ def make_configuration(
             "max_file_store": 4 * _GIB,
         },
         "authorization": {"users": users, "timeout": 2},
-        **more,
+        **sections,
     }

@@ -6,8 +6,6 @@ and content hash. `<version>.json` beside it is the record of its template.
 """
 
 import hashlib
-import importlib.util
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,16 +15,12 @@ from pathlib import Path
 from storefleet.engines.descriptor import Engine
 from storefleet.node.node_error import NodeError
 from storefleet.node.private_files import create_traversable_folder, read_json, write_json
-from storefleet.node.processes.launcher import ChildProcess, read_last_line, run_to_completion
 from storefleet.node.servers.server_programs import list_interpreter_paths
+from storefleet.node.stores.venvs import build_venv
 from storefleet.node.system_user import SystemAccount
 from storefleet.runtimes.local.file_layout import FileLayout
 
 ReportProgress = Callable[[str], None]
-INSTALL_TIMEOUT_S = 900.0
-#: Test code and data tables that a running store does not import; compiling them would double the
-#: time of this step.
-NOT_COMPILED = r"/(tests?|testing|faker|geodata|carrierdata|tzdata)/"
 
 
 @dataclass(frozen=True)
@@ -76,11 +70,11 @@ class EngineEnvironment:
             ),
         )
 
-    def make_variables(self, **more: str) -> dict[str, str]:
+    def make_variables(self, **variables: str) -> dict[str, str]:
         """Make the environment variables of a process of the engine.
 
         Args:
-            more: More variables.
+            variables: More variables.
 
         Returns:
             All variables of the process.
@@ -92,7 +86,7 @@ class EngineEnvironment:
             "PYTHONPATH": str(self.source_dir),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            **more,
+            **variables,
         }
 
     def make_command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,12 +156,14 @@ async def build_environment(
         return
     _copy_source(_find_source_dir(engine), environment.source_dir)
     if environment.has_venv:
-        await _install_packages(
-            engine,
-            environment,
+        report_progress(f"installing the packages of {engine.title} (once)")
+        await build_venv(
+            engine.name,
+            environment.folder,
+            lock_files=_list_lock_files(engine),
+            source_dir=environment.source_dir,
             records_dir=records_dir,
             log_file=log_file,
-            report_progress=report_progress,
         )
     write_json(
         stamp,
@@ -201,77 +197,6 @@ def list_outdated_folders(environment: EngineEnvironment) -> list[Path]:
         for path in environment.folder.parent.iterdir()
         if path.is_dir() and path.name.startswith(prefix) and path != environment.folder
     ]
-
-
-async def _install_packages(
-    engine: Engine,
-    environment: EngineEnvironment,
-    *,
-    records_dir: Path,
-    log_file: Path,
-    report_progress: ReportProgress,
-) -> None:
-    assert engine.local is not None  # noqa: S101 - `locate_environment` rejects others
-    venv = environment.folder / "venv"
-    shutil.rmtree(venv, ignore_errors=True)
-
-    async def run(step: str, *argv: str) -> bool:
-        child = ChildProcess(
-            name=f"engine-{engine.name}-{step}",
-            argv=argv,
-            cwd=environment.folder,
-            log_file=log_file,
-            env=_copy_caller_environment(),  # with the caller's package index, proxy and cache
-            umask=0o022,
-        )
-        return (
-            await run_to_completion(child, records_dir=records_dir, timeout_s=INSTALL_TIMEOUT_S)
-            == 0
-        )
-
-    async def install(lock: Path) -> bool:
-        path = str(_get_project_dir(engine) / lock)
-        for installer in _make_installers(str(environment.python)):
-            if await run("install", *installer, "-r", path):
-                return True
-        return False
-
-    report_progress(f"installing the packages of {engine.title} (once)")
-    done = await run("venv", sys.executable, "-m", "venv", "--without-pip", str(venv))
-    for lock in filter(None, (engine.local.build_requirements, engine.local.requirements)):
-        done = done and await install(lock)
-    if not done:
-        raise NodeError(
-            f"The packages of the engine {engine.name} cannot be installed: "
-            f"{read_last_line(log_file)}. Read the log {log_file}."
-        )
-    # uv links files from its cache, with the modes that they have there.
-    await run("modes", "chmod", "-R", "a+rX", str(venv))
-    # Failures are ignored: a package may contain files for other Python versions.
-    options = ("-q", "-j", "0", "-x", NOT_COMPILED)
-    folders = (str(venv / "lib"), str(environment.source_dir))
-    await run("compile", str(environment.python), "-m", "compileall", *options, *folders)
-
-
-def _make_installers(python: str) -> list[tuple[str, ...]]:
-    """Make the install commands in the order in which they are tried.
-
-    uv is several times faster but does not read pip's configuration; pip is the fallback.
-    """
-    options = ("--quiet", "--require-hashes", "--no-build-isolation")
-    uv = (sys.executable, "-m", "uv", "pip", "install", "--python", python, *options)
-    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
-    pip_options = ("--no-input", "--no-compile", "--root-user-action=ignore", *options)
-    is_uv_installed = importlib.util.find_spec("uv") is not None
-    return [*([uv] if is_uv_installed else []), (*pip, "install", *pip_options)]
-
-
-def _copy_caller_environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("STOREFLEET_", "PYTHON"))
-    }
 
 
 def _copy_source(source: Path, target: Path) -> None:
@@ -313,6 +238,12 @@ def _read_lock_file(engine: Engine, path: Path) -> bytes:
 def _get_project_dir(engine: Engine) -> Path:
     assert engine.local is not None  # noqa: S101 - `locate_environment` rejects others
     return (engine.folder / engine.local.source).resolve()
+
+
+def _list_lock_files(engine: Engine) -> list[Path]:
+    assert engine.local is not None  # noqa: S101 - `locate_environment` rejects others
+    lock_files = (engine.local.build_requirements, engine.local.requirements)
+    return [_get_project_dir(engine) / lock_file for lock_file in lock_files if lock_file]
 
 
 def _find_source_dir(engine: Engine) -> Path:
