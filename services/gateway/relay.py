@@ -158,7 +158,7 @@ class Relay:
             self._send_batch(rows or ())
         except (MessagingUnavailable, DatabaseUnavailable) as error:
             if not self._is_blocked:
-                log.warning("relay_blocked", error=str(error), cause=repr(error.__cause__))
+                log.warning("relay_blocked", error=str(error), cause=repr(error.__cause__ or error))
             self._is_blocked = True
             await asyncio.sleep(_RETRY_DELAY_S)
             return False

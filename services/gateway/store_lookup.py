@@ -27,7 +27,7 @@ class StoreLookup:
             )
         if store is None:
             raise NotFound(
-                "Store not found. Deleted stores stay visible for"
-                f" {self._retention.days} days after their deletion."
+                "Store not found. A deleted store is found by its id only, for"
+                f" {self._retention.days} days after its deletion."
             )
         return store

@@ -297,7 +297,7 @@ async def test_runtime_without_version_changes_is_explained(
     store = await world.api.create_ready_store("fixed")
     browser = await world.sign_in()
     page = await page_of(browser, store)
-    assert "available in local mode" in page.text
+    assert "A local store keeps its version." in page.text
     assert f'action="/stores/{store["id"]}/upgrade"' not in page.text
     csrf = forms(page.text)[0].fields["csrf_token"]
     answer = await browser.post(

@@ -126,7 +126,7 @@ def event(
             event("store.step", steps=(("Copy", "succeeded", "Copied"), ("Start", "pending", ""))),
             "Copy: Copied",
         ),
-        (event("store.step", steps=(("Copy", "running", ""),)), "Copy"),
+        (event("store.step", steps=(("Copy", "running", ""),)), "Copy: started"),
         (event("store.step", steps=(("Copy", "cancelled", "Cancelled"),)), "Cancelled"),
         (event("store.step"), "Queued"),
         (event("store.unknown"), "store.unknown"),

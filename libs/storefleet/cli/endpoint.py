@@ -65,7 +65,10 @@ def resolve_access(options: ConnectionOptions, environ: Mapping[str, str], cwd: 
         admin, reason = {}, f"A URL is set ({url}), but no token for it."
     token = token or admin.get("token")
     if not token:
-        step = f"run `make up` and call from its folder, or set {URL_VARIABLE} and {TOKEN_VARIABLE}"
+        step = (
+            "run `make up` and repeat the command in its folder, or set"
+            f" {URL_VARIABLE} and {TOKEN_VARIABLE}"
+        )
         raise AccessDenied(reason, code="no_credentials_found", status=401, next_step=step)
     base = validate_url(str(url or admin.get("url") or _read_default_url()), ("http", "https"))
     return ApiAccess(

@@ -62,7 +62,7 @@ class Terminal:
         ):
             rows.add_row(Text(name, style="bold"), Text(value))
         hint = Text(
-            "Ctrl-C or `make down` stops everything; the next `make up` continues.", style="dim"
+            "Ctrl-C stops everything and keeps all data; the next start continues.", style="dim"
         )
         panel = Panel(
             Group(rows, Text(), hint),

@@ -54,7 +54,7 @@ def _describe_step(steps: list[Mapping[str, Any]]) -> str:
     if done:
         return f"{done[-1]['title']}: {done[-1]['message'] or 'done'}"
     if running:
-        return str(running[0]["title"])
+        return f"{running[0]['title']}: started"
     return "Cancelled" if any(step["state"] == "cancelled" for step in steps) else ""
 
 

@@ -37,7 +37,7 @@ _MAX_LOG_LINES = 200
 _RUNTIME_TIMEOUT_S = 3.0
 _HISTORY_PAGE_SIZE = 10
 VERSION_CHANGES_UNSUPPORTED = (
-    "Upgrades aren't available in local mode. To use another version, create a new store."
+    "A local store keeps its version. Upgrades and rollbacks need Kubernetes."
 )
 
 

@@ -69,8 +69,9 @@ async def build_venv(
             f"The packages of the engine {engine_name} cannot be installed: "
             f"{read_last_line(log_file)}. Read the log {log_file}."
         )
-    # uv links files from its cache, with the modes that they have there.
-    await run("modes", "chmod", "-R", "a+rX", str(venv))
+    # uv links files from its cache, with the modes that they have there. The sandbox script does
+    # not search PATH, so the program needs its path.
+    await run("modes", "/bin/chmod", "-R", "a+rX", str(venv))
     # Failures are ignored: a package may contain files for other Python versions.
     options = ("-q", "-j", "0", "-x", NOT_COMPILED)
     await run("compile", python, "-m", "compileall", *options, str(venv / "lib"), str(source_dir))
