@@ -31,4 +31,4 @@ async def test_gateway_runs_without_cluster(world: World, tmp_path: Path) -> Non
     assert (await world.api.get("/stores")).status == 200
     page = await (await world.sign_in(world.admin)).get(f"/stores/{store['id']}")
     assert page.status == 200
-    assert "The log cannot be read at the moment" in page.text
+    assert "Logs are unavailable." in page.text
