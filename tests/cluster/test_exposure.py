@@ -33,7 +33,9 @@ def ingress_url() -> str:
 
 
 def kubectl(*words: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": get_kubeconfig()}
+    # Without HOME, kubectl writes its cache to .kube in the working directory.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment["KUBECONFIG"] = get_kubeconfig()
     done = subprocess.run(
         ["kubectl", *words], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
