@@ -44,7 +44,7 @@ class BuildError(Exception):
 
 
 class NodeTools(NamedTuple):
-    """Node and npm, each as the first words of an argument list."""
+    """Node and npm, each as the beginning of an argument list."""
 
     node: list[str]
     npm: list[str]

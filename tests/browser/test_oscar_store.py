@@ -35,7 +35,7 @@ async def _create(page: Page, name: str, *, title: str) -> None:
         "data-store-state", "ready", timeout=READY
     )
     assert await page.evaluate("document.body.dataset.untouched") == "yes", (
-        "the page was loaded anew"
+        "the page was reloaded"
     )
     await expect(page).to_have_title(re.compile(name))
 

@@ -72,7 +72,7 @@ async def show(page: Page, store: dict[str, Any], world: World) -> None:
 
 async def untouched(page: Page) -> None:
     assert await page.evaluate("document.body.dataset.untouched") == "yes", (
-        "the page was loaded anew"
+        "the page was reloaded"
     )
 
 

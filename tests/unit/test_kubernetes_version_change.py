@@ -264,7 +264,7 @@ async def test_dump_task_writes_dump(
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (1, 300)
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     assert node.env(0) == {"STOREFLEET_DUMP": OPERATION}
-    assert not [path for path in fake.objects if "/jobs/" in path], "it is taken away"
+    assert not [path for path in fake.objects if "/jobs/" in path], "the Job is deleted"
     notes = fake.objects[f"{HOME}/configmaps/storefleet-dumps"]["data"]
     assert json.loads(notes["op-0123456789abcdef"])["bytes"] == 2_000_000
 
