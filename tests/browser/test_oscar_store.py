@@ -34,9 +34,7 @@ async def _create(page: Page, name: str, *, title: str) -> None:
     await expect(page.locator("#live")).to_have_attribute(
         "data-store-state", "ready", timeout=READY
     )
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
-        "the page was reloaded"
-    )
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was reloaded"
     await expect(page).to_have_title(re.compile(name))
 
 

@@ -71,9 +71,7 @@ async def show(page: Page, store: dict[str, Any], world: World) -> None:
 
 
 async def untouched(page: Page) -> None:
-    assert await page.evaluate("document.body.dataset.untouched") == "yes", (
-        "the page was reloaded"
-    )
+    assert await page.evaluate("document.body.dataset.untouched") == "yes", "the page was reloaded"
 
 
 def crash() -> PermanentError:
