@@ -3,7 +3,7 @@
 import gc
 import io
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,10 @@ from storefleet.observability import logs
 from tests.support.services.servers import Servers, open_servers
 from tests.support.services.world import World, open_world
 
-
-class LogLines(io.StringIO):
-    """Captured log output; also printed, so that pytest shows it when a test fails."""
-
-    def write(self, text: str) -> int:
-        print(text, end="")
-        return super().write(text)
+# Log lines are kept here and not printed: a test that reads standard output gets only what the
+# tested command wrote. A failed test's report shows its lines.
+_LOG_LINES = io.StringIO()
+_LOG_BEGIN = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,9 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(str(shared)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_LOG_BEGIN] = len(_LOG_LINES.getvalue())
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report a test while no garbage is collected.
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report a test with its log lines, and while no garbage is collected.
 
     A report parses the failed test's source. Before Python 3.11.8, `ast.parse` raises SystemError
     if garbage collection runs a finalizer or a thread that parses too, for example to format a
@@ -41,7 +45,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     gc_was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return (yield)
+        report = yield
+        lines = _LOG_LINES.getvalue()[item.stash.get(_LOG_BEGIN, 0) :]
+        if report.failed and lines:
+            report.sections.append((f"Log lines until {report.when}", lines))
+        return report
     finally:
         if gc_was_enabled:
             gc.enable()
@@ -55,22 +63,20 @@ def _plain_environment() -> None:
 
 
 @pytest.fixture(scope="session")
-def log_lines() -> Iterator[LogLines]:
-    lines = LogLines()
-    logs.configure_logging("tests", "info", lines)
-    yield lines
-    logs.configure_logging("tests", "info")
+def log_lines() -> io.StringIO:
+    logs.configure_logging("tests", "info", _LOG_LINES)
+    return _LOG_LINES
 
 
 @pytest.fixture
-def logged(log_lines: LogLines) -> Callable[[], str]:
+def logged(log_lines: io.StringIO) -> Callable[[], str]:
     """Return the log output since the start of the test."""
     begin = len(log_lines.getvalue())
     return lambda: log_lines.getvalue()[begin:]
 
 
 @pytest_asyncio.fixture(scope="session")
-async def servers(log_lines: LogLines) -> AsyncIterator[Servers]:
+async def servers(log_lines: io.StringIO) -> AsyncIterator[Servers]:
     async with open_servers() as running:
         yield running
 
