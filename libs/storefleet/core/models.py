@@ -4,6 +4,7 @@ They are immutable. `to_json` returns the JSON object that the HTTP API and even
 """
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -50,6 +51,16 @@ def format_timestamp(value: datetime | None) -> str | None:
     if value is None:
         return None
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class StorefrontClass(StrEnum):
+    """What a store's storefront shows to the public, as a check has observed it."""
+
+    SERVING = "serving"
+    CLOSED_BY_OWNER = "closed_by_owner"
+    PROTECTED = "protected"
+    DOWN = "down"
+    UNKNOWN = "unknown"
 
 
 class FrozenModel(BaseModel):
