@@ -17,7 +17,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL = install() { $(UV) "$$@" 2>$(VENV)/uv.log || $(PIP) "$$@" || { cat $(VENV)/uv.log >&2; return 1; }; }; install
 
-.PHONY: help up down test check bench clean assets chromium php lock dist local-up build deploy seed test-cluster test-woocommerce bench-cluster
+.PHONY: help up down test check bench clean assets chromium php lock dist local-up build deploy seed deployment woocommerce-dirs test-cluster test-woocommerce bench-cluster
 
 help:
 	@echo "make up      run the platform on this machine, in the foreground"
@@ -81,13 +81,17 @@ deploy:
 seed:
 	@scripts/seed-stores.sh $(SEED_OPTIONS)
 
-test-cluster: $(VENV)/dev.stamp
+# One deployment serves all targets of an invocation: make test-cluster test-woocommerce
+deployment:
 	@$(MAKE) --no-print-directory local-up build deploy
+
+test-cluster: $(VENV)/dev.stamp deployment
 	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster
 
-test-woocommerce: $(VENV)/dev.stamp
+woocommerce-dirs:
 	@[ -n "$$WOOCOMMERCE_DIRS" ] || { echo "These tests need the WooCommerce plugin, which is in no package registry. Run: WOOCOMMERCE_DIRS=/path/to/woocommerce make test-woocommerce" >&2; exit 1; }
-	@$(MAKE) --no-print-directory local-up build deploy
+
+test-woocommerce: woocommerce-dirs $(VENV)/dev.stamp deployment
 	STOREFLEET_TEST_KUBECONFIG="$(CURDIR)/$(STATE)/kubeconfig" PATH="$(CURDIR)/$(STATE)/bin:$$PATH" $(BIN)/pytest --numprocesses=0 tests/cluster_woocommerce
 
 bench-cluster: $(VENV)/dev.stamp

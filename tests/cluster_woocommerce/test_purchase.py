@@ -95,20 +95,20 @@ async def test_upgrade_and_rollback_keep_orders(deployment: Deployment) -> None:
         for each in (await deployment.api.get("/engines")).body["data"]
         if each["name"] == "woocommerce"
     ]
-    first, second, *_ = [version["version"] for version in engine["versions"]]
-    async with create_store(deployment, version=first) as store:
+    newest, previous, *_ = [version["version"] for version in engine["versions"]]
+    async with create_store(deployment, version=previous) as store:
         before = await buy_product(store.url, store.at)
-        accepted = await store.api.post(f"/stores/{store.id}/upgrade", {"version": second})
+        accepted = await store.api.post(f"/stores/{store.id}/upgrade", {"version": newest})
         assert accepted.status == 202, accepted.text
         operation = await store.wait_for_operation(accepted.body["operation"]["id"])
         assert operation["state"] == "succeeded", operation
-        assert (await store.api.store(store.id))["engine_version"] == second
+        assert (await store.api.store(store.id))["engine_version"] == newest
         after = await buy_product(store.url, store.at)
         accepted = await store.api.post(f"/stores/{store.id}/rollback", {})
         assert accepted.status == 202, accepted.text
         operation = await store.wait_for_operation(accepted.body["operation"]["id"])
         assert operation["state"] == "succeeded", operation
-        assert (await store.api.store(store.id))["engine_version"] == first
+        assert (await store.api.store(store.id))["engine_version"] == previous
         last = await buy_product(store.url, store.at)
 
         async def all_seen() -> bool:
