@@ -93,7 +93,7 @@ def create_app(settings: Settings) -> web.Application:
         settings,
         service=SERVICE,
         required_checks={"database": database.check_connection},
-        reported_checks={"bus": bus.check_connection},
+        reported_checks={"messaging": bus.check_connection},
         render_error_page=pages.render_error_page,
     )
     app.add_routes(list(api.routes()))

@@ -37,6 +37,8 @@ _IDLE_POLL_S = 1.0
 #: Published rows are confirmed with the next take, or after this time if there is nothing to take.
 _CONFIRM_DELAY_S = 0.05
 _RETRY_DELAY_S = 0.2
+#: A shorter outage, such as the connection to NATS at a start, is not worth a warning.
+_BLOCK_WARNING_DELAY_S = 2.0
 _BATCH_SIZE = 200
 _MAX_BATCHES_IN_FLIGHT = 4
 #: Under load, a take then finds the rows of several commits, at half the cost per row.
@@ -68,8 +70,9 @@ class Relay:
         # Commands that were sent before the relay took their rows, by message id.
         self._early_sends: dict[str, asyncio.Task[bool]] = {}
         self._is_lease_holder = False
-        # Whether the last attempt failed, so that an outage is logged once.
-        self._is_blocked = False
+        # When the attempts began to fail, and whether that was logged: an outage is logged once.
+        self._blocked_since: float | None = None
+        self._is_block_logged = False
 
     async def run(self) -> None:
         """Relay until cancelled, then release the lease so that a standby takes over at once."""
@@ -157,13 +160,20 @@ class Relay:
             self._set_lease_holder(rows is not None)
             self._send_batch(rows or ())
         except (MessagingUnavailable, DatabaseUnavailable) as error:
-            if not self._is_blocked:
-                log.warning("relay_blocked", error=str(error), cause=repr(error.__cause__ or error))
-            self._is_blocked = True
+            self._log_block(error)
             await asyncio.sleep(_RETRY_DELAY_S)
             return False
-        self._is_blocked = False
+        self._blocked_since = None
+        self._is_block_logged = False
         return rows is not None and len(rows) >= _BATCH_SIZE
+
+    def _log_block(self, error: Exception) -> None:
+        now = time.monotonic()
+        self._blocked_since = self._blocked_since or now
+        if self._is_block_logged or now - self._blocked_since < _BLOCK_WARNING_DELAY_S:
+            return
+        self._is_block_logged = True
+        log.warning("relay_blocked", error=str(error), cause=repr(error.__cause__ or error))
 
     def _set_lease_holder(self, is_lease_holder: bool) -> None:
         """Only the lease holder is woken in process; a standby has no unacknowledged batches."""

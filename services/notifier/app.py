@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> web.Application:
     app = make_app(
         settings,
         service=SERVICE,
-        required_checks={"database": database.check_connection, "bus": bus.check_connection},
+        required_checks={"database": database.check_connection, "messaging": bus.check_connection},
     )
     app.router.add_get("/api/v1/events", websockets.handle)
     app.cleanup_ctx.append(make_cleanup_context(open_resources))

@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> web.Application:
         service=SERVICE,
         required_checks={
             "database": database.check_connection,
-            "bus": bus.check_connection,
+            "messaging": bus.check_connection,
             "runtime": runtime.check_available,
         },
     )

@@ -47,10 +47,10 @@ class DueOperations:
                 await tx.outbox.add(*(make_command(due.operation) for due in redispatched))
                 await tx.operations.mark_dispatched([due.operation.id for due in redispatched])
         for due in redispatched:
-            metrics.OPERATIONS_REDISPATCHED.labels(due.finding).inc()
+            metrics.OPERATIONS_REDISPATCHED.labels(due.reason).inc()
             log.info(
                 "operation_redispatched",
-                finding=due.finding,
+                reason=due.reason,
                 store_id=due.operation.store_id,
                 operation_id=due.operation.id,
             )

@@ -50,7 +50,7 @@ class Shopkeeper:
         )
         if status == 202:
             return await self._client.ended(answer["operation"]["id"], within=120)
-        assert answer["code"] in ("already_there", "nothing_to_roll_back"), answer
+        assert answer["code"] in ("version_unchanged", "nothing_to_roll_back"), answer
         return (await self._client.insist("GET", f"operations?store_id={self.store_id}&limit=1"))[
             1
         ]["data"][0]  # type: ignore[no-any-return]

@@ -192,7 +192,7 @@ async def test_versions_and_plans_match_contract(world: World) -> None:
     assert (await api.post("/stores/acme/rollback", {})).body["code"] == "nothing_to_roll_back"
     assert (await api.post("/stores/acme/upgrade", {"version": "1.0.0"})).body[
         "code"
-    ] == "already_there"
+    ] == "version_unchanged"
     for path, body in (
         ("upgrade", {"version": "8"}),
         ("upgrade", {}),

@@ -250,7 +250,7 @@ async def test_upgrade_is_cancelled_by_form(
             "The version must be one of: 2.0.0, 2.1.0, 1.9.0.",
         ),
         ("upgrade", {}, "invalid", "The version must be one of"),
-        ("upgrade", {"version": "2.0.0"}, "already_there", "Choose another one"),
+        ("upgrade", {"version": "2.0.0"}, "version_unchanged", "Choose another one"),
         ("rollback", {}, "nothing_to_roll_back", "Upgrade it to the version that you want"),
     ],
 )

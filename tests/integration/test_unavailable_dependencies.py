@@ -91,7 +91,7 @@ async def test_creates_are_accepted_without_nats_and_run_later(world: World) -> 
     ready = await nobody.call("GET", "/readyz")
     assert (ready.status, ready.body) == (
         200,
-        {"status": "degraded", "parts": {"database": "ok", "bus": "messaging_unavailable"}},
+        {"status": "degraded", "parts": {"database": "ok", "messaging": "messaging_unavailable"}},
     )
     for each in accepted:
         assert (await world.api.get(f"/operations/{each['operation']['id']}")).body[
@@ -109,7 +109,7 @@ async def test_provisioner_without_nats_is_not_ready(world: World, service: str)
     await world.start(service, nats_port=port)
     base = Api(world.session, f"http://127.0.0.1:{world.port[service]}", None)
     answer = await base.call("GET", "/readyz")
-    assert (answer.status, answer.body["parts"]["bus"]) == (503, "messaging_unavailable")
+    assert (answer.status, answer.body["parts"]["messaging"]) == (503, "messaging_unavailable")
     assert (await base.call("GET", "/healthz")).status == 200
 
 

@@ -82,7 +82,7 @@ async def test_repeated_upgrade_request_returns_same_operation(world: World) -> 
     await world.start("provisioner")
     assert (await world.api.wait_until_done(operation_id))["state"] == "succeeded"
     again = await world.api.post("/stores/acme/upgrade", {"version": "2.0.0"})
-    assert (again.status, again.body["code"]) == (409, "already_there")
+    assert (again.status, again.body["code"]) == (409, "version_unchanged")
 
 
 async def test_upgrade_is_rejected_with_reason(world: World) -> None:

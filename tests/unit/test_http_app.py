@@ -103,7 +103,7 @@ async def test_redirects_are_unchanged() -> None:
 
 
 async def test_readiness_depends_on_required_checks_only() -> None:
-    away = {"database": False, "bus": False}
+    away = {"database": False, "messaging": False}
 
     def check(name: str, error: type[Exception]) -> Callable[[], None]:
         def look() -> None:
@@ -116,7 +116,7 @@ async def test_readiness_depends_on_required_checks_only() -> None:
         Settings(),
         service="test",
         required_checks={"database": check("database", DatabaseUnavailable)},
-        reported_checks={"bus": check("bus", MessagingUnavailable)},
+        reported_checks={"messaging": check("messaging", MessagingUnavailable)},
     )
     async with serving(app) as api:
         expected = [
@@ -125,14 +125,14 @@ async def test_readiness_depends_on_required_checks_only() -> None:
             ((True, False), 503, "unavailable"),
             ((True, True), 503, "unavailable"),
         ]
-        for (database, bus), status, word in expected:
-            away.update(database=database, bus=bus)
+        for (database, messaging), status, word in expected:
+            away.update(database=database, messaging=messaging)
             answer = await api.call("GET", "/readyz")
             assert (answer.status, answer.body["status"]) == (status, word)
             assert (await api.call("GET", "/healthz")).status == 200
         assert answer.body["parts"] == {
             "database": "database_unavailable",
-            "bus": "messaging_unavailable",
+            "messaging": "messaging_unavailable",
         }
 
 

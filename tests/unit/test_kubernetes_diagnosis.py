@@ -422,14 +422,14 @@ def test_condition_is_final_after_grace_period() -> None:
         ReadinessProblem("image_missing", "x", "y", 20),
         ReadinessProblem("unschedulable", "x", "y", 40),
     )
-    assert not patience.has_grace_period_expired(first, now=100)
-    assert not patience.has_grace_period_expired(first, now=119)
-    assert patience.has_grace_period_expired(first, now=120)
-    assert not patience.has_grace_period_expired(other, now=120)
-    assert not patience.has_grace_period_expired(first, now=121)
+    assert not patience.record_problem(first, now=100)
+    assert not patience.record_problem(first, now=119)
+    assert patience.record_problem(first, now=120)
+    assert not patience.record_problem(other, now=120)
+    assert not patience.record_problem(first, now=121)
     patience.record_diagnosis(NotReady("something"), now=130)
-    assert not patience.has_grace_period_expired(first, now=142)
-    assert patience.has_grace_period_expired(ReadinessProblem("setup_failed", "x", "y", 0), now=143)
+    assert not patience.record_problem(first, now=142)
+    assert patience.record_problem(ReadinessProblem("setup_failed", "x", "y", 0), now=143)
 
 
 def test_cluster_outage_restarts_grace_periods() -> None:
@@ -438,10 +438,10 @@ def test_cluster_outage_restarts_grace_periods() -> None:
         ReadinessProblem("container_refused", "x", "y", 20),
         ReadinessProblem("setup_failed", "x", "y", 0),
     )
-    assert not patience.has_grace_period_expired(trouble, restored_at=100, now=110)
-    assert not patience.has_grace_period_expired(trouble, restored_at=100, now=219)
-    assert patience.has_grace_period_expired(trouble, restored_at=100, now=220)
-    assert patience.has_grace_period_expired(final, restored_at=220, now=221)
+    assert not patience.record_problem(trouble, restored_at=100, now=110)
+    assert not patience.record_problem(trouble, restored_at=100, now=219)
+    assert patience.record_problem(trouble, restored_at=100, now=220)
+    assert patience.record_problem(final, restored_at=220, now=221)
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,7 @@ async def test_blocking_finalizer_is_reported(
         if len(said) == 3:
             await fake.take(HOME)
 
-    await delete(runtime, "gone", report_progress=report_progress)
+    await delete(runtime, "wait", report_progress=report_progress)
     assert (
         said[0]
         == "Waiting for the deletion of the namespace. NamespaceFinalizersRemaining: x in 1 "
@@ -377,12 +377,12 @@ async def test_blocking_finalizer_is_reported(
     await put_namespace(fake, deletionTimestamp="2026-11-25T00:00:00Z")
     monkeypatch.setattr(delete_steps, "_NAMESPACE_TIMEOUT_S", 0.1)
     with pytest.raises(TransientError, match="The cluster reports no cause") as error:
-        await delete(runtime, "gone")
+        await delete(runtime, "wait")
     assert error.value.code == "namespace_stuck"
     await put_namespace(fake)
     fake.objects[HOME]["metadata"].pop("deletionTimestamp", None)
     with pytest.raises(TransientError) as back:
-        await delete(runtime, "gone")
+        await delete(runtime, "wait")
     assert back.value.code == "namespace_recreated"
     assert describe_deletion_blockers({"metadata": {}}) == ""
 

@@ -100,7 +100,7 @@ class VersionAdmission:
             if is_idle and store.engine_version == request.version:
                 raise Conflict(
                     f"The store has version {request.version} already. Choose another one.",
-                    code="already_there",
+                    code="version_unchanged",
                 )
             _check_ready(store, open_operations, "upgraded")
             versions = UpgradeInput(from_version=store.engine_version, to_version=request.version)

@@ -109,9 +109,13 @@ class TimedOut(CliError):
 
 
 class Interrupted(CliError):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C: what was asked for, so it is not shown as an error."""
 
     exit_code = 130
+
+    def format_lines(self) -> list[str]:
+        """Return the lines for standard error: what continues, and how to go on."""
+        return [" ".join(self.detail.split()), f"next: {self.next_step}"]
 
 
 _NEXT_STEPS = {

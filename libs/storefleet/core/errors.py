@@ -37,7 +37,7 @@ class RequestError(StorefleetError):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    title: ClassVar[str] = "Something went wrong"
+    title: ClassVar[str] = "Internal error"
     retryable: bool = False
 
     def __init__(

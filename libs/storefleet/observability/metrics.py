@@ -58,8 +58,8 @@ COMMAND_AGE = Histogram(
 )
 OPERATIONS_REDISPATCHED = Counter(
     "storefleet_operations_redispatched",
-    "Operations that the reaper's scan dispatched again, by finding.",
-    ["finding"],
+    "Operations that the reaper's scan dispatched again, by reason.",
+    ["reason"],
 )
 OPEN_WEBSOCKETS = Gauge("storefleet_websockets", "Open websockets.")
 WEBSOCKETS_CLOSED_SLOW = Counter(

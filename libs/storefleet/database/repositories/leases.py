@@ -26,12 +26,12 @@ class DueOperation(NamedTuple):
 
     Attributes:
         operation: The operation without its steps.
-        finding: `due` (not dispatched since it became due), `expired` (its lease has expired) or
+        reason: `due` (not dispatched since it became due), `expired` (its lease has expired) or
             `unclaimed` (dispatched, but not claimed).
     """
 
     operation: Operation
-    finding: Literal["due", "expired", "unclaimed"]
+    reason: Literal["due", "expired", "unclaimed"]
 
 
 class LeaseRepository:
@@ -149,4 +149,4 @@ class LeaseRepository:
         records = await self._connection.fetch(
             *_LOCK_DUE.bind(redispatch_after=redispatch_after, limit=limit)
         )
-        return [DueOperation(make_operation(record), record["finding"]) for record in records]
+        return [DueOperation(make_operation(record), record["reason"]) for record in records]

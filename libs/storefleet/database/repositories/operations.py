@@ -17,6 +17,7 @@ COLUMNS = (
 )
 CANCEL_CHANNEL = "storefleet_cancel"
 
+_ADD = load_statement("add_operation")
 _START_AUTOMATIC_ROLLBACK = load_statement("start_automatic_rollback")
 
 
@@ -151,22 +152,17 @@ class OperationRepository:
         """
         record = await fetch_one(
             self._connection,
-            f"""
-            INSERT INTO operations (
-                id, tenant_id, store_id, kind, request_id, requested_by, deadline, announced_at,
-                input)
-            VALUES (
-                $1, $2, $3, $4, $5, $6, now() + $7::interval, CASE WHEN $8 THEN now() END, $9)
-            RETURNING {COLUMNS}""",
-            operation_id,
-            tenant_id,
-            store_id,
-            kind,
-            request_id,
-            requested_by,
-            deadline,
-            dispatched,
-            operation_input,
+            *_ADD.bind(
+                operation_id=operation_id,
+                tenant_id=tenant_id,
+                store_id=store_id,
+                kind=kind,
+                request_id=request_id,
+                requested_by=requested_by,
+                deadline=deadline,
+                dispatched=dispatched,
+                operation_input=operation_input,
+            ),
         )
         return make_operation(record)
 

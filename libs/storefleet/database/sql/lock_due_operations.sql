@@ -8,7 +8,7 @@ SELECT
         WHEN state = 'running' THEN 'expired'
         WHEN announced_at IS NULL THEN 'due'
         ELSE 'unclaimed'
-    END AS finding
+    END AS reason
 FROM operations o
 WHERE (
     (state = 'queued' AND run_after <= now()

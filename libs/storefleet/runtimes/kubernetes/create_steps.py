@@ -10,7 +10,7 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
 from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
+from storefleet.runtimes.kubernetes.readiness.waiter import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.protocol import Address, StepContext, StepResult
 from storefleet.runtimes.storefront_check import StorefrontCheck

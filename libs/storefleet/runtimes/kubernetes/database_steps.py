@@ -9,7 +9,7 @@ from storefleet.core.models import Store, format_timestamp
 from storefleet.core.settings import Settings
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import (
+from storefleet.runtimes.kubernetes.readiness.waiter import (
     STOP_MODE,
     VERSION_CHANGE_MODE,
     ReadinessWaiter,

@@ -24,7 +24,7 @@ from storefleet.runtimes.kubernetes.database_steps import DatabaseSteps
 from storefleet.runtimes.kubernetes.delete_steps import DeleteSteps
 from storefleet.runtimes.kubernetes.manifests import locate_store
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs, decode_secret_value
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import ReadinessWaiter
+from storefleet.runtimes.kubernetes.readiness.waiter import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
@@ -125,12 +125,12 @@ class KubernetesRuntime:
         )
 
     def delete_steps(self, store: Store) -> Sequence[RuntimeStep]:
-        """Return the steps that delete a store: namespace, gone, verify."""
+        """Return the steps that delete a store: namespace, wait, verify."""
         del store
         steps = self._delete_steps
         return (
             RuntimeStep("namespace", "Delete the namespace", steps.delete_namespace),
-            RuntimeStep("gone", "Wait until the namespace is deleted", steps.wait_until_deleted),
+            RuntimeStep("wait", "Wait until the namespace is deleted", steps.wait_until_deleted),
             RuntimeStep("verify", "Verify that nothing is left", steps.verify_deletion),
         )
 

@@ -15,7 +15,7 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.create_steps import CreateSteps
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
-from storefleet.runtimes.kubernetes.readiness.readiness_wait import (
+from storefleet.runtimes.kubernetes.readiness.waiter import (
     ROLLBACK_MODE,
     VERSION_CHANGE_MODE,
     ReadinessWaiter,

@@ -60,14 +60,14 @@ class GracePeriods:
         self._problem_code = ""
         self._problem_since = 0.0
 
-    def has_grace_period_expired(
+    def record_problem(
         self,
         problem: ReadinessProblem,
         *,
         restored_at: float = -math.inf,
         now: float | None = None,
     ) -> bool:
-        """Return whether a problem has lasted longer than its grace period.
+        """Record the current problem, and return whether it has outlasted its grace period.
 
         Args:
             problem: The current problem; its grace period starts when its code appears.

@@ -142,7 +142,7 @@ class TaskJobs:
                 diagnosis = diagnose_task(snapshot, job, periods.warnings)
                 if isinstance(diagnosis, Ready):
                     return _parse_result(_read_termination_message(snapshot, job), task)
-                if isinstance(diagnosis, ReadinessProblem) and periods.has_grace_period_expired(
+                if isinstance(diagnosis, ReadinessProblem) and periods.record_problem(
                     diagnosis, restored_at=subscription.restored_at
                 ):
                     raise await self._pod_logs.make_problem_error(location.namespace, diagnosis)

@@ -208,7 +208,7 @@ def _is_snapshot_current(snapshot: StoreSnapshot, generations: dict[str, int]) -
 def _is_final(
     diagnosis: NotReady | ReadinessProblem, periods: GracePeriods, subscription: StoreSubscription
 ) -> TypeGuard[ReadinessProblem]:
-    return isinstance(diagnosis, ReadinessProblem) and periods.has_grace_period_expired(
+    return isinstance(diagnosis, ReadinessProblem) and periods.record_problem(
         diagnosis, restored_at=subscription.restored_at
     )
 
