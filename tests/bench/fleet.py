@@ -169,7 +169,7 @@ def _start_stand_in(made: Fleet, engine: Engine) -> subprocess.Popen[bytes]:
     _run_in_cluster_network(
         made, "ip", "route", "add", "local", str(_get_simulated_pod_block()), "dev", "lo"
     )
-    texts = [engine.storefront.expect, engine.admin.expect]
+    texts = [page.expect for page in (*engine.checks.installed, *engine.checks.healthy)]
     node = f"--target={made.list_control_plane_pids()['kube-apiserver']}"
     command = [
         "nsenter",

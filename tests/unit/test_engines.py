@@ -13,6 +13,8 @@ from storefleet.core.settings import PROJECT_DIR
 from storefleet.engines.catalogue import load_engines
 from storefleet.engines.descriptor import EngineDescriptorError
 from storefleet.engines.parameters import explain_violation
+from tests.support.documents import engine_guide
+from tools import descriptor_schema
 
 GOOD: dict[str, Any] = {
     "name": "shop",
@@ -31,8 +33,12 @@ GOOD: dict[str, Any] = {
             },
         },
     },
-    "storefront": {"path": "/", "expect": "x"},
-    "admin": {"path": "/a/", "sign_in_path": "/a/l/", "expect": "y", "username": "admin@{host}"},
+    "storefront": {"path": "/"},
+    "admin": {"path": "/a/", "username": "admin@{host}"},
+    "checks": {
+        "installed": [{"title": "storefront", "path": "/", "expect": "x"}],
+        "healthy": [{"title": "database", "path": "/storefleet/health", "expect": "ok"}],
+    },
 }
 
 
@@ -354,13 +360,11 @@ def test_versions_and_stores_have_charts_and_plans(tmp_path: Path) -> None:
             **GOOD,
             "versions": versions,
             "kubernetes": section,
-            "checks": [{"path": "/api", "expect": "[]"}],
         },
     )
     engine = load_engines([tmp_path], runtime="kubernetes").get_offered("shop")
     assert engine.get_chart_path("1") == engine.get_chart_path("unknown") == engine.folder.resolve()
     assert engine.get_chart_path("2") == (engine.folder / "next").resolve()
-    assert engine.checks[0].path == "/api"
     assert engine.kubernetes is not None
     assert engine.kubernetes.cron is not None
     assert engine.kubernetes.cron.every == 30
@@ -434,3 +438,65 @@ def test_shipped_engines_are_readable() -> None:
         for rule in engine.parameters["properties"].values():
             assert rule["title"]
             assert rule["description"]
+
+
+def test_descriptor_of_earlier_format_checks_new_stores_only(tmp_path: Path) -> None:
+    earlier = {
+        **GOOD,
+        "storefront": {"path": "/shop/", "expect": "mug"},
+        "admin": {**GOOD["admin"], "sign_in_path": "/login", "expect": "Sign in"},
+        "checks": [{"path": "/api", "expect": "[]"}],
+    }
+    checks = load_engines([write(tmp_path, earlier)]).get_offered("shop").checks
+    assert [(page.label, page.path, page.expect) for page in checks.installed] == [
+        ("storefront", "/shop/", "mug"),
+        ("admin sign-in", "/login", "Sign in"),
+        ("page /api", "/api", "[]"),
+    ]
+    assert checks.healthy == ()
+    mixed = load_engines([write(tmp_path, {**earlier, "checks": GOOD["checks"]})])
+    checks = mixed.get_offered("shop").checks
+    assert [page.expect for page in checks.installed] == ["mug", "Sign in", "x"]
+    assert [page.expect for page in checks.healthy] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        "all",
+        {"healthy": [{"path": "health", "expect": "ok"}]},
+        {"healthy": [{"path": "/health", "expect": ""}]},
+        {"installed": [{"path": "/health\nHost: other", "expect": "x"}]},
+    ],
+)
+def test_invalid_check_is_rejected(tmp_path: Path, checks: object) -> None:
+    with pytest.raises(EngineDescriptorError, match="checks"):
+        load_engines([write(tmp_path, {**GOOD, "checks": checks})])
+
+
+def test_schema_file_matches_model() -> None:
+    text = descriptor_schema.SCHEMA_FILE.read_text(encoding="utf-8")
+    assert text == descriptor_schema.format_schema(), "run `python -m tools.descriptor_schema`"
+
+
+def test_schema_accepts_all_descriptors_and_rejects_broken_checks() -> None:
+    validator = Draft202012Validator(descriptor_schema.make_schema())
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in (PROJECT_DIR / "charts", PROJECT_DIR / "tests/fixtures/engines")
+        for path in folder.rglob("engine.yaml")
+    ]
+    texts.append(engine_guide.read_files()["charts/kiosk/engine.yaml"])
+    assert len(texts) >= 8
+    for text in texts:
+        validator.validate(yaml.safe_load(text))
+    for broken in ({"healthy": [{"path": "/x"}]}, {"healthy": {}}, []):
+        assert not validator.is_valid({**GOOD, "checks": broken})
+
+
+def test_store_checks_leave_owner_content_to_creation() -> None:
+    """`healthy` is asked again at every change, so it must not name what an owner can change."""
+    for engine in load_engines([PROJECT_DIR / "charts"], runtime="kubernetes").list_known():
+        assert engine.checks.healthy, engine.name
+        for page in engine.checks.healthy:
+            assert page.path.startswith("/storefleet/") or page.path == "/readyz", page.path

@@ -1,5 +1,6 @@
 """Objects of a store's namespace match the golden files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,20 @@ def test_store_addresses(fields: dict[str, Any], url: str, authority: str | None
     assert (place.namespace, place.host) == ("st-0123456789abcdef", "acme.shops.example.com")
     assert place.url == url
     assert place.authority == (authority or url.split("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("schema", "accepts"),
+    [
+        (None, True),
+        ({"type": "object"}, True),
+        ({"additionalProperties": False, "properties": {"setupMode": {}}}, True),
+        ({"additionalProperties": False, "properties": {"image": {}}}, False),
+    ],
+)
+def test_setup_mode_is_passed_to_charts_that_accept_it(
+    tmp_path: Path, schema: dict[str, Any] | None, accepts: bool
+) -> None:
+    if schema is not None:
+        (tmp_path / "values.schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    assert manifests.accepts_setup_mode(tmp_path) is accepts

@@ -62,7 +62,8 @@ def test_chart_store_and_engine_have_same_versions() -> None:
 def test_sample_products_have_pictures_and_expected_title() -> None:
     goods = (STORE_SOURCE / "src/sample-products.mjs").read_text(encoding="utf-8")
     engine = catalogue.load_engines([ROOT / "charts"], runtime="kubernetes").get_offered("medusa")
-    assert f'title: "{engine.storefront.expect}"' in goods
+    storefront = next(page for page in engine.checks.installed if page.title == "storefront")
+    assert f'title: "{storefront.expect}"' in goods
     pictures = {path.stem for path in (STORE_SOURCE / "assets/goods").glob("*.svg")}
     assert pictures >= set(re.findall(r'handle: "([a-z-]+)",\n    title', goods))
     assert pictures >= set(re.findall(r'singleVariant\(\n    "([a-z-]+)"', goods))

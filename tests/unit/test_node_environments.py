@@ -16,8 +16,8 @@ title: Mine
 default_version: "1"
 versions: [{version: "1"}]
 parameters: {type: object}
-storefront: {path: /, expect: x}
-admin: {path: /, sign_in_path: /, expect: x, username: x}
+storefront: {path: /}
+admin: {path: /, username: x}
 local:
   source: .
   template: ["{python}", "-m", "mine", "template"]

@@ -11,7 +11,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from storefleet.core.errors import TransientError
-from storefleet.engines.descriptor import CheckedPage
+from storefleet.engines.descriptor import Engine
+from storefleet.engines.store_pages import CheckedPage, StoreChecks
 from storefleet.runtimes.protocol import StepContext
 from storefleet.runtimes.storefront_check import StorefrontCheck
 from tests.support.cluster.samples import a_store, pocket
@@ -27,6 +28,7 @@ async def server() -> AsyncIterator[str]:
         pages = {
             "/": web.Response(text="Pocket teapot"),
             "/admin/login/": web.Response(text="Sign in to Pocket"),
+            "/storefleet/health": web.Response(text='{"database":"ok"}'),
             "/large": web.Response(text="x" * 1_500_000 + "teapot"),
             "/endless": web.Response(text="x" * 3_000_000 + "teapot"),
             "/away": web.Response(status=302, headers={"Location": "/"}),
@@ -118,13 +120,17 @@ async def test_failed_check_is_retried_and_reported(server: str) -> None:
     assert said[0] == "Waiting for the storefront: it answers 404"
 
 
-async def test_additional_pages_require_expected_text(server: str) -> None:
+@pytest.mark.parametrize("kind", ["installed", "healthy"])
+async def test_check_of_new_store_requires_each_text(server: str, kind: str) -> None:
     work = StepContext(store=a_store(), operation_id="op_1")
-    checked = pocket().model_copy(update={"checks": (CheckedPage(path="/large", expect="teapot"),)})
+
+    def with_text(expect: str) -> Engine:
+        page = CheckedPage(path="/large", expect=expect)
+        return pocket().model_copy(update={"checks": StoreChecks.model_validate({kind: (page,)})})
+
     async with StorefrontCheck().open_resources() as visitor:
-        await visitor.wait_until_healthy(work, checked, server=server, host=HOST)
-        lacking = pocket().model_copy(
-            update={"checks": (CheckedPage(path="/large", expect="coffee"),)}
-        )
+        await visitor.wait_until_healthy(work, with_text("teapot"), server=server, host=HOST)
         with pytest.raises(TransientError, match="page /large does not show"):
-            await visitor.wait_until_healthy(work, lacking, server=server, host=HOST, timeout_s=0.1)
+            await visitor.wait_until_healthy(
+                work, with_text("coffee"), server=server, host=HOST, timeout_s=0.1
+            )

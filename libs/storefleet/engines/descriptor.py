@@ -14,6 +14,13 @@ from storefleet.core.errors import InvalidRequest, StorefleetError
 from storefleet.core.models import FrozenModel
 from storefleet.engines.parameters import ParameterSchema, explain_choices
 from storefleet.engines.plans import EnginePlan
+from storefleet.engines.store_pages import (
+    AdminPage,
+    MailPage,
+    StoreChecks,
+    StorefrontPage,
+    read_earlier_format,
+)
 
 
 class EngineDescriptorError(StorefleetError):
@@ -34,25 +41,6 @@ class EngineVersion(FrozenModel):
     notes: str = ""
     image: str = ""
     chart: Path | None = None
-
-
-class CheckedPage(FrozenModel):
-    """A page of the storefront check: its path, and a text that it must contain."""
-
-    path: str
-    expect: str
-
-
-class AdminPage(FrozenModel):
-    """The admin: its path, the sign-in page that is checked, and the generated user's name.
-
-    `{host}` in `username` is replaced by the store's host name.
-    """
-
-    path: str
-    sign_in_path: str
-    expect: str
-    username: str
 
 
 class LocalProcess(FrozenModel):
@@ -123,9 +111,10 @@ class Engine(FrozenModel):
         default_version: The version of a store whose request names none; by default the first one.
         versions: The versions that a store can have here.
         parameters: JSON Schema of a store's parameters.
-        storefront: The storefront's checked page.
-        admin: The admin's checked sign-in page.
-        checks: More pages that must answer before a store is ready.
+        storefront: The front page, and how the engine says that the owner closed the store.
+        admin: The admin's page and the generated user's name.
+        checks: What a new store shows, and what every working store answers.
+        mail: The outbox of the store's mail; None if the engine keeps none.
         local: How it runs on the local runtime; None if it does not.
         kubernetes: How it runs on Kubernetes; None if it does not.
         folder: The descriptor's folder.
@@ -139,9 +128,10 @@ class Engine(FrozenModel):
     default_version: str = ""
     versions: tuple[EngineVersion, ...] = ()
     parameters: dict[str, Any]
-    storefront: CheckedPage
+    storefront: StorefrontPage
     admin: AdminPage
-    checks: tuple[CheckedPage, ...] = ()
+    checks: StoreChecks = StoreChecks()
+    mail: MailPage | None = None
     local: LocalProcess | None = None
     kubernetes: KubernetesRelease | None = None
     folder: Path
@@ -154,6 +144,11 @@ class Engine(FrozenModel):
         self._parameter_schema = ParameterSchema(self.parameters)
         if not self.default_version and self.versions:
             object.__setattr__(self, "default_version", self.versions[0].version)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_earlier_format(cls, content: Any) -> Any:
+        return read_earlier_format(content) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _check_versions(self) -> Self:

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 
 from storefleet.core.errors import TransientError
-from storefleet.engines.descriptor import CheckedPage, Engine
+from storefleet.engines.descriptor import Engine
+from storefleet.engines.store_pages import CheckedPage
 from storefleet.runtimes.protocol import StepContext
 
 _RETRY_INTERVAL_S = 0.25
@@ -58,7 +59,7 @@ class StorefrontCheck:
         host: str,
         timeout_s: float | None = None,
     ) -> None:
-        """Wait until storefront, admin sign-in and the engine's other pages show their texts.
+        """Wait until the engine's checks `installed` and `healthy` pass.
 
         Args:
             context: The step that waits; it reports progress.
@@ -70,12 +71,9 @@ class StorefrontCheck:
         Raises:
             TransientError: `store_not_answering`, with the page and what is wrong with it.
         """
-        admin = CheckedPage(path=engine.admin.sign_in_path, expect=engine.admin.expect)
-        pages = [(engine.storefront, "storefront"), (admin, "admin sign-in")]
-        pages += [(page, f"page {page.path}") for page in engine.checks]
-        for page, page_title in pages:
+        for page in (*engine.checks.installed, *engine.checks.healthy):
             await self._wait_for_page(
-                context, page, page_title, server=server, host=host, timeout_s=timeout_s
+                context, page, page.label, server=server, host=host, timeout_s=timeout_s
             )
 
     async def _wait_for_page(

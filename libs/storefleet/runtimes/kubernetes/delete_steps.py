@@ -178,19 +178,22 @@ class DeleteSteps:
         return leftovers
 
     async def _is_storefront_served(self, store: Store, location: StoreLocation) -> bool:
-        """Return whether the storefront is still visible; False where stores are not exposed."""
+        """Return whether any check still passes; False where stores are not exposed."""
         engine = self._engines.find(store.engine)
         entrypoint = find_entrypoint(location.url, self._settings)
         if engine is None or entrypoint is None:
             return False
-        problem = await self._storefront_check.find_problem(
-            engine.storefront,
-            server=entrypoint.server,
-            host=location.authority,
-            request_id=store.id,
-            tls_server_name=None if entrypoint.is_own_address else location.host,
-        )
-        return problem is None
+        for page in (*engine.checks.healthy, *engine.checks.installed):
+            problem = await self._storefront_check.find_problem(
+                page,
+                server=entrypoint.server,
+                host=location.authority,
+                request_id=store.id,
+                tls_server_name=None if entrypoint.is_own_address else location.host,
+            )
+            if problem is None:
+                return True
+        return False
 
     def _locate_store(self, store: Store) -> StoreLocation:
         return locate_store(store, self._settings)

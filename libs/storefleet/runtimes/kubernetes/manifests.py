@@ -4,8 +4,10 @@ Pure functions from a store to plain objects, tested against golden files. `name
 the objects; `releases.installer` passes the values to Helm.
 """
 
+import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.models import Store
@@ -16,6 +18,10 @@ from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest, ResourceKind
 from storefleet.runtimes.kubernetes.exposure import make_exposure_values
 from storefleet.runtimes.kubernetes.network_policies import make_network_policies
+
+#: What the set-up of a release does: `install` makes everything; `update` migrates the database and
+#: changes nothing that an owner can set.
+SetupMode = Literal["install", "update"]
 
 ADMIN_SECRET = "store-admin"
 STORE_SECRET = "store-secrets"
@@ -145,6 +151,7 @@ def make_chart_values(
     settings: Settings,
     *,
     database_image: str = "",
+    setup_mode: SetupMode = "install",
 ) -> dict[str, Any]:
     """Make the complete values of a store's Helm release.
 
@@ -155,6 +162,7 @@ def make_chart_values(
         settings: The platform's settings.
         database_image: Image of the running database, which an upgrade keeps; empty for a new
             store.
+        setup_mode: What the set-up does.
 
     Returns:
         Values for `helm --values`. They name Secrets but contain none.
@@ -174,6 +182,7 @@ def make_chart_values(
         "plan": store.plan or engine.default_plan,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
+        "setupMode": setup_mode,
         "adminSecret": ADMIN_SECRET,
         "secret": STORE_SECRET,
         "parameters": engine.complete_parameters(store.parameters),
@@ -182,6 +191,20 @@ def make_chart_values(
         **plan_values,
         "database": {**plan_values.get("database", {}), "image": database_image or image},
     }
+
+
+def accepts_setup_mode(chart: Path) -> bool:
+    """Return whether a chart accepts the value `setupMode`, which older charts do not list.
+
+    Args:
+        chart: The chart's folder.
+    """
+    try:
+        schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # Helm reports an invalid file
+        return True
+    is_closed = schema.get("additionalProperties") is False
+    return not is_closed or "setupMode" in schema.get("properties", {})
 
 
 def _make_object(kind: ResourceKind, metadata: dict[str, Any], **fields: Any) -> Manifest:

@@ -76,8 +76,15 @@ class ReleaseInstaller:
         engine, location = self.get_engine(context.store), self._locate_store(context.store)
         chart = engine.get_chart_path(context.store.engine_version)
         values = manifests.make_chart_values(
-            context.store, engine, location, self._settings, database_image=database_image
+            context.store,
+            engine,
+            location,
+            self._settings,
+            database_image=database_image,
+            setup_mode="update" if context.change else "install",
         )
+        if not await asyncio.to_thread(manifests.accepts_setup_mode, chart):
+            del values["setupMode"]
         content_hash = await asyncio.to_thread(hash_release, chart, values)
         records = await list_records(self._client, location.namespace)
         if records and _is_installed(records[-1], content_hash, context):
