@@ -140,6 +140,35 @@ def test_empty_title_breaks_both_rules(tmp_path: Path) -> None:
     )
 
 
+def test_mail_outbox_on_kubernetes_needs_its_key(tmp_path: Path) -> None:
+    plan = {
+        "title": "S",
+        "quota": {"pods": 1},
+        "jobs": {"pods": 1},
+        "storage": {},
+        "limits": {"default": {}, "defaultRequest": {}, "max": {}},
+    }
+    kubernetes = {"default_plan": "s", "plans": {"s": plan}, "secrets": ["database-password"]}
+    content = {
+        **GOOD,
+        "versions": [{"version": "1", "image": "shop:1"}],
+        "mail": {"path": "/storefleet/mail"},
+    }
+    assert load_engines([write(tmp_path, content)]).get_offered("shop").mail is not None
+    write(tmp_path, {**content, "kubernetes": kubernetes})
+    with pytest.raises(EngineDescriptorError, match=r"add it to kubernetes\.secrets"):
+        load_engines([tmp_path])
+    kubernetes["secrets"] = ["database-password", "mail-key"]
+    engine = load_engines([write(tmp_path, {**content, "kubernetes": kubernetes})])
+    assert engine.get_offered("shop").mail is not None
+
+
+@pytest.mark.parametrize("path", ["", "mail", "/a b", "/\u00e9", "//evil.example/x"])
+def test_mail_path_leaves_the_host_alone(tmp_path: Path, path: str) -> None:
+    with pytest.raises(EngineDescriptorError, match="mail"):
+        load_engines([write(tmp_path, {**GOOD, "mail": {"path": path}})])
+
+
 def test_unknown_engine_error_lists_engines(tmp_path: Path) -> None:
     engines = load_engines([write(tmp_path, GOOD), tmp_path / "nowhere"])
     assert engines.find("other") is None

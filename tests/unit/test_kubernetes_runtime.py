@@ -12,6 +12,7 @@ from aiohttp import web
 
 from storefleet.core.errors import (
     CancelRequested,
+    Conflict,
     PermanentError,
     RuntimeUnavailable,
     TransientError,
@@ -91,6 +92,7 @@ async def test_namespace_setup_creates_objects(
     assert {path.rpartition("/")[2] for path in fake.objects if "/secrets/" in path} == {
         "store-admin",
         "store-secrets",
+        "store-mail",
     }
 
 
@@ -105,7 +107,7 @@ async def test_generated_secrets_are_kept(runtime: KubernetesRuntime, fake: Fake
     fake.objects[f"{RELEASES}/store-secrets"]["data"]["older"] = "b2xk"
     await create(runtime, "namespace")
     completed = fake.objects[f"{RELEASES}/store-secrets"]["data"]
-    assert completed.keys() == {"database-password", "older"}
+    assert completed.keys() == {"database-password", "mail-key", "older"}
     assert completed["older"] == "b2xk"
 
 
@@ -445,6 +447,42 @@ async def test_admin_credentials_are_read(runtime: KubernetesRuntime, fake: Fake
     fake.refuse = lambda _: (403, "cannot get resource")
     with pytest.raises(RuntimeUnavailable):
         await runtime.read_credentials(ready)
+
+
+async def test_mail_outbox_is_found_with_key_alone(
+    runtime: KubernetesRuntime, fake: FakeApiServer
+) -> None:
+    with pytest.raises(Conflict, match="is provisioning and has no mails"):
+        await runtime.find_mail_outbox(a_store())
+    ready = a_store().copy_with(admin_url="http://acme.localhost/admin/", state="ready")
+    with pytest.raises(Conflict, match="Its next upgrade or rollback adds it"):
+        await runtime.find_mail_outbox(ready)
+    await create(runtime, "namespace")
+    fake.asked.clear()
+    found = await runtime.find_mail_outbox(ready)
+    assert fake.asked == [("GET", f"{RELEASES}/store-mail")]
+    assert (found.url, found.host, found.scheme) == (
+        f"http://web.{NAMESPACE}.svc/storefleet/mail",
+        "acme.localhost",
+        "http",
+    )
+    stored = fake.objects[f"{RELEASES}/store-secrets"]["data"]["mail-key"]
+    assert base64.b64decode(stored).decode() == found.key
+    assert len(found.key) >= 40
+    assert found.key not in repr(found)
+    assert fake.objects[f"{RELEASES}/store-mail"]["data"] == {"mail-key": stored}
+    fake.refuse = lambda _: (403, "cannot get resource")
+    with pytest.raises(RuntimeUnavailable, match="denies"):
+        await runtime.find_mail_outbox(ready)
+
+
+async def test_mail_key_copy_follows_generated_secret(
+    runtime: KubernetesRuntime, fake: FakeApiServer
+) -> None:
+    await create(runtime, "namespace")
+    fake.objects[f"{RELEASES}/store-secrets"]["data"]["mail-key"] = "b3RoZXI="
+    await create(runtime, "namespace")
+    assert fake.objects[f"{RELEASES}/store-mail"]["data"] == {"mail-key": "b3RoZXI="}
 
 
 async def test_pod_logs_are_read(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:

@@ -22,6 +22,9 @@ from storefleet.engines.store_pages import (
     read_earlier_format,
 )
 
+#: The generated secret that opens a store's mail outbox, as `kubernetes.secrets` names it.
+MAIL_KEY = "mail-key"
+
 
 class EngineDescriptorError(StorefleetError):
     """A descriptor or the catalogue file is invalid; the text names the file and the rule."""
@@ -159,6 +162,14 @@ class Engine(FrozenModel):
             raise ValueError("a version is named twice in versions")
         if self.default_version and names and self.default_version not in names:
             raise ValueError(f"default_version {self.default_version} is none of versions")
+        return self
+
+    @model_validator(mode="after")
+    def _check_mail_key(self) -> Self:
+        if self.mail and self.kubernetes and MAIL_KEY not in self.kubernetes.secrets:
+            raise ValueError(
+                f"the section mail needs the secret {MAIL_KEY}: add it to kubernetes.secrets"
+            )
         return self
 
     def runs_on(self, runtime: str) -> bool:

@@ -83,9 +83,9 @@ class StoreChecks(FrozenModel):
 
 
 class MailPage(FrozenModel):
-    """The mail outbox: its path; see “The mail outbox” in docs/engines.md."""
+    """The mail outbox: its path, without a query; see “The mail outbox” in docs/engines.md."""
 
-    path: PagePath
+    path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]{1,60}){1,5}$")]
 
 
 def read_earlier_format(content: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,23 @@ class StepResult(NamedTuple):
     address: Address | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class MailOutbox:
+    """Where the platform reads the mails of a store, and the key that opens them.
+
+    Attributes:
+        url: The outbox, as the platform reaches it inside the cluster or on this machine.
+        host: The `Host` header: the store's public host and port.
+        scheme: The scheme that customers use, for `X-Forwarded-Proto`.
+        key: The store's key; the repr hides it.
+    """
+
+    url: str
+    host: str
+    scheme: str = "http"
+    key: str = field(repr=False)
+
+
 class ResourceUsage(NamedTuple):
     """How much of one resource of its plan a store uses.
 
@@ -177,6 +194,15 @@ class Runtime(Protocol):
 
     async def read_credentials(self, store: Store) -> AdminCredentials | None:
         """Read the generated admin credentials; None if there are none (yet, or any more)."""
+        ...
+
+    async def find_mail_outbox(self, store: Store) -> MailOutbox:
+        """Find where the mails of a store can be read, and the key that opens them.
+
+        Raises:
+            Conflict: `no_mail_outbox`; the store keeps no mails, or has no key for them yet.
+            RuntimeUnavailable: The place is unknown at the moment, or the key cannot be read.
+        """
         ...
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:

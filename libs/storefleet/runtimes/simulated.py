@@ -6,12 +6,13 @@ For measuring the platform without the cost of stores, and for previews.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from storefleet.core.errors import PermanentError
+from storefleet.core.errors import Conflict, PermanentError
 from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import (
     Address,
+    MailOutbox,
     ResourceUsage,
     RuntimeStep,
     StepContext,
@@ -85,6 +86,13 @@ class SimulatedRuntime:
         """Return None: a simulated store has no admin."""
         del store
         return None
+
+    async def find_mail_outbox(self, store: Store) -> MailOutbox:
+        """Raise Conflict: a simulated store sends and keeps no mails."""
+        raise Conflict(
+            f"The store {store.name} is simulated: it sends no mails and keeps none.",
+            code="no_mail_outbox",
+        )
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:
         """Return one line that explains why there is no log."""

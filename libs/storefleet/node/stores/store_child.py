@@ -1,6 +1,7 @@
 """Describe the process of a store, from its placement and its files."""
 
 import asyncio
+import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ class StoreChildFactory:
     def _prepare_start(self, row: Placement) -> None:
         if not is_free(row.port):
             raise OSError(f"port {row.port} is taken by another program")
-        self._update_database_address(row.store_id)
+        self._update_config(row.store_id)
         folder = self._file_layout.store_dir(row.store_id)
         owned = (
             folder,
@@ -107,17 +108,21 @@ class StoreChildFactory:
         if self._account and any(path.lstat().st_uid != self._account.uid for path in owned):
             change_tree_owner(folder, self._account)
 
-    def _update_database_address(self, store_id: str) -> None:
-        """Update the database server's address in the store's configuration.
+    def _update_config(self, store_id: str) -> None:
+        """Update what may have changed in the store's configuration since its creation.
 
-        The address dates from the store's creation; the embedded server's port may have changed.
+        The embedded database server may have another port. A store of an earlier version of the
+        platform has no mail key.
         """
         path = self._file_layout.config_file(store_id)
         config, server = read_json(path), urlsplit(self._stores_url)
         address = {"host": server.hostname or "127.0.0.1", "port": server.port or 5432}
-        if config and address.items() - config["database"].items():
-            write_json(
-                path,
-                {**config, "database": {**config["database"], **address}},
-                owner=self._account,
-            )
+        if not config:
+            return
+        updated = {
+            **config,
+            "database": {**config["database"], **address},
+            "mail_key": config.get("mail_key") or secrets.token_urlsafe(36),
+        }
+        if updated != config:
+            write_json(path, updated, owner=self._account)

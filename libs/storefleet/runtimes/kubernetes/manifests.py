@@ -25,6 +25,8 @@ SetupMode = Literal["install", "update"]
 
 ADMIN_SECRET = "store-admin"
 STORE_SECRET = "store-secrets"
+#: Holds a copy of the mail key alone: the gateway may read it, and none of the other secrets.
+MAIL_SECRET = "store-mail"
 #: Role bindings of a store's namespace: name, cluster role, service account of the platform. The
 #: provisioner's comes first, because it authorizes the provisioner to create the rest.
 ROLE_BINDINGS = (

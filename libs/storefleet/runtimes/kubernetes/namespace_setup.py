@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from storefleet.core.errors import PermanentError, Wait
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
-from storefleet.engines.descriptor import Engine
+from storefleet.engines.descriptor import MAIL_KEY, Engine
 from storefleet.observability.failpoints import effect
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -20,6 +20,7 @@ from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
 from storefleet.runtimes.kubernetes.manifests import StoreLocation
+from storefleet.runtimes.kubernetes.pod_logs import decode_secret_value
 from storefleet.runtimes.protocol import StepContext
 
 _ROLE_BINDING_TIMEOUT_S = 10.0
@@ -122,6 +123,8 @@ class NamespaceSetup:
         wanted = manifests.make_secret(store, manifests.STORE_SECRET, generated)
         if not await self._client.create(wanted):
             await self._add_missing_secrets(location, generated)
+        if MAIL_KEY in generated:
+            await self._copy_mail_key(store, location)
 
     async def _add_missing_secrets(
         self, location: StoreLocation, generated: dict[str, str]
@@ -138,6 +141,23 @@ class NamespaceSetup:
                 resource_kinds.SECRET,
                 manifests.STORE_SECRET,
                 {"stringData": missing},
+                namespace=namespace,
+            )
+
+    async def _copy_mail_key(self, store: Store, location: StoreLocation) -> None:
+        """Copy the mail key to a Secret of its own, so that the gateway can read nothing else."""
+        namespace = location.namespace
+        found = await self._client.get(
+            resource_kinds.SECRET, manifests.STORE_SECRET, namespace=namespace
+        )
+        values = {MAIL_KEY: decode_secret_value((found or {}).get("data", {}).get(MAIL_KEY, ""))}
+        if not await self._client.create(
+            manifests.make_secret(store, manifests.MAIL_SECRET, values)
+        ):
+            await self._client.patch(
+                resource_kinds.SECRET,
+                manifests.MAIL_SECRET,
+                {"stringData": values},
                 namespace=namespace,
             )
 

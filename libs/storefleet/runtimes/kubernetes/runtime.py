@@ -13,6 +13,7 @@ from storefleet.core.errors import RuntimeUnavailable
 from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import EngineCatalogue
+from storefleet.engines.descriptor import MAIL_KEY
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
@@ -30,7 +31,8 @@ from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
 from storefleet.runtimes.kubernetes.usage import list_resource_usage
 from storefleet.runtimes.kubernetes.version_steps import VersionSteps
-from storefleet.runtimes.protocol import ResourceUsage, RuntimeStep, VersionChange
+from storefleet.runtimes.mail_outboxes import get_mail_path, make_missing_key_error
+from storefleet.runtimes.protocol import MailOutbox, ResourceUsage, RuntimeStep, VersionChange
 from storefleet.runtimes.storefront_check import StorefrontCheck
 
 log = logs.get_logger(__name__)
@@ -46,6 +48,7 @@ class KubernetesRuntime:
 
     def __init__(self, *, settings: Settings, engines: EngineCatalogue) -> None:
         self._settings = settings
+        self._engines = engines
         self._client = client = KubernetesClient(kubeconfig=settings.kubeconfig)
         self._watcher = watcher = StoreWatcher(client)
         self._pod_logs = pod_logs = PodLogs(client)
@@ -231,6 +234,34 @@ class KubernetesRuntime:
             store.admin_url,
             decode_secret_value(data["username"]),
             decode_secret_value(data["password"]),
+        )
+
+    async def find_mail_outbox(self, store: Store) -> MailOutbox:
+        """Find the store's Service, and read the key from the Secret that holds nothing else.
+
+        Raises:
+            Conflict: The store keeps no mails, or has no key until its next upgrade.
+            RuntimeUnavailable: The platform may not read the Secret, or the cluster is unavailable.
+        """
+        path = get_mail_path(store, self._engines.find(store.engine))
+        location = locate_store(store, self._settings)
+        try:
+            secret = await self._client.get(
+                resource_kinds.SECRET, manifests.MAIL_SECRET, namespace=location.namespace
+            )
+        except ApiRequestRejected as rejected:  # without the namespace there is no role binding
+            log.warning("mail_key_read_rejected", reason=rejected.detail)
+            raise RuntimeUnavailable(
+                "The cluster denies the platform access to the key of this store's mail outbox."
+            ) from None
+        if not (key := ((secret or {}).get("data") or {}).get(MAIL_KEY)):
+            raise make_missing_key_error(store, remedy="Its next upgrade or rollback adds it.")
+        server = self._settings.store_service.replace("{namespace}", location.namespace)
+        return MailOutbox(
+            url=server + path,
+            host=location.authority,
+            scheme=self._settings.store_scheme,
+            key=decode_secret_value(key),
         )
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:

@@ -127,6 +127,7 @@ class CreateSteps:
                 "user": database,
                 "password": kept.get("database", {}).get("password") or secrets.token_urlsafe(24),
             },
+            "mail_key": kept.get("mail_key") or secrets.token_urlsafe(36),
             "secret_key": kept.get("secret_key") or secrets.token_urlsafe(48),
             "admin": {
                 "username": engine.admin.username.format(host=host),

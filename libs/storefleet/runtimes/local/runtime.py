@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from storefleet.core.errors import RuntimeUnavailable
 from storefleet.core.models import AdminCredentials, Store
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -14,7 +15,8 @@ from storefleet.runtimes.local.file_layout import FileLayout, read_json
 from storefleet.runtimes.local.placements import PlacementControl
 from storefleet.runtimes.local.store_databases import StoreDatabases
 from storefleet.runtimes.local.store_files import StoreFiles
-from storefleet.runtimes.protocol import RuntimeStep
+from storefleet.runtimes.mail_outboxes import get_mail_path, make_missing_key_error
+from storefleet.runtimes.protocol import MailOutbox, RuntimeStep
 from storefleet.runtimes.single_version import SingleVersionRuntime
 from storefleet.runtimes.storefront_check import StorefrontCheck
 
@@ -30,11 +32,13 @@ class LocalRuntime(SingleVersionRuntime):
             database: The platform's database, for the placements.
             engines: The engine catalogue.
         """
+        self._settings = settings
+        self._engines = engines
         self._layout = FileLayout(settings.state_dir)
         self._databases = StoreDatabases(settings.stores_database_url.get_secret_value())
         self._storefront_check = StorefrontCheck()
         self._files = StoreFiles(layout=self._layout, owner=settings.stores_user)
-        placements = PlacementControl(database=database, files=self._files)
+        self._placements = placements = PlacementControl(database=database, files=self._files)
         self._create = CreateSteps(
             settings=settings,
             engines=engines,
@@ -93,6 +97,27 @@ class LocalRuntime(SingleVersionRuntime):
             return None
         admin = config["admin"]
         return AdminCredentials(store.admin_url, admin["username"], admin["password"])
+
+    async def find_mail_outbox(self, store: Store) -> MailOutbox:
+        """Find the port of a running store, and read the key from its configuration file.
+
+        Raises:
+            Conflict: The store keeps no mails, or has no key because it has not been restarted
+                since the platform was updated.
+            RuntimeUnavailable: Its process does not run.
+        """
+        path = get_mail_path(store, self._engines.find(store.engine))
+        placement = await self._placements.find(store.id)
+        if placement is None or placement.observed != "running":
+            raise RuntimeUnavailable(f"The process of the store {store.name} does not run now.")
+        config = await asyncio.to_thread(read_json, self._layout.config_file(store.id)) or {}
+        if not (key := config.get("mail_key")):
+            raise make_missing_key_error(store, remedy="Restart the platform, which adds it.")
+        return MailOutbox(
+            url=f"http://127.0.0.1:{placement.port}{path}",
+            host=f"{store.name}.{self._settings.store_domain}:{placement.port}",
+            key=key,
+        )
 
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:
         """Read the last lines of the store's log, oldest first."""

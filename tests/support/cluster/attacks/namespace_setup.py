@@ -77,7 +77,7 @@ class NamespaceObjects:
         self.limits = manifests.make_quotas_and_limits(self.store, PLAN)
         self.secrets = [
             manifests.make_secret(self.store, name, {"username": "admin", "password": "x"})
-            for name in (manifests.ADMIN_SECRET, manifests.STORE_SECRET)
+            for name in (manifests.ADMIN_SECRET, manifests.STORE_SECRET, manifests.MAIL_SECRET)
         ]
 
     def object(self, api: str, kind: str, name: str, **content: Any) -> Manifest:

@@ -80,6 +80,13 @@ ON_SECRETS: list[Attack] = [
         lambda g: get(get_object_path(g.secrets[1])),
     ),
     Attack(
+        "the gateway changes the key of a mail outbox",
+        GATEWAY,
+        FORBIDDEN,
+        lambda g: Call("PATCH", within(g, "secrets/store-mail"), {"stringData": {"mail-key": "y"}}),
+        merge=True,
+    ),
+    Attack(
         "the gateway lists a store's Secrets",
         GATEWAY,
         FORBIDDEN,
