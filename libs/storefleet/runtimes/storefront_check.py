@@ -1,35 +1,31 @@
 """Storefront check: request a store's pages under its host name until they show the expected texts.
 
-It is the last step of a creation and of a version change, on every runtime that serves stores. The
-engine's descriptor names the pages and the texts.
+It is the last step of a creation, on every runtime that serves stores. Afterwards a store belongs
+to its owner, and `observe` tells how it answers. The engine's descriptor names pages and texts.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-
-import aiohttp
 
 from storefleet.core.errors import TransientError
 from storefleet.engines.descriptor import Engine
 from storefleet.engines.store_pages import CheckedPage
+from storefleet.runtimes.page_client import PageClient, PageTarget
 from storefleet.runtimes.protocol import StepContext
+from storefleet.runtimes.storefront_observation import (
+    CheckResult,
+    PageAnswer,
+    StorefrontObservation,
+    classify_storefront,
+)
 
 _RETRY_INTERVAL_S = 0.25
-_REQUEST_TIMEOUT_S = 15
-_MAX_PAGE_BYTES = 2 << 20
-#: Until the nodes have the rules of a new Service, packets to it are dropped, and the kernel would
-#: repeat a SYN only after a second. Several short attempts connect sooner.
-_CONNECT_TIMEOUTS_S = (*([0.1] * 7), 2.0)
 
 
 class StorefrontCheck:
-    """Requests pages without cookies and without keep-alive.
-
-    A kept connection would delay the shutdown of the store's web server.
-    """
+    """Checks and observes stores by requesting their pages."""
 
     def __init__(self, *, timeout_s: float = 90, scheme: str = "http") -> None:
         """Create the check.
@@ -39,15 +35,12 @@ class StorefrontCheck:
             scheme: The scheme that customers use, sent as `X-Forwarded-Proto`.
         """
         self._timeout_s = timeout_s
-        self._scheme = scheme
-        self._http: aiohttp.ClientSession | None = None
+        self._pages = PageClient(scheme=scheme)
 
     @asynccontextmanager
     async def open_resources(self) -> AsyncIterator["StorefrontCheck"]:
-        """Hold the HTTP client session until the context exits."""
-        connector = aiohttp.TCPConnector(force_close=True)
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as self._http:
+        """Hold the HTTP client until the context exits."""
+        async with self._pages.open_resources():
             yield self
 
     async def wait_until_healthy(
@@ -111,7 +104,7 @@ class StorefrontCheck:
         request_id: str,
         tls_server_name: str | None = None,
     ) -> str | None:
-        """Request a page once.
+        """Request a page once, without following redirects.
 
         Args:
             page: Path and expected text.
@@ -124,52 +117,67 @@ class StorefrontCheck:
         Returns:
             What is wrong, as the end of a sentence ("answers 500"); None if nothing is.
         """
-        tls: dict[str, Any] = {}
-        if tls_server_name is not None:
-            tls = {"ssl": False, "server_hostname": tls_server_name}
-        headers = {"Host": host, "X-Request-Id": request_id, "X-Forwarded-Proto": self._scheme}
-        try:
-            async with self._open_response(
-                server + page.path, headers=headers, allow_redirects=False, **tls
-            ) as response:
-                if response.status != 200:
-                    return f"answers {response.status}"
-                body = await _read_page(response)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return f"does not answer ({type(error).__name__})"
-        return None if page.expect.encode() in body else f"does not show “{page.expect}”"
+        target = PageTarget(server, host, request_id, tls_server_name)
+        answer = await self._pages.request_page(target, page.path, max_redirects=0)
+        return answer.find_problem(page)
 
-    @asynccontextmanager
-    async def _open_response(
-        self, url: str, **request: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, with several attempts to connect."""
-        if self._http is None:
-            raise RuntimeError("The storefront check is not open.")
-        *first, last = _CONNECT_TIMEOUTS_S
-        for connect_timeout_s in first:
-            try:
-                response = await self._http.get(
-                    url, timeout=_make_timeout(connect_timeout_s), **request
-                )
-                break
-            except aiohttp.ConnectionTimeoutError:
-                continue
-        else:
-            response = await self._http.get(url, timeout=_make_timeout(last), **request)
-        async with response:
-            yield response
+    async def observe(
+        self,
+        engine: Engine,
+        *,
+        server: str,
+        host: str,
+        request_id: str,
+        with_admin: bool = True,
+    ) -> StorefrontObservation:
+        """Observe a store once: class of the storefront, status of the admin, healthy checks.
+
+        Each path is requested once, all concurrently. Storefront and admin follow at most five
+        redirects on the store's host. The observation takes at most 15 s.
+
+        Args:
+            engine: The store's engine, which names the pages.
+            server: Where to connect, `http://address:port`.
+            host: The `Host` header.
+            request_id: Sent as `X-Request-Id`.
+            with_admin: Whether to request the admin page, which the class does not depend on.
+
+        Returns:
+            The observation; a store that does not answer is `down`.
+        """
+        target = PageTarget(server, host, request_id)
+        closed, healthy = engine.storefront.closed, engine.checks.healthy
+        paths = dict.fromkeys(page.path for page in healthy)
+        if closed is not None and closed.path is not None:
+            paths[closed.path] = None
+        front, admin, *others = await asyncio.gather(
+            self._pages.request_page(target, engine.storefront.path),
+            self._pages.request_page(target, engine.admin.path) if with_admin else _skip_page(),
+            *(self._pages.request_page(target, path, max_redirects=0) for path in paths),
+        )
+        answers = dict(zip(paths, others, strict=True))
+        results = tuple(
+            CheckResult(
+                label=page.label,
+                path=page.path,
+                expect=page.expect,
+                problem=answers[page.path].find_problem(page),
+            )
+            for page in healthy
+        )
+        is_closed = False
+        if closed is not None:
+            answer = answers[closed.path] if closed.path else front
+            is_closed = not answer.problem and closed.expect.encode() in answer.body
+        return StorefrontObservation(
+            storefront=classify_storefront(front, is_closed=is_closed, checks=results),
+            storefront_status=front.status_class,
+            storefront_text=front.text,
+            admin_status=admin.status_class if with_admin else "",
+            admin_text=admin.text if with_admin else "",
+            checks=results,
+        )
 
 
-def _make_timeout(connect_timeout_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S, sock_connect=connect_timeout_s)
-
-
-async def _read_page(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body up to the size limit."""
-    body = bytearray()
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) >= _MAX_PAGE_BYTES:
-            break
-    return bytes(body[:_MAX_PAGE_BYTES])
+async def _skip_page() -> PageAnswer:
+    return PageAnswer()
