@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from tests.cluster_woocommerce.store import Store, create_store
 from tests.support.cluster.deployment import Deployment
 from tests.support.services.polling import eventually
-from tests.support.stores.woocommerce import API, buy_product, open_admin_visit, open_visit
+from tests.support.stores.woocommerce import API, HEALTH, buy_product, open_admin_visit, open_visit
 
 
 async def test_order_appears_in_admin(store: Store) -> None:
@@ -73,18 +73,16 @@ async def test_page_urls_follow_host_header_within_domain_only(store: Store) -> 
         assert f"https://{urlsplit(store.url).netloc}/" in secure.text
 
 
-async def test_startup_probe_fails_until_setup_of_release_is_done(store: Store) -> None:
+async def test_probe_fails_until_setup_of_release_is_done(store: Store) -> None:
     async with open_visit(store.url, store.at) as shop:
-        assert (
-            await shop.request("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
-        ).status == 200
+        assert (await shop.request("GET", "/readyz")).status == 200
         await store.query(
             "UPDATE wp_options SET option_value = 'a:0:{}'"
             " WHERE option_name = 'storefleet_releases'"
         )
-        assert (
-            await shop.request("GET", "/shop/", headers={"X-Storefleet-Probe": "start"})
-        ).status == 503
+        probe = await shop.request("GET", "/readyz")
+        assert (probe.status, "has not finished" in probe.text) == (503, True)
+        assert (await shop.request("GET", HEALTH)).body["setup"] == "pending"
         assert (await shop.request("GET", "/shop/")).status == 200
     assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
 

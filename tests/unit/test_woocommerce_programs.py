@@ -1,5 +1,6 @@
 """The WooCommerce store's PHP: syntax of every file, and behaviour that needs no WordPress."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -140,21 +141,96 @@ def test_since_is_converted_to_utc_in_database_format() -> None:
         ("exit(0);", 1),
         ("throw new PermanentError('m');", 2),
         ("throw new \\Exception('e');", 1),
+        ("missing_function();", 1),
+        ("$termination->retry_unless(fn () => true); throw new \\Exception('e');", 1),
+        ("$termination->retry_unless(fn () => true); missing_function();", 2),
+        ("$termination->retry_unless(fn () => false); missing_function();", 1),
+        ("$termination->retry_unless(fn () => true); require '{folder}/broken.php';", 2),
+        ("$termination->retry_unless(fn () => true); require '{folder}/missing.php';", 2),
+        ("$termination->retry_unless(fn () => true); exit(0);", 1),
     ],
 )
-def test_exit_status_is_zero_only_after_succeed(tmp_path: Path, end: str, status: int) -> None:
+def test_exit_status_is_two_only_for_errors_that_a_retry_repeats(
+    tmp_path: Path, end: str, status: int
+) -> None:
     wanted = "".join(
         f"require '{STORE_SOURCE}/shop/lib/{part}.php';"
         for part in ("configuration", "database", "termination")
     )
+    (tmp_path / "broken.php").write_text("<?php class {", encoding="utf-8")
     program = tmp_path / "program.php"
     program.write_text(
-        f"<?php namespace Storefleet; {wanted} $termination = Termination::watch('test'); {end}",
+        f"<?php namespace Storefleet; {wanted} $termination = Termination::watch('test');"
+        f" {end.replace('{folder}', str(tmp_path))}",
         encoding="utf-8",
     )
     done = run_php(str(program))
     assert done.returncode == status, done.stderr
     assert ("test:" in done.stderr) is (status != 0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({}, "update"),
+        ({"STORE_SETUP_MODE": "install"}, "install"),
+        ({"STORE_SETUP_MODE": "x"}, "update"),
+    ],
+)
+def test_setup_mode_is_update_unless_the_platform_says_install(
+    variables: dict[str, str], mode: str
+) -> None:
+    assert run_code("echo json_encode(SetupMode::read());", "setup-mode", **variables) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "rewritten"),
+    [
+        ("", ""),
+        ("http://template.localhost/shop/", "https://acme.example.com:8443/shop/"),
+        (
+            '{"u":"http:\\/\\/template.localhost\\/x"}',
+            '{"u":"https:\\/\\/acme.example.com:8443\\/x"}',
+        ),
+        ('a:1:{s:1:"h";s:18:"template.localhost";}', 'a:1:{s:1:"h";s:16:"acme.example.com";}'),
+        # A serialized text within a serialized text, and one with quotation marks and semicolons.
+        (
+            's:36:"a:1:{i:0;s:18:"template.localhost";}";',
+            's:34:"a:1:{i:0;s:16:"acme.example.com";}";',
+        ),
+        ('s:9:"template.localhost";', 's:9:"acme.example.com";'),  # no serialized text: wrong length
+        ('s:25:"";s:9:"template.localhost";', 's:23:"";s:9:"acme.example.com";'),
+        (
+            'O:1:"A":2:{s:4:"\0*\0t";i:1000000010;s:1:"n";N;}',
+            'O:1:"A":2:{s:4:"\0*\0t";i:1000005010;s:1:"n";N;}',
+        ),
+        ("8.0.1000000000", "8.0.1000005000"),
+        (
+            "999999999 1000099999 1000000000a x1000000000",
+            "999999999 1000104999 1000000000a x1000000000",
+        ),
+        ("2001-09-09 01:46:41 2001-09-09T01:46:41Z", "2001-09-09 03:10:01 2001-09-09T03:10:01Z"),
+        ("2001-09-08 01:46:41", "2001-09-08 01:46:41"),
+        ("Größe 🛍 äöü", "Größe 🛍 äöü"),
+    ],
+)
+def test_template_text_is_rewritten_with_its_lengths(text: str, rewritten: str) -> None:
+    names = {
+        "http:\\/\\/template.localhost": "https:\\/\\/acme.example.com:8443",
+        "http://template.localhost": "https://acme.example.com:8443",
+        "template.localhost": "acme.example.com",
+    }
+    code = (
+        f"$names = json_decode(base64_decode('{_encode(names)}'), true);"
+        f"$text = json_decode(base64_decode('{_encode(text)}'));"
+        "$rewriter = new TemplateText($names, 1000000000, 1000100000, 5000);"
+        "echo json_encode($rewriter->rewrite($text));"
+    )
+    assert run_code(code, "template-text") == rewritten
+
+
+def _encode(value: Any) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
 
 
 def test_unknown_command_lists_commands() -> None:

@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 API = "/wp-json/wc/store/v1"
+HEALTH = "/storefleet/health"
 ADDRESS = {
     "first_name": "Grace",
     "last_name": "Guest",

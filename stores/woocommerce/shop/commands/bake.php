@@ -10,6 +10,9 @@ declare(strict_types=1);
 namespace Storefleet;
 
 require __DIR__ . '/../lib/database-server.php';
+require __DIR__ . '/../lib/setup-mode.php';
+require __DIR__ . '/../lib/template-text.php';
+require __DIR__ . '/../lib/template-traces.php';
 require __DIR__ . '/../lib/template-builder.php';
 
 $storefleet_folder = getenv( 'STORE_BAKE_FOLDER' )

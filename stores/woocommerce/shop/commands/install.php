@@ -7,6 +7,8 @@ namespace Storefleet;
 
 require __DIR__ . '/../lib/setup-lock.php';
 require __DIR__ . '/../lib/request.php';
+require __DIR__ . '/../lib/template-text.php';
+require __DIR__ . '/../lib/template-traces.php';
 
 $storefleet_lock = SetupLock::acquire( Configuration::load() );
 if ( $storefleet_lock->is_installed() ) {
@@ -25,8 +27,8 @@ add_filter( 'pre_wp_mail', '__return_true' );
 $storefleet_password = wp_generate_password( 40 );
 $storefleet_result   = wp_install(
 	'Shop',
-	'storefleet-template',
-	'nobody@example.invalid',
+	TemplateTraces::USER,
+	TemplateTraces::EMAIL,
 	true,
 	'',
 	$storefleet_password
@@ -59,5 +61,6 @@ foreach (
 ) {
 	update_option( $storefleet_name, $storefleet_value );
 }
+TemplateTraces::mark( Database::connect( Configuration::load() ), time(), time() );
 $storefleet_lock->mark_installed();
 log_line( 'install', sprintf( 'WordPress %s is installed', get_bloginfo( 'version' ) ) );

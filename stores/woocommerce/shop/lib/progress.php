@@ -33,13 +33,13 @@ final class Progress {
 		self::write_mark( $name, $mark );
 	}
 
-	/** Record that the set-up of this release is done, which the start-up probe waits for. */
+	/** Record that the set-up of this release is done, which start-up and readiness probes wait for. */
 	public static function record_release(): void {
-		$releases = get_option( StartupProbe::RELEASES, [] );
+		$releases = get_option( Releases::OPTION, [] );
 		$releases = is_array( $releases ) ? $releases : [];
 		$releases = [ ...array_diff( $releases, [ self::get_release() ] ), self::get_release() ];
-		update_option( StartupProbe::RELEASES, array_slice( $releases, -20 ), true );
-		if ( ! in_array( self::get_release(), (array) get_option( StartupProbe::RELEASES ), true ) ) {
+		update_option( Releases::OPTION, array_slice( $releases, -20 ), true );
+		if ( ! Releases::is_set_up( get_option( Releases::OPTION ) ) ) {
 			throw new \RuntimeException( 'The database did not keep the record of this release.' );
 		}
 	}

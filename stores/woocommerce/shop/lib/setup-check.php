@@ -6,29 +6,38 @@ declare(strict_types=1);
 namespace Storefleet;
 
 final class SetupCheck {
-	public static function verify_store(): void {
-		foreach ( self::list_checks() as $problem => $check ) {
+	/** Check what every release needs, whatever the owner has set. */
+	public static function verify_tables(): void {
+		self::verify(
+			[
+				'the tables of WordPress are older than this release' => [ Health::class, 'is_wordpress_current' ],
+				'the tables of WooCommerce are older than this release' => [ Health::class, 'is_woocommerce_current' ],
+			]
+		);
+	}
+
+	/** Check what a new store must have. */
+	public static function verify_new_store(): void {
+		$orders = '\Automattic\WooCommerce\Utilities\OrderUtil';
+		self::verify(
+			[
+				'WooCommerce is not active' => [ RequiredPlugin::class, 'is_active' ],
+				'the order tables are not enabled' => [ $orders, 'custom_orders_table_usage_is_enabled' ],
+				'there is no administrator' => [ self::class, 'has_administrator' ],
+				'the theme is missing' => static fn (): bool => wp_get_theme()->exists(),
+				'product pages have no rewrite rule' => static fn (): bool => self::has_rewrite_rule( 'product' ),
+				'order pages have no rewrite rule' => static fn (): bool => self::has_rewrite_rule( 'order-received' ),
+			]
+		);
+	}
+
+	/** @param array<string, callable(): bool> $checks */
+	private static function verify( array $checks ): void {
+		foreach ( $checks as $problem => $check ) {
 			if ( ! $check() ) {
 				throw new \RuntimeException( "After the set-up, {$problem}." );
 			}
 		}
-	}
-
-	/** @return array<string, callable(): bool> */
-	private static function list_checks(): array {
-		$orders = '\Automattic\WooCommerce\Utilities\OrderUtil';
-		return [
-			'WooCommerce is not active' => [ self::class, 'is_woocommerce_active' ],
-			'the order tables are not enabled' => [ $orders, 'custom_orders_table_usage_is_enabled' ],
-			'there is no administrator' => [ self::class, 'has_administrator' ],
-			'the theme is missing' => static fn (): bool => wp_get_theme()->exists(),
-			'product pages have no rewrite rule' => static fn (): bool => self::has_rewrite_rule( 'product' ),
-			'order pages have no rewrite rule' => static fn (): bool => self::has_rewrite_rule( 'order-received' ),
-		];
-	}
-
-	private static function is_woocommerce_active(): bool {
-		return in_array( 'woocommerce/woocommerce.php', (array) get_option( 'active_plugins' ), true );
 	}
 
 	private static function has_administrator(): bool {

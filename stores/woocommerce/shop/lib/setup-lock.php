@@ -33,6 +33,17 @@ final class SetupLock {
 		$this->database->execute( 'SELECT RELEASE_LOCK(?)', [ self::LOCK ] );
 	}
 
+	/** Report whether this process still holds the lock; a restart of the database releases it. */
+	public function is_held(): bool {
+		try {
+			return 1 === $this->database->fetch_number(
+				'SELECT IS_USED_LOCK(?) = CONNECTION_ID()', [ self::LOCK ]
+			);
+		} catch ( DatabaseUnavailable ) {
+			return false;
+		}
+	}
+
 	public function is_installed(): bool {
 		return self::INSTALLED === $this->read_state();
 	}

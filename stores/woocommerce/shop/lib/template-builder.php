@@ -29,6 +29,7 @@ final class TemplateBuilder {
 		'/wp-login.php'                       => 'name="loginform"',
 		'/wp-json/wc/store/v1/cart'           => '"items_count":0',
 		'/wp-json/wc/store/v1/products'       => 'stoneware-mug',
+		'/storefleet/health'                  => '"setup":"done"',
 		'/wp-cron.php?doing_wp_cron'          => '',
 	];
 
@@ -38,6 +39,14 @@ final class TemplateBuilder {
 		...[ 'woocommerce_store_id', 'woocommerce_share_key', 'recovery_keys' ],
 		...[ 'auth_key', 'auth_salt', 'logged_in_key', 'logged_in_salt' ],
 		...[ 'nonce_key', 'nonce_salt', 'secure_auth_key', 'secure_auth_salt' ],
+	];
+	/** Tables that the visits of the build fill: a cart, an order that was begun, finished actions. */
+	private const VISITOR_TABLES = [
+		...[ 'wp_woocommerce_sessions', 'wp_woocommerce_order_items', 'wp_woocommerce_order_itemmeta' ],
+		...[ 'wp_wc_orders', 'wp_wc_orders_meta', 'wp_wc_order_addresses', 'wp_wc_order_operational_data' ],
+		...[ 'wp_wc_order_stats', 'wp_wc_order_product_lookup', 'wp_wc_customer_lookup' ],
+		...[ 'wp_wc_order_tax_lookup', 'wp_wc_order_coupon_lookup', 'wp_wc_reserved_stock' ],
+		...[ 'wp_actionscheduler_logs', 'wp_actionscheduler_claims', 'wp_wc_rate_limits' ],
 	];
 	/** Statements that reduce what every store copies and starts with. */
 	private const CLEANUP_STATEMENTS = [
@@ -59,6 +68,8 @@ final class TemplateBuilder {
 	public function build(): void {
 		$this->create_database();
 		putenv( "STORE_CONFIG={$this->write_configuration()}" );
+		putenv( 'STORE_SETUP_MODE=' . SetupMode::Install->value );
+		$began = time();
 		$this->start_server();
 		try {
 			$this->run_command( 'setup' );
@@ -70,6 +81,7 @@ final class TemplateBuilder {
 			}
 			$this->run_command( 'compile' );
 			$this->remove_build_data();
+			TemplateTraces::mark( Database::connect( Configuration::load() ), $began, time() );
 		} finally {
 			$this->stop_server();
 		}
@@ -103,12 +115,12 @@ final class TemplateBuilder {
 		foreach ( [ 'database-password', 'secret-key', 'admin-password' ] as $name ) {
 			file_put_contents( "{$work}/{$name}", bin2hex( random_bytes( 24 ) ) );
 		}
-		file_put_contents( "{$work}/admin-username", 'storefleet-template' );
+		file_put_contents( "{$work}/admin-username", TemplateTraces::USER );
 		$content = [
 			'store_id'        => 'template',
 			'name'            => 'template',
-			'host'            => 'template.localhost',
-			'url'             => 'http://template.localhost/',
+			'host'            => TemplateTraces::HOST,
+			'url'             => 'http://' . TemplateTraces::HOST . '/',
 			'database'        => [
 				'host'          => 'localhost:' . self::SOCKET,
 				'name'          => 'store',
@@ -155,7 +167,11 @@ final class TemplateBuilder {
 		foreach ( self::PRIVATE_OPTIONS as $name ) {
 			$database->execute( 'DELETE FROM wp_options WHERE option_name = ?', [ $name ] );
 		}
-		$database->execute( 'TRUNCATE wp_woocommerce_sessions' );
+		foreach ( array_intersect( $database->list_tables(), self::VISITOR_TABLES ) as $table ) {
+			$database->execute( 'TRUNCATE ' . Database::quote_name( $table ) );
+		}
+		$database->execute( "DELETE FROM wp_posts WHERE post_type LIKE 'shop\\_order%'" );
+		$database->execute( "DELETE FROM wp_actionscheduler_actions WHERE status <> 'pending'" );
 		$database->execute( "UPDATE wp_users SET user_pass = '!'" );
 		$database->execute( "DELETE FROM wp_usermeta WHERE meta_key = 'session_tokens'" );
 		$root = new \mysqli( 'localhost', 'root', '', 'mysql', 0, self::SOCKET );

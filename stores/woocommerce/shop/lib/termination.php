@@ -1,7 +1,7 @@
 <?php
 /**
  * The exit status of a command: 0 only if it finished, 2 if a retry would fail in the same way,
- * else 1.
+ * else 1. Broken code fails in the same way each time, unless the database disappeared meanwhile.
  */
 
 declare(strict_types=1);
@@ -9,7 +9,12 @@ declare(strict_types=1);
 namespace Storefleet;
 
 final class Termination {
+	/** Errors of the code itself: it cannot be compiled or run. */
+	private const FATAL_ERRORS = E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_RECOVERABLE_ERROR;
+
 	private bool $is_reported = false;
+	/** @var (callable(): bool)|null */
+	private $is_undisturbed = null;
 
 	private function __construct( private readonly string $command, private readonly float $began ) {}
 
@@ -26,21 +31,44 @@ final class Termination {
 		$this->is_reported = true;
 	}
 
+	/**
+	 * Treat an error of the code as permanent, if the check still holds when it occurs.
+	 *
+	 * @param callable(): bool $is_undisturbed
+	 */
+	public function retry_unless( callable $is_undisturbed ): void {
+		$this->is_undisturbed = $is_undisturbed;
+	}
+
 	/** Log the error and exit. */
 	public function fail( \Throwable $error ): never {
 		$this->is_reported = true;
 		$is_known          = $error instanceof PermanentError || $error instanceof DatabaseUnavailable;
 		$where             = $is_known ? '' : " ({$error->getFile()}:{$error->getLine()})";
 		log_line( $this->command, "failed: {$error->getMessage()}{$where}" );
-		exit( $error instanceof PermanentError ? 2 : 1 );
+		$is_permanent = $error instanceof PermanentError
+			|| ( $error instanceof \Error && $this->is_code_to_blame() );
+		exit( $is_permanent ? 2 : 1 );
 	}
 
 	public function handle_shutdown(): void {
-		if ( ! $this->is_reported ) {
-			$this->is_reported = true;
-			log_line( $this->command, 'exited before it finished' );
-			exit( 1 );
+		if ( $this->is_reported ) {
+			return;
 		}
+		$this->is_reported = true;
+		$error             = error_get_last();
+		if ( null !== $error && ( $error['type'] & self::FATAL_ERRORS ) > 0 ) {
+			log_line(
+				$this->command, "failed: {$error['message']} ({$error['file']}:{$error['line']})"
+			);
+			exit( $this->is_code_to_blame() ? 2 : 1 );
+		}
+		log_line( $this->command, 'exited before it finished' );
+		exit( 1 );
+	}
+
+	private function is_code_to_blame(): bool {
+		return null !== $this->is_undisturbed && ( $this->is_undisturbed )();
 	}
 
 	public function get_seconds(): float {

@@ -11,26 +11,50 @@ final class WooCommerceSetup {
 	/** A step of an update is repeated as long as it returns true; one that never stops is broken. */
 	private const STEP_RUNS_MAX = 10_000;
 
-	public static function install(): void {
+	/** Bring tables, roles and schedules to this version of the plugin, if they are older. */
+	public static function update_version(): void {
 		if ( ! function_exists( 'WC' ) || ! class_exists( 'WC_Install' ) ) {
 			throw new PermanentError(
-				'WooCommerce is not active in this store. Activate it, or restore the store.'
+				'This image lacks the plugin WooCommerce, or the plugin does not start. Use another version.'
 			);
 		}
 		$previous = (string) get_option( 'woocommerce_version', '' );
-		if ( '' === $previous || version_compare( $previous, WC()->version, '<' ) ) {
-			self::release_install_lock();
-			\WC_Install::install();
-			if ( (string) get_option( 'woocommerce_version', '' ) !== WC()->version ) {
-				throw new \RuntimeException( 'WooCommerce cannot be installed.' );
-			}
-			if ( '' !== $previous ) {
-				do_action( 'woocommerce_updated' );
-			}
-			$note = '' === $previous ? '' : ", replacing {$previous}";
-			log_line( 'setup', sprintf( 'WooCommerce %s is installed%s', WC()->version, $note ) );
+		if ( '' !== $previous && version_compare( $previous, WC()->version, '>=' ) ) {
+			return;
 		}
+		self::release_install_lock();
+		if ( '' === $previous ) {
+			\WC_Install::install();
+		} else {
+			self::keep_as_existing_store( [ \WC_Install::class, 'install' ] );
+		}
+		if ( (string) get_option( 'woocommerce_version', '' ) !== WC()->version ) {
+			throw new \RuntimeException( 'WooCommerce cannot be installed.' );
+		}
+		if ( '' !== $previous ) {
+			do_action( 'woocommerce_updated' );
+		}
+		$note = '' === $previous ? '' : ", replacing {$previous}";
+		log_line( 'setup', sprintf( 'WooCommerce %s is installed%s', WC()->version, $note ) );
+	}
+
+	/** Apply the settings of a new store, once. */
+	public static function make_new_store(): void {
 		Progress::run_once( 'woocommerce', [ self::class, 'apply_initial_settings' ] );
+	}
+
+	/**
+	 * WooCommerce treats a store without a shop page and without products as new, and would reset
+	 * settings and redirect its owner to the onboarding. For the call, name a page.
+	 */
+	private static function keep_as_existing_store( callable $work ): void {
+		$name = static fn ( $page ) => $page ?: PHP_INT_MAX;
+		add_filter( 'woocommerce_get_shop_page_id', $name, PHP_INT_MAX );
+		try {
+			$work();
+		} finally {
+			remove_filter( 'woocommerce_get_shop_page_id', $name, PHP_INT_MAX );
+		}
 	}
 
 	/** Run WooCommerce's table updates now; WooCommerce itself would put them into a queue. */

@@ -16,10 +16,15 @@ final class WordPressSetup {
 		}
 	}
 
-	public static function apply_configuration( Configuration $store ): void {
+	/** Write the store's own URL, which belongs to the platform; the constants of wp-config.php win. */
+	public static function apply_address( Configuration $store ): void {
 		$url = rtrim( $store->get_text( 'url' ), '/' );
 		self::write_option( 'home', $url );
 		self::write_option( 'siteurl', $url );
+	}
+
+	/** Set title, theme and administrator of a new store, once. */
+	public static function make_new_store( Configuration $store ): void {
 		$title = $store->get_optional( 'parameters.title', $store->get_text( 'name' ) );
 		Progress::run_on_change( 'title', $title, static fn () => update_option( 'blogname', $title ) );
 		Progress::run_once( 'theme', static fn () => switch_theme( WP_DEFAULT_THEME ) );
@@ -28,12 +33,17 @@ final class WordPressSetup {
 		);
 	}
 
-	/** Rebuild the permalinks after all plugins and post types are registered. */
+	/**
+	 * Rebuild the cached rewrite rules of this release, from the permalinks that the owner has chosen.
+	 * While the owner has deactivated WooCommerce, the next page view builds them without it.
+	 */
 	public static function update_permalinks(): void {
 		Progress::run_on_change(
 			'addresses',
 			Progress::get_release(),
-			static fn () => flush_rewrite_rules( false )
+			static fn () => RequiredPlugin::is_active()
+				? flush_rewrite_rules( false )
+				: delete_option( 'rewrite_rules' )
 		);
 	}
 
@@ -64,6 +74,7 @@ final class WordPressSetup {
 			'user_nicename'       => sanitize_title( $name ),
 			'display_name'        => $name,
 			'user_email'          => $email,
+			'user_url'            => rtrim( $store->get_text( 'url' ), '/' ),
 			'user_pass'           => wp_hash_password( $store->read_secret( 'admin.password_file' ) ),
 			'user_activation_key' => '',
 			'user_registered'     => gmdate( 'Y-m-d H:i:s' ),

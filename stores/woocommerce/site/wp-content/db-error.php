@@ -1,6 +1,12 @@
 <?php
 /** The page that visitors see while the database is unavailable; it does not need WordPress. */
 
+if ( '/storefleet/health' === strtok( (string) ( $_SERVER['REQUEST_URI'] ?? '' ), '?' ) ) {
+	header( 'Content-Type: application/json' );
+	header( 'Cache-Control: no-store' );
+	echo '{"database":"unavailable"}';
+	return;
+}
 http_response_code( 503 );
 header( 'Content-Type: text/html; charset=utf-8' );
 header( 'Retry-After: 5' );

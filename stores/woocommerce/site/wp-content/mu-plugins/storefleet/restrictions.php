@@ -20,7 +20,6 @@ final class Restrictions {
 		'wcpay-promotion',
 		'wc-pay-promotion',
 		'wc-pay-welcome-page',
-		'launch-your-store',
 	];
 
 	public static function register_hooks(): void {
