@@ -198,7 +198,10 @@ def test_setup_mode_is_update_unless_the_platform_says_install(
             's:36:"a:1:{i:0;s:18:"template.localhost";}";',
             's:34:"a:1:{i:0;s:16:"acme.example.com";}";',
         ),
-        ('s:9:"template.localhost";', 's:9:"acme.example.com";'),  # no serialized text: wrong length
+        (
+            's:9:"template.localhost";',
+            's:9:"acme.example.com";',
+        ),  # no serialized text: wrong length
         ('s:25:"";s:9:"template.localhost";', 's:23:"";s:9:"acme.example.com";'),
         (
             'O:1:"A":2:{s:4:"\0*\0t";i:1000000010;s:1:"n";N;}',
