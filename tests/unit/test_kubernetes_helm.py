@@ -3,11 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from storefleet.core.errors import (
     PermanentError,
@@ -19,6 +20,7 @@ from storefleet.core.errors import (
 from storefleet.runtimes.kubernetes.releases import helm_process as helm_module
 from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient, map_helm_error
 from storefleet.runtimes.kubernetes.releases.release_records import hash_release
+from tests.support.documents.sources import ROOT
 
 Script = Callable[..., HelmClient]
 LABELS = {"storefleet.dev/content": "abc", "storefleet.dev/operation": "op_1"}
@@ -312,6 +314,46 @@ def test_helm_errors_are_classified(said: str, kind: type[StorefleetError], code
         assert error.code == code
         assert error.next_step
     assert "noise" not in str(error)
+
+
+def list_recorded_messages() -> Iterator[tuple[str, type[StorefleetError], str]]:
+    recorded = yaml.safe_load((ROOT / "tests/fixtures/helm_messages.yaml").read_text("utf-8"))
+    for code, messages in recorded["permanent"].items():
+        yield from ((message, PermanentError, code) for message in messages)
+    yield from ((message, RuntimeUnavailable, "") for message in recorded["unavailable"])
+    yield from ((message, Wait, "") for message in recorded["wait"])
+
+
+@pytest.mark.parametrize(("message", "kind", "code"), list(list_recorded_messages()))
+def test_recorded_message_of_helm_has_its_kind(
+    message: str, kind: type[StorefleetError], code: str
+) -> None:
+    error = map_helm_error(1, message)
+    assert isinstance(error, kind), error
+    if isinstance(error, PermanentError):
+        assert error.code == code
+        assert error.next_step
+
+
+def test_long_message_of_helm_keeps_place_and_reason() -> None:
+    nested = 'error calling include: executing "loop" at <include "loop" .>: ' * 1000
+    error = map_helm_error(1, f"Error: template: a/templates/q.yaml:1:3: {nested}nested too deeply")
+    assert str(error).startswith("Helm failed: template: a/templates/q.yaml:1:3: error calling")
+    assert str(error).endswith("nested too deeply")
+    assert len(str(error)) < 600
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["🛍 Shop", "👩\u200d🍳", "a\u200cb", "\x7f\x85\u2028\ufeff\ufffe", "\"\\{{ }}'#", "é\t\n"],
+)
+async def test_values_are_sent_as_json_without_surrogate_escapes(
+    script: Script, tmp_path: Path, title: str
+) -> None:
+    await install(script("cat > $HERE/values"), parameters={"title": title})
+    sent = (tmp_path / "values").read_bytes()
+    assert json.loads(sent) == {"parameters": {"title": title}}
+    assert b"\\ud83" not in sent
 
 
 def test_release_hash_covers_chart_and_values(tmp_path: Path) -> None:

@@ -263,6 +263,10 @@ class Engine(FrozenModel):
         """Validate a store's parameters and add the defaults; see `ParameterSchema.complete`."""
         return self._parameter_schema.complete(parameters, engine_title=self.title)
 
+    def add_default_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Add the defaults to an existing store's parameters, without validating them again."""
+        return self._parameter_schema.add_defaults(parameters)
+
     def to_json(self) -> dict[str, Any]:
         """Return the engine as the API shows it."""
         return {

@@ -1,12 +1,20 @@
-"""Parameters: an engine's own choices for a store, described by a JSON Schema."""
+"""Parameters: an engine's own choices for a store, described by a JSON Schema.
+
+Two rules for text go beyond JSON Schema, and are the same for all engines: the format `title`, and
+the characters that no text may have (`core/text_rules.py`).
+"""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from storefleet.core.errors import InvalidRequest
+from storefleet.core.text_rules import find_line_problem, find_text_problem
+
+#: A text of one line: at most 60 characters and 240 code points, at least one of them visible.
+TITLE_FORMAT = "title"
 
 _MAX_REPORTED_ERRORS = 20
 _MAX_QUOTED_LENGTH = 200
@@ -25,8 +33,22 @@ _RULE_TEXTS = {
     "maximum": "must be at most {}",
     "format": "must have the format “{}”",
 }
-#: The pattern of the shipped engines' titles. Other patterns are shown as they are.
+#: The pattern of titles in engines without the format. Other patterns are shown as they are.
 _PATTERN_TEXTS = {r"^.*\S.*$": "must be one line of text and not blank"}
+#: Rules that `title` contains; a title that breaks it has one error.
+_RULES_WITHIN_FORMAT = ("minLength", "maxLength", "pattern")
+_FORMATS = FormatChecker(formats=())
+
+
+class _TextProblem(ValueError):
+    """A text violates the rule of its format; the message is the end of a sentence about it."""
+
+
+@_FORMATS.checks(TITLE_FORMAT, raises=_TextProblem)
+def _check_title(value: object) -> bool:
+    if isinstance(value, str) and (problem := find_line_problem(value)):
+        raise _TextProblem(problem)
+    return True
 
 
 class ParameterSchema:
@@ -42,7 +64,7 @@ class ParameterSchema:
             schema: A JSON Schema (draft 2020-12) of type `object`.
         """
         self._schema = schema
-        self._validator = Draft202012Validator(schema)
+        self._validator = Draft202012Validator(schema, format_checker=_FORMATS)
 
     def complete(self, parameters: dict[str, Any], *, engine_title: str) -> dict[str, Any]:
         """Validate parameters and add the schema's defaults.
@@ -57,21 +79,52 @@ class ParameterSchema:
         Raises:
             InvalidRequest: With one JSON pointer per violated rule, 20 at most.
         """
-        errors = sorted(self._validator.iter_errors(parameters), key=lambda e: list(e.path))
+        violations = _drop_repeated(self._validator.iter_errors(parameters))
+        errors = [(_make_pointer(e.absolute_path), explain_violation(e)) for e in violations]
+        reported = {pointer for pointer, _rule in errors}
+        errors += [each for each in _find_text_problems(parameters) if each[0] not in reported]
         if errors:
             raise InvalidRequest(
                 f"The parameters do not fit the engine {engine_title}.",
-                errors=[
-                    (
-                        "/parameters" + "".join(f"/{part}" for part in error.path),
-                        explain_violation(error),
-                    )
-                    for error in errors[:_MAX_REPORTED_ERRORS]
-                ],
+                errors=errors[:_MAX_REPORTED_ERRORS],
             )
+        return self.add_defaults(parameters)
+
+    def add_defaults(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Add the schema's defaults to parameters that were validated when the store was requested.
+
+        Rules may have become stricter since then; existing stores keep what they have.
+        """
         properties = self._schema.get("properties", {})
         defaults = {name: rule["default"] for name, rule in properties.items() if "default" in rule}
         return {**defaults, **parameters}
+
+
+def _drop_repeated(violations: Iterable[ValidationError]) -> list[ValidationError]:
+    """Sort violations by path, and keep that of a format alone where there is one."""
+    found = sorted(violations, key=lambda error: list(map(str, error.absolute_path)))
+    formats = [list(e.absolute_path) for e in found if isinstance(e.cause, _TextProblem)]
+    return [
+        error
+        for error in found
+        if error.validator not in _RULES_WITHIN_FORMAT or list(error.absolute_path) not in formats
+    ]
+
+
+def _find_text_problems(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Find the texts with characters that no parameter may have, whatever its schema allows."""
+    if isinstance(value, str) and (problem := find_text_problem(value)):
+        yield _make_pointer(path), problem
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _find_text_problems(item, (*path, name))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _find_text_problems(item, (*path, position))
+
+
+def _make_pointer(path: Iterable[object]) -> str:
+    return "/parameters" + "".join(f"/{part}" for part in path)
 
 
 def explain_violation(error: ValidationError) -> str:
@@ -101,6 +154,8 @@ def explain_violation(error: ValidationError) -> str:
             text = f"must have at {bound} {value} character{'' if value == 1 else 's'}"
         case "pattern":
             text = _PATTERN_TEXTS.get(value, f"must match the pattern {value}")
+        case "format" if isinstance(error.cause, _TextProblem):
+            text = str(error.cause)
         case "required":
             text = error.message.replace("a required property", "required")
         case "additionalProperties" if "patternProperties" not in schema:

@@ -6,17 +6,26 @@ Path and query parameters are parsed in `services.gateway.request_parameters`.
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from storefleet.core.errors import InvalidRequest
 from storefleet.core.models import Scope
+from storefleet.core.text_rules import find_line_problem
 
 _EMAIL_PATTERN = (
     r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])$"
 )
 _MAX_ERRORS = 20
 _MAX_POINTER_PART_LENGTH = 80
+_MAX_LABEL_LENGTH = 100
 #: Pydantic's error types as predicates of the field; the placeholders are names in its context.
 _RULE_TEXTS = {
     "missing": "is required",
@@ -35,6 +44,24 @@ _RULE_TEXTS = {
     "literal_error": "must be one of: {expected}",
     "string_pattern_mismatch": "must be an e-mail address",  # the only field with a pattern
 }
+
+
+def _check_label(text: str) -> str:
+    problem = find_line_problem(
+        text, max_characters=_MAX_LABEL_LENGTH, max_code_points=_MAX_LABEL_LENGTH
+    )
+    if problem:
+        raise PydanticCustomError("text_rule", "{rule}", {"rule": problem})
+    return text
+
+
+#: The name that a person gives to a token or a tenant. The length is counted in code points, as
+#: the database does.
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=_MAX_LABEL_LENGTH),
+    AfterValidator(_check_label),
+]
 
 
 class RequestBody(BaseModel):
@@ -69,14 +96,14 @@ class RollBackStoreBody(RequestBody):
 class CreateTenantBody(RequestBody):
     """Body of `POST /tenants`."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    name: Label
     email: Annotated[str, StringConstraints(pattern=_EMAIL_PATTERN, max_length=254)]
 
 
 class CreateTokenBody(RequestBody):
     """Body of `POST /tokens`; without `scopes` the token gets its creator's."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    name: Label
     scopes: list[Scope] | None = Field(None, min_length=1, max_length=10)
     expires_in_days: int = Field(90, ge=1, le=366)
 

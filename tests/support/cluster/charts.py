@@ -1,6 +1,5 @@
 """Render this repository's charts with Helm, without a cluster."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from storefleet.core.yaml_encoding import encode_for_yaml
 from tests.support.documents.sources import ROOT
 from tests.support.setup.programs import helm
 
@@ -25,6 +25,7 @@ def run_helm(*arguments: str, sent: str | None = None) -> subprocess.CompletedPr
         input=sent,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
         env=plain,
@@ -46,7 +47,7 @@ def render(
         *(f"--values={chart / file}" for file in files),
         *(f"--show-only={template}" for template in templates),
         "--values=-",
-        sent=json.dumps(values or {}),
+        sent=encode_for_yaml(values or {}).decode(),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -107,7 +107,7 @@ def _built() -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, {} if content.get("versions") else {"versions": [version]}
 
 
-def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
+def rendered_store(engine: Engine, *, exposure: Exposure, **parameters: str) -> list[Manifest]:
     """Render a store's chart with the values that the runtime passes."""
     assert engine.kubernetes is not None
     settings = Settings(
@@ -117,7 +117,7 @@ def rendered_store(engine: Engine, *, exposure: Exposure) -> list[Manifest]:
         store_scheme="https",
     )
     store = NamespaceObjects("acme").store.copy_with(
-        engine=engine.name, engine_version=engine.default_version
+        engine=engine.name, engine_version=engine.default_version, parameters=parameters
     )
     values = manifests.make_chart_values(
         store, engine, manifests.locate_store(store, settings), settings

@@ -187,7 +187,7 @@ def make_chart_values(
         "setupMode": setup_mode,
         "adminSecret": ADMIN_SECRET,
         "secret": STORE_SECRET,
-        "parameters": engine.complete_parameters(store.parameters),
+        "parameters": engine.add_default_parameters(store.parameters),
         "storageClassName": settings.storage_class,
         "exposure": make_exposure_values(settings),
         **plan_values,

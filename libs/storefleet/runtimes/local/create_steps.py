@@ -133,7 +133,7 @@ class CreateSteps:
                 "username": engine.admin.username.format(host=host),
                 "password": kept.get("admin", {}).get("password") or secrets.token_urlsafe(15),
             },
-            "parameters": engine.complete_parameters(store.parameters),
+            "parameters": engine.add_default_parameters(store.parameters),
             "data_dir": str(self._layout.files_dir(store.id)),
             "mail_dir": str(self._layout.mail_dir(store.id)),
         }

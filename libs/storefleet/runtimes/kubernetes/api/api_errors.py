@@ -59,14 +59,16 @@ _REJECTION_RULES = (
     ),
     _make_rule(
         r"is invalid|failed to create typed patch|unknown field|error validating data"
-        r"|no matches for kind|cannot be handled",
+        r"|no matches for kind|cannot be handled|unable to decode |failed to convert new object"
+        r"|error decoding YAML|request is too large|Request entity too large",
         code="manifest_invalid",
         next_step="Correct the engine's chart, then retry.",
     ),
 )
 _UNAVAILABLE_PATTERN = re.compile(
     r"cluster unreachable|connection refused|connection reset|i/o timeout|TLS handshake"
-    r"|no route to host|unexpected EOF|EOF$|etcdserver|the server is currently unable"
+    r"|no route to host|unexpected EOF|EOF$|etcdserver(?!: request is too large)"
+    r"|the server is currently unable"
     r"|context deadline exceeded|too many requests|Too Many Requests|http2: |apiserver not ready"
     r"|server is shutting down|no such host|Service Unavailable|InternalError"
     r"|an error on the server"

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from storefleet.core.yaml_encoding import encode_for_yaml
 from storefleet.runtimes.kubernetes.api.connection import ApiConnection, read_body, read_object
 from storefleet.runtimes.kubernetes.api.resource_kinds import (
     FIELD_MANAGER,
@@ -22,6 +23,9 @@ from storefleet.runtimes.kubernetes.api.resource_kinds import (
 _PAGE_SIZE = 250
 _MAX_LOG_BYTES = 512 << 10
 _METADATA_ONLY_ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#: The API server reads these bodies as YAML. kubernetes_asyncio would encode them with surrogate
+#: escapes; the parameter makes it send the bytes that it is given.
+_APPLY_CONTENT_TYPE = "application/apply-patch+yaml; charset=utf-8"
 _DELETE_OPTIONS: Manifest = {
     "apiVersion": "v1",
     "kind": "DeleteOptions",
@@ -206,11 +210,16 @@ class KubernetesClient:
             The object as the API server stored it.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        headers = {"Content-Type": "application/apply-patch+yaml"}
+        headers = {"Content-Type": _APPLY_CONTENT_TYPE}
         kind, metadata = get_kind(manifest), manifest["metadata"]
         path = kind.make_path(namespace=metadata.get("namespace", ""), name=metadata["name"])
         async with self._connection.open_response(
-            "PATCH", path, kind=kind, query=query, headers=headers, body=manifest
+            "PATCH",
+            path,
+            kind=kind,
+            query=query,
+            headers=headers,
+            body=encode_for_yaml(manifest),
         ) as response:
             return await read_object(response)
 

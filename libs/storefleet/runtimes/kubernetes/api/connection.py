@@ -52,7 +52,7 @@ class ApiConnection:
         kind: ResourceKind | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Manifest | None = None,
+        body: Manifest | bytes | None = None,
         timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
         allow_missing: bool = False,
         allow_conflict: bool = False,
@@ -66,7 +66,7 @@ class ApiConnection:
             kind: Kind of the object, for metrics and error texts.
             query: Query parameters; empty values are left out.
             headers: Additional headers.
-            body: JSON body.
+            body: JSON body, as an object or encoded.
             timeout: Limits of the request.
             allow_missing: Yield a 404 response instead of raising.
             allow_conflict: Yield a 409 response instead of raising.
@@ -102,7 +102,7 @@ class ApiConnection:
         path: str,
         query: Mapping[str, str],
         headers: Mapping[str, str],
-        body: Manifest | None,
+        body: Manifest | bytes | None,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         api_client = await self._get_api_client()

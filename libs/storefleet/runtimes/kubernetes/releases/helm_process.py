@@ -4,8 +4,8 @@
 """
 
 import asyncio
-import json
 import os
+import re
 import signal
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from storefleet.core.errors import PermanentError, StorefleetError, TransientError, Wait
+from storefleet.core.yaml_encoding import encode_for_yaml
 from storefleet.observability import logs
 from storefleet.runtimes.kubernetes.api import api_errors
 
@@ -26,16 +27,18 @@ _MAX_REVISIONS = 3
 _TERMINATION_GRACE_S = 3.0
 _MAX_OUTPUT_BYTES = 64 << 10
 _INHERITED_VARIABLES = ("PATH", "TMPDIR", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
-_CHART_ERRORS = (
-    "don't meet the specifications of the schema",
-    "Chart.yaml",
-    "parse error",
-    "execution error",
-    "template:",
-    "YAML parse",
-    'path "',
-    "chart requires kubeVersion",
-    "no such file",
+_MAX_DETAIL_LENGTH = 500
+_PREFIX_PATTERN = re.compile(r"(?:Error: )?(?:(?:UPGRADE|INSTALLATION) FAILED: )?")
+#: How Helm 4 begins its messages about values, schema, templates and the chart itself, as
+#: `tests/fixtures/helm_messages.yaml` records them. They are recognized by their beginning, since
+#: the rest quotes the chart and the store's parameters, which may contain any text.
+_CHART_ERROR_PATTERN = re.compile(
+    r"failed to parse -:|values don't meet the specifications of the schema"
+    r"|parse error at |execution error at |YAML parse error on |error parsing "
+    r"|template: |\S+:\d+:\d+\s+executing "
+    r"|path \S+ not found|unable to detect chart at |cannot load |validation: chart\.metadata"
+    r"|unsupported chart version|chart requires kubeVersion|library charts are not installable"
+    r"|an error occurred while checking for chart dependencies|non-absolute URLs should be"
 )
 
 
@@ -89,7 +92,7 @@ class HelmClient:
         # Fields that other managers changed, the platform's own patches included, are reset.
         arguments += ["--force-conflicts"]
         async with self._run_slots:
-            await self._run_helm(*arguments, stdin=json.dumps(values).encode())
+            await self._run_helm(*arguments, stdin=encode_for_yaml(values))
 
     async def _run_helm(self, *arguments: str, stdin: bytes) -> None:
         process = await self._start_process(arguments)
@@ -160,12 +163,20 @@ def map_helm_error(status: int, output: str) -> StorefleetError:
     lines = (
         line for line in output.splitlines() if not line.startswith(("WARNING", "level=", "time="))
     )
-    text = " ".join(lines).removeprefix("Error: ").strip() or f"it ended with status {status}"
+    joined = " ".join(" ".join(lines).split())
+    text = _PREFIX_PATTERN.sub("", joined, count=1) or f"it ended with status {status}"
     if status < 0:
         return TransientError(
             "release_interrupted",
             f"Helm was terminated by signal {-status}.",
             next_step="Nothing: the operation retries automatically.",
+        )
+    detail = f"Helm failed: {_shorten(text)}"
+    if _CHART_ERROR_PATTERN.match(text):
+        return PermanentError(
+            "chart_invalid",
+            detail,
+            next_step="Correct the engine's chart or its values, then retry.",
         )
     if "another operation (install/upgrade/rollback) is in progress" in text:
         return Wait("Another run of Helm is working on this release.", delay=1)
@@ -174,24 +185,25 @@ def map_helm_error(status: int, output: str) -> StorefleetError:
     )
     if known:
         return known
-    detail = f"Helm failed: {text[-500:]}"
     if "not found" in text and "namespaces" in text:
         return PermanentError(
             "namespace_missing",
             detail,
             next_step="Retry: the operation recreates the namespace.",
         )
-    if any(mark in text for mark in _CHART_ERRORS):
-        return PermanentError(
-            "chart_invalid",
-            detail,
-            next_step="Correct the engine's chart or its values, then retry.",
-        )
     return TransientError(
         "release_failed",
         detail,
         next_step="Correct what the message names; the operation retries automatically.",
     )
+
+
+def _shorten(text: str) -> str:
+    """Shorten a message in its middle: the beginning names the place, the end the reason."""
+    if len(text) <= _MAX_DETAIL_LENGTH:
+        return text
+    half = _MAX_DETAIL_LENGTH // 2
+    return f"{text[: half - 3]} … {text[-half:]}"
 
 
 async def _exchange_streams(process: Process, stdin: bytes) -> str:

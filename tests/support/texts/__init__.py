@@ -1,0 +1,1 @@
+"""Texts of every kind, and the strategies that generate more."""
