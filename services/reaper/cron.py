@@ -1,8 +1,9 @@
 """Call each ready store's cron URL at the interval that its engine declares.
 
 PHP has no scheduler, so an engine such as WooCommerce runs its periodic jobs during a request that
-somebody must send. Any number of reapers may do this: each call is claimed by one of them. This
-module uses the stores and the database only, never the Kubernetes API.
+somebody must send. Any number of reapers may do this: each call is claimed by one of them. An owner
+may close the address: the store's `cron` then says so, and that is no error. This module uses the
+stores and the database only, never the Kubernetes API.
 """
 
 import asyncio
@@ -18,9 +19,11 @@ import aiohttp
 from storefleet.core.async_tasks import cancel_and_wait
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.identifiers import make_resource_name
+from storefleet.core.observed import CronState
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.database.repositories.cron_calls import CronCall
+from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
 from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics
 
@@ -30,14 +33,22 @@ _SYNCHRONIZE_INTERVAL_S = 5.0
 _LOG_INTERVAL_S = 60.0
 _CONNECT_TIMEOUT_S = 5
 _MAX_PAUSE = timedelta(minutes=30)  # of a store that never answers
+_CLOSED_PAUSE_S = 900.0  # of a store whose owner closed the address, which may be opened again
+_CLOSED_STATUSES = frozenset({401, 403, 404, 410, *range(300, 400)})
+_FAILING_AFTER = 3  # failures in a row
 _MAX_RESPONSE_BYTES = 64 << 10  # the response is discarded
 
 
 class CallFailure(NamedTuple):
-    """Why a cron call failed: `outcome` for the metric, `reason` for the log."""
+    """Why a cron call was not answered: `outcome` for the metric, `reason` for the log."""
 
     outcome: str
     reason: str
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the owner has closed the address, which is no error."""
+        return self.outcome == "closed"
 
 
 class CronCaller:
@@ -155,6 +166,8 @@ class CronCaller:
                 await _read_response(response)
                 if 200 <= response.status < 300:
                     return None
+                if response.status in _CLOSED_STATUSES:
+                    return CallFailure("closed", f"The store answers {response.status}.")
                 return CallFailure("refused", f"The store answers {response.status}.")
         except TimeoutError:
             timeout_s = self._settings.cron_timeout
@@ -164,16 +177,37 @@ class CronCaller:
             return CallFailure("unavailable", reason)
 
     async def _record_result(self, call: CronCall, failure: CallFailure | None) -> None:
+        cron = await self._record_next_call(call, failure)
+        if cron is not None and cron != call.cron:
+            await self._record_state(call, cron)
+
+    async def _record_next_call(
+        self, call: CronCall, failure: CallFailure | None
+    ) -> CronState | None:
+        """Adjust the time of the next call; return the state of the calls, None if undecided."""
         async with self._database.autocommit() as db:
             if failure is None:
                 await db.cron_calls.record_success(call.store_id)
-                return
-            await db.cron_calls.record_failure(
+                return CronState.CALLING
+            if failure.is_closed:
+                await db.cron_calls.record_closed(call.store_id, pause_s=_CLOSED_PAUSE_S)
+                return CronState.CLOSED_BY_OWNER
+            failures = await db.cron_calls.record_failure(
                 call.store_id,
                 interval_s=self._interval_s_by_engine[call.engine],
                 max_interval=_MAX_PAUSE,
             )
         self._unlogged_failures[call.store_id] = failure.reason
+        return CronState.FAILING if failures >= _FAILING_AFTER else None
+
+    async def _record_state(self, call: CronCall, cron: CronState) -> None:
+        """Record that the calls have another state, unless the store has changed meanwhile."""
+        async with self._database.transaction(notify=OUTBOX_CHANNEL) as tx:
+            is_written = await tx.observations.change_cron(
+                call.store_id, cron, version=call.version
+            )
+        if is_written:
+            log.info("cron_state_changed", store_id=call.store_id, before=call.cron, after=cron)
 
     def _log_failures(self) -> None:
         """Log all failures as one event, at most once a minute."""

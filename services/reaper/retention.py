@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.lifecycle import StoreState
+from storefleet.core.observed import StorefrontClass
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
 from storefleet.observability import logs, metrics
@@ -49,8 +50,11 @@ class Retention:
     async def _count_stores(self) -> None:
         async with self._database.autocommit() as db:
             counts = await db.stores.count_by_state()
+            storefronts = await db.observations.count_storefronts()
         for state in StoreState:
             metrics.STORES_BY_STATE.labels(state).set(counts.get(state, 0))
+        for storefront in StorefrontClass:
+            metrics.STOREFRONTS.labels(storefront).set(storefronts.get(storefront, 0))
 
     async def _delete_old_rows(self) -> None:
         async with self._database.transaction() as tx:

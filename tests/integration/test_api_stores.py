@@ -21,7 +21,7 @@ STORE_FIELDS = {
         "admin_url",
         "failure",
     ),
-    *("created_at", "ready_at", "deleted_at", "version", "plan"),
+    *("created_at", "ready_at", "deleted_at", "version", "plan", "observed"),
 }
 OPERATION_FIELDS = {
     *(

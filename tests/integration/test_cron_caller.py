@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 from aiohttp import web
 from prometheus_client import REGISTRY
 
 from services.reaper.cron import CronCaller
 from storefleet.core.identifiers import STORE_PREFIX, generate_id
+from storefleet.core.observed import CronState
 from storefleet.database.pool import Database
 from storefleet.database.repositories import cron_calls
 from storefleet.engines.descriptor import CronSchedule, Engine
@@ -34,6 +36,7 @@ class StoreServer:
         self.port = port
         self.asked: dict[str, list[float]] = defaultdict(list)
         self.seen: list[tuple[str, dict[str, str]]] = []
+        self.statuses: dict[str, int] = {}
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked[request.host].append(time.monotonic())
@@ -41,9 +44,10 @@ class StoreServer:
         if request.host.startswith("hang-"):
             await asyncio.sleep(60)
         await asyncio.sleep(0.01)
-        return web.Response(
-            status=500 if request.host.startswith("broken-") else 200, text="x" * 100_000
-        )
+        kind = request.host.partition("-")[0]
+        status = self.statuses.get(kind, 500 if kind == "broken" else 200)
+        headers = {"Location": "/elsewhere"} if 300 <= status < 400 else None
+        return web.Response(status=status, headers=headers, text="x" * 100_000)
 
     def least(self, kind: str) -> int:
         """Return the smallest number of calls among the stores of this behaviour."""
@@ -236,6 +240,79 @@ async def test_hanging_or_failing_stores_do_not_delay_others(
         )
         >= 2
     )
+
+
+async def cron_events(world: World) -> list[str]:
+    """Return the states that events reported, in order; the relay may not have numbered them."""
+    rows = await world.fetch(
+        "SELECT data FROM outbox WHERE type = 'store.observed' ORDER BY number"
+    )
+    return [row["data"]["store"]["observed"]["cron"] for row in rows]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 301, 302, 307])
+async def test_closed_cron_is_reported_without_error_and_called_calmly(
+    world: World, logged: Callable[[], str], status: int
+) -> None:
+    await stores(world, 1, "shut")
+    before = outcome("closed")
+    async with shops(world) as server:
+        server.statuses["shut"] = status
+        async with run_cron_caller(world, [with_ticker()], port=server.port, scan_interval=0.1):
+            await eventually(lambda: outcome("closed") == before + 1)
+            await eventually(lambda: "cron_state_changed" in logged())
+            await asyncio.sleep(1.5)
+            assert server.count("shut") == 1, "not at the engine's interval of a second"
+            left = await world.value("SELECT extract(epoch FROM due_at - now()) FROM ticks")
+            assert 800 < left < 1000
+            assert await world.value("SELECT failures FROM ticks") == 0
+            (row,) = await world.fetch("SELECT cron, version FROM stores")
+            assert row == {"cron": "closed_by_owner", "version": 2}
+            server.statuses.clear()
+            await world.execute("UPDATE ticks SET due_at = now()")
+            await eventually(lambda: server.count("shut") >= 4)
+        assert '"level": "warning"' not in logged()
+    assert await cron_events(world) == ["closed_by_owner", "calling"]
+    assert await world.value("SELECT version FROM stores") == 3, "once for each change"
+
+
+async def test_cron_is_failing_after_three_failures_in_a_row(world: World) -> None:
+    await stores(world, 1, "ill")
+    async with shops(world) as server:
+        server.statuses["ill"] = 500
+
+        async def fail(times: int) -> None:
+            await world.execute("UPDATE ticks SET due_at = now()")
+            await eventually(lambda: server.count("ill") >= times)
+            await asyncio.sleep(0.2)
+
+        async with run_cron_caller(world, [with_ticker(60)], port=server.port, scan_interval=0.1):
+            await eventually(lambda: world.value("SELECT count(*) = 1 FROM ticks"))
+            await fail(1)
+            await fail(2)
+            assert await world.value("SELECT cron FROM stores") == "none"
+            await fail(3)
+            await fail(4)
+            assert await world.value("SELECT cron FROM stores") == "failing"
+            server.statuses.clear()
+            await fail(5)
+    assert await cron_events(world) == ["failing", "calling"]
+
+
+async def test_late_cron_result_does_not_land_on_changed_store(world: World) -> None:
+    await stores(world, 1)
+    store_id = await world.value("SELECT id FROM stores")
+
+    async def change() -> bool:
+        async with world.database.transaction() as tx:
+            return await tx.observations.change_cron(store_id, CronState.CALLING, version=1)
+
+    await world.execute("UPDATE stores SET state = 'upgrading', version = 2")
+    assert not await change()
+    await world.execute("UPDATE stores SET state = 'ready', version = 3")
+    assert not await change()
+    assert await world.value("SELECT cron FROM stores") == "none"
+    assert await cron_events(world) == []
 
 
 async def test_recovered_store_returns_to_its_interval(world: World) -> None:

@@ -18,6 +18,7 @@ from storefleet.cli.progress_display import LiveDisplay
 from tests.support.http.scripted_gateway import (
     OPERATION,
     STORE,
+    TIME,
     TOKEN,
     ScriptedGateway,
     make_operation,
@@ -71,6 +72,7 @@ def test_list_writes_every_format(double: ScriptedGateway, run: Runner) -> None:
     assert run("stores", "list").out.splitlines()[0].split() == [
         "NAME",
         "STATE",
+        "STOREFRONT",
         "ENGINE",
         "URL",
         "AGE",
@@ -79,6 +81,47 @@ def test_list_writes_every_format(double: ScriptedGateway, run: Runner) -> None:
     assert json.loads(run("stores", "list", "-o", "json").out) == page
     assert "name: acme" in run("stores", "list", "-o", "yaml").out
     assert run("stores", "list", "-o", "name").out.split() == ["acme", STORE]
+
+
+@pytest.mark.parametrize(
+    ("observed", "listed", "shown"),
+    [
+        ({"storefront": "serving"}, "Serving", ["Storefront:", "Serving (checked"]),
+        (
+            {"storefront": "closed_by_owner"},
+            "Closed by its owner",
+            ["Closed by its owner (checked", "Visitors see a notice", "Next:", "Open the store"],
+        ),
+        ({"storefront": "protected"}, "Protected by a password or sign-in", ["Visitors need a"]),
+        ({"storefront": "down"}, "Not answering", ["Not answering (checked", "Read the store's"]),
+        (
+            {"storefront": "serving", "cron": "closed_by_owner"},
+            "Serving",
+            ["Scheduled tasks:", "Closed by its owner", "permit the cron address"],
+        ),
+        ({"storefront": "asleep"}, "asleep", ["asleep (checked"]),
+    ],
+)
+def test_observed_class_is_shown_in_words(
+    double: ScriptedGateway, run: Runner, observed: dict[str, str], listed: str, shown: list[str]
+) -> None:
+    store = make_store("acme", "ready", observed={"checked_at": TIME, "cron": "none", **observed})
+    double.on("GET", "/stores", {"data": [store], "has_more": False})
+    double.on("GET", "/stores/acme", store)
+    assert listed in run("stores", "list").out
+    said = run("stores", "get", "acme").out
+    for words in shown:
+        assert words in said
+
+
+@pytest.mark.parametrize("observed", [{}, {"observed": {"storefront": "unknown", "cron": "none"}}])
+def test_unknown_class_is_left_out(
+    double: ScriptedGateway, run: Runner, observed: dict[str, object]
+) -> None:
+    double.on("GET", "/stores/acme", make_store("acme", "upgrading", **observed))
+    said = run("stores", "get", "acme").out
+    assert "Storefront" not in said
+    assert "Scheduled tasks" not in said
 
 
 def test_all_flag_reads_every_page(double: ScriptedGateway, run: Runner) -> None:

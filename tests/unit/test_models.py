@@ -15,8 +15,8 @@ from storefleet.core.models import (
     Step,
     Store,
     format_timestamp,
-    make_event_data,
 )
+from storefleet.database.outbox_rows import make_event_data
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 
@@ -144,3 +144,16 @@ def test_identifiers_have_prefix_and_length() -> None:
     ):
         assert not is_id(wrong, STORE_PREFIX), wrong
     assert make_resource_name("sto_abc") == "st-abc"
+
+
+def test_change_of_state_resets_what_was_observed() -> None:
+    ready = store(state="ready", storefront="protected", storefront_checked_at=THEN, cron="calling")
+    assert ready.to_json()["observed"] == {
+        "storefront": "protected",
+        "checked_at": "2026-01-02T03:04:05.678Z",
+        "cron": "calling",
+    }
+    unknown = {"storefront": "unknown", "checked_at": None, "cron": "none"}
+    assert ready.copy_with(state="upgrading").to_json()["observed"] == unknown
+    assert ready.copy_with(url="http://x/").to_json()["observed"]["storefront"] == "protected"
+    assert ready.copy_with(state="ready").to_json()["observed"]["storefront"] == "protected"

@@ -22,7 +22,7 @@ from services.gateway.api.request_models import (
     UpgradeStoreBody,
 )
 from services.gateway.api.routes import Api
-from storefleet.core import lifecycle, messages, models
+from storefleet.core import lifecycle, messages, models, observed
 from storefleet.core.settings import Settings
 from storefleet.core.store_names import find_name_problem
 from tests.support.documents.sources import collect_error_codes
@@ -230,6 +230,8 @@ def test_routes_and_descriptions_match() -> None:
         ("OperationKind", lifecycle.OperationKind),
         ("OperationState", lifecycle.OperationState),
         ("StepState", lifecycle.StepState),
+        ("StorefrontClass", observed.StorefrontClass),
+        ("CronState", observed.CronState),
         ("Scope", get_args(models.Scope)),
     ],
 )

@@ -12,6 +12,7 @@ from services.gateway.dashboard.view_models.create_form import (
 )
 from services.gateway.dashboard.view_models.operations import make_operation_view
 from services.gateway.dashboard.view_models.resources import format_quantity
+from services.gateway.dashboard.view_models.stores import make_notices
 from services.gateway.dashboard.view_models.versions import make_versions_view
 from storefleet.core.models import Event, Failure, utc_now
 from storefleet.core.settings import Settings
@@ -109,6 +110,11 @@ def event(
     )
 
 
+def observation(storefront: str, cron: str = "none") -> Event:
+    store = samples.store("ready", storefront=storefront, cron=cron)
+    return event("store.observed").model_copy(update={"data": {"store": store.to_json()}})
+
+
 @pytest.mark.parametrize(
     ("shown", "summary"),
     [
@@ -150,6 +156,10 @@ def event(
         (event("store.rolled_back", kind="rollback", input=samples.DOWN), "Rolled back to 11.0.1"),
         (event("store.ready", kind="rollback", error=WRONG), "Not rolled back: Wrong."),
         (event("store.ready", kind="upgrade"), "Not upgraded: cancelled"),
+        (observation("down"), "Storefront: not answering"),
+        (observation("serving", "calling"), "Storefront: serving; scheduled tasks: running"),
+        (observation("unknown"), "Storefront not checked yet"),
+        (event("store.observed"), "Storefront not checked yet"),
     ],
 )
 def test_event_texts(shown: Event, summary: str) -> None:
@@ -269,3 +279,21 @@ def test_versions_are_newest_first_with_older_marked() -> None:
         "is_supported": False,
         "unsupported_reason": "No.",
     }
+
+
+@pytest.mark.parametrize(
+    ("storefront", "cron", "titles"),
+    [
+        ("serving", "calling", []),
+        ("unknown", "none", []),
+        ("closed_by_owner", "none", ["Closed by its owner"]),
+        ("protected", "calling", ["Protected by a password or sign-in"]),
+        ("down", "failing", ["Not answering"]),
+        ("serving", "failing", ["Scheduled tasks: failing"]),
+        ("serving", "closed_by_owner", ["Scheduled tasks: closed by its owner"]),
+    ],
+)
+def test_notices_tell_what_owner_should_know(storefront: str, cron: str, titles: list[str]) -> None:
+    notices = make_notices(samples.store("ready", storefront=storefront, cron=cron))
+    assert [notice["title"] for notice in notices] == titles
+    assert all(notice["meaning"] and notice["next"] for notice in notices)

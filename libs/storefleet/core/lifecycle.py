@@ -78,6 +78,8 @@ class StoreEvent(StrEnum):
     DELETING = "store.deleting"
     DELETED = "store.deleted"
     STEP = "store.step"
+    #: No transition: what was observed of a ready store has changed.
+    OBSERVED = "store.observed"
 
 
 class Activity(StrEnum):

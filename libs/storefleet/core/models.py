@@ -4,7 +4,6 @@ They are immutable. `to_json` returns the JSON object that the HTTP API and even
 """
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -17,6 +16,7 @@ from storefleet.core.lifecycle import (
     StoreState,
     choose_activity,
 )
+from storefleet.core.observed import CronState, StorefrontClass
 from storefleet.core.operation_inputs import (
     CreateInput,
     OperationInput,
@@ -32,6 +32,11 @@ SERVICE_BY_KIND: dict[OperationKind, str] = {
     OperationKind.UPGRADE: "provisioner",
     OperationKind.ROLLBACK: "provisioner",
     OperationKind.DELETE: "reaper",
+}
+_UNOBSERVED: dict[str, Any] = {
+    "storefront": StorefrontClass.UNKNOWN,
+    "storefront_checked_at": None,
+    "cron": CronState.NONE,
 }
 OWNER_SCOPES: tuple[Scope, ...] = (
     "stores:read",
@@ -53,16 +58,6 @@ def format_timestamp(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class StorefrontClass(StrEnum):
-    """What a store's storefront shows to the public, as a check has observed it."""
-
-    SERVING = "serving"
-    CLOSED_BY_OWNER = "closed_by_owner"
-    PROTECTED = "protected"
-    DOWN = "down"
-    UNKNOWN = "unknown"
-
-
 class FrozenModel(BaseModel):
     """An immutable model. It ignores unknown fields, so that a newer version can add some."""
 
@@ -80,7 +75,10 @@ class Failure(FrozenModel):
 
 
 class Store(FrozenModel):
-    """A store; `version` is incremented with every write of its row."""
+    """A store; `version` is incremented with every change of it.
+
+    `storefront`, `storefront_checked_at` and `cron` are what was observed since it became ready.
+    """
 
     id: str
     tenant_id: str
@@ -97,13 +95,20 @@ class Store(FrozenModel):
     deleted_at: datetime | None
     version: int
     plan: str = ""
+    storefront: StorefrontClass = StorefrontClass.UNKNOWN
+    storefront_checked_at: datetime | None = None
+    cron: CronState = CronState.NONE
 
     def copy_with(self, **fields: Any) -> "Store":
         """Return a copy with changed fields and the version incremented.
 
+        A change of the state resets what was observed; in the row, a trigger does so.
+
         Args:
             **fields: The new values. Without any, the store itself is returned.
         """
+        if fields.get("state", self.state) != self.state:
+            fields = {**_UNOBSERVED, **fields}
         return self.model_copy(update={**fields, "version": self.version + 1}) if fields else self
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +129,11 @@ class Store(FrozenModel):
             "ready_at": format_timestamp(self.ready_at),
             "deleted_at": format_timestamp(self.deleted_at),
             "version": self.version,
+            "observed": {
+                "storefront": self.storefront,
+                "checked_at": format_timestamp(self.storefront_checked_at),
+                "cron": self.cron,
+            },
         }
 
 
@@ -287,21 +297,3 @@ class AdminCredentials(NamedTuple):
 
     def __repr__(self) -> str:
         return f"AdminCredentials(admin_url={self.admin_url!r}, username={self.username!r})"
-
-
-def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
-    """Make the data of an event, enough to display the store without another request.
-
-    Args:
-        store: The store after the event.
-        operation: The operation that caused the event, if any.
-
-    Returns:
-        `store`, without its parameters, and `operation`, as in the HTTP API.
-    """
-    shape = store.to_json()
-    shape.pop("parameters")
-    data: dict[str, Any] = {"store": shape}
-    if operation is not None:
-        data["operation"] = operation.to_json()
-    return data

@@ -137,6 +137,8 @@ class Settings(BaseSettings):
         50, ge=1, le=1000, description="Kubernetes: parallel cron calls of one reaper."
     )
     cron_timeout: Seconds = Field(15, description="Kubernetes: timeout of a cron call, seconds.")
+    storefront_check_interval: Seconds = Field(300, description="Pause between checks, seconds.")
+    storefront_checks: int = Field(20, ge=1, le=1000, description="Parallel checks of one reaper.")
     store_scheme: Literal["http", "https"] = Field(
         "http", description="Kubernetes: scheme of the stores' public URLs."
     )

@@ -13,7 +13,7 @@ from storefleet.core.messages import (
     make_command_subject,
     make_event_subject,
 )
-from storefleet.core.models import Operation, Store, make_event_data
+from storefleet.core.models import Operation, Store
 
 MessageKind = Literal["event", "command", "dead_letter", "raw"]
 
@@ -49,6 +49,24 @@ def make_event(event_type: StoreEvent, store: Store, operation: Operation | None
         operation_id=operation.id if operation else None,
         data=make_event_data(store, operation),
     )
+
+
+def make_event_data(store: Store, operation: Operation | None) -> dict[str, Any]:
+    """Make the data of an event, enough to display the store without another request.
+
+    Args:
+        store: The store after the event.
+        operation: The operation that caused the event, if any.
+
+    Returns:
+        `store`, without its parameters, and `operation`, as in the HTTP API.
+    """
+    shape = store.to_json()
+    shape.pop("parameters")
+    data: dict[str, Any] = {"store": shape}
+    if operation is not None:
+        data["operation"] = operation.to_json()
+    return data
 
 
 def make_command(operation: Operation) -> OutboxRow:

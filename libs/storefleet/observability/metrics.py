@@ -6,6 +6,7 @@ Counters get the suffix `_total` when they are exposed. Durations are in seconds
 from prometheus_client import Counter, Gauge, Histogram
 
 from storefleet.core.lifecycle import StoreState
+from storefleet.core.observed import StorefrontClass
 
 _FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
@@ -74,6 +75,19 @@ CRON_CALL_DURATION = Histogram(
 CRON_CALL_LAG = Gauge(
     "storefleet_cron_call_lag_seconds", "Longest delay of a cron call that the last scan found due."
 )
+STOREFRONTS = Gauge(
+    "storefleet_storefronts", "Ready stores by the observed class of their storefront.", ["class"]
+)
+STOREFRONT_CHECK_DURATION = Histogram(
+    "storefleet_storefront_check_duration_seconds",
+    "Duration of storefront checks, by the class that they observed.",
+    ["class"],
+    buckets=(*_FAST_BUCKETS, 10, 20),
+)
+STOREFRONT_CHECK_LAG = Gauge(
+    "storefleet_storefront_check_lag_seconds",
+    "Longest delay of a storefront check that the last scan found due.",
+)
 
 KUBERNETES_REQUESTS = Counter(
     "storefleet_kubernetes_requests",
@@ -81,7 +95,10 @@ KUBERNETES_REQUESTS = Counter(
     ["verb", "resource", "status"],
 )
 
-for _outcome in ("answered", "refused", "timeout", "unavailable", "failed"):
+for _outcome in ("answered", "closed", "refused", "timeout", "unavailable", "failed"):
     CRON_CALLS.labels(_outcome)
 for _state in StoreState:
     STORES_BY_STATE.labels(_state)
+for _class in StorefrontClass:
+    STOREFRONTS.labels(_class)
+    STOREFRONT_CHECK_DURATION.labels(_class)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from storefleet.core.models import Event
+from storefleet.core.observed import CRON_TEXTS, STOREFRONT_TEXTS
 
 _TEXTS = {
     "store.requested": "Requested",
@@ -24,6 +25,8 @@ def describe_event(event: Event) -> str:
         return _describe_step(operation.get("steps", [])) or _describe_queued_operation(operation)
     if event.type == "store.failed":
         return _describe_failure(event)
+    if event.type == "store.observed":
+        return _describe_observation(event)
     if event.type in ("store.rolling_back", "store.rolled_back"):
         return _describe_rollback(operation, is_start=event.type == "store.rolling_back")
     if event.type == "store.ready" and operation.get("kind") in ("upgrade", "rollback"):
@@ -40,6 +43,17 @@ def _describe_failure(event: Event) -> str:
     if is_cancellation(event):
         return "Cancelled"
     return f"Failed: {_get_failure(event).get('detail', 'no reason was recorded')}"
+
+
+def _describe_observation(event: Event) -> str:
+    """Describe the storefront, and the scheduled tasks if the engine has any."""
+    observed = (event.data.get("store") or {}).get("observed") or {}
+    storefront = STOREFRONT_TEXTS.get(observed.get("storefront", ""))
+    cron = CRON_TEXTS.get(observed.get("cron", ""))
+    parts = [f"Storefront: {storefront.label.lower()}"] if storefront else []
+    parts += [f"scheduled tasks: {cron.label.lower()}"] if cron else []
+    text = "; ".join(parts) or "Storefront not checked yet"
+    return text[0].upper() + text[1:]
 
 
 def _get_failure(event: Event) -> Mapping[str, Any]:

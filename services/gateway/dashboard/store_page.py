@@ -10,7 +10,11 @@ from services.gateway.credentials import reveal_credentials
 from services.gateway.dashboard.page_shell import PageShell, render_template
 from services.gateway.dashboard.view_models.operations import make_operation_view
 from services.gateway.dashboard.view_models.resources import make_resource_usage_view
-from services.gateway.dashboard.view_models.stores import get_engine_title, make_event_view
+from services.gateway.dashboard.view_models.stores import (
+    get_engine_title,
+    make_event_view,
+    make_observed_view,
+)
 from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
 from services.gateway.request_parameters import get_path_id, parse_id
 from services.gateway.resource_usage import read_resource_usage
@@ -204,7 +208,11 @@ class StorePage:
         logs, usage = await asyncio.gather(self._read_logs(store), self._read_resource_usage(store))
         engine = self._engines.find(store.engine)
         return {
-            "store": {**store.to_json(), "engine_title": get_engine_title(store, engine)},
+            "store": {
+                **store.to_json(),
+                **make_observed_view(store),
+                "engine_title": get_engine_title(store, engine),
+            },
             "operation": make_operation_view(latest),
             "events": [make_event_view(event) for event in events],
             "logs": logs,

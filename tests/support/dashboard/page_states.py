@@ -10,7 +10,11 @@ from services.gateway.dashboard.store_page import VERSION_CHANGES_UNSUPPORTED
 from services.gateway.dashboard.view_models.create_form import make_engine_view
 from services.gateway.dashboard.view_models.operations import make_operation_view
 from services.gateway.dashboard.view_models.resources import make_resource_usage_view
-from services.gateway.dashboard.view_models.stores import make_event_view, make_store_view
+from services.gateway.dashboard.view_models.stores import (
+    make_event_view,
+    make_observed_view,
+    make_store_view,
+)
 from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
 from storefleet.core.models import Operation, Store
 from storefleet.database.repositories.version_history import VersionHistoryEntry
@@ -89,7 +93,11 @@ def page(
 ) -> PageState:
     """Render a store's page with the state of its latest operation."""
     context: dict[str, Any] = {
-        "store": {**shown.to_json(), "engine_title": "WooCommerce"},
+        "store": {
+            **shown.to_json(),
+            **make_observed_view(shown),
+            "engine_title": "WooCommerce",
+        },
         "operation": make_operation_view(last),
         "events": [make_event_view(event) for event in samples.events(shown, last)],
         "logs": [
@@ -158,6 +166,11 @@ def _quiet() -> dict[str, PageState]:
         "upgrade-refused": page(ready, made, open_form="upgrade", version_error=refusal),
         "delete-refused": page(ready, made, errors=confirm, form={"confirm": "green"}),
         "unknown-state": page(UNKNOWN_STATE, made),
+        "closed-by-owner": page(
+            store("ready", storefront="closed_by_owner", cron="closed_by_owner"), made
+        ),
+        "protected": page(store("ready", storefront="protected", cron="calling"), made),
+        "down": page(store("ready", storefront="down", cron="failing"), made),
     }
 
 
@@ -286,6 +299,20 @@ def _lists() -> dict[str, PageState]:
         for n, (state, last) in enumerate(each.items())
     ]
     rows.append(make_store_view(UNKNOWN_STATE, None, samples.versioned_engine()))
+    observed: list[dict[str, Any]] = [
+        {"storefront": "serving", "cron": "failing"},
+        {"storefront": "closed_by_owner", "name": samples.LONG_NAME},
+        {"storefront": "protected"},
+        {"storefront": "down", "cron": "closed_by_owner"},
+    ]
+    rows += [
+        make_store_view(
+            store("ready", **{"id": f"sto_o{n}", "name": f"observed-{n}", **fields}),
+            None,
+            samples.versioned_engine(),
+        )
+        for n, fields in enumerate(observed)
+    ]
     none = {"has_more": False, "next": None, "q": None, "state": None, "starting_after": None}
     more = {**none, "has_more": True, "next": "sto_3", "starting_after": "sto_a"}
     return {

@@ -8,6 +8,7 @@ import typer
 from storefleet.cli.cli_errors import Interrupted
 from storefleet.cli.command import PLAIN_FORMATS, CommandContext, command
 from storefleet.cli.formatting import sanitize_text
+from storefleet.cli.observed_texts import format_storefront
 from storefleet.cli.output import format_json, format_yaml, messages, write_data
 
 app = typer.Typer(help="Follow the event feed.", no_args_is_help=True)
@@ -114,6 +115,8 @@ def _describe_event(frame: dict[str, Any]) -> str:
         return str(store.get("url") or "")
     if frame.get("type") == "store.failed":
         return str((store.get("failure") or {}).get("detail") or "")
+    if frame.get("type") == "store.observed":
+        return format_storefront(store)
     if frame.get("type") != "store.step":
         return ""
     active = (

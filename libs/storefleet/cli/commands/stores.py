@@ -19,6 +19,7 @@ from storefleet.cli.command import (
     command,
 )
 from storefleet.cli.formatting import format_age, format_fields, format_table, sanitize_text
+from storefleet.cli.observed_texts import find_problem, format_cron, format_storefront
 from storefleet.cli.operation_follower import check_success
 from storefleet.cli.operation_watch import watch_operation
 from storefleet.cli.output import is_terminal, messages
@@ -116,7 +117,7 @@ def list_stores(
     query = {"state": state, "q": search}
     page = cli.api.list_rows("/stores", query, max_rows=None if all_rows else limit)
     rows = page["data"]
-    headers = ("NAME", "STATE", "ENGINE", "URL", "AGE", "ID")
+    headers = ("NAME", "STATE", "STOREFRONT", "ENGINE", "URL", "AGE", "ID")
     cli.writer.write(
         page,
         make_table=lambda: format_table(map(_make_row, rows), headers) if rows else (),
@@ -282,6 +283,7 @@ def _make_row(store: dict[str, Any]) -> tuple[object, ...]:
     return (
         store["name"],
         store["state"],
+        format_storefront(store),
         store["engine"],
         store["url"],
         format_age(store["created_at"]),
@@ -291,16 +293,20 @@ def _make_row(store: dict[str, Any]) -> tuple[object, ...]:
 
 def _format_store(store: dict[str, Any]) -> list[str]:
     failure, is_deleted = store.get("failure") or {}, store["state"] == "deleted"
+    problem = find_problem(store)
     lines = format_fields(
         {
             "Name": store["name"],
             "State": store["state"],
+            "Storefront": format_storefront(store, with_time=True),
+            "Scheduled tasks": format_cron(store),
             "URL": None if is_deleted else store["url"],
             "Admin": None if is_deleted else store["admin_url"],
             "Engine": f"{store['engine']} {store['engine_version']}",
             "Plan": store.get("plan"),
             "Failure": failure.get("detail"),
-            "Next": failure.get("next"),
+            "Meaning": problem.meaning if problem else None,
+            "Next": failure.get("next") or (problem.next_step if problem else None),
             "Age": format_age(store["created_at"]),
             "Id": store["id"],
         }

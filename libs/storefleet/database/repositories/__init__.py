@@ -7,6 +7,7 @@ from storefleet.database.repositories.dead_letters import DeadLetterRepository
 from storefleet.database.repositories.event_history import EventHistory
 from storefleet.database.repositories.idempotency_keys import IdempotencyKeyRepository
 from storefleet.database.repositories.leases import LeaseRepository
+from storefleet.database.repositories.observations import ObservationRepository
 from storefleet.database.repositories.operations import OperationRepository
 from storefleet.database.repositories.outbox import OutboxRepository
 from storefleet.database.repositories.placements import PlacementRepository
@@ -37,6 +38,7 @@ class Repositories:
         self.events = EventHistory(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection)
         self.leases = LeaseRepository(connection)
+        self.observations = ObservationRepository(connection)
         self.operations = OperationRepository(connection)
         self.outbox = OutboxRepository(connection)
         self.placements = PlacementRepository(connection)

@@ -18,12 +18,23 @@ _RECORD_FAILURE = load_statement("record_cron_failure")
 
 
 class CronCall(NamedTuple):
-    """A claimed cron call; `delay_s` is how late it is, in seconds."""
+    """A claimed cron call.
+
+    Attributes:
+        store_id: The store, which is ready.
+        engine: The name of its engine.
+        url: Its storefront's URL.
+        delay_s: How late the claim is, in seconds.
+        cron: The state that the store's cron calls have now.
+        version: The version of the store.
+    """
 
     store_id: str
     engine: str
     url: str
     delay_s: float
+    cron: str
+    version: int
 
 
 class CronCallRepository:
@@ -64,18 +75,39 @@ class CronCallRepository:
 
     async def record_failure(
         self, store_id: str, *, interval_s: float, max_interval: timedelta
-    ) -> None:
+    ) -> int:
         """Double the pause with each failure in a row, so that hanging stores do not fill the pool.
 
         Args:
             store_id: The store that did not answer.
             interval_s: The engine's interval in seconds.
             max_interval: The longest pause.
+
+        Returns:
+            How many calls in a row have failed; 0 when the store is no longer scheduled.
         """
-        await self._connection.execute(
+        failures: int | None = await self._connection.fetchval(
             *_RECORD_FAILURE.bind(
                 store_id=store_id, interval_s=interval_s, max_interval=max_interval
             )
+        )
+        return failures or 0
+
+    async def record_closed(self, store_id: str, *, pause_s: float) -> None:
+        """Schedule the next call of a store whose owner has closed its cron address.
+
+        Args:
+            store_id: The store that rejected the call.
+            pause_s: Seconds until the next call, to which jitter is added.
+        """
+        await self._connection.execute(
+            """
+            UPDATE ticks SET failures = 0,
+                due_at = greatest(due_at, now() + make_interval(
+                    secs => $2 * (0.9 + 0.2 * random())))
+            WHERE store_id = $1""",
+            store_id,
+            pause_s,
         )
 
     async def record_success(self, store_id: str) -> None:

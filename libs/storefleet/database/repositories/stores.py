@@ -10,7 +10,8 @@ from storefleet.database.connection import Connection, Record, fetch_one
 
 _COLUMNS = (
     "id, tenant_id, name, engine, engine_version, parameters, state, url, admin_url, failure,"
-    " created_at, ready_at, deleted_at, version, plan"
+    " created_at, ready_at, deleted_at, version, plan,"
+    " storefront, storefront_checked_at, cron"
 )
 _DEFAULT_RETENTION = timedelta(days=7)
 
