@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storefleet.core.models import FrozenModel, StorefrontClass
+from storefleet.core.models import FrozenModel
+from storefleet.core.observed import StorefrontClass
 from storefleet.engines.store_pages import CheckedPage
 
 #: Parts of the path of a sign-in page: `/wp-login.php`, `/accounts/login/`, `/password`.
