@@ -75,6 +75,13 @@ resources:
               path: database-password
             - key: secret-key
               path: secret-key
+      # Stores of an earlier version have no such key until their next change.
+      - secret:
+          name: {{ (index . 0).Values.secret }}
+          optional: true
+          items:
+            - key: mail-key
+              path: mail-key
       - secret:
           name: {{ (index . 0).Values.adminSecret }}
           items:
@@ -99,10 +106,10 @@ resources:
     "host" "database" "name" "store" "user" "store"
     "password_file" (printf "%s/database-password" $secrets))
   "secret_key_file" (printf "%s/secret-key" $secrets)
+  "mail_key_file" (printf "%s/mail-key" $secrets)
   "admin" (dict
     "username_file" (printf "%s/admin-username" $secrets)
     "password_file" (printf "%s/admin-password" $secrets))
   "parameters" .Values.parameters
-  "mail" .Values.mail
   | toPrettyJson }}
 {{- end }}

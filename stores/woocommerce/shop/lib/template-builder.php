@@ -172,6 +172,7 @@ final class TemplateBuilder {
 		}
 		$database->execute( "DELETE FROM wp_posts WHERE post_type LIKE 'shop\\_order%'" );
 		$database->execute( "DELETE FROM wp_actionscheduler_actions WHERE status <> 'pending'" );
+		$database->execute( 'DROP TABLE IF EXISTS wp_storefleet_mail' );
 		$database->execute( "UPDATE wp_users SET user_pass = '!'" );
 		$database->execute( "DELETE FROM wp_usermeta WHERE meta_key = 'session_tokens'" );
 		$root = new \mysqli( 'localhost', 'root', '', 'mysql', 0, self::SOCKET );

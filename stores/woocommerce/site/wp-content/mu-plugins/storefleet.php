@@ -14,13 +14,18 @@ require __DIR__ . '/storefleet/releases.php';
 require __DIR__ . '/storefleet/required-plugin.php';
 require __DIR__ . '/storefleet/health.php';
 require __DIR__ . '/storefleet/loopback.php';
+require __DIR__ . '/storefleet/outbox.php';
+require __DIR__ . '/storefleet/outbox-api.php';
 require __DIR__ . '/storefleet/mail.php';
+require __DIR__ . '/storefleet/mail-wording.php';
 require __DIR__ . '/storefleet/restrictions.php';
 
 if ( defined( 'STOREFLEET_SETUP' ) ) {
 	RequiredPlugin::load_in_setup();
 }
 Health::handle( $_SERVER );
+OutboxApi::handle( Configuration::load(), $_SERVER, $_GET );
 Loopback::register_hooks( Configuration::load() );
-Mail::configure( Configuration::load() );
+Mail::register_hooks();
+MailWording::register_hooks();
 Restrictions::register_hooks();

@@ -1,5 +1,5 @@
 <?php
-/** Send mail through the configured server, with a short timeout; without a server, discard it. */
+/** Keep mail in the outbox instead of sending it, and tell the admin so. */
 
 declare(strict_types=1);
 
@@ -8,40 +8,50 @@ namespace Storefleet;
 defined( 'ABSPATH' ) || exit;
 
 final class Mail {
-	/** Orders are confirmed within the customer's own request, so this limits the wait. */
-	private const TIMEOUT_S = 5;
+	/** Screens on which the admin expects that mail leaves. */
+	private const SCREENS = [
+		...[ 'dashboard', 'users', 'user', 'edit-shop_order', 'shop_order' ],
+		...[ 'woocommerce_page_wc-orders', 'woocommerce_page_wc-settings', 'tools_page_export_personal_data' ],
+	];
 
-	public static function configure( Configuration $store ): void {
-		$host = $store->get_optional( 'mail.host', '' );
-		if ( '' === $host ) {
-			add_filter( 'pre_wp_mail', [ self::class, 'discard' ], 1, 2 );
+	public static function register_hooks(): void {
+		add_filter( 'wp_mail', [ self::class, 'use_outbox' ], PHP_INT_MAX );
+		add_action( 'admin_notices', [ self::class, 'print_notice' ] );
+		add_filter( 'site_status_tests', [ self::class, 'remove_mail_test' ] );
+	}
+
+	/** wp_mail() sends with the object in the global variable, if it is a PHPMailer. */
+	public static function use_outbox( mixed $message ): mixed {
+		global $phpmailer;
+		if ( ! $phpmailer instanceof OutboxMailer ) {
+			$folder = ABSPATH . WPINC;
+			require_once "{$folder}/PHPMailer/PHPMailer.php";
+			require_once "{$folder}/PHPMailer/SMTP.php";
+			require_once "{$folder}/PHPMailer/Exception.php";
+			require_once "{$folder}/class-wp-phpmailer.php";
+			require_once __DIR__ . '/outbox-mailer.php';
+			$phpmailer = new OutboxMailer( true );
+
+			$phpmailer::$validator = static fn ( $address ): bool => (bool) is_email( $address );
+		}
+		return $message;
+	}
+
+	public static function print_notice(): void {
+		if ( ! in_array( get_current_screen()?->id, self::SCREENS, true ) ) {
 			return;
 		}
-		add_filter(
-			'wp_mail_from', static fn ( string $from ): string => $store->get_optional( 'mail.from', $from )
-		);
-		add_action(
-			'phpmailer_init',
-			static function ( $mailer ) use ( $store, $host ): void {
-				$mailer->isSMTP();
-				$mailer->Host        = $host;
-				$mailer->Port        = (int) $store->get_optional( 'mail.port', '25' );
-				$mailer->SMTPAuth    = false;
-				$mailer->Timeout     = self::TIMEOUT_S;
-				$mailer->Timelimit   = self::TIMEOUT_S;
-				$mailer->SMTPAutoTLS = true;
-			}
-		);
+		echo '<div class="notice notice-info"><p>',
+			esc_html( 'This store does not send e-mail yet. What it would send is kept: its outbox is on the platform’s dashboard, on the page of this store.' ),
+			'</p></div>';
 	}
 
 	/**
-	 * @param mixed                $_sent
-	 * @param array<string, mixed> $message
+	 * @param array<string, mixed> $tests
+	 * @return array<string, mixed>
 	 */
-	public static function discard( $_sent, array $message ): bool {
-		unset( $_sent );
-		$subject = substr( (string) ( $message['subject'] ?? '' ), 0, 120 );
-		error_log( "mail not sent because no mail server is configured: {$subject}" );
-		return true;
+	public static function remove_mail_test( array $tests ): array {
+		unset( $tests['direct']['php_mail'] );
+		return $tests;
 	}
 }
