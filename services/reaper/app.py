@@ -1,4 +1,4 @@
-"""Wire the reaper: a worker for deletions, and periodic redispatch, retention and cron calls."""
+"""Wire the reaper: a worker for deletions, redispatch, retention, cron calls, storefront checks."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +8,7 @@ from aiohttp import web
 from services.reaper.cron import CronCaller
 from services.reaper.due_operations import DueOperations
 from services.reaper.retention import Retention
+from services.reaper.storefronts import StorefrontChecker
 from storefleet import runtimes
 from storefleet.core.settings import Settings
 from storefleet.database.pool import Database
@@ -16,6 +17,7 @@ from storefleet.http.app import make_app, make_cleanup_context, run_in_backgroun
 from storefleet.messaging import MessageBus
 from storefleet.operations import step_plans
 from storefleet.operations.worker import Worker
+from storefleet.runtimes.storefront_check import StorefrontCheck
 
 SERVICE = "reaper"
 
@@ -42,6 +44,12 @@ def create_app(settings: Settings) -> web.Application:
     due_operations = DueOperations(database=database, settings=settings)
     retention = Retention(database=database, settings=settings)
     cron_caller = CronCaller(database=database, engines=engines.list_known(), settings=settings)
+    storefront_checker = StorefrontChecker(
+        database=database,
+        engines=engines.list_known(),
+        check=StorefrontCheck(scheme=settings.store_scheme),
+        settings=settings,
+    )
 
     @asynccontextmanager
     async def open_resources(_app: web.Application) -> AsyncIterator[None]:
@@ -53,6 +61,7 @@ def create_app(settings: Settings) -> web.Application:
                 ("due_operations", due_operations.run()),
                 ("retention", retention.run()),
                 ("cron_calls", cron_caller.run()),
+                ("storefront_checks", storefront_checker.run()),
                 ("worker", worker.run()),
             ):
                 await stack.enter_async_context(run_in_background(task, name=name))
