@@ -27,6 +27,7 @@ async def test_failed_upgrade_rolls_back_and_records_failure(world: World) -> No
         await heard.wait_for_frame("store.rolled_back")
     assert (ended["state"], ended["attempt"]) == ("failed", 1)
     assert list_step_states(ended) == [
+        ("baseline", "succeeded"),
         ("dump", "succeeded"),
         ("release", "failed"),
         ("rollback-release", "succeeded"),

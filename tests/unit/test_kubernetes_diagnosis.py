@@ -403,7 +403,8 @@ def test_exceeded_progress_deadline_is_diagnosed() -> None:
             seen(a_workload(failure="ProgressDeadlineExceeded: m", **NOT_READY), a_pod())
         )
     )
-    assert (found.code, found.grace_period_s) == ("store_not_ready", 0)
+    # The condition outlives its cause, so a retry has time to make progress.
+    assert (found.code, found.grace_period_s) == ("store_not_ready", 60)
 
 
 def test_retry_finds_stuck_resources() -> None:
@@ -414,6 +415,10 @@ def test_retry_finds_stuck_resources() -> None:
     found = find_stuck_resources(seen(failed, poor, a_workload(**NOT_READY), stuck, leaving))
     assert found == ((failed,), (stuck,), (poor,))
     assert not find_stuck_resources(seen(WEB, DATABASE, JOB, a_pod(is_ready=True)))
+    in_backoff = a_workload("Job", is_complete=False, failed_pods=3)
+    assert find_stuck_resources(seen(in_backoff)).jobs == (in_backoff,)
+    recovered = a_workload("Job", is_complete=True, failed_pods=1)
+    assert not find_stuck_resources(seen(recovered)).jobs
 
 
 def test_condition_is_final_after_grace_period() -> None:

@@ -11,11 +11,14 @@ import pytest
 import pytest_asyncio
 
 from storefleet.core.errors import NothingChanged, PermanentError
+from storefleet.core.models import StorefrontClass
 from storefleet.core.settings import Settings
+from storefleet.runtimes import change_check
 from storefleet.runtimes.kubernetes import version_steps
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
-from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
+from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
+from storefleet.runtimes.storefront_observation import StorefrontObservation
 from tests.support.cluster.fake_api_server import FakeApiServer, run_fake_api_server
 from tests.support.cluster.samples import NAMESPACE, STORE_ID, a_store, pocket_engines
 from tests.support.services.polling import eventually
@@ -232,18 +235,22 @@ def names(steps: Sequence[RuntimeStep]) -> list[str]:
 
 def test_step_plan_of_version_change(runtime: KubernetesRuntime) -> None:
     store = a_store()
-    assert names(runtime.upgrade_steps(store, UPGRADE)) == ["dump", "release", "start", "verify"]
+    assert names(runtime.upgrade_steps(store, UPGRADE)) == [
+        *("baseline", "dump", "release", "start", "verify"),
+    ]
     assert names(runtime.automatic_rollback_steps(store, UPGRADE)) == [
         "rollback-release",
         "rollback-start",
         "rollback-verify",
     ]
     assert names(runtime.rollback_steps(store, replace(BACK, restore=False))) == [
+        "baseline",
         "release",
         "start",
         "verify",
     ]
-    assert names(runtime.rollback_steps(store, BACK))[:4] == [
+    assert names(runtime.rollback_steps(store, BACK))[:5] == [
+        "baseline",
         "orders",
         "stop",
         "restore",
@@ -494,13 +501,145 @@ async def test_rollback_waits_for_other_version_to_end(
     await starting
 
 
-async def test_failed_storefront_check_is_final(
+SERVING = StorefrontObservation(
+    storefront=StorefrontClass.SERVING, storefront_status="2xx", storefront_text="answers 200"
+)
+
+
+async def test_store_that_no_longer_answers_fails_upgrade_finally(
     runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_steps, "_STOREFRONT_TIMEOUT_S", 0.2)
-    with pytest.raises(PermanentError) as error:
-        await upgrade(runtime, "verify")
+    monkeypatch.setattr(version_steps, "_UPGRADE_VERIFY_TIMEOUT_S", 0.2)
+    with pytest.raises(PermanentError, match="answered 2xx before and now") as error:
+        await upgrade(runtime, "verify", baseline=SERVING)
     assert error.value.code == "store_not_answering"
+
+
+async def test_store_that_was_down_is_upgraded_without_comparison(
+    runtime: KubernetesRuntime, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_check, "_BASELINE_TIMEOUT_S", 0.2)
+    read = await step_of(runtime, "baseline")
+    assert read.baseline is not None
+    assert read.baseline.storefront is StorefrontClass.DOWN
+    assert "Nothing will be compared" in read.message
+    assert "It was not compared" in await upgrade(runtime, "verify", baseline=read.baseline)
+    assert "It was not compared" in await upgrade(runtime, "verify")
+
+
+async def step_of(runtime: KubernetesRuntime, name: str) -> StepResult:
+    step = next(each for each in runtime.upgrade_steps(a_store(), UPGRADE) if each.name == name)
+    return await step.run(StepContext(store=a_store(), operation_id=OPERATION, change=UPGRADE))
+
+
+async def put_failed_setup(fake: FakeApiServer) -> str:
+    """Put the set-up Job of a release, failed with a pod whose log tells why."""
+    labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup"}
+    condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+    job = await fake.put(
+        f"{BATCH}/jobs/setup-1",
+        {
+            "metadata": {"labels": labels},
+            "spec": {},
+            "status": {"failed": 1, "conditions": [condition]},
+        },
+    )
+    ended = {"exitCode": 3, "reason": "Error"}
+    await fake.put(
+        f"{HOME}/pods/setup-1-x",
+        {
+            "metadata": {
+                "labels": labels,
+                "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
+            },
+            "status": {
+                "phase": "Failed",
+                "containerStatuses": [{"name": "setup", "state": {"terminated": ended}}],
+            },
+        },
+    )
+    fake.logs["setup-1-x"] = "the plain permalinks"
+    return str(job["metadata"]["uid"])
+
+
+async def test_failed_setup_fails_upgrade_and_not_rollback(
+    runtime: KubernetesRuntime, fake: FakeApiServer
+) -> None:
+    """The version has served before; its set-up is reported, and the store is compared."""
+    node = Node(fake)
+    await node.lay()
+    await put_failed_setup(fake)
+    with pytest.raises(PermanentError) as error:
+        await upgrade(runtime, "start")
+    assert error.value.code == "setup_failed"
+    told = await go_back(runtime, "rollback-start")
+    assert "The set-up failed: The Job setup-1 has failed" in told
+    assert "the plain permalinks" in told
+    assert "The set-up failed" in await roll_back(runtime, "start")
+    step = next(
+        each
+        for each in runtime.automatic_rollback_steps(a_store(), UPGRADE)
+        if each.name == "rollback-verify"
+    )
+    result = await step.run(StepContext(store=a_store(), operation_id=OPERATION, change=UPGRADE))
+    assert result.warning.startswith("The set-up of 1.0.0 failed: The Job setup-1 has failed")
+    assert result.warning in result.message
+
+
+async def test_rollback_needs_web_pods_despite_failed_setup(
+    runtime: KubernetesRuntime, fake: FakeApiServer
+) -> None:
+    node = Node(fake)
+    await node.lay()
+    await put_failed_setup(fake)
+    await node.put_web(revision=1, readyReplicas=0)
+    with pytest.raises(PermanentError) as error:
+        await go_back(runtime, "rollback-start")
+    assert error.value.code == "setup_failed"
+
+
+async def test_failed_setup_is_not_remembered_over_retry(
+    runtime: KubernetesRuntime, fake: FakeApiServer
+) -> None:
+    """A Job in backoff counts, too: a rollback fails at its third failed pod."""
+    node = Node(fake)
+    await node.lay()
+    for status in (
+        {"failed": 3},
+        {"failed": 4, "conditions": [{"type": "Failed", "status": "True"}]},
+    ):
+        labels = {**LABELS, resource_kinds.COMPONENT_LABEL: "setup"}
+        await fake.put(
+            f"{BATCH}/jobs/setup-1", {"metadata": {"labels": labels}, "spec": {}, "status": status}
+        )
+        await roll_back(runtime, "release")
+        assert f"{BATCH}/jobs/setup-1" not in fake.objects
+
+
+async def test_release_of_version_change_adds_missing_secrets(
+    runtime: KubernetesRuntime, fake: FakeApiServer, node: Node
+) -> None:
+    """The store was created before its engine declared the secret; other values are kept."""
+    path = f"{HOME}/secrets/store-secrets"
+    for act in (upgrade, roll_back):
+        await fake.put(path, {"data": {"older": "a2VwdA=="}})
+        await act(runtime, "release")
+        secret = fake.objects[path]["data"]
+        assert secret["older"] == "a2VwdA=="
+        assert len(secret["database-password"]) > 40
+    complete = dict.fromkeys(secret, "a2VwdA==")
+    await fake.put(path, {"data": complete})
+    await go_back(runtime, "rollback-release")
+    assert fake.objects[path]["data"] == complete
+
+
+async def test_set_up_of_version_change_updates(
+    runtime: KubernetesRuntime, node: Node, tmp_path: Path
+) -> None:
+    for act in (upgrade, roll_back):
+        await act(runtime, "release")
+        assert '"setupMode": "update"' in (tmp_path / "values").read_text()
+        (tmp_path / "values").unlink()
 
 
 async def test_resource_usage_is_measured(runtime: KubernetesRuntime, fake: FakeApiServer) -> None:

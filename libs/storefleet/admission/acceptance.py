@@ -74,6 +74,7 @@ async def add_operation(
     settings: Settings,
     request_id: str | None,
     dispatched: bool = True,
+    baseline: dict[str, Any] | None = None,
 ) -> Operation:
     """Add a queued operation to a store.
 
@@ -86,6 +87,7 @@ async def add_operation(
         settings: The deadline of operations.
         request_id: The id of the HTTP request.
         dispatched: Whether its command is written in the same transaction.
+        baseline: The baseline of an earlier operation that it continues or undoes.
 
     Returns:
         The operation.
@@ -100,6 +102,7 @@ async def add_operation(
         deadline=timedelta(seconds=settings.operation_deadline),
         dispatched=dispatched,
         operation_input=operation_input.to_json(),
+        baseline=baseline,
     )
 
 

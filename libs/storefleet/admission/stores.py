@@ -164,6 +164,7 @@ class StoreAdmission:
                 _make_retry_input(store, latest),
                 settings=self._settings,
                 request_id=request_id,
+                baseline=latest.baseline,
             )
             await tx.outbox.add(
                 make_event(transition.event, store, operation), make_command(operation)

@@ -5,6 +5,7 @@ succeeds.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from storefleet.admission.acceptance import Accepted, add_audit_entry, add_operation, lock_store
 from storefleet.admission.requests import RollBackStore, UpgradeStore
@@ -151,7 +152,14 @@ class VersionAdmission:
                 dump=upgrade.id,  # a dump has the id of the upgrade that created it
             )
             return await self._accept_operation(
-                tx, principal, store, OperationKind.ROLLBACK, versions, request_id
+                tx,
+                principal,
+                store,
+                OperationKind.ROLLBACK,
+                versions,
+                request_id,
+                # A restore returns to the content of that time.
+                baseline=upgrade.baseline if request.restore else None,
             )
 
     async def _accept_operation(
@@ -162,10 +170,18 @@ class VersionAdmission:
         kind: OperationKind,
         versions: VersionInput,
         request_id: str | None,
+        baseline: dict[str, Any] | None = None,
     ) -> Accepted:
         transition = find_transition(store.state, Activity(kind), Occurrence.REQUESTED)
         operation = await add_operation(
-            tx, principal, store, kind, versions, settings=self._settings, request_id=request_id
+            tx,
+            principal,
+            store,
+            kind,
+            versions,
+            settings=self._settings,
+            request_id=request_id,
+            baseline=baseline,
         )
         await tx.outbox.add(make_event(transition.event, store, operation), make_command(operation))
         await add_audit_entry(tx, principal, f"store.{kind}", store.id, request_id)

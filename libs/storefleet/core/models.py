@@ -170,6 +170,7 @@ class Operation(FrozenModel):
         run_after: The time before which no worker claims the operation.
         taken_over: Whether the latest claim replaced an owner whose lease had expired.
         input: What was requested.
+        baseline: What the store answered before a version change, as the runtime recorded it.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Operation(FrozenModel):
     steps: tuple[Step, ...] = ()
     taken_over: bool = False
     input: OperationInput = Field(default_factory=CreateInput)
+    baseline: dict[str, Any] | None = None
 
     @field_validator("input", mode="before")
     @classmethod

@@ -165,14 +165,17 @@ class OperationRecorder:
             finished_at=utc_now(),
             message=result.message,
         )
-        changed = changed.model_copy(update={"steps": start_next_step(changed.steps)})
+        fields: dict[str, object] = {"steps": start_next_step(changed.steps)}
+        if result.baseline is not None:
+            fields["baseline"] = result.baseline.model_dump(mode="json")
+        changed = changed.model_copy(update=fields)
         address: dict[str, str] = {}
         if result.address is not None:
             address = {"url": result.address.url, "admin_url": result.address.admin_url}
 
         def make_change(store: Store) -> StateChange:
             if is_last:
-                return apply_success(store, changed, address)
+                return apply_success(store, changed, address, warning=result.warning)
             return apply_progress(store, changed, address)
 
         with effect(f"record_{operation.steps[position].name}"):

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from storefleet.core.errors import (
@@ -33,6 +34,7 @@ from storefleet.operations.state_changes import make_cancellation_failure
 from storefleet.operations.step_plans import StepPlan
 from storefleet.operations.steps import find_running_step
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
+from storefleet.runtimes.storefront_observation import parse_baseline
 
 log = logs.get_logger(__name__)
 
@@ -80,6 +82,7 @@ class OperationRun:
             operation_id=operation.id,
             request_id=request_id,
             change=VersionChange.from_operation(operation) if changes_version else None,
+            baseline=parse_baseline(operation.baseline),
             check_ownership=self._check_ownership,
             report_progress=self._report_progress,
         )
@@ -199,6 +202,8 @@ class OperationRun:
                 self._operation, position, result, is_last=is_last
             )
         )
+        if result.baseline is not None:
+            self._context = replace(self._context, baseline=result.baseline)
         if is_last:
             observe_operation_end(self._operation, self._operation.state)
 

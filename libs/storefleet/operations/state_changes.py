@@ -70,7 +70,9 @@ def apply_progress(
     return StateChange(store.copy_with(**(address or {})), operation, transition.event)
 
 
-def apply_success(store: Store, operation: Operation, address: Mapping[str, str]) -> StateChange:
+def apply_success(
+    store: Store, operation: Operation, address: Mapping[str, str], *, warning: str = ""
+) -> StateChange:
     """Apply the success of the last step, which ends the operation.
 
     No operation has to be dispatched afterwards: while an operation runs, only a deletion is
@@ -80,6 +82,7 @@ def apply_success(store: Store, operation: Operation, address: Mapping[str, str]
         store: The store as it was read.
         operation: The operation with its last step closed.
         address: Columns of the store's address, when the step's result has one.
+        warning: What failed although the store serves, as a sentence.
 
     Raises:
         IllegalTransition: The operation cannot succeed in this state of the store.
@@ -98,19 +101,19 @@ def apply_success(store: Store, operation: Operation, address: Mapping[str, str]
         case Activity.UPGRADE | Activity.ROLLBACK:
             columns["engine_version"] = operation.versions.to_version
         case Activity.AUTOMATIC_ROLLBACK:
-            ended["error"] = _add_rollback_result(operation, store.engine_version)
+            ended["error"] = _add_rollback_result(operation, store.engine_version, warning)
     return StateChange(
         store.copy_with(**columns), operation.model_copy(update=ended), transition.event
     )
 
 
-def _add_rollback_result(operation: Operation, engine_version: str) -> Failure | None:
+def _add_rollback_result(operation: Operation, engine_version: str, warning: str) -> Failure | None:
     """Add to the error that caused an automatic rollback that the rollback has succeeded."""
     cause = operation.error
     if cause is None:
         return None
     sentence = cause.detail if cause.detail.endswith((".", "!", "?")) else f"{cause.detail}."
-    detail = f"{sentence} The store is back on {engine_version}."
+    detail = f"{sentence} The store is back on {engine_version}. {warning}".rstrip()
     return cause.model_copy(update={"detail": detail})
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, Self
 
 from storefleet.core.models import AdminCredentials, Operation, Store
 from storefleet.core.operation_inputs import RollbackInput
+from storefleet.runtimes.storefront_observation import StorefrontObservation
 
 
 class Address(NamedTuple):
@@ -21,10 +22,21 @@ class Address(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a successful step returns: a message for people, and the store's address if known."""
+    """What a successful step returns.
+
+    Attributes:
+        message: A status message for people.
+        address: The store's address, if known.
+        baseline: What the store answered before a version change; recorded with the operation, so
+            that a takeover still has it. None keeps what is recorded.
+        warning: What failed although the store serves, as a sentence; the error of an operation
+            that rolled back automatically contains it.
+    """
 
     message: str = ""
     address: Address | None = None
+    baseline: StorefrontObservation | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +122,7 @@ class StepContext:
         operation_id: The operation's id.
         request_id: The request that caused it, for logs.
         change: The version change, for upgrades and rollbacks.
+        baseline: What the store answered before the version change; None if it is not known.
         check_ownership: Call it right before an external effect. It raises LeaseLost when another
             worker owns the operation, and CancelRequested when a person cancelled it.
         report_progress: Show what the step waits for, on the step and in an event.
@@ -119,6 +132,7 @@ class StepContext:
     operation_id: str
     request_id: str | None = None
     change: VersionChange | None = None
+    baseline: StorefrontObservation | None = None
     check_ownership: Callable[[], Awaitable[None]] = field(default=_accept_ownership)
     report_progress: Callable[[str], Awaitable[None]] = field(default=_ignore_progress)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from storefleet.core.errors import Conflict, PermanentError
-from storefleet.core.models import AdminCredentials, Store
+from storefleet.core.models import AdminCredentials, Store, StorefrontClass
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import (
@@ -19,6 +19,7 @@ from storefleet.runtimes.protocol import (
     StepResult,
     VersionChange,
 )
+from storefleet.runtimes.storefront_observation import StorefrontObservation
 
 #: A version with this image fails its upgrade, so that a preview can show an automatic rollback.
 _MISSING_IMAGE = "nowhere"
@@ -52,9 +53,10 @@ class SimulatedRuntime:
         return (RuntimeStep("simulate", "Simulate the deletion", self._simulate_step),)
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
-        """Return two steps; the second fails for a version whose image is missing."""
+        """Return three steps; the last one fails for a version whose image is missing."""
         del store, change
         return (
+            RuntimeStep("baseline", "Simulate the look at the storefront", self._simulate_baseline),
             RuntimeStep("dump", "Simulate the database dump", self._simulate_step),
             RuntimeStep("release", "Simulate the installation", self._simulate_release),
         )
@@ -68,11 +70,14 @@ class SimulatedRuntime:
         return (RuntimeStep("rollback-release", title, self._simulate_running),)
 
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
-        """Return one step, or two if the dump is restored."""
+        """Return two steps, or three if the dump is restored."""
         del store
+        baseline = RuntimeStep(
+            "baseline", "Simulate the look at the storefront", self._simulate_baseline
+        )
         restore = RuntimeStep("restore", "Simulate the restore of the dump", self._simulate_step)
         release = RuntimeStep("release", "Simulate the installation", self._simulate_running)
-        return (restore, release) if change.restore else (release,)
+        return (baseline, restore, release) if change.restore else (baseline, release)
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:
         """Return the plan's amounts, none of them used."""
@@ -97,6 +102,14 @@ class SimulatedRuntime:
     async def read_logs(self, store: Store, *, tail: int) -> list[str]:
         """Return one line that explains why there is no log."""
         return [f"{store.name} is simulated and has no log."][:tail]
+
+    async def _simulate_baseline(self, context: StepContext) -> StepResult:
+        baseline = context.baseline or StorefrontObservation(
+            storefront=StorefrontClass.SERVING,
+            storefront_status="2xx",
+            storefront_text="answers 200",
+        )
+        return StepResult(baseline.summary, baseline=baseline)
 
     async def _simulate_running(self, context: StepContext) -> StepResult:
         url = f"http://{context.store.name}.{self._domain}/"

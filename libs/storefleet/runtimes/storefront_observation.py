@@ -1,16 +1,21 @@
 """What a store's storefront, admin and checks answered at one moment, and what that means.
 
 Pure functions and models. `storefront_check` requests the pages; version changes compare the
-observation after a change with the one right before it, the baseline.
+observation after a change with the one right before it, the baseline (`change_check`).
 """
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from storefleet.core.models import FrozenModel
 from storefleet.core.observed import StorefrontClass
 from storefleet.engines.store_pages import CheckedPage
+from storefleet.observability import logs
+
+log = logs.get_logger(__name__)
 
 #: Parts of the path of a sign-in page: `/wp-login.php`, `/accounts/login/`, `/password`.
 _SIGN_IN_PATH = re.compile(r"(?i)(?<![a-z])(log[-_]?in|sign[-_]?in|auth|password|sso)\b")
@@ -83,7 +88,8 @@ class StorefrontObservation(FrozenModel):
 
     Attributes:
         storefront: The class of the storefront.
-        storefront_status: Class of the front page's status, such as `2xx`; `none` without answer.
+        storefront_status: Class of the front page's status, such as `2xx`; `none` without answer;
+            empty if it is not to be compared.
         storefront_text: What the front page answered, as the end of a sentence.
         admin_status: The same of the admin page; empty if it was not requested.
         admin_text: What the admin page answered; empty if it was not requested.
@@ -103,6 +109,16 @@ class StorefrontObservation(FrozenModel):
         if self.storefront in (StorefrontClass.CLOSED_BY_OWNER, StorefrontClass.PROTECTED):
             return True
         return not _is_failure(self.storefront_status)
+
+    def without_pages(self) -> "StorefrontObservation":
+        """Return the observation with the checks only: storefront and admin are not compared."""
+        return self.model_copy(
+            update={
+                "storefront": StorefrontClass.UNKNOWN,
+                "storefront_status": "",
+                "admin_status": "",
+            }
+        )
 
     @property
     def summary(self) -> str:
@@ -156,6 +172,8 @@ def list_regressions(
         after = results.get((before.path, before.expect))
         if before.problem is None and after is not None and after.problem is not None:
             regressions.append(f"The check “{after.label}” passed before and now {after.problem}.")
+    if not baseline.storefront_status:
+        return regressions
     if baseline.storefront_status != observation.storefront_status:
         regressions.append(
             f"The front page answered {baseline.storefront_status} before and now"
@@ -175,6 +193,50 @@ def list_regressions(
             f" {observation.admin_text}."
         )
     return regressions
+
+
+def carry_over_baseline(
+    baseline: StorefrontObservation, current: StorefrontObservation
+) -> StorefrontObservation:
+    """Update the baseline of a failed operation for its retry.
+
+    Meanwhile the owner may have closed, opened or protected the store; such an answer of a store
+    whose checks pass is no damage, so it is expected after the retry. Everything else is expected
+    as it was before the failed operation.
+
+    Args:
+        baseline: The baseline of the failed operation.
+        current: The observation right before the retry.
+    """
+    owner_states = (StorefrontClass.CLOSED_BY_OWNER, StorefrontClass.PROTECTED)
+    if any(each.problem for each in current.checks):
+        return baseline
+    is_switched = current.storefront in owner_states
+    is_opened = (
+        baseline.storefront in owner_states and current.storefront is StorefrontClass.SERVING
+    )
+    if not (is_switched or is_opened):
+        return baseline
+    return current.model_copy(update={"checks": baseline.checks})
+
+
+def parse_baseline(value: Mapping[str, Any] | None) -> StorefrontObservation | None:
+    """Parse a recorded baseline.
+
+    Args:
+        value: The JSON object of the column `operations.baseline`.
+
+    Returns:
+        The baseline; None if there is none, or if another version of the platform has written it
+        in a form that this one cannot read. Then nothing is compared.
+    """
+    if value is None:
+        return None
+    try:
+        return StorefrontObservation.model_validate(value)
+    except ValidationError as error:
+        log.warning("baseline_unreadable", errors=error.error_count())
+        return None
 
 
 def _is_failure(status_class: str) -> bool:

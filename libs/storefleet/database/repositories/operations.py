@@ -13,7 +13,7 @@ from storefleet.database.steps import StepRepository
 
 COLUMNS = (
     "id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id,"
-    " deadline, run_after, created_at, started_at, finished_at, input"
+    " deadline, run_after, created_at, started_at, finished_at, input, baseline"
 )
 CANCEL_CHANNEL = "storefleet_cancel"
 
@@ -136,6 +136,7 @@ class OperationRepository:
         deadline: timedelta,
         dispatched: bool,
         operation_input: dict[str, Any],
+        baseline: dict[str, Any] | None = None,
     ) -> Operation:
         """Add a queued operation.
 
@@ -149,6 +150,7 @@ class OperationRepository:
             deadline: Time from now after which a transient failure ends it.
             dispatched: Whether its command is written in the same transaction.
             operation_input: What was requested, such as the versions of an upgrade.
+            baseline: The baseline of an earlier operation that it continues or undoes.
         """
         record = await fetch_one(
             self._connection,
@@ -162,6 +164,7 @@ class OperationRepository:
                 deadline=deadline,
                 dispatched=dispatched,
                 operation_input=operation_input,
+                baseline=baseline,
             ),
         )
         return make_operation(record)

@@ -142,7 +142,9 @@ class TransitionRepository:
         """
         written = await self._connection.fetchval(
             *_WRITE_TRANSITION.bind(
-                stop_on_cancel=stop_on_cancel, **_make_arguments(before, store, operation, rows)
+                stop_on_cancel=stop_on_cancel,
+                baseline=operation.baseline,
+                **_make_arguments(before, store, operation, rows),
             )
         )
         return bool(written)

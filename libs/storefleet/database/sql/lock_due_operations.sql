@@ -3,7 +3,7 @@
 -- for `redispatch_after`). Rows that another reaper has locked are skipped.
 SELECT
     id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id,
-    deadline, run_after, created_at, started_at, finished_at, input,
+    deadline, run_after, created_at, started_at, finished_at, input, baseline,
     CASE
         WHEN state = 'running' THEN 'expired'
         WHEN announced_at IS NULL THEN 'due'

@@ -12,4 +12,4 @@ UPDATE operations SET
 WHERE id = :operation_id AND fence = :fence AND state IN ('queued', 'running')
 RETURNING
     id, tenant_id, store_id, kind, state, error, attempt, cancel_requested, fence, request_id,
-    deadline, run_after, created_at, started_at, finished_at, input
+    deadline, run_after, created_at, started_at, finished_at, input, baseline

@@ -1,5 +1,5 @@
 -- Write a transition of a running operation: steps, store and messages, and the operation itself
--- when its state changes. Returns no row, and writes nothing, when the store differs from what was
+-- when its state or its baseline changes. Returns no row, and writes nothing, when the store differs from what was
 -- read, the fence has changed, or a cancellation was requested and `stop_on_cancel` is true.
 WITH held AS (
     SELECT 1 FROM stores s JOIN operations o ON o.store_id = s.id
@@ -10,8 +10,11 @@ WITH held AS (
 ), changed_operation AS (
     UPDATE operations o SET
         state = :operation_state, error = :operation_error,
-        finished_at = :operation_finished_at, lease_owner = NULL, lease_until = NULL
-    FROM held WHERE id = :operation_id AND state <> :operation_state
+        finished_at = :operation_finished_at, baseline = coalesce(:baseline::jsonb, o.baseline),
+        lease_owner = CASE WHEN o.state = :operation_state THEN o.lease_owner END,
+        lease_until = CASE WHEN o.state = :operation_state THEN o.lease_until END
+    FROM held WHERE id = :operation_id
+      AND (state <> :operation_state OR o.baseline IS DISTINCT FROM coalesce(:baseline, o.baseline))
 ), changed_store AS (
     UPDATE stores SET
         state = :store_state, url = :url, admin_url = :admin_url, failure = :store_failure,

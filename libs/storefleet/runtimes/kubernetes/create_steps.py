@@ -6,6 +6,7 @@ Each step converges: it reads the actual state and applies the difference, so it
 from storefleet.core.errors import PermanentError
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
+from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
@@ -26,6 +27,7 @@ class CreateSteps:
         installer: ReleaseInstaller,
         readiness_waiter: ReadinessWaiter,
         storefront_check: StorefrontCheck,
+        namespace_setup: NamespaceSetup,
         settings: Settings,
     ) -> None:
         self._client = client
@@ -33,7 +35,7 @@ class CreateSteps:
         self._readiness_waiter = readiness_waiter
         self._storefront_check = storefront_check
         self._settings = settings
-        self._namespace_setup = NamespaceSetup(client=client, settings=settings)
+        self._namespace_setup = namespace_setup
 
     async def set_up_namespace(self, context: StepContext) -> StepResult:
         """Create the namespace with role bindings, policies, quotas and Secrets."""
@@ -54,14 +56,8 @@ class CreateSteps:
             context, self._locate_store(context.store)
         )
 
-    async def verify_storefront(
-        self, context: StepContext, *, timeout_s: float | None = None
-    ) -> StepResult:
-        """Check storefront and admin over HTTP, at the store's Service inside the cluster.
-
-        Args:
-            context: The step's store and operation.
-            timeout_s: Seconds for each page; by default those of the storefront check.
+    async def verify_storefront(self, context: StepContext) -> StepResult:
+        """Check a new store over HTTP, at its Service inside the cluster.
 
         Returns:
             A result with the store's addresses.
@@ -74,26 +70,39 @@ class CreateSteps:
             self._installer.get_engine(context.store),
             self._locate_store(context.store),
         )
-        service = await self._client.get(
-            resource_kinds.SERVICE, "web", namespace=location.namespace
-        )
-        cluster_ip = str(((service or {}).get("spec") or {}).get("clusterIP") or "None")
-        if cluster_ip == "None":
-            raise PermanentError(
-                "chart_invalid",
-                "The chart created no Service “web” with a cluster IP.",
-                next_step="Correct the engine's chart, then retry.",
-            )
-        host = f"[{cluster_ip}]" if ":" in cluster_ip else cluster_ip
+        server = await find_server(self._client, location)
+        if not server:
+            raise make_no_service_error()
         await self._storefront_check.wait_until_healthy(
-            context,
-            engine,
-            server=f"http://{host}:80",
-            host=location.authority,
-            timeout_s=timeout_s,
+            context, engine, server=server, host=location.authority
         )
-        address = Address(location.url, location.url.rstrip("/") + engine.admin.path)
-        return StepResult("The storefront shows its products and the admin sign-in page", address)
+        return StepResult(
+            "The storefront shows its products and the admin sign-in page",
+            make_address(engine, location),
+        )
 
     def _locate_store(self, store: Store) -> StoreLocation:
         return locate_store(store, self._settings)
+
+
+async def find_server(client: KubernetesClient, location: StoreLocation) -> str:
+    """Find where to request a store's pages: its Service “web”; empty if it has no address."""
+    service = await client.get(resource_kinds.SERVICE, "web", namespace=location.namespace)
+    cluster_ip = str(((service or {}).get("spec") or {}).get("clusterIP") or "None")
+    if cluster_ip == "None":
+        return ""
+    return f"http://[{cluster_ip}]:80" if ":" in cluster_ip else f"http://{cluster_ip}:80"
+
+
+def make_no_service_error() -> PermanentError:
+    """Make the error of a chart without a Service that can be checked."""
+    return PermanentError(
+        "chart_invalid",
+        "The chart created no Service “web” with a cluster IP.",
+        next_step="Correct the engine's chart, then retry.",
+    )
+
+
+def make_address(engine: Engine, location: StoreLocation) -> Address:
+    """Make the URLs of a store's storefront and admin."""
+    return Address(location.url, location.url.rstrip("/") + engine.admin.path)

@@ -65,6 +65,31 @@ class NamespaceSetup:
             await self._create_secrets(store, engine, location)
         await self._wait_for_quota_status(context, location)
 
+    async def add_missing_secrets(
+        self, context: StepContext, engine: Engine, location: StoreLocation
+    ) -> None:
+        """Generate the secrets that a store's engine declares and its namespace does not have.
+
+        Called before each release of a version change: the store was created before the engine
+        declared them. Existing values are kept.
+
+        Args:
+            context: The step's store and operation.
+            engine: Names the generated secrets.
+            location: The store's namespace.
+        """
+        if await self._list_missing_secrets(engine, location):
+            await context.check_ownership()
+            with effect("create_secrets"):
+                await self._create_secrets(context.store, engine, location)
+
+    async def _list_missing_secrets(self, engine: Engine, location: StoreLocation) -> set[str]:
+        assert engine.kubernetes is not None  # noqa: S101 - the installer has checked it
+        found = await self._client.get(
+            resource_kinds.SECRET, manifests.STORE_SECRET, namespace=location.namespace
+        )
+        return set(engine.kubernetes.secrets) - ((found or {}).get("data") or {}).keys()
+
     async def _apply_namespace(self, context: StepContext, location: StoreLocation) -> None:
         wanted = manifests.make_namespace(context.store, location)
         found = await self._client.get(resource_kinds.NAMESPACE, location.namespace)

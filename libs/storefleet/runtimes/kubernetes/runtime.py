@@ -15,6 +15,7 @@ from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.engines.descriptor import MAIL_KEY
 from storefleet.observability import logs
+from storefleet.runtimes.change_check import ChangeCheck
 from storefleet.runtimes.kubernetes import manifests
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.api_errors import ApiRequestRejected
@@ -24,6 +25,7 @@ from storefleet.runtimes.kubernetes.create_steps import CreateSteps
 from storefleet.runtimes.kubernetes.database_steps import DatabaseSteps
 from storefleet.runtimes.kubernetes.delete_steps import DeleteSteps
 from storefleet.runtimes.kubernetes.manifests import locate_store
+from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
 from storefleet.runtimes.kubernetes.pod_logs import PodLogs, decode_secret_value
 from storefleet.runtimes.kubernetes.readiness.waiter import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
@@ -39,6 +41,8 @@ log = logs.get_logger(__name__)
 
 _CHECK_TTL_S = 5.0
 _VERIFY_TITLE = "Check the storefront and the admin"
+_BASELINE_TITLE = "Look at the storefront and the admin before the change"
+_COMPARE_TITLE = "Compare storefront and admin with before"
 
 
 class KubernetesRuntime:
@@ -63,18 +67,21 @@ class KubernetesRuntime:
             client=client, helm=self._helm, watcher=watcher, engines=engines, settings=settings
         )
         waiter = ReadinessWaiter(client=client, watcher=watcher, pod_logs=pod_logs)
+        namespace_setup = NamespaceSetup(client=client, settings=settings)
         self._create_steps = CreateSteps(
             client=client,
             installer=installer,
             readiness_waiter=waiter,
             storefront_check=self._storefront_check,
+            namespace_setup=namespace_setup,
             settings=settings,
         )
         self._version_steps = VersionSteps(
             client=client,
             installer=installer,
             readiness_waiter=waiter,
-            create_steps=self._create_steps,
+            namespace_setup=namespace_setup,
+            change_check=ChangeCheck(self._storefront_check),
             settings=settings,
         )
         self._database_steps = DatabaseSteps(
@@ -138,10 +145,11 @@ class KubernetesRuntime:
         )
 
     def upgrade_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
-        """Return the steps that upgrade a store: dump, release, start, verify."""
+        """Return the steps that upgrade a store: baseline, dump, release, start, verify."""
         del store
         steps = self._version_steps
         return (
+            RuntimeStep("baseline", _BASELINE_TITLE, steps.read_upgrade_baseline),
             RuntimeStep("dump", "Dump the database", self._database_steps.dump_database),
             RuntimeStep(
                 "release", f"Install the chart of {change.to_version}", steps.install_release
@@ -151,7 +159,7 @@ class KubernetesRuntime:
                 f"Start {change.to_version} beside {change.from_version}",
                 steps.wait_until_ready,
             ),
-            RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
+            RuntimeStep("verify", _COMPARE_TITLE, steps.verify_storefront),
         )
 
     def automatic_rollback_steps(
@@ -171,7 +179,7 @@ class KubernetesRuntime:
             ),
             RuntimeStep(
                 "rollback-verify",
-                "Check the storefront and the admin again",
+                "Compare storefront and admin with before",
                 steps.verify_rollback,
             ),
         )
@@ -188,12 +196,13 @@ class KubernetesRuntime:
             RuntimeStep("restore", "Restore the dump", database_steps.restore_database),
         )
         return (
+            RuntimeStep("baseline", _BASELINE_TITLE, steps.read_baseline),
             *(restore_steps if change.restore else ()),
             RuntimeStep(
                 "release", f"Install the chart of {change.to_version}", steps.install_release
             ),
-            RuntimeStep("start", f"Start {change.to_version}", steps.wait_until_ready),
-            RuntimeStep("verify", _VERIFY_TITLE, steps.verify_storefront),
+            RuntimeStep("start", f"Start {change.to_version}", steps.wait_for_target),
+            RuntimeStep("verify", _COMPARE_TITLE, steps.verify_storefront),
         )
 
     async def read_usage(self, store: Store) -> list[ResourceUsage] | None:

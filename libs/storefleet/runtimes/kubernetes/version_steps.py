@@ -7,15 +7,22 @@ database are in `database_steps`.
 
 from dataclasses import replace
 
-from storefleet.core.errors import PermanentError, TransientError
+from storefleet.core.errors import NothingChanged, PermanentError, TransientError
 from storefleet.core.models import Store
 from storefleet.core.settings import Settings
 from storefleet.observability.failpoints import effect
+from storefleet.runtimes.change_check import ChangeCheck, make_final
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
-from storefleet.runtimes.kubernetes.create_steps import CreateSteps
+from storefleet.runtimes.kubernetes.create_steps import (
+    find_server,
+    make_address,
+    make_no_service_error,
+)
 from storefleet.runtimes.kubernetes.manifests import StoreLocation, locate_store
+from storefleet.runtimes.kubernetes.namespace_setup import NamespaceSetup
 from storefleet.runtimes.kubernetes.readiness.waiter import (
+    REQUESTED_ROLLBACK_MODE,
     ROLLBACK_MODE,
     VERSION_CHANGE_MODE,
     ReadinessWaiter,
@@ -23,7 +30,9 @@ from storefleet.runtimes.kubernetes.readiness.waiter import (
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
 from storefleet.runtimes.protocol import StepContext, StepResult, VersionChange
 
-_STOREFRONT_TIMEOUT_S = 45.0
+#: A version that does not answer as before serves customers until it is rolled back.
+_UPGRADE_VERIFY_TIMEOUT_S = 20.0
+_ROLLBACK_VERIFY_TIMEOUT_S = 90.0
 
 
 class VersionSteps:
@@ -35,14 +44,38 @@ class VersionSteps:
         client: KubernetesClient,
         installer: ReleaseInstaller,
         readiness_waiter: ReadinessWaiter,
-        create_steps: CreateSteps,
+        namespace_setup: NamespaceSetup,
+        change_check: ChangeCheck,
         settings: Settings,
     ) -> None:
         self._client = client
         self._installer = installer
         self._readiness_waiter = readiness_waiter
-        self._create_steps = create_steps
+        self._namespace_setup = namespace_setup
+        self._change_check = change_check
         self._settings = settings
+
+    async def read_upgrade_baseline(self, context: StepContext) -> StepResult:
+        """Read what the store answers before an upgrade.
+
+        Raises:
+            NothingChanged: The cluster rejects reading the store's Service.
+        """
+        try:
+            return await self.read_baseline(context)
+        except PermanentError as error:
+            raise NothingChanged(error.code, error.detail, next_step=error.next_step) from None
+
+    async def read_baseline(self, context: StepContext) -> StepResult:
+        """Read what the store answers before a change; see `ChangeCheck.read_baseline`."""
+        location = self._locate_store(context.store)
+        engine = self._installer.find_engine(context.store)
+        if engine is None:  # the next steps explain it
+            return StepResult("The engine is not in the catalogue")
+        server = await find_server(self._client, location)
+        return await self._change_check.read_baseline(
+            context, engine, server=server, host=location.authority
+        )
 
     async def install_release(self, context: StepContext) -> StepResult:
         """Install the Helm release of the target version."""
@@ -57,19 +90,24 @@ class VersionSteps:
         )
 
     async def verify_storefront(self, context: StepContext) -> StepResult:
-        """Check the target version's storefront and admin, with a short timeout.
+        """Check that the store answers as before, with a short timeout.
 
         Raises:
-            PermanentError: A page does not return its expected text. This is not retried, because
-                the failing version already serves the customers, until it is rolled back.
+            PermanentError: It does not. This is not retried, because the failing version already
+                serves the customers, until it is rolled back.
         """
         target = with_version(context, get_version_change(context).to_version)
         try:
-            return await self._create_steps.verify_storefront(
-                target, timeout_s=_STOREFRONT_TIMEOUT_S
-            )
+            return await self._verify_change(target, timeout_s=_UPGRADE_VERIFY_TIMEOUT_S)
         except TransientError as error:
-            raise PermanentError(error.code, error.detail, next_step=error.next_step) from None
+            raise make_final(error) from None
+
+    async def wait_for_target(self, context: StepContext) -> StepResult:
+        """Wait until the target version of a rollback is ready; its set-up may have failed."""
+        target = with_version(context, get_version_change(context).to_version)
+        return await self._readiness_waiter.wait_until_ready(
+            target, self._locate_store(context.store), REQUESTED_ROLLBACK_MODE
+        )
 
     async def roll_back_release(self, context: StepContext) -> StepResult:
         """Install the Helm release of the previous version again."""
@@ -78,24 +116,48 @@ class VersionSteps:
         return StepResult("The previous release is installed")
 
     async def wait_for_rollback(self, context: StepContext) -> StepResult:
-        """Wait until the previous version is ready and no pod of the other one is left."""
+        """Wait until the previous version is ready and no pod of the other one is left.
+
+        Its set-up may have failed: the version has served before.
+        """
         origin = with_version(context, get_version_change(context).from_version)
         return await self._readiness_waiter.wait_until_ready(
             origin, self._locate_store(context.store), ROLLBACK_MODE
         )
 
     async def verify_rollback(self, context: StepContext) -> StepResult:
-        """Check the previous version's storefront and admin.
+        """Check that the previous version answers as before the upgrade.
 
         Unlike `verify_storefront` this is retried: no other version is left to fall back to.
         """
         origin = with_version(context, get_version_change(context).from_version)
-        return await self._create_steps.verify_storefront(origin)
+        return await self._verify_change(origin, timeout_s=_ROLLBACK_VERIFY_TIMEOUT_S)
+
+    async def _verify_change(self, context: StepContext, *, timeout_s: float) -> StepResult:
+        """Compare with the baseline; the result has the addresses, and what failed besides."""
+        engine, location = (
+            self._installer.get_engine(context.store),
+            self._locate_store(context.store),
+        )
+        server = await find_server(self._client, location)
+        if not server:
+            raise make_no_service_error()
+        message = await self._change_check.verify_change(
+            context, engine, server=server, host=location.authority, timeout_s=timeout_s
+        )
+        warning = await self._readiness_waiter.find_setup_failure(context, location)
+        if warning:
+            warning = f"The set-up of {context.store.engine_version} failed: {warning}"
+            message = f"{message}. {warning}"
+        return StepResult(message, make_address(engine, location), warning=warning)
 
     async def _install_release(
         self, context: StepContext, *, is_rollback: bool = False
     ) -> StepResult:
         location = self._locate_store(context.store)
+        await self._namespace_setup.add_missing_secrets(
+            context, self._installer.get_engine(context.store), location
+        )
         image = await self._installer.read_database_image(location)
         result = await self._installer.install_release(
             context, database_image=image, is_rollback=is_rollback

@@ -14,6 +14,8 @@ class FailureTolerance(NamedTuple):
         first_crash_s: Seconds after the first crash of a long-running container.
         max_job_failures: Failed pods of a Job, which also has its own backoff limit.
         first_job_failure_s: Seconds after the first failed pod of a Job.
+        no_progress_s: Seconds after a Deployment has exceeded its progress deadline. The condition
+            outlives its cause: after a retry it disappears with the first pod that is ready.
     """
 
     image_pull_s: float = 20
@@ -22,6 +24,7 @@ class FailureTolerance(NamedTuple):
     first_crash_s: float = math.inf
     max_job_failures: int = 1_000_000
     first_job_failure_s: float = math.inf
+    no_progress_s: float = 60
 
 
 CREATE_TOLERANCE = FailureTolerance()
@@ -34,6 +37,10 @@ VERSION_CHANGE_TOLERANCE = FailureTolerance(
     max_job_failures=3,
     first_job_failure_s=30,
 )
+
+
+#: As at creation, except for the set-up: the version has served before without it.
+ROLLBACK_TOLERANCE = FailureTolerance(max_job_failures=3, first_job_failure_s=30)
 
 
 class WarningEvent(NamedTuple):

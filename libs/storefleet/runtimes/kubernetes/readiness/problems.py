@@ -89,7 +89,7 @@ def _list_all_problems(
     tolerance: FailureTolerance,
 ) -> Iterator[ReadinessProblem]:
     if workload.failure:
-        yield _diagnose_failed_workload(workload, pods)
+        yield _diagnose_failed_workload(workload, pods, tolerance)
     elif workload.failed_pods:
         yield _diagnose_failing_job(workload, pods, tolerance)
     rejection = find_rejection(workload, warnings)
@@ -110,7 +110,7 @@ def _list_all_problems(
 
 
 def _diagnose_failed_workload(
-    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot]
+    workload: WorkloadSnapshot, pods: Sequence[PodSnapshot], tolerance: FailureTolerance
 ) -> ReadinessProblem:
     last_exit = _find_last_exit(pods)
     if workload.kind == resource_kinds.JOB.name:
@@ -120,7 +120,7 @@ def _diagnose_failed_workload(
         f"The {workload.kind} {workload.name} makes no progress ({workload.failure})"
         f"{last_exit.text}.",
         "Read the store's log, correct the cause, then retry; or delete the store.",
-        0,
+        tolerance.no_progress_s,
         last_exit.pod,
         last_exit.container,
     )

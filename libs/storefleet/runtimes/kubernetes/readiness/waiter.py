@@ -6,7 +6,7 @@ of the store changes.
 
 from typing import NamedTuple, TypeGuard
 
-from storefleet.core.errors import PermanentError
+from storefleet.core.errors import PermanentError, TransientError
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.watcher import StoreSubscription, StoreWatcher
@@ -15,6 +15,7 @@ from storefleet.runtimes.kubernetes.pod_logs import PodLogs
 from storefleet.runtimes.kubernetes.readiness.diagnosis import diagnose_store, has_unexplained_wait
 from storefleet.runtimes.kubernetes.readiness.diagnosis_types import (
     CREATE_TOLERANCE,
+    ROLLBACK_TOLERANCE,
     VERSION_CHANGE_TOLERANCE,
     Diagnosis,
     FailureTolerance,
@@ -43,19 +44,26 @@ class WaitMode(NamedTuple):
         limits: Limits of a wait without a named cause.
         wait_for_current_snapshot: Ignore the mirror until it shows what was written just now.
         wait_for_old_pods: Wait until no pod of a previous revision is left.
+        needs_setup: Whether a set-up that fails is a failure of the wait. If not, the store is
+            ready when its web pods are.
     """
 
     tolerance: FailureTolerance = CREATE_TOLERANCE
     limits: WaitLimits = CREATE_LIMITS
     wait_for_current_snapshot: bool = False
     wait_for_old_pods: bool = False
+    needs_setup: bool = True
 
 
 CREATE_MODE = WaitMode()
 VERSION_CHANGE_MODE = WaitMode(
     VERSION_CHANGE_TOLERANCE, VERSION_CHANGE_LIMITS, wait_for_current_snapshot=True
 )
-ROLLBACK_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
+#: The version has served before, so its web pods need no new set-up.
+ROLLBACK_MODE = WaitMode(
+    ROLLBACK_TOLERANCE, wait_for_current_snapshot=True, wait_for_old_pods=True, needs_setup=False
+)
+REQUESTED_ROLLBACK_MODE = VERSION_CHANGE_MODE._replace(needs_setup=False)
 #: Waits until the last pod that could write to the database is deleted.
 STOP_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
 
@@ -105,12 +113,28 @@ class ReadinessWaiter:
                 elif isinstance(diagnosis, Ready):
                     return StepResult(diagnosis.text)
                 else:
-                    if _is_final(diagnosis, periods, subscription):
-                        raise await self._pod_logs.make_problem_error(location.namespace, diagnosis)
-                    await self._record_diagnosis(location, snapshot, periods, diagnosis)
+                    try:
+                        if _is_final(diagnosis, periods, subscription):
+                            raise await self._pod_logs.make_problem_error(
+                                location.namespace, diagnosis
+                            )
+                        await self._record_diagnosis(location, snapshot, periods, diagnosis)
+                    except (PermanentError, TransientError) as error:
+                        if mode.needs_setup or not _is_web_ready(snapshot, mode):
+                            raise
+                        return StepResult(f"The store runs. The set-up failed: {error.detail}")
                     if periods.is_worth_reporting():
                         await context.report_progress(describe_wait(diagnosis))
                 await subscription.wait_for_change(1)
+
+    async def find_setup_failure(self, context: StepContext, location: StoreLocation) -> str:
+        """Find why the set-up of a store's release has failed; empty if it has not."""
+        with self._watcher.subscribe(context.store.id) as subscription:
+            diagnosis = diagnose_store(subscription.take_snapshot(), (), ROLLBACK_TOLERANCE)
+        if not isinstance(diagnosis, ReadinessProblem) or diagnosis.code != "setup_failed":
+            return ""
+        error = await self._pod_logs.make_problem_error(location.namespace, diagnosis)
+        return error.detail
 
     async def _read_generations(
         self, context: StepContext, location: StoreLocation
@@ -203,6 +227,13 @@ def _is_snapshot_current(snapshot: StoreSnapshot, generations: dict[str, int]) -
     return shows_all and all(
         each.uid in generations or each.is_terminating for each in known.values()
     )
+
+
+def _is_web_ready(snapshot: StoreSnapshot, mode: WaitMode) -> bool:
+    """Return whether all but Jobs run as wanted, and no pod of a previous revision is left."""
+    running = [each for each in snapshot.workloads if each.kind != resource_kinds.JOB.name]
+    has_old_pods = mode.wait_for_old_pods and snapshot.list_stray_pods()
+    return not has_old_pods and all(map(snapshot.is_finished, running))
 
 
 def _is_final(

@@ -103,6 +103,10 @@ class ReleaseInstaller:
             )
         return StepResult("The release is installed")
 
+    def find_engine(self, store: Store) -> Engine | None:
+        """Find the engine of a store, whether or not its version can be installed."""
+        return self._engines.find(store.engine)
+
     def get_engine(self, store: Store) -> Engine:
         """Return the engine of a store.
 

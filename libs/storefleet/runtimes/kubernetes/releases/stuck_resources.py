@@ -26,7 +26,8 @@ class StuckResources(NamedTuple):
     """Resources that keep a problem alive after its cause is gone.
 
     Attributes:
-        jobs: Failed Jobs, to be deleted; Helm creates them again.
+        jobs: Jobs that have failed, or whose next pod is delayed because some have failed, to be
+            deleted; Helm creates them again. So no failure is remembered over a retry.
         pods: Pods whose next attempt is minutes away, to be deleted.
         workloads: Workloads without pods whose controller's next attempt is minutes away, to be
             woken by an annotation.
@@ -47,7 +48,7 @@ def find_stuck_resources(snapshot: StoreSnapshot) -> StuckResources:
         for each in snapshot.workloads
         if not each.is_terminating
         and each.kind == resource_kinds.JOB.name
-        and (each.failure or each.task)
+        and (each.failure or each.task or (each.failed_pods and not snapshot.is_finished(each)))
     )
     pods = tuple(
         pod
