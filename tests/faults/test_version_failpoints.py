@@ -14,7 +14,13 @@ from tests.support.services.polling import eventually
 #: Failpoints of each scenario: claim, recorded steps, and the switch to automatic rollback.
 SCENARIOS = {
     "upgrade": {"claim", "record_baseline", "record_dump", "record_release"},
-    "turn": {"claim", "record_baseline", "record_dump", "fail_operation", "record_rollback-release"},
+    "turn": {
+        "claim",
+        "record_baseline",
+        "record_dump",
+        "fail_operation",
+        "record_rollback-release",
+    },
     "rollback": {"claim", "record_baseline", "record_restore", "record_release"},
 }
 
