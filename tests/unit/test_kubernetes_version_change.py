@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from storefleet.core.errors import NothingChanged, PermanentError
-from storefleet.core.models import StorefrontClass
+from storefleet.core.observed import StorefrontClass
 from storefleet.core.settings import Settings
 from storefleet.runtimes import change_check
 from storefleet.runtimes.kubernetes import version_steps

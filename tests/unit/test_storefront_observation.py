@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from storefleet.core.models import StorefrontClass
+from storefleet.core.observed import StorefrontClass
 from storefleet.engines.descriptor import Engine
 from storefleet.engines.store_pages import ClosedPage, StorefrontPage
 from storefleet.runtimes.storefront_check import StorefrontCheck

@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from storefleet.core.errors import PermanentError, TransientError
-from storefleet.core.models import StorefrontClass
+from storefleet.core.observed import StorefrontClass
 from storefleet.engines.descriptor import Engine
 from storefleet.runtimes.protocol import StepContext, StepResult
 from storefleet.runtimes.storefront_check import StorefrontCheck

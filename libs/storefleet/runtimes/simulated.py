@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from storefleet.core.errors import Conflict, PermanentError
-from storefleet.core.models import AdminCredentials, Store, StorefrontClass
+from storefleet.core.models import AdminCredentials, Store
+from storefleet.core.observed import StorefrontClass
 from storefleet.core.settings import Settings
 from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.protocol import (
