@@ -78,8 +78,11 @@ add_action(
 );
 add_action( 'woocommerce_after_main_content', static fn () => print '</main>', 10 );
 
-add_filter( 'loop_shop_columns', static fn (): int => 3 );
-add_filter( 'loop_shop_per_page', static fn (): int => 12 );
+// An owner who chooses a page or the blog as the front page gets that instead of our welcome.
+add_filter(
+	'frontpage_template',
+	static fn ( string $template ): string => 'page' === get_option( 'show_on_front' ) ? '' : $template
+);
 add_filter(
 	'woocommerce_output_related_products_args',
 	static fn ( array $args ): array => [ 'posts_per_page' => 3, 'columns' => 3 ] + $args

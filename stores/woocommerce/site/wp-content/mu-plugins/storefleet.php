@@ -13,7 +13,8 @@ defined( 'ABSPATH' ) || exit;
 require __DIR__ . '/storefleet/releases.php';
 require __DIR__ . '/storefleet/required-plugin.php';
 require __DIR__ . '/storefleet/health.php';
-require __DIR__ . '/storefleet/loopback.php';
+require __DIR__ . '/storefleet/outgoing-requests.php';
+require __DIR__ . '/storefleet/admin-pages.php';
 require __DIR__ . '/storefleet/outbox.php';
 require __DIR__ . '/storefleet/outbox-api.php';
 require __DIR__ . '/storefleet/mail.php';
@@ -25,7 +26,8 @@ if ( defined( 'STOREFLEET_SETUP' ) ) {
 }
 Health::handle( $_SERVER );
 OutboxApi::handle( Configuration::load(), $_SERVER, $_GET );
-Loopback::register_hooks( Configuration::load() );
+OutgoingRequests::register_hooks( Configuration::load() );
+AdminPages::register_hooks();
 Mail::register_hooks();
 MailWording::register_hooks();
 Restrictions::register_hooks();

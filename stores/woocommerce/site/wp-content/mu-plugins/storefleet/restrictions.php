@@ -20,6 +20,8 @@ final class Restrictions {
 		'wcpay-promotion',
 		'wc-pay-promotion',
 		'wc-pay-welcome-page',
+		'woo-mobile-welcome',
+		'mobile-app-banner',
 	];
 
 	public static function register_hooks(): void {
@@ -68,7 +70,7 @@ final class Restrictions {
 	 * @return array<string, mixed>
 	 */
 	public static function filter_site_tests( array $tests ): array {
-		foreach ( [ 'dotorg_communication', 'background_updates', 'loopback_requests' ] as $name ) {
+		foreach ( [ 'dotorg_communication', 'background_updates' ] as $name ) {
 			unset( $tests['async'][ $name ] );
 		}
 		foreach ( [ 'plugin_theme_auto_updates', 'update_temp_backup_writable' ] as $name ) {
