@@ -147,6 +147,8 @@ def test_since_is_converted_to_utc_in_database_format() -> None:
         ("$termination->retry_unless(fn () => false); missing_function();", 1),
         ("$termination->retry_unless(fn () => true); require '{folder}/broken.php';", 2),
         ("$termination->retry_unless(fn () => true); require '{folder}/missing.php';", 2),
+        ("$termination->retry_unless(fn () => true); throw new ReleaseError('r');", 2),
+        ("$termination->retry_unless(fn () => false); throw new ReleaseError('r');", 1),
         ("$termination->retry_unless(fn () => true); exit(0);", 1),
     ],
 )

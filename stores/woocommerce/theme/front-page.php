@@ -20,8 +20,10 @@ get_header();
 	</section>
 	<div class="wrap woocommerce">
 		<?php get_template_part( 'parts/categories' ); ?>
+		<?php if ( shortcode_exists( 'products' ) ) : ?>
 		<h2>Our products</h2>
 		<?php echo do_shortcode( '[products limit="6" columns="3" orderby="menu_order" order="ASC"]' ); ?>
+		<?php endif; ?>
 	</div>
 </main>
 <?php

@@ -35,7 +35,7 @@ final class SetupCheck {
 	private static function verify( array $checks ): void {
 		foreach ( $checks as $problem => $check ) {
 			if ( ! $check() ) {
-				throw new \RuntimeException( "After the set-up, {$problem}." );
+				throw new ReleaseError( "After the set-up, {$problem}." );
 			}
 		}
 	}

@@ -8,6 +8,9 @@ declare(strict_types=1);
 
 namespace Storefleet;
 
+/** The code of this release does not do what it must. */
+final class ReleaseError extends \Error {}
+
 final class Termination {
 	/** Errors of the code itself: it cannot be compiled or run. */
 	private const FATAL_ERRORS = E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_RECOVERABLE_ERROR;
@@ -43,7 +46,8 @@ final class Termination {
 	/** Log the error and exit. */
 	public function fail( \Throwable $error ): never {
 		$this->is_reported = true;
-		$is_known          = $error instanceof PermanentError || $error instanceof DatabaseUnavailable;
+		$is_known          = $error instanceof PermanentError || $error instanceof DatabaseUnavailable
+			|| $error instanceof ReleaseError;
 		$where             = $is_known ? '' : " ({$error->getFile()}:{$error->getLine()})";
 		log_line( $this->command, "failed: {$error->getMessage()}{$where}" );
 		$is_permanent = $error instanceof PermanentError

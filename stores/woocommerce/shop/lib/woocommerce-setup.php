@@ -14,7 +14,7 @@ final class WooCommerceSetup {
 	/** Bring tables, roles and schedules to this version of the plugin, if they are older. */
 	public static function update_version(): void {
 		if ( ! function_exists( 'WC' ) || ! class_exists( 'WC_Install' ) ) {
-			throw new PermanentError(
+			throw new ReleaseError(
 				'This image lacks the plugin WooCommerce, or the plugin does not start. Use another version.'
 			);
 		}
@@ -29,7 +29,7 @@ final class WooCommerceSetup {
 			self::keep_as_existing_store( [ \WC_Install::class, 'install' ] );
 		}
 		if ( (string) get_option( 'woocommerce_version', '' ) !== WC()->version ) {
-			throw new \RuntimeException( 'WooCommerce cannot be installed.' );
+			throw new ReleaseError( 'WooCommerce cannot be installed.' );
 		}
 		if ( '' !== $previous ) {
 			do_action( 'woocommerce_updated' );
@@ -85,7 +85,7 @@ final class WooCommerceSetup {
 			}
 		}
 		if ( is_callable( $step ) ) {
-			throw new \RuntimeException( 'An update of WooCommerce does not end.' );
+			throw new ReleaseError( 'An update of WooCommerce does not end.' );
 		}
 	}
 
