@@ -35,8 +35,8 @@ class _Forms(HTMLParser):
                 fields[name] = found.get("value", "on" if kind == "checkbox" else "")
         elif tag == "select":
             self._select = name
-        elif tag == "option" and self._select and (
-            "selected" in found or self._select not in fields
+        elif (
+            tag == "option" and self._select and ("selected" in found or self._select not in fields)
         ):
             fields[self._select] = found.get("value", "")
         elif tag == "textarea" and name:
@@ -73,7 +73,7 @@ class Owner:
         return answer.body
 
     async def save_form(self, path: str, marker: str, **changes: str | None) -> None:
-        """Send a form of the admin, found by one of its fields, with changes; None clears a field."""
+        """Send a form of the admin, found by a field, with changes; None clears a field."""
         page = await self.visit.request("GET", path)
         assert page.status == 200, (path, page.status)
         parser = _Forms()
@@ -134,7 +134,7 @@ def list_products(count: int) -> Iterator[dict[str, Any]]:
     """Describe products of the owner's, which sort before the samples."""
     for number in range(count):
         yield {
-            "name": f"A{number:02} of the owner’s",
+            "name": f"A{number:02} of the owner",
             "slug": f"own-{number}",
             "regular_price": "7.50",
             "status": "publish",
