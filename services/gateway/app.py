@@ -8,6 +8,8 @@ from aiohttp import web
 
 from services.gateway.api.routes import Api
 from services.gateway.dashboard.pages import Pages
+from services.gateway.mail_client import MailClient
+from services.gateway.mail_reading import MailReader
 from services.gateway.relay import Relay
 from services.gateway.store_lookup import StoreLookup
 from storefleet import runtimes
@@ -41,6 +43,8 @@ def create_app(settings: Settings) -> web.Application:
     tokens = Tokens(database=database)
     authenticator = Authenticator(sessions=sessions, tokens=tokens, settings=settings)
     lookup = StoreLookup(database=database, retention=timedelta(days=settings.keep_days))
+    mail_client = MailClient(runtime=runtime)
+    mails = MailReader(database=database, client=mail_client)
     relay = Relay(database=database, bus=bus)
     admission = StoreAdmission(
         database=database,
@@ -64,6 +68,7 @@ def create_app(settings: Settings) -> web.Application:
         runtime=runtime,
         settings=settings,
         lookup=lookup,
+        mails=mails,
     )
     pages = Pages(
         database=database,
@@ -75,6 +80,7 @@ def create_app(settings: Settings) -> web.Application:
         runtime=runtime,
         settings=settings,
         lookup=lookup,
+        mails=mails,
     )
 
     @asynccontextmanager
@@ -83,6 +89,7 @@ def create_app(settings: Settings) -> web.Application:
             await stack.enter_async_context(database.open_pool())
             await stack.enter_async_context(bus.open_connection())
             await stack.enter_async_context(runtime.open_resources())
+            await stack.enter_async_context(mail_client.open_resources())
             await stack.enter_async_context(
                 run_in_background(tokens.watch_revocations(), name="revocations")
             )

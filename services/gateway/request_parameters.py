@@ -15,6 +15,7 @@ from storefleet.core.identifiers import STORE_PREFIX, is_id
 from storefleet.http.validation import is_storable_text
 
 _STORE_NAME_PATTERN = re.compile(r"[a-z0-9-]{1,63}")
+_MAIL_ID_PATTERN = re.compile(r"[0-9]{1,19}")
 _MAX_DIGITS = 9
 _MAX_TEXT_LENGTH = 100
 _ChoiceT = TypeVar("_ChoiceT", bound=StrEnum)
@@ -65,6 +66,23 @@ def parse_id(request: web.Request, name: str, prefix: str) -> str | None:
     if not is_id(text, prefix):
         rule = f"must be an id ({prefix}_…)"
         raise InvalidRequest(f"The parameter “{name}” {rule}.", errors=[(f"/{name}", rule)])
+    return text
+
+
+def parse_mail_id(request: web.Request, name: str) -> str | None:
+    """Return the query parameter as the id of a mail; None if it is absent."""
+    text = request.query.get(name)
+    if text is not None and not _MAIL_ID_PATTERN.fullmatch(text):
+        rule = "must be the id of a mail, a number of up to 19 digits"
+        raise InvalidRequest(f"The parameter “{name}” {rule}.", errors=[(f"/{name}", rule)])
+    return text
+
+
+def get_path_mail_id(request: web.Request) -> str:
+    """Return the id of a mail in the path; raise NotFound if it is none."""
+    text = request.match_info["mail_id"]
+    if not _MAIL_ID_PATTERN.fullmatch(text):
+        raise NotFound("Mail not found: the id of a mail is a number of up to 19 digits.")
     return text
 
 

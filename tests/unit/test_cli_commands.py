@@ -333,6 +333,52 @@ def test_log_lines_are_sanitized(double: ScriptedGateway, run: Runner) -> None:
     assert "\x1b" not in said.out
 
 
+def test_mails_are_listed_in_pages_and_sanitized(double: ScriptedGateway, run: Runner) -> None:
+    mail = {
+        "id": "17",
+        "created_at": "2026-12-01T10:00:00.000Z",
+        "from": "Acme <shop@acme.example>",
+        "to": ["ann@example.com", "bob@example.com"],
+        "subject": "Order \u202e1042\x1b[31m",
+    }
+    double.on("GET", "/stores/acme/mail", {"data": [mail], "has_more": False})
+    said = run("stores", "mail", "acme")
+    header, row = said.out.splitlines()
+    assert header.split() == ["ID", "AGE", "TO", "SUBJECT"]
+    assert row.startswith("17 ")
+    assert "ann@example.com, bob@example.com" in row
+    assert not {"\u202e", "\x1b"} & set(said.out)
+    assert json.loads(run("stores", "mail", "acme", "-o", "json").out)["data"] == [mail]
+    double.on("GET", "/stores/acme/mail", {"data": [], "has_more": False})
+    empty = run("stores", "mail", "acme")
+    assert (empty.code, empty.out) == (0, "")
+    assert "No mails yet" in empty.err
+
+
+def test_mail_is_opened(double: ScriptedGateway, run: Runner) -> None:
+    mail: dict[str, Any] = {
+        "id": "17",
+        "created_at": "2026-12-01T10:00:00.000Z",
+        "from": "Acme <shop@acme.example>",
+        "to": ["ann@example.com"],
+        "subject": "Order 1042",
+        "text": "Thank you\n\n2 mugs\x1b]0;evil\x07",
+        "html": "<p>Thank you",
+        "truncated": True,
+    }
+    double.on("GET", "/stores/acme/mail/17", mail)
+    said = run("stores", "mail", "acme", "17")
+    lines = said.out.splitlines()
+    assert "Subject:  Order 1042" in lines
+    assert "Note:     cut at 256 KiB" in lines
+    assert lines[lines.index("") + 1 :][:3] == ["Thank you", "", "2 mugs\ufffd]0;evil\ufffd"]
+    double.on("GET", "/stores/acme/mail/17", {**mail, "text": None})
+    assert "HTML only" in run("stores", "mail", "acme", "17").out
+    double.on("GET", "/stores/acme/mail/18", problem(409, "no_mail_outbox"))
+    refused = run("stores", "mail", "acme", "18")
+    assert (refused.code, "storefleet stores get acme" in refused.err) == (1, True)
+
+
 def test_debug_shows_requests_without_secrets(double: ScriptedGateway, run: Runner) -> None:
     double.on("GET", "/stores/acme", problem(404, "not_found"))
     for said in (run("stores", "get", "acme", "--debug"), run("--debug", "stores", "get", "acme")):

@@ -217,6 +217,7 @@ def test_routes_and_descriptions_match() -> None:
         "engines",
         "runtime",
         "lookup",
+        "mails",
     )
     api = Api(settings=Settings(), **{name: MagicMock() for name in parts})
     routes = {(route.method.lower(), route.path) for route in api.routes()}

@@ -126,6 +126,8 @@ _NEXT_STEPS = {
     "stores_per_tenant": "delete a store: storefleet stores list",
     "not_failed": "storefleet stores get {ref}",
     "no_credentials": "storefleet stores get {ref}",
+    "no_mail_outbox": "storefleet stores get {ref}",
+    "store_mail_unavailable": "storefleet stores logs {ref}",
     "already_replayed": "storefleet dead-letters show {ref}",
     "not_cancellable": "storefleet operations watch {ref}",
     "idempotency_key_reused": "use another --idempotency-key, or omit the option",

@@ -12,6 +12,7 @@ from storefleet.cli.commands import (
     engines,
     events,
     local,
+    mail,
     operations,
     platform,
     platform_backups,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 local.register_commands(app)
 versions.register_commands(stores.app)
+mail.register_commands(stores.app)
 platform_servers.register_commands(platform.app)
 platform_backups.register_commands(platform.app)
 for _name, _group in (

@@ -5,8 +5,9 @@ StorefleetError
 │   ├── UnreadableRequest 400 · Unauthenticated 401 · Forbidden 403 · NotFound 404
 │   ├── Conflict 409              ── NameTaken
 │   ├── RequestTooLarge 413 · InvalidRequest 422 · LimitExceeded 429
+│   ├── StoreAnswerInvalid 502
 │   └── DependencyUnavailable 503 ── DatabaseUnavailable · MessagingUnavailable ·
-│       (in a step: a wait)          RuntimeUnavailable
+│       (in a step: a wait)          RuntimeUnavailable · StoreMailUnavailable
 ├── PublishRejected               NATS will never accept this message
 └── WorkError                     ends an operation run without success
     ├── PermanentError            the operation fails, with a reason and a next step
@@ -117,6 +118,12 @@ class LimitExceeded(RequestError):
     status, code, title, retryable = 429, "rate_limited", "A limit is reached", True
 
 
+class StoreAnswerInvalid(RequestError):
+    """A store answers the platform with something else than its mails."""
+
+    status, code, title = 502, "store_mail_unavailable", "The store's mails cannot be read"
+
+
 class DependencyUnavailable(RequestError):
     """A service that the request needs does not answer."""
 
@@ -139,6 +146,12 @@ class RuntimeUnavailable(DependencyUnavailable):
     """The system where stores run does not answer."""
 
     code = "runtime_unavailable"
+
+
+class StoreMailUnavailable(DependencyUnavailable):
+    """A store does not answer when the platform reads its mails."""
+
+    code = "store_mail_unavailable"
 
 
 class PublishRejected(StorefleetError):

@@ -11,6 +11,7 @@ from aiohttp import web
 from services.gateway.api.authorization import Authorizer
 from services.gateway.api.dead_letters import DeadLettersApi
 from services.gateway.api.engines import EnginesApi
+from services.gateway.api.mail import MailApi
 from services.gateway.api.me import MeApi
 from services.gateway.api.openapi import OpenApiDocument
 from services.gateway.api.operations import OperationsApi
@@ -18,6 +19,7 @@ from services.gateway.api.stores import StoresApi
 from services.gateway.api.tenants import TenantsApi
 from services.gateway.api.tokens import TokensApi
 from services.gateway.api.versions import VersionsApi
+from services.gateway.mail_reading import MailReader
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
@@ -44,6 +46,7 @@ class Api:
         runtime: Runtime,
         settings: Settings,
         lookup: StoreLookup,
+        mails: MailReader,
     ) -> None:
         authorizer = Authorizer(authenticator)
         self._resources = (
@@ -62,6 +65,7 @@ class Api:
                 runtime=runtime,
                 lookup=lookup,
             ),
+            MailApi(authorizer=authorizer, lookup=lookup, mails=mails),
             VersionsApi(
                 authorizer=authorizer,
                 database=database,

@@ -19,6 +19,7 @@ _NEXT_STEPS = {
     403: "Reload the page and try again.",
     409: "Open the store: its state has changed in the meantime.",
     429: "Wait a little, then try again.",
+    502: "Open the store and read its log.",
     503: "Your data is safe. Try again in a few seconds.",
 }
 
@@ -141,5 +142,7 @@ def _make_error_view(request: web.Request, problem: RequestError) -> dict[str, A
 
 
 def _get_not_found_title(request: web.Request) -> str:
-    """Name what is missing: the store of the URL, or the page itself."""
+    """Name what is missing: the store or the mail of the URL, or the page itself."""
+    if "mail_id" in request.match_info:
+        return "Not found"
     return "Store not found" if "ref" in request.match_info else "Page not found"

@@ -8,10 +8,12 @@ import jinja2
 from aiohttp import web
 
 from services.gateway.dashboard.assets import ASSETS_DIR, AssetManifest, get_asset
+from services.gateway.dashboard.mail_pages import MailPages
 from services.gateway.dashboard.page_shell import PageShell
 from services.gateway.dashboard.sign_in import SignInPage
 from services.gateway.dashboard.store_list import StoreListPage
 from services.gateway.dashboard.store_page import StorePage
+from services.gateway.mail_reading import MailReader
 from services.gateway.store_lookup import StoreLookup
 from storefleet.admission.stores import StoreAdmission
 from storefleet.admission.versions import VersionAdmission
@@ -42,6 +44,7 @@ class Pages:
         runtime: Runtime,
         settings: Settings,
         lookup: StoreLookup,
+        mails: MailReader,
     ) -> None:
         self._page_shell = PageShell(
             database=database, authenticator=authenticator, settings=settings
@@ -57,6 +60,7 @@ class Pages:
                 runtime=runtime,
                 lookup=lookup,
             ),
+            MailPages(page_shell=self._page_shell, lookup=lookup, mails=mails),
         )
 
     def register(self, app: web.Application) -> None:
@@ -91,12 +95,13 @@ class Pages:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
             return
         response.headers.setdefault("Cache-Control", "no-store")
-        response.headers["Content-Security-Policy"] = (
+        response.headers.setdefault(
+            "Content-Security-Policy",
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
             f" font-src 'self'; connect-src 'self' {self._get_live_origin(request)};"
-            " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+            " frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         )
-        response.headers["X-Frame-Options"] = "DENY"
+        response.headers.setdefault("X-Frame-Options", "DENY")
 
     def _get_live_origin(self, request: web.Request) -> str:
         """Return the websocket's origin as app.js computes it for the host of this request."""

@@ -217,6 +217,7 @@ class StorePage:
             "events": [make_event_view(event) for event in events],
             "logs": logs,
             "credentials": None,
+            "has_mail": engine is not None and engine.mail is not None,
             "versions": make_versions_view(
                 store,
                 engine,

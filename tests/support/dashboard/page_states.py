@@ -8,6 +8,7 @@ import jinja2
 from services.gateway.dashboard.assets import AssetManifest
 from services.gateway.dashboard.store_page import VERSION_CHANGES_UNSUPPORTED
 from services.gateway.dashboard.view_models.create_form import make_engine_view
+from services.gateway.dashboard.view_models.mail import make_mail_list_view, make_mail_view
 from services.gateway.dashboard.view_models.operations import make_operation_view
 from services.gateway.dashboard.view_models.resources import make_resource_usage_view
 from services.gateway.dashboard.view_models.stores import (
@@ -16,6 +17,7 @@ from services.gateway.dashboard.view_models.stores import (
     make_store_view,
 )
 from services.gateway.dashboard.view_models.versions import make_history_view, make_versions_view
+from services.gateway.mail_answers import Mail, MailPage
 from storefleet.core.models import Operation, Store
 from storefleet.database.repositories.version_history import VersionHistoryEntry
 from storefleet.engines.descriptor import Engine
@@ -42,6 +44,7 @@ def render_states() -> Iterator[tuple[str, str]]:
     for name, shown in {
         **_others(),
         **_lists(),
+        **_mails(),
         **_forms(),
         **_quiet(),
         **_changing(),
@@ -105,6 +108,7 @@ def page(
             for n in range(20)
         ],
         "credentials": None,
+        "has_mail": True,
         "versions": make_versions_view(
             shown,
             engine or samples.versioned_engine(),
@@ -276,6 +280,49 @@ def _changed() -> dict[str, PageState]:
             store("deleted", deleted_at=samples.AT),
             operation("delete", "succeeded", "stop+ release+"),
         ),
+    }
+
+
+def _mails() -> dict[str, PageState]:
+    """Return the pages of a store's mails."""
+    shown = {"store": store("ready").to_json(), "mails": None, "mail": None, "problem": None}
+    long = samples.mail(
+        9, subject="Your order " + "1234567890" * 40, to=("x" * 60 + "@example.com",) * 5
+    )
+    page = MailPage(data=(long, *(samples.mail(n) for n in range(8, 0, -1))), has_more=True)
+    none = MailPage(data=(), has_more=False)
+    away = {
+        "detail": "The store green-garden does not answer within 10 s. Read the store's log, then "
+        "try again.",
+        "code": "store_mail_unavailable",
+        "retryable": True,
+    }
+    keyless = {
+        "detail": "Stores of the engine Tiny keep no mails to read.",
+        "code": "no_mail_outbox",
+        "retryable": False,
+    }
+
+    def mails(listed: MailPage, after: str | None = None) -> PageState:
+        view = make_mail_list_view(listed, starting_after=after)
+        return PageState("stores/mail_list.html", {**shown, "mails": view})
+
+    def opened(mail: Mail) -> PageState:
+        return PageState("stores/mail.html", {**shown, "mail": make_mail_view(mail)})
+
+    return {
+        "mails": mails(page),
+        "mails-older": mails(page, "20"),
+        "mails-none": mails(none),
+        "mails-end": mails(none, "1"),
+        "mails-away": PageState("stores/mail_list.html", {**shown, "problem": away}),
+        "mails-without-outbox": PageState("stores/mail_list.html", {**shown, "problem": keyless}),
+        "mail": opened(samples.mail(1)),
+        "mail-long": opened(long.model_copy(update={"text": "word" * 3000, "truncated": True})),
+        "mail-empty": opened(
+            samples.mail(2, subject="", to=()).model_copy(update={"text": None, "html": None})
+        ),
+        "mail-away": PageState("stores/mail.html", {**shown, "problem": away}),
     }
 
 

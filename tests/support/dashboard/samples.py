@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.gateway.mail_answers import Mail
 from storefleet.core.models import Event, Failure, Operation, Step, Store
 from storefleet.database.repositories.version_history import Requester, VersionHistoryEntry
 from storefleet.engines import catalogue
@@ -263,3 +264,18 @@ def events(shown: Store, last: Operation | None) -> list[Event]:
         )
         for number, kind in enumerate(types)
     ]
+
+
+def mail(number: int, *, subject: str | None = None, to: tuple[str, ...] | None = None) -> Mail:
+    """Return a mail as a store answers with it."""
+    return Mail.model_validate(
+        {
+            "id": str(number),
+            "created_at": AT + timedelta(minutes=number),
+            "from": "Green Garden <shop@green-garden.example>",
+            "to": to if to is not None else (f"customer-{number}@example.com",),
+            "subject": subject if subject is not None else f"Your order {1000 + number}",
+            "text": f"Thank you for your order {1000 + number}.\n\n2 Stoneware Mug  36.00 EUR\n",
+            "html": f"<p>Thank you for your order {1000 + number}.</p>",
+        }
+    )
