@@ -30,8 +30,11 @@ from storefleet.engines.catalogue import EngineCatalogue
 from storefleet.runtimes.kubernetes.api import resource_kinds
 from storefleet.runtimes.kubernetes.api.client import KubernetesClient
 from storefleet.runtimes.kubernetes.api.resource_kinds import Manifest
+from storefleet.runtimes.kubernetes.manifests import locate_store
+from storefleet.runtimes.kubernetes.readiness.waiter import STOP_MODE
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, VersionChange
+from storefleet.runtimes.storefront_observation import StorefrontObservation
 from tests.support.cluster.container_images import make_pocket_image
 from tests.support.cluster.samples import ENGINES, a_store, pocket_engines
 from tests.support.services.platform import ROOT, Platform, run_platform
@@ -88,6 +91,9 @@ class Bench:
         self.runtime = runtime
         self.cluster = cluster
         self.messages: list[str] = []
+        self.results: list[str] = []
+        self.warnings: list[str] = []
+        self.baselines: dict[str, StorefrontObservation] = {}
         self._stores: list[Store] = []
 
     def make_store(self, **parameters: Any) -> Store:
@@ -124,7 +130,13 @@ class Bench:
         return store.copy_with(engine_version=to)
 
     async def roll_back(
-        self, store: Store, to: str, dump: str = "", *, discard: bool = False
+        self,
+        store: Store,
+        to: str,
+        dump: str = "",
+        *,
+        discard: bool = False,
+        operation: str = "",
     ) -> Store:
         """Roll back, with the dump of an operation or without one."""
         change = VersionChange(
@@ -134,7 +146,9 @@ class Bench:
             discard_orders=discard,
             dump_operation_id=dump,
         )
-        await self._run_steps(self.runtime.rollback_steps(store, change), store, 60, "", change)
+        await self._run_steps(
+            self.runtime.rollback_steps(store, change), store, 60, operation, change
+        )
         return store.copy_with(engine_version=to)
 
     async def delete(self, store: Store, *, within: float = 60) -> None:
@@ -153,6 +167,12 @@ class Bench:
     async def run_step(self, store: Store, name: str, *, operation: str = "") -> None:
         step = next(step for step in self.runtime.create_steps(store) if step.name == name)
         await step.run(self.make_context(store, operation))
+
+    async def wait_until_ready(self, store: Store) -> None:
+        """Wait until the store's workloads are ready and no old pod is left."""
+        waiter = self.runtime._version_steps._readiness_waiter
+        location = locate_store(store, self.runtime._settings)
+        await waiter.wait_until_ready(self.make_context(store), location, STOP_MODE)
 
     def make_context(self, store: Store, operation: str = "") -> StepContext:
         async def report_progress(message: str) -> None:
@@ -174,7 +194,11 @@ class Bench:
         change: VersionChange | None = None,
     ) -> Store:
         work, deadline = (
-            replace(self.make_context(store, operation), change=change),
+            replace(
+                self.make_context(store, operation),
+                change=change,
+                baseline=self.baselines.get(operation),
+            ),
             time.monotonic() + within,
         )
         for step in steps:
@@ -188,6 +212,12 @@ class Bench:
                             f"{step.name} within {within} s: {error}; {self.messages[-5:]}"
                         ) from error
                     await asyncio.sleep(0.5)
+            self.results.append(outcome.message)
+            if outcome.warning:
+                self.warnings.append(outcome.warning)
+            if outcome.baseline:
+                self.baselines[work.operation_id] = outcome.baseline
+                work = replace(work, baseline=outcome.baseline)
             if outcome.address:
                 store = store.copy_with(
                     url=outcome.address.url, admin_url=outcome.address.admin_url
