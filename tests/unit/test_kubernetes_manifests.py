@@ -63,6 +63,20 @@ def test_chart_values_match_golden_file() -> None:
     )
 
 
+def test_upload_limit_of_plan_is_passed_to_chart() -> None:
+    chosen, store, engine = settings(), a_store(), pocket()
+    assert engine.kubernetes
+    plan = engine.kubernetes.plan.model_copy(update={"upload_max_bytes": 33_554_432})
+    kubernetes = engine.kubernetes.model_copy(update={"plans": {"small": plan}})
+    values = manifests.make_chart_values(
+        store,
+        engine.model_copy(update={"kubernetes": kubernetes}),
+        locate_store(store, chosen),
+        chosen,
+    )
+    assert values["uploadMaxBytes"] == 33_554_432
+
+
 def test_objects_have_ownership_labels() -> None:
     for manifest in everything(egress="internet"):
         assert (

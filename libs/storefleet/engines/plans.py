@@ -20,6 +20,8 @@ class EnginePlan(FrozenModel):
         storage: ResourceQuota of volumes.
         limits: LimitRange of a container: `default`, `defaultRequest`, `max`.
         values: Helm values that are merged into the chart's.
+        upload_max_bytes: The largest file that the owner can upload, passed to the chart as
+            `uploadMaxBytes`; None if the engine decides.
     """
 
     title: str
@@ -28,6 +30,7 @@ class EnginePlan(FrozenModel):
     storage: ResourceAmounts
     limits: dict[str, ResourceAmounts]
     values: dict[str, Any] = Field(default_factory=dict)
+    upload_max_bytes: int | None = Field(default=None, ge=1024**2, le=2 * 1024**3)
 
     @property
     def summary(self) -> dict[str, str]:

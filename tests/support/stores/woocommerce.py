@@ -26,6 +26,24 @@ ADDRESS = {
 }
 
 
+#: Addresses of countries whose forms differ: no postcode, no state, both, or another order.
+COUNTRY_ADDRESSES = {
+    address["country"]: {**ADDRESS, **address}
+    for address in (
+        {"country": "US", "state": "NY", "city": "New York", "postcode": "10001"},
+        {"country": "DE", "state": "DE-BE", "city": "Berlin", "postcode": "10115"},
+        {"country": "GB", "state": "", "city": "London", "postcode": "SW1A 1AA"},
+        {"country": "IE", "state": "D", "city": "Dublin", "postcode": "D02 AF30"},
+        {"country": "HK", "state": "KOWLOON", "city": "Mong Kok", "postcode": ""},
+        {"country": "AE", "state": "", "city": "Dubai", "postcode": ""},
+        {"country": "JP", "state": "JP13", "city": "Chiyoda", "postcode": "100-0001"},
+        {"country": "BR", "state": "SP", "city": "São Paulo", "postcode": "01310-100"},
+        {"country": "IN", "state": "MH", "city": "Mumbai", "postcode": "400001"},
+        {"country": "NZ", "state": "WGN", "city": "Wellington", "postcode": "6011"},
+    )
+}
+
+
 class Answer(NamedTuple):
     status: int
     text: str
@@ -53,8 +71,8 @@ class StoreVisit:
             body = await response.json() if "json" in response.content_type else None
             return Answer(response.status, text, dict(response.headers), body)
 
-    async def buy_product(self, slug: str = "stoneware-mug", *, quantity: int = 2) -> int:
-        """Order as a guest with cash on delivery; return the order's number."""
+    async def fill_cart(self, slug: str = "stoneware-mug", *, quantity: int = 2) -> None:
+        """Put a product into the cart of this session."""
         cart = await self.request("GET", f"{API}/cart")
         assert cart.status == 200, cart.text[:300]
         self._tokens = {"Cart-Token": cart.headers["Cart-Token"], "Nonce": cart.headers["Nonce"]}
@@ -64,13 +82,34 @@ class StoreVisit:
         )
         assert added.status == 201, added.text[:300]
         assert added.body["items_count"] == quantity
+
+    async def send_checkout(
+        self, address: dict[str, str] = ADDRESS, email: str = "grace@example.com"
+    ) -> Answer:
+        """Send the checkout of this session's cart, with cash on delivery."""
         order = {
-            "billing_address": {**ADDRESS, "email": "grace@example.com"},
-            "shipping_address": ADDRESS,
+            "billing_address": {**address, "email": email},
+            "shipping_address": address,
             "payment_method": "cod",
         }
-        placed = await self.request("POST", f"{API}/checkout", json=order)
+        return await self.request("POST", f"{API}/checkout", json=order)
+
+    async def buy_product(
+        self,
+        slug: str = "stoneware-mug",
+        *,
+        quantity: int = 2,
+        address: dict[str, str] = ADDRESS,
+        email: str = "grace@example.com",
+    ) -> int:
+        """Order as a guest with cash on delivery; return the order's number."""
+        await self.fill_cart(slug, quantity=quantity)
+        placed = await self.send_checkout(address, email)
         assert placed.status == 200, placed.text[:300]
+        return await self.check_order(placed)
+
+    async def check_order(self, placed: Answer) -> int:
+        """Check the answer of a checkout and the page that it leads to; return the number."""
         assert (placed.body["status"], placed.body["payment_result"]["payment_status"]) == (
             "processing",
             "success",
@@ -88,6 +127,18 @@ class StoreVisit:
         fields = {"log": username, "pwd": password, "testcookie": "1", "redirect_to": "/wp-admin/"}
         answer = await self.request("POST", "/wp-login.php", data=fields)
         assert answer.status == 302, re.sub(r"<[^>]+>", " ", answer.text)[:500]
+
+    async def call_admin_api(self, method: str, path: str, **kwargs: Any) -> Answer:
+        """Send a request to the REST API, with the permissions of the user who is signed in."""
+        nonce = await self.request("GET", "/wp-admin/admin-ajax.php?action=rest-nonce")
+        headers = {"X-WP-Nonce": nonce.text, **kwargs.pop("headers", {})}
+        return await self.request(method, f"/wp-json{path}", headers=headers, **kwargs)
+
+    async def upload_picture(self, name: str, content: bytes) -> Answer:
+        """Upload a PNG file as the admin's media library does."""
+        form = aiohttp.FormData()
+        form.add_field("file", content, filename=name, content_type="image/png")
+        return await self.call_admin_api("POST", "/wp/v2/media", data=form)
 
     async def read_orders_page(self) -> str:
         """Return the text of the admin's list of orders."""

@@ -172,6 +172,8 @@ def make_chart_values(
     image = f"{settings.image_prefix}{engine.get_image(store.engine_version)}"
     plan = engine.get_plan(store.plan)
     plan_values = plan.values if plan else {}
+    if plan and plan.upload_max_bytes is not None:
+        plan_values = {"uploadMaxBytes": plan.upload_max_bytes, **plan_values}
     return {
         "store": {
             "id": store.id,

@@ -6,8 +6,10 @@ declare(strict_types=1);
 namespace Storefleet;
 
 require __DIR__ . '/../lib/sample-pictures.php';
+require __DIR__ . '/../lib/request-limits.php';
 
 SamplePictures::copy_once();
+RequestLimits::export();
 pcntl_exec(
 	'/usr/sbin/apache2', [ '-f', '/opt/storefleet/shop/etc/apache.conf', '-D', 'FOREGROUND' ]
 );

@@ -20,6 +20,12 @@ require __DIR__ . '/storefleet/outbox-api.php';
 require __DIR__ . '/storefleet/mail.php';
 require __DIR__ . '/storefleet/mail-wording.php';
 require __DIR__ . '/storefleet/restrictions.php';
+require __DIR__ . '/storefleet/managed-code.php';
+require __DIR__ . '/storefleet/uploads.php';
+require __DIR__ . '/storefleet/cart-identity.php';
+require __DIR__ . '/storefleet/checkout-lock.php';
+require __DIR__ . '/storefleet/checkout-guard.php';
+require __DIR__ . '/storefleet/store-api-guard.php';
 
 if ( defined( 'STOREFLEET_SETUP' ) ) {
 	RequiredPlugin::load_in_setup();
@@ -31,3 +37,6 @@ AdminPages::register_hooks();
 Mail::register_hooks();
 MailWording::register_hooks();
 Restrictions::register_hooks();
+ManagedCode::register_hooks();
+Uploads::register_hooks();
+CheckoutGuard::register_hooks();

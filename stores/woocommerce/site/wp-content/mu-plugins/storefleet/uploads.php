@@ -1,0 +1,64 @@
+<?php
+/**
+ * Explain why a file cannot be uploaded: it exceeds the plan's limit, or it is a picture that needs
+ * more memory than the store has to make its sizes. Such a picture would end the web server.
+ */
+
+declare(strict_types=1);
+
+namespace Storefleet;
+
+defined( 'ABSPATH' ) || exit;
+
+final class Uploads {
+	/** Memory of a decoded picture, its smaller copy and a rotated copy, per pixel. */
+	private const BYTES_PER_PIXEL = 10;
+
+	public static function register_hooks(): void {
+		add_filter( 'wp_handle_upload_prefilter', [ self::class, 'explain_error' ] );
+		add_filter( 'wp_handle_sideload_prefilter', [ self::class, 'explain_error' ] );
+	}
+
+	/**
+	 * @param mixed $file
+	 * @return mixed
+	 */
+	public static function explain_error( $file ) {
+		if ( ! is_array( $file ) ) {
+			return $file;
+		}
+		$error = $file['error'] ?? UPLOAD_ERR_OK;
+		$name  = (string) ( $file['name'] ?? '' );
+		$path  = (string) ( $file['tmp_name'] ?? '' );
+		// PHP does not limit a file that is the whole body of a request to the REST API.
+		$is_too_large = in_array( $error, [ UPLOAD_ERR_INI_SIZE, UPLOAD_ERR_FORM_SIZE ], true )
+			|| ( is_file( $path ) && filesize( $path ) > wp_max_upload_size() );
+		if ( $is_too_large ) {
+			/* translators: %s: File name. */
+			$message       = sprintf( __( '%s exceeds the maximum upload size for this site.' ), $name );
+			$file['error'] = $message . ' ' . sprintf( __( 'Maximum upload file size: %s.' ), size_format( wp_max_upload_size() ) );
+		} elseif ( UPLOAD_ERR_OK === $error && is_readable( $path ) ) {
+			$file['error'] = self::explain_picture( $path, $name ) ?? $error;
+		}
+		return $file;
+	}
+
+	private static function explain_picture( string $path, string $name ): ?string {
+		$size   = wp_getimagesize( $path );
+		$pixels = is_array( $size ) ? $size[0] * $size[1] : 0;
+		$most   = intdiv( self::get_memory_bytes(), self::BYTES_PER_PIXEL );
+		if ( $pixels <= $most ) {
+			return null;
+		}
+		return sprintf(
+			'%s has %d megapixels, more than this store can process (%d). Make the picture smaller and upload it again.',
+			$name,
+			(int) ceil( $pixels / 1_000_000 ),
+			intdiv( $most, 1_000_000 )
+		);
+	}
+
+	private static function get_memory_bytes(): int {
+		return wp_convert_hr_to_bytes( WP_MAX_MEMORY_LIMIT );
+	}
+}
