@@ -117,6 +117,7 @@ class PageClient:
         """Request a path; return status, body, and the location of a redirect."""
         headers = {
             "Host": target.host,
+            "User-Agent": "Storefleet",
             "X-Request-Id": target.request_id,
             "X-Forwarded-Proto": self._scheme,
         }
