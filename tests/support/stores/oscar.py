@@ -73,34 +73,69 @@ def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def buy_products(url: str, *, title: str, sign: str = "$", at: str | None = None) -> str:
-    """Buy two of the first product as a guest, cash on delivery; return the order's number."""
+@asynccontextmanager
+async def visit(url: str, *, at: str | None = None) -> AsyncIterator[Visitor]:
+    """A customer with a session of their own."""
     async with _new_session() as session:
-        visitor = Visitor(session, url, at=at)
-        page = await visitor.get("/catalogue/")
-        assert title in page
-        add = re.search(r'action="(/basket/add/\d+/)"', page)
-        assert add is not None
-        await visitor.post(add.group(1), {"quantity": "2"}, page=page)
-        page = await visitor.get("/checkout/")
-        page = await visitor.post(
-            "/checkout/", {"username": "guest@example.com", "options": "anonymous"}, page=page
-        )
-        page = await visitor.post("/checkout/shipping-address/", ADDRESS, page=page)
-        assert "Cash on delivery" in page
-        page = await visitor.get("/checkout/preview/")
-        page = await visitor.post("/checkout/preview/", {"action": "place_order"}, page=page)
-        number = re.search(r"order number is\s*<strong>(\d+)", page)
+        yield Visitor(session, url, at=at)
+
+
+async def put_in_basket(visitor: Visitor, *, path: str = "/catalogue/", quantity: int = 1) -> str:
+    """Put the first product of a page into the basket; return the page."""
+    page = await visitor.get(path)
+    add = re.search(r'action="(/basket/add/\d+/)"', page)
+    assert add is not None
+    await visitor.post(add.group(1), {"quantity": str(quantity)}, page=page)
+    return page
+
+
+async def fill_address(visitor: Visitor, address: dict[str, str] = ADDRESS) -> str:
+    """As a guest with a basket, give an e-mail address and an address; return the next page."""
+    page = await visitor.get("/checkout/")
+    page = await visitor.post(
+        "/checkout/", {"username": "guest@example.com", "options": "anonymous"}, page=page
+    )
+    return await visitor.post("/checkout/shipping-address/", address, page=page)
+
+
+async def place_order(visitor: Visitor, preview: str) -> str:
+    """Press the button of the preview with all fields of its form; return the next page."""
+    form = re.search(r'<form[^>]*id="place_order_form".*?</form>', preview, re.DOTALL)
+    assert form is not None, preview[:500]
+    fields = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form.group(0)))
+    return await visitor.post("/checkout/preview/", fields, page=preview)
+
+
+def find_order_number(page: str) -> str | None:
+    """Return the number on a thank-you page; None on any other page."""
+    number = re.search(r"order number is\s*<strong>(\d+)", page)
+    return number and number.group(1)
+
+
+async def buy_products(
+    url: str,
+    *,
+    title: str,
+    sign: str = "$",
+    at: str | None = None,
+    address: dict[str, str] = ADDRESS,
+) -> str:
+    """Buy two of the first product as a guest, cash on delivery; return the order's number."""
+    async with visit(url, at=at) as visitor:
+        assert title in await put_in_basket(visitor, quantity=2)
+        assert "Cash on delivery" in await fill_address(visitor, address)
+        page = await place_order(visitor, await visitor.get("/checkout/preview/"))
+        number = find_order_number(page)
         assert number is not None
         assert sign in page
-        return number.group(1)
+        return number
 
 
 async def check_order(
     url: str, sign_in: dict[str, str], order: str, *, at: str | None = None
 ) -> None:
     """Sign in to the admin and check that it shows the order."""
-    async with _open_admin(url, sign_in, at) as visitor:
+    async with open_admin(url, sign_in, at=at) as visitor:
         page = await visitor.get(f"/dashboard/orders/{order}/")
         assert "Cash on delivery" in page
         assert "Grace" in page
@@ -110,14 +145,16 @@ async def has_order(
     url: str, sign_in: dict[str, str], order: str, *, at: str | None = None
 ) -> bool:
     """Sign in to the admin and return whether the order exists."""
-    async with _open_admin(url, sign_in, at) as visitor:
+    async with open_admin(url, sign_in, at=at) as visitor:
         return await visitor.request_status(f"/dashboard/orders/{order}/") == 200
 
 
 @asynccontextmanager
-async def _open_admin(url: str, sign_in: dict[str, str], at: str | None) -> AsyncIterator[Visitor]:
-    async with _new_session() as session:
-        visitor = Visitor(session, url, at=at)
+async def open_admin(
+    url: str, sign_in: dict[str, str], *, at: str | None = None
+) -> AsyncIterator[Visitor]:
+    """Sign in to Oscar's dashboard."""
+    async with visit(url, at=at) as visitor:
         page = await visitor.get("/dashboard/login/")
         fields = {
             "username": sign_in["username"],

@@ -26,7 +26,7 @@ from storefleet_oscar.postgres import (
 )
 
 CLUSTER_ARCHIVE = "cluster.tar"
-COPIED_FOLDERS = ("index", "media")
+COPIED_FOLDERS = ("media",)
 TIMEOUT_S = 300
 #: pg_dump wraps its script in psql commands that name this key; psql never runs this script.
 RESTRICT_KEY = "storefleet"

@@ -17,6 +17,8 @@ TITLE_LENGTH_MAX = 60
 LOOPBACK = "127.0.0.1"
 SECRET_LENGTH_MAX = 4096
 CURRENCIES = ("USD", "EUR", "GBP")
+#: The largest request body without an entry `upload_max_bytes`.
+UPLOAD_MAX_BYTES = 16 * 1024 * 1024
 
 
 class ConfigurationError(Exception):
@@ -50,13 +52,27 @@ class Store:
     title: str
     currency: str
     data_dir: Path
-    mail_dir: Path
     template_dir: Path | None
+    upload_max_bytes: int
+    mail_key: str | None = field(repr=False)
+    mail_key_file: Path | None
 
     @property
     def domain(self) -> str:
         """Host name, with the port unless it is the scheme's default; used for links in e-mails."""
         return urlsplit(self.url).netloc or self.host
+
+    def read_mail_key(self) -> str | None:
+        """Return the key of the mail outbox; None if the store has none.
+
+        The file is read each time: the platform may add it while the store runs.
+        """
+        if self.mail_key_file is None:
+            return self.mail_key
+        try:
+            return read_secret(self.mail_key_file, "the mail key")
+        except ConfigurationError:
+            return None
 
     @property
     def is_https(self) -> bool:
@@ -100,8 +116,10 @@ def parse_store(content: Mapping[str, Any]) -> Store:
             title=_normalize_title(parameters.get("title") or "") or content["name"],
             currency=_check_currency(parameters.get("currency", CURRENCIES[0])),
             data_dir=Path(content["data_dir"]).resolve(),
-            mail_dir=Path(content["mail_dir"]).resolve(),
-            template_dir=Path(content["template_dir"]) if content.get("template_dir") else None,
+            template_dir=_find_path(content, "template_dir"),
+            upload_max_bytes=int(content.get("upload_max_bytes") or UPLOAD_MAX_BYTES),
+            mail_key=content.get("mail_key"),
+            mail_key_file=_find_path(content, "mail_key_file"),
         )
     except KeyError as error:
         raise ConfigurationError(f"the file that STORE_CONFIG names has no entry {error}") from None
@@ -109,6 +127,10 @@ def parse_store(content: Mapping[str, Any]) -> Store:
         raise ConfigurationError(
             "the file that STORE_CONFIG names has an entry of the wrong type"
         ) from None
+
+
+def _find_path(content: Mapping[str, Any], name: str) -> Path | None:
+    return Path(content[name]) if content.get(name) else None
 
 
 def _parse_database(content: Mapping[str, Any]) -> Database:

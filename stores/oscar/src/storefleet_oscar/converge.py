@@ -1,6 +1,6 @@
-"""Apply the store's configuration to its database.
+"""Apply the store's configuration to its database: once, when the store is new.
 
-It runs at every start and at every set-up, and is quick when nothing has changed.
+Afterwards the store is its owner's. A start follows the platform's address only.
 """
 
 import logging
@@ -10,9 +10,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.sites.models import Site
 from django.db import OperationalError, connection, transaction
+from django.db.models import Count
 from oscar.core.loading import get_model
 
 from storefleet_oscar.configuration import Store
+from storefleet_oscar.models import STATE_ID, StoreState
 
 DATABASE_TIMEOUT_S = 60.0
 DATABASE_POLL_INTERVAL_S = 0.25
@@ -42,38 +44,44 @@ def wait_for_database(*, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
             return
 
 
-def converge_store(store: Store) -> None:
-    """Apply title, address, currency and first administrator in one transaction."""
+def install_store(store: Store) -> None:
+    """Apply title, address, currency and first administrator to a new store, once.
+
+    A store that is installed is its owner's: nothing here is applied to it again.
+    """
     with transaction.atomic():
-        # The row is also the lock: two processes of one store converge one after the other.
+        # The row is also the lock: two processes of one store install one after the other.
         site, _ = Site.objects.select_for_update().get_or_create(pk=settings.SITE_ID)
-        _update_site(site, store)
-        _update_currency(store.currency)
-        _ensure_administrator(store)
-
-
-def _update_site(site: Site, store: Store) -> None:
-    name = store.title[:SITE_NAME_LENGTH_MAX]
-    if (site.domain, site.name) != (store.domain, name):
-        site.domain, site.name = store.domain, name
+        if StoreState.objects.exists():
+            return
+        site.domain, site.name = store.domain, store.title[:SITE_NAME_LENGTH_MAX]
         site.save()
+        get_model("partner", "StockRecord").objects.update(price_currency=store.currency)
+        get_model("basket", "Line").objects.update(price_currency=store.currency)
+        users = get_user_model().objects
+        if not users.filter(is_superuser=True).exists():
+            users.create_superuser(store.admin_email, store.admin_email, store.admin_password)
+            _log.info("Administrator created")
+        StoreState.objects.create(pk=STATE_ID, domain=store.domain)
 
 
-def _update_currency(configured: str) -> None:
-    """Set the currency of all prices; after the first order the currency stays as it is."""
-    stock_record = get_model("partner", "StockRecord")
-    if get_model("order", "Order").objects.exists():
-        current = stock_record.objects.values_list("price_currency", flat=True).first()
-        settings.OSCAR_DEFAULT_CURRENCY = current or configured
-        return
-    stale = stock_record.objects.exclude(price_currency=configured)
-    if stale.update(price_currency=configured):
-        get_model("basket", "Line").objects.update(price_currency=configured)
+def follow_address(store: Store) -> None:
+    """Update the site's domain after the platform has changed the store's address.
+
+    Links in mails contain it. A domain that the platform did not write is the owner's and stays.
+    """
+    with transaction.atomic():
+        state = StoreState.objects.select_for_update().filter(pk=STATE_ID).first()
+        if state is None or state.domain == store.domain:
+            return
+        Site.objects.filter(pk=settings.SITE_ID, domain=state.domain).update(domain=store.domain)
+        state.domain = store.domain
+        state.save(update_fields=["domain"])
 
 
-def _ensure_administrator(store: Store) -> None:
-    """Create the administrator if there is none; the owner may change name and password later."""
-    users = get_user_model().objects
-    if not users.filter(is_superuser=True).exists():
-        users.create_superuser(store.admin_email, store.admin_email, store.admin_password)
-        _log.info("Administrator created")
+def read_currency(store: Store) -> None:
+    """Let new prices have the currency that most prices of the store have."""
+    records = get_model("partner", "StockRecord").objects.values_list("price_currency")
+    used = records.annotate(count=Count("pk")).order_by("-count", "price_currency").first()
+    orders = get_model("order", "Order").objects.order_by("-pk").values_list("currency").first()
+    settings.OSCAR_DEFAULT_CURRENCY = (used or orders or (store.currency,))[0]

@@ -19,7 +19,7 @@ def get_template_folder(store: Store) -> Path:
 
 
 def copy_template_files(store: Store) -> None:
-    """Copy pictures and search index, each only if the store does not have that folder yet."""
+    """Copy the pictures, only if the store does not have that folder yet."""
     for source in sorted((get_template_folder(store) / FILES).iterdir()):
         target = store.data_dir / source.name
         if not target.exists():

@@ -65,7 +65,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:  # noqa: ARG002
         """Log a request; gunicorn calls it after every response."""
         if "storefleet.probe" in environ:
-            return  # one per second for the lifetime of the store
+            return  # several per minute for the lifetime of the store
         fields = {
             "method": environ.get("REQUEST_METHOD", ""),
             "path": redact_path(environ.get("PATH_INFO", "")),

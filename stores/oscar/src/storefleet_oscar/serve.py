@@ -37,7 +37,6 @@ class StoreServer(BaseApplication):  # type: ignore[misc]
         would share little of it.
         """
         django.setup()
-        logs.remove_handlers("haystack")
         if self._store.template_dir is not None:
             from storefleet_oscar import template_restore
 
@@ -90,8 +89,7 @@ def serve_store() -> int:
     """Serve the store until SIGTERM and return the exit status."""
     store = configuration.load_store()
     logs.configure_logging()
-    for folder in (store.data_dir / "uploads", store.mail_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+    (store.data_dir / "uploads").mkdir(parents=True, exist_ok=True)
     if store.template_dir is not None:
         copies.copy_template_files(store)
     StoreServer(store).run()
@@ -99,11 +97,23 @@ def serve_store() -> int:
 
 
 def prepare_store(store: Store) -> None:
-    """Wait for the database and apply the store's configuration to it."""
+    """Wait for the database and prepare the store in it.
+
+    In a container the set-up has done most of this before. On the local runtime this is the
+    set-up: a new store is a copy of the template, an older one may lack tables.
+    """
     from django.db import connections
 
-    from storefleet_oscar.converge import converge_store, wait_for_database
+    from storefleet_oscar import converge
+    from storefleet_oscar.migration_state import list_missing_migrations
 
-    wait_for_database()
-    converge_store(store)
+    converge.wait_for_database()
+    if store.template_dir is None:
+        if list_missing_migrations():
+            from django.core.management import call_command
+
+            call_command("migrate", interactive=False, verbosity=0)
+        converge.install_store(store)
+    converge.follow_address(store)
+    converge.read_currency(store)
     connections.close_all()  # they belong to this thread; other threads answer requests

@@ -16,10 +16,10 @@ ROOT_URLCONF = "storefleet_oscar.urls"
 SITE_ID = 1
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Applications: Oscar's own list, with our forks of three of them. SimpleAdminConfig skips the
+# Applications: Oscar's own list, with our forks of six of them, and without Haystack. SimpleAdminConfig skips the
 # discovery of admin modules.
 INSTALLED_APPS = [
-    "storefleet_oscar",
+    "storefleet_oscar.apps.StorefleetConfig",
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -35,17 +35,17 @@ INSTALLED_APPS = [
     "storefleet_oscar.apps.shipping.apps.ShippingConfig",
     "oscar.apps.catalogue.apps.CatalogueConfig",
     "oscar.apps.catalogue.reviews.apps.CatalogueReviewsConfig",
-    "oscar.apps.communication.apps.CommunicationConfig",
+    "storefleet_oscar.apps.communication.apps.CommunicationConfig",
     "oscar.apps.partner.apps.PartnerConfig",
     "oscar.apps.basket.apps.BasketConfig",
     "oscar.apps.payment.apps.PaymentConfig",
     "oscar.apps.offer.apps.OfferConfig",
     "oscar.apps.order.apps.OrderConfig",
-    "oscar.apps.customer.apps.CustomerConfig",
+    "storefleet_oscar.apps.customer.apps.CustomerConfig",
     "storefleet_oscar.apps.search.apps.SearchConfig",
     "oscar.apps.voucher.apps.VoucherConfig",
     "oscar.apps.wishlists.apps.WishlistsConfig",
-    "oscar.apps.dashboard.apps.DashboardConfig",
+    "storefleet_oscar.apps.dashboard.apps.DashboardConfig",
     "oscar.apps.dashboard.reports.apps.ReportsDashboardConfig",
     "oscar.apps.dashboard.users.apps.UsersDashboardConfig",
     "oscar.apps.dashboard.orders.apps.OrdersDashboardConfig",
@@ -59,13 +59,14 @@ INSTALLED_APPS = [
     "oscar.apps.dashboard.communications.apps.CommunicationsDashboardConfig",
     "oscar.apps.dashboard.shipping.apps.ShippingDashboardConfig",
     "widget_tweaks",
-    "haystack",
     "treebeard",
     "sorl.thumbnail",
     "django_tables2",
 ]
-#: The fork of `shipping` adds no model, so the original's migrations apply.
-MIGRATION_MODULES = {"shipping": "oscar.apps.shipping.migrations"}
+#: The forks add no model, so the originals' migrations apply.
+MIGRATION_MODULES = {
+    label: f"oscar.apps.{label}.migrations" for label in ("communication", "customer", "shipping")
+}
 
 MIDDLEWARE = [
     "storefleet_oscar.middleware.ContentSecurityPolicy",
@@ -76,6 +77,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "storefleet_oscar.storefront.ClosedStorefront",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "oscar.apps.basket.middleware.BasketMiddleware",
     "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware",
@@ -83,6 +85,16 @@ MIDDLEWARE = [
 
 TEMPLATES: list[dict[str, Any]] = [
     {
+        # Text mails: nothing in them is escaped for HTML. The loader finds names with .txt only.
+        "NAME": "text",
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {
+            "autoescape": False,
+            "loaders": ["storefleet_oscar.text_templates.TextTemplateLoader"],
+        },
+    },
+    {
+        "NAME": "django",
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
         "OPTIONS": {
@@ -123,15 +135,9 @@ CACHES = {
     }
 }
 
-# Search: an index in the store's folder.
-HAYSTACK_CONNECTIONS = {
-    "default": {
-        "ENGINE": "haystack.backends.whoosh_backend.WhooshEngine",
-        "PATH": str(STORE.data_dir / "index"),
-        "INCLUDE_SPELLING": False,
-    }
-}
-#: Whoosh does not support facets; with facets it would log a warning for every page.
+# Search: `storefleet_oscar.apps.search` asks PostgreSQL. Oscar imports Haystack, which insists on a
+# connection; nothing uses it.
+HAYSTACK_CONNECTIONS = {"default": {"ENGINE": "haystack.backends.simple_backend.SimpleEngine"}}
 OSCAR_SEARCH_FACETS: dict[str, Any] = {"fields": {}, "queries": {}}
 
 # Files: static files from the installed packages, pictures from the store's folder.
@@ -174,9 +180,8 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# E-mail: written to files, one per message, where the platform finds them.
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = STORE.mail_dir
+# E-mail: kept in the database, where the platform shows it to the owner; see `outbox`.
+EMAIL_BACKEND = "storefleet_oscar.outbox.OutboxBackend"
 DEFAULT_FROM_EMAIL = OSCAR_FROM_EMAIL = SERVER_EMAIL = formataddr(
     (STORE.title, f"shop@{STORE.host}")
 )
@@ -188,6 +193,12 @@ OSCAR_HOMEPAGE = "/"
 OSCAR_DEFAULT_CURRENCY = STORE.currency
 OSCAR_URL_SCHEMA = "https" if STORE.is_https else "http"
 OSCAR_ALLOW_ANON_CHECKOUT = True
+#: What every country needs; `addresses` adds what the chosen country does.
+OSCAR_REQUIRED_ADDRESS_FIELDS = ("first_name", "last_name", "line1", "country")
+OSCAR_DASHBOARD_NAVIGATION = [
+    *OSCAR_DASHBOARD_NAVIGATION,  # noqa: F405
+    {"label": "Storefront", "icon": "fas fa-store", "url_name": "dashboard:storefront"},
+]
 OSCAR_INITIAL_ORDER_STATUS = OSCAR_INITIAL_LINE_STATUS = "Pending"
 OSCAR_ORDER_STATUS_PIPELINE = {
     "Pending": ("Being processed", "Cancelled"),

@@ -1,6 +1,10 @@
-"""`setup`: fill an empty database from the image, migrate an older one, apply the configuration."""
+"""`setup`: fill an empty database from the image, or migrate one of an older version.
+
+STORE_SETUP_MODE is `install` for a new store, and `update` for one that belongs to its owner.
+"""
 
 import logging
+import os
 import time
 
 import django
@@ -9,6 +13,9 @@ from django.db import OperationalError, connection
 
 from storefleet_oscar import configuration, copies, logs, template_restore
 from storefleet_oscar.configuration import Store
+
+MODE_VARIABLE = "STORE_SETUP_MODE"
+INSTALL, UPDATE = "install", "update"
 
 _log = logging.getLogger(__name__)
 
@@ -23,13 +30,15 @@ def set_up_store() -> None:
     Raises DatabaseUnavailable if a retry may succeed, template_restore.SetupError if it cannot.
     """
     started = time.monotonic()
+    mode = os.environ.get(MODE_VARIABLE, INSTALL)
+    if mode not in (INSTALL, UPDATE):
+        raise configuration.ConfigurationError(f"{MODE_VARIABLE} is neither install nor update")
     store = configuration.load_store()
     copies.get_template_folder(store)
     logs.configure_logging()
     django.setup()  # while the database starts
-    logs.remove_handlers("haystack")
     try:
-        _fill_database(store)
+        _prepare_database(store, mode)
     except (OperationalError, psycopg.OperationalError) as error:
         place = f"{store.database.host}:{store.database.port}"
         raise DatabaseUnavailable(
@@ -41,15 +50,19 @@ def set_up_store() -> None:
     _log.info("Set-up finished", extra={"fields": fields})
 
 
-def _fill_database(store: Store) -> None:
-    from storefleet_oscar.converge import converge_store, wait_for_database
+def _prepare_database(store: Store, mode: str) -> None:
+    from storefleet_oscar.converge import install_store, wait_for_database
 
     wait_for_database()
-    is_new = template_restore.restore_template(store)
-    _log.info("Tables and products restored" if is_new else "Tables and products exist already")
-    if not is_new and (missing := template_restore.list_missing_migrations(store)):
+    if mode == INSTALL:
+        is_new = template_restore.restore_template(store)
+        _log.info("Tables and products restored" if is_new else "Tables and products exist already")
+    else:
+        template_restore.require_tables(store)
+    if missing := template_restore.list_missing_migrations(store):
         _migrate_tables(len(missing))
-    converge_store(store)
+    if mode == INSTALL:
+        install_store(store)
 
 
 def _migrate_tables(migration_count: int) -> None:

@@ -5,7 +5,6 @@ shows products, so that a broken template is never cloned.
 """
 
 import logging
-import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,11 +22,10 @@ class TemplateError(Exception):
 
 
 def build_template() -> None:
-    """Create tables, products, pictures and search index, then check the pages."""
+    """Create tables, products and pictures, then check the pages."""
     store = configuration.load_store()
     logs.configure_logging()
     django.setup()
-    logs.remove_handlers("haystack")
     from django.core.management import call_command
     from django.db import transaction
 
@@ -41,7 +39,6 @@ def build_template() -> None:
     _write_pictures(store.data_dir / "media")
     with transaction.atomic():
         seed_store()
-    _build_index(store)
     _check_pages(store)
 
 
@@ -61,13 +58,6 @@ def write_file(path: Path, content: bytes) -> None:
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(content)
     fresh.replace(path)
-
-
-def _build_index(store: Store) -> None:
-    from django.core.management import call_command
-
-    shutil.rmtree(store.data_dir / "index", ignore_errors=True)
-    call_command("rebuild_index", interactive=False, verbosity=0)
 
 
 def _check_pages(store: Store) -> None:

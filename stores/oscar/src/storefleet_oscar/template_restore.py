@@ -39,12 +39,26 @@ def restore_template(store: Store) -> bool:
     return True
 
 
+def require_tables(store: Store) -> None:
+    """Raise SetupError if the database is empty: an update never makes a new store of it."""
+    with connect_database(store.database) as connection:
+        if not _has_setup_mark(connection):
+            raise SetupError(
+                "The database of this store is empty, so there is nothing to update. It was left"
+                " unchanged. Restore a dump of the store."
+            )
+
+
 def is_set_up(store: Store) -> bool:
     """Check whether the database has everything that this version needs.
 
     Raises psycopg.OperationalError while the database is unavailable.
     """
-    return not list_missing_migrations(store)
+    if list_missing_migrations(store):
+        return False
+    with connect_database(store.database) as connection:
+        row = connection.execute("SELECT EXISTS (SELECT FROM storefleet_oscar_storestate)").fetchone()
+    return row is not None and bool(row[0])
 
 
 def list_missing_migrations(store: Store) -> set[str]:

@@ -1,1 +1,16 @@
-"""Forks of Oscar's applications; Oscar finds each by its label."""
+"""The platform's application, and forks of Oscar's; Oscar finds each by its label."""
+
+from django.apps import AppConfig
+
+
+class StorefleetConfig(AppConfig):  # type: ignore[misc]
+    """The platform's own tables, templates and static files in a store."""
+
+    name = "storefleet_oscar"
+    label = "storefleet_oscar"
+
+    def ready(self) -> None:
+        """Give Oscar's addresses the rules of each country."""
+        from storefleet_oscar import addresses
+
+        addresses.install_rules()

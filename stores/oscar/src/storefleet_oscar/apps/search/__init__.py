@@ -1,1 +1,1 @@
-"""Oscar's search and product lists, with all products of a page loaded in one query."""
+"""Oscar's search and product lists, answered by PostgreSQL."""

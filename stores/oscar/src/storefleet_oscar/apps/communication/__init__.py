@@ -1,0 +1,1 @@
+"""Oscar's communication application, with mails that no owner's text can break."""

@@ -1,0 +1,1 @@
+"""Oscar's customer application, with texts that promise no e-mail."""

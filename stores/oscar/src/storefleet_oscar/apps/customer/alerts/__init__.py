@@ -1,0 +1,1 @@
+"""Oscar's stock alerts, with texts that promise no e-mail."""

@@ -1,0 +1,1 @@
+"""Oscar's dashboard, with a page that opens and closes the storefront."""

@@ -1,0 +1,1 @@
+"""Oscar's dashboard of users, with texts that promise no e-mail."""

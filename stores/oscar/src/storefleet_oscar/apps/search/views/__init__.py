@@ -1,0 +1,1 @@
+"""Views of the search; those that are not here are Oscar's."""
