@@ -31,7 +31,6 @@ def make_content(**more: Any) -> dict[str, Any]:
         "admin": {"username": "admin@acme.localhost", "password": "admin-password"},
         "parameters": {},
         "data_dir": "files",
-        "mail_dir": "mail",
         **more,
     }
 

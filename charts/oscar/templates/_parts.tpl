@@ -82,6 +82,13 @@ env:
               path: database-password
             - key: secret-key
               path: secret-key
+      # Its own source, because a store of an earlier version has no such key until its next change.
+      - secret:
+          name: {{ .Values.secret }}
+          optional: true
+          items:
+            - key: mail-key
+              path: mail-key
       - secret:
           name: {{ .Values.adminSecret }}
           items:
@@ -113,7 +120,7 @@ env:
     "password_file" (printf "%s/admin-password" $secrets))
   "parameters" .Values.parameters
   "data_dir" "/var/lib/storefleet/files"
-  "mail_dir" "/var/lib/storefleet/files/mail"
+  "mail_key_file" (printf "%s/mail-key" $secrets)
   "template_dir" "/opt/storefleet/template"
   | toPrettyJson }}
 {{- end }}

@@ -3,9 +3,7 @@
 _NAME = {"first_name": "Grace", "last_name": "Guest"}
 
 
-def _make_address(
-    country: str, line1: str, city: str, state: str, postcode: str
-) -> dict[str, str]:
+def _make_address(country: str, line1: str, city: str, state: str, postcode: str) -> dict[str, str]:
     place = {"line1": line1, "line4": city, "state": state, "postcode": postcode}
     return {**_NAME, **place, "country": country}
 
@@ -28,4 +26,11 @@ ADDRESSES = {
 #: Further countries without a postcode in their addresses.
 WITHOUT_POSTCODE = ("PA", "JM")
 #: A postcode that is not one of the country.
-INVALID_POSTCODES = {"US": "ABC", "DE": "1234", "GB": "12345", "IN": "56000", "BR": "1", "NZ": "123"}
+INVALID_POSTCODES = {
+    "US": "ABC",
+    "DE": "1234",
+    "GB": "12345",
+    "IN": "56000",
+    "BR": "1",
+    "NZ": "123",
+}

@@ -6,7 +6,8 @@ import os
 import secrets
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ from storefleet.node.processes.launcher import (
 )
 from storefleet.node.servers.server_programs import find_postgres_dir
 from storefleet.node.system_user import SystemAccount
+from tests.support.services.polling import eventually
 
 PASSWORD = "it's-a-\\password"
 HOST = "shop.localhost"
+SIGN_IN = {"username": f"admin@{HOST}", "password": "admin-password"}
+MAIL_KEY = "mail-key-of-the-store"
 READY = 30.0
 
 
@@ -84,6 +88,38 @@ class Containers:
             records_dir=self.folder / "pids",
             timeout_s=120,
         )
+
+    async def run_script(self, path: Path, **environment: str) -> int:
+        """Run a program with the store's interpreter, code and configuration."""
+        script = self.make_process(
+            path.stem, DJANGO_SETTINGS_MODULE="storefleet_oscar.settings", **environment
+        )
+        script = replace(
+            script,
+            argv=(str(self.python), str(path)),
+            readable_paths=(*script.readable_paths, path.parent),
+        )
+        return await run_to_completion(script, records_dir=self.folder / "pids", timeout_s=300)
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Serve the store while the block runs."""
+        running = self.start_command("serve")
+        try:
+            await eventually(self.is_ready, within=READY)
+            yield
+        finally:
+            await stop_process(running, signal.SIGTERM)
+
+    @property
+    def url(self) -> str:
+        """The address of the store, as its customers see it."""
+        return f"http://{HOST}/"
+
+    @property
+    def at(self) -> str:
+        """Where the store listens."""
+        return f"http://127.0.0.1:{self.shop_port}"
 
     async def open_connection(self) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
@@ -155,6 +191,7 @@ class Containers:
             "key": secrets.token_hex(20),
             "user": f"admin@{HOST}",
             "admin": "admin-password",
+            "mail-key": MAIL_KEY,
         }
         for name, text in held.items():
             write_file(self.folder / name, text, readers=self.account)
@@ -178,7 +215,7 @@ class Containers:
             },
             "parameters": {"title": "Shop in a Box", "currency": "GBP"},
             "data_dir": str(self.folder / "files"),
-            "mail_dir": str(self.folder / "files" / "mail"),
+            "mail_key_file": str(self.folder / "mail-key"),
             "template_dir": str(self.folder / "template"),
         }
         write_json(self.folder / "store.json", shop, owner=self.account)

@@ -102,8 +102,7 @@ def _build_template(work: Path, data: Path, fresh: Path) -> None:
 
 
 def _write_configuration(work: Path) -> Path:
-    for name in (FILES, "mail"):
-        (work / name).mkdir()
+    (work / FILES).mkdir()
     path = work / "store.json"
     content = {
         "store_id": "template",
@@ -121,7 +120,6 @@ def _write_configuration(work: Path) -> Path:
         "secret_key": os.urandom(32).hex(),
         "admin": {"username": "", "password": ""},
         "data_dir": str(work / FILES),
-        "mail_dir": str(work / "mail"),
     }
     path.write_text(json.dumps(content), encoding="utf-8")
     return path

@@ -15,8 +15,8 @@ class StoreState(models.Model):
     is_open = models.BooleanField(default=True)
     closed_message = models.TextField(blank=True)
 
-    class Meta:
-        app_label = "storefleet_oscar"
+    def __str__(self) -> str:
+        return "open" if self.is_open else "closed"
 
 
 class OutboxMail(models.Model):
@@ -30,5 +30,5 @@ class OutboxMail(models.Model):
     html = models.TextField(null=True)  # noqa: DJ001
     is_truncated = models.BooleanField(default=False)
 
-    class Meta:
-        app_label = "storefleet_oscar"
+    def __str__(self) -> str:
+        return self.subject

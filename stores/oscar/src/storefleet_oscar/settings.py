@@ -16,8 +16,8 @@ ROOT_URLCONF = "storefleet_oscar.urls"
 SITE_ID = 1
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Applications: Oscar's own list, with our forks of six of them, and without Haystack. SimpleAdminConfig skips the
-# discovery of admin modules.
+# Applications: Oscar's own list, with our forks of six of them, and without Haystack.
+# SimpleAdminConfig skips the discovery of admin modules.
 INSTALLED_APPS = [
     "storefleet_oscar.apps.StorefleetConfig",
     "django.contrib.admin.apps.SimpleAdminConfig",
@@ -109,7 +109,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "oscar.core.context_processors.metadata",
             ],
         },
-    }
+    },
 ]
 
 # Database: one connection per thread, checked before reuse, so that a restart of the server causes

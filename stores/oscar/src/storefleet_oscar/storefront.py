@@ -39,7 +39,9 @@ class ClosedStorefront:
 def _render_closed_page() -> HttpResponse:
     from django.conf import settings
 
-    message = StoreState.objects.filter(pk=STATE_ID).values_list("closed_message", flat=True).first()
+    message = (
+        StoreState.objects.filter(pk=STATE_ID).values_list("closed_message", flat=True).first()
+    )
     page = render_to_string(
         "storefleet/closed.html", {"shop_name": settings.OSCAR_SHOP_NAME, "message": message}
     )

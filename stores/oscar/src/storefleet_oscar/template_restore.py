@@ -57,7 +57,9 @@ def is_set_up(store: Store) -> bool:
     if list_missing_migrations(store):
         return False
     with connect_database(store.database) as connection:
-        row = connection.execute("SELECT EXISTS (SELECT FROM storefleet_oscar_storestate)").fetchone()
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM storefleet_oscar_storestate)"
+        ).fetchone()
     return row is not None and bool(row[0])
 
 

@@ -72,7 +72,9 @@ def lock_basket(request: HttpRequest) -> Any | None:
     baskets = get_model("basket", "Basket").objects.filter(pk=basket_id)
     if basket_id is None or baskets.select_for_update().first() is None:
         return None
-    if (order := get_model("order", "Order").objects.filter(basket_id=basket_id).first()) is not None:
+    if (
+        order := get_model("order", "Order").objects.filter(basket_id=basket_id).first()
+    ) is not None:
         return order
     lines = get_model("basket", "Line").objects.filter(basket_id=basket_id)
     stock = get_model("partner", "StockRecord").objects.filter(

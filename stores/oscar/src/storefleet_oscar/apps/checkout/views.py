@@ -70,7 +70,7 @@ class PaymentDetailsView(views.PaymentDetailsView):  # type: ignore[misc]
         try:
             with transaction.atomic():
                 super().send_order_placed_email(order)
-        except Exception:  # the template is the owner's program
+        except Exception:  # noqa: BLE001 - the template is the owner's program
             _log.exception("The confirmation of an order could not be written")
 
 

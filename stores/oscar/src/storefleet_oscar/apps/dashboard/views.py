@@ -25,6 +25,8 @@ class StorefrontForm(forms.ModelForm):  # type: ignore[misc]
     )
 
     class Meta:
+        """The row and its fields."""
+
         model = StoreState
         fields = ("is_open", "closed_message")
 

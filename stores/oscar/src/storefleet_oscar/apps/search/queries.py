@@ -70,7 +70,9 @@ def _match(text: str) -> Q:
             | Q(pk__in=_select_products_by_relation("categories__name__icontains", word))
             | Q(pk__in=_select_products_by_relation("children__title__icontains", word))
             | Q(pk__in=_select_products_by_relation("children__upc__icontains", word))
-            | Q(pk__in=_select_products_by_relation("attribute_values__value_text__icontains", word))
+            | Q(
+                pk__in=_select_products_by_relation("attribute_values__value_text__icontains", word)
+            )
         )
     forms = get_model("catalogue", "Product").objects.annotate(
         words=SearchVector("title", "description", config=TEXT_CONFIGURATION)
