@@ -45,9 +45,10 @@ OWNER_CHANGES = (
         " (SELECT min(id) FROM catalogue_productclass) FROM generate_series(1, 45) n"
     ),
     (
-        "INSERT INTO partner_stockrecord (product_id, partner_id, partner_sku, price_currency, price,"
-        " num_in_stock, date_created, date_updated) SELECT id, (SELECT min(id) FROM partner_partner),"
-        " upc, 'CHF', 10, 50, now(), now() FROM catalogue_product"
+        "INSERT INTO partner_stockrecord (product_id, partner_id, partner_sku, price_currency,"
+        " price, num_in_stock, date_created, date_updated)"
+        " SELECT id, (SELECT min(id) FROM partner_partner), upc, 'CHF', 10, 50, now(), now()"
+        " FROM catalogue_product"
     ),
     "UPDATE auth_user SET username = 'boss', email = 'owner@elsewhere.example', first_name = 'Ann'",
     "UPDATE django_site SET name = 'My own name', domain = 'shop.example.com'",
