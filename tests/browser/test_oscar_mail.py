@@ -28,8 +28,7 @@ from tests.support.stores.oscar_containers import (
 #: What a page must not claim: nothing is sent.
 PROMISE = re.compile(
     r"e-?mail (has been|was) sent|have sent|e-?mailed you|e-?mail sent|sent (you )?an? .*e-?mail"
-    r"|receiv\w+ (an|it|a confirmation)|e-?mail instructions|get an e-?mail|send \w+ ?reset e-?mail"
-    r"|send preview e-?mail",
+    r"|receiv\w+ (an|it|a confirmation)|e-?mail instructions|get an e-?mail",
     re.IGNORECASE,
 )
 NOTICE = "This store does not send e-mail yet"
@@ -82,12 +81,13 @@ async def write_template(
     """Write the owner's own templates of the confirmation of orders."""
     connection = await shop.open_connection()
     try:
-        await connection.execute("DELETE FROM communication_communicationeventtype")
         await connection.execute(
             "INSERT INTO communication_communicationeventtype (code, name, category,"
             " email_subject_template, email_body_template, email_body_html_template, date_created,"
             " date_updated)"
-            " VALUES ('ORDER_PLACED', 'Order placed', 'Order related', $1, $2, $3, now(), now())",
+            " VALUES ('ORDER_PLACED', 'Order placed', 'Order related', $1, $2, $3, now(), now())"
+            " ON CONFLICT (code) DO UPDATE SET email_subject_template = $1,"
+            " email_body_template = $2, email_body_html_template = $3",
             subject,
             text,
             html,

@@ -40,9 +40,9 @@ OWNER_CHANGES = (
     (
         "INSERT INTO catalogue_product (structure, is_public, upc, title, slug, description,"
         " meta_title, meta_description, date_created, date_updated, is_discountable,"
-        " product_class_id) SELECT 'standalone', true, 'own-' || n, 'Own product ' || n,"
+        " product_class_id, priority) SELECT 'standalone', true, 'own-' || n, 'Own product ' || n,"
         " 'own-' || n, '', '', '', now(), now(), true,"
-        " (SELECT min(id) FROM catalogue_productclass) FROM generate_series(1, 45) n"
+        " (SELECT min(id) FROM catalogue_productclass), 0 FROM generate_series(1, 45) n"
     ),
     (
         "INSERT INTO partner_stockrecord (product_id, partner_id, partner_sku, price_currency,"
@@ -120,9 +120,9 @@ HEALTHY = {
 
 async def test_update_and_restart_of_changed_store_change_no_row(shop: Containers) -> None:
     assert await shop.run_command("setup") == 0, read_log(shop, "setup")
+    await change_store(shop)
     async with shop.serve():
         assert await buy_anything(shop)
-    await change_store(shop)
     changed = await read_tables(shop)
     for mode in ("update", "install"):  # the second is what a repeated creation runs
         await shop.fetch_value(f"DELETE FROM django_migrations WHERE {MIGRATION}")  # noqa: S608

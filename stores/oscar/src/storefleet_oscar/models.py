@@ -11,6 +11,7 @@ class StoreState(models.Model):
 
     installed_at = models.DateTimeField(auto_now_add=True)
     #: The address that the platform applied to the site. Another address there is the owner's.
+    #: Empty in a store of an earlier version, until its next start.
     domain = models.CharField(max_length=300, blank=True)
     is_open = models.BooleanField(default=True)
     closed_message = models.TextField(blank=True)

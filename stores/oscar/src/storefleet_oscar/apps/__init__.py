@@ -10,7 +10,8 @@ class StorefleetConfig(AppConfig):  # type: ignore[misc]
     label = "storefleet_oscar"
 
     def ready(self) -> None:
-        """Give Oscar's addresses the rules of each country."""
-        from storefleet_oscar import addresses
+        """Replace what Oscar has no setting for: rules of addresses, and counters."""
+        from storefleet_oscar import addresses, analytics
 
         addresses.install_rules()
+        analytics.install_counter()

@@ -10,20 +10,15 @@ def mark_installed(apps: Any, _editor: Any) -> None:
 
     A template has no users, every store has at least its administrator.
     """
-    site = apps.get_model("sites", "Site").objects.filter(pk=1).first()
     if apps.get_model("auth", "User").objects.exists():
-        domain = site.domain if site else ""
-        apps.get_model("storefleet_oscar", "StoreState").objects.create(pk=1, domain=domain)
+        apps.get_model("storefleet_oscar", "StoreState").objects.create(pk=1)
 
 
 class Migration(migrations.Migration):
     """The first version of the tables."""
 
     initial = True
-    dependencies: ClassVar = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-        ("sites", "0002_alter_domain_unique"),
-    ]
+    dependencies: ClassVar = [("auth", "0011_update_proxy_permissions")]
     operations: ClassVar = [
         migrations.CreateModel(
             name="StoreState",
