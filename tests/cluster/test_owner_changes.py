@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from storefleet.core.errors import PermanentError
+from storefleet.core.errors import NothingChanged, PermanentError
 from storefleet.core.identifiers import generate_id, make_resource_name
 from storefleet.core.models import Store
 from storefleet.core.observed import StorefrontClass
@@ -105,6 +105,22 @@ async def test_store_serves_although_both_setups_fail(bench: Bench) -> None:
     store = await bench.roll_back(store, "1.0.0")
     assert "The set-up of 1.0.0 failed" in bench.warnings[-1]
     assert "version 1.0.0" in await request_page(bench, store, "/")
+    await bench.delete(store)
+
+
+async def test_failed_rollback_keeps_store_on_its_version(bench: Bench) -> None:
+    """The previous version does not start any more; the pods of the present one keep serving."""
+    store = await bench.upgrade(await bench.create(bench.make_store()), "2.0.0")
+    await set_owner_secret(bench, store, crash="1.0.0")
+    async with watch_page(bench, store) as shopper:
+        with pytest.raises(NothingChanged, match=r"The store is still on 2\.0\.0\."):
+            await bench.roll_back(store, "1.0.0")
+    assert set(shopper.versions) == {"2.0.0"}
+    assert shopper.gap < 5
+    await restart_web(bench, store)
+    assert "version 2.0.0" in await request_page(bench, store, "/")
+    await set_owner_secret(bench, store, crash="none")
+    store = await bench.roll_back(store, "1.0.0")
     await bench.delete(store)
 
 

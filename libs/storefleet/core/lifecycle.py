@@ -100,7 +100,7 @@ class Occurrence(StrEnum):
     CLAIMED = "claimed"
     STEP_RECORDED = "step recorded"
     SUCCEEDED = "succeeded"
-    #: The operation ended before it changed anything.
+    #: The operation ended before it changed anything, or has undone what it changed.
     REJECTED = "rejected"
     FAILED = "failed"
     CANCELLED = "cancelled"

@@ -30,6 +30,7 @@ from storefleet.runtimes.kubernetes.pod_logs import PodLogs, decode_secret_value
 from storefleet.runtimes.kubernetes.readiness.waiter import ReadinessWaiter
 from storefleet.runtimes.kubernetes.releases.helm_process import HelmClient
 from storefleet.runtimes.kubernetes.releases.installer import ReleaseInstaller
+from storefleet.runtimes.kubernetes.rollback_steps import RollbackSteps
 from storefleet.runtimes.kubernetes.tasks.task_jobs import TaskJobs
 from storefleet.runtimes.kubernetes.usage import list_resource_usage
 from storefleet.runtimes.kubernetes.version_steps import VersionSteps
@@ -84,6 +85,7 @@ class KubernetesRuntime:
             change_check=ChangeCheck(self._storefront_check),
             settings=settings,
         )
+        self._rollback_steps = RollbackSteps(self._version_steps)
         self._database_steps = DatabaseSteps(
             client=client,
             installer=installer,
@@ -187,7 +189,7 @@ class KubernetesRuntime:
     def rollback_steps(self, store: Store, change: VersionChange) -> Sequence[RuntimeStep]:
         """Return the steps of a requested rollback; on request it restores the dump first."""
         del store
-        steps, database_steps = self._version_steps, self._database_steps
+        steps, database_steps = self._rollback_steps, self._database_steps
         restore_steps = (
             RuntimeStep(
                 "orders", "Count the orders that would be lost", database_steps.count_orders
@@ -196,12 +198,12 @@ class KubernetesRuntime:
             RuntimeStep("restore", "Restore the dump", database_steps.restore_database),
         )
         return (
-            RuntimeStep("baseline", _BASELINE_TITLE, steps.read_baseline),
+            RuntimeStep("baseline", _BASELINE_TITLE, self._version_steps.read_baseline),
             *(restore_steps if change.restore else ()),
             RuntimeStep(
                 "release", f"Install the chart of {change.to_version}", steps.install_release
             ),
-            RuntimeStep("start", f"Start {change.to_version}", steps.wait_for_target),
+            RuntimeStep("start", f"Start {change.to_version}", steps.wait_until_ready),
             RuntimeStep("verify", _COMPARE_TITLE, steps.verify_storefront),
         )
 

@@ -115,6 +115,13 @@ class VersionSteps:
         await self._install_release(origin, is_rollback=True)
         return StepResult("The previous release is installed")
 
+    async def is_origin_installed(self, context: StepContext) -> bool:
+        """Return whether this operation has installed the version that the store had before."""
+        origin = with_version(context, get_version_change(context).from_version)
+        location = self._locate_store(context.store)
+        image = await self._installer.read_database_image(location)
+        return await self._installer.is_installed(origin, database_image=image)
+
     async def wait_for_rollback(self, context: StepContext) -> StepResult:
         """Wait until the previous version is ready and no pod of the other one is left.
 

@@ -6,6 +6,8 @@ failed attempt left stuck are cleaned up, and records of interrupted Helm runs a
 
 import asyncio
 import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from storefleet.core.errors import PermanentError, RuntimeUnavailable, Wait
 from storefleet.core.models import Store
@@ -37,6 +39,12 @@ log = logs.get_logger(__name__)
 
 RETRIED_BY_ANNOTATION = "storefleet.dev/retried-by"
 _CLEANUP_TIMEOUT_S = 30.0
+
+
+class _Release(NamedTuple):
+    chart: Path
+    values: dict[str, Any]
+    content_hash: str
 
 
 class ReleaseInstaller:
@@ -73,6 +81,39 @@ class ReleaseInstaller:
             PermanentError: The engine does not run here, or see `map_helm_error`.
             Wait: Stuck resources of the last attempt are still terminating.
         """
+        location = self._locate_store(context.store)
+        release = await self._make_release(context, database_image)
+        records = await list_records(self._client, location.namespace)
+        if records and _is_installed(records[-1], release.content_hash, context):
+            return StepResult("The release is already installed")
+        await self._clean_up_stuck_resources(context, location, is_rollback=is_rollback)
+        for record in records:
+            if record.is_interrupted:
+                await self._delete_interrupted_record(context, location, record)
+        await context.check_ownership()
+        with effect("helm_install"):
+            await self._helm.install_release(
+                chart=release.chart,
+                namespace=location.namespace,
+                values=release.values,
+                labels={CONTENT_LABEL: release.content_hash, OPERATION_LABEL: context.operation_id},
+            )
+        return StepResult("The release is installed")
+
+    async def is_installed(self, context: StepContext, *, database_image: str) -> bool:
+        """Return whether this operation has installed the store's version last.
+
+        Args:
+            context: The step's store, with the version.
+            database_image: Image that the database keeps.
+        """
+        release = await self._make_release(context, database_image)
+        location = self._locate_store(context.store)
+        records = await list_records(self._client, location.namespace)
+        return bool(records) and _is_installed(records[-1], release.content_hash, context)
+
+    async def _make_release(self, context: StepContext, database_image: str) -> _Release:
+        """Make chart and values of the store's version, and their hash."""
         engine, location = self.get_engine(context.store), self._locate_store(context.store)
         chart = engine.get_chart_path(context.store.engine_version)
         values = manifests.make_chart_values(
@@ -85,23 +126,7 @@ class ReleaseInstaller:
         )
         if not await asyncio.to_thread(manifests.accepts_setup_mode, chart):
             del values["setupMode"]
-        content_hash = await asyncio.to_thread(hash_release, chart, values)
-        records = await list_records(self._client, location.namespace)
-        if records and _is_installed(records[-1], content_hash, context):
-            return StepResult("The release is already installed")
-        await self._clean_up_stuck_resources(context, location, is_rollback=is_rollback)
-        for record in records:
-            if record.is_interrupted:
-                await self._delete_interrupted_record(context, location, record)
-        await context.check_ownership()
-        with effect("helm_install"):
-            await self._helm.install_release(
-                chart=chart,
-                namespace=location.namespace,
-                values=values,
-                labels={CONTENT_LABEL: content_hash, OPERATION_LABEL: context.operation_id},
-            )
-        return StepResult("The release is installed")
+        return _Release(chart, values, await asyncio.to_thread(hash_release, chart, values))
 
     def find_engine(self, store: Store) -> Engine | None:
         """Find the engine of a store, whether or not its version can be installed."""
