@@ -54,6 +54,19 @@ module.exports = defineConfig({
         ],
       },
     },
+    {
+      resolve: "@medusajs/medusa/notification",
+      options: {
+        providers: [
+          { resolve: join(__dirname, "src/mail"), id: "outbox", options: { channels: ["email"] } },
+          {
+            resolve: "@medusajs/medusa/notification-local",
+            id: "local",
+            options: { name: "Local Notification Provider", channels: ["feed"] },
+          },
+        ],
+      },
+    },
   ],
 })
 // The default plugin only extends the admin, whose files already contain it.

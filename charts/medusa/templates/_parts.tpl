@@ -86,6 +86,13 @@ env:
               path: {{ . }}
             {{- end }}
       - secret:
+          name: {{ .Values.secret }}
+          # A store of an earlier version has no key of the mail outbox until its next change.
+          optional: true
+          items:
+            - key: mail-key
+              path: mail-key
+      - secret:
           name: {{ .Values.adminSecret }}
           items:
             - key: username
@@ -112,10 +119,12 @@ env:
     "password_file" (printf "%s/database-password" $secrets))
   "jwt_secret_file" (printf "%s/jwt-secret" $secrets)
   "cookie_secret_file" (printf "%s/cookie-secret" $secrets)
+  "mail_key_file" (printf "%s/mail-key" $secrets)
   "admin" (dict
     "username_file" (printf "%s/admin-username" $secrets)
     "password_file" (printf "%s/admin-password" $secrets))
   "parameters" .Values.parameters
   "data_dir" "/var/lib/storefleet/files"
+  "upload_max_bytes" (int64 .Values.uploadMaxBytes)
   | toPrettyJson }}
 {{- end }}

@@ -11,6 +11,11 @@ export const MUG = {
   title: "Mug <b>& co",
   description: "Round",
   thumbnail: "/assets/goods/mug.svg",
+  images: [
+    { url: "/static/top.jpg", rank: 2 },
+    { url: "/assets/goods/mug.svg", rank: 0 },
+    { url: "/static/back.jpg", rank: 1 },
+  ],
   options: [{ title: "Glaze" }],
   variants: [
     {
@@ -40,10 +45,23 @@ const REGION = {
 
 export class FakeStoreApi {
   constructor() {
+    this.reset()
+    this.server = createServer((request, response) => this.#handleRequest(request, response))
+  }
+
+  /** Forget everything that a test has changed. */
+  reset() {
     this.requests = []
     this.cart = null
     this.order = null
-    this.server = createServer((request, response) => this.#handleRequest(request, response))
+    this.key = KEY
+    this.price = 18
+    this.categories = [{ id: "c", name: "Kitchen", handle: "kitchen" }]
+    this.completeElsewhere = false
+  }
+
+  listOrdersOfCart(id) {
+    return this.order && id === "cart_1" ? [{ order_id: this.order.id }] : []
   }
 
   async start() {
@@ -61,20 +79,24 @@ export class FakeStoreApi {
     let text = ""
     for await (const part of request) text += part
     const body = text ? JSON.parse(text) : {}
-    const { pathname } = new URL(request.url, "http://x")
+    const { pathname, searchParams } = new URL(request.url, "http://x")
     this.requests.push({
       call: `${request.method} ${pathname}`,
       key: request.headers["x-publishable-api-key"],
       body,
+      query: searchParams,
     })
-    const [status, answer] = this.#buildAnswer(request.method, pathname, body)
+    const isAllowed = request.headers["x-publishable-api-key"] === this.key
+    const [status, answer] = isAllowed
+      ? this.#buildAnswer(request.method, pathname, body, searchParams)
+      : [400, { type: "not_allowed", message: "A valid publishable key is required" }]
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer))
   }
 
-  #buildAnswer(method, path, body) {
+  #buildAnswer(method, path, body, query) {
     if (path === "/store/regions") return [200, { regions: [REGION] }]
     if (path === "/store/product-categories")
-      return [200, { product_categories: [{ id: "c", name: "Kitchen", handle: "kitchen" }] }]
+      return [200, { product_categories: this.#findCategories(query.get("handle")) }]
     if (path === "/store/products") return [200, { products: [MUG], count: 1 }]
     if (path === "/store/shipping-options")
       return [200, { shipping_options: [{ id: "so_1", name: "Standard", amount: 5, type: {} }] }]
@@ -85,6 +107,10 @@ export class FakeStoreApi {
     return path.startsWith("/store/carts")
       ? this.#answerCartRequest(method, path, body)
       : [404, { message: "not found" }]
+  }
+
+  #findCategories(handle) {
+    return this.categories.filter((each) => handle === null || each.handle === handle)
   }
 
   #answerCartRequest(method, path, body) {
@@ -102,9 +128,12 @@ export class FakeStoreApi {
       return [404, { message: "cart not found" }]
     if (path.endsWith("/line-items")) return this.#addItem(body)
     if (path.endsWith("/complete")) return this.#completeCart()
-    if (method === "DELETE") this.cart.items = []
+    if (path.endsWith("/shipping-methods")) {
+      this.cart.shipping_methods = [{ shipping_option_id: body.option_id }]
+    } else if (method === "DELETE") this.cart.items = []
     else if (path.includes("/line-items/")) this.cart.items[0].quantity = body.quantity
     else Object.assign(this.cart, body)
+    this.#computeTotals()
     return [200, { cart: this.cart }]
   }
 
@@ -126,6 +155,16 @@ export class FakeStoreApi {
     return [200, { cart: this.cart }]
   }
 
+  #computeTotals() {
+    const goods = this.cart.items.reduce((sum, item) => sum + this.price * item.quantity, 0)
+    const delivery = this.cart.shipping_methods ? 5 : 0
+    Object.assign(this.cart, {
+      item_subtotal: goods,
+      shipping_total: delivery,
+      total: goods + delivery,
+    })
+  }
+
   #completeCart() {
     this.cart.completed_at = "2026-01-01T00:00:00Z"
     const { items, shipping_address, email } = this.cart
@@ -141,6 +180,8 @@ export class FakeStoreApi {
       total: 41,
       tax_total: 0,
     }
-    return [200, { type: "order", order: this.order }]
+    return this.completeElsewhere
+      ? [422, { message: "An unknown error occurred." }]
+      : [200, { type: "order", order: this.order }]
   }
 }

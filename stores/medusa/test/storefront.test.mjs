@@ -17,7 +17,7 @@ const BUYER = {
   delivery: "so_1",
   payment: "cod",
 }
-const SETTINGS = [{ key: KEY, title: "Acme <Goods>", country: "de" }]
+const SETTINGS = [{ key: KEY, title: "Acme <Goods>", country: "de", has_region: true }]
 let api
 let apiUrl
 let server
@@ -38,8 +38,7 @@ before(async () => {
 let storefront
 beforeEach(() => {
   settings = SETTINGS
-  api.cart = null
-  api.requests = []
+  api.reset()
   storefront = new Storefront(createClient(), { url: "http://acme.localhost/" })
 })
 after(() => {
@@ -48,8 +47,11 @@ after(() => {
   api.stop()
 })
 
-const createClient = () =>
-  new StoreApiClient({ server: apiUrl, database: { raw: async () => ({ rows: settings }) } })
+const database = {
+  raw: async (sql, values) =>
+    sql.includes("order_cart") ? { rows: api.listOrdersOfCart(...values) } : { rows: settings },
+}
+const createClient = () => new StoreApiClient({ server: apiUrl, database })
 const get = (path, headers = {}) => fetch(base + path, { headers, redirect: "manual" })
 const post = (path, fields, headers = {}) =>
   fetch(base + path, {
@@ -82,9 +84,48 @@ test("every request to the Store API carries the key from the database", async (
   assert.ok(api.requests.every(({ key }) => key === KEY))
 })
 
-test("settings without a publishable key are rejected with the reason", async () => {
-  settings = []
-  await assert.rejects(createClient().getSettings(), /no publishable key/)
+test("a storefront that its owner has closed answers 503 on every page", async () => {
+  for (const change of [{ is_closed: true }, { key: null }, { has_region: false }]) {
+    settings = [{ ...SETTINGS[0], ...change }]
+    storefront = new Storefront(createClient(), { url: "http://acme.localhost/" })
+    for (const path of ["/", "/products/mug", "/cart", "/checkout", "/nothing"]) {
+      const answer = await get(path, cookie)
+      assert.equal(answer.status, 503, path)
+      assert.ok(answer.headers.get("retry-after"))
+      assert.match(await answer.text(), /Acme &lt;Goods&gt;[^]*closed at the moment/)
+    }
+    assert.equal((await fillCart()).status, 503)
+  }
+})
+
+test("after the owner revoked the key the next page already uses the new one", async () => {
+  await get("/")
+  settings = [{ ...SETTINGS[0], key: "pk_new" }]
+  api.key = "pk_new"
+  assert.equal((await get("/")).status, 200)
+  assert.equal(api.requests.at(-1).key, "pk_new")
+})
+
+test("the product page shows every image once and the list is in a unique order", async () => {
+  const text = await (await get("/products/mug")).text()
+  const pictures = [...text.matchAll(/<img src="([^"]+)"/g)].map(([, url]) => url)
+  assert.deepEqual(pictures, ["/assets/goods/mug.svg", "/static/back.jpg", "/static/top.jpg"])
+  await get("/?from=24")
+  const { query } = api.requests.findLast(({ call }) => call === "GET /store/products")
+  assert.equal(query.get("order"), "id")
+  assert.equal(query.get("offset"), "24")
+})
+
+test("a category beyond the first twelve has a page and a link", async () => {
+  api.categories = Array.from({ length: 14 }, (_, index) => ({
+    id: `c${index}`,
+    name: `Kind ${index}`,
+    handle: `kind-${index}`,
+  }))
+  assert.match(await (await get("/")).text(), /href="\/categories">All categories/)
+  assert.match(await (await get("/categories")).text(), /href="\/categories\/kind-13"/)
+  assert.equal((await get("/categories/kind-13")).status, 200)
+  assert.equal((await get("/categories/none")).status, 404)
 })
 
 test("a sold-out variant cannot be chosen", async () => {
@@ -117,12 +158,50 @@ test("a purchase from cart to order", async () => {
   assert.match(order, /Thank you, Grace!/)
   assert.match(order, /<strong class="number">7</)
   assert.match(order, /Austria/)
+  assert.doesNotMatch(order, /e-?mail/i)
 })
 
-test("submitting the checkout twice creates one order", async () => {
+test("submitting the checkout again shows the order", async () => {
   await fillCart()
-  await post("/checkout", BUYER, cookie)
-  const again = await post("/checkout", BUYER, cookie)
+  const form = { ...BUYER, cart: "cart_1" }
+  const answers = await Promise.all([1, 2, 3].map(() => post("/checkout", form, cookie)))
+  answers.push(await post("/checkout", form, cookie)) // reloaded
+  answers.push(await post("/checkout", form)) // after “back”, the cookie was deleted
+  answers.push(await post("/checkout", form, { cookie: "cart=cart_2" })) // another cart meanwhile
+  for (const answer of answers) {
+    assert.equal(answer.headers.get("location"), "/orders/order_0123456789")
+  }
+  assert.equal(answers.at(-1).headers.get("set-cookie"), null)
+  assert.equal(api.requests.filter(({ call }) => call.endsWith("/complete")).length, 1)
+})
+
+test("the form of another cart orders nothing", async () => {
+  await fillCart()
+  const answer = await post("/checkout", { ...BUYER, cart: "cart_0" }, cookie)
+  assert.equal(answer.headers.get("location"), "/checkout")
+  assert.ok(!api.requests.some(({ call }) => call.endsWith("/complete")))
+})
+
+test("an order that failed because another process placed it shows the order", async () => {
+  await fillCart()
+  api.completeElsewhere = true
+  const answer = await post("/checkout", BUYER, cookie)
+  assert.equal(answer.headers.get("location"), "/orders/order_0123456789")
+})
+
+test("a total that differs from the confirmed one is shown and not ordered", async () => {
+  await fillCart()
+  const page = await (await get("/checkout", cookie)).text()
+  assert.match(page, /name="total-so_1" value="41"/)
+  api.price = 20
+  const form = { ...BUYER, cart: "cart_1", "total-so_1": "41" }
+  const answer = await post("/checkout", form, cookie)
+  assert.equal(answer.status, 422)
+  const text = await answer.text()
+  assert.match(text, /The total is now €45\.00/)
+  assert.match(text, /name="total-so_1" value="45"/)
+  assert.ok(!api.requests.some(({ call }) => call.endsWith("/complete")))
+  const again = await post("/checkout", { ...form, "total-so_1": "45" }, cookie)
   assert.equal(again.headers.get("location"), "/orders/order_0123456789")
 })
 

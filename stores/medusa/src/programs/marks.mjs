@@ -1,6 +1,6 @@
 /**
  * Tables with which a store's database records its own state: which versions it has been prepared
- * for, and which store it belongs to.
+ * for, which store it belongs to, and the mails that it would have sent.
  */
 
 import { createHash } from "node:crypto"
@@ -13,13 +13,25 @@ const TABLES = `
     version text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
   CREATE TABLE IF NOT EXISTS storefleet_store (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
-    store_id text NOT NULL, country text NOT NULL, at timestamptz NOT NULL DEFAULT now());`
+    store_id text NOT NULL, country text NOT NULL, at timestamptz NOT NULL DEFAULT now());
+  CREATE TABLE IF NOT EXISTS storefleet_mails (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(),
+    sender text NOT NULL, recipients text[] NOT NULL, subject text NOT NULL, text_body text,
+    html_body text);`
 
 /**
  * Hash everything that determines the database's tables and initial rows. Two releases may have the
  * same hash.
  */
 export function hashVersion() {
+  version ??= computeHash()
+  return version
+}
+
+/** @type {string | null} */
+let version = null
+
+function computeHash() {
   const scripts = join(HOME, "src/migration-scripts")
   const files = readdirSync(scripts)
     .sort()
@@ -54,4 +66,23 @@ export async function isReady(/** @type {import("pg").Client} */ client) {
     [hashVersion()],
   )
   return rows[0].ready
+}
+
+/**
+ * List what a database lacks for this release: the mark that its set-up has finished, and migrations
+ * of Medusa. A newer release's migrations do no harm.
+ *
+ * @param {{ query: (sql: string, values: unknown[]) => Promise<{ rows: any[] }> }} client
+ * @param {string[]} needed
+ * @returns {Promise<string[]>}
+ */
+export async function readPending(client, needed) {
+  const { rows } = await client.query(
+    `SELECT name FROM unnest($1::text[]) AS needed (name)
+      WHERE name NOT IN (SELECT name FROM mikro_orm_migrations WHERE name IS NOT NULL)
+     UNION ALL
+     SELECT 'set-up' WHERE NOT EXISTS (SELECT FROM storefleet_versions WHERE version = $2)`,
+    [needed, hashVersion()],
+  )
+  return rows.map(({ name }) => name)
 }

@@ -61,6 +61,24 @@ async function connectWithRetries(
   }
 }
 
+/**
+ * Open a pool that connects when it is used, and again after the database was unavailable.
+ *
+ * @param {Record<string, any>} database
+ * @param {{ max: number, timeoutMs: number }} limits connections, and how long one query may take
+ */
+export function openPool(database, { max, timeoutMs }) {
+  const pool = new pg.Pool({
+    ...buildConnectionOptions(database),
+    max,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+    statement_timeout: timeoutMs,
+  })
+  pool.on("error", () => undefined) // an idle connection was lost; the next query connects again
+  return pool
+}
+
 /** Run `work` in a transaction that no other set-up or task of this database overlaps. */
 export async function runExclusively(
   /** @type {import("pg").Client} */ client,

@@ -5,6 +5,18 @@ import { join } from "node:path"
 
 export const HOME = join(import.meta.dirname, "../..")
 
+const MODULES = [
+  ...["api-key", "auth", "auth-emailpass", "cache-inmemory", "cart", "currency", "customer"],
+  ...["event-bus-local", "file", "file-local", "fulfillment", "fulfillment-manual", "inventory"],
+  ...["locking", "notification", "notification-local", "order", "payment", "pricing", "product"],
+  ...["promotion", "region", "sales-channel", "settings", "stock-location", "store", "tax", "user"],
+  "workflow-engine-inmemory",
+]
+const SEARCH_MODULES = ["search", "search-postgres"]
+
+/** @returns {string[]} the modules of Medusa that a store uses, as names of packages */
+export const listModules = () => (hasSearchIndexes() ? [...MODULES, ...SEARCH_MODULES] : MODULES)
+
 /** @returns {boolean} whether this Medusa has search indexes, introduced in 2.21 */
 export function hasSearchIndexes() {
   const manifest = join(HOME, "node_modules/@medusajs/medusa/package.json")

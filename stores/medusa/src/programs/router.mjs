@@ -2,14 +2,19 @@
 
 import { join } from "node:path"
 import { StaticFiles } from "./files.mjs"
+import { StoreHealth } from "./health.mjs"
 import { writeLog } from "./logs.mjs"
+import { MailOutbox } from "./mail-outbox.mjs"
 import { HOME } from "./release.mjs"
+import { checkUpload } from "./uploads.mjs"
 import { StoreApiClient } from "../storefront/store-api.mjs"
 import { Storefront } from "../storefront/storefront.mjs"
 
 /** Ids in paths that grant access by themselves: a guest's cart and order, an invitation. */
 const SECRET_IDS = /\b(cart|order|invite|paycol|payses)_[A-Za-z0-9]+/g
-const PROBES = new Set(["/healthz", "/readyz"])
+const HEALTH = "/storefleet/health"
+/** Requests of the platform, which are too frequent to be logged. */
+const PROBES = new Set(["/healthz", "/readyz", HEALTH])
 /** An uploaded file must not run scripts, whatever it contains. */
 const UPLOAD_HEADERS = {
   "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -30,6 +35,8 @@ export class Router {
         headers: UPLOAD_HEADERS,
       }),
     ]
+    this.health = new StoreHealth(store)
+    this.outbox = new MailOutbox(store)
     /** @type {import("node:http").RequestListener | null} */
     this.medusa = null
     /** @type {Storefront | null} */
@@ -46,6 +53,7 @@ export class Router {
     const client = new StoreApiClient({ server: `http://127.0.0.1:${this.store.port}`, database })
     this.storefront = new Storefront(client, this.store)
     this.medusa = medusa
+    this.health.hasStarted = true
   }
 
   /** Fail the readiness probe from now on, so that no new requests are routed here. */
@@ -79,11 +87,15 @@ export class Router {
     /** @type {string} */ path,
   ) {
     if (path === "/healthz") return sendText(response, 200, "ok")
+    if (path === HEALTH) return sendJson(response, 200, await this.health.report())
     if (!this.storefront || !this.medusa || (this.isDraining && path === "/readyz")) {
       response.setHeader("retry-after", "2")
       return sendText(response, 503, "The shop is starting. Please try again in a moment.")
     }
-    if (path === "/readyz") return sendText(response, 200, "ok")
+    if (path === "/readyz") return this.#answerReadinessProbe(response)
+    if (await this.outbox.handleRequest(request, response)) return
+    const problem = checkUpload(request, this.store.upload_max_bytes)
+    if (problem) return sendJson(response.setHeader("connection", "close"), 413, problem)
     if (path === "/app") return sendRedirect(response, "/app/")
     for (const files of this.files) {
       if (await files.handleRequest(request, response, path)) return
@@ -91,6 +103,23 @@ export class Router {
     if (await this.storefront.handleRequest(request, response)) return
     this.medusa(request, response)
   }
+
+  /** Ready is: Medusa has started, which requires a finished set-up, and the database answers. */
+  async #answerReadinessProbe(/** @type {import("node:http").ServerResponse} */ response) {
+    const isReachable = await this.health.isDatabaseReachable()
+    if (isReachable) sendText(response, 200, "ok")
+    else sendText(response, 503, "The database does not answer.")
+  }
+}
+
+/**
+ * @param {import("node:http").ServerResponse} response
+ * @param {number} status
+ * @param {Record<string, unknown>} content
+ */
+function sendJson(response, status, content) {
+  const headers = { "content-type": "application/json", "cache-control": "no-store" }
+  response.writeHead(status, headers).end(JSON.stringify(content))
 }
 
 /**

@@ -26,7 +26,7 @@ export async function run() {
   process.chdir(HOME)
   const router = new Router(store)
   const server = createServer((request, response) => router.handleRequest(request, response))
-  server.requestTimeout = 60_000
+  server.requestTimeout = 300_000 // a picture of 15 MB over a slow line
   server.headersTimeout = 20_000
   server.keepAliveTimeout = 5000
   await new Promise((resolve, reject) => {

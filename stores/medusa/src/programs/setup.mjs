@@ -1,23 +1,30 @@
 /**
- * `setup`: prepare the database for this version, then personalize it for this store. It is
- * idempotent and safe to kill at any point; servers of the previous version keep running meanwhile.
+ * `setup`: prepare the database for this version. In the mode `install` (a creation) also turn the
+ * copied database into this store's own; the mode `update` (an upgrade or rollback) changes nothing
+ * that the store's owner can set. It is idempotent and safe to kill at any point; servers of the
+ * previous version keep running meanwhile.
  */
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
-import { readConfiguration } from "./configuration.mjs"
+import { ConfigurationError, readConfiguration } from "./configuration.mjs"
 import { writeLog } from "./logs.mjs"
-import { isPrepared, markPrepared } from "./marks.mjs"
+import { isPrepared, isReady, markPrepared } from "./marks.mjs"
 import { personalizeDatabase } from "./personalize.mjs"
 import { runExclusively, withDatabase } from "./postgres.mjs"
 import { HOME, hasSearchIndexes } from "./release.mjs"
 
 const MIGRATION_TIMEOUT_MS = 240_000
+const MODES = ["install", "update"]
 
 export async function run() {
   const began = Date.now()
   const store = readConfiguration()
+  const mode = process.env.STORE_SETUP_MODE ?? "install"
+  if (!MODES.includes(mode)) {
+    throw new ConfigurationError(`STORE_SETUP_MODE is “${mode}”. Set it to ${MODES.join(" or ")}.`)
+  }
   await withDatabase(store.database, async (client) => {
     if (await isPrepared(client)) writeLog("info", "Tables and products exist already")
     else {
@@ -25,9 +32,14 @@ export async function run() {
       await markPrepared(client)
       writeLog("info", "Tables migrated")
     }
-    await runExclusively(client, () => personalizeDatabase(client, store))
+    if (mode === "install") await runExclusively(client, () => personalizeDatabase(client, store))
+    else if (!(await isReady(client))) {
+      throw new ConfigurationError(
+        "The database belongs to no store: its creation has not finished. Retry the creation.",
+      )
+    }
   })
-  writeLog("info", "Set-up finished", { seconds: (Date.now() - began) / 1000 })
+  writeLog("info", "Set-up finished", { mode, seconds: (Date.now() - began) / 1000 })
 }
 
 /** Run Medusa's migrations, and those changes of links and search indexes that lose no data. */

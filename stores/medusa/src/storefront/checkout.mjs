@@ -1,6 +1,7 @@
-/** Render the pages of a purchase: cart, checkout form and order. */
+/** Render the pages before an order: cart and checkout form. */
 
 import { html, formatMoney } from "./html.mjs"
+import { listAdjustments } from "./order.mjs"
 
 /** @typedef {Record<string, any>} Any */
 
@@ -8,13 +9,13 @@ const renderNotice = (/** @type {string | undefined} */ problem) =>
   problem ? html`<p class="problem" role="alert">${problem}</p>` : ""
 
 /** Render a product's name, and its variant unless there is only the standard one. */
-function renderItemName(/** @type {Any} */ item) {
+export function renderItemName(/** @type {Any} */ item) {
   const variant = item.variant_title === "Standard" ? "" : item.variant_title
   return html`<span class="name">${item.product_title ?? item.title}</span>
 ${variant ? html`<span class="soft">${variant}</span>` : ""}`
 }
 
-const renderPicture = (/** @type {Any} */ item) =>
+export const renderPicture = (/** @type {Any} */ item) =>
   item.thumbnail
     ? html`<img src="${item.thumbnail}" alt="" width="96" height="96" loading="lazy">`
     : ""
@@ -64,12 +65,15 @@ ${renderTotals([
 const compareByTime = (/** @type {Any} */ a, /** @type {Any} */ b) =>
   String(a.created_at).localeCompare(String(b.created_at))
 
-const renderTotals = (/** @type {[string, string][]} */ rows) =>
+export const renderTotals = (/** @type {[string, string][]} */ rows) =>
   html`<dl class="sums">${rows.map(
     ([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`,
   )}</dl>`
 
-/** The fields of the checkout form; browsers fill them in by `autocomplete`. */
+/**
+ * The fields of the checkout form; browsers fill them in by `autocomplete`. Whether postal code and
+ * city are required depends on the country, so the browser does not check it.
+ */
 export const CHECKOUT_FIELDS = [
   {
     name: "email",
@@ -100,11 +104,17 @@ export const CHECKOUT_FIELDS = [
   {
     name: "postal_code",
     label: "Postal code",
+    hint: "where the country has them",
     autocomplete: "postal-code",
-    required: true,
     max: 20,
   },
-  { name: "city", label: "City", autocomplete: "address-level2", required: true, max: 80 },
+  { name: "city", label: "City", autocomplete: "address-level2", max: 80 },
+  {
+    name: "province",
+    label: "State, province or county (optional)",
+    autocomplete: "address-level1",
+    max: 80,
+  },
   { name: "phone", label: "Telephone (optional)", type: "tel", autocomplete: "tel", max: 40 },
 ]
 
@@ -116,13 +126,13 @@ export const CHECKOUT_FIELDS = [
  */
 export function renderCheckoutPage({ cart, deliveries, countries, values, problems }) {
   const currency = cart.currency_code
-  const chosen = values.delivery || deliveries[0]?.id
+  const chosen = deliveries.find(({ id }) => id === values.delivery)?.id ?? deliveries[0]?.id
   const hasProblems = Object.keys(problems).length > 0
   const notice = problems[""] ?? (hasProblems ? "Please correct the marked fields." : "")
-  const subtotal = Number(cart.item_subtotal ?? cart.subtotal)
   return html`<section class="hero"><h1>Checkout</h1></section>
 ${renderNotice(notice)}
 <form method="post" action="/checkout" class="split">
+<input type="hidden" name="cart" value="${cart.id}">
 <div class="steps">
   <fieldset class="step"><legend>Delivery address</legend><div class="fields">
     ${CHECKOUT_FIELDS.map((field) =>
@@ -135,7 +145,11 @@ ${renderNotice(notice)}
   </div></fieldset>
   <fieldset class="step"><legend>Delivery method</legend>
     ${problems.delivery ? html`<p class="problem">${problems.delivery}</p>` : ""}
-    ${deliveries.map((each) => renderDelivery(each, currency, each.id === chosen))}
+    ${
+      deliveries.length
+        ? deliveries.map((each) => renderDelivery(each, currency, each.id === chosen))
+        : html`<p class="problem">The shop does not deliver to this country at the moment.</p>`
+    }
   </fieldset>
   <fieldset class="step"><legend>Payment</legend>
     <label class="choice"><input type="radio" name="payment" value="cod" checked required>
@@ -148,9 +162,14 @@ ${renderNotice(notice)}
 <span>${formatMoney(item.unit_price * item.quantity, currency)}</span></li>`,
   )}</ul>
 ${renderTotals([
-  ["Products", formatMoney(subtotal, currency)],
-  ...deliveries.map((each) => buildTotalRow(each, subtotal, currency)),
+  ["Products", formatMoney(cart.item_subtotal ?? cart.subtotal, currency)],
+  ...listAdjustments(cart),
+  ...deliveries.map((each) => buildTotalRow(each, cart)),
 ])}
+${deliveries.map(
+  // The total that the customer confirms; see purchase.mjs.
+  (each) => html`<input type="hidden" name="total-${each.id}" value="${computeTotal(cart, each)}">`,
+)}
 <button>Place order</button>
 <p class="soft small">You pay in cash when the order is delivered.</p></aside>
 </form>`
@@ -173,77 +192,36 @@ function renderDelivery(
 <span class="price">${formatMoney(delivery.amount, currency)}</span></label>`
 }
 
-/** Build the total with one delivery method; without JavaScript the page shows one per method. */
-function buildTotalRow(
-  /** @type {Any} */ delivery,
-  /** @type {number} */ subtotal,
-  /** @type {string} */ currency,
-) {
-  return /** @type {[string, string]} */ ([
-    `With ${delivery.name.toLowerCase()}`,
-    formatMoney(subtotal + Number(delivery.amount), currency),
-  ])
+/**
+ * Compute the total with a delivery method. Its tax is included once it has been chosen.
+ *
+ * @param {Any} cart @param {Any} delivery
+ */
+export function computeTotal(cart, delivery) {
+  const total = Number(cart.total ?? cart.item_subtotal ?? cart.subtotal)
+  const isChosen = cart.shipping_methods?.[0]?.shipping_option_id === delivery.id
+  return isChosen ? total : total - Number(cart.shipping_total ?? 0) + Number(delivery.amount)
 }
+
+/**
+ * Build the row of the total with one delivery method; without JavaScript there is one per method.
+ *
+ * @param {Any} delivery @param {Any} cart @returns {[string, string]}
+ */
+const buildTotalRow = (delivery, cart) => [
+  `With ${delivery.name.toLowerCase()}`,
+  formatMoney(computeTotal(cart, delivery), cart.currency_code),
+]
 
 function renderField(
   /** @type {Any} */ field,
   /** @type {string} */ value,
   /** @type {string | undefined} */ problem,
 ) {
-  const { name, label, type = "text", autocomplete, required, max, wide } = field
-  return html`<div class="field${wide ? " wide-field" : ""}"><label for="${name}">${label}</label>
+  const { name, label, hint, type = "text", autocomplete, required, max, wide } = field
+  return html`<div class="field${wide ? " wide-field" : ""}"><label for="${name}">${label}${hint ? html` <span class="soft">${hint}</span>` : ""}</label>
 <input id="${name}" name="${name}" type="${type}" value="${value}" autocomplete="${autocomplete}"
   maxlength="${max}" ${required ? html`required` : ""}
   ${problem ? html`aria-invalid="true" aria-describedby="${name}-problem"` : ""}>
 ${problem ? html`<span class="wrong" id="${name}-problem">${problem}</span>` : ""}</div>`
-}
-
-/** Render the confirmation of an order. @param {Any} order @param {Any[]} countries */
-export function renderOrderPage(order, countries) {
-  const currency = order.currency_code
-  const address = order.shipping_address ?? {}
-  const country =
-    countries.find((each) => each.iso_2 === address.country_code)?.display_name ??
-    address.country_code
-  const thanks = address.first_name ? `Thank you, ${address.first_name}!` : "Thank you!"
-  return html`<section class="hero"><h1>${thanks}</h1>
-<p>Your order number is <strong class="number">${order.display_id}</strong>.
-You can return to this page at any time.</p></section>
-<div class="split">
-<section><h2>Your order</h2>
-<ul class="lines">${order.items.map((/** @type {Any} */ item) => renderOrderItem(item, currency))}</ul>
-${renderTotals([
-  ["Products", formatMoney(order.item_subtotal ?? order.item_total, currency)],
-  ["Delivery", formatMoney(order.shipping_total, currency)],
-  ...(Number(order.tax_total)
-    ? [/** @type {[string, string]} */ (["Tax", formatMoney(order.tax_total, currency)])]
-    : []),
-  ["Total", formatMoney(order.total, currency)],
-])}</section>
-<aside class="sum"><h2>Delivery</h2>
-<p>${order.shipping_methods?.[0]?.name}</p>
-${renderAddress(address, country)}
-<h2>Payment</h2><p>Cash on delivery: please have ${formatMoney(order.total, currency)} ready.</p>
-<a class="button quiet" href="/">Back to the shop</a></aside>
-</div>`
-}
-
-/** @param {Any} item @param {string} currency */
-const renderOrderItem = (item, currency) => html`<li class="line">
-<span class="thumb">${renderPicture(item)}</span>
-<div class="what">${renderItemName(item)}
-<span class="soft">${item.quantity} × ${formatMoney(item.unit_price, currency)}</span></div>
-<span class="price">${formatMoney(item.unit_price * item.quantity, currency)}</span></li>`
-
-/** @param {Any} address @param {string | undefined} country */
-function renderAddress(address, country) {
-  const lines = [
-    `${address.first_name ?? ""} ${address.last_name ?? ""}`,
-    address.address_1,
-    address.address_2,
-    `${address.postal_code ?? ""} ${address.city ?? ""}`,
-    country,
-  ]
-  const filled = lines.filter((line) => line?.trim())
-  return html`<address>${filled.map((line) => html`${line}<br>`)}</address>`
 }

@@ -9,6 +9,9 @@ const STYLESHEET = join(import.meta.dirname, "../../assets/shop.css")
 const stylesheetHash = createHash("sha256").update(readFileSync(STYLESHEET)).digest("hex")
 const stylesheetUrl = `/assets/shop.css?v=${stylesheetHash.slice(0, 12)}`
 
+/** Further categories are on a page of their own. */
+const CATEGORIES_SHOWN = 12
+
 const CART_ICON = html`<svg viewBox="0 0 24 24" width="20" height="20" aria-hidden="true" focusable="false">
   <path d="M5 8h14l-1 12H6L5 8Zm4 0V6.5a3 3 0 0 1 6 0V8" fill="none" stroke="currentColor"
     stroke-width="1.7" stroke-linejoin="round" stroke-linecap="round"/>
@@ -35,7 +38,7 @@ export function renderPage(shell, { title, main, plain = false }) {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="publishable-key" content="${shell.key}">
+${shell.key ? html`<meta name="publishable-key" content="${shell.key}">` : ""}
 <title>${name}</title>
 <link rel="icon" href="/assets/shop.svg" type="image/svg+xml">
 <link rel="stylesheet" href="${stylesheetUrl}">
@@ -72,7 +75,10 @@ const renderSearchForm = (shell) => html`<form class="search" action="/" role="s
 /** @param {PageShell} shell */
 const renderCategories = (shell) => html`<nav class="wide kinds" aria-label="Categories">
     <a href="/" ${markCurrent(shell.current === "")}>All products</a>
-    ${shell.categories.map((category) => renderCategory(category, shell.current))}
+    ${shell.categories
+      .slice(0, CATEGORIES_SHOWN)
+      .map((category) => renderCategory(category, shell.current))}
+    ${shell.categories.length > CATEGORIES_SHOWN ? html`<a href="/categories">All categories</a>` : ""}
   </nav>`
 
 /** @param {Record<string, any>} category @param {string | undefined} current */

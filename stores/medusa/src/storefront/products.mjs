@@ -1,4 +1,4 @@
-/** Render the product pages: a list and one product. */
+/** Render the product pages: a list, the categories, and one product. */
 
 import { html, formatMoney } from "./html.mjs"
 
@@ -19,14 +19,19 @@ function renderPrice(/** @type {Any} */ product) {
   return html`${Math.max(...amounts) > lowest ? html`<span class="soft">from</span> ` : ""}${text}`
 }
 
-const isAvailable = (/** @type {Any} */ variant) =>
+const hasPrice = (/** @type {Any} */ variant) =>
+  (variant.calculated_price?.calculated_amount ?? null) !== null
+
+const isInStock = (/** @type {Any} */ variant) =>
   !variant.manage_inventory ||
   variant.allow_backorder ||
   Number(variant.inventory_quantity ?? 0) > 0
 
+const isAvailable = (/** @type {Any} */ variant) => hasPrice(variant) && isInStock(variant)
+
 const renderPicture = (/** @type {Any} */ product, /** @type {string} */ alt) =>
-  product.thumbnail
-    ? html`<img src="${product.thumbnail}" alt="${alt}" width="800" height="800" decoding="async">`
+  listPictures(product).length
+    ? html`<img src="${listPictures(product)[0]}" alt="${alt}" width="800" height="800" decoding="async">`
     : html`<span class="blank" aria-hidden="true"></span>`
 
 /**
@@ -83,6 +88,34 @@ function renderPagination(
 </nav>`
 }
 
+/** Render the list of all categories. @param {Any[]} categories */
+export const renderCategoriesPage = (categories) => html`<section class="hero">
+<h1>Categories</h1></section>
+<ul class="plain">${categories.map(
+  (category) => html`<li><a href="/categories/${encodeURIComponent(category.handle)}">
+${category.name}</a></li>\n`,
+)}</ul>`
+
+/** List all pictures, the one that represents the product first. @param {Any} product */
+function listPictures(product) {
+  const images = [...(product.images ?? [])].sort((a, b) => (a.rank ?? 0) - (b.rank ?? 0))
+  const urls = [product.thumbnail, ...images.map((/** @type {Any} */ image) => image.url)]
+  return [...new Set(urls.filter(Boolean))]
+}
+
+/** Render all pictures of a product; each further one links to the file. @param {Any} product */
+function renderGallery(product) {
+  const [first, ...others] = listPictures(product)
+  const picture = renderPicture({ thumbnail: first }, product.title)
+  if (!others.length) return html`<div class="frame large">${picture}</div>`
+  return html`<div class="gallery"><div class="frame large">${picture}</div>
+<ul>${others.map(
+    (url, index) => html`<li><a class="frame" href="${url}">
+<img src="${url}" alt="${product.title}, picture ${index + 2}" width="400" height="400"
+  loading="lazy" decoding="async"></a></li>\n`,
+  )}</ul></div>`
+}
+
 const renderCategoryLink = (/** @type {Any} */ category) =>
   html`<p class="soft">
 <a href="/categories/${encodeURIComponent(category.handle)}">${category.name}</a></p>`
@@ -94,14 +127,14 @@ const renderCategoryLink = (/** @type {Any} */ category) =>
  * @param {{ problem?: string }} state
  */
 export function renderProductPage(product, { problem = "" } = {}) {
-  const variants = [...product.variants].sort(
+  const variants = [...(product.variants ?? [])].sort(
     (a, b) => (a.variant_rank ?? 0) - (b.variant_rank ?? 0),
   )
   const first = variants.find(isAvailable)
   const option =
     product.options?.map((/** @type {Any} */ each) => each.title).join(" / ") || "Variant"
   return html`<article class="product">
-  <div class="frame large">${renderPicture(product, product.title)}</div>
+  ${renderGallery(product)}
   <div class="about">
     ${product.categories?.[0] ? renderCategoryLink(product.categories[0]) : ""}
     <h1>${product.title}</h1>
@@ -121,7 +154,7 @@ export function renderProductPage(product, { problem = "" } = {}) {
       <input id="quantity" name="quantity" type="number" inputmode="numeric" min="1" max="99"
         value="1" required>
       <button>Add to cart</button></div>`
-          : html`<p class="note">Sold out.</p>`
+          : html`<p class="note">${variants.some(hasPrice) ? "Sold out." : "Not for sale yet."}</p>`
       }
     </form>
     <p class="soft small">Cash on delivery.</p>
@@ -140,7 +173,7 @@ ${variants.map((variant) => renderVariant(variant, variant === first))}
 
 function renderVariant(/** @type {Any} */ variant, /** @type {boolean} */ isChosen) {
   const state = isChosen ? html`checked` : isAvailable(variant) ? "" : html`disabled`
-  const note = isAvailable(variant) ? "" : " (sold out)"
+  const note = hasPrice(variant) && !isInStock(variant) ? " (sold out)" : ""
   return html`<label class="choice">
 <input type="radio" name="variant" value="${variant.id}" required ${state}>
 <span>${variant.title}${note} <span class="soft">${renderPrice({ variants: [variant] })}</span></span>

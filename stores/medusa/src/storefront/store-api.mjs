@@ -1,5 +1,10 @@
 /** Client of Medusa's Store API, with the publishable key that the database currently has. */
 
+import { SETTINGS, isClosed } from "./settings.mjs"
+
+/** The owner has closed the storefront. */
+export class StorefrontClosed extends Error {}
+
 /** Medusa or the storefront rejected a request; the message is shown to the customer. */
 export class RequestRejected extends Error {
   /** @param {number} status @param {string} message @param {string} [type] */
@@ -11,28 +16,30 @@ export class RequestRejected extends Error {
 }
 
 const REQUEST_TIMEOUT_MS = 20_000
+const REJECTED_KEY = /valid publishable key|publishable key needs to have a sales channel/i
 const CACHE_DURATION_MS = 15_000
-const SETTINGS = `
-  SELECT k.token AS key, s.name AS title, o.country
-    FROM api_key k CROSS JOIN store s CROSS JOIN storefleet_store o
-   WHERE k.type = 'publishable' AND k.deleted_at IS NULL
-     AND (k.revoked_at IS NULL OR k.revoked_at > now())
-   ORDER BY k.created_at LIMIT 1`
+const REGIONS_MAX = 100
+const CATEGORIES_MAX = 100
+const CATEGORY_FIELDS = "id,name,handle,description"
 const PRODUCT_FIELDS =
-  "*variants.calculated_price,+variants.inventory_quantity,+variants.manage_inventory,*categories"
+  "*variants.calculated_price,+variants.inventory_quantity,+variants.manage_inventory," +
+  "*categories,*images"
 const CART_FIELDS =
-  "+completed_at,*items,*items.product,*shipping_methods,*shipping_address,*payment_collection"
+  "+completed_at,*items,*items.product,*shipping_methods,*shipping_address,*payment_collection," +
+  "*region,*region.countries"
 const ORDER_FIELDS =
   "id,display_id,email,currency_code,created_at,subtotal,item_subtotal,item_total," +
-  "shipping_total,tax_total,total," +
+  "shipping_total,discount_total,tax_total,total," +
   "*items,*shipping_address,*shipping_methods,*payment_collections.payments"
+
+/** @typedef {{ raw: (sql: string, values?: any[]) => Promise<{ rows: any[] }> }} Database */
 
 export class StoreApiClient {
   static USER_AGENT = "storefront"
 
   /**
-   * @param {{ server: string, database: { raw: (sql: string) => Promise<{ rows: any[] }> } }} options
-   *   `server` is the base URL of Medusa; `database` reads the publishable key
+   * @param {{ server: string, database: Database }} options
+   *   `server` is the base URL of Medusa; `database` reads settings and finds orders
    */
   constructor({ server, database }) {
     this.server = server
@@ -45,37 +52,43 @@ export class StoreApiClient {
   async getSettings() {
     if (!this.cachedSettings.value || this.cachedSettings.until < Date.now()) {
       const { rows } = await this.database.raw(SETTINGS)
-      if (!rows[0])
-        throw new RequestRejected(
-          503,
-          "This shop has no publishable key. Its administrator can create one in the admin.",
-        )
+      if (!rows[0]) throw new Error("The database has no settings. Run the set-up again.")
       this.cachedSettings = { until: Date.now() + CACHE_DURATION_MS, value: rows[0] }
     }
-    return /** @type {Record<string, string>} */ (this.cachedSettings.value)
+    return /** @type {Record<string, any>} */ (this.cachedSettings.value)
   }
 
-  /** Return the store's region with its countries. */
+  /** Return the settings unless the owner has closed the storefront. */
+  async getOpenSettings() {
+    const settings = await this.getSettings()
+    if (isClosed(settings)) throw new StorefrontClosed("The owner has closed the storefront.")
+    return settings
+  }
+
+  /** Return the store's default region with its countries, or the oldest if that was deleted. */
   async getRegion() {
     if (!this.cachedRegion.value || this.cachedRegion.until < Date.now()) {
-      const { regions } = await this.get(
-        "/store/regions?limit=1&fields=id,currency_code,*countries",
-      )
-      if (!regions[0])
-        throw new RequestRejected(
-          503,
-          "This shop has no region to deliver to. Its administrator can add one in the admin.",
-        )
-      this.cachedRegion = { until: Date.now() + CACHE_DURATION_MS, value: regions[0] }
+      const query = `fields=id,currency_code,*countries&limit=${REGIONS_MAX}&order=created_at`
+      const { regions } = await this.get(`/store/regions?${query}`)
+      const { region } = await this.getSettings()
+      const value = regions.find((/** @type {any} */ each) => each.id === region) ?? regions[0]
+      if (!value) throw new StorefrontClosed("The store has no region to deliver to.")
+      this.cachedRegion = { until: Date.now() + CACHE_DURATION_MS, value }
     }
     return /** @type {Record<string, any>} */ (this.cachedRegion.value)
   }
 
+  /** List the categories by their rank, at most 100. */
   async listCategories() {
-    const fields = "id,name,handle,description"
-    const path = `/store/product-categories?limit=12&fields=${fields}`
+    const path = `/store/product-categories?limit=${CATEGORIES_MAX}&fields=${CATEGORY_FIELDS}`
     const { product_categories } = await this.get(path)
     return product_categories
+  }
+
+  /** @param {string} handle @returns {Promise<Record<string, any> | null>} */
+  async getCategory(handle) {
+    const query = new URLSearchParams({ handle, fields: CATEGORY_FIELDS, limit: "1" })
+    return (await this.get(`/store/product-categories?${query}`)).product_categories[0] ?? null
   }
 
   /** @param {{ words?: string, category?: string, offset?: number, limit?: number }} filter */
@@ -85,7 +98,8 @@ export class StoreApiClient {
       fields: PRODUCT_FIELDS,
       limit: String(limit),
       offset: String(offset),
-      order: "created_at",
+      // Unique, so that no product is on two pages or on none; ids begin with the time of creation.
+      order: "id",
       ...(words ? { q: words } : {}),
       ...(category ? { category_id: category } : {}),
     })
@@ -113,11 +127,23 @@ export class StoreApiClient {
     }
   }
 
+  /** Return a cart, or null if it does not exist or was ordered. @param {string} id */
+  async getOpenCart(id) {
+    const cart = id ? await this.getCart(id) : null
+    return cart?.completed_at ? null : cart
+  }
+
   async createCart() {
     const region = await this.getRegion()
     const { country } = await this.getSettings()
     const body = { region_id: region.id, shipping_address: { country_code: country } }
     return (await this.post("/store/carts", body)).cart
+  }
+
+  /** Return the id of the order that a cart has become, or null. @param {string} cart */
+  async findOrderOfCart(cart) {
+    const query = "SELECT order_id FROM order_cart WHERE cart_id = ? AND deleted_at IS NULL"
+    return (await this.database.raw(query, [cart])).rows[0]?.order_id ?? null
   }
 
   /** @param {string} cart */
@@ -159,7 +185,25 @@ export class StoreApiClient {
    * @returns {Promise<any>}
    */
   async #sendRequest(method, path, body) {
-    const { key } = await this.getSettings()
+    try {
+      return await this.#sendWithKey((await this.getOpenSettings()).key, method, path, body)
+    } catch (error) {
+      const isKeyRejected = error instanceof RequestRejected && REJECTED_KEY.test(error.message)
+      if (!isKeyRejected) throw error
+      // The owner has revoked the key: read the current one.
+      this.cachedSettings.until = 0
+      return await this.#sendWithKey((await this.getOpenSettings()).key, method, path, body)
+    }
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} method
+   * @param {string} path
+   * @param {Record<string, any>} [body]
+   * @returns {Promise<any>}
+   */
+  async #sendWithKey(key, method, path, body) {
     const response = await fetch(this.server + path, {
       method,
       headers: {
@@ -172,8 +216,6 @@ export class StoreApiClient {
     })
     const answer = await response.json().catch(() => ({}))
     if (response.ok) return answer
-    // The key may have been revoked: read it again before the next request.
-    if (response.status === 400 && answer.type === "not_allowed") this.cachedSettings.until = 0
     const message = answer.message ?? "The shop rejected the request. Please try again."
     throw new RequestRejected(response.status, message, answer.type)
   }

@@ -1,10 +1,12 @@
 /** The storefront: its URLs, their pages, and its forms. The pages need no JavaScript. */
 
-import { renderCartPage, renderCheckoutPage, renderOrderPage } from "./checkout.mjs"
+import { CheckoutFlow } from "./checkout-flow.mjs"
+import { renderCartPage } from "./checkout.mjs"
 import { html } from "./html.mjs"
+import { renderOrderPage } from "./order.mjs"
 import { renderPage } from "./page-shell.mjs"
-import { renderProductListPage, renderProductPage } from "./products.mjs"
-import { completeCart, placeOrder, validateCheckout } from "./purchase.mjs"
+import { renderCategoriesPage, renderProductListPage, renderProductPage } from "./products.mjs"
+import { describeRejection, parseQuantity } from "./quantities.mjs"
 import {
   isSameOrigin,
   readCartId,
@@ -13,11 +15,11 @@ import {
   sendPage,
   setCartCookie,
 } from "./requests.mjs"
-import { RequestRejected } from "./store-api.mjs"
+import { RequestRejected, StorefrontClosed } from "./store-api.mjs"
 
 const PAGE_SIZE = 24
 const OFFSET_MAX = 100_000
-const QUANTITY_MAX = 99
+const REOPENS_AFTER_S = 3600
 
 /**
  * @typedef {import("node:http").IncomingMessage} Request
@@ -30,13 +32,14 @@ export class Storefront {
   /** @type {Route[]} */
   #routes = [
     ["GET", /^\/$/, (visit) => this.#showHome(visit)],
+    ["GET", /^\/categories$/, (visit) => this.#showCategories(visit)],
     ["GET", /^\/categories\/([^/]{1,200})$/, (visit) => this.#showCategory(visit)],
     ["GET", /^\/products\/([^/]{1,200})$/, (visit) => this.#showProduct(visit)],
     ["GET", /^\/cart$/, (visit) => this.#showCart(visit)],
     ["POST", /^\/cart$/, (visit) => this.#addItem(visit)],
     ["POST", /^\/cart\/items$/, (visit) => this.#changeItem(visit)],
-    ["GET", /^\/checkout$/, (visit) => this.#showCheckout(visit)],
-    ["POST", /^\/checkout$/, (visit) => this.#submitCheckout(visit)],
+    ["GET", /^\/checkout$/, (visit) => this.checkout.showForm(visit)],
+    ["POST", /^\/checkout$/, (visit) => this.checkout.submit(visit)],
     ["GET", /^\/orders\/(order_[A-Za-z0-9]{10,40})$/, (visit) => this.#showOrder(visit)],
   ]
 
@@ -44,6 +47,11 @@ export class Storefront {
   constructor(client, store) {
     this.client = client
     this.secure = store.url.startsWith("https:")
+    this.checkout = new CheckoutFlow({
+      client,
+      secure: this.secure,
+      show: (...page) => this.#show(...page),
+    })
   }
 
   /**
@@ -69,8 +77,9 @@ export class Storefront {
         await this.#showMessage(visit, 405, "Method not allowed", text)
       } else await this.#runRoute(route, visit)
     } catch (error) {
-      if (!(error instanceof RequestRejected)) throw error
-      await this.#showMessage(visit, error.status, "That did not work", error.message)
+      if (error instanceof StorefrontClosed) await this.#showClosed(visit)
+      else if (!(error instanceof RequestRejected)) throw error
+      else await this.#showMessage(visit, error.status, "That did not work", error.message)
     }
     return true
   }
@@ -100,9 +109,13 @@ export class Storefront {
     await this.#showProductList(visit, { heading, text, words, path: "/", current })
   }
 
+  async #showCategories(/** @type {Visit} */ visit) {
+    const main = renderCategoriesPage(await this.client.listCategories())
+    await this.#show(visit, 200, { title: "Categories", main })
+  }
+
   async #showCategory(/** @type {Visit} */ visit) {
-    const categories = await this.client.listCategories()
-    const found = categories.find((/** @type {any} */ each) => each.handle === visit.argument)
+    const found = await this.client.getCategory(visit.argument)
     if (!found) throw new RequestRejected(404, "This category does not exist.")
     await this.#showProductList(visit, {
       heading: found.name,
@@ -174,73 +187,16 @@ export class Storefront {
     redirectTo(visit.response, "/cart")
   }
 
-  async #showCheckout(/** @type {Visit} */ visit) {
-    const cart = await this.#getOpenCart(visit)
-    if (!cart?.items.length) return redirectTo(visit.response, "/cart")
-    const { country } = await this.client.getSettings()
-    const values = { country_code: cart.shipping_address?.country_code ?? country }
-    await this.#showCheckoutForm(visit, 200, cart, values, {})
-  }
-
-  async #showCheckoutForm(
-    /** @type {Visit} */ visit,
-    /** @type {number} */ status,
-    /** @type {any} */ cart,
-    /** @type {Record<string, string>} */ values,
-    /** @type {Record<string, string>} */ problems,
-  ) {
-    const { countries, deliveries } = await this.#listCheckoutOptions(cart)
-    const main = renderCheckoutPage({ cart, deliveries, countries, values, problems })
-    await this.#show(visit, status, { title: "Checkout", main, plain: true }, { cart })
-  }
-
-  async #listCheckoutOptions(/** @type {any} */ cart) {
-    const [{ countries }, deliveries] = await Promise.all([
-      this.client.getRegion(),
-      this.client.listShippingOptions(cart.id),
-    ])
-    const sorted = [...countries].sort((a, b) => a.display_name.localeCompare(b.display_name))
-    return { deliveries, countries: sorted }
-  }
-
-  async #submitCheckout(/** @type {Visit} */ visit) {
-    const id = readCartId(visit.request)
-    const cart = id ? await this.client.getCart(id) : null
-    if (cart?.completed_at) {
-      return this.#finishPurchase(visit, await completeCart(this.client, cart.id))
-    }
-    if (!cart?.items.length) return redirectTo(visit.response, "/cart")
-    const values = await readForm(visit.request)
-    const problems = validateCheckout(values, await this.#listCheckoutOptions(cart))
-    if (Object.keys(problems).length) {
-      return this.#showCheckoutForm(visit, 422, cart, values, problems)
-    }
-    try {
-      this.#finishPurchase(visit, await placeOrder(this.client, cart, values))
-    } catch (error) {
-      if (!(error instanceof RequestRejected)) throw error
-      await this.#showCheckoutForm(visit, 422, cart, values, { "": describeRejection(error) })
-    }
-  }
-
-  #finishPurchase(/** @type {Visit} */ { response }, /** @type {string} */ order) {
-    setCartCookie(response, "", this.secure)
-    redirectTo(response, `/orders/${order}`)
-  }
-
   async #showOrder(/** @type {Visit} */ visit) {
     const order = await this.client.getOrder(visit.argument)
     if (!order) throw new RequestRejected(404, "This order does not exist.")
-    const { countries } = await this.client.getRegion()
-    const page = { title: `Order ${order.display_id}`, main: renderOrderPage(order, countries) }
+    const page = { title: `Order ${order.display_id}`, main: renderOrderPage(order) }
     await this.#show(visit, 200, page)
   }
 
   /** Return the visitor's cart, or null if there is none or it was ordered. */
-  async #getOpenCart(/** @type {Visit} */ { request }) {
-    const id = readCartId(request)
-    const cart = id ? await this.client.getCart(id) : null
-    return cart?.completed_at ? null : cart
+  #getOpenCart(/** @type {Visit} */ { request }) {
+    return this.client.getOpenCart(readCartId(request))
   }
 
   async #show(
@@ -257,6 +213,16 @@ export class Storefront {
     const count = countItems(cart)
     const shell = { title, key, categories, count, words: context.words, current: context.current }
     sendPage(visit.response, status, renderPage(shell, page))
+  }
+
+  /** Show the page of a closed storefront; 503 means to search engines that it will be back. */
+  async #showClosed(/** @type {Visit} */ { response }) {
+    const { title } = await this.client.getSettings()
+    const main = html`<section class="hero"><h1>We are closed at the moment</h1>
+<p>This shop does not take orders now. Please come back later.</p></section>`
+    const shell = { title, key: "", categories: [], count: 0 }
+    response.setHeader("retry-after", String(REOPENS_AFTER_S))
+    sendPage(response, 503, renderPage(shell, { title: "Closed", main, plain: true }))
   }
 
   async #showMessage(
@@ -276,24 +242,4 @@ export class Storefront {
 function countItems(cart) {
   const items = /** @type {{ quantity: number }[]} */ (cart?.items ?? [])
   return items.reduce((sum, item) => sum + item.quantity, 0)
-}
-
-/** @param {string | undefined} text */
-function parseQuantity(text) {
-  const value = Number(text ?? "1")
-  if (!Number.isInteger(value) || value < 1) {
-    throw new RequestRejected(422, "Enter the quantity as a whole number from 1.")
-  }
-  if (value > QUANTITY_MAX) {
-    throw new RequestRejected(422, `The quantity is limited to ${QUANTITY_MAX} per item.`)
-  }
-  return value
-}
-
-/** Replace Medusa's message about stock by one for customers. @param {RequestRejected} error */
-function describeRejection(error) {
-  if (/inventory|stock/i.test(error.message)) {
-    return "There are not enough items in stock. Choose a smaller quantity or another product."
-  }
-  return error.message
 }
