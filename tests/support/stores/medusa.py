@@ -56,14 +56,14 @@ class Api:
     ) -> None:
         self._session = session
         self._at = at
-        self._headers = {"Host": urlsplit(url).netloc, **headers}
+        self.headers = {"Host": urlsplit(url).netloc, **headers}
 
     async def request(
         self, method: str, path: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         target = URL(self._at + path, encoded=True)
         async with self._session.request(
-            method, target, headers=self._headers, json=body
+            method, target, headers=self.headers, json=body
         ) as response:
             text = await response.text()
             assert response.status < 300, f"{method} {path}: {response.status} {text[:500]}"
@@ -71,7 +71,7 @@ class Api:
 
     async def request_status(self, method: str, path: str) -> int:
         async with self._session.request(
-            method, URL(self._at + path, encoded=True), headers=self._headers
+            method, URL(self._at + path, encoded=True), headers=self.headers
         ) as response:
             return response.status
 
