@@ -97,7 +97,7 @@ async def _check_logs_and_secrets(
             "kubectl", "get", "secret", "store-secrets", "-n", shop.namespace, "-o", "json"
         )
     )
-    assert len(secrets["data"]) == 3
+    assert len(secrets["data"]) == 4
     assert sign_in["password"] not in told
     assert not any(value in told for value in secrets["data"].values())
 

@@ -63,7 +63,7 @@ async def sign_in(http: aiohttp.ClientSession, url: str, *, at: str, **body: str
 async def change_everything(owner: Owner, *, products: int = 40) -> dict[str, Any]:
     """Change all that a new store came with; return the settings that must stay."""
     (store,) = (await owner.get("/admin/stores"))["stores"]
-    await owner.post(f"/admin/stores/{store['id']}", {"name": "Owner’s “Café” 🛍"})
+    await owner.post(f"/admin/stores/{store['id']}", {"name": "Zoë's “Café” 🛍"})
     channel = (await owner.get("/admin/sales-channels"))["sales_channels"][0]
     await owner.post(f"/admin/sales-channels/{channel['id']}", {"name": "Renamed channel"})
     await replace_key(owner, channel["id"])
@@ -213,7 +213,9 @@ async def buy_twice_at_once(url: str, *, at: str, handle: str, country: str) -> 
         confirmed = form[f"total-{form['delivery']}"]
         shown = await asyncio.gather(*(browser.post("/checkout", **form) for _ in range(2)))
         shown += [await browser.post("/checkout", **form)]  # after “back”, without the cookie
-        numbers = {find_text(r'order number is <strong class="number">(\d+)<', page) for page in shown}
+        numbers = {
+            find_text(r'order number is <strong class="number">(\d+)<', page) for page in shown
+        }
         assert len(numbers) == 1, f"{country}: {numbers}"
         assert not re.search("e-?mail", shown[0], re.IGNORECASE), "no promise of an e-mail"
         total = find_text(r"<dt>Total</dt><dd>\D*([\d.,]+)</dd>", shown[0])

@@ -10,13 +10,16 @@ const {
 } = require("@medusajs/framework/utils")
 const { readConfiguration } = require("../programs/configuration.mjs")
 const { MailOutbox } = require("../programs/mail-outbox.mjs")
+const { openPool } = require("../programs/postgres.mjs")
+
+const QUERY_TIMEOUT_MS = 5000
 
 class OutboxService extends AbstractNotificationProviderService {
   static identifier = "outbox"
   #outbox = null
 
   async send({ to, from, content, template, data }) {
-    this.#outbox ??= new MailOutbox(readConfiguration())
+    this.#outbox ??= openOutbox()
     await this.#outbox.keepMail({
       from: from || "",
       to: [to],
@@ -26,6 +29,11 @@ class OutboxService extends AbstractNotificationProviderService {
     })
     return {}
   }
+}
+
+function openOutbox() {
+  const store = readConfiguration()
+  return new MailOutbox(store, openPool(store.database, { max: 1, timeoutMs: QUERY_TIMEOUT_MS }))
 }
 
 exports.default = ModuleProvider(Modules.NOTIFICATION, { services: [OutboxService] })

@@ -17,7 +17,10 @@ const NEWS = {
   return_received: ["– return received", "We have received the items that you returned."],
   claim_created: ["– claim opened", "We have opened a claim for your order."],
   exchange_created: ["– exchange opened", "We have opened an exchange for your order."],
-  transfer_requested: ["– transfer requested", "A transfer of this order to another account was requested."],
+  transfer_requested: [
+    "– transfer requested",
+    "A transfer of this order to another account was requested.",
+  ],
   edit_requested: ["– change requested", "A change of your order was requested."],
   edit_confirmed: ["was changed", "Your order was changed. It now contains:"],
   edit_canceled: ["– change withdrawn", "The requested change of your order was withdrawn."],
@@ -68,7 +71,10 @@ export function renderPasswordMail({ email, token, actor_type }, shop) {
     return renderMail({ subject, shop, lines: [start, "Your reset code is:", token, end] })
   }
   const parameters = new URLSearchParams({ token, email })
-  const link = { url: `${shop.url}/app/reset-password?${parameters}`, text: "Choose a new password" }
+  const link = {
+    url: `${shop.url}/app/reset-password?${parameters}`,
+    text: "Choose a new password",
+  }
   return renderMail({ subject, shop, lines: [start, end], link })
 }
 
@@ -113,22 +119,32 @@ function renderMail({ subject, shop, lines, order, link }) {
     shop.url,
   ].join("\n")
   const page = html`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>${subject}</title></head>
-<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em">
-${lines.map((line) => html`<p>${line}</p>\n`)}${
-    rows.length
-      ? html`<table cellpadding="4">${rows.map(
-          ([name, value]) => html`<tr><td>${name}</td><td align="right">${value}</td></tr>\n`,
-        )}</table>\n`
-      : ""
-  }${
-    address.length
-      ? html`<p>Delivery to:<br>${address.map((line) => html`${line}<br>`)}</p>\n`
-      : ""
-  }${link ? html`<p><a href="${link.url}">${link.text}</a></p>\n` : ""}
-<p><a href="${shop.url}">${shop.title}</a></p>
-</body></html>
-`
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <title>${subject}</title>
+      </head>
+      <body style="font-family: sans-serif; line-height: 1.5; max-width: 36em">
+        ${lines.map((line) => html`<p>${line}</p> `)}${
+          rows.length
+            ? html`<table cellpadding="4">
+                ${rows.map(
+                  ([name, value]) =>
+                    html`<tr>
+                      <td>${name}</td>
+                      <td align="right">${value}</td>
+                    </tr> `,
+                )}
+              </table> `
+            : ""
+        }${
+          address.length
+            ? html`<p>Delivery to:<br />${address.map((line) => html`${line}<br />`)}</p> `
+            : ""
+        }${link ? html`<p><a href="${link.url}">${link.text}</a></p> ` : ""}
+        <p><a href="${shop.url}">${shop.title}</a></p>
+      </body>
+    </html> `
   return { subject, text, html: page.text }
 }
 

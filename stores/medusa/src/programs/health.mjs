@@ -6,10 +6,8 @@
 
 import { readPending } from "./marks.mjs"
 import { listMigrations } from "./migrations.mjs"
-import { openPool } from "./postgres.mjs"
 import { SETTINGS, isClosed } from "../storefront/settings.mjs"
 
-const QUERY_TIMEOUT_MS = 2000
 const REQUEST_TIMEOUT_MS = 5000
 /** Anyone may request the report, so it is not computed more often than this. */
 const REPORT_DURATION_MS = 1000
@@ -21,8 +19,13 @@ export class StoreHealth {
   /** Whether Medusa has started; set by the server. */
   hasStarted = false
 
-  /** @param {Readonly<Record<string, any>>} store @param {import("pg").Pool} [pool] */
-  constructor(store, pool = openPool(store.database, { max: 1, timeoutMs: QUERY_TIMEOUT_MS })) {
+  /**
+   * @param {Readonly<Record<string, any>>} store
+   * @param {Pick<import("pg").Pool, "query">} pool
+   * @param {() => string[]} listNeeded names of the migrations that this release needs
+   */
+  constructor(store, pool, listNeeded = listMigrations) {
+    this.listNeeded = listNeeded
     this.server = `http://127.0.0.1:${store.port}`
     this.pool = pool
   }
@@ -63,7 +66,7 @@ export class StoreHealth {
   /** Compare the recorded migrations with those that this release of Medusa needs. */
   async #describeSchema() {
     try {
-      return (await readPending(this.pool, listMigrations())).length ? "pending" : "current"
+      return (await readPending(this.pool, this.listNeeded())).length ? "pending" : "current"
     } catch {
       return "unknown"
     }

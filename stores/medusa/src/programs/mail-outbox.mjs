@@ -5,13 +5,11 @@
 
 import { createHash, timingSafeEqual } from "node:crypto"
 import { readSecret } from "./configuration.mjs"
-import { openPool } from "./postgres.mjs"
 
 const KEPT_MAILS = 200
 const LIST_LENGTH_MAX = 100
 const BODY_SIZE_MAX_BYTES = 256 << 10
 const SUBJECT_LENGTH_MAX = 998
-const QUERY_TIMEOUT_MS = 5000
 const PATH = /^\/storefleet\/mail(?:\/([1-9][0-9]{0,18}))?$/
 const COLUMNS = "id, created_at, sender, recipients, subject"
 
@@ -19,10 +17,10 @@ const COLUMNS = "id, created_at, sender, recipients, subject"
  *   html: string | null }} Mail */
 
 export class MailOutbox {
-  /** @param {Readonly<Record<string, any>>} store @param {Pick<import("pg").Pool, "query">} [pool] */
+  /** @param {Readonly<Record<string, any>>} store @param {Pick<import("pg").Pool, "query">} pool */
   constructor(store, pool) {
     this.store = store
-    this.pool = pool ?? openPool(store.database, { max: 1, timeoutMs: QUERY_TIMEOUT_MS })
+    this.pool = pool
   }
 
   /** Keep a mail, and delete the oldest ones. @param {Mail} mail */

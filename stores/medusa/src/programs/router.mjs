@@ -5,6 +5,7 @@ import { StaticFiles } from "./files.mjs"
 import { StoreHealth } from "./health.mjs"
 import { writeLog } from "./logs.mjs"
 import { MailOutbox } from "./mail-outbox.mjs"
+import { openPool } from "./postgres.mjs"
 import { HOME } from "./release.mjs"
 import { checkUpload } from "./uploads.mjs"
 import { StoreApiClient } from "../storefront/store-api.mjs"
@@ -12,6 +13,8 @@ import { Storefront } from "../storefront/storefront.mjs"
 
 /** Ids in paths that grant access by themselves: a guest's cart and order, an invitation. */
 const SECRET_IDS = /\b(cart|order|invite|paycol|payses)_[A-Za-z0-9]+/g
+/** Below the timeout of the readiness probe. */
+const QUERY_TIMEOUT_MS = 2000
 const HEALTH = "/storefleet/health"
 /** Requests of the platform, which are too frequent to be logged. */
 const PROBES = new Set(["/healthz", "/readyz", HEALTH])
@@ -35,8 +38,10 @@ export class Router {
         headers: UPLOAD_HEADERS,
       }),
     ]
-    this.health = new StoreHealth(store)
-    this.outbox = new MailOutbox(store)
+    // Connections of their own: busy customers must not make the store look unhealthy.
+    const pool = openPool(store.database, { max: 2, timeoutMs: QUERY_TIMEOUT_MS })
+    this.health = new StoreHealth(store, pool)
+    this.outbox = new MailOutbox(store, pool)
     /** @type {import("node:http").RequestListener | null} */
     this.medusa = null
     /** @type {Storefront | null} */

