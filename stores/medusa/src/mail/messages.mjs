@@ -119,32 +119,20 @@ function renderMail({ subject, shop, lines, order, link }) {
     shop.url,
   ].join("\n")
   const page = html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <title>${subject}</title>
-      </head>
-      <body style="font-family: sans-serif; line-height: 1.5; max-width: 36em">
-        ${lines.map((line) => html`<p>${line}</p> `)}${
-          rows.length
-            ? html`<table cellpadding="4">
-                ${rows.map(
-                  ([name, value]) =>
-                    html`<tr>
-                      <td>${name}</td>
-                      <td align="right">${value}</td>
-                    </tr> `,
-                )}
-              </table> `
-            : ""
-        }${
-          address.length
-            ? html`<p>Delivery to:<br />${address.map((line) => html`${line}<br />`)}</p> `
-            : ""
-        }${link ? html`<p><a href="${link.url}">${link.text}</a></p> ` : ""}
-        <p><a href="${shop.url}">${shop.title}</a></p>
-      </body>
-    </html> `
+<html lang="en"><head><meta charset="utf-8"><title>${subject}</title></head>
+<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em">
+${lines.map((line) => html`<p>${line}</p>\n`)}${
+    rows.length
+      ? html`<table cellpadding="4">${rows.map(
+          ([name, value]) => html`<tr><td>${name}</td><td align="right">${value}</td></tr>\n`,
+        )}</table>\n`
+      : ""
+  }${
+    address.length ? html`<p>Delivery to:<br>${address.map((line) => html`${line}<br>`)}</p>\n` : ""
+  }${link ? html`<p><a href="${link.url}">${link.text}</a></p>\n` : ""}
+<p><a href="${shop.url}">${shop.title}</a></p>
+</body></html>
+`
   return { subject, text, html: page.text }
 }
 

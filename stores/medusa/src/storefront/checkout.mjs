@@ -12,12 +12,12 @@ const renderNotice = (/** @type {string | undefined} */ problem) =>
 export function renderItemName(/** @type {Any} */ item) {
   const variant = item.variant_title === "Standard" ? "" : item.variant_title
   return html`<span class="name">${item.product_title ?? item.title}</span>
-    ${variant ? html`<span class="soft">${variant}</span>` : ""}`
+${variant ? html`<span class="soft">${variant}</span>` : ""}`
 }
 
 export const renderPicture = (/** @type {Any} */ item) =>
   item.thumbnail
-    ? html`<img src="${item.thumbnail}" alt="" width="96" height="96" loading="lazy" />`
+    ? html`<img src="${item.thumbnail}" alt="" width="96" height="96" loading="lazy">`
     : ""
 
 const productUrl = (/** @type {Any} */ item) =>
@@ -27,70 +27,48 @@ const productUrl = (/** @type {Any} */ item) =>
 export function renderCartPage(cart, { problem = "" } = {}) {
   if (!cart?.items?.length) {
     return html`<section class="hero"><h1>Your cart</h1></section>
-      ${renderNotice(problem)}
-      <p class="note">Your cart is empty. <a href="/">See all products</a>.</p>`
+${renderNotice(problem)}
+<p class="note">Your cart is empty. <a href="/">See all products</a>.</p>`
   }
   const currency = cart.currency_code
   return html`<section class="hero"><h1>Your cart</h1></section>
-    ${renderNotice(problem)}
-    <div class="split">
-      <ul class="lines">
-        ${[...cart.items].sort(compareByTime).map(
-          (item) =>
-            html`<li class="line">
-              <a class="thumb" href="${productUrl(item)}" tabindex="-1" aria-hidden="true"
-                >${renderPicture(item)}</a
-              >
-              <div class="what">
-                <a href="${productUrl(item)}">${renderItemName(item)}</a>
-                <span class="soft">${formatMoney(item.unit_price, currency)} each</span>
-              </div>
-              <form method="post" action="/cart/items" class="amount">
-                <input type="hidden" name="item" value="${item.id}" />
-                <label class="hidden" for="q-${item.id}">Quantity of ${item.product_title}</label>
-                <input
-                  id="q-${item.id}"
-                  name="quantity"
-                  type="number"
-                  inputmode="numeric"
-                  min="1"
-                  max="99"
-                  value="${item.quantity}"
-                  required
-                />
-                <button class="quiet">Update</button>
-                <button class="quiet" name="remove" value="1" formnovalidate>
-                  Remove <span class="hidden">${item.product_title}</span>
-                </button>
-              </form>
-              <span class="price">${formatMoney(item.unit_price * item.quantity, currency)}</span>
-            </li>`,
-        )}
-      </ul>
-      <aside class="sum">
-        <h2>Total</h2>
-        ${renderTotals([
-          ["Products", formatMoney(cart.item_subtotal ?? cart.subtotal, currency)],
-          ["Delivery", "at checkout"],
-        ])}
-        <a class="button" href="/checkout">Go to checkout</a>
-      </aside>
-    </div>`
+${renderNotice(problem)}
+<div class="split">
+<ul class="lines">
+${[...cart.items].sort(compareByTime).map(
+  (item) => html`<li class="line">
+  <a class="thumb" href="${productUrl(item)}" tabindex="-1" aria-hidden="true">${renderPicture(item)}</a>
+  <div class="what"><a href="${productUrl(item)}">${renderItemName(item)}</a>
+    <span class="soft">${formatMoney(item.unit_price, currency)} each</span></div>
+  <form method="post" action="/cart/items" class="amount">
+    <input type="hidden" name="item" value="${item.id}">
+    <label class="hidden" for="q-${item.id}">Quantity of ${item.product_title}</label>
+    <input id="q-${item.id}" name="quantity" type="number" inputmode="numeric" min="1" max="99"
+      value="${item.quantity}" required>
+    <button class="quiet">Update</button>
+    <button class="quiet" name="remove" value="1" formnovalidate>Remove
+      <span class="hidden">${item.product_title}</span></button>
+  </form>
+  <span class="price">${formatMoney(item.unit_price * item.quantity, currency)}</span>
+</li>`,
+)}
+</ul>
+<aside class="sum"><h2>Total</h2>
+${renderTotals([
+  ["Products", formatMoney(cart.item_subtotal ?? cart.subtotal, currency)],
+  ["Delivery", "at checkout"],
+])}
+<a class="button" href="/checkout">Go to checkout</a></aside>
+</div>`
 }
 
 const compareByTime = (/** @type {Any} */ a, /** @type {Any} */ b) =>
   String(a.created_at).localeCompare(String(b.created_at))
 
 export const renderTotals = (/** @type {[string, string][]} */ rows) =>
-  html`<dl class="sums">
-    ${rows.map(
-      ([name, value]) =>
-        html`<div>
-          <dt>${name}</dt>
-          <dd>${value}</dd>
-        </div>`,
-    )}
-  </dl>`
+  html`<dl class="sums">${rows.map(
+    ([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`,
+  )}</dl>`
 
 /**
  * The fields of the checkout form; browsers fill them in by `autocomplete`. Whether postal code and
@@ -152,74 +130,49 @@ export function renderCheckoutPage({ cart, deliveries, countries, values, proble
   const hasProblems = Object.keys(problems).length > 0
   const notice = problems[""] ?? (hasProblems ? "Please correct the marked fields." : "")
   return html`<section class="hero"><h1>Checkout</h1></section>
-    ${renderNotice(notice)}
-    <form method="post" action="/checkout" class="split">
-      <input type="hidden" name="cart" value="${cart.id}" />
-      <div class="steps">
-        <fieldset class="step">
-          <legend>Delivery address</legend>
-          <div class="fields">
-            ${CHECKOUT_FIELDS.map((field) =>
-              renderField(field, values[field.name] ?? "", problems[field.name]),
-            )}
-            <div class="field">
-              <label for="country_code">Country</label>
-              <select id="country_code" name="country_code" autocomplete="country" required>
-                ${countries.map((country) => renderCountry(country, values.country_code))}
-              </select>
-            </div>
-          </div>
-        </fieldset>
-        <fieldset class="step">
-          <legend>Delivery method</legend>
-          ${problems.delivery ? html`<p class="problem">${problems.delivery}</p>` : ""}
-          ${
-            deliveries.length
-              ? deliveries.map((each) => renderDelivery(each, currency, each.id === chosen))
-              : html`<p class="problem">
-                  The shop does not deliver to this country at the moment.
-                </p>`
-          }
-        </fieldset>
-        <fieldset class="step">
-          <legend>Payment</legend>
-          <label class="choice"
-            ><input type="radio" name="payment" value="cod" checked required />
-            <span
-              >Cash on delivery <span class="soft">Pay when your order arrives.</span></span
-            ></label
-          >
-        </fieldset>
-      </div>
-      <aside class="sum">
-        <h2>Your order</h2>
-        <ul class="brief">
-          ${cart.items.map(
-            (/** @type {Any} */ item) =>
-              html`<li>
-                <span>${item.quantity} × ${renderItemName(item)}</span>
-                <span>${formatMoney(item.unit_price * item.quantity, currency)}</span>
-              </li>`,
-          )}
-        </ul>
-        ${renderTotals([
-          ["Products", formatMoney(cart.item_subtotal ?? cart.subtotal, currency)],
-          ...listAdjustments(cart),
-          ...deliveries.map((each) => buildTotalRow(each, cart)),
-        ])}
-        ${deliveries.map(
-          // The total that the customer confirms; see purchase.mjs.
-          (each) =>
-            html`<input
-              type="hidden"
-              name="total-${each.id}"
-              value="${computeTotal(cart, each)}"
-            />`,
-        )}
-        <button>Place order</button>
-        <p class="soft small">You pay in cash when the order is delivered.</p>
-      </aside>
-    </form>`
+${renderNotice(notice)}
+<form method="post" action="/checkout" class="split">
+<input type="hidden" name="cart" value="${cart.id}">
+<div class="steps">
+  <fieldset class="step"><legend>Delivery address</legend><div class="fields">
+    ${CHECKOUT_FIELDS.map((field) =>
+      renderField(field, values[field.name] ?? "", problems[field.name]),
+    )}
+    <div class="field"><label for="country_code">Country</label>
+      <select id="country_code" name="country_code" autocomplete="country" required>
+      ${countries.map((country) => renderCountry(country, values.country_code))}
+      </select></div>
+  </div></fieldset>
+  <fieldset class="step"><legend>Delivery method</legend>
+    ${problems.delivery ? html`<p class="problem">${problems.delivery}</p>` : ""}
+    ${
+      deliveries.length
+        ? deliveries.map((each) => renderDelivery(each, currency, each.id === chosen))
+        : html`<p class="problem">The shop does not deliver to this country at the moment.</p>`
+    }
+  </fieldset>
+  <fieldset class="step"><legend>Payment</legend>
+    <label class="choice"><input type="radio" name="payment" value="cod" checked required>
+      <span>Cash on delivery <span class="soft">Pay when your order arrives.</span></span></label>
+  </fieldset>
+</div>
+<aside class="sum"><h2>Your order</h2>
+<ul class="brief">${cart.items.map(
+    (/** @type {Any} */ item) => html`<li><span>${item.quantity} × ${renderItemName(item)}</span>
+<span>${formatMoney(item.unit_price * item.quantity, currency)}</span></li>`,
+  )}</ul>
+${renderTotals([
+  ["Products", formatMoney(cart.item_subtotal ?? cart.subtotal, currency)],
+  ...listAdjustments(cart),
+  ...deliveries.map((each) => buildTotalRow(each, cart)),
+])}
+${deliveries.map(
+  // The total that the customer confirms; see purchase.mjs.
+  (each) => html`<input type="hidden" name="total-${each.id}" value="${computeTotal(cart, each)}">`,
+)}
+<button>Place order</button>
+<p class="soft small">You pay in cash when the order is delivered.</p></aside>
+</form>`
 }
 
 function renderCountry(/** @type {Any} */ country, /** @type {string} */ selected) {
@@ -234,10 +187,9 @@ function renderDelivery(
 ) {
   const checked = isChosen ? html`checked` : ""
   return html`<label class="choice">
-    <input type="radio" name="delivery" value="${delivery.id}" required ${checked} />
-    <span>${delivery.name} <span class="soft">${delivery.type?.description}</span></span>
-    <span class="price">${formatMoney(delivery.amount, currency)}</span></label
-  >`
+<input type="radio" name="delivery" value="${delivery.id}" required ${checked}>
+<span>${delivery.name} <span class="soft">${delivery.type?.description}</span></span>
+<span class="price">${formatMoney(delivery.amount, currency)}</span></label>`
 }
 
 /**
@@ -267,18 +219,9 @@ function renderField(
   /** @type {string | undefined} */ problem,
 ) {
   const { name, label, hint, type = "text", autocomplete, required, max, wide } = field
-  return html`<div class="field${wide ? " wide-field" : ""}">
-    <label for="${name}">${label}${hint ? html` <span class="soft">${hint}</span>` : ""}</label>
-    <input
-      id="${name}"
-      name="${name}"
-      type="${type}"
-      value="${value}"
-      autocomplete="${autocomplete}"
-      maxlength="${max}"
-      ${required ? html`required` : ""}
-      ${problem ? html`aria-invalid="true" aria-describedby="${name}-problem"` : ""}
-    />
-    ${problem ? html`<span class="wrong" id="${name}-problem">${problem}</span>` : ""}
-  </div>`
+  return html`<div class="field${wide ? " wide-field" : ""}"><label for="${name}">${label}${hint ? html` <span class="soft">${hint}</span>` : ""}</label>
+<input id="${name}" name="${name}" type="${type}" value="${value}" autocomplete="${autocomplete}"
+  maxlength="${max}" ${required ? html`required` : ""}
+  ${problem ? html`aria-invalid="true" aria-describedby="${name}-problem"` : ""}>
+${problem ? html`<span class="wrong" id="${name}-problem">${problem}</span>` : ""}</div>`
 }

@@ -12,21 +12,9 @@ const stylesheetUrl = `/assets/shop.css?v=${stylesheetHash.slice(0, 12)}`
 /** Further categories are on a page of their own. */
 const CATEGORIES_SHOWN = 12
 
-const CART_ICON = html`<svg
-  viewBox="0 0 24 24"
-  width="20"
-  height="20"
-  aria-hidden="true"
-  focusable="false"
->
-  <path
-    d="M5 8h14l-1 12H6L5 8Zm4 0V6.5a3 3 0 0 1 6 0V8"
-    fill="none"
-    stroke="currentColor"
-    stroke-width="1.7"
-    stroke-linejoin="round"
-    stroke-linecap="round"
-  />
+const CART_ICON = html`<svg viewBox="0 0 24 24" width="20" height="20" aria-hidden="true" focusable="false">
+  <path d="M5 8h14l-1 12H6L5 8Zm4 0V6.5a3 3 0 0 1 6 0V8" fill="none" stroke="currentColor"
+    stroke-width="1.7" stroke-linejoin="round" stroke-linecap="round"/>
 </svg>`
 
 /**
@@ -45,61 +33,47 @@ const CART_ICON = html`<svg
 export function renderPage(shell, { title, main, plain = false }) {
   const name = title ? `${title} – ${shell.title}` : shell.title
   return html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        ${shell.key ? html`<meta name="publishable-key" content="${shell.key}" />` : ""}
-        <title>${name}</title>
-        <link rel="icon" href="/assets/shop.svg" type="image/svg+xml" />
-        <link rel="stylesheet" href="${stylesheetUrl}" />
-      </head>
-      <body>
-        <a class="skip" href="#main">Skip to content</a>
-        <header class="top">
-          <div class="wide bar">
-            <a class="brand" href="/">${shell.title}</a>
-            ${plain ? "" : renderSearchForm(shell)}
-            <a class="bag" href="/cart"
-              >${CART_ICON}<span>Cart</span>
-              <span class="count"
-                >${shell.count}
-                <span class="hidden">${shell.count === 1 ? "item" : "items"}</span></span
-              ></a
-            >
-          </div>
-          ${plain ? "" : renderCategories(shell)}
-        </header>
-        <main id="main" class="wide" tabindex="-1">${main}</main>
-        <footer class="bottom">
-          <div class="wide bar">
-            <span>${shell.title}</span>
-            <span class="soft">Pay in cash when your order arrives.</span>
-          </div>
-        </footer>
-      </body>
-    </html> `
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+${shell.key ? html`<meta name="publishable-key" content="${shell.key}">` : ""}
+<title>${name}</title>
+<link rel="icon" href="/assets/shop.svg" type="image/svg+xml">
+<link rel="stylesheet" href="${stylesheetUrl}">
+</head>
+<body>
+<a class="skip" href="#main">Skip to content</a>
+<header class="top">
+  <div class="wide bar">
+    <a class="brand" href="/">${shell.title}</a>
+    ${plain ? "" : renderSearchForm(shell)}
+    <a class="bag" href="/cart">${CART_ICON}<span>Cart</span>
+      <span class="count">${shell.count}
+        <span class="hidden">${shell.count === 1 ? "item" : "items"}</span></span></a>
+  </div>
+  ${plain ? "" : renderCategories(shell)}
+</header>
+<main id="main" class="wide" tabindex="-1">
+${main}
+</main>
+<footer class="bottom"><div class="wide bar"><span>${shell.title}</span>
+<span class="soft">Pay in cash when your order arrives.</span></div></footer>
+</body>
+</html>
+`
 }
 
 /** @param {PageShell} shell */
-const renderSearchForm = (shell) =>
-  html`<form class="search" action="/" role="search">
-    <label class="hidden" for="words">Search the shop</label>
-    <input
-      id="words"
-      name="q"
-      type="search"
-      maxlength="80"
-      placeholder="Search"
-      value="${shell.words ?? ""}"
-    />
-    <button class="quiet">Search</button>
-  </form>`
+const renderSearchForm = (shell) => html`<form class="search" action="/" role="search">
+      <label class="hidden" for="words">Search the shop</label>
+      <input id="words" name="q" type="search" maxlength="80" placeholder="Search" value="${shell.words ?? ""}">
+      <button class="quiet">Search</button>
+    </form>`
 
 /** @param {PageShell} shell */
-const renderCategories = (shell) =>
-  html`<nav class="wide kinds" aria-label="Categories">
+const renderCategories = (shell) => html`<nav class="wide kinds" aria-label="Categories">
     <a href="/" ${markCurrent(shell.current === "")}>All products</a>
     ${shell.categories
       .slice(0, CATEGORIES_SHOWN)

@@ -31,13 +31,7 @@ const isAvailable = (/** @type {Any} */ variant) => hasPrice(variant) && isInSto
 
 const renderPicture = (/** @type {Any} */ product, /** @type {string} */ alt) =>
   listPictures(product).length
-    ? html`<img
-        src="${listPictures(product)[0]}"
-        alt="${alt}"
-        width="800"
-        height="800"
-        decoding="async"
-      />`
+    ? html`<img src="${listPictures(product)[0]}" alt="${alt}" width="800" height="800" decoding="async">`
     : html`<span class="blank" aria-hidden="true"></span>`
 
 /**
@@ -56,24 +50,20 @@ export function renderProductListPage({
   path,
   words,
 }) {
-  return html`<section class="hero">
-      <h1>${heading}</h1>
-      ${text ? html`<p>${text}</p>` : ""}
-    </section>
-    ${products.length ? "" : html`<p class="note">No products found. <a href="/">See all products</a>.</p>`}
-    <ul class="goods">
-      ${products.map(
-        (product) =>
-          html`<li class="good">
-            <a href="/products/${encodeURIComponent(product.handle)}">
-              <span class="frame">${renderPicture(product, "")}</span>
-              <span class="name">${product.title}</span>
-              <span class="price">${renderPrice(product)}</span>
-            </a>
-          </li>`,
-      )}
-    </ul>
-    ${renderPagination({ count, offset, limit, path, words })}`
+  return html`<section class="hero"><h1>${heading}</h1>${text ? html`<p>${text}</p>` : ""}</section>
+${products.length ? "" : html`<p class="note">No products found. <a href="/">See all products</a>.</p>`}
+<ul class="goods">
+${products.map(
+  (product) => html`<li class="good">
+  <a href="/products/${encodeURIComponent(product.handle)}">
+    <span class="frame">${renderPicture(product, "")}</span>
+    <span class="name">${product.title}</span>
+    <span class="price">${renderPrice(product)}</span>
+  </a>
+</li>`,
+)}
+</ul>
+${renderPagination({ count, offset, limit, path, words })}`
 }
 
 function renderPagination(
@@ -84,35 +74,27 @@ function renderPagination(
   const to = (/** @type {number} */ start) =>
     `${path}?${new URLSearchParams({ ...(words ? { q: words } : {}), from: String(start) })}`
   return html`<nav class="pagination" aria-label="Pages">
-    ${
-      offset > 0
-        ? html`<a class="button quiet" href="${to(Math.max(0, offset - limit))}" rel="prev"
-            >Previous</a
-          >`
-        : html`<span></span>`
-    }
-    <span class="soft">${offset + 1} to ${Math.min(count, offset + limit)} of ${count}</span>
-    ${
-      offset + limit < count
-        ? html`<a class="button quiet" href="${to(offset + limit)}" rel="next">Next</a>`
-        : html`<span></span>`
-    }
-  </nav>`
+  ${
+    offset > 0
+      ? html`<a class="button quiet" href="${to(Math.max(0, offset - limit))}" rel="prev">Previous</a>`
+      : html`<span></span>`
+  }
+  <span class="soft">${offset + 1} to ${Math.min(count, offset + limit)} of ${count}</span>
+  ${
+    offset + limit < count
+      ? html`<a class="button quiet" href="${to(offset + limit)}" rel="next">Next</a>`
+      : html`<span></span>`
+  }
+</nav>`
 }
 
 /** Render the list of all categories. @param {Any[]} categories */
-export const renderCategoriesPage = (categories) =>
-  html`<section class="hero">
-      <h1>Categories</h1>
-    </section>
-    <ul class="plain">
-      ${categories.map(
-        (category) =>
-          html`<li>
-            <a href="/categories/${encodeURIComponent(category.handle)}"> ${category.name}</a>
-          </li> `,
-      )}
-    </ul>`
+export const renderCategoriesPage = (categories) => html`<section class="hero">
+<h1>Categories</h1></section>
+<ul class="plain">${categories.map(
+  (category) => html`<li><a href="/categories/${encodeURIComponent(category.handle)}">
+${category.name}</a></li>\n`,
+)}</ul>`
 
 /** List all pictures, the one that represents the product first. @param {Any} product */
 function listPictures(product) {
@@ -126,31 +108,17 @@ function renderGallery(product) {
   const [first, ...others] = listPictures(product)
   const picture = renderPicture({ thumbnail: first }, product.title)
   if (!others.length) return html`<div class="frame large">${picture}</div>`
-  return html`<div class="gallery">
-    <div class="frame large">${picture}</div>
-    <ul>
-      ${others.map(
-        (url, index) =>
-          html`<li>
-            <a class="frame" href="${url}">
-              <img
-                src="${url}"
-                alt="${product.title}, picture ${index + 2}"
-                width="400"
-                height="400"
-                loading="lazy"
-                decoding="async"
-            /></a>
-          </li> `,
-      )}
-    </ul>
-  </div>`
+  return html`<div class="gallery"><div class="frame large">${picture}</div>
+<ul>${others.map(
+    (url, index) => html`<li><a class="frame" href="${url}">
+<img src="${url}" alt="${product.title}, picture ${index + 2}" width="400" height="400"
+  loading="lazy" decoding="async"></a></li>\n`,
+  )}</ul></div>`
 }
 
 const renderCategoryLink = (/** @type {Any} */ category) =>
   html`<p class="soft">
-    <a href="/categories/${encodeURIComponent(category.handle)}">${category.name}</a>
-  </p>`
+<a href="/categories/${encodeURIComponent(category.handle)}">${category.name}</a></p>`
 
 /**
  * Render one product with its order form.
@@ -166,44 +134,32 @@ export function renderProductPage(product, { problem = "" } = {}) {
   const option =
     product.options?.map((/** @type {Any} */ each) => each.title).join(" / ") || "Variant"
   return html`<article class="product">
-    ${renderGallery(product)}
-    <div class="about">
-      ${product.categories?.[0] ? renderCategoryLink(product.categories[0]) : ""}
-      <h1>${product.title}</h1>
-      <p class="price big">${renderPrice(product)}</p>
-      ${problem ? html`<p class="problem" role="alert">${problem}</p>` : ""}
-      <p class="text">${product.description}</p>
-      <form method="post" action="/cart">
-        <input type="hidden" name="handle" value="${product.handle}" />
-        ${
-          variants.length > 1
-            ? renderVariantChoices(variants, option, first)
-            : html`<input type="hidden" name="variant" value="${variants[0]?.id}" />`
-        }
-        ${
-          first
-            ? html`<div class="row">
-                <label for="quantity">Quantity</label>
-                <input
-                  id="quantity"
-                  name="quantity"
-                  type="number"
-                  inputmode="numeric"
-                  min="1"
-                  max="99"
-                  value="1"
-                  required
-                />
-                <button>Add to cart</button>
-              </div>`
-            : html`<p class="note">
-                ${variants.some(hasPrice) ? "Sold out." : "Not for sale yet."}
-              </p>`
-        }
-      </form>
-      <p class="soft small">Cash on delivery.</p>
-    </div>
-  </article>`
+  ${renderGallery(product)}
+  <div class="about">
+    ${product.categories?.[0] ? renderCategoryLink(product.categories[0]) : ""}
+    <h1>${product.title}</h1>
+    <p class="price big">${renderPrice(product)}</p>
+    ${problem ? html`<p class="problem" role="alert">${problem}</p>` : ""}
+    <p class="text">${product.description}</p>
+    <form method="post" action="/cart">
+      <input type="hidden" name="handle" value="${product.handle}">
+      ${
+        variants.length > 1
+          ? renderVariantChoices(variants, option, first)
+          : html`<input type="hidden" name="variant" value="${variants[0]?.id}">`
+      }
+      ${
+        first
+          ? html`<div class="row"><label for="quantity">Quantity</label>
+      <input id="quantity" name="quantity" type="number" inputmode="numeric" min="1" max="99"
+        value="1" required>
+      <button>Add to cart</button></div>`
+          : html`<p class="note">${variants.some(hasPrice) ? "Sold out." : "Not for sale yet."}</p>`
+      }
+    </form>
+    <p class="soft small">Cash on delivery.</p>
+  </div>
+</article>`
 }
 
 const renderVariantChoices = (
@@ -211,19 +167,15 @@ const renderVariantChoices = (
   /** @type {string} */ option,
   /** @type {Any | undefined} */ first,
 ) =>
-  html`<fieldset class="choices">
-    <legend>${option}</legend>
-    ${variants.map((variant) => renderVariant(variant, variant === first))}
-  </fieldset>`
+  html`<fieldset class="choices"><legend>${option}</legend>
+${variants.map((variant) => renderVariant(variant, variant === first))}
+</fieldset>`
 
 function renderVariant(/** @type {Any} */ variant, /** @type {boolean} */ isChosen) {
   const state = isChosen ? html`checked` : isAvailable(variant) ? "" : html`disabled`
   const note = hasPrice(variant) && !isInStock(variant) ? " (sold out)" : ""
   return html`<label class="choice">
-    <input type="radio" name="variant" value="${variant.id}" required ${state} />
-    <span
-      >${variant.title}${note}
-      <span class="soft">${renderPrice({ variants: [variant] })}</span></span
-    >
-  </label>`
+<input type="radio" name="variant" value="${variant.id}" required ${state}>
+<span>${variant.title}${note} <span class="soft">${renderPrice({ variants: [variant] })}</span></span>
+</label>`
 }

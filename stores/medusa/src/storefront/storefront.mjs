@@ -218,10 +218,8 @@ export class Storefront {
   /** Show the page of a closed storefront; 503 means to search engines that it will be back. */
   async #showClosed(/** @type {Visit} */ { response }) {
     const { title } = await this.client.getSettings()
-    const main = html`<section class="hero">
-      <h1>We are closed at the moment</h1>
-      <p>This shop does not take orders now. Please come back later.</p>
-    </section>`
+    const main = html`<section class="hero"><h1>We are closed at the moment</h1>
+<p>This shop does not take orders now. Please come back later.</p></section>`
     const shell = { title, key: "", categories: [], count: 0 }
     response.setHeader("retry-after", String(REOPENS_AFTER_S))
     sendPage(response, 503, renderPage(shell, { title: "Closed", main, plain: true }))
@@ -233,11 +231,8 @@ export class Storefront {
     /** @type {string} */ heading,
     /** @type {string} */ text,
   ) {
-    const main = html`<section class="hero">
-      <h1>${heading}</h1>
-      <p>${text}</p>
-      <p><a class="button" href="/">To the shop</a></p>
-    </section>`
+    const main = html`<section class="hero"><h1>${heading}</h1><p>${text}</p>
+<p><a class="button" href="/">To the shop</a></p></section>`
     const page = { title: heading, main }
     await this.#show(visit, status >= 400 ? status : 400, page, { cart: null })
   }
