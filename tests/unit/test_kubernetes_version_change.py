@@ -631,6 +631,10 @@ async def test_release_of_version_change_adds_missing_secrets(
     await fake.put(path, {"data": complete})
     await go_back(runtime, "rollback-release")
     assert fake.objects[path]["data"] == complete
+    del fake.objects[f"{HOME}/secrets/store-mail"]  # an earlier attempt ended before its copy
+    await upgrade(runtime, "release")
+    assert fake.objects[path]["data"] == complete
+    assert fake.objects[f"{HOME}/secrets/store-mail"]["data"] == {"mail-key": "a2VwdA=="}
 
 
 async def test_set_up_of_version_change_updates(

@@ -88,7 +88,13 @@ class NamespaceSetup:
         found = await self._client.get(
             resource_kinds.SECRET, manifests.STORE_SECRET, namespace=location.namespace
         )
-        return set(engine.kubernetes.secrets) - ((found or {}).get("data") or {}).keys()
+        missing = set(engine.kubernetes.secrets) - ((found or {}).get("data") or {}).keys()
+        if MAIL_KEY in engine.kubernetes.secrets:
+            copied = await self._client.get(
+                resource_kinds.SECRET, manifests.MAIL_SECRET, namespace=location.namespace
+            )
+            missing |= set() if copied else {MAIL_KEY}
+        return missing
 
     async def _apply_namespace(self, context: StepContext, location: StoreLocation) -> None:
         wanted = manifests.make_namespace(context.store, location)
