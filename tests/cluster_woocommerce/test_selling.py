@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 from tests.cluster_woocommerce.store import Store
+from tests.support.stores.mail import find_mail
 from tests.support.stores.woocommerce import (
     API,
     COUNTRY_ADDRESSES,
@@ -74,6 +75,8 @@ async def test_ten_countries_buy_and_mails_are_kept(store: Store) -> None:
         orders.update(await asyncio.gather(*(buy(*each) for each in pair)))
     assert len(set(orders.values())) == 10
 
+    through_platform = await find_mail(store.api, store.id, to="br@example.com")
+    assert "São Paulo" in through_platform["html"]
     key = await read_mail_key(store)
     async with open_visit(store.url, store.at) as shop:
         page = await read_mail(shop, "?limit=20", key)
