@@ -17,6 +17,7 @@ async def test_store_created_by_form_takes_order_and_is_deleted_completely(
 ) -> None:
     await _create(page, "first-shop", title="First Shop")
     order = await _buy(await context.new_page(), await _link(page, "Open storefront"))
+    await _find_mail(page, order)
     await _find_order(await context.new_page(), page, order)
     await _delete(page, "first-shop")
     assert platform.leftovers() == []
@@ -73,6 +74,17 @@ async def _buy(shop: Page, url: str) -> str:
     found = re.search(r"\b(1\d{5,})\b", await shop.inner_text("body"))
     assert found is not None
     return found.group(1)
+
+
+async def _find_mail(page: Page, order: str) -> None:
+    """Open the confirmation that the store kept, and go back to the store's page."""
+    store_page = page.url
+    await page.click("#show-mail")
+    await page.locator("#mails a", has_text=order).first.click()
+    await expect(page.locator("#mail-to")).to_contain_text("guest@example.com")
+    await expect(page.locator("#mail-text")).to_contain_text(order)
+    await expect(page.frame_locator("#mail-html").locator("body")).to_contain_text(order)
+    await page.goto(store_page)
 
 
 async def _find_order(admin: Page, page: Page, order: str) -> None:

@@ -1,10 +1,15 @@
 """A scripted purchase: plain HTTP under the store's host name, then the order in the admin."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
+from tests.support.http.client import Api
 from tests.support.services.databases import list_store_databases
 from tests.support.services.platform import Client, Platform
+from tests.support.stores.mail import find_mail
 from tests.support.stores.oscar import buy_products, check_order
 
 
@@ -17,12 +22,25 @@ async def test_purchase_by_http_appears_in_admin_until_store_is_deleted(platform
         assert status == 200
         order = await buy_products(store["url"], title="Plain Shop", sign="€")
         await check_order(store["url"], sign_in, order)
+        await _check_mail(platform, store, order)
         assert sign_in["password"] not in _collect_texts(platform)
         await _check_logs(client, platform, store)
         deleted = await client.delete("http-shop")
         assert (await client.ended(deleted["operation"]["id"]))["state"] == "succeeded"
     assert not [left for left in platform.leftovers() if store["id"] in left]
     assert store["id"].replace("sto_", "st_") not in " ".join(await list_store_databases(platform))
+
+
+async def _check_mail(platform: Platform, store: dict[str, Any], order: str) -> None:
+    """Read the confirmation through the platform; neither its key nor its recipient is logged."""
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, platform.admin["url"], platform.admin["token"])
+        mail = await find_mail(api, store["id"], to="guest@example.com", subject=order)
+    assert order in mail["text"]
+    assert order in mail["html"]
+    config = json.loads((platform.state_dir / "stores" / store["id"] / "store.json").read_text())
+    assert config["mail_key"] not in _collect_texts(platform)
+    assert mail["to"][0] not in (platform.state_dir / "logs" / "gateway.log").read_text()
 
 
 async def _check_logs(client: Client, platform: Platform, store: dict[str, Any]) -> None:
