@@ -9,6 +9,7 @@ from tests.support.cluster.deployment import PLATFORM, STATE, Deployment
 from tests.support.http.client import Api
 from tests.support.services.platform import ROOT
 from tests.support.services.polling import eventually
+from tests.support.stores.mail import find_mail
 from tests.support.stores.oscar import buy_products, check_order
 
 _READY_WITHIN = 120.0
@@ -37,6 +38,8 @@ async def test_store_takes_order_and_is_deleted_completely(deployment: Deploymen
     order = await buy_products(store["url"], title="Cluster Shop", at=at)
     sign_in = (await api.post(f"/stores/{store['id']}/credentials")).body
     await check_order(store["url"], sign_in, order, at=at)
+    mail = await find_mail(api, store["id"], to="guest@example.com", subject=order)
+    assert order in mail["html"]
     lines = (await api.get(f"/stores/{store['id']}/logs")).body
     assert lines["data"]
     assert sign_in["password"] not in await _collect_texts(deployment, store["id"])
