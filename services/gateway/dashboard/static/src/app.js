@@ -124,6 +124,7 @@ function updateList(frame, store) {
   const { firstPage, q, state } = byId("stores-table").dataset;
   const isShown = byId(`row-${store.id}`) !== null;
   if (isShown || (firstPage === "true" && !q && !state)) return refreshFragment("stores-table");
+  if (frame.type === "store.observed") return; // the store was on this list before, on another page
   const matches = (!q || store.name?.includes(q)) && (!state || store.state === state);
   if (matches && (state || frame.type === "store.requested")) showNewStore(store.id);
 }
