@@ -63,8 +63,10 @@ class Store:
     async def get_phase(self, pod: str) -> str:
         return await self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
 
-    async def start_setup_pod(self) -> str:
-        """Start a pod with the spec of the set-up Job and wait until it runs."""
+    async def start_setup_pod(
+        self, *, volume: dict[str, Any] | None = None, mount: dict[str, Any] | None = None
+    ) -> str:
+        """Start a pod with the spec of the set-up Job, and a volume, and wait until it runs."""
         (job,) = json.loads(
             await self.kubectl(
                 "get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"
@@ -76,6 +78,9 @@ class Store:
             for name, value in template["metadata"]["labels"].items()
             if not name.endswith(("job-name", "controller-uid"))
         }
+        if volume is not None and mount is not None:
+            template["spec"]["volumes"].append({"name": "extra", **volume})
+            template["spec"]["containers"][0]["volumeMounts"].append({"name": "extra", **mount})
         name = f"again-{secrets.token_hex(4)}"
         metadata = {"name": name, "labels": labels}
         await self.apply(
@@ -87,6 +92,15 @@ class Store:
 
         await eventually(begun, within=60, every=0.1)
         return name
+
+    async def wait_for_end(self, pod: str) -> int:
+        """Wait until a pod's container has ended and return its exit status."""
+        path = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}"
+
+        async def look() -> str:
+            return await self.kubectl("get", "pod", pod, "-o", path)
+
+        return int(await eventually(look, within=60, every=0.2))
 
     async def wait_for_pod(self, pod: str, *, within: float = 180) -> str:
         """Wait until a pod has ended, delete it, and return its phase."""

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from typing import Any
 
-from tests.support.stores.woocommerce import StoreVisit, open_admin_visit
+import aiohttp
+
+from tests.support.stores.woocommerce import Answer, StoreVisit, open_admin_visit
 
 PLUGIN = "/wp/v2/plugins/woocommerce/woocommerce"
 
@@ -140,3 +142,90 @@ def list_products(count: int) -> Iterator[dict[str, Any]]:
             "status": "publish",
             "menu_order": -100 + number,
         }
+
+
+class PlainVisit(StoreVisit):
+    """A visit that works with every form of permalinks, as the pages of the store do themselves."""
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> Answer:
+        if path.startswith("/wp-json"):
+            route, _, query = path.removeprefix("/wp-json").partition("?")
+            path = f"/?rest_route={route}" + (f"&{query}" if query else "")
+        return await super().request(method, path, **kwargs)
+
+
+async def buy_as_guest(url: str, at: str, slug: str) -> int:
+    """Order a product through the Store API, whatever permalinks the owner has chosen."""
+    timeout = aiohttp.ClientTimeout(total=60)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar, timeout=timeout) as session:
+        return await PlainVisit(session, url, at).buy_product(slug)
+
+
+async def sell_own_products(owner: Owner) -> None:
+    """Replace the samples: 25 products before them, two of the samples deleted or renamed."""
+    for product in list_products(25):
+        await owner.call("POST", "/wc/v3/products", **product)
+    mug = await owner.find_product("stoneware-mug")
+    await owner.call("DELETE", f"/wc/v3/products/{mug}&force=true")
+    lamp = await owner.find_product("brass-desk-lamp")
+    await owner.call("PUT", f"/wc/v3/products/{lamp}", name="Lampe", slug="lampe")
+
+
+async def rename_shop_page(owner: Owner) -> None:
+    page = await owner.find_page("shop")
+    await owner.call("POST", f"/wp/v2/pages/{page}", slug="store", title="Our store")
+
+
+async def change_settings(owner: Owner) -> None:
+    """Change what an owner may change in the settings of WordPress and WooCommerce."""
+    await owner.set_endpoint("checkout_order_received", "thank-you")
+    await owner.set_order_tables(enabled=False)
+    await owner.call("PUT", "/wc/v3/settings/general/woocommerce_currency", value="EUR")
+    await owner.call("PUT", "/wc/v3/settings/general/woocommerce_calc_taxes", value="yes")
+    await owner.call("PUT", "/wc/v3/payment_gateways/cod", title="Cash at the door")
+    tax_class = (await owner.call("GET", "/wc/v3/taxes/classes"))[-1]["slug"]
+    await owner.call("DELETE", f"/wc/v3/taxes/classes/{tax_class}&force=true")
+    menu = await owner.call("POST", "/wp/v2/menus", name="Main", locations=["primary"])
+    about = await owner.call(
+        "POST", "/wp/v2/pages", title="About us", content="We make lamps.", status="publish"
+    )
+    await owner.call(
+        "POST",
+        "/wp/v2/menu-items",
+        title="About",
+        menus=menu["id"],
+        object_id=about["id"],
+        object="page",
+        type="post_type",
+        status="publish",
+    )
+    await owner.call(
+        "POST",
+        "/wp/v2/settings",
+        title="Nora’s 🛍 lamps",  # noqa: RUF001 - an owner's apostrophe
+        description="",
+        email="nora@example.org",
+        timezone="Europe/Berlin",
+        show_on_front="page",
+        page_on_front=about["id"],
+    )
+    await owner.call("DELETE", f"/wp/v2/pages/{await owner.find_page('store')}")
+    await owner.save_form(
+        "/wp-admin/options-permalink.php",
+        "permalink_structure",
+        permalink_structure="",
+        selection="",
+    )
+
+
+async def replace_administrator(owner: Owner, url: str, at: str) -> dict[str, str]:
+    """Create an administrator of the owner's own, delete the platform's; return the credentials."""
+    credentials = {"username": "nora", "password": "a long pass phrase 7"}
+    nora = await owner.call(
+        "POST", "/wp/v2/users", **credentials, email="nora@example.org", roles=["administrator"]
+    )
+    first = (await owner.call("GET", "/wp/v2/users/me"))["id"]
+    async with open_owner_visit(url, at, credentials) as own:
+        await own.call("DELETE", f"/wp/v2/users/{first}&force=true&reassign={nora['id']}")
+    return credentials
