@@ -67,9 +67,10 @@ async def test_store_of_owner_survives_restart_upgrade_rollback_and_broken_relea
     began = datetime.now(UTC)
     async with create_store(deployment, version=previous) as store:
         await check_traces(store, began)
-        await buy_product(store.url, store.at)
         credentials = await store.read_credentials()
         async with open_owner_visit(store.url, store.at, credentials) as owner:
+            await owner.set_order_tables(enabled=False)
+            await buy_product(store.url, store.at)
             await sell_own_products(owner)
             await rename_shop_page(owner)
         await restart(store)

@@ -106,7 +106,7 @@ class Owner:
         )
 
     async def set_order_tables(self, *, enabled: bool) -> None:
-        """Choose WooCommerce's order tables or WordPress's posts as the storage of orders."""
+        """Choose WooCommerce's order tables or WordPress's posts; before there are orders."""
         await self.save_form(
             "/wp-admin/admin.php?page=wc-settings&tab=advanced&section=features",
             "woocommerce_custom_orders_table_enabled",
@@ -180,7 +180,6 @@ async def rename_shop_page(owner: Owner) -> None:
 async def change_settings(owner: Owner) -> None:
     """Change what an owner may change in the settings of WordPress and WooCommerce."""
     await owner.set_endpoint("checkout_order_received", "thank-you")
-    await owner.set_order_tables(enabled=False)
     await owner.call("PUT", "/wc/v3/settings/general/woocommerce_currency", value="EUR")
     await owner.call("PUT", "/wc/v3/settings/general/woocommerce_calc_taxes", value="yes")
     await owner.call("PUT", "/wc/v3/payment_gateways/cod", title="Cash at the door")
