@@ -31,6 +31,7 @@ OPEN = {
 #: Options that a release or the passing of time changes; an owner cannot set them.
 PLATFORM_OPTIONS = re.compile(
     r"_transient_|_site_transient_|storefleet_|cron$|rewrite_rules$|action_scheduler_|schema-Action"
+    r"|wc_pending_batch_processes$"
     r"|woocommerce_(version|db_version|queue_flush_rewrite_rules|admin_notices|attribute_lookup_.*)$"
 )
 OPTIONS = "SELECT option_name, MD5(option_value) FROM wp_options ORDER BY 1"
@@ -84,11 +85,6 @@ async def test_store_of_owner_survives_restart_upgrade_rollback_and_broken_relea
         await restart(store)
         await check_shop(store, settings)
 
-        assert (await change_version(store, "upgrade", version=newest))["state"] == "succeeded"
-        await check_shop(store, settings)
-        assert (await change_version(store, "rollback"))["state"] == "succeeded"
-        await check_shop(store, settings)
-
         await check_setup_with_broken_code(store)
         await store.query(REFUSE_MIGRATION)
         broken = await change_version(store, "upgrade", version=newest)
@@ -97,6 +93,11 @@ async def test_store_of_owner_survives_restart_upgrade_rollback_and_broken_relea
         found = await store.api.store(store.id)
         assert (found["state"], found["engine_version"]) == ("ready", previous)
         await store.query("DROP TRIGGER keep_tables")
+        await check_shop(store, settings)
+
+        assert (await change_version(store, "upgrade", version=newest))["state"] == "succeeded"
+        await check_shop(store, settings)
+        assert (await change_version(store, "rollback"))["state"] == "succeeded"
         await check_shop(store, settings)
 
         async with open_owner_visit(store.url, store.at, credentials) as owner:
@@ -166,7 +167,7 @@ async def check_shop(store: Store, settings: dict[str, Any]) -> None:
         assert (await shop.request("GET", "/wp-login.php")).status == 200
     found = await read_settings(store)
     assert found["content"] == settings["content"]
-    assert {k: found["options"].get(k) for k in settings["options"]} == settings["options"]
+    assert set(settings["options"].items()) - set(found["options"].items()) == set()
     order = await buy_as_guest(store.url, store.at, "own-3")
     assert [str(order)] in await store.query(
         "SELECT ID FROM wp_posts WHERE post_type = 'shop_order'"
