@@ -1,12 +1,15 @@
 """A WooCommerce store on the deployed platform: purchases, the admin, upgrade and rollback."""
 
+import html
 import re
+import time
 from urllib.parse import urlsplit
 
 from tests.cluster_woocommerce.store import Store, create_store
 from tests.support.cluster.deployment import Deployment
 from tests.support.services.polling import eventually
 from tests.support.stores.woocommerce import API, HEALTH, buy_product, open_admin_visit, open_visit
+from tests.support.stores.woocommerce_owner import open_owner_visit
 
 
 async def test_order_appears_in_admin(store: Store) -> None:
@@ -85,6 +88,29 @@ async def test_probe_fails_until_setup_of_release_is_done(store: Store) -> None:
         assert (await shop.request("GET", HEALTH)).body["setup"] == "pending"
         assert (await shop.request("GET", "/shop/")).status == 200
     assert await store.wait_for_pod(await store.start_setup_pod()) == "Succeeded"
+
+
+async def test_pages_of_admin_need_no_internet(store: Store) -> None:
+    credentials = await store.read_credentials()
+    async with open_owner_visit(store.url, store.at, credentials) as owner:
+        home = await owner.visit.request("GET", "/wp-admin/")
+        menu = home.text.partition('id="adminmenu"')[2].partition("</ul>\n\n")[0]
+        pages = sorted(set(re.findall(r"href='([a-z-]+\.php[^'#]*)'", menu)))
+        assert len(pages) > 30, pages
+        assert not any("wc-addons" in page or "/extensions" in page for page in pages)
+        for page in pages:
+            begun = time.monotonic()
+            answer = await owner.visit.request("GET", f"/wp-admin/{html.unescape(page)}")
+            assert answer.status in (200, 301, 302), (page, answer.status)
+            assert time.monotonic() - begun < 8, page
+        removed = await owner.visit.request("GET", "/wp-admin/admin.php?page=wc-addons")
+        assert (removed.status, "platform manages the plugins" in removed.text) == (403, True)
+        tests = "/wp-site-health/v1/tests"
+        loopback = await owner.call("GET", f"{tests}/loopback-requests")
+        assert loopback["status"] == "good", loopback
+        routes = (await owner.call("GET", "/"))["routes"]
+        assert f"{tests}/loopback-requests" in routes
+        assert f"{tests}/dotorg-communication" not in routes
 
 
 async def test_upgrade_and_rollback_keep_orders(deployment: Deployment) -> None:

@@ -17,6 +17,7 @@ final class AdminPages {
 
 	public static function register_hooks(): void {
 		add_action( 'admin_menu', [ self::class, 'remove_menu_entries' ], PHP_INT_MAX );
+		add_action( 'admin_page_access_denied', [ self::class, 'explain_missing_page' ], 1 );
 		add_action( 'admin_init', [ self::class, 'explain_missing_page' ], 1 );
 		add_filter( 'rest_endpoints', [ self::class, 'filter_routes' ], PHP_INT_MAX );
 		add_action( 'init', [ self::class, 'remove_fonts' ], PHP_INT_MAX );
