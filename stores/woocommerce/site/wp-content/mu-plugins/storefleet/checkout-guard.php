@@ -127,7 +127,8 @@ final class CheckoutGuard {
 		$order  = null === $answer ? self::find_abandoned_order() : null;
 		if ( null !== $order ) {
 			wc_empty_cart();
-			return [ 'order' => $order->get_id(), 'redirect' => $order->get_checkout_order_received_url() ];
+			$answer = [ 'order' => $order->get_id(), 'redirect' => $order->get_checkout_order_received_url() ];
+			self::$lock->record_answer( $order->get_id(), $answer );
 		}
 		return $answer;
 	}
