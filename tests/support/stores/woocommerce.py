@@ -1,6 +1,7 @@
 """A WooCommerce store as customers and its owner use it: Store API and admin, by plain HTTP."""
 
 import html
+import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -137,7 +138,7 @@ class StoreVisit:
     async def upload_picture(self, name: str, content: bytes) -> Answer:
         """Upload a PNG file as the admin's media library does."""
         form = aiohttp.FormData()
-        form.add_field("file", content, filename=name, content_type="image/png")
+        form.add_field("file", io.BytesIO(content), filename=name, content_type="image/png")
         return await self.call_admin_api("POST", "/wp/v2/media", data=form)
 
     async def read_orders_page(self) -> str:
