@@ -14,8 +14,10 @@ from storefleet.runtimes.storefront_observation import (
     CheckResult,
     PageAnswer,
     StorefrontObservation,
+    carry_over_baseline,
     classify_storefront,
     list_regressions,
+    parse_baseline,
 )
 from tests.support.cluster.samples import pocket
 from tests.support.stores.owned_store import HOST, OwnedStore, run_owned_store
@@ -205,3 +207,43 @@ async def test_unreachable_store_is_down(check: StorefrontCheck) -> None:
     assert observation.storefront is DOWN
     assert observation.storefront_status == "none"
     assert "does not answer" in observation.summary
+
+
+def seen(storefront: StorefrontClass, status: str = "2xx", *checks: CheckResult) -> Any:
+    return StorefrontObservation(
+        storefront=storefront, storefront_status=status, checks=checks or (PASSES,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (seen(SERVING), seen(CLOSED, "5xx"), seen(CLOSED, "5xx")),
+        (seen(SERVING), seen(PROTECTED, "4xx"), seen(PROTECTED, "4xx")),
+        (seen(CLOSED), seen(SERVING), seen(SERVING)),
+        (seen(PROTECTED, "4xx"), seen(CLOSED), seen(CLOSED)),
+        (seen(SERVING), seen(SERVING, "4xx"), seen(SERVING)),
+        (seen(SERVING), seen(DOWN, "5xx"), seen(SERVING)),
+        (seen(SERVING), seen(CLOSED, "2xx", FAILS), seen(SERVING)),
+        (seen(SERVING, "2xx", FAILS), seen(CLOSED, "5xx"), seen(CLOSED, "5xx", FAILS)),
+    ],
+)
+def test_retry_expects_owner_switch_and_otherwise_the_old_baseline(
+    before: StorefrontObservation, now: StorefrontObservation, expected: StorefrontObservation
+) -> None:
+    assert carry_over_baseline(before, now) == expected
+
+
+def test_observation_without_pages_compares_checks_only() -> None:
+    baseline = seen(PROTECTED, "4xx").without_pages()
+    assert baseline.is_comparable
+    assert list_regressions(baseline, seen(DOWN, "5xx")) == []
+    (found,) = list_regressions(baseline, seen(SERVING, "2xx", FAILS))
+    assert found == "The check “database” passed before and now answers 500."
+
+
+def test_recorded_baseline_is_read_or_ignored() -> None:
+    baseline = seen(SERVING)
+    assert parse_baseline(baseline.model_dump(mode="json")) == baseline
+    assert parse_baseline(None) is None
+    assert parse_baseline({"storefront": "sleeping"}) is None
