@@ -16,6 +16,7 @@ from storefleet.core.settings import Settings
 from storefleet.runtimes import change_check
 from storefleet.runtimes.kubernetes import version_steps
 from storefleet.runtimes.kubernetes.api import resource_kinds
+from storefleet.runtimes.kubernetes.readiness import waiter
 from storefleet.runtimes.kubernetes.runtime import KubernetesRuntime
 from storefleet.runtimes.protocol import RuntimeStep, StepContext, StepResult, VersionChange
 from storefleet.runtimes.storefront_observation import StorefrontObservation
@@ -573,9 +574,8 @@ async def test_failed_setup_fails_upgrade_and_not_rollback(
         await upgrade(runtime, "start")
     assert error.value.code == "setup_failed"
     told = await go_back(runtime, "rollback-start")
-    assert "The set-up failed: The Job setup-1 has failed" in told
-    assert "the plain permalinks" in told
-    assert "The set-up failed" in await roll_back(runtime, "start")
+    assert told.startswith("The store runs. The Job setup-1 has failed")
+    assert "The store runs" in await roll_back(runtime, "start")
     step = next(
         each
         for each in runtime.automatic_rollback_steps(a_store(), UPGRADE)
@@ -583,16 +583,27 @@ async def test_failed_setup_fails_upgrade_and_not_rollback(
     )
     result = await step.run(StepContext(store=a_store(), operation_id=OPERATION, change=UPGRADE))
     assert result.warning.startswith("The set-up of 1.0.0 failed: The Job setup-1 has failed")
+    assert "the plain permalinks" in result.warning
     assert result.warning in result.message
 
 
-async def test_rollback_needs_web_pods_despite_failed_setup(
-    runtime: KubernetesRuntime, fake: FakeApiServer
+async def test_rollback_waits_for_web_pods_despite_failed_setup(
+    runtime: KubernetesRuntime, fake: FakeApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Pods of the other version still terminate when the set-up has failed already."""
     node = Node(fake)
     await node.lay()
     await put_failed_setup(fake)
-    await node.put_web(revision=1, readyReplicas=0)
+    await node.put_web(revision=2)
+    await node.put_web(revision=3)
+    await node.put_pod(2, phase="Running")
+    starting = asyncio.create_task(go_back(runtime, "rollback-start"))
+    await asyncio.sleep(0.7)
+    assert not starting.done()
+    await fake.take(f"{HOME}/pods/web-2")
+    assert "The Job setup-1 has failed" in await starting
+    monkeypatch.setattr(waiter, "_WEB_TIMEOUT_S", 0.5)
+    await node.put_web(revision=3, readyReplicas=0)
     with pytest.raises(PermanentError) as error:
         await go_back(runtime, "rollback-start")
     assert error.value.code == "setup_failed"

@@ -4,6 +4,7 @@ Used by the steps of all operations. The wait reads the watcher's mirror and sle
 of the store changes.
 """
 
+import time
 from typing import NamedTuple, TypeGuard
 
 from storefleet.core.errors import PermanentError, TransientError
@@ -55,6 +56,9 @@ class WaitMode(NamedTuple):
     needs_setup: bool = True
 
 
+#: A set-up that failed is tolerated if the web pods run without it; they have this time to start.
+_WEB_TIMEOUT_S = 60.0
+
 CREATE_MODE = WaitMode()
 VERSION_CHANGE_MODE = WaitMode(
     VERSION_CHANGE_TOLERANCE, VERSION_CHANGE_LIMITS, wait_for_current_snapshot=True
@@ -66,6 +70,28 @@ ROLLBACK_MODE = WaitMode(
 REQUESTED_ROLLBACK_MODE = VERSION_CHANGE_MODE._replace(needs_setup=False)
 #: Waits until the last pod that could write to the database is deleted.
 STOP_MODE = WaitMode(wait_for_current_snapshot=True, wait_for_old_pods=True)
+
+
+class _SetupFailure:
+    """Measures how long web pods are waited for after the set-up has failed."""
+
+    def __init__(self, mode: WaitMode) -> None:
+        self._mode = mode
+        self._failed_at: float | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a failed set-up is tolerated, so that ready web pods are enough."""
+        return self._failed_at is not None
+
+    def is_tolerated(self, problem: ReadinessProblem) -> bool:
+        """Return whether a final problem is that of the set-up, is not old, and may be ignored."""
+        if self._mode.needs_setup or problem.code != "setup_failed":
+            return False
+        now = time.monotonic()
+        if self._failed_at is None:
+            self._failed_at = now
+        return now - self._failed_at < _WEB_TIMEOUT_S
 
 
 class ReadinessWaiter:
@@ -99,6 +125,7 @@ class ReadinessWaiter:
         with self._watcher.subscribe(context.store.id) as subscription:
             periods = GracePeriods(mode.limits)
             generations: dict[str, int] = {}
+            setup_failure = _SetupFailure(mode)
             if mode.wait_for_current_snapshot:
                 generations = await self._read_generations(context, location)
             while True:
@@ -115,21 +142,29 @@ class ReadinessWaiter:
                 else:
                     try:
                         if _is_final(diagnosis, periods, subscription):
-                            raise await self._pod_logs.make_problem_error(
-                                location.namespace, diagnosis
-                            )
+                            await self._handle_problem(location, diagnosis, setup_failure)
                         await self._record_diagnosis(location, snapshot, periods, diagnosis)
                     except (PermanentError, TransientError) as error:
                         if mode.needs_setup or not _is_web_ready(snapshot, mode):
                             raise
-                        return StepResult(f"The store runs. The set-up failed: {error.detail}")
+                        return StepResult(f"The store runs. {error.detail}")
+                    if setup_failure.has_failed and _is_web_ready(snapshot, mode):
+                        return StepResult(f"The store runs. {describe_wait(diagnosis)}")
                     if periods.is_worth_reporting():
                         await context.report_progress(describe_wait(diagnosis))
                 await subscription.wait_for_change(1)
 
+    async def _handle_problem(
+        self, location: StoreLocation, problem: ReadinessProblem, setup_failure: _SetupFailure
+    ) -> None:
+        """Raise the error of a final problem, unless it is a tolerated failure of the set-up."""
+        if not setup_failure.is_tolerated(problem):
+            raise await self._pod_logs.make_problem_error(location.namespace, problem)
+
     async def find_setup_failure(self, context: StepContext, location: StoreLocation) -> str:
         """Find why the set-up of a store's release has failed; empty if it has not."""
         with self._watcher.subscribe(context.store.id) as subscription:
+            await subscription.wait_until_current(_WEB_TIMEOUT_S)
             diagnosis = diagnose_store(subscription.take_snapshot(), (), ROLLBACK_TOLERANCE)
         if not isinstance(diagnosis, ReadinessProblem) or diagnosis.code != "setup_failed":
             return ""
