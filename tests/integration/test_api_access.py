@@ -89,6 +89,8 @@ async def test_expired_token_is_rejected(platform: World) -> None:
         ("GET", "/stores/scoped", "stores:read"),
         ("GET", "/stores/scoped/events", "stores:read"),
         ("GET", "/stores/scoped/logs", "stores:read"),
+        ("GET", "/stores/scoped/mail", "stores:read"),
+        ("GET", "/stores/scoped/mail/1", "credentials:read"),
         ("GET", "/engines", "stores:read"),
         ("GET", "/operations", "stores:read"),
         ("GET", "/operations/op_aaaaaaaaaaaaaaaa", "stores:read"),

@@ -377,6 +377,8 @@ async def test_retry_requires_failed_store(platform: World) -> None:
         ("POST", "/credentials"),
         ("GET", "/events"),
         ("GET", "/logs"),
+        ("GET", "/mail"),
+        ("GET", "/mail/1"),
     ],
 )
 async def test_unknown_resources_return_404(

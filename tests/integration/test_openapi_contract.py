@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,12 @@ from storefleet.core.models import AdminCredentials
 from storefleet.runtimes.simulated import SimulatedRuntime
 from tests.support.cluster.samples import ENGINES as POCKET
 from tests.support.http.client import Answer, Api
+from tests.support.http.mail_store import (
+    add_store,
+    make_mail,
+    run_mail_store,
+    write_postal_engine,
+)
 from tests.support.services.polling import eventually
 from tests.support.services.world import ENGINES as SHOPS
 from tests.support.services.world import World
@@ -295,6 +302,30 @@ async def test_dead_letters_match_contract(world: World) -> None:
         assert (await api.post(f"/dead-letters/{letter}/replay")).body["code"] == "already_replayed"
 
 
+async def test_mails_match_contract(world: World, tmp_path: Path) -> None:
+    async with run_mail_store() as store:
+        engines = (write_postal_engine(tmp_path / "engines"),)
+        await world.start("gateway", runtime="local", engines_path=engines, default_engine="postal")
+        acme = await add_store(world, "acme", port=store.port)
+        await add_store(world, "older", port=world.ports.take(), key=None)
+        api = await caller(world)
+        store.mails = [make_mail(1), make_mail(2, text=None, html=None, subject="")]
+        assert (await api.get("/stores/acme/mail?limit=1")).body["has_more"] is True
+        for mail_id in ("1", "2"):
+            assert (await api.get(f"/stores/acme/mail/{mail_id}")).status == 200
+        assert (await api.get("/stores/acme/mail/3")).status == 404
+        assert (await api.get("/stores/acme/mail?starting_after=x")).status == 422
+        store.answer = b"{}"
+        for path in ("mail", "mail/1"):
+            assert (await api.get(f"/stores/older/{path}")).status == 409
+            assert (await api.get(f"/stores/acme/{path}")).status == 502
+        await world.execute(
+            "UPDATE placements SET port = $2 WHERE store_id = $1", acme, world.ports.take()
+        )
+        for path in ("mail", "mail/1"):
+            assert (await api.get(f"/stores/acme/{path}")).status == 503
+
+
 async def test_rejections_match_contract(world: World) -> None:
     await world.start("gateway", stores_per_hour=1)
     api = await caller(world)
@@ -312,6 +343,8 @@ async def test_rejections_match_contract(world: World) -> None:
                 "POST /stores/{}/rollback",
                 "GET /stores/{}/history",
                 "GET /stores/{}/usage",
+                "GET /stores/{}/mail",
+                "GET /stores/{}/mail/1",
             ),
         ),
         "op": ("GET /operations/{}", "POST /operations/{}/cancel"),

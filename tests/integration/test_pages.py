@@ -308,7 +308,7 @@ async def test_invalid_host_header_is_not_in_policy(platform: World) -> None:
         assert answer.status in (200, 400), host
         if answer.status == 200:
             policy = answer.headers["Content-Security-Policy"]
-            assert policy.count(";") == 8, policy
+            assert policy.count(";") == 9, policy
             assert "*" not in policy
 
 

@@ -17,6 +17,7 @@ READ = (
         "/api/v1/stores/{ref}/events",
         "/api/v1/stores/{ref}/logs",
     ),
+    *("/api/v1/stores/{ref}/mail", "/api/v1/stores/acme/mail/{ref}", "/stores/{ref}/mail/{ref}"),
     *("/api/v1/stores/{ref}/history", "/api/v1/stores/{ref}/usage"),
     *(
         "/api/v1/operations",
