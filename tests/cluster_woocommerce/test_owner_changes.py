@@ -99,6 +99,12 @@ async def test_store_of_owner_survives_restart_upgrade_rollback_and_broken_relea
         await check_shop(store, settings)
         assert (await change_version(store, "rollback"))["state"] == "succeeded"
         await check_shop(store, settings)
+        orders = (await store.run_task("orders", STOREFLEET_SINCE=began.isoformat()))["told"]
+        assert orders["count"] == await store.query_number(
+            "SELECT COUNT(*) FROM wp_posts WHERE post_type = 'shop_order'"
+            " AND post_status = 'wc-processing'"
+        )
+        assert orders["orders"][-1]["total"].endswith(" EUR"), orders
 
         async with open_owner_visit(store.url, store.at, credentials) as owner:
             await owner.set_coming_soon(is_on=True)
