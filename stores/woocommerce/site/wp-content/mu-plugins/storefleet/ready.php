@@ -11,6 +11,7 @@ namespace Storefleet;
 require_once '/opt/storefleet/shop/lib/configuration.php';
 require_once '/opt/storefleet/shop/lib/database.php';
 require_once __DIR__ . '/releases.php';
+require_once __DIR__ . '/warm-up.php';
 
 header( 'Content-Type: text/plain; charset=utf-8' );
 header( 'Cache-Control: no-store' );
@@ -19,6 +20,9 @@ try {
 	$storefleet_problem  = Releases::is_set_up( $storefleet_releases )
 		? ''
 		: 'The set-up of this release has not finished yet.';
+	if ( '' === $storefleet_problem ) {
+		WarmUp::run_once( Configuration::load() );
+	}
 } catch ( \Throwable ) {
 	$storefleet_problem = 'The database does not answer.';
 }
