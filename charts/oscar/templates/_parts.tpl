@@ -122,5 +122,6 @@ env:
   "data_dir" "/var/lib/storefleet/files"
   "mail_key_file" (printf "%s/mail-key" $secrets)
   "template_dir" "/opt/storefleet/template"
+  "upload_max_bytes" (int64 .Values.uploadMaxBytes)
   | toPrettyJson }}
 {{- end }}

@@ -9,7 +9,7 @@ import time
 
 import django
 import psycopg
-from django.db import OperationalError, connection
+from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connection
 
 from storefleet_oscar import configuration, copies, logs, template_restore
 from storefleet_oscar.configuration import Store
@@ -66,13 +66,23 @@ def _prepare_database(store: Store, mode: str) -> None:
 
 
 def _migrate_tables(migration_count: int) -> None:
-    """Apply this version's migrations while the older version keeps serving."""
+    """Apply this version's migrations while the older version keeps serving.
+
+    Raises template_restore.SetupError if the tables are not those that a migration expects.
+    """
     from django.core.management import call_command
+    from django.db.migrations.exceptions import InconsistentMigrationHistory
 
     _log.info("Migrating the tables", extra={"fields": {"migrations": migration_count}})
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (template_restore.SETUP_LOCK,))
         try:
             call_command("migrate", interactive=False, verbosity=0)
+        except (DataError, IntegrityError, ProgrammingError, InconsistentMigrationHistory) as error:
+            reason = " ".join(str(error).split())[:500]
+            raise template_restore.SetupError(
+                f"The tables of this store cannot be migrated to this version ({reason})."
+                " The store's data is unchanged. Report the reason, or restore a dump."
+            ) from error
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", (template_restore.SETUP_LOCK,))
