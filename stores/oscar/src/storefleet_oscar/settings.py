@@ -152,6 +152,8 @@ STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.AppDirectoriesFinder"
 FILE_UPLOAD_TEMP_DIR = STORE.data_dir / "uploads"
 OSCAR_IMAGE_FOLDER = "products/"
 THUMBNAIL_PRESERVE_FORMAT = True
+THUMBNAIL_ENGINE = "storefleet_oscar.thumbnails.Engine"
+THUMBNAIL_BACKEND = "storefleet_oscar.thumbnails.Backend"
 
 # Accounts and cookies.
 AUTHENTICATION_BACKENDS = ["oscar.apps.customer.auth_backends.EmailBackend"]

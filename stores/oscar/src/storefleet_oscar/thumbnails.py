@@ -1,0 +1,40 @@
+"""Make thumbnails of large photos in little memory: a pod that is out of memory stops selling."""
+
+import threading
+from typing import Any
+
+from sorl.thumbnail.base import ThumbnailBackend
+from sorl.thumbnail.engines.pil_engine import Engine as PillowEngine
+
+#: Larger than any thumbnail on a page, also on screens with two pixels per point.
+DECODED_SIDE_MIN = 1600
+#: JPEG is decoded at a smaller scale; other formats only as a whole, at 4 bytes per pixel.
+PIXELS_MAX = 16_000_000
+
+_turn = threading.Lock()
+
+
+class Engine(PillowEngine):  # type: ignore[misc]
+    """Decodes a JPEG at the smallest scale that thumbnails need: 24 megapixels in 6 MB, not 72."""
+
+    def get_image(self, source: Any) -> Any:
+        """Open a picture; it is decoded later."""
+        image = super().get_image(source)
+        image.draft("RGB", (DECODED_SIDE_MIN, DECODED_SIDE_MIN))
+        return image
+
+
+class Backend(ThumbnailBackend):  # type: ignore[misc]
+    """Makes one thumbnail at a time."""
+
+    def _create_thumbnail(self, *arguments: Any) -> None:
+        with _turn:
+            super()._create_thumbnail(*arguments)
+
+
+def is_too_large(picture: Any) -> bool:
+    """Check whether an uploaded picture would take too much memory to be decoded."""
+    image = getattr(picture, "image", None)  # Django's form field opens it
+    if image is None or image.format == "JPEG":
+        return False
+    return bool(image.width * image.height > PIXELS_MAX)
