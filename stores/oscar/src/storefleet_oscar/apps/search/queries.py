@@ -6,16 +6,18 @@ upgrade, and the pages of a list always have each product once.
 
 from typing import Any
 
-from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db import connection
 from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Lower
+from django.db.models.functions import Coalesce, Lower
 from oscar.core.loading import get_model
 
 QUERY_LENGTH_MAX = 200
 WORDS_MAX = 10
-#: The configuration finds other forms of English words. Words of every language are found as they
-#: are written, also as parts of longer words.
-TEXT_CONFIGURATION = "english"
+#: PostgreSQL's dictionary that finds other forms of English words. All words are found as they are
+#: written, also as parts of longer words.
+STEMMER = "english_stem"
+STEM_LENGTH_MIN = 3
+VALUES = "attribute_values"
 
 RELEVANCY, RATING, NEWEST = "relevancy", "rating", "newest"
 PRICE_DESCENDING, PRICE_ASCENDING = "price-desc", "price-asc"
@@ -60,29 +62,41 @@ def list_products(text: str = "", *, order: str = RELEVANCY, categories: Any = N
 
 
 def _match(text: str) -> Q:
-    """Match products that contain every word somewhere, or its forms in their own texts."""
+    """Match products that contain every word, or its English stem, somewhere."""
     matches = Q()
     for word in text.split()[:WORDS_MAX]:
-        matches &= (
-            Q(title__icontains=word)
-            | Q(upc__icontains=word)
-            | Q(description__icontains=word)
-            | Q(pk__in=_select_products_by_relation("categories__name__icontains", word))
-            | Q(pk__in=_select_products_by_relation("children__title__icontains", word))
-            | Q(pk__in=_select_products_by_relation("children__upc__icontains", word))
-            | Q(
-                pk__in=_select_products_by_relation("attribute_values__value_text__icontains", word)
+        anywhere = Q()
+        for part in _list_forms(word):
+            anywhere |= (
+                Q(title__icontains=part)
+                | Q(upc__icontains=part)
+                | Q(description__icontains=part)
+                | Q(pk__in=_select_products_by_relation("categories__name__icontains", part))
+                | Q(pk__in=_select_products_by_relation(f"{VALUES}__value_text__icontains", part))
+                | Q(pk__in=_select_parents("title__icontains", part))
+                | Q(pk__in=_select_parents("upc__icontains", part))
             )
-        )
-    forms = get_model("catalogue", "Product").objects.annotate(
-        words=SearchVector("title", "description", config=TEXT_CONFIGURATION)
-    )
-    query = SearchQuery(text, config=TEXT_CONFIGURATION, search_type="plain")
-    return matches | Q(pk__in=forms.filter(words=query).values("pk"))
+        matches &= anywhere
+    return matches
 
 
-def _select_products_by_relation(lookup: str, word: str) -> QuerySet:
-    return get_model("catalogue", "Product").objects.filter(**{lookup: word}).values("pk")
+def _list_forms(word: str) -> list[str]:
+    """Return the parts to look for: the stem if the word begins with it, else both."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT ts_lexize(%s, %s)", (STEMMER, word))
+        stems = cursor.fetchone()[0]
+    stem = stems[0] if stems and len(stems[0]) >= STEM_LENGTH_MIN else word
+    return [stem] if word.lower().startswith(stem) else [word, stem]
+
+
+def _select_products_by_relation(lookup: str, part: str) -> QuerySet:
+    return get_model("catalogue", "Product").objects.filter(**{lookup: part}).values("pk")
+
+
+def _select_parents(lookup: str, part: str) -> QuerySet:
+    """Select the products with a variant that matches."""
+    variants = get_model("catalogue", "Product").objects.filter(**{lookup: part}, is_public=True)
+    return variants.filter(parent__isnull=False).values("parent_id")
 
 
 def _all_words(field: str, text: str) -> Q:
@@ -92,10 +106,11 @@ def _all_words(field: str, text: str) -> Q:
     return conditions
 
 
-def _select_lowest_price() -> Subquery:
-    """Select the lowest price of a product or of its variants."""
-    records = get_model("partner", "StockRecord").objects.filter(
-        Q(product=OuterRef("pk")) | Q(product__parent=OuterRef("pk"), product__is_public=True),
-        price__isnull=False,
+def _select_lowest_price() -> Coalesce:
+    """Select the lowest price of a product, or of its variants."""
+    records = get_model("partner", "StockRecord").objects.filter(price__isnull=False)
+    own = records.filter(product=OuterRef("pk"))
+    variants = records.filter(product__parent=OuterRef("pk"), product__is_public=True)
+    return Coalesce(
+        *(Subquery(found.order_by("price").values("price")[:1]) for found in (own, variants))
     )
-    return Subquery(records.order_by("price").values("price")[:1])
