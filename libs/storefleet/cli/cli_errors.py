@@ -49,9 +49,13 @@ class CliError(StorefleetError):
         self.errors = tuple(errors)
 
     def format_lines(self) -> list[str]:
-        """Return the lines for standard error, one fact per line."""
+        """Return the lines for standard error, one fact per line and each once."""
         lines = [f"error: {' '.join(self.detail.split())}"]
-        lines += [f"  {pointer or '/'}: {detail}" for pointer, detail in self.errors]
+        lines += [
+            f"  {pointer or '/'}: {detail}"
+            for pointer, detail in dict.fromkeys(self.errors)
+            if detail not in self.detail
+        ]
         lines += [f"code: {self.code}", f"next: {self.next_step}"]
         if self.request_id:
             lines.append(f"request: {self.request_id}")

@@ -4,17 +4,20 @@ Text from a server must not control the terminal, so everything that is printed 
 `sanitize_text` or `escape_json_controls`.
 """
 
-import unicodedata
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 # C0 and C1 controls, and the marks that change the writing direction: a store's log is untrusted.
 _UNSAFE_CHARACTERS = {
     **{code: "�" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)},
     **dict.fromkeys((*range(8234, 8239), *range(8294, 8298)), "�"),
 }
-_ESCAPED_CHARACTERS = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
+_ESCAPED_CHARACTERS = {
+    code: f"\\u{code:04x}"
+    for code in (0x7F, *range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def sanitize_text(text: object) -> str:
@@ -28,8 +31,23 @@ def format_one_line(text: object) -> str:
 
 
 def escape_json_controls(text: str) -> str:
-    """Escape the control characters that the JSON encoder leaves as they are."""
+    """Escape the characters that the JSON encoder leaves as they are and a terminal obeys."""
     return text.translate(_ESCAPED_CHARACTERS)
+
+
+def can_encode(text: str, stream: TextIO) -> bool:
+    """Return whether a stream can write a text without replacing characters."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def escape_unencodable(text: str, stream: TextIO) -> str:
+    """Escape the characters that a stream lacks, so that the width of the text is known."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def parse_time(value: object) -> datetime | None:
@@ -72,11 +90,12 @@ def get_operation_noun(operation: Mapping[str, Any]) -> str:
 
 
 def measure_width(text: str) -> int:
-    """Count the terminal columns of a text: wide characters take two, combining ones none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    """Count the terminal columns of a text: wide characters take two, joined ones are one."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> list[str]:
@@ -90,9 +109,7 @@ def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> li
         The lines, the titles first. The last column is not padded.
     """
     table = [list(headers)]
-    table += [
-        [format_one_line(cell) if cell not in (None, "") else "-" for cell in row] for row in rows
-    ]
+    table += [[_format_cell(cell) for cell in row] for row in rows]
     widths = [
         max(measure_width(row[position]) for row in table) for position in range(len(headers))
     ]
@@ -103,6 +120,10 @@ def format_table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> li
         ).rstrip()
         for row in table
     ]
+
+
+def _format_cell(cell: object) -> str:
+    return "-" if cell in (None, "") else escape_unencodable(format_one_line(cell), sys.stdout)
 
 
 def format_fields(pairs: Mapping[str, Any]) -> list[str]:

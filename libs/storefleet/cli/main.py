@@ -1,6 +1,5 @@
 """The entry point: builds the command tree and maps exceptions to messages and exit statuses."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ from storefleet.cli.commands import (
     tokens,
     versions,
 )
-from storefleet.cli.output import OutputClosed, messages
+from storefleet.cli.output import OutputClosed, configure_streams, messages
 
 app = typer.Typer(
     name="storefleet",
@@ -80,10 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A terminal that cannot encode ✓ gets a ? instead of a traceback.
-            stream.reconfigure(errors="replace")
+    configure_streams()
     try:
         result = app(arguments, prog_name="storefleet", standalone_mode=False)
     except CliError as error:

@@ -1,5 +1,10 @@
-"""Standard output and standard error: results in the chosen format, messages beside them."""
+r"""Standard output and standard error: results in the chosen format, messages beside them.
 
+Where a stream's encoding lacks a character, results have its escape (`\u2713`), so that no data is
+lost and JSON stays JSON; messages have a similar ASCII character where there is one.
+"""
+
+import codecs
 import json
 import os
 import sys
@@ -8,11 +13,42 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from storefleet.cli.cli_errors import CliError
-from storefleet.cli.formatting import escape_json_controls, sanitize_text
+from storefleet.cli.formatting import can_encode, escape_json_controls, sanitize_text
 from storefleet.core.errors import StorefleetError
 
 Format = Literal["table", "json", "yaml", "name"]
 PlainFormat = Literal["table", "json", "yaml"]
+
+_MESSAGE_ERRORS = "storefleet.message"
+_ASCII_MARKS = str.maketrans(
+    {
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u2019": "'",
+        "\u2013": "-",
+        "…": "...",
+        "·": "-",
+        "→": "->",
+        "✓": "ok",
+        "✗": "!",
+    }
+)
+
+
+def configure_streams() -> None:
+    """Let both streams escape what their encoding lacks, instead of failing or losing it."""
+    codecs.register_error(_MESSAGE_ERRORS, _replace_in_message)
+    for stream, errors in ((sys.stdout, "backslashreplace"), (sys.stderr, _MESSAGE_ERRORS)):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=errors)
+
+
+def _replace_in_message(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode typography as ASCII, and everything else that is missing as an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII_MARKS)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 class OutputClosed(StorefleetError):
@@ -62,7 +98,8 @@ def is_terminal() -> bool:
 
 def can_redraw() -> bool:
     """Return whether standard error is a terminal that can move its cursor."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    has_cursor = os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return sys.stderr.isatty() and has_cursor and can_encode("✓⠋…", sys.stderr)
 
 
 def write_data(text: str) -> None:
@@ -117,8 +154,12 @@ class ResultWriter:
 
 
 def format_json(value: Any, *, indent: int | None = 2) -> str:
-    """Format a value as JSON with readable Unicode and escaped control characters."""
-    return escape_json_controls(json.dumps(value, ensure_ascii=False, indent=indent))
+    """Format a value as JSON with readable Unicode and escaped control characters.
+
+    Where standard output cannot encode it, all of it is ASCII: JSON has its own escapes.
+    """
+    text = escape_json_controls(json.dumps(value, ensure_ascii=False, indent=indent))
+    return text if can_encode(text, sys.stdout) else json.dumps(value, indent=indent)
 
 
 def format_yaml(value: Any) -> str:
@@ -126,4 +167,6 @@ def format_yaml(value: Any) -> str:
     import yaml
 
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    if escape_json_controls(text) != text or not can_encode(text, sys.stdout):
+        text = yaml.safe_dump(value, sort_keys=False)
     return text.rstrip("\n")

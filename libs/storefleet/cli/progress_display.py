@@ -77,16 +77,16 @@ class LineDisplay:
         """Write the changes since the last state."""
         steps = operation["steps"]
         for number, step in enumerate(steps, start=1):
-            state, message = step["state"], format_one_line(step.get("message") or "")
+            state, message = step["state"], _describe_step(step, operation)
             if state == "pending" or (state == "running" and not message):
                 continue
             text = f"[{number}/{len(steps)}] {step['title']}: {message or state}"
             elapsed_s = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
             if elapsed_s is not None and state != "running":
-                text += f" ({state}, {format_duration(elapsed_s)})"
+                text += f" ({f'{state}, ' if message else ''}{format_duration(elapsed_s)})"
             self._write_once((number, state, message), text)
-        if operation["done"] and not self._headline_written:
-            self._headline_written = True
+        if operation["state"] == "succeeded" and not self._headline_written:
+            self._headline_written = True  # other results end the command with an error
             messages.write(format_headline(self._name, operation))
 
     def show_notice(self, text: str) -> None:
@@ -133,7 +133,7 @@ class LiveDisplay:
         lines = [self._render_header(operation)]
         widths = [measure_width(format_one_line(step["title"])) for step in operation["steps"]]
         title_width = max(widths, default=0)
-        lines += [self._render_step(step, title_width) for step in operation["steps"]]
+        lines += [self._render_step(step, operation, title_width) for step in operation["steps"]]
         if self._notice and not operation["done"]:
             lines.append(Text(f"  {self._notice}", style="yellow"))
         picture = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
@@ -157,7 +157,7 @@ class LiveDisplay:
             (f" {_describe_progress(operation)}{elapsed}", "dim"),
         )
 
-    def _render_step(self, step: dict[str, Any], title_width: int) -> "Text":
+    def _render_step(self, step: dict[str, Any], operation: Operation, title_width: int) -> "Text":
         from rich.text import Text
 
         title, state = format_one_line(step["title"]), step["state"]
@@ -168,7 +168,7 @@ class LiveDisplay:
             " ",
             (title + padding, "dim" if state == "pending" else ""),
             (f"  {self._format_step_time(step):>8}  ", "dim"),
-            (format_one_line(step.get("message") or ""), "red" if state == "failed" else "dim"),
+            (_describe_step(step, operation), "red" if state == "failed" else "dim"),
         )
 
     def _format_step_time(self, step: dict[str, Any]) -> str:
@@ -176,6 +176,13 @@ class LiveDisplay:
             return format_duration(time.monotonic() - self._running[1])
         elapsed_s = get_elapsed_s(step.get("started_at"), step.get("finished_at"))
         return format_duration(elapsed_s) if elapsed_s is not None else ""
+
+
+def _describe_step(step: dict[str, Any], operation: Operation) -> str:
+    """Return a step's message, unless the command ends with the same text as its error."""
+    message = step.get("message") or ""
+    is_repeated = operation["done"] and message == (operation.get("error") or {}).get("detail")
+    return "" if is_repeated else format_one_line(message)
 
 
 def _describe_activity(operation: Operation) -> str:

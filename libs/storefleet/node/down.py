@@ -3,15 +3,18 @@
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from storefleet.core.settings import Settings
 from storefleet.node import service_processes
 from storefleet.node.node_error import NodeError
+from storefleet.node.private_files import read_json
 from storefleet.node.processes.process_records import read_records, send_signal, terminate_leftovers
 from storefleet.node.service_processes import SERVICES
 from storefleet.node.state import StateFolder
+from storefleet.runtimes.local.file_layout import FileLayout
 
 STOP_TIMEOUT_S = 45.0
 
@@ -24,11 +27,13 @@ class NodeStatus:
         pid: The process id of the node; None if none runs.
         children: The process ids of the children by name.
         services: The readiness of each service: `ready`, `no answer` or what `/readyz` answered.
+        stores: The names of the stores that run, by the name of their process.
     """
 
     pid: int | None
     children: dict[str, int]
     services: dict[str, str]
+    stores: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as a JSON object."""
@@ -37,6 +42,7 @@ class NodeStatus:
             "pid": self.pid,
             "children": self.children,
             "services": self.services,
+            "stores": self.stores,
         }
 
 
@@ -101,11 +107,23 @@ def read_status(settings: Settings) -> NodeStatus:
         for record in read_records(state.records_dir)
         if record.identity.is_alive
     }
+    stores = {child: name for child in children if (name := _read_store_name(state, child))}
     if running is None:
-        return NodeStatus(None, children, {})
+        return NodeStatus(None, children, {}, stores)
     # The running node may use other ports than the settings of this command.
     node_settings = settings.model_copy(update=state.read_node_file().get("services", {}))
-    return NodeStatus(running.pid, children, asyncio.run(_read_readiness(node_settings)))
+    services = asyncio.run(_read_readiness(node_settings))
+    return NodeStatus(running.pid, children, services, stores)
+
+
+def _read_store_name(state: StateFolder, child: str) -> str:
+    """Read a store's name from the configuration of its process; empty for other children."""
+    store_id = child.removeprefix("store-")
+    if store_id == child:
+        return ""
+    with suppress(OSError):
+        return str(read_json(FileLayout(state.path).config_file(store_id)).get("name") or "")
+    return ""
 
 
 async def _read_readiness(settings: Settings) -> dict[str, str]:

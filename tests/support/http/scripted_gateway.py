@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,13 +76,20 @@ def make_operation(state: str = "queued", kind: str = "create", **changes: Any) 
     }
 
 
-def problem(status: int, code: str, detail: str = "No.", **headers: str) -> web.Response:
+def problem(
+    status: int,
+    code: str,
+    detail: str = "No.",
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    **headers: str,
+) -> web.Response:
     body = {
         "title": "No",
         "status": status,
         "code": code,
         "detail": detail,
-        "errors": [],
+        "errors": [{"pointer": pointer, "detail": text} for pointer, text in errors],
         "request_id": "req_of_double",
     }
     return web.json_response(
@@ -149,7 +156,7 @@ class ScriptedGateway:
             request.transport.abort()
             return web.Response()
         if isinstance(said, web.Response):
-            return problem(said.status, json.loads(said.body)["code"], **dict(_own(said)))  # type: ignore[arg-type]
+            return _copy(said)  # a response can be sent once
         return web.json_response(said, status=202 if request.method != "GET" else 200)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -196,8 +203,9 @@ class ScriptedGateway:
         await runner.cleanup()
 
 
-def _own(response: web.Response) -> Iterator[tuple[str, str]]:
-    yield from ((name, value) for name, value in response.headers.items() if name == "Retry-After")
+def _copy(response: web.Response) -> web.Response:
+    headers = {k: v for k, v in response.headers.items() if k in ("Content-Type", "Retry-After")}
+    return web.Response(status=response.status, body=response.body, headers=headers)
 
 
 @contextmanager

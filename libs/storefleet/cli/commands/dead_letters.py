@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from storefleet.cli.cli_errors import UsageError
 from storefleet.cli.client import make_path
 from storefleet.cli.command import ALL_FORMATS, AllOption, CommandContext, LimitOption, command
 from storefleet.cli.commands.stores import report_more_rows
 from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
+from storefleet.cli.typed_ids import check_id
 
 app = typer.Typer(help="List, show and replay dead letters.", no_args_is_help=True)
 DeadLetterArgument = Annotated[
@@ -83,8 +83,5 @@ def _write_dead_letter(cli: CommandContext, letter: dict[str, Any]) -> None:
 
 
 def _make_dead_letter_path(letter: str) -> str:
-    if not letter or letter in (".", ".."):
-        raise UsageError(
-            "The id of a dead letter is missing.", next_step="storefleet dead-letters list"
-        )
+    check_id(letter, "dl")
     return make_path("dead-letters", letter)

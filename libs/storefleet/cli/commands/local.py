@@ -133,16 +133,18 @@ def _format_status(report: "NodeStatus") -> list[str]:
     if report.pid is None:
         return []
     rows = [
-        (name, pid, report.services.get(name, "running"))
+        (name, report.stores.get(name), pid, report.services.get(name, "running"))
         for name, pid in sorted(report.children.items())
     ]
     missing = [
-        (name, "", state) for name, state in report.services.items() if name not in report.children
+        (name, "", "", state)
+        for name, state in report.services.items()
+        if name not in report.children
     ]
     return [
         f"Storefleet is running, process {report.pid}.",
         "",
-        *format_table([*rows, *missing], ("PART", "PROCESS", "STATE")),
+        *format_table([*rows, *missing], ("PART", "STORE", "PROCESS", "STATE")),
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from storefleet.cli.cli_errors import OperationFailed, UsageError
+from storefleet.cli.cli_errors import OperationFailed
 from storefleet.cli.client import make_path
 from storefleet.cli.command import (
     ALL_FORMATS,
@@ -25,6 +25,7 @@ from storefleet.cli.formatting import (
 from storefleet.cli.operation_follower import check_success
 from storefleet.cli.operation_watch import watch_operation
 from storefleet.cli.output import messages
+from storefleet.cli.typed_ids import check_id
 
 app = typer.Typer(help="List, show, watch and cancel operations.", no_args_is_help=True)
 OperationArgument = Annotated[
@@ -145,18 +146,17 @@ def _format_operation(operation: dict[str, Any]) -> list[str]:
         }
     )
     if operation["steps"]:
-        rows = map(_make_step_row, operation["steps"])
+        rows = [_make_step_row(step, error.get("detail")) for step in operation["steps"]]
         lines += ["", *format_table(rows, ("STEP", "STATE", "TOOK", "MESSAGE"))]
     return lines
 
 
-def _make_step_row(step: dict[str, Any]) -> tuple[object, ...]:
-    return step["title"], step["state"], _format_elapsed(step), step.get("message")
+def _make_step_row(step: dict[str, Any], error_detail: object) -> tuple[object, ...]:
+    """Make the row of a step; the message that is the operation's error stands above already."""
+    message = None if step.get("message") == error_detail else step.get("message")
+    return step["title"], step["state"], _format_elapsed(step), message
 
 
 def _make_operation_path(operation: str) -> str:
-    if not operation or operation in (".", ".."):
-        raise UsageError(
-            "The id of an operation is missing.", next_step="storefleet operations list"
-        )
+    check_id(operation, "op")
     return make_path("operations", operation)

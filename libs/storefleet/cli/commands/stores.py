@@ -24,6 +24,7 @@ from storefleet.cli.operation_follower import check_success
 from storefleet.cli.operation_watch import watch_operation
 from storefleet.cli.output import is_terminal, messages
 from storefleet.cli.parameters import parse_parameters
+from storefleet.cli.typed_ids import check_kind
 
 app = typer.Typer(help="Create, list, watch, upgrade and delete stores.", no_args_is_help=True)
 StoreArgument = Annotated[
@@ -337,6 +338,7 @@ def make_store_path(store: str) -> str:
         raise UsageError(
             "The name or id of a store is missing.", next_step="storefleet stores list"
         )
+    check_kind(store, "sto")
     return make_path("stores", store)
 
 

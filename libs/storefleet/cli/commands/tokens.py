@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from storefleet.cli.cli_errors import UsageError
 from storefleet.cli.client import make_path
 from storefleet.cli.command import ALL_FORMATS, CommandContext, command
 from storefleet.cli.formatting import format_age, format_fields, format_table
 from storefleet.cli.output import messages
+from storefleet.cli.typed_ids import check_id
 
 app = typer.Typer(help="List, create and revoke API tokens.", no_args_is_help=True)
 
@@ -62,8 +62,7 @@ def revoke_token(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token (tok_…).")],
 ) -> None:
     """Revoke a token immediately."""
-    if not token_id.startswith("tok_"):
-        raise UsageError("The id of a token starts with tok_.", next_step="storefleet tokens list")
+    check_id(token_id, "tok")
     cli.api.send("DELETE", make_path("tokens", token_id))
     messages.write(f"Revoked {token_id}.")
 
