@@ -6,6 +6,7 @@ The platform writes the file. Secrets are either in it (local runtime) or in fil
 
 import json
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-TITLE_LENGTH_MAX = 60
+TITLE_LENGTH_MAX = 240  # code points, as the platform accepts
 LOOPBACK = "127.0.0.1"
 SECRET_LENGTH_MAX = 4096
 CURRENCIES = ("USD", "EUR", "GBP")
 #: The largest request body without an entry `upload_max_bytes`.
 UPLOAD_MAX_BYTES = 16 * 1024 * 1024
+#: Unicode categories of controls and of separators of lines and paragraphs.
+LINE_BREAKING = ("Cc", "Zl", "Zp")
 
 
 class ConfigurationError(Exception):
@@ -170,9 +173,12 @@ def read_secret(path: Path, what: str) -> str:
 
 
 def _normalize_title(text: str) -> str:
-    """Reduce a title to one printable line; a line break would allow e-mail header injection."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(printable.split())[:TITLE_LENGTH_MAX]
+    """Reduce a title to one line; a line break would allow e-mail header injection.
+
+    All else stays: joiners, marks and blanks belong to the text, although they are not “printable”.
+    """
+    line = "".join(" " if unicodedata.category(sign) in LINE_BREAKING else sign for sign in text)
+    return line[:TITLE_LENGTH_MAX] if line.strip() else ""
 
 
 def _check_currency(code: str) -> str:
