@@ -8,6 +8,7 @@ from aiohttp import web
 from storefleet.core.errors import RequestError, UnreadableRequest
 from storefleet.http.validation import is_storable_text
 
+PARAMETER_FIELD_PREFIX = "parameters."
 _FIELD_NAMES = {
     "/name": "The name",
     "/engine": "The engine",
@@ -19,6 +20,7 @@ _FIELD_NAMES = {
 async def read_form(request: web.Request) -> dict[str, str]:
     """Read the text fields of a form; of a repeated field the last value counts.
 
+    Texts that cannot be stored are left out, except parameters: their rules say what is wrong.
     Raises UnreadableRequest if the boundary or the encoding of the body is invalid.
     """
     try:
@@ -30,7 +32,8 @@ async def read_form(request: web.Request) -> dict[str, str]:
     return {
         name: value
         for name, value in fields.items()
-        if isinstance(value, str) and is_storable_text(value)
+        if isinstance(value, str)
+        and (is_storable_text(value) or name.startswith(PARAMETER_FIELD_PREFIX))
     }
 
 

@@ -26,7 +26,7 @@ final class WordPressSetup {
 	/** Set title, theme and administrator of a new store, once. */
 	public static function make_new_store( Configuration $store ): void {
 		$title = $store->get_optional( 'parameters.title', $store->get_text( 'name' ) );
-		Progress::run_on_change( 'title', $title, static fn () => update_option( 'blogname', $title ) );
+		Progress::run_on_change( 'title', $title, static fn () => Title::write( $title ) );
 		Progress::run_once( 'theme', static fn () => switch_theme( WP_DEFAULT_THEME ) );
 		Progress::run_on_change(
 			'owner', $store->get_text( 'store_id' ), static fn () => self::assign_to_store( $store )

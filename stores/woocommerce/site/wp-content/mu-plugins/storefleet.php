@@ -26,6 +26,7 @@ require __DIR__ . '/storefleet/cart-identity.php';
 require __DIR__ . '/storefleet/checkout-lock.php';
 require __DIR__ . '/storefleet/checkout-guard.php';
 require __DIR__ . '/storefleet/store-api-guard.php';
+require __DIR__ . '/storefleet/title.php';
 
 if ( defined( 'STOREFLEET_SETUP' ) ) {
 	RequiredPlugin::load_in_setup();
@@ -40,3 +41,4 @@ Restrictions::register_hooks();
 ManagedCode::register_hooks();
 Uploads::register_hooks();
 CheckoutGuard::register_hooks();
+Title::register_hooks();
