@@ -24,6 +24,7 @@ from tests.support.stores.oscar_containers import (
     read_log,
     stop_process,
 )
+from tests.support.texts.samples import STORE_TITLE
 
 
 async def test_setup_of_empty_database_makes_store_serve(shop: Containers) -> None:
@@ -34,7 +35,7 @@ async def test_setup_of_empty_database_makes_store_serve(shop: Containers) -> No
     first = await shop.count_rows()
     assert first["catalogue_product"] == 6
     assert (
-        await shop.fetch_value("SELECT domain || name FROM django_site") == f"{HOST}Shop in a Box"
+        await shop.fetch_value("SELECT domain || name FROM django_site") == f"{HOST}{STORE_TITLE}"
     )
     assert await shop.run_command("setup") == 0
     assert await shop.count_rows() == first

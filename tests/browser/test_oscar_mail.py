@@ -24,6 +24,7 @@ from tests.support.stores.oscar_containers import (
     Containers,
     read_log,
 )
+from tests.support.texts.samples import STORE_TITLE
 
 #: What a page must not claim: nothing is sent.
 PROMISE = re.compile(
@@ -104,7 +105,7 @@ async def test_confirmation_of_order_is_in_outbox_without_html_escapes(
     assert mail["to"] == ["guest@example.com"]
     assert number is not None
     assert number in mail["subject"]
-    assert mail["from"] == f"Shop in a Box <shop@{HOST}>"
+    assert mail["from"] == f"{STORE_TITLE} <shop@{HOST}>"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", mail["created_at"])
     status, whole, headers = await fetch(served, f"/storefleet/mail/{mail['id']}")
     assert (status, headers["Cache-Control"]) == (200, "no-store")

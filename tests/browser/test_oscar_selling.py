@@ -21,9 +21,9 @@ from tests.support.stores.oscar import (
 )
 from tests.support.stores.oscar_addresses import ADDRESSES, INVALID_POSTCODES, WITHOUT_POSTCODE
 from tests.support.stores.oscar_containers import HOST, SIGN_IN, Containers, read_log
+from tests.support.texts.samples import STORE_TITLE
 
 SCRIPTS = ROOT / "tests" / "support" / "stores" / "oscar_scripts"
-TITLE = "Shop in a Box"
 UPLOAD_BYTES = 15_000_000
 
 
@@ -76,7 +76,7 @@ async def test_search_finds_words_parts_forms_and_categories(served: Containers)
 async def test_guests_of_ten_countries_buy_with_their_addresses(served: Containers) -> None:
     without = [{**ADDRESS, "country": code, "postcode": ""} for code in WITHOUT_POSTCODE]
     for address in (*ADDRESSES.values(), *without):
-        await buy_products(served.url, title=TITLE, sign="£", at=served.at, address=address)
+        await buy_products(served.url, title=STORE_TITLE, sign="£", at=served.at, address=address)
     assert await served.fetch_value("SELECT count(*) FROM order_order") == 12
     async with visit(served.url, at=served.at) as visitor:
         await put_in_basket(visitor)

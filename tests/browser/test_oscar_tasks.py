@@ -17,6 +17,7 @@ from tests.support.stores.oscar_containers import (
     read_log,
     stop_process,
 )
+from tests.support.texts.samples import STORE_TITLE
 
 SINCE = "2020-01-01T00:00:00.000Z"
 #: A migration that is idempotent and that no other one depends on.
@@ -119,7 +120,7 @@ async def test_orders_lists_orders_since_time_after_setup_of_later_version(
         }
         number = await buy_products(
             f"http://{HOST}/",
-            title="Shop in a Box",
+            title=STORE_TITLE,
             sign="£",
             at=f"http://127.0.0.1:{shop.shop_port}",
         )

@@ -30,14 +30,14 @@ async def bench() -> AsyncIterator[Bench]:
 
 async def test_store_is_created_and_deleted_completely(bench: Bench) -> None:
     begun = time.monotonic()
-    store = await bench.create(bench.make_store(title="Tea & “more”: {{ .Values }}"))
+    store = await bench.create(bench.make_store(title="🫖 Tea & “more”: {{ .Values }} $$(id)"))
     assert time.monotonic() - begun < 20
     assert store.url == f"http://{store.name}.localhost/"
     credentials = await bench.runtime.read_credentials(store)
     assert credentials is not None
     assert credentials.username == f"admin@{store.name}.localhost"
     assert await bench.runtime.read_logs(store, tail=1) == [
-        "pocket serves Tea & “more”: {{ .Values }}"
+        "pocket serves 🫖 Tea & “more”: {{ .Values }} $$(id)"
     ]
     service = await bench.cluster.get(
         resource_kinds.SERVICE, "web", namespace=make_resource_name(store.id)

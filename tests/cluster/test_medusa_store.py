@@ -13,6 +13,7 @@ from tests.support.cluster.deployment import Deployment
 from tests.support.http.client import Api
 from tests.support.services.polling import eventually
 from tests.support.stores import medusa
+from tests.support.texts.samples import STORE_TITLE
 
 _READY_WITHIN = 180.0
 _GONE_WITHIN = 120.0
@@ -32,7 +33,7 @@ class Shop(NamedTuple):
 @pytest_asyncio.fixture
 async def shop(deployment: Deployment) -> AsyncIterator[Shop]:
     api = await deployment.create_tenant(f"medusa-{time.time_ns()}")
-    parameters = {"title": "Cluster Goods", "currency": "EUR", "country": "AT"}
+    parameters = {"title": STORE_TITLE, "currency": "EUR", "country": "AT"}
     accepted = await api.create("medusa-shop", engine="medusa", parameters=parameters)
     assert (await api.wait_until_done(accepted["operation"]["id"], within=_READY_WITHIN))[
         "state"
@@ -53,7 +54,7 @@ async def test_medusa_store_takes_orders_and_restores_dump(
 ) -> None:
     await _check_keys_and_admin(deployment, shop)
     sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
-    by_forms = await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
+    by_forms = await medusa.buy_by_forms(shop.url, title=STORE_TITLE, at=shop.at)
     dump = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
     assert dump["bytes"] > 100_000
     again = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
@@ -78,7 +79,7 @@ async def test_medusa_store_takes_orders_and_restores_dump(
         "bytes"
     ] == dump["bytes"]
     assert set(await medusa.list_orders(shop.url, sign_in, at=shop.at)) == {by_forms}
-    await medusa.buy_by_forms(shop.url, title="Cluster Goods", at=shop.at)
+    await medusa.buy_by_forms(shop.url, title=STORE_TITLE, at=shop.at)
     await _check_logs_and_secrets(deployment, shop, sign_in)
 
 

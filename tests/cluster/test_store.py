@@ -11,6 +11,7 @@ from tests.support.services.platform import ROOT
 from tests.support.services.polling import eventually
 from tests.support.stores.mail import find_mail
 from tests.support.stores.oscar import buy_products, check_order
+from tests.support.texts.samples import STORE_TITLE
 
 _READY_WITHIN = 120.0
 _GONE_WITHIN = 120.0
@@ -32,10 +33,10 @@ async def _delete_store(api: Api, store_id: str) -> None:
 
 async def test_store_takes_order_and_is_deleted_completely(deployment: Deployment) -> None:
     api = await deployment.create_tenant("buyers")
-    store = await _create_store(api, "cluster-shop", parameters={"title": "Cluster Shop"})
+    store = await _create_store(api, "cluster-shop", parameters={"title": STORE_TITLE})
     assert store["state"] == "ready"
     at = await deployment.get_address(store["id"])
-    order = await buy_products(store["url"], title="Cluster Shop", at=at)
+    order = await buy_products(store["url"], title=STORE_TITLE, at=at)
     sign_in = (await api.post(f"/stores/{store['id']}/credentials")).body
     await check_order(store["url"], sign_in, order, at=at)
     mail = await find_mail(api, store["id"], to="guest@example.com", subject=order)

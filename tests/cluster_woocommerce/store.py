@@ -11,6 +11,7 @@ from storefleet.core.identifiers import make_resource_name
 from tests.support.cluster.deployment import Deployment
 from tests.support.http.client import Api
 from tests.support.services.polling import eventually
+from tests.support.texts.samples import STORE_TITLE
 
 READY_WITHIN = 180.0
 #: Shell command that reads the password in the container and the statement from standard input.
@@ -150,7 +151,7 @@ async def create_store(deployment: Deployment, **more: Any) -> AsyncIterator[Sto
     """Create a store in a new tenant; delete it at the end and check that nothing is left."""
     word = secrets.token_hex(4)
     api = await deployment.create_tenant(f"woo-{word}")
-    fields = {"engine": "woocommerce", "parameters": {"title": f"Shop {word}"}, **more}
+    fields = {"engine": "woocommerce", "parameters": {"title": STORE_TITLE}, **more}
     accepted = await api.create(f"woo-{word}", **fields)
     operation = await api.wait_until_done(accepted["operation"]["id"], within=READY_WITHIN)
     assert operation["state"] == "succeeded", operation

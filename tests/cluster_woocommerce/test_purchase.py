@@ -10,6 +10,7 @@ from tests.support.cluster.deployment import Deployment
 from tests.support.services.polling import eventually
 from tests.support.stores.woocommerce import API, HEALTH, buy_product, open_admin_visit, open_visit
 from tests.support.stores.woocommerce_owner import open_owner_visit
+from tests.support.texts.samples import STORE_TITLE
 
 
 async def test_order_appears_in_admin(store: Store) -> None:
@@ -43,6 +44,9 @@ async def test_storefront_pages_show_products_and_private_paths_are_denied(store
             page = await shop.request("GET", path)
             assert page.status == 200, path
             assert text in page.text, path
+        home = (await shop.request("GET", "/")).text
+        page_title = html.unescape(home.partition("<title>")[2].partition("</title>")[0])
+        assert page_title.startswith(STORE_TITLE)
         pictures = re.findall(
             r'src="https?://[^/"]+(/wp-content/uploads/goods/[^"]+)"',
             (await shop.request("GET", "/")).text,

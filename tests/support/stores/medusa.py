@@ -100,7 +100,7 @@ async def buy_by_forms(url: str, *, title: str, at: str, quantity: int = 2) -> s
     async with open_session() as http:
         browser = Browser(http, url, at=at)
         page = await browser.get("/")
-        assert title in page
+        assert title in html.unescape(page)
         page = await browser.get(find_text(r'href="(/products/stoneware-mug)"', page))
         variant = find_text(r'name="variant" value="(variant_\w+)" required checked', page)
         page = await browser.post(

@@ -1,5 +1,6 @@
 """Scripted purchases in an Oscar store by plain HTTP, and the order in the admin."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -122,7 +123,7 @@ async def buy_products(
 ) -> str:
     """Buy two of the first product as a guest, cash on delivery; return the order's number."""
     async with visit(url, at=at) as visitor:
-        assert title in await put_in_basket(visitor, quantity=2)
+        assert title in html.unescape(await put_in_basket(visitor, quantity=2))
         assert "Cash on delivery" in await fill_address(visitor, address)
         page = await place_order(visitor, await visitor.get("/checkout/preview/"))
         number = find_order_number(page)

@@ -24,6 +24,7 @@ from storefleet.node.processes.launcher import (
 from storefleet.node.servers.server_programs import find_postgres_dir
 from storefleet.node.system_user import SystemAccount
 from tests.support.services.polling import eventually
+from tests.support.texts.samples import STORE_TITLE
 
 PASSWORD = "it's-a-\\password"
 HOST = "shop.localhost"
@@ -213,7 +214,7 @@ class Containers:
                 "username_file": str(self.folder / "user"),
                 "password_file": str(self.folder / "admin"),
             },
-            "parameters": {"title": "Shop in a Box", "currency": "GBP"},
+            "parameters": {"title": STORE_TITLE, "currency": "GBP"},
             "data_dir": str(self.folder / "files"),
             "mail_key_file": str(self.folder / "mail-key"),
             "template_dir": str(self.folder / "template"),

@@ -43,6 +43,8 @@ HARD_TITLES = (
     "x" * 60,
     "👩‍🍳" * 60,
 )
+#: One title with most of the difficulties, for tests of real stores.
+STORE_TITLE = "👩‍🍳 Ann & Bob's <Box>: {{ .Values }} $(id) می‌خواهم -- “x” \\ &amp;"
 #: Each with the beginning of the sentence that refuses it.
 REFUSED_TITLES = (
     ("", "must have a visible character"),

@@ -18,7 +18,6 @@ from storefleet_oscar.models import STATE_ID, StoreState
 
 DATABASE_TIMEOUT_S = 60.0
 DATABASE_POLL_INTERVAL_S = 0.25
-SITE_NAME_LENGTH_MAX = 50
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def install_store(store: Store) -> None:
         site, _ = Site.objects.select_for_update().get_or_create(pk=settings.SITE_ID)
         if StoreState.objects.exists():
             return
-        site.domain, site.name = store.domain, store.title[:SITE_NAME_LENGTH_MAX]
+        site.domain, site.name = store.domain, store.title
         site.save()
         get_model("partner", "StockRecord").objects.update(price_currency=store.currency)
         get_model("basket", "Line").objects.update(price_currency=store.currency)
