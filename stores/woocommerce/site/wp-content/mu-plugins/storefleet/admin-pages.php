@@ -39,6 +39,13 @@ final class AdminPages {
 	}
 
 	public static function explain_missing_page(): void {
+		if ( 'widgets.php' === ( $GLOBALS['pagenow'] ?? '' ) && ! current_theme_supports( 'widgets' ) ) {
+			wp_die(
+				'The theme of this store has no areas for widgets. Use pages and menus instead.',
+				'Widgets',
+				[ 'response' => 404, 'back_link' => true ]
+			);
+		}
 		$page = (string) ( $_GET['page'] ?? '' );
 		$path = (string) ( $_GET['path'] ?? '' );
 		if ( 'wc-addons' === $page || ( 'wc-admin' === $page && str_starts_with( $path, '/extensions' ) ) ) {
