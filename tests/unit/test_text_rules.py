@@ -15,7 +15,7 @@ from storefleet.engines.catalogue import load_engines
 from storefleet.engines.descriptor import Engine
 from storefleet.engines.parameters import ParameterSchema
 from tests.support.documents.sources import ROOT
-from tests.support.texts.samples import HARD_TITLES, REFUSED_TITLES
+from tests.support.texts.samples import HARD_TITLES, REFUSED_TITLES, STORE_TITLE
 
 ENGINES = [
     engine
@@ -25,7 +25,7 @@ ENGINES = [
 ]
 
 
-@pytest.mark.parametrize("title", HARD_TITLES)
+@pytest.mark.parametrize("title", [*HARD_TITLES, STORE_TITLE])
 def test_hard_title_is_valid(title: str) -> None:
     assert find_line_problem(title) is None
 

@@ -44,7 +44,7 @@ HARD_TITLES = (
     "👩‍🍳" * 60,
 )
 #: One title with most of the difficulties, for tests of real stores.
-STORE_TITLE = "👩‍🍳 Ann & Bob's <Box>: {{ .Values }} $(id) می‌خواهم -- “x” \\ &amp;"
+STORE_TITLE = "👩‍🍳 Ann & Bob's <Box>: {{ .id }} $(id) می‌خواهم -- “x” \\ &amp;"
 #: Each with the beginning of the sentence that refuses it.
 REFUSED_TITLES = (
     ("", "must have a visible character"),
