@@ -70,8 +70,12 @@ class Api:
             return dict(await response.json())
 
     async def request_status(self, method: str, path: str) -> int:
+        return await self.send(method, path, None)
+
+    async def send(self, method: str, path: str, body: dict[str, Any] | None) -> int:
+        """Send a request whose answer may have no body; return its status."""
         async with self._session.request(
-            method, URL(self._at + path, encoded=True), headers=self.headers
+            method, URL(self._at + path, encoded=True), headers=self.headers, json=body
         ) as response:
             return response.status
 
