@@ -56,6 +56,7 @@ export class FakeStoreApi {
     this.order = null
     this.key = KEY
     this.price = 18
+    this.region = REGION.id
     this.categories = [{ id: "c", name: "Kitchen", handle: "kitchen" }]
     this.completeElsewhere = false
   }
@@ -94,9 +95,11 @@ export class FakeStoreApi {
   }
 
   #buildAnswer(method, path, body, query) {
-    if (path === "/store/regions") return [200, { regions: [REGION] }]
+    if (path === "/store/regions") return [200, { regions: [{ ...REGION, id: this.region }] }]
     if (path === "/store/product-categories")
       return [200, { product_categories: this.#findCategories(query.get("handle")) }]
+    if (path === "/store/products" && query.get("region_id") !== this.region)
+      return [400, { message: "Region was not found" }]
     if (path === "/store/products") return [200, { products: [MUG], count: 1 }]
     if (path === "/store/shipping-options")
       return [200, { shipping_options: [{ id: "so_1", name: "Standard", amount: 5, type: {} }] }]
@@ -119,6 +122,7 @@ export class FakeStoreApi {
         id: "cart_1",
         currency_code: "eur",
         items: [],
+        region: { id: body.region_id },
         item_subtotal: 0,
         shipping_address: body.shipping_address,
       }
@@ -132,7 +136,7 @@ export class FakeStoreApi {
       this.cart.shipping_methods = [{ shipping_option_id: body.option_id }]
     } else if (method === "DELETE") this.cart.items = []
     else if (path.includes("/line-items/")) this.cart.items[0].quantity = body.quantity
-    else Object.assign(this.cart, body)
+    else Object.assign(this.cart, body, body.region_id ? { region: { id: body.region_id } } : {})
     this.#computeTotals()
     return [200, { cart: this.cart }]
   }

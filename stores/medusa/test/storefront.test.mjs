@@ -106,6 +106,16 @@ test("after the owner revoked the key the next page already uses the new one", a
   assert.equal(api.requests.at(-1).key, "pk_new")
 })
 
+test("after the owner replaced the region products are shown and open carts are ordered", async () => {
+  await fillCart()
+  api.region = "reg_2"
+  api.cart.region = null
+  assert.equal((await get("/")).status, 200)
+  const bought = await post("/checkout", BUYER, cookie)
+  assert.equal(bought.headers.get("location"), "/orders/order_0123456789")
+  assert.equal(api.cart.region.id, "reg_2")
+})
+
 test("the product page shows every image once and the list is in a unique order", async () => {
   const text = await (await get("/products/mug")).text()
   const pictures = [...text.matchAll(/<img src="([^"]+)"/g)].map(([, url]) => url)

@@ -16,10 +16,16 @@ export function parseQuantity(text) {
   return value
 }
 
-/** Replace Medusa's message about stock by one for customers. @param {RequestRejected} error */
+/** Replace Medusa's messages by ones for customers. @param {RequestRejected} error */
 export function describeRejection(error) {
+  if (/do not exist or belong to a product/i.test(error.message)) {
+    return "A product in your cart is no longer sold. Remove it from the cart."
+  }
   if (/inventory|stock/i.test(error.message)) {
     return "There are not enough items in stock. Choose a smaller quantity or another product."
+  }
+  if (error.status >= 500 || /unknown error/i.test(error.message)) {
+    return "The shop could not process this. Nothing was ordered. Please try again."
   }
   return error.message
 }

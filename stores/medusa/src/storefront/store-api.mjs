@@ -93,9 +93,7 @@ export class StoreApiClient {
 
   /** @param {{ words?: string, category?: string, offset?: number, limit?: number }} filter */
   async listProducts({ words = "", category = "", offset = 0, limit = 24 }) {
-    const query = new URLSearchParams({
-      region_id: (await this.getRegion()).id,
-      fields: PRODUCT_FIELDS,
+    return this.#findProducts({
       limit: String(limit),
       offset: String(offset),
       // Unique, so that no product is on two pages or on none; ids begin with the time of creation.
@@ -103,18 +101,34 @@ export class StoreApiClient {
       ...(words ? { q: words } : {}),
       ...(category ? { category_id: category } : {}),
     })
-    return this.get(`/store/products?${query}`)
   }
 
   /** @param {string} handle */
   async getProduct(handle) {
-    const query = new URLSearchParams({
-      handle,
-      region_id: (await this.getRegion()).id,
-      fields: PRODUCT_FIELDS,
-      limit: "1",
-    })
-    return (await this.get(`/store/products?${query}`)).products[0] ?? null
+    return (await this.#findProducts({ handle, limit: "1" })).products[0] ?? null
+  }
+
+  /**
+   * Find products with their prices in the region, which the owner may just have deleted.
+   *
+   * @param {Record<string, string>} filter
+   * @returns {Promise<{ products: Record<string, any>[], count: number }>}
+   */
+  async #findProducts(filter) {
+    const find = async (/** @type {string} */ region_id) => {
+      const query = new URLSearchParams({ ...filter, region_id, fields: PRODUCT_FIELDS })
+      return this.get(`/store/products?${query}`)
+    }
+    const { id } = await this.getRegion()
+    try {
+      return await find(id)
+    } catch (error) {
+      if (!(error instanceof RequestRejected)) throw error
+      this.cachedRegion.until = 0
+      const current = await this.getRegion()
+      if (current.id === id) throw error
+      return await find(current.id)
+    }
   }
 
   /** @param {string} id @returns {Promise<Record<string, any> | null>} null if it does not exist */
@@ -127,10 +141,19 @@ export class StoreApiClient {
     }
   }
 
-  /** Return a cart, or null if it does not exist or was ordered. @param {string} id */
+  /**
+   * Return a cart, or null if it does not exist or was ordered. If the owner has deleted its region,
+   * it continues in the current one, with the prices there.
+   *
+   * @param {string} id
+   */
   async getOpenCart(id) {
     const cart = id ? await this.getCart(id) : null
-    return cart?.completed_at ? null : cart
+    if (!cart || cart.completed_at) return null
+    if (cart.region) return cart
+    this.cachedRegion.until = 0
+    await this.post(`/store/carts/${cart.id}`, { region_id: (await this.getRegion()).id })
+    return this.getCart(cart.id)
   }
 
   async createCart() {
