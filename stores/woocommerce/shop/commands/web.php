@@ -10,6 +10,8 @@ require __DIR__ . '/../lib/request-limits.php';
 
 SamplePictures::copy_once();
 RequestLimits::export();
+// The rows of a decoded picture are returned to the system, instead of staying with the worker.
+putenv( 'MALLOC_MMAP_THRESHOLD_=8192' );
 pcntl_exec(
 	'/usr/sbin/apache2', [ '-f', '/opt/storefleet/shop/etc/apache.conf', '-D', 'FOREGROUND' ]
 );

@@ -13,6 +13,9 @@ defined( 'ABSPATH' ) || exit;
 final class Uploads {
 	/** Memory of a decoded picture, its smaller copy and a rotated copy, per pixel. */
 	private const BYTES_PER_PIXEL = 10;
+	/** Larger pictures are processed one at a time; editors upload all pictures of a gallery at once. */
+	private const SMALL_PIXELS = 2_000_000;
+	private const WAIT_S       = 30;
 
 	public static function register_hooks(): void {
 		add_filter( 'wp_handle_upload_prefilter', [ self::class, 'explain_error' ] );
@@ -47,14 +50,25 @@ final class Uploads {
 		$size   = wp_getimagesize( $path );
 		$pixels = is_array( $size ) ? $size[0] * $size[1] : 0;
 		$most   = intdiv( self::get_memory_bytes(), self::BYTES_PER_PIXEL );
-		if ( $pixels <= $most ) {
+		if ( $pixels <= self::SMALL_PIXELS || ( $pixels <= $most && self::wait_for_turn() ) ) {
 			return null;
+		}
+		if ( $pixels <= $most ) {
+			return "{$name} cannot be processed now, because other pictures are. Upload it again in a minute.";
 		}
 		return sprintf(
 			'%s has %d megapixels, more than this store can process (%d). Make the picture smaller and upload it again.',
 			$name,
 			(int) ceil( $pixels / 1_000_000 ),
 			intdiv( $most, 1_000_000 )
+		);
+	}
+
+	/** Lock the processing of pictures until this request ends. */
+	private static function wait_for_turn(): bool {
+		global $wpdb;
+		return '1' === $wpdb->get_var(
+			$wpdb->prepare( 'SELECT GET_LOCK(%s, %d)', 'storefleet_picture', self::WAIT_S )
 		);
 	}
 
