@@ -11,8 +11,9 @@ namespace Storefleet;
 defined( 'ABSPATH' ) || exit;
 
 final class Uploads {
-	/** Memory of a decoded picture, its smaller copy and a rotated copy, per pixel. */
-	private const BYTES_PER_PIXEL = 10;
+	/** Memory of a decoded picture; other formats than JPEG need a second copy while they are read. */
+	private const JPEG_BYTES_PER_PIXEL = 5;
+	private const BYTES_PER_PIXEL      = 9;
 	/** Larger pictures are processed one at a time; editors upload all pictures of a gallery at once. */
 	private const SMALL_PIXELS = 2_000_000;
 	private const WAIT_S       = 30;
@@ -49,7 +50,8 @@ final class Uploads {
 	private static function explain_picture( string $path, string $name ): ?string {
 		$size   = wp_getimagesize( $path );
 		$pixels = is_array( $size ) ? $size[0] * $size[1] : 0;
-		$most   = intdiv( self::get_memory_bytes(), self::BYTES_PER_PIXEL );
+		$bytes  = is_array( $size ) && IMAGETYPE_JPEG === $size[2] ? self::JPEG_BYTES_PER_PIXEL : self::BYTES_PER_PIXEL;
+		$most   = intdiv( self::get_memory_bytes(), $bytes );
 		if ( $pixels <= self::SMALL_PIXELS || ( $pixels <= $most && self::wait_for_turn() ) ) {
 			return null;
 		}
