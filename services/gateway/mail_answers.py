@@ -142,7 +142,7 @@ def parse_mail(body: bytes, *, mail_id: str) -> Mail:
         mail = Mail.model_validate_json(body)
     except ValidationError as error:
         raise BrokenAnswer(_describe_violation(error)) from None
-    if mail.id != mail_id:
+    if int(mail.id) != int(mail_id):
         raise BrokenAnswer("shows another mail than the requested one")
     return mail.cut_bodies()
 

@@ -13,6 +13,7 @@ from tests.support.cluster.deployment import Deployment
 from tests.support.http.client import Api
 from tests.support.services.polling import eventually
 from tests.support.stores import medusa
+from tests.support.stores.mail import find_mail
 from tests.support.texts.samples import STORE_TITLE
 
 _READY_WITHIN = 180.0
@@ -55,6 +56,9 @@ async def test_medusa_store_takes_orders_and_restores_dump(
     await _check_keys_and_admin(deployment, shop)
     sign_in = (await shop.api.post(f"/stores/{shop.store['id']}/credentials")).body
     by_forms = await medusa.buy_by_forms(shop.url, title=STORE_TITLE, at=shop.at)
+    mail = await find_mail(shop.api, shop.store["id"], to=medusa.EMAIL)
+    assert by_forms in mail["subject"]
+    assert STORE_TITLE in mail["text"]
     dump = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
     assert dump["bytes"] > 100_000
     again = await _run_task(deployment, shop, "dump", STOREFLEET_DUMP="op_first")
