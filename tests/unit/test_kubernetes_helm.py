@@ -60,7 +60,7 @@ def alive(file: Path) -> bool:
     """Return whether the process in the pid file runs and is not a zombie."""
     try:
         stat = Path(f"/proc/{int(file.read_text())}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is read
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
 
