@@ -20,6 +20,8 @@ PIPELINE = Requester("tok_a", "deployment pipeline of the northern stores")
 UP = {"from": "11.0.1", "to": "11.0.2"}
 DOWN = {"from": "11.0.2", "to": "11.0.1", "restore": False, "discard_orders": False, "dump": "op_a"}
 DOWN_WITH_DATA = {**DOWN, "restore": True}
+#: One word, wider than a narrow screen.
+LONG_TITLE = "👩‍🍳Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbau"
 TITLES = {"namespace": "Prepare the namespace", **version_rehearsal.TITLES}
 MESSAGES = {
     "dump": "1.4 MB saved",
@@ -138,7 +140,7 @@ def store(state: str, **fields: Any) -> Store:
             "engine": "woocommerce",
             "engine_version": "11.0.1",
             "plan": "small",
-            "parameters": {"title": "Green Garden", "currency": "EUR"},
+            "parameters": {"title": LONG_TITLE, "currency": "EUR"},
             "state": state,
             "url": "http://green-garden.stores.example.com/",
             "admin_url": "http://green-garden.stores.example.com/wp-admin/",
