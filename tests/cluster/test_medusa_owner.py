@@ -37,6 +37,9 @@ async def test_medusa_store_survives_all_that_its_owner_changes(deployment: Depl
         )
         await medusa_owner.change_everything(owner, products=PRODUCTS)
         await _show_large_picture(shop, owner)
+        notices = (await owner.get("/admin/notifications?channel=feed"))["notifications"]
+        titles = [notice["data"]["title"] for notice in notices]
+        assert titles == ["This shop does not send e-mail yet"]
         owner = await _replace_administrator(shop, owner)
         settings = await medusa_owner.read_settings(owner)
         for country in medusa_owner.ADDRESSES:

@@ -17,7 +17,8 @@ import {
 const USERS_MAX = 20
 const ORDER_FIELDS = [
   ...["id", "display_id", "email", "currency_code", "created_at", "is_draft_order"],
-  ...["total", "item_subtotal", "item_total", "shipping_total", "tax_total", "discount_total"],
+  ...["total", "shipping_subtotal", "shipping_total", "tax_total"],
+  ...["discount_subtotal", "discount_total"],
   ...["items.*", "shipping_address.*", "shipping_methods.*"],
 ]
 

@@ -2,6 +2,7 @@
 
 import { formatAddress, getCountryName } from "../storefront/addresses.mjs"
 import { formatMoney, html } from "../storefront/html.mjs"
+import { listAdjustments } from "../storefront/order.mjs"
 
 /** @typedef {Record<string, any>} Any */
 /** @typedef {{ title: string, url: string }} Shop */
@@ -140,15 +141,16 @@ ${lines.map((line) => html`<p>${line}</p>\n`)}${
 function listOrderRows(order) {
   const currency = order.currency_code
   const money = (/** @type {any} */ amount) => formatMoney(Number(amount ?? 0), currency)
-  const isShown = (/** @type {any} */ amount) => Number(amount ?? 0) !== 0
   return [
     ...(order.items ?? []).map((/** @type {Any} */ item) => [
       `${item.quantity} × ${nameItem(item)}`,
       money(Number(item.unit_price) * Number(item.quantity)),
     ]),
-    ...(isShown(order.discount_total) ? [["Discount", money(-Number(order.discount_total))]] : []),
-    [order.shipping_methods?.[0]?.name ?? "Delivery", money(order.shipping_total)],
-    ...(isShown(order.tax_total) ? [["Tax", money(order.tax_total)]] : []),
+    [
+      order.shipping_methods?.[0]?.name ?? "Delivery",
+      money(order.shipping_subtotal ?? order.shipping_total),
+    ],
+    ...listAdjustments(order),
     ["Total", money(order.total)],
   ]
 }

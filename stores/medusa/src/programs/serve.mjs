@@ -6,6 +6,7 @@
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { setTimeout as pause } from "node:timers/promises"
+import { announceOutbox } from "../mail/notice.mjs"
 import { readConfiguration } from "./configuration.mjs"
 import { preloadModules } from "./preload.mjs"
 import { writeLog } from "./logs.mjs"
@@ -72,6 +73,7 @@ async function startMedusa(/** @type {Router} */ router) {
   app.disable("x-powered-by")
   const { shutdown, container } = await load({ directory: HOME, expressApp: app })
   router.attachMedusa(app, container.resolve("__pg_connection__"))
+  void announceOutbox(container)
   return shutdown
 }
 

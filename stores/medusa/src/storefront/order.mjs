@@ -19,7 +19,7 @@ You can return to this page at any time.</p></section>
 <ul class="lines">${order.items.map((/** @type {Any} */ item) => renderOrderItem(item, currency))}</ul>
 ${renderTotals([
   ["Products", formatMoney(order.item_subtotal ?? order.item_total, currency)],
-  ["Delivery", formatMoney(order.shipping_total, currency)],
+  ["Delivery", formatMoney(order.shipping_subtotal ?? order.shipping_total, currency)],
   ...listAdjustments(order),
   ["Total", formatMoney(order.total, currency)],
 ])}</section>
@@ -31,11 +31,16 @@ ${renderAddress(address)}
 </div>`
 }
 
-/** List discount and tax of a cart or order, if any. @param {Any} sums @returns {[string, string][]} */
-export function listAdjustments({ discount_total, tax_total, currency_code }) {
+/**
+ * List discount and tax of a cart or order, if any. The other rows are without tax.
+ *
+ * @param {Any} sums @returns {[string, string][]}
+ */
+export function listAdjustments({ discount_subtotal, discount_total, tax_total, currency_code }) {
+  const discount = Number(discount_subtotal ?? discount_total)
   /** @type {[string, string][]} */
   const rows = []
-  if (Number(discount_total)) rows.push(["Discount", formatMoney(-discount_total, currency_code)])
+  if (discount) rows.push(["Discount", formatMoney(-discount, currency_code)])
   if (Number(tax_total)) rows.push(["Tax", formatMoney(tax_total, currency_code)])
   return rows
 }

@@ -29,7 +29,7 @@ const CART_FIELDS =
   "*region,*region.countries"
 const ORDER_FIELDS =
   "id,display_id,email,currency_code,created_at,subtotal,item_subtotal,item_total," +
-  "shipping_total,discount_total,tax_total,total," +
+  "shipping_subtotal,shipping_total,discount_subtotal,discount_total,tax_total,total," +
   "*items,*shipping_address,*shipping_methods,*payment_collections.payments"
 
 /** @typedef {{ raw: (sql: string, values?: any[]) => Promise<{ rows: any[] }> }} Database */
