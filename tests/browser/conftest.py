@@ -122,4 +122,5 @@ async def baked(platform: Platform) -> AsyncIterator[Containers]:
 @pytest_asyncio.fixture
 async def shop(baked: Containers) -> Containers:
     await baked.reset_database()
+    baked.reset_files()
     return baked

@@ -179,6 +179,8 @@ async def test_picture_of_15_mb_is_shown_and_larger_file_refused(
     )
     assert widths
     assert all(width > 0 for width in widths), widths
+    await _upload(page, path, picture.with_suffix(".png"))
+    await expect(page.locator("body")).to_contain_text("more than 16 megapixels")
     picture.write_bytes(picture.read_bytes() + bytes(4_000_000))
     await _upload(page, path, picture)
     await expect(page.locator("body")).to_contain_text("The file is too large")
