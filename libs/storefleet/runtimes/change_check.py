@@ -84,7 +84,9 @@ class ChangeCheck:
         while True:
             observation = await self._observe(context, engine, server=server, host=host)
             baseline = context.baseline
-            if baseline is None or not baseline.is_comparable:
+            if baseline is None:
+                return f"{observation.summary}. It was not compared: there is no baseline"
+            if not baseline.is_comparable:
                 return f"{observation.summary}. It was not compared: it was down before"
             regressions = list_regressions(baseline, observation)
             if not regressions:
