@@ -35,6 +35,7 @@ async def test_store_takes_order_and_is_deleted_completely(deployment: Deploymen
     api = await deployment.create_tenant("buyers")
     store = await _create_store(api, "cluster-shop", parameters={"title": STORE_TITLE})
     assert store["state"] == "ready"
+    await eventually(lambda: _is_observed(api, store["id"], "serving"), within=15, every=0.5)
     at = await deployment.get_address(store["id"])
     order = await buy_products(store["url"], title=STORE_TITLE, at=at)
     sign_in = (await api.post(f"/stores/{store['id']}/credentials")).body
@@ -46,6 +47,12 @@ async def test_store_takes_order_and_is_deleted_completely(deployment: Deploymen
     assert sign_in["password"] not in await _collect_texts(deployment, store["id"])
     await _delete_store(api, store["id"])
     assert await deployment.list_leftovers(store["id"]) == []
+
+
+async def _is_observed(api: Api, store_id: str, storefront: str) -> bool:
+    """Return whether the deployed reaper has observed this class through the store's Service."""
+    observed = (await api.store(store_id))["observed"]
+    return bool(observed["storefront"] == storefront and observed["checked_at"])
 
 
 async def _collect_texts(deployment: Deployment, store_id: str) -> str:
