@@ -19,6 +19,22 @@ STATE = ROOT / ".storefleet"
 PLATFORM = "storefleet"
 
 
+#: Make every storefront check and cron call due, with the reaper's own connection.
+_MAKE_CHECKS_DUE = """
+import asyncio
+from storefleet.core.settings import read_settings
+from storefleet.database.pool import Database
+
+async def main():
+    database = Database(read_settings().database_url.get_secret_value())
+    async with database.open_pool(), database.autocommit() as db:
+        await db.connection.execute("UPDATE storefront_checks SET due_at = now()")
+        await db.connection.execute("UPDATE ticks SET due_at = now()")
+
+asyncio.run(main())
+"""
+
+
 class Deployment:
     """One deployed platform."""
 
@@ -55,6 +71,14 @@ class Deployment:
             f"{' '.join(arguments)}: {err.decode()[-2000:]}"
         )
         return out.decode()
+
+    async def make_checks_due(self) -> None:
+        """Let the reaper check storefronts and call cron addresses now."""
+        await self.run_program(
+            *("kubectl", "exec", "-i", "deployment/reaper", "-n", PLATFORM, "--"),
+            *("python", "-"),
+            stdin=_MAKE_CHECKS_DUE,
+        )
 
     async def list_objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(
