@@ -33,7 +33,8 @@ async def _delete_store(api: Api, store_id: str) -> None:
 
 async def test_store_takes_order_and_is_deleted_completely(deployment: Deployment) -> None:
     api = await deployment.create_tenant("buyers")
-    store = await _create_store(api, "cluster-shop", parameters={"title": STORE_TITLE})
+    fields = {"engine": "oscar", "parameters": {"title": STORE_TITLE}}
+    store = await _create_store(api, "cluster-shop", **fields)
     assert store["state"] == "ready"
     await eventually(lambda: _is_observed(api, store["id"], "serving"), within=15, every=0.5)
     at = await deployment.get_address(store["id"])
