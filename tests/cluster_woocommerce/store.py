@@ -65,9 +65,12 @@ class Store:
         return await self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
 
     async def start_setup_pod(
-        self, *, volume: dict[str, Any] | None = None, mount: dict[str, Any] | None = None
+        self, *, mode: str | None = None, volumes: dict[str, dict[str, Any]] | None = None
     ) -> str:
-        """Start a pod with the spec of the set-up Job, and a volume, and wait until it runs."""
+        """Start a pod with the spec of the set-up Job and wait until it runs.
+
+        `mode` is that of the set-up, `volumes` are further ones by their mount paths.
+        """
         (job,) = json.loads(
             await self.kubectl(
                 "get", "jobs", "-l", "app.kubernetes.io/component=setup", "-o", "json"
@@ -79,9 +82,12 @@ class Store:
             for name, value in template["metadata"]["labels"].items()
             if not name.endswith(("job-name", "controller-uid"))
         }
-        if volume is not None and mount is not None:
-            template["spec"]["volumes"].append({"name": "extra", **volume})
-            template["spec"]["containers"][0]["volumeMounts"].append({"name": "extra", **mount})
+        (container,) = template["spec"]["containers"]
+        for number, (path, volume) in enumerate((volumes or {}).items()):
+            template["spec"]["volumes"].append({"name": f"extra-{number}", **volume})
+            container["volumeMounts"].append({"name": f"extra-{number}", "mountPath": path})
+        if mode is not None:
+            container["env"] = [{"name": "STORE_SETUP_MODE", "value": mode}]
         name = f"again-{secrets.token_hex(4)}"
         metadata = {"name": name, "labels": labels}
         await self.apply(

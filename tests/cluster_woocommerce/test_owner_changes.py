@@ -183,24 +183,16 @@ async def check_shop(store: Store, settings: dict[str, Any]) -> None:
 async def check_setup_with_broken_code(store: Store) -> None:
     """A set-up ends at once, with status 2, if the plugin is broken or missing."""
     plugin = "/srv/wordpress/wp-content/plugins/woocommerce"
+    main = {"woocommerce.php": "<?php\n/* Plugin Name: WooCommerce */\nclass {"}
     await store.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "broken"},
-            "data": {"class-woocommerce.php": "<?php class {"},
-        }
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "broken"}, "data": main}
     )
-    file = "includes/class-woocommerce.php"
-    for volume, mount, words in (
-        (
-            {"configMap": {"name": "broken"}},
-            {"mountPath": f"{plugin}/{file}", "subPath": "class-woocommerce.php"},
-            "syntax error",
-        ),
-        ({"emptyDir": {}}, {"mountPath": plugin}, "lacks the plugin WooCommerce"),
+    uncompiled: dict[str, dict[str, Any]] = {"/opt/storefleet/compiled": {"emptyDir": {}}}
+    for volume, words in (
+        ({"configMap": {"name": "broken"}}, "syntax error"),
+        ({"emptyDir": {}}, "lacks the plugin WooCommerce"),
     ):
-        pod = await store.start_setup_pod(volume=volume, mount=mount)
+        pod = await store.start_setup_pod(mode="update", volumes={**uncompiled, plugin: volume})
         assert await store.wait_for_end(pod) == 2
         assert words in await store.kubectl("logs", pod)
         assert await store.wait_for_pod(pod) == "Failed"

@@ -53,7 +53,7 @@ if ( SetupMode::Install === $storefleet_mode ) {
 WordPressSetup::update_permalinks();
 SetupCheck::verify_tables();
 if ( SetupMode::Install === $storefleet_mode ) {
-	SetupCheck::verify_new_store();
+	Progress::run_once( 'verified', [ SetupCheck::class, 'verify_new_store' ] );
 }
 Progress::record_release();
 log_line(

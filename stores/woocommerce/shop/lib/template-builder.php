@@ -35,7 +35,7 @@ final class TemplateBuilder {
 
 	/** Options that each store creates for itself. */
 	private const PRIVATE_OPTIONS = [
-		...[ 'storefleet_once_owner', 'storefleet_releases' ],
+		...[ 'storefleet_once_owner', 'storefleet_once_verified', 'storefleet_releases' ],
 		...[ 'woocommerce_store_id', 'woocommerce_share_key', 'recovery_keys' ],
 		...[ 'auth_key', 'auth_salt', 'logged_in_key', 'logged_in_salt' ],
 		...[ 'nonce_key', 'nonce_salt', 'secure_auth_key', 'secure_auth_salt' ],
