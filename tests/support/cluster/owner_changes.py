@@ -90,9 +90,10 @@ class OwnedShop:
     async def wait_for_class(self, storefront: str, *, within: float = 60) -> None:
         """Wait until the store's JSON shows this class of the storefront."""
 
-        async def look() -> None:
+        async def look() -> bool:
             store = await self.api.store(self.id)
             assert store["observed"]["storefront"] == storefront, store["observed"]
+            return True
 
         await eventually(look, within=within)
 
