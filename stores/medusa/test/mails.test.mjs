@@ -175,3 +175,19 @@ test("headers of a mail are one line", async () => {
   const { values } = statements.find(({ sql }) => sql.startsWith("INSERT"))
   assert.deepEqual(values, ["a Bcc: x", ["b @c"], "x y", "ab", null])
 })
+
+test("a restored database without the table of mails gets it", async () => {
+  let isMissing = true
+  const calls = []
+  const restored = {
+    query: async (sql) => {
+      calls.push(sql.trim().slice(0, 12))
+      if (sql.includes("CREATE TABLE")) isMissing = false
+      if (isMissing) throw Object.assign(new Error("no table"), { code: "42P01" })
+      return { rows: [] }
+    },
+  }
+  const mail = { from: "a", to: ["b"], subject: "c", text: null, html: null }
+  await new MailOutbox({}, restored).keepMail(mail)
+  assert.deepEqual(calls, ["INSERT INTO ", "CREATE TABLE", "INSERT INTO ", "DELETE FROM "])
+})

@@ -1,6 +1,7 @@
 """What the owner of a Medusa store does in the admin, by its API, and what the store shows then."""
 
 import asyncio
+import io
 import re
 import time
 from http import HTTPStatus
@@ -47,7 +48,7 @@ class Owner:
     async def upload(self, name: str, content: bytes, *, kind: str = "image/png") -> Any:
         """Upload a file like the admin's pages; return the status and the answer."""
         form = aiohttp.FormData()
-        form.add_field("files", content, filename=name, content_type=kind)
+        form.add_field("files", io.BytesIO(content), filename=name, content_type=kind)
         async with self.http.post(
             self.at + "/admin/uploads", data=form, headers=self.api.headers
         ) as response:

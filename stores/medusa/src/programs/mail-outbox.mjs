@@ -5,12 +5,15 @@
 
 import { createHash, timingSafeEqual } from "node:crypto"
 import { readSecret } from "./configuration.mjs"
+import { MAIL_TABLE } from "./marks.mjs"
 
 const KEPT_MAILS = 200
 const LIST_LENGTH_MAX = 100
 const BODY_SIZE_MAX_BYTES = 256 << 10
 const SUBJECT_LENGTH_MAX = 998
 const PATH = /^\/storefleet\/mail(?:\/([1-9][0-9]{0,18}))?$/
+/** PostgreSQL's error code. */
+const UNDEFINED_TABLE = "42P01"
 const COLUMNS = "id, created_at, sender, recipients, subject"
 
 /** @typedef {{ from: string, to: string[], subject: string, text: string | null,
@@ -25,7 +28,7 @@ export class MailOutbox {
 
   /** Keep a mail, and delete the oldest ones. @param {Mail} mail */
   async keepMail({ from, to, subject, text, html }) {
-    await this.pool.query(
+    await this.#query(
       `INSERT INTO storefleet_mails (sender, recipients, subject, text_body, html_body)
        VALUES ($1, $2, $3, $4, $5)`,
       [
@@ -36,7 +39,7 @@ export class MailOutbox {
         cutBody(html)[0],
       ],
     )
-    await this.pool.query(
+    await this.#query(
       `DELETE FROM storefleet_mails WHERE id <=
          (SELECT id FROM storefleet_mails ORDER BY id DESC OFFSET ${KEPT_MAILS} LIMIT 1)`,
     )
@@ -77,11 +80,22 @@ export class MailOutbox {
     return timingSafeEqual(hash(headers.authorization ?? ""), hash(`Bearer ${key}`))
   }
 
+  /** A restored dump of an earlier version has no table of mails; create it then. */
+  async #query(/** @type {string} */ sql, /** @type {unknown[]} */ values = []) {
+    try {
+      return await this.pool.query(sql, values)
+    } catch (error) {
+      if (error.code !== UNDEFINED_TABLE) throw error
+      await this.pool.query(MAIL_TABLE)
+      return this.pool.query(sql, values)
+    }
+  }
+
   async #listMails(/** @type {URL} */ { searchParams }) {
     const limit = clamp(Number.parseInt(searchParams.get("limit") ?? "", 10) || 20, LIST_LENGTH_MAX)
     const before = searchParams.get("before") ?? ""
     const isFollowing = /^[0-9]{1,18}$/.test(before)
-    const { rows } = await this.pool.query(
+    const { rows } = await this.#query(
       `SELECT ${COLUMNS} FROM storefleet_mails ${isFollowing ? "WHERE id < $2" : ""}
         ORDER BY id DESC LIMIT $1`,
       isFollowing ? [limit + 1, before] : [limit + 1],
@@ -90,7 +104,7 @@ export class MailOutbox {
   }
 
   async #readMail(/** @type {string} */ id) {
-    const { rows } = await this.pool.query(
+    const { rows } = await this.#query(
       `SELECT ${COLUMNS}, text_body, html_body FROM storefleet_mails
         WHERE id::numeric = $1::numeric`,
       [id],

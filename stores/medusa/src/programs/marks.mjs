@@ -8,16 +8,19 @@ import { readFileSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { HOME } from "./release.mjs"
 
+export const MAIL_TABLE = `
+  CREATE TABLE IF NOT EXISTS storefleet_mails (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(),
+    sender text NOT NULL, recipients text[] NOT NULL, subject text NOT NULL, text_body text,
+    html_body text);`
+
 const TABLES = `
   CREATE TABLE IF NOT EXISTS storefleet_versions (
     version text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
   CREATE TABLE IF NOT EXISTS storefleet_store (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     store_id text NOT NULL, country text NOT NULL, at timestamptz NOT NULL DEFAULT now());
-  CREATE TABLE IF NOT EXISTS storefleet_mails (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(),
-    sender text NOT NULL, recipients text[] NOT NULL, subject text NOT NULL, text_body text,
-    html_body text);`
+  ${MAIL_TABLE}`
 
 /**
  * Hash everything that determines the database's tables and initial rows. Two releases may have the
