@@ -31,7 +31,7 @@ OPEN = {
 #: Options that a release or the passing of time changes; an owner cannot set them.
 PLATFORM_OPTIONS = re.compile(
     r"_transient_|_site_transient_|storefleet_|cron$|rewrite_rules$|action_scheduler_|schema-Action"
-    r"|wc_pending_batch_processes$"
+    r"|wc_pending_batch_processes$|_batch_|_process_lock"
     r"|woocommerce_(version|db_version|queue_flush_rewrite_rules|admin_notices|attribute_lookup_.*)$"
 )
 OPTIONS = "SELECT option_name, MD5(option_value) FROM wp_options ORDER BY 1"
