@@ -7,7 +7,7 @@ import { writeLog } from "./logs.mjs"
 import { MailOutbox } from "./mail-outbox.mjs"
 import { openPool } from "./postgres.mjs"
 import { HOME } from "./release.mjs"
-import { checkUpload } from "./uploads.mjs"
+import { checkUpload, discardUpload } from "./uploads.mjs"
 import { StoreApiClient } from "../storefront/store-api.mjs"
 import { Storefront } from "../storefront/storefront.mjs"
 
@@ -100,7 +100,10 @@ export class Router {
     if (path === "/readyz") return this.#answerReadinessProbe(response)
     if (await this.outbox.handleRequest(request, response)) return
     const problem = checkUpload(request, this.store.upload_max_bytes)
-    if (problem) return sendJson(response.setHeader("connection", "close"), 413, problem)
+    if (problem) {
+      await discardUpload(request)
+      return sendJson(response.setHeader("connection", "close"), 413, problem)
+    }
     if (path === "/app") return sendRedirect(response, "/app/")
     for (const files of this.files) {
       if (await files.handleRequest(request, response, path)) return

@@ -19,3 +19,20 @@ export function checkUpload({ headers }, limit) {
       : `The upload is too large. At most ${most} can be uploaded at once. Choose a smaller file.`,
   }
 }
+
+/** Up to this size a rejected upload is read to its end: clients see no answer before they sent all. */
+const DISCARDED_SIZE_MAX_BYTES = 1 << 30
+
+/**
+ * Read a rejected upload without keeping it.
+ *
+ * @param {import("node:http").IncomingMessage} request
+ * @returns {Promise<void>}
+ */
+export async function discardUpload(request) {
+  let size = 0
+  for await (const part of request) {
+    size += part.length
+    if (size > DISCARDED_SIZE_MAX_BYTES) return
+  }
+}
