@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from storefleet.core.settings import ENVIRONMENT_PREFIX
 from storefleet.observability import logs
 from tests.support.services.servers import Servers, open_servers
 from tests.support.services.world import World, open_world
+
+# A busy machine may pause an example for longer than any deadline, and make its input slowly.
+settings.register_profile(
+    "tests", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 # Log lines are kept here and not printed: a test that reads standard output gets only what the
 # tested command wrote. A failed test's report shows its lines.
