@@ -244,6 +244,8 @@ function updateTimes() {
 // State of the page around a swap of htmx.
 let isLogAtEnd = true;
 let swapSource = null;
+// The last submitted form. An event may refresh the page, and remove the form, before its response arrives.
+let submittedForm = null;
 
 function updatePage() {
   updateTimes();
@@ -262,8 +264,11 @@ document.addEventListener("htmx:before:swap", (event) => {
 });
 document.addEventListener("htmx:after:swap", () => {
   updatePage();
-  // A submitted form is replaced and loses the focus; move it to the title.
-  if (swapSource && !swapSource.isConnected && document.activeElement === document.body) byId("title")?.focus();
+  // What the user activated is replaced and loses the focus; move it to the title.
+  const isReplaced = (element) => element && !element.isConnected;
+  if (!isReplaced(swapSource) && !isReplaced(submittedForm)) return;
+  submittedForm = null;
+  if (document.activeElement === document.body) byId("title")?.focus();
 });
 
 // Pages answer 422 with the form and its errors; any other error response must not replace the content.
@@ -287,6 +292,7 @@ document.addEventListener("htmx:error", (event) => {
 });
 document.addEventListener("htmx:config:request", (event) => {
   const { method, body } = event.detail.ctx.request;
+  if (method !== "GET") submittedForm = event.detail.ctx.sourceElement;
   if (method !== "GET" || !body) return;
   for (const [key, value] of [...body.entries()]) if (value === "") body.delete(key);
 });
