@@ -176,6 +176,6 @@ def _explain_broken_answer(store: Store) -> Iterator[None]:
         log.info("store_mail_unavailable", store_id=store.id, reason=str(broken))
         raise StoreAnswerInvalid(
             f"The store {store.name} does not answer with its mails: the answer {broken}."
-            " Its code, a plugin perhaps, has changed its mail outbox. Undo that, or upgrade"
-            " the store."
+            " A plugin or other code of the store may have changed its mail outbox. Remove that"
+            " code, or upgrade the store."
         ) from None

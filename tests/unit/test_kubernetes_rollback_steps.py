@@ -90,9 +90,8 @@ async def test_rollback_without_serving_version_fails(fields: dict[str, Any]) ->
     assert steps.calls == ["wait_for_target"]
 
 
-@pytest.mark.parametrize("second", [CRASH, LATE])
-async def test_failed_return_names_both_causes(second: StorefleetError) -> None:
-    steps = Steps(wait_for_target=CRASH, verify_rollback=second)
+async def test_failed_return_names_both_causes() -> None:
+    steps = Steps(wait_for_target=CRASH, verify_rollback=CRASH)
     with pytest.raises(PermanentError, match=r"It crashed\. Returning to 2\.0\.0 failed") as error:
         await start(steps)
     assert not isinstance(error.value, NothingChanged)
@@ -107,11 +106,12 @@ async def test_next_worker_continues_return() -> None:
 
 
 async def test_unavailable_cluster_and_transient_error_are_retried() -> None:
+    """Also during the return, which the next attempt continues."""
     for error in (LATE, RuntimeUnavailable("No answer.")):
         steps = Steps(wait_for_target=error)
         with pytest.raises(type(error)):
             await start(steps)
         assert steps.calls == ["wait_for_target"]
-        steps = Steps(wait_for_target=CRASH, wait_for_rollback=RuntimeUnavailable("No answer."))
-        with pytest.raises(RuntimeUnavailable):
+        steps = Steps(wait_for_target=CRASH, wait_for_rollback=error)
+        with pytest.raises(type(error)):
             await start(steps)

@@ -1,5 +1,6 @@
 """The observation of a store: its class, and the comparison with a baseline."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -135,6 +136,44 @@ async def test_same_change_by_release_is_regression(
     assert list_regressions(before, await observe(check, store)), what
 
 
+@pytest.mark.parametrize("what", OWNERS)
+async def test_same_change_under_proven_code_is_the_owners(
+    check: StorefrontCheck, store: OwnedStore, what: str
+) -> None:
+    """A version that served the store before may answer otherwise, but it has to answer."""
+    change, expected = OWNERS[what]
+    before = await observe(check, store)
+    change(store)
+    after = await observe(check, store)
+    found = list_regressions(before, after, is_proven_code=True)
+    assert bool(found) == (expected is DOWN), what
+
+
+@pytest.mark.parametrize(
+    ("path", "is_sign_in"),
+    [
+        ("/wp-login.php", True),
+        ("/accounts/login/", True),
+        ("/wp-login.php?redirect_to=%2F", True),
+        ("/password", True),
+        ("/en/sign-in", True),
+        ("/?redirected_from=login", False),
+        ("/product/password-manager/", False),
+        ("/blog/log-in-the-woods/", False),
+    ],
+)
+def test_sign_in_page_is_known_by_last_part_of_path(path: str, is_sign_in: bool) -> None:
+    assert PageAnswer(200, b"", path, is_redirected=True).is_sign_in is is_sign_in
+
+
+@pytest.mark.parametrize("part", [b"<input ", b"<input type ", b"<input type=" + b" " * 400])
+def test_hostile_page_is_searched_in_time(part: bytes) -> None:
+    answer = PageAnswer(200, part * (2_000_000 // len(part)), "/x/", is_redirected=True)
+    started = time.process_time()
+    assert not answer.is_sign_in
+    assert time.process_time() - started < 1
+
+
 async def test_store_that_was_down_is_not_compared(
     check: StorefrontCheck, store: OwnedStore
 ) -> None:
@@ -226,6 +265,7 @@ def seen(storefront: StorefrontClass, status: str = "2xx", *checks: CheckResult)
         (seen(SERVING), seen(DOWN, "5xx"), seen(SERVING)),
         (seen(SERVING), seen(CLOSED, "2xx", FAILS), seen(SERVING)),
         (seen(SERVING, "2xx", FAILS), seen(CLOSED, "5xx"), seen(CLOSED, "5xx", FAILS)),
+        (seen(DOWN, "5xx"), seen(SERVING), seen(SERVING)),
     ],
 )
 def test_retry_expects_owner_switch_and_otherwise_the_old_baseline(

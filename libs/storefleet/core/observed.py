@@ -52,8 +52,8 @@ STOREFRONT_TEXTS: dict[str, ObservedText] = {
     ),
     StorefrontClass.DOWN: ObservedText(
         "Not answering",
-        "The store does not answer, or answers with an error, at two checks in a row. Visitors see"
-        " that, too.",
+        "The store does not answer, answers with an error, or reports that a part of it fails, at"
+        " two checks in a row.",
         "Read the store's log. Undo what was last changed in the admin, or roll the store back if"
         " it was upgraded. The store is checked again every minute.",
     ),

@@ -63,7 +63,14 @@ class ChangeCheck:
         return StepResult(message, baseline=observation)
 
     async def verify_change(
-        self, context: StepContext, engine: Engine, *, server: str, host: str, timeout_s: float
+        self,
+        context: StepContext,
+        engine: Engine,
+        *,
+        server: str,
+        host: str,
+        timeout_s: float,
+        is_proven_code: bool = False,
     ) -> str:
         """Wait until the store answers as before the change.
 
@@ -73,6 +80,7 @@ class ChangeCheck:
             server: Where to connect, `http://address:port`; empty for a store without an address.
             host: The `Host` header.
             timeout_s: Seconds to wait.
+            is_proven_code: Whether the version served this store before the change.
 
         Returns:
             What the store answers, as a sentence.
@@ -88,7 +96,7 @@ class ChangeCheck:
                 return f"{observation.summary}. It was not compared: there is no baseline"
             if not baseline.is_comparable:
                 return f"{observation.summary}. It was not compared: it was down before"
-            regressions = list_regressions(baseline, observation)
+            regressions = list_regressions(baseline, observation, is_proven_code=is_proven_code)
             if not regressions:
                 return f"The store answers as before. {observation.summary}"
             if time.monotonic() > deadline:

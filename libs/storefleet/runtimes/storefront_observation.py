@@ -17,9 +17,13 @@ from storefleet.observability import logs
 
 log = logs.get_logger(__name__)
 
-#: Parts of the path of a sign-in page: `/wp-login.php`, `/accounts/login/`, `/password`.
-_SIGN_IN_PATH = re.compile(r"(?i)(?<![a-z])(log[-_]?in|sign[-_]?in|auth|password|sso)\b")
-_PASSWORD_FIELD = re.compile(rb"""(?i)<input\b[^>]*\btype\s*=\s*["']?password""")
+#: The last segment of a sign-in page's path: `/wp-login.php`, `/accounts/login/`, `/password`.
+_SIGN_IN_PATH = re.compile(
+    r"(?i)(?:^|/)(?:[a-z]+[-_])?(?:log[-_]?in|sign[-_]?in|auth|password|sso)(?:\.[a-z]+)?/?$"
+)
+#: Bounded, since a store's page may be made to keep an unbounded search busy.
+_PASSWORD_FIELD = re.compile(rb"""(?i)<input\b[^<>]{0,300}?\btype\s{0,9}=\s{0,9}["']?password""")
+_SIGN_IN_FORM_BYTES = 128 << 10
 
 
 class PageAnswer(NamedTuple):
@@ -55,7 +59,8 @@ class PageAnswer(NamedTuple):
         if self.status in (401, 403):
             return True
         return self.is_redirected and bool(
-            _SIGN_IN_PATH.search(self.path) or _PASSWORD_FIELD.search(self.body)
+            _SIGN_IN_PATH.search(self.path.partition("?")[0])
+            or _PASSWORD_FIELD.search(self.body[:_SIGN_IN_FORM_BYTES])
         )
 
     def find_problem(self, page: CheckedPage) -> str | None:
@@ -110,6 +115,16 @@ class StorefrontObservation(FrozenModel):
             return True
         return not _is_failure(self.storefront_status)
 
+    @property
+    def is_served(self) -> bool:
+        """Whether storefront and admin answer, in whatever way the owner chose.
+
+        A maintenance page may cover the admin, too.
+        """
+        if self.storefront is StorefrontClass.CLOSED_BY_OWNER:
+            return True
+        return self.storefront is not StorefrontClass.DOWN and not _is_failure(self.admin_status)
+
     def without_pages(self) -> "StorefrontObservation":
         """Return the observation with the checks only: storefront and admin are not compared."""
         return self.model_copy(
@@ -153,13 +168,18 @@ def classify_storefront(
 
 
 def list_regressions(
-    baseline: StorefrontObservation, observation: StorefrontObservation
+    baseline: StorefrontObservation,
+    observation: StorefrontObservation,
+    *,
+    is_proven_code: bool = False,
 ) -> list[str]:
     """List what answered before a change and does not answer in the same way any more.
 
     Args:
         baseline: The observation right before the change.
         observation: The observation after it.
+        is_proven_code: Whether the version served this store before. Then another answer of a page
+            is its owner's, as long as the page answers.
 
     Returns:
         Sentences; none if the store answers as before, or if it was down before.
@@ -174,6 +194,8 @@ def list_regressions(
             regressions.append(f"The check “{after.label}” passed before and now {after.problem}.")
     if not baseline.storefront_status:
         return regressions
+    if is_proven_code and observation.is_served and not regressions:
+        return []
     if baseline.storefront_status != observation.storefront_status:
         regressions.append(
             f"The front page answered {baseline.storefront_status} before and now"
@@ -208,6 +230,8 @@ def carry_over_baseline(
         baseline: The baseline of the failed operation.
         current: The observation right before the retry.
     """
+    if not baseline.is_comparable:
+        return current
     owner_states = (StorefrontClass.CLOSED_BY_OWNER, StorefrontClass.PROTECTED)
     if any(each.problem for each in current.checks):
         return baseline
@@ -217,7 +241,10 @@ def carry_over_baseline(
     )
     if not (is_switched or is_opened):
         return baseline
-    return current.model_copy(update={"checks": baseline.checks})
+    expected: dict[str, Any] = {"checks": baseline.checks}
+    if _is_failure(current.admin_status):
+        expected |= {"admin_status": baseline.admin_status, "admin_text": baseline.admin_text}
+    return current.model_copy(update=expected)
 
 
 def parse_baseline(value: Mapping[str, Any] | None) -> StorefrontObservation | None:

@@ -8,7 +8,7 @@ older.
 
 from collections.abc import Awaitable, Callable
 
-from storefleet.core.errors import NothingChanged, PermanentError, StorefleetError, TransientError
+from storefleet.core.errors import NothingChanged, PermanentError, StorefleetError
 from storefleet.runtimes.kubernetes.version_steps import VersionSteps, get_version_change
 from storefleet.runtimes.protocol import StepContext, StepResult
 
@@ -68,7 +68,7 @@ class RollbackSteps:
             await steps.roll_back_release(context)
             await steps.wait_for_rollback(context)
             await steps.verify_rollback(context)
-        except (PermanentError, TransientError) as second:
+        except PermanentError as second:
             return _combine(error, second, version)
         return NothingChanged(
             error.code,

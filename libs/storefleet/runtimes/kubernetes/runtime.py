@@ -151,7 +151,7 @@ class KubernetesRuntime:
         del store
         steps = self._version_steps
         return (
-            RuntimeStep("baseline", _BASELINE_TITLE, steps.read_upgrade_baseline),
+            RuntimeStep("baseline", _BASELINE_TITLE, steps.read_baseline),
             RuntimeStep("dump", "Dump the database", self._database_steps.dump_database),
             RuntimeStep(
                 "release", f"Install the chart of {change.to_version}", steps.install_release

@@ -55,19 +55,21 @@ class VersionSteps:
         self._change_check = change_check
         self._settings = settings
 
-    async def read_upgrade_baseline(self, context: StepContext) -> StepResult:
-        """Read what the store answers before an upgrade.
+    async def read_baseline(self, context: StepContext) -> StepResult:
+        """Read what the store answers before a change; see `ChangeCheck.read_baseline`.
 
         Raises:
             NothingChanged: The cluster rejects reading the store's Service.
+            PermanentError: The same in the retry of a failed change.
         """
         try:
-            return await self.read_baseline(context)
+            return await self._read_baseline(context)
         except PermanentError as error:
+            if context.store.engine_version != get_version_change(context).from_version:
+                raise
             raise NothingChanged(error.code, error.detail, next_step=error.next_step) from None
 
-    async def read_baseline(self, context: StepContext) -> StepResult:
-        """Read what the store answers before a change; see `ChangeCheck.read_baseline`."""
+    async def _read_baseline(self, context: StepContext) -> StepResult:
         location = self._locate_store(context.store)
         engine = self._installer.find_engine(context.store)
         if engine is None:  # the next steps explain it
@@ -96,9 +98,14 @@ class VersionSteps:
             PermanentError: It does not. This is not retried, because the failing version already
                 serves the customers, until it is rolled back.
         """
-        target = with_version(context, get_version_change(context).to_version)
+        change = get_version_change(context)
+        # In the retry of a failed version change, the store has its version already.
+        is_proven_code = context.store.engine_version == change.to_version
+        target = with_version(context, change.to_version)
         try:
-            return await self._verify_change(target, timeout_s=_UPGRADE_VERIFY_TIMEOUT_S)
+            return await self._verify_change(
+                target, timeout_s=_UPGRADE_VERIFY_TIMEOUT_S, is_proven_code=is_proven_code
+            )
         except TransientError as error:
             raise make_final(error) from None
 
@@ -116,11 +123,17 @@ class VersionSteps:
         return StepResult("The previous release is installed")
 
     async def is_origin_installed(self, context: StepContext) -> bool:
-        """Return whether this operation has installed the version that the store had before."""
+        """Return whether this operation has installed the version that the store had before.
+
+        Also after an interrupted run of Helm; not if the catalogue has that version no longer.
+        """
         origin = with_version(context, get_version_change(context).from_version)
+        engine = self._installer.find_engine(origin.store)
+        if engine is None or not engine.get_image(origin.store.engine_version):
+            return False
         location = self._locate_store(context.store)
         image = await self._installer.read_database_image(location)
-        return await self._installer.is_installed(origin, database_image=image)
+        return await self._installer.has_begun_installation(origin, database_image=image)
 
     async def wait_for_rollback(self, context: StepContext) -> StepResult:
         """Wait until the previous version is ready and no pod of the other one is left.
@@ -138,9 +151,13 @@ class VersionSteps:
         Unlike `verify_storefront` this is retried: no other version is left to fall back to.
         """
         origin = with_version(context, get_version_change(context).from_version)
-        return await self._verify_change(origin, timeout_s=_ROLLBACK_VERIFY_TIMEOUT_S)
+        return await self._verify_change(
+            origin, timeout_s=_ROLLBACK_VERIFY_TIMEOUT_S, is_proven_code=True
+        )
 
-    async def _verify_change(self, context: StepContext, *, timeout_s: float) -> StepResult:
+    async def _verify_change(
+        self, context: StepContext, *, timeout_s: float, is_proven_code: bool
+    ) -> StepResult:
         """Compare with the baseline; the result has the addresses, and what failed besides."""
         engine, location = (
             self._installer.get_engine(context.store),
@@ -150,7 +167,12 @@ class VersionSteps:
         if not server:
             raise make_no_service_error()
         message = await self._change_check.verify_change(
-            context, engine, server=server, host=location.authority, timeout_s=timeout_s
+            context,
+            engine,
+            server=server,
+            host=location.authority,
+            timeout_s=timeout_s,
+            is_proven_code=is_proven_code,
         )
         warning = await self._readiness_waiter.find_setup_failure(context, location)
         if warning:

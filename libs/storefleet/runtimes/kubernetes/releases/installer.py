@@ -100,8 +100,8 @@ class ReleaseInstaller:
             )
         return StepResult("The release is installed")
 
-    async def is_installed(self, context: StepContext, *, database_image: str) -> bool:
-        """Return whether this operation has installed the store's version last.
+    async def has_begun_installation(self, context: StepContext, *, database_image: str) -> bool:
+        """Return whether this operation has installed the store's version last, or begun to.
 
         Args:
             context: The step's store, with the version.
@@ -110,7 +110,7 @@ class ReleaseInstaller:
         release = await self._make_release(context, database_image)
         location = self._locate_store(context.store)
         records = await list_records(self._client, location.namespace)
-        return bool(records) and _is_installed(records[-1], release.content_hash, context)
+        return bool(records) and _is_record_of(records[-1], release.content_hash, context)
 
     async def _make_release(self, context: StepContext, database_image: str) -> _Release:
         """Make chart and values of the store's version, and their hash."""
@@ -236,8 +236,8 @@ def _is_installed(record: ReleaseRecord, content_hash: str, context: StepContext
 
     A new operation installs again, which repairs manual changes made since.
     """
-    return (
-        record.status == "deployed"
-        and record.content_hash == content_hash
-        and record.operation_id == context.operation_id
-    )
+    return record.status == "deployed" and _is_record_of(record, content_hash, context)
+
+
+def _is_record_of(record: ReleaseRecord, content_hash: str, context: StepContext) -> bool:
+    return record.content_hash == content_hash and record.operation_id == context.operation_id
