@@ -196,7 +196,8 @@ def list_regressions(
         return regressions
     if is_proven_code and observation.is_served and not regressions:
         return []
-    if baseline.storefront_status != observation.storefront_status:
+    are_closed = baseline.storefront is observation.storefront is StorefrontClass.CLOSED_BY_OWNER
+    if baseline.storefront_status != observation.storefront_status and not are_closed:
         regressions.append(
             f"The front page answered {baseline.storefront_status} before and now"
             f" {observation.storefront_text}."

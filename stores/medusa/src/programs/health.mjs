@@ -43,7 +43,8 @@ export class StoreHealth {
     if (!this.#report.value || this.#report.until < Date.now()) {
       const value = this.#compileReport()
       this.#report = { until: Number.POSITIVE_INFINITY, value }
-      value.finally(() => (this.#report.until = Date.now() + REPORT_DURATION_MS))
+      // The caller handles a rejection; this second promise must not be an unhandled one.
+      value.finally(() => (this.#report.until = Date.now() + REPORT_DURATION_MS)).catch(() => undefined)
     }
     return /** @type {Promise<Record<string, string>>} */ (this.#report.value)
   }
@@ -83,7 +84,7 @@ export class StoreHealth {
   /** The admin's API answers if it rejects a request without a session. */
   async #describeAdminApi() {
     const answer = await this.#request("/admin/users/me", {})
-    await answer?.body?.cancel()
+    await answer?.body?.cancel().catch(() => undefined)
     return answer?.status === 401 ? "ok" : "failing"
   }
 

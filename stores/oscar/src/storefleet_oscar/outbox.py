@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Sequence
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import Any
 
@@ -48,12 +49,12 @@ def keep_mail(message: EmailMessage) -> None:
         bodies = {"text": None, "html": bodies["text"]}
     cut = {kind: _cut(body) for kind, body in bodies.items()}
     OutboxMail.objects.create(
-        sender=_clean(str(make_header(decode_header(message.from_email))))[:SENDER_LENGTH_MAX],
+        sender=_make_line(_decode_header(message.from_email))[:SENDER_LENGTH_MAX],
         recipients=[
-            _clean(str(address))[:SENDER_LENGTH_MAX]
+            _make_line(str(address))[:SENDER_LENGTH_MAX]
             for address in message.recipients()[:RECIPIENTS_MAX]
         ],
-        subject=" ".join(_clean(str(message.subject)).split())[:SUBJECT_LENGTH_MAX],
+        subject=_make_line(str(message.subject))[:SUBJECT_LENGTH_MAX],
         is_truncated=cut != bodies,
         **cut,
     )
@@ -76,6 +77,19 @@ def _cut(body: str | None) -> str | None:
     if body is None:
         return None
     return _clean(body).encode()[:BODY_SIZE_MAX_BYTES].decode(errors="ignore")
+
+
+def _decode_header(value: str) -> str:
+    """Decode encoded words (RFC 2047); a store's title may look like one without being one."""
+    try:
+        return str(make_header(decode_header(value)))
+    except (MessageError, LookupError, ValueError):
+        return value
+
+
+def _make_line(text: str) -> str:
+    """Return the value of a header, which is one line."""
+    return " ".join(_clean(text).split())
 
 
 def _clean(text: str) -> str:

@@ -10,6 +10,8 @@ from sorl.thumbnail.engines.pil_engine import Engine as PillowEngine
 DECODED_SIDE_MIN = 1600
 #: JPEG is decoded at a smaller scale; other formats only as a whole, at 4 bytes per pixel.
 PIXELS_MAX = 16_000_000
+#: A progressive JPEG is decoded at full size, 4 bytes a pixel, before it is reduced.
+PROGRESSIVE_PIXELS_MAX = 30_000_000
 
 _turn = threading.Lock()
 
@@ -32,9 +34,18 @@ class Backend(ThumbnailBackend):  # type: ignore[misc]
             super()._create_thumbnail(*arguments)
 
 
-def is_too_large(picture: Any) -> bool:
-    """Check whether an uploaded picture would take too much memory to be decoded."""
+def find_exceeded_limit(picture: Any) -> int | None:
+    """Find the limit, in pixels, above which an uploaded picture takes too much memory to decode.
+
+    Returns:
+        The limit that the picture exceeds; None if it exceeds none.
+    """
     image = getattr(picture, "image", None)  # Django's form field opens it
-    if image is None or image.format == "JPEG":
-        return False
-    return bool(image.width * image.height > PIXELS_MAX)
+    if image is None:
+        return None
+    limit = PIXELS_MAX
+    if image.format == "JPEG":
+        if not image.info.get("progressive"):
+            return None
+        limit = PROGRESSIVE_PIXELS_MAX
+    return limit if image.width * image.height > limit else None

@@ -63,7 +63,11 @@ final class MailWording {
 		add_action( 'wp_enqueue_scripts', [ self::class, 'replace_in_scripts' ], PHP_INT_MAX );
 	}
 
-	public static function replace( string $translation, string $source ): string {
+	/** WordPress passes on whatever code asks it to translate, null too. */
+	public static function replace( mixed $translation, mixed $source ): mixed {
+		if ( ! is_string( $translation ) || ! is_string( $source ) ) {
+			return $translation;
+		}
 		if ( false === stripos( $source, 'mail' ) && false === stripos( $source, 'inbox' ) ) {
 			return $translation;
 		}

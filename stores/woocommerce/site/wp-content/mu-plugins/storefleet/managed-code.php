@@ -25,7 +25,11 @@ final class ManagedCode {
 		add_filter( 'gettext_default', [ self::class, 'explain_refusal' ], 20, 2 );
 	}
 
-	public static function explain_refusal( string $translation, string $source ): string {
+	/** WordPress passes on whatever code asks it to translate, null too. */
+	public static function explain_refusal( mixed $translation, mixed $source ): mixed {
+		if ( ! is_string( $translation ) || ! is_string( $source ) ) {
+			return $translation;
+		}
 		if ( ! str_starts_with( $source, 'Sorry, you are not allowed to' ) || ! self::is_administrator() ) {
 			return $translation;
 		}

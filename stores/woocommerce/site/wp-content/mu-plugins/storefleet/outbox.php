@@ -28,15 +28,15 @@ final class Outbox {
 		$addresses = [];
 		foreach ( [ 'to', 'cc', 'bcc', 'reply_to' ] as $name ) {
 			$addresses[ $name ] = array_map(
-				static fn ( string $address ): string => self::cut( $address, self::ADDRESS_BYTES ),
+				static fn ( string $address ): string => self::cut_header( $address, self::ADDRESS_BYTES ),
 				array_slice( $mail[ $name ], 0, self::ADDRESSES_MAX )
 			);
 		}
 		$row   = [
 			'created_at'  => gmdate( 'Y-m-d H:i:s' ),
-			'sender'      => self::cut( $mail['from'], self::ADDRESS_BYTES ),
+			'sender'      => self::cut_header( $mail['from'], self::ADDRESS_BYTES ),
 			'addresses'   => self::encode( $addresses ),
-			'subject'     => self::cut( $mail['subject'], self::SUBJECT_BYTES ),
+			'subject'     => self::cut_header( $mail['subject'], self::SUBJECT_BYTES ),
 			'text'        => null === $mail['text'] ? null : self::cut( $mail['text'], self::BODY_BYTES_MAX ),
 			'html'        => null === $mail['html'] ? null : self::cut( $mail['html'], self::BODY_BYTES_MAX ),
 			'truncated'   => (int) ( max( strlen( $mail['text'] ?? '' ), strlen( $mail['html'] ?? '' ) ) > self::BODY_BYTES_MAX ),
@@ -177,6 +177,11 @@ final class Outbox {
 	private static function cut( string $text, int $bytes_max ): string {
 		$text = (string) preg_replace( '/[\x00-\x08\x0b\x0c\x0e-\x1f]/', '', mb_scrub( $text, 'UTF-8' ) );
 		return mb_strcut( $text, 0, $bytes_max, 'UTF-8' );
+	}
+
+	/** The same for a header, which is one line. */
+	private static function cut_header( string $text, int $bytes_max ): string {
+		return self::cut( trim( (string) preg_replace( '/\s+/u', ' ', mb_scrub( $text, 'UTF-8' ) ) ), $bytes_max );
 	}
 
 	private static function encode( mixed $value ): string {

@@ -28,7 +28,10 @@ final class OutgoingRequests {
 	 * @param mixed                $answer    of another filter; false if there is none
 	 * @param array<string, mixed> $arguments of the request
 	 */
-	private static function answer( Configuration $store, $answer, array $arguments, string $url ): mixed {
+	private static function answer( Configuration $store, $answer, array $arguments, mixed $url ): mixed {
+		if ( ! is_string( $url ) ) {
+			return $answer;
+		}
 		$parts = wp_parse_url( $url );
 		$host  = strtolower( (string) ( $parts['host'] ?? '' ) );
 		if ( false !== $answer || 'localhost' === $host ) {

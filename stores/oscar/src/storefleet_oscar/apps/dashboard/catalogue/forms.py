@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from oscar.apps.dashboard.catalogue import forms
 
-from storefleet_oscar.thumbnails import PIXELS_MAX, is_too_large
+from storefleet_oscar.thumbnails import find_exceeded_limit
 
 
 class _PictureLimit:
@@ -17,10 +17,11 @@ class _PictureLimit:
     def clean(self) -> dict[str, Any]:
         """Check the picture that was uploaded."""
         cleaned: dict[str, Any] = super().clean()  # type: ignore[misc]
-        if is_too_large(cleaned.get(self.picture_field)):
+        limit = find_exceeded_limit(cleaned.get(self.picture_field))
+        if limit is not None:
             message = (
-                f"This picture has more than {PIXELS_MAX // 1_000_000} megapixels. Make it smaller,"
-                " or save it as JPEG."
+                f"This picture has more than {limit // 1_000_000} megapixels. Make it smaller, or"
+                " save it as a JPEG that is not progressive."
             )
             raise ValidationError({self.picture_field: message})
         return cleaned
