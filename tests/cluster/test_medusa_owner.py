@@ -61,7 +61,8 @@ async def test_medusa_store_survives_all_that_its_owner_changes(deployment: Depl
         await check_change(shop, closed)
         owner = await _sign_in(shop, owner)
         await _close(shop, owner, metadata={"storefront": ""})
-        await shop.wait_for_class("serving", within=400)
+        await deployment.make_checks_due()
+        await shop.wait_for_class("serving")
         await _check_shop(shop, owner, settings, is_metadata_compared=False)
 
 
