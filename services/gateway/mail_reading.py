@@ -1,8 +1,8 @@
 """Read the mails of a store for the API and the dashboard, and record who opened one.
 
-A mail may contain a link that resets a password, of a customer or of the store's admin. Whoever
-opens one could sign in with it. So opening needs the scope `credentials:read` and adds an audit
-entry, as revealing the admin credentials does. The list without bodies needs neither.
+A mail may contain a link that resets the password of a customer or of the store's administrator.
+Therefore a reader needs the scope `credentials:read` to open a mail, and an audit entry is added,
+as for the admin credentials. The list has no bodies and needs neither.
 """
 
 from services.gateway.mail_answers import Mail, MailPage

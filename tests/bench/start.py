@@ -16,7 +16,7 @@ LATER = 5
 
 def measure(runs: int) -> Sheet:
     sheet = Sheet(PART)
-    sheet.add_note("Packages come through pip and npm, with their caches of earlier downloads.")
+    sheet.add_note("pip, uv and npm use their download caches.")
     for _ in range(min(runs, 2)):
         folder = Path(tempfile.mkdtemp(prefix="storefleet-bench-"))
         try:

@@ -1,8 +1,6 @@
 """Let the relay take a batch while it still publishes the batches before it."""
 
-from pathlib import Path
-
-from alembic import op
+from storefleet.database.migrations.sql_files import reject_downgrade, run_sql_file
 
 revision = "0002"
 down_revision = "0001"
@@ -12,9 +10,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Run the SQL file beside this module."""
-    op.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+    run_sql_file(__file__)
 
 
 def downgrade() -> None:
     """Reject the downgrade: migrations only go forward."""
-    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")
+    reject_downgrade()

@@ -1,8 +1,6 @@
 """Add plans of stores, and the operations that change versions."""
 
-from pathlib import Path
-
-from alembic import op
+from storefleet.database.migrations.sql_files import reject_downgrade, run_sql_file
 
 revision = "0003"
 down_revision = "0002"
@@ -11,12 +9,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Run the statements of the SQL file beside this module."""
-    script = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    for statement in script.split("\n--;\n"):
-        op.execute(statement)
+    """Run the SQL file beside this module."""
+    run_sql_file(__file__)
 
 
 def downgrade() -> None:
     """Reject the downgrade: migrations only go forward."""
-    raise RuntimeError("Migrations cannot be undone; restore a backup instead.")
+    reject_downgrade()
