@@ -6,7 +6,6 @@ may close the address: the store's `cron` then says so, and that is no error. Th
 stores and the database only, never the Kubernetes API.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from storefleet.core.async_tasks import cancel_and_wait
+from storefleet.core.async_tasks import TaskSlots
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.observed import CronState
@@ -67,7 +66,7 @@ class CronCaller:
         self._interval_s_by_engine = {
             name: float(endpoint.every) for name, endpoint in self._cron_endpoints.items()
         }
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = TaskSlots(settings.cron_concurrency)
         self._synchronize_at = 0.0
         self._log_at = 0.0
         self._unlogged_failures: dict[str, str] = {}  # reasons by store id
@@ -80,9 +79,9 @@ class CronCaller:
             try:
                 while True:
                     await self._start_due_calls(http)
-                    await self._wait_for_next_scan()
+                    await self._slots.wait_for_next_scan(self._settings.scan_interval)
             finally:
-                await cancel_and_wait(self._tasks)
+                await self._slots.cancel()
 
     @asynccontextmanager
     async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -102,9 +101,7 @@ class CronCaller:
     async def _start_due_calls(self, http: aiohttp.ClientSession) -> None:
         try:
             for call in await self._claim_due_calls():
-                task = asyncio.create_task(self._call_store(http, call))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._slots.start(self._call_store(http, call))
         except DatabaseUnavailable as error:
             log.warning("cron_calls_postponed", error=str(error.__cause__ or error))
         self._log_failures()
@@ -114,24 +111,14 @@ class CronCaller:
             async with self._database.transaction() as tx:
                 await tx.cron_calls.synchronize(self._interval_s_by_engine)
             self._synchronize_at = time.monotonic() + _SYNCHRONIZE_INTERVAL_S
-        free_slots = self._settings.cron_concurrency - len(self._tasks)
-        if free_slots <= 0:
+        if self._slots.free <= 0:
             return []
         async with self._database.transaction() as tx:
-            calls = await tx.cron_calls.claim_due(self._interval_s_by_engine, limit=free_slots)
+            calls = await tx.cron_calls.claim_due(
+                self._interval_s_by_engine, limit=self._slots.free
+            )
         metrics.CRON_CALL_LAG.set(max((call.delay_s for call in calls), default=0.0))
         return calls
-
-    async def _wait_for_next_scan(self) -> None:
-        """Wait for the scan interval or, when every slot is taken, until one is free."""
-        if len(self._tasks) < self._settings.cron_concurrency:
-            await asyncio.sleep(self._settings.scan_interval)
-        else:
-            await asyncio.wait(
-                self._tasks,
-                timeout=self._settings.scan_interval,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
 
     async def _call_store(self, http: aiohttp.ClientSession, call: CronCall) -> None:
         """Send one cron call and record its result; the claim has scheduled the next one."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from storefleet.core.async_tasks import cancel_and_wait
+from storefleet.core.async_tasks import TaskSlots
 from storefleet.core.errors import DatabaseUnavailable
 from storefleet.core.identifiers import make_resource_name
 from storefleet.core.observed import StorefrontClass
@@ -54,7 +54,7 @@ class StorefrontChecker:
         self._check = check
         self._settings = settings
         self._confirmation_pause_s = confirmation_pause_s
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = TaskSlots(settings.storefront_checks)
 
     async def run(self) -> None:
         """Check due stores until cancelled; return at once where stores are simulated."""
@@ -64,38 +64,26 @@ class StorefrontChecker:
             try:
                 while True:
                     await self._start_due_checks()
-                    await self._wait_for_next_scan()
+                    await self._slots.wait_for_next_scan(self._settings.scan_interval)
             finally:
-                await cancel_and_wait(self._tasks)
+                await self._slots.cancel()
 
     async def _start_due_checks(self) -> None:
-        free_slots = self._settings.storefront_checks - len(self._tasks)
-        if free_slots <= 0:
+        if self._slots.free <= 0:
             return
         try:
             async with self._database.transaction() as tx:
                 checks = await tx.observations.claim_due(
-                    engines=list(self._engines), claim_duration=_CLAIM_DURATION, limit=free_slots
+                    engines=list(self._engines),
+                    claim_duration=_CLAIM_DURATION,
+                    limit=self._slots.free,
                 )
         except DatabaseUnavailable as error:
             log.warning("storefront_checks_postponed", error=str(error.__cause__ or error))
             return
         metrics.STOREFRONT_CHECK_LAG.set(max((check.delay_s for check in checks), default=0.0))
         for check in checks:
-            task = asyncio.create_task(self._check_store(check))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _wait_for_next_scan(self) -> None:
-        """Wait for the scan interval or, when every slot is taken, until one is free."""
-        if len(self._tasks) < self._settings.storefront_checks:
-            await asyncio.sleep(self._settings.scan_interval)
-        else:
-            await asyncio.wait(
-                self._tasks,
-                timeout=self._settings.scan_interval,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            self._slots.start(self._check_store(check))
 
     async def _check_store(self, check: ClaimedCheck) -> None:
         """Observe a store and record the result; without one, the claim ends by itself."""

@@ -39,3 +39,27 @@ async def test_failed_and_finished_tasks_are_accepted() -> None:
 
 async def test_empty_task_list_is_accepted() -> None:
     await async_tasks.cancel_and_wait([])
+
+
+async def test_slots_bound_tasks_and_wait_ends_when_one_is_free() -> None:
+    slots = async_tasks.TaskSlots(2)
+    release = asyncio.Event()
+
+    async def work() -> None:
+        await release.wait()
+
+    slots.start(work())
+    assert slots.free == 1
+    slots.start(asyncio.sleep(60))
+    assert slots.free == 0
+    waiting = asyncio.create_task(slots.wait_for_next_scan(60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    release.set()
+    async with asyncio.timeout(10):
+        await waiting
+        assert slots.free == 1
+        await slots.wait_for_next_scan(0.01)  # a slot is free: it waits for the interval only
+        await slots.cancel()
+    await asyncio.sleep(0)
+    assert slots.free == 2

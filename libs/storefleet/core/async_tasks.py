@@ -1,10 +1,49 @@
-"""Cancel background tasks reliably."""
+"""Run a limited number of background tasks, and cancel tasks reliably."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 _RECANCEL_INTERVAL_S = 1.0
+
+
+class TaskSlots:
+    """Runs up to a number of tasks at once; each task handles its own errors."""
+
+    def __init__(self, size: int) -> None:
+        """Create free slots.
+
+        Args:
+            size: How many tasks may run at once.
+        """
+        self._size = size
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def free(self) -> int:
+        """The number of free slots."""
+        return self._size - len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task in a free slot."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait_for_next_scan(self, interval_s: float) -> None:
+        """Wait for the interval or, when every slot is taken, until one is free if that is sooner.
+
+        Args:
+            interval_s: Seconds between two scans for due work.
+        """
+        if self.free > 0:
+            await asyncio.sleep(interval_s)
+        else:
+            await asyncio.wait(self._tasks, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
+
+    async def cancel(self) -> None:
+        """Cancel the tasks and wait until every one has ended."""
+        await cancel_and_wait(self._tasks)
 
 
 async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any] | asyncio.Future[Any]]) -> None:

@@ -81,7 +81,7 @@ export class Router {
         sendText(
           response,
           500,
-          "Something went wrong. The error has been recorded. Please try again.",
+          "An error occurred and was recorded. Please try again.",
         )
     })
   }
