@@ -27,6 +27,7 @@ from storefleet.core.errors import (
 from storefleet.core.models import Store
 from storefleet.observability import logs
 from storefleet.runtimes.protocol import MailOutbox, Runtime
+from storefleet.runtimes.store_http import make_store_headers, open_store_session
 
 log = logs.get_logger(__name__)
 
@@ -48,14 +49,9 @@ class MailClient:
 
     @asynccontextmanager
     async def open_resources(self) -> AsyncIterator["MailClient"]:
-        """Hold the HTTP client session until the context exits.
-
-        It keeps no connection: that would delay the shutdown of the store's web server.
-        """
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, limit=_MAX_FETCHES),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
+        """Hold the HTTP client session until the context exits."""
+        async with open_store_session(
+            max_connections=_MAX_FETCHES, auto_decompress=False
         ) as self._http:
             yield self
 
@@ -109,13 +105,10 @@ class MailClient:
     ) -> bytes | None:
         assert self._http is not None  # noqa: S101 - the gateway opens it before it serves
         headers = {
+            **make_store_headers(host=outbox.host, scheme=outbox.scheme, request_id=request_id),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Authorization": f"Bearer {outbox.key}",
-            "Host": outbox.host,
-            "User-Agent": "Storefleet",
-            "X-Forwarded-Proto": outbox.scheme,
-            "X-Request-Id": request_id,
         }
         timeout = aiohttp.ClientTimeout(total=_TOTAL_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S)
         async with self._http.get(

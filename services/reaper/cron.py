@@ -7,8 +7,7 @@ stores and the database only, never the Kubernetes API.
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from storefleet.database.repositories.cron_calls import CronCall
 from storefleet.database.repositories.outbox import OUTBOX_CHANNEL
 from storefleet.engines.descriptor import Engine
 from storefleet.observability import logs, metrics
+from storefleet.runtimes.store_http import make_store_headers, open_store_session
 
 log = logs.get_logger(__name__)
 
@@ -75,28 +75,13 @@ class CronCaller:
         """Call due stores until cancelled; return at once when no engine declares a cron URL."""
         if not self._cron_endpoints or self._settings.runtime != "kubernetes":
             return
-        async with self._open_http_session() as http:
+        async with open_store_session() as http:
             try:
                 while True:
                     await self._start_due_calls(http)
                     await self._slots.wait_for_next_scan(self._settings.scan_interval)
             finally:
                 await self._slots.cancel()
-
-    @asynccontextmanager
-    async def _open_http_session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Open a session without cookies and without keep-alive.
-
-        A kept connection would delay the store's graceful shutdown.
-        """
-        timeout = aiohttp.ClientTimeout(
-            total=self._settings.cron_timeout, sock_connect=_CONNECT_TIMEOUT_S
-        )
-        connector = aiohttp.TCPConnector(force_close=True, limit=0)
-        async with aiohttp.ClientSession(
-            timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar()
-        ) as session:
-            yield session
 
     async def _start_due_calls(self, http: aiohttp.ClientSession) -> None:
         try:
@@ -142,14 +127,17 @@ class CronCaller:
         server = self._settings.store_service.replace(
             "{namespace}", make_resource_name(call.store_id)
         )
-        headers = {
-            "Host": urlsplit(call.url).netloc,
-            "User-Agent": "Storefleet",
-            "X-Forwarded-Proto": self._settings.store_scheme,
-        }
+        headers = make_store_headers(
+            host=urlsplit(call.url).netloc, scheme=self._settings.store_scheme
+        )
+        timeout = aiohttp.ClientTimeout(
+            total=self._settings.cron_timeout, sock_connect=_CONNECT_TIMEOUT_S
+        )
         path = self._cron_endpoints[call.engine].path
         try:
-            async with http.get(server + path, headers=headers, allow_redirects=False) as response:
+            async with http.get(
+                server + path, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
                 await _read_response(response)
                 if 200 <= response.status < 300:
                     return None

@@ -12,11 +12,13 @@ from urllib.parse import quote, urljoin, urlsplit
 import aiohttp
 from yarl import URL
 
+from storefleet.runtimes.store_http import make_store_headers, open_store_session
 from storefleet.runtimes.storefront_observation import PageAnswer
 
 _REQUEST_TIMEOUT_S = 15
 _MAX_PAGE_BYTES = 2 << 20
 _MAX_REDIRECTS = 5
+_MAX_CONNECTIONS = 100
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 #: Characters of a path and its query that are not encoded again.
 _SAFE = "/?%:@!$&'()*+,;=-._~[]"
@@ -57,7 +59,7 @@ class PageTarget(NamedTuple):
 
 
 class PageClient:
-    """Requests pages without keep-alive, which would delay the shutdown of the store's server."""
+    """Requests pages of stores."""
 
     def __init__(self, *, scheme: str = "http") -> None:
         """Create the client.
@@ -71,9 +73,7 @@ class PageClient:
     @asynccontextmanager
     async def open_resources(self) -> AsyncIterator["PageClient"]:
         """Hold the HTTP client session until the context exits."""
-        connector = aiohttp.TCPConnector(force_close=True)
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as self._http:
+        async with open_store_session(max_connections=_MAX_CONNECTIONS) as self._http:
             yield self
 
     async def request_page(
@@ -115,12 +115,9 @@ class PageClient:
         self, target: PageTarget, path: str, cookies: dict[str, str]
     ) -> tuple[int, bytes, str | None]:
         """Request a path; return status, body, and the location of a redirect."""
-        headers = {
-            "Host": target.host,
-            "User-Agent": "Storefleet",
-            "X-Request-Id": target.request_id,
-            "X-Forwarded-Proto": self._scheme,
-        }
+        headers = make_store_headers(
+            host=target.host, scheme=self._scheme, request_id=target.request_id
+        )
         if cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
         async with self._open_response(
